@@ -1,0 +1,69 @@
+"""Early stopping whose patience counts from the last real improvement.
+
+The stock callback compares with the best value so far, which creeps along with any gain however small, so that a run
+that improves slowly but steadily is stopped. Here an evaluation is an improvement when it beats the value at the last
+improvement by more than `min_delta`. The count is derived from the logged history, so that it survives a resume without
+a state of its own.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Where a history of evaluations stands: the reference value, its step, and evaluations since without a gain."""
+
+    best: float
+    best_step: int
+    waited: int
+
+
+def metric_history(state: TrainerState, metric: str) -> list[tuple[int, float]]:
+    """(step, value) of each evaluation that logged `metric`, in order, the last one of a step."""
+    values = {entry["step"]: float(entry[metric]) for entry in state.log_history if metric in entry}
+    return sorted(values.items())
+
+
+def measure_patience(history: Iterable[tuple[int, float]], min_delta: float, greater_is_better: bool) -> Patience:
+    """Follows a history of (step, value); a NaN is never an improvement."""
+    sign = 1.0 if greater_is_better else -1.0
+    best, best_step, waited = math.nan, 0, 0
+    for step, value in history:
+        if math.isnan(value):
+            waited += 1
+        elif math.isnan(best) or sign * (value - best) > min_delta:
+            best, best_step, waited = value, step, 0
+        else:
+            waited += 1
+    return Patience(best, best_step, waited)
+
+
+class EarlyStopping(TrainerCallback):
+    """Stops after `patience` evaluations in a row without an improvement of more than `min_delta`.
+
+    Args:
+        patience (`int`): evaluations to wait.
+        min_delta (`float`): least change of the metric that counts, in its own unit.
+
+    Raises:
+        ValueError: for a patience below 1 or a negative min_delta.
+    """
+
+    def __init__(self, patience: int, min_delta: float):
+        if patience < 1:
+            raise ValueError(f"early_stopping_patience={patience} is below 1; wait for at least one evaluation")
+        if min_delta < 0:
+            raise ValueError(f"early_stopping_min_delta={min_delta} is negative; use 0 or more")
+        self.patience = patience
+        self.min_delta = min_delta
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        history = metric_history(state, args.metric_for_best_model)
+        if measure_patience(history, self.min_delta, args.greater_is_better).waited >= self.patience:
+            control.should_training_stop = True

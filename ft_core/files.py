@@ -1,0 +1,108 @@
+"""Writes that are whole or absent, and the checks of an output folder before anything is written."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no folder handles to flush
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets `write` fill a temporary file beside `path`, flushes it and renames it into place."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file, whole or not at all."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, values: object) -> None:
+    """Writes readable JSON, whole or not at all; not-a-number becomes null so that every reader accepts it."""
+    write_text(path, json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if abs(value) != float("inf") and value == value else None
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    return str(value)
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Lets `fill` write into a temporary folder beside `path`, flushes it and puts it in place of `path`."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        fill(temporary)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as handle:
+                    os.fsync(handle.fileno())
+        os.chmod(temporary, 0o755)
+        if path.exists():
+            old = path.with_name(f".old-{path.name}")
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
+    """Checks that a run may write to `path`, without leaving anything there.
+
+    Raises:
+        ValueError: the folder holds something and neither `resume` nor `overwrite` is set, both are, it is a file, or
+            it cannot be written.
+    """
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite exclude each other; choose one")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"output_dir={path} is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()) and not resume and not overwrite:
+        raise ValueError(f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it")
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"output_dir={path} cannot be written ({error.strerror or error}); choose another folder"
+        ) from error

@@ -1,0 +1,38 @@
+"""Checks that a run is what was asked for: number of processes and precision."""
+
+import os
+
+from accelerate import PartialState
+
+
+def check_world_size(expected: int | None) -> None:
+    """Compares the processes that run with those that the launcher started and those that the user asked for.
+
+    `accelerate launch --cpu --num_processes 2` silently runs one process, and `--multi_gpu` on CPU without
+    `use_cpu=True` runs several trainings that never synchronise.
+
+    Raises:
+        ValueError: when the numbers differ.
+    """
+    running = PartialState().num_processes
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != running:
+        raise ValueError(
+            f"the launcher started {launched} processes but {running} train together; on CPU pass --use_cpu true so "
+            "that they form one group"
+        )
+    if expected is not None and expected != running:
+        raise ValueError(
+            f"expected_world_size={expected} but {running} process{'es' * (running > 1)} run; on CPU launch with "
+            "'accelerate launch --config_file examples/accelerate/cpu_2.yaml' or torchrun, not with --cpu"
+        )
+
+
+def check_precision(mixed_precision: str, device_type: str) -> None:
+    """Refuses fp16 where it would silently train in fp32.
+
+    Raises:
+        ValueError: for fp16 on a CPU.
+    """
+    if mixed_precision == "fp16" and device_type == "cpu":
+        raise ValueError("mixed_precision=fp16 has no effect on a CPU; use bf16 or no mixed precision there")

@@ -1,0 +1,67 @@
+"""Sums of loss terms that stay on the device until they are logged.
+
+`compute_loss` adds; `log` reduces. Nothing is copied to the host and no rank talks to another in between.
+"""
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+
+class LossMeter:
+    """Weighted means of named scalars and plain sums of named tensors.
+
+    Every rank must add the same names before a reduction; the order of the names does not matter.
+    """
+
+    def __init__(self):
+        self._sums: dict[str, Tensor] = {}
+        self._weight = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since the last reset."""
+        return not self._sums
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights added on this rank since the last reset."""
+        return self._weight
+
+    def reset(self) -> None:
+        """Forgets everything added so far."""
+        self._sums.clear()
+        self._weight = 0.0
+
+    def add_means(self, means: dict[str, Tensor], weight: float) -> None:
+        """Adds means over `weight` samples; each value is a scalar tensor on the device."""
+        self._weight += weight
+        for name, value in means.items():
+            self._add(name, value.detach() * weight)
+
+    def add_sums(self, sums: dict[str, Tensor]) -> None:
+        """Adds tensors of any shape, such as histograms; they are summed, not averaged."""
+        for name, value in sums.items():
+            self._add(name, value.detach())
+
+    def _add(self, name: str, value: Tensor) -> None:
+        # MPS has no float64; elsewhere it keeps long sums exact
+        value = value.to(torch.float32 if value.device.type == "mps" else torch.float64)
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def reduce(self, accelerator: Accelerator | None = None) -> tuple[dict[str, Tensor], float]:
+        """Sums over all ranks, as CPU tensors, and the sum of the weights; then resets.
+
+        One collective whatever the number of names. Without an accelerator the sums of this rank are returned.
+        """
+        names = sorted(self._sums)
+        device = self._sums[names[0]].device
+        weight = torch.tensor([self._weight], dtype=self._sums[names[0]].dtype, device=device)
+        flat = torch.cat([weight, *(self._sums[name].reshape(-1) for name in names)])
+        if accelerator is not None:
+            flat = accelerator.reduce(flat, reduction="sum")
+        flat = flat.cpu()
+        parts = flat[1:].split([self._sums[name].numel() for name in names])
+        reduced = {name: part.reshape(self._sums[name].shape) for name, part in zip(names, parts, strict=True)}
+        self.reset()
+        return reduced, float(flat[0])

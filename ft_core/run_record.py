@@ -1,0 +1,137 @@
+"""The record of a run in its folder: what was asked for, what it ran on, and every logged figure.
+
+`run.json` is written when training starts and again when it ends; `metrics.jsonl` gets one line a log entry.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import subprocess
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .files import write_json, write_text
+
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "numpy", "pandas", "safetensors")
+SECRETS = ("hub_token",)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_state(folder: Path) -> dict[str, object] | None:
+    """Commit of the checkout that holds `folder` and whether it has changes; None outside of one."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware(device: torch.device) -> dict[str, object]:
+    """What the run computes on."""
+    facts: dict[str, object] = {
+        "device": device.type,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        facts["name"] = torch.cuda.get_device_name(device)
+        facts["devices"] = torch.cuda.device_count()
+    return facts
+
+
+def settings_of(arguments: object) -> dict[str, object]:
+    """Fields of a dataclass as plain values, secrets blanked."""
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments) if field.init}
+    return {name: "***" if value and name in SECRETS else value for name, value in values.items()}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+class RunRecorder(TrainerCallback):
+    """Writes `run.json` and `metrics.jsonl`.
+
+    Set `facts` before training for anything beyond the settings, such as the data's fingerprint.
+    """
+
+    def __init__(self):
+        self.facts: dict[str, object] = {}
+        self._started = 0.0
+        self._began = ""
+
+    def _write_run(self, args: TrainingArguments, state: TrainerState, status: str) -> None:
+        write_json(
+            Path(args.output_dir) / RUN_FILE,
+            {
+                "status": status,
+                "started": self._began,
+                "written": now(),
+                "seconds": round(time.monotonic() - self._started, 3),
+                "global_step": state.global_step,
+                "max_steps": state.max_steps,
+                "epoch": state.epoch,
+                "best_metric": state.best_metric,
+                "best_step": state.best_global_step,
+                "world_size": args.world_size,
+                "hardware": hardware(args.device),
+                "versions": versions(),
+                "git": git_state(Path(__file__).parent),
+                **self.facts,
+                "arguments": settings_of(args),
+            },
+        )
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._started, self._began = time.monotonic(), now()
+        if not state.is_world_process_zero:
+            return
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+        # after a resume the file holds exactly the history that the checkpoint holds
+        write_text(Path(args.output_dir) / METRICS_FILE, "".join(json.dumps(e) + "\n" for e in state.log_history))
+        self._write_run(args, state, "running")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        if state.is_world_process_zero and logs and Path(args.output_dir).is_dir():
+            with open(Path(args.output_dir) / METRICS_FILE, "a", encoding="utf-8") as file:
+                file.write(json.dumps({**logs, "step": state.global_step}) + "\n")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if state.is_world_process_zero:
+            finished = state.global_step >= state.max_steps
+            self._write_run(args, state, "finished" if finished else "stopped early")

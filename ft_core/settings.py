@@ -1,0 +1,130 @@
+"""Settings from a preset, a YAML file and the command line, in that order of precedence, into dataclasses.
+
+Every source is turned into command-line words and parsed once by `HfArgumentParser`, so that types, choices and
+messages are the same wherever a value comes from.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+
+class _Parser(HfArgumentParser):
+    """A parser that raises one line instead of printing the usage of a hundred options."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see --help")
+
+
+def field_names(types: Sequence[type]) -> list[str]:
+    """Names of all settings that the dataclasses take."""
+    return [field.name for kind in types for field in dataclasses.fields(kind) if field.init]
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """A hint at the known name closest to a misspelt one, or where to find them all."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else "see --help for all names"
+
+
+def read_yaml(path: Path) -> dict:
+    """Settings of a YAML file, by the safe loader.
+
+    Raises:
+        ValueError: missing or unreadable file, bad YAML, or something other than a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"config file {path} cannot be read ({error.strerror}); correct the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ValueError(f"{place} is not valid YAML ({getattr(error, 'problem', error)}); correct it") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"config file {path} holds a {type(values).__name__}; write `name: value` lines")
+    return values
+
+
+def as_words(values: Mapping[str, object], known: Sequence[str], source: str) -> list[str]:
+    """Command-line words for named values.
+
+    Raises:
+        ValueError: an unknown name; the message has the nearest known one.
+    """
+    words = []
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"{source} sets {name!r}, which is not a setting; {nearest_name(str(name), known)}")
+        if isinstance(value, list | tuple):
+            words += [f"--{name}", *(str(item) for item in value)]
+        elif isinstance(value, dict):
+            raise ValueError(f"{source} gives {name} a mapping; write it on one line as a JSON string")
+        elif value is not None:
+            words.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
+    return words
+
+
+def parse_settings(
+    types: Sequence[type],
+    words: Sequence[str] | None = None,
+    *,
+    presets: Mapping[str, Mapping[str, object]],
+    default_preset: str,
+    program: str,
+) -> tuple:
+    """Parses the command line into one instance of each dataclass; one of them must have a field `preset`.
+
+    `--config FILE.yaml` may set any field; the command line overrides it; both override the preset.
+
+    Args:
+        types: the dataclasses.
+        words: the command line without the program's name; `sys.argv` when not given.
+        presets: named values.
+        default_preset: the preset when none is named.
+        program: name for the help text.
+
+    Raises:
+        ValueError: unknown name (with the nearest), unknown preset, a value of the wrong type, or a value that a
+            dataclass refuses.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    known = field_names(types)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config")
+    first.add_argument("--preset")
+    try:
+        chosen, words = first.parse_known_args(words)
+    except SystemExit as error:
+        raise ValueError("--config and --preset need a value each; see --help") from error
+    from_file = read_yaml(Path(chosen.config)) if chosen.config else {}
+    preset = chosen.preset or from_file.pop("preset", default_preset)
+    if preset not in presets:
+        raise ValueError(f"preset={preset!r} is not known; use one of {', '.join(presets)}")
+    from_file.pop("preset", None)
+
+    parser = _Parser(types, prog=program, allow_abbrev=False, formatter_class=argparse.HelpFormatter)
+    parser.add_argument("--config", metavar="FILE.yaml", help="YAML file of settings; the command line overrides it.")
+    sources = [
+        *as_words(presets[preset], known, f"preset {preset}"),
+        f"--preset={preset}",
+        *as_words(from_file, known, f"config file {chosen.config}"),
+    ]
+    *parsed, _, rest = parser.parse_args_into_dataclasses(
+        [*sources, *words], return_remaining_strings=True, look_for_args_file=False
+    )
+    for word in rest:
+        if word.startswith("--"):
+            name = word[2:].split("=")[0].replace("-", "_")
+            raise ValueError(f"--{name} is not a setting; {nearest_name(name, known)}")
+        raise ValueError(f"{word!r} is not expected here; settings are written --name value")
+    return tuple(parsed)

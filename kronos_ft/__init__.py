@@ -1,0 +1,40 @@
+"""kronos-ft: fine-tune the Kronos candlestick foundation model with the Hugging Face Trainer.
+
+The names below are loaded on first use, so that `kronos-ft --help` answers without importing torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .data.augmentation import AugmentationArguments
+    from .data.candles import CandleSeries, load_candles
+    from .data.sources import load_sample
+    from .data.windows import WindowDataset, WindowShape
+    from .models.configuration_kronos import KronosTokenizerConfig
+    from .models.modeling_kronos import KronosTokenizer
+    from .training.arguments import KronosTokenizerArguments
+    from .training.finish import finish_run, summary_table
+    from .training.tokenizer_trainer import KronosTokenizerTrainer
+
+_HOMES = {
+    "AugmentationArguments": ".data.augmentation",
+    "CandleSeries": ".data.candles",
+    "KronosTokenizer": ".models.modeling_kronos",
+    "KronosTokenizerArguments": ".training.arguments",
+    "KronosTokenizerConfig": ".models.configuration_kronos",
+    "KronosTokenizerTrainer": ".training.tokenizer_trainer",
+    "WindowDataset": ".data.windows",
+    "WindowShape": ".data.windows",
+    "finish_run": ".training.finish",
+    "load_candles": ".data.candles",
+    "load_sample": ".data.sources",
+    "summary_table": ".training.finish",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kronos_ft' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

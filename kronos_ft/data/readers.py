@@ -1,0 +1,241 @@
+"""Reads candle tables from files, folders, globs, data sets and DataFrames, keeping each row's place in its source."""
+
+import csv
+import glob
+import gzip
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .columns import BINANCE_KLINE, match_columns
+
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
+ENCODINGS = ("utf-8-sig", "gb18030")
+DELIMITERS = ",;\t|"
+
+
+@dataclass
+class RawTable:
+    """A table as read: `frame` with the source's own columns, rows numbered as a person would find them.
+
+    Attributes:
+        name (`str`): file or data set, for messages.
+        symbol (`str`): what the table is about, from its name.
+        frame (`pd.DataFrame`): columns as in the source; the index is the row number for messages.
+        row_word (`str`): `line` for text files (the header is line 1), `row` otherwise (from 0).
+    """
+
+    name: str
+    symbol: str
+    frame: pd.DataFrame
+    row_word: str
+
+
+def _symbol_of(path: Path) -> str:
+    name = path.name[:-3] if path.name.endswith(".gz") else path.name
+    return Path(name).stem
+
+
+def _text_of(path: Path) -> str:
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    for encoding in ENCODINGS:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(f"{path} is neither UTF-8, UTF-16 nor GB18030 text; save it as UTF-8")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _delimiter(head: list[str]) -> str:
+    counts = {mark: min(line.count(mark) for line in head) for mark in DELIMITERS}
+    best = max(counts, key=counts.get)
+    if counts[best] >= 4:
+        return best
+    return r"\s+" if all(len(line.split()) >= 5 for line in head) else best
+
+
+def _header(path: Path, first: list[str]) -> list[str] | None:
+    """Column names for a file without a header line, or None when its first line is the header."""
+    numeric = [_is_number(cell) for cell in first[1:]]
+    if not numeric or not all(numeric):
+        return None
+    if len(first) == len(BINANCE_KLINE):
+        return list(BINANCE_KLINE)
+    if len(first) in (5, 6, 7):
+        return ["time", "open", "high", "low", "close", "volume", "amount"][: len(first)]
+    raise ValueError(f"{path} has no header line and {len(first)} columns; add a line that names them")
+
+
+def read_csv(path: Path) -> RawTable:
+    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, gzip, UTF-8/UTF-16/GB18030, decimal comma.
+
+    Raises:
+        ValueError: empty file, no rows, damaged gzip, unknown encoding, or lines of unequal length.
+    """
+    text = _text_of(path)
+    head = [line for line in text[:65536].splitlines() if line.strip()][:5]
+    if not head:
+        raise ValueError(f"{path} is empty; pass a file with a header line and candles")
+    delimiter = _delimiter(head[:2])
+    first = head[0].split() if delimiter == r"\s+" else next(csv.reader([head[0]], delimiter=delimiter))
+    names = _header(path, [cell.strip() for cell in first])
+    if names is None and len(head) == 1:
+        raise ValueError(f"{path} has a header line only; pass a file with candles")
+    decimal = "," if delimiter == ";" and len(head) > 1 and "," in head[1] and "." not in head[1] else "."
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=delimiter,
+            header=None if names else 0,
+            names=names,
+            decimal=decimal,
+            index_col=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            low_memory=False,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path} cannot be read as a table ({reason}); correct the line") from error
+    frame.index = frame.index + (1 if names else 2)
+    return RawTable(str(path), _symbol_of(path), frame.dropna(how="all"), "line")
+
+
+def read_parquet(path: Path) -> RawTable:
+    """Reads a Parquet file.
+
+    Raises:
+        ValueError: when it is not one.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not a readable Parquet file ({reason}); fetch or write it again") from error
+    return RawTable(str(path), _symbol_of(path), _with_time_index(frame), "row")
+
+
+def _with_time_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a DatetimeIndex turned into a column, and rows numbered from 0."""
+    if isinstance(frame.index, pd.DatetimeIndex):
+        return frame.rename_axis(frame.index.name or "timestamps").reset_index()
+    return frame.reset_index(drop=True)
+
+
+def read_file(path: Path) -> RawTable:
+    """Reads one CSV or Parquet file by its ending.
+
+    Raises:
+        ValueError: for an unknown ending, a missing or an unreadable file.
+    """
+    if not path.exists():
+        raise ValueError(f"data file {path} does not exist; correct the path")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"data file {path} may not be read; correct its permissions")
+    if path.is_dir():
+        raise ValueError(f"data file {path} is a folder; name the files in it")
+    suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+    if suffix in CSV_SUFFIXES:
+        return read_csv(path)
+    if suffix in PARQUET_SUFFIXES:
+        return read_parquet(path)
+    raise ValueError(f"data file {path} has an unknown ending; use one of {', '.join(SUFFIXES)} (text also as .gz)")
+
+
+def _read_dataset(name: str) -> RawTable:
+    import datasets  # slow to import, and only needed for a data set's name
+
+    try:
+        dataset = datasets.load_dataset(name, split="train")
+    except Exception as error:  # the library raises a dozen unrelated types for a name it cannot load
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"data={name!r} is neither a file nor a data set that could be loaded ({reason}); correct the name or "
+            "check the connection"
+        ) from error
+    return RawTable(name, name.split("/")[-1], dataset.to_pandas(), "row")
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if any(end in SUFFIXES for end in path.suffixes))
+
+
+def read_tables(source: object) -> Iterator[RawTable]:
+    """Tables of a source: path, folder, glob, Hugging Face data set (or its name), DataFrame, or a dict of them.
+
+    A table with a symbol column of several values comes out as one table for each.
+
+    Raises:
+        ValueError: nothing found, or a table that cannot be read or lacks a needed column.
+    """
+    for table in _raw_tables(source):
+        if table.frame.empty:
+            raise ValueError(f"{table.name} has no rows; pass a table with candles")
+        try:
+            columns = match_columns(table.frame.columns)
+        except ValueError as error:
+            raise ValueError(f"{table.name}: {error}") from error
+        column = columns.get("symbol")
+        if column is None or table.frame[column].nunique() < 2:
+            yield table
+            continue
+        for symbol, part in table.frame.groupby(column, sort=True):
+            yield RawTable(table.name, str(symbol), part, table.row_word)
+
+
+def _raw_tables(source: object) -> Iterator[RawTable]:
+    if isinstance(source, pd.DataFrame):
+        yield RawTable("DataFrame", "DataFrame", _with_time_index(source), "row")
+    elif isinstance(source, dict):
+        for symbol, part in source.items():
+            for table in _raw_tables(part):
+                yield RawTable(f"{symbol}", str(symbol), table.frame, table.row_word)
+    elif hasattr(source, "to_pandas"):
+        yield RawTable("data set", "data set", source.to_pandas(), "row")
+    elif isinstance(source, list | tuple):
+        for part in source:
+            yield from _raw_tables(part)
+    else:
+        yield from _tables_of_path(str(source))
+
+
+def _tables_of_path(source: str) -> Iterator[RawTable]:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = _files_of(path)
+        if not files:
+            raise ValueError(
+                f"data folder {path} holds no {', '.join(SUFFIXES)} file; pass the folder with the candles"
+            )
+    elif any(mark in source for mark in "*?[") and not path.exists():
+        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        if not files:
+            raise ValueError(f"data={source!r} matches no file; correct the pattern")
+    elif path.exists() or path.suffix or source.count("/") != 1 or source.startswith((".", "/")):
+        files = [path]
+    else:
+        yield _read_dataset(source)
+        return
+    for file in files:
+        yield read_file(file)

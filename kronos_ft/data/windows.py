@@ -1,0 +1,276 @@
+"""Sliding windows over candles: splits in time, per-window normalisation, batched gathering.
+
+Notable:
+- A window is lookback + horizon + 1 bars; its statistics come from the lookback part alone, so nothing at or after the
+  forecast origin reaches the input's scale. (The published CSV scripts normalise over the whole window.)
+- Windows lie inside one split and one stretch without a gap longer than `max_gap`; they are gathered a batch at a time
+  from one contiguous array.
+- An index of n * len + i means window i in epoch n, which is how augmentation knows the epoch in any worker.
+
+Shapes: B windows, L bars of a window, N bars, F = 6 features.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from .augmentation import AugmentationArguments, WindowAugmenter
+from .candles import CandleSeries
+from .timestamps import calendar_features
+
+SPLITS = ("train", "validation", "test")
+PUBLISHED_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """Size of a window and how windows are laid over the bars.
+
+    Attributes:
+        lookback (`int`): bars whose statistics normalise the window.
+        horizon (`int`): bars to predict; one more follows as the last target.
+        stride (`int`): bars between the starts of two windows.
+        max_gap (`int`, *optional*): most bars that may be missing inside a window. `None`: none in a market that trades
+            around the clock, any number in a session market.
+        clip (`float`): bound of the normalised values.
+    """
+
+    lookback: int = 90
+    horizon: int = 10
+    stride: int = 1
+    max_gap: int | None = None
+    clip: float = 5.0
+
+    def __post_init__(self):
+        for name, least in (("lookback", 2), ("horizon", 0), ("stride", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} is too small; use at least {least}")
+        if self.max_gap is not None and self.max_gap < 0:
+            raise ValueError(f"max_gap={self.max_gap} is negative; use 0 or more missing bars")
+        if self.clip <= 0:
+            raise ValueError(f"clip={self.clip} is not positive; use e.g. 5")
+
+    @property
+    def length(self) -> int:
+        """Bars of a window: lookback + horizon + 1."""
+        return self.lookback + self.horizon + 1
+
+
+def split_bounds(
+    series: CandleSeries,
+    ratios: Sequence[float] = (0.7, 0.15, 0.15),
+    dates: Sequence[str] | None = None,
+    embargo: int = 0,
+) -> dict[str, tuple[int, int]]:
+    """Ranges of bars of the three splits, in time order.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        ratios (`Sequence[float]`): shares of train, validation and test; they add up to 1.
+        dates (`Sequence[str]`, *optional*): first day of validation and of test, instead of ratios.
+        embargo (`int`): bars left out at the start of validation and of test.
+
+    Returns:
+        `dict` of split name to (first, end) bar, `end` excluded.
+
+    Raises:
+        ValueError: ratios that are no shares, dates out of order or not readable.
+    """
+    if embargo < 0:
+        raise ValueError(f"embargo={embargo} is negative; use 0 or more bars")
+    if dates is not None:
+        try:
+            first = [np.datetime64(str(date), "ns") for date in dates]
+        except ValueError as error:
+            raise ValueError(f"split_dates={list(dates)} cannot be read ({error}); write them as YYYY-MM-DD") from error
+        if len(first) != 2 or not first[0] < first[1]:
+            raise ValueError(
+                f"split_dates={list(dates)} must be two dates in order, the first of validation and the first of test"
+            )
+        borders = [int(np.searchsorted(series.timestamps, date)) for date in first]
+    else:
+        if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+            raise ValueError(f"split_ratios={list(ratios)} must be three shares that add up to 1, e.g. 0.7 0.15 0.15")
+        borders = [round(len(series) * ratios[0]), round(len(series) * (ratios[0] + ratios[1]))]
+    ends = [0, *borders, len(series)]
+    bounds = {}
+    for position, name in enumerate(SPLITS):
+        start = ends[position] + (embargo if position else 0)
+        bounds[name] = (min(start, ends[position + 1]), ends[position + 1])
+    return bounds
+
+
+def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scales each window and feature by the mean and standard deviation of its lookback part, then clips.
+
+    The published epsilon of 1e-5 is added to the standard deviation of features around 1 and above; below, it shrinks
+    with the mean, because it would squash an asset priced near 1e-5.
+
+    Args:
+        windows (`np.ndarray` of float64, shape `(B, L, F)`): raw candles.
+
+    Returns:
+        float32 windows of the same shape, means and scales of shape `(B, 1, F)`, float64.
+    """
+    past = windows[:, :lookback]
+    mean = past.mean(axis=1, keepdims=True)
+    epsilon = PUBLISHED_EPS * np.clip(np.abs(mean), 1e-12, 1.0)
+    scale = past.std(axis=1, keepdims=True) + epsilon
+    return np.clip((windows - mean) / scale, -clip, clip).astype(np.float32), mean, scale
+
+
+def _window_starts(
+    series: CandleSeries, bounds: tuple[int, int], shape: WindowShape
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starts of windows inside `bounds`, and for each the first and last start that a time shift may reach."""
+    first, end = bounds
+    missing = series.missing_before()
+    max_gap = shape.max_gap
+    if max_gap is None:
+        max_gap = 0 if series.report.market == "continuous" else np.iinfo(np.int64).max
+    breaks = first + 1 + np.flatnonzero(missing[first + 1 : end] > max_gap)
+    edges = [first, *breaks.tolist(), end]
+    starts, low, high = [], [], []
+    for segment_start, segment_end in itertools.pairwise(edges):
+        here = np.arange(segment_start, segment_end - shape.length + 1, shape.stride, dtype=np.int64)
+        starts.append(here)
+        low.append(np.full(len(here), segment_start, dtype=np.int64))
+        high.append(np.full(len(here), segment_end - shape.length, dtype=np.int64))
+    return np.concatenate(starts), np.concatenate(low), np.concatenate(high)
+
+
+class WindowDataset(Dataset):
+    """Normalised windows of one split of several symbols.
+
+    Each item is a dict of `candles` (the model's input, augmented if asked for), `target` (the clean window), both
+    `(L, 6)` float32, and `stamps` `(L, 5)` int64: minute, hour, weekday, day, month. A list of indices gives a batch
+    with a leading dimension.
+
+    Args:
+        series (`list` of [`CandleSeries`]): the symbols.
+        split (`str`): `train`, `validation` or `test`.
+        shape ([`WindowShape`]): size and layout of windows.
+        ratios, dates, embargo: as in [`split_bounds`], applied to each symbol on its own.
+        augmentation ([`AugmentationArguments`], *optional*): for the train split only.
+        seed (`int`): seed of the augmentation.
+
+    Raises:
+        ValueError: no window fits the split, or augmentation was asked for outside of training.
+    """
+
+    def __init__(
+        self,
+        series: list[CandleSeries],
+        split: str,
+        shape: WindowShape | None = None,
+        *,
+        ratios: Sequence[float] = (0.7, 0.15, 0.15),
+        dates: Sequence[str] | None = None,
+        embargo: int = 0,
+        augmentation: AugmentationArguments | None = None,
+        seed: int = 0,
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split={split!r} is not known; use one of {', '.join(SPLITS)}")
+        augment = augmentation is not None and augmentation.enabled
+        if augment and split != "train":
+            raise ValueError(f"augmentation was asked for on the {split} split; only training windows are augmented")
+        self.split = split
+        self.shape = shape or WindowShape()
+        self.symbols = [one.symbol for one in series]
+        self.bounds = {one.symbol: split_bounds(one, ratios, dates, embargo)[split] for one in series}
+        self._augmenter = WindowAugmenter(augmentation, seed) if augment else None
+        self._values = series[0].values if len(series) == 1 else np.concatenate([one.values for one in series])
+        self._stamps = np.concatenate([calendar_features(one.timestamps) for one in series])
+        self._locate(series)
+        if not len(self):
+            raise ValueError(self._no_window_message(series))
+
+    def _locate(self, series: list[CandleSeries]) -> None:
+        offset, parts, gaps = 0, [], 0
+        for one in series:
+            starts, low, high = _window_starts(one, self.bounds[one.symbol], self.shape)
+            gap_ends = np.cumsum(one.missing_before() > 0)
+            gaps += int((gap_ends[starts + self.shape.length - 1] > gap_ends[starts]).sum())
+            parts.append(np.stack((starts, low, high)) + offset)
+            offset += len(one)
+        self._starts, self._low, self._high = np.concatenate(parts, axis=1)
+        self.windows_per_symbol = [part.shape[1] for part in parts]
+        self.windows_across_gaps = gaps
+
+    def _no_window_message(self, series: list[CandleSeries]) -> str:
+        bars = sum(end - first for first, end in self.bounds.values())
+        longest = max((end - first for first, end in self.bounds.values()), default=0)
+        if longest < self.shape.length:
+            return (
+                f"the {self.split} split has {bars} bars and no window of {self.shape.length} "
+                f"(lookback {self.shape.lookback} + horizon {self.shape.horizon} + 1); give it more data, a larger "
+                "share or a shorter lookback_window"
+            )
+        return (
+            f"no window of {self.shape.length} bars fits between the gaps of the {self.split} split ({bars} bars); "
+            f"raise max_gap or shorten lookback_window"
+        )
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """A batch: `candles` and `target` of shape `(B, L, 6)`, `stamps` of shape `(B, L, 5)`."""
+        epoch, window = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
+        starts = self._starts[window]
+        generators = []
+        if self._augmenter is not None:
+            generators = self._augmenter.generators(epoch, window)
+            starts = np.clip(starts + self._augmenter.shifts(generators), self._low[window], self._high[window])
+        bars = starts[:, None] + np.arange(self.shape.length)
+        clean, _, _ = normalise(self._values[bars], self.shape.lookback, self.shape.clip)
+        target = torch.from_numpy(clean)
+        candles = target
+        if self._augmenter is not None:
+            candles = torch.from_numpy(self._augmenter.distort(clean, generators, self.shape.clip))
+        return {"candles": candles, "target": target, "stamps": torch.from_numpy(self._stamps[bars].astype(np.int64))}
+
+
+def keep_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Collator for [`WindowDataset`], whose `__getitems__` already returns a batch."""
+    return batch
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation of the windows for each epoch, drawn from (seed, epoch) alone.
+
+    Yields `epoch * num_windows + window`, so that a data set in any worker process knows the epoch. Every rank draws
+    the same permutation, and a resumed run the one that the killed run had.
+
+    Args:
+        num_windows (`int`): length of the data set.
+        seed (`int`): seed of the order.
+    """
+
+    def __init__(self, num_windows: int, seed: int):
+        self.num_windows = num_windows
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the permutation of the next iteration."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_windows
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_windows)
+        return iter((order + self.epoch * self.num_windows).tolist())

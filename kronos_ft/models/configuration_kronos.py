@@ -1,0 +1,121 @@
+"""Configuration of the Kronos models: the published `config.json` keys, checked.
+
+Notable:
+- The published `config.json` has no `model_type`; every key here has the published name and meaning.
+- `n_enc_layers` and `n_dec_layers` count one block more than the network holds (upstream behaviour, kept).
+- `group_size` does not change the loss: upstream computes a grouped assignment and then overwrites it.
+"""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class KronosTokenizerConfig(PreTrainedConfig):
+    r"""Configuration of a [`KronosTokenizer`].
+
+    Args:
+        d_in (`int`): Features of a bar: open, high, low, close, volume, amount.
+        d_model (`int`): Width of the encoder and decoder.
+        n_heads (`int`): Attention heads; must divide `d_model` into even head sizes.
+        ff_dim (`int`): Width of the feed-forward layer.
+        n_enc_layers (`int`): Encoder blocks plus one (4 means 3 blocks).
+        n_dec_layers (`int`): Decoder blocks plus one.
+        ffn_dropout_p, attn_dropout_p, resid_dropout_p (`float`): Dropout probabilities.
+        s1_bits (`int`): Bits of the coarse index, the low bits of a code.
+        s2_bits (`int`): Bits of the fine index.
+        beta (`float`): Weight of the commitment term.
+        gamma0 (`float`): Weight of the per-sample entropy.
+        gamma (`float`): Weight of the codebook entropy, which is rewarded.
+        zeta (`float`): Weight of both entropy terms together.
+        group_size (`int`): Bits of a group; must divide `s1_bits + s2_bits`. Kept for the published code only.
+
+    Raises:
+        ValueError: when a value contradicts another; the message names both.
+
+    Source: shiyu-coder/Kronos `config.json`; binary spherical quantisation, arXiv 2406.07548.
+    """
+
+    model_type = "kronos_tokenizer"
+
+    d_in: int = 6
+    d_model: int = 256
+    n_heads: int = 4
+    ff_dim: int = 512
+    n_enc_layers: int = 4
+    n_dec_layers: int = 4
+    ffn_dropout_p: int | float = 0.0
+    attn_dropout_p: int | float = 0.0
+    resid_dropout_p: int | float = 0.0
+    s1_bits: int = 10
+    s2_bits: int = 10
+    beta: int | float = 0.05
+    gamma0: int | float = 1.0
+    gamma: int | float = 1.1
+    zeta: int | float = 0.05
+    group_size: int = 4
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        for name in ("d_in", "d_model", "n_heads", "ff_dim", "n_enc_layers", "n_dec_layers", "s1_bits", "s2_bits"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1; correct the configuration")
+        if self.d_model % (2 * self.n_heads):
+            raise ValueError(
+                f"d_model={self.d_model} is not a multiple of 2 x n_heads={self.n_heads}; rotary attention needs "
+                "an even head size, so change one of the two"
+            )
+        for name in ("s1_bits", "s2_bits"):
+            if getattr(self, name) > 20:
+                raise ValueError(f"{name}={getattr(self, name)} exceeds 20 bits (2^20 codes); use fewer bits")
+        if self.group_size < 1 or self.codebook_dim % self.group_size:
+            divisors = [d for d in range(1, self.codebook_dim + 1) if self.codebook_dim % d == 0]
+            raise ValueError(
+                f"group_size={self.group_size} does not divide s1_bits + s2_bits = {self.codebook_dim}; "
+                f"use one of {divisors}"
+            )
+
+    @property
+    def codebook_dim(self) -> int:
+        """Bits of a whole code, `s1_bits + s2_bits`."""
+        return self.s1_bits + self.s2_bits
+
+    @classmethod
+    def published_keys(cls) -> tuple[str, ...]:
+        """The keys of a published `config.json`, in its order."""
+        return (
+            "d_in", "d_model", "n_heads", "ff_dim", "n_enc_layers", "n_dec_layers", "ffn_dropout_p", "attn_dropout_p",
+            "resid_dropout_p", "s1_bits", "s2_bits", "beta", "gamma0", "gamma", "zeta", "group_size",
+        )  # fmt: skip
+
+    @classmethod
+    def from_size(cls, size: str) -> "KronosTokenizerConfig":
+        """The configuration of a named size: `base` and `2k` as published, `tiny` for tests.
+
+        Raises:
+            ValueError: when the size has no such name.
+        """
+        if size not in TOKENIZER_SIZES:
+            raise ValueError(f"size={size!r} is not a tokenizer size; use one of {sorted(TOKENIZER_SIZES)}")
+        return cls(**TOKENIZER_SIZES[size])
+
+
+# 'base' is the default configuration; the tokenizer of the 2,048-bar context differs in group_size alone.
+TOKENIZER_SIZES: dict[str, dict[str, int]] = {
+    "base": {},
+    "2k": {"group_size": 5},
+    "tiny": {
+        "d_model": 32,
+        "n_heads": 2,
+        "ff_dim": 64,
+        "n_enc_layers": 2,
+        "n_dec_layers": 2,
+        "s1_bits": 5,
+        "s2_bits": 5,
+        "group_size": 5,
+    },
+}
+PUBLISHED_TOKENIZERS: dict[str, str] = {
+    "base": "NeoQuasar/Kronos-Tokenizer-base",
+    "2k": "NeoQuasar/Kronos-Tokenizer-2k",
+}

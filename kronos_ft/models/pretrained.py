@@ -1,0 +1,185 @@
+"""Finds published or saved model folders, on disk or on the Hub, and refuses what must not be loaded.
+
+Only `config.json` and `model.safetensors` are ever read: a folder with pickled weights alone is refused, and no code is
+run from a repository.
+"""
+
+import json
+import socket
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers import PreTrainedConfig, PreTrainedModel
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
+
+
+class HubUnreachable(ConnectionError):
+    """The Hub gave no usable answer and the cache does not hold the model."""
+
+
+def _pickle_message(name: str, pickles: list[str]) -> str:
+    return (
+        f"{name} holds only pickled weights ({', '.join(sorted(pickles)[:3])}), which are never loaded; ask for or "
+        f"make a {WEIGHTS_NAME} (safetensors.torch.save_file) beside its {CONFIG_NAME}"
+    )
+
+
+def _check_folder(folder: Path) -> Path:
+    missing = [name for name in (CONFIG_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]
+    pickles = [path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES]
+    if WEIGHTS_NAME in missing and pickles:
+        raise ValueError(_pickle_message(str(folder), pickles))
+    if missing:
+        raise ValueError(
+            f"model folder {folder} has no {' and no '.join(missing)}; pass a folder that holds both "
+            f"{CONFIG_NAME} and {WEIGHTS_NAME}"
+        )
+    return folder
+
+
+def _hub_answers(timeout: float = 5.0) -> bool:
+    """Whether the Hub takes a connection: the client itself would retry for 23 seconds without a network."""
+    if getproxies():
+        return True
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname, hub.port or (443 if hub.scheme == "https" else 80)), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+def _download(name: str, options: dict) -> Path:
+    if not options.get("local_files_only") and not _hub_answers():
+        options = {**options, "local_files_only": True}
+    try:
+        hf_hub_download(name, CONFIG_NAME, **options)
+        return Path(hf_hub_download(name, WEIGHTS_NAME, **options)).parent
+    except HFValidationError as error:
+        raise ValueError(
+            f"model={name!r} is neither an existing folder nor a Hub name of the form owner/name; correct it"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise HubUnreachable(
+            f"could not reach the Hub for {name} and the local cache does not hold it; connect, or pass a folder "
+            "that holds the model"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{name} has no revision {options.get('revision')!r} on the Hub; correct revision") from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct the name or "
+            "log in (hf auth login)"
+        ) from error
+    except EntryNotFoundError as error:
+        files = HfApi().list_repo_files(name, revision=options.get("revision"), token=options.get("token"))
+        pickles = [file for file in files if file.endswith(PICKLE_SUFFIXES)]
+        if pickles and WEIGHTS_NAME not in files:
+            raise ValueError(_pickle_message(name, pickles)) from error
+        raise ValueError(
+            f"repository {name} has no {CONFIG_NAME} or no {WEIGHTS_NAME}; name a repository that holds a Kronos model"
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no status"
+        raise HubUnreachable(f"the Hub answered {status} for {name}; try again later or pass a folder") from error
+
+
+def find_pretrained(name_or_path: str | Path, **options) -> Path:
+    """Folder with `config.json` and `model.safetensors` of a local folder or Hub repository.
+
+    Args:
+        name_or_path (`str` or `Path`): an existing folder, or `owner/name` on the Hub.
+        options: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `subfolder`.
+
+    Raises:
+        ValueError: when the folder or repository does not hold a model in safetensors form.
+        HubUnreachable: when the Hub cannot be reached and the cache does not hold the model.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        subfolder = options.get("subfolder")
+        return _check_folder(path / subfolder if subfolder else path)
+    if path.exists():
+        raise ValueError(f"model={name_or_path} is a file; pass the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}")
+    if path.is_absolute() or str(name_or_path).startswith(("./", "../", "~")):
+        raise ValueError(f"model folder {name_or_path} does not exist; correct the path")
+    return _download(str(name_or_path), {k: v for k, v in options.items() if v is not None})
+
+
+class KronosPreTrainedModel(PreTrainedModel):
+    """Base of the Kronos models: loads published folders (no `model_type`) strictly and from safetensors alone."""
+
+    base_model_prefix = ""
+    _no_split_modules: ClassVar[list[str]] = ["TransformerBlock"]
+    _supports_sdpa = True
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *args,
+        config: PreTrainedConfig | None = None,
+        **kwargs,
+    ) -> "KronosPreTrainedModel":
+        r"""Loads a model from a folder or Hub repository, as published or as saved by this library.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `Path`): folder, or `owner/name` on the Hub.
+            config (*optional*): a configuration that replaces the folder's `config.json`.
+            kwargs: Hub options (`revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `subfolder`),
+                configuration values to override, and `dtype`, `device_map` as in transformers.
+
+        Raises:
+            ValueError: the folder holds another architecture, pickled weights alone, or not every tensor.
+            HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
+        """
+        if kwargs.pop("trust_remote_code", None):
+            raise ValueError("trust_remote_code=True is refused; Kronos models need no code from a repository")
+        options = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if name in kwargs}
+        folder = find_pretrained(pretrained_model_name_or_path, **options)
+        if config is None:
+            config, kwargs = cls._read_config(folder, kwargs)
+        model, info = super().from_pretrained(
+            str(folder), *args, config=config, use_safetensors=True, output_loading_info=True, **kwargs
+        )
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+            if info.get(kind):
+                first = sorted(str(key) for key in info[kind])[0]
+                raise ValueError(
+                    f"{folder} does not hold a {cls.__name__} of this configuration: {len(info[kind])} "
+                    f"{kind.replace('_', ' ')}, first {first}; pass a folder of the right model"
+                )
+        return model.eval()
+
+    @classmethod
+    def _read_config(cls, folder: Path, kwargs: dict) -> tuple[PreTrainedConfig, dict]:
+        """Configuration of a folder with overrides taken out of `kwargs`; refuses another architecture's."""
+        try:
+            values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+        fields = cls.config_class.published_keys()
+        missing = [key for key in fields if key not in values]
+        if missing:
+            found = values.get("model_type") or ", ".join(sorted(values)[:4]) or "nothing"
+            raise ValueError(
+                f"{folder} is not a {cls.__name__}: its {CONFIG_NAME} lacks {missing[0]} (it describes: {found}); "
+                "pass a folder of the right model"
+            )
+        overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in fields}
+        return cls.config_class(**{key: values[key] for key in fields} | overrides), kwargs

@@ -1,0 +1,162 @@
+"""Settings of a Kronos fine-tuning run; each field has one help text with its unit."""
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import SchedulerType, TrainingArguments
+from transformers.utils import logging
+
+from ft_core.early_stopping import EarlyStopping
+from ft_core.launch import check_precision
+from ft_core.one_cycle import OneCycle
+
+from ..data.windows import WindowShape
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class ModelArguments:
+    """Which weights to start from."""
+
+    model: str = field(
+        default="base",
+        metadata={"help": "Named size (base, 2k: the published weights), Hub repository owner/name, or model folder."},
+    )
+    from_scratch: bool = field(
+        default=False, metadata={"help": "Random weights of the named size (base, 2k, tiny) instead of trained ones."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the Hub repository."})
+    preset: str = field(default="baseline", metadata={"help": "Recipe: baseline (as published) or optimized."})
+
+
+@dataclass
+class DataArguments:
+    """Which candles to read and how windows are cut from them."""
+
+    data: str | None = field(
+        default=None,
+        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
+    )
+    policy: str = field(default="error", metadata={"help": "Rows with a defect: error, drop or repair."})
+    timezone: str = field(default="UTC", metadata={"help": "Zone of times without an offset of their own."})
+    lookback_window: int = field(default=90, metadata={"help": "Bars whose statistics normalise a window."})
+    predict_window: int = field(default=10, metadata={"help": "Bars to predict; a window is lookback + predict + 1."})
+    stride: int = field(default=1, metadata={"help": "Bars between the starts of two training windows."})
+    validation_stride: int = field(
+        default=10, metadata={"help": "Bars between the starts of two validation or test windows."}
+    )
+    max_gap: int | None = field(
+        default=None,
+        metadata={
+            "help": "Most bars missing inside a window. Default: none around the clock, any in a session market."
+        },
+    )
+    clip: float = field(default=5.0, metadata={"help": "Bound of normalised values, in standard deviations."})
+    split_ratios: list[float] = field(
+        default_factory=lambda: [0.7, 0.15, 0.15], metadata={"help": "Shares of train, validation and test, in time."}
+    )
+    split_dates: list[str] | None = field(
+        default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
+    )
+    embargo: int = field(default=0, metadata={"help": "Bars left out at the start of validation and of test."})
+
+    def window_shape(self, stride: int) -> WindowShape:
+        """Shape of windows at a stride; raises ValueError for sizes that make none."""
+        return WindowShape(self.lookback_window, self.predict_window, stride, self.max_gap, self.clip)
+
+
+@dataclass
+class KronosTokenizerArguments(TrainingArguments):
+    r"""Training settings of the Kronos tokenizer: those of [`~transformers.TrainingArguments`] and the fields below.
+
+    Defaults that differ from the parent: the published recipe (learning rate 2e-4, batch 50, 30 epochs, weight decay
+    0.1, clipping at 2.0, betas 0.9 and 0.95); evaluation at the start and after each epoch, with a checkpoint each, so
+    that the best three can be kept; `metric_for_best_model` is `eval_recon_all`, the published validation loss;
+    `logging_nan_inf_filter` is off because it would log a NaN as 0.0; `ddp_find_unused_parameters` is off because
+    every parameter is used.
+    """
+
+    output_dir: str | None = field(default="runs/tokenizer", metadata={"help": "Run folder."})
+    learning_rate: float = field(default=2e-4, metadata={"help": "Peak learning rate of the one-cycle schedule."})
+    per_device_train_batch_size: int = field(default=50, metadata={"help": "Windows a device and micro-batch."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Windows a device in evaluation."})
+    num_train_epochs: float = field(default=30.0, metadata={"help": "Passes over the training windows."})
+    weight_decay: float = field(default=0.1, metadata={"help": "AdamW weight decay."})
+    adam_beta2: float = field(default=0.95, metadata={"help": "AdamW beta2."})
+    max_grad_norm: float = field(default=2.0, metadata={"help": "Gradient norm above which gradients are scaled down."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
+    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, to compare with."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
+    metric_for_best_model: str | None = field(
+        default="eval_recon_all", metadata={"help": "Logged evaluation term that decides which checkpoint is best."}
+    )
+    greater_is_better: bool | None = field(default=False, metadata={"help": "Whether that term should grow."})
+    logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between two logged lines."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Windows have no columns to remove."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
+    disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
+
+    one_cycle: bool = field(
+        default=True, metadata={"help": "One-cycle schedule; false: lr_scheduler_type and warmup_steps count."}
+    )
+    pct_start: float = field(default=0.03, metadata={"help": "Share of the steps in which the learning rate rises."})
+    div_factor: float = field(default=10.0, metadata={"help": "The run starts at learning_rate / div_factor."})
+    final_div_factor: float = field(default=1e4, metadata={"help": "It ends at the starting rate divided by this."})
+    cycle_momentum: bool = field(
+        default=False, metadata={"help": "Cycle AdamW's beta1 from 0.95 to 0.85 and back, as the published scripts do."}
+    )
+    decay_all_parameters: bool = field(
+        default=True, metadata={"help": "Decay biases and norms too, as published; false leaves them out."}
+    )
+    early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
+    early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
+    early_stopping_min_delta: float = field(
+        default=1e-5, metadata={"help": "Least gain over the last improvement that counts, in units of the metric."}
+    )
+    keep_best: int = field(default=3, metadata={"help": "Best checkpoints to keep, beside the last one."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest checkpoint of output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    dry_run: bool = field(
+        default=False, metadata={"help": "Say what would run and how long it would take, and write nothing."}
+    )
+    expected_world_size: int | None = field(
+        default=None, metadata={"help": "Number of processes that must take part; checked before training."}
+    )
+
+    def __post_init__(self):
+        self._check_ranges()
+        if self.one_cycle:
+            self._warn_of_ignored_schedule()
+        if self.fp16:
+            check_precision("fp16", "cpu" if self.use_cpu or not torch.accelerator.is_available() else "accelerator")
+        if not torch.accelerator.is_available():
+            self.dataloader_pin_memory = False
+        super().__post_init__()
+        if self.early_stopping and self.eval_strategy == "no":
+            raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")
+
+    def _check_ranges(self) -> None:
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
+        if self.num_train_epochs <= 0 and self.max_steps <= 0:
+            raise ValueError(f"num_train_epochs={self.num_train_epochs} trains nothing; use a positive number")
+        if self.save_total_limit is not None:
+            raise ValueError(
+                f"save_total_limit={self.save_total_limit} would remove checkpoints that keep_best={self.keep_best} "
+                "keeps; set keep_best instead"
+            )
+        if self.one_cycle:
+            OneCycle(self.learning_rate, self.pct_start, self.div_factor, self.final_div_factor, self.cycle_momentum)
+        EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
+
+    def _warn_of_ignored_schedule(self) -> None:
+        if SchedulerType(self.lr_scheduler_type) != SchedulerType.LINEAR:
+            logger.warning(
+                f"lr_scheduler_type={self.lr_scheduler_type} is ignored because one_cycle is on; set one_cycle false"
+            )
+        if self.warmup_steps:
+            logger.warning(f"warmup_steps={self.warmup_steps} is ignored because one_cycle is on; set pct_start")

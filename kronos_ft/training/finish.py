@@ -1,0 +1,140 @@
+"""Ends a run: the best model's folder, the figures, the picture and the table."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from ft_core.curves import Panel, plot_curves
+from ft_core.early_stopping import metric_history
+from ft_core.files import write_folder, write_json
+from ft_core.progress import span
+
+from ..data.windows import WindowDataset
+from .window_trainer import WindowTrainer
+
+BEST_MODEL = "best_model"
+METRICS_NAME = "training_metrics.json"
+CURVES_NAME = "loss_curves.png"
+TOKENIZER_TERMS = ("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook")
+TOKENIZER_PANELS = (
+    Panel("reconstruction: mean squared error, normalised units", ("recon_all", "recon_pre"), log_scale=True),
+    Panel("objective: negative is normal, the codebook entropy is rewarded", ("loss", "bsq")),
+    Panel("entropies, nats", ("entropy_sample", "entropy_codebook")),
+    Panel("codes in use: perplexity", ("code_perplexity_s1", "code_perplexity_s2")),
+    Panel("learning rate", ("learning_rate",)),
+    Panel("gradient norm", ("grad_norm",), log_scale=True),
+)
+
+
+def training_metrics(trainer: WindowTrainer, terms: Sequence[str]) -> dict:
+    """First and last value of each term in training and validation, the best evaluation, throughput and time.
+
+    Validation figures before step 1 are those of the starting weights.
+    """
+    args, state = trainer.args, trainer.state
+    history = state.log_history
+    training = [entry for entry in history if "loss" in entry and "learning_rate" in entry]
+    evaluations = [entry for entry in history if f"eval_{terms[0]}" in entry]
+    scores = metric_history(state, args.metric_for_best_model or "")
+    trained = [(step, value) for step, value in scores if step > 0 and value == value]
+    choose = max if args.greater_is_better else min
+    best = choose(trained, key=lambda pair: pair[1]) if trained else None
+    start = scores[0][1] if scores and scores[0][0] == 0 else None
+    final = next((entry for entry in reversed(history) if "train_runtime" in entry), {})
+    return {
+        "metric": args.metric_for_best_model,
+        "start": start,
+        "best": best and {"step": best[0], "value": best[1]},
+        "improved": best is not None and (start is None or choose(start, best[1]) == best[1] != start),
+        "best_checkpoint": state.best_model_checkpoint and Path(state.best_model_checkpoint).name,
+        "train": {term: {"first": training[0].get(term), "last": training[-1].get(term)} for term in terms if training},
+        "validation": {
+            term: {"first": evaluations[0].get(f"eval_{term}"), "last": evaluations[-1].get(f"eval_{term}")}
+            for term in terms
+            if evaluations
+        },
+        "bars_per_second": statistics.median(entry["bars_per_second"] for entry in training) if training else None,
+        "steps": state.global_step,
+        "max_steps": state.max_steps,
+        "epochs": state.epoch,
+        "seconds": final.get("train_runtime"),
+        "stopped_early": state.global_step < state.max_steps,
+    }
+
+
+def save_best_model(trainer: WindowTrainer) -> Path:
+    """Writes the model that the trainer holds now (the best one at the end of training) to `best_model/`.
+
+    The folder holds `config.json` and `model.safetensors` and loads in this library and in the published code.
+    """
+    path = Path(trainer.args.output_dir) / BEST_MODEL
+    state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.is_world_process_zero():
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        write_folder(path, lambda folder: model.save_pretrained(folder, state_dict=state_dict))
+    trainer.accelerator.wait_for_everyone()
+    return path
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def summary_table(metrics: dict) -> str:
+    """The run in a table of text: terms first and last, best evaluation, speed."""
+    lines = [f"{'':18}{'train first':>13}{'train last':>13}{'valid. first':>14}{'valid. last':>13}"]
+    for term, train in metrics["train"].items():
+        valid = metrics["validation"].get(term, {})
+        row = (train["first"], train["last"], valid.get("first"), valid.get("last"))
+        lines.append(f"{term:18}" + "".join(f"{_cell(v):>{w}}" for v, w in zip(row, (13, 13, 14, 13), strict=True)))
+    best = metrics["best"]
+    if best:
+        start = f", starting weights {_cell(metrics['start'])}" if metrics["start"] is not None else ""
+        fall = f" ({metrics['start'] / best['value']:.1f}x lower)" if metrics["start"] and metrics["improved"] else ""
+        lines.append(
+            f"best               {metrics['metric']} {_cell(best['value'])} at step {best['step']}{start}{fall}"
+        )
+        if not metrics["improved"]:
+            lines.append("                   NOT better than the starting weights: this run did not help")
+        lines.append(f"best checkpoint    {metrics['best_checkpoint'] or '-'}")
+    if "test" in metrics:
+        metric = (metrics["metric"] or "").removeprefix("eval_")
+        lines.append(
+            f"test split         {metric} {_cell(metrics['test'].get(metric))} (windows that no choice was made on)"
+        )
+    if metrics["bars_per_second"]:
+        lines.append(f"speed              {metrics['bars_per_second']:,.0f} bars per second (median)")
+    done = f"{metrics['steps']} of {metrics['max_steps']} steps"
+    early = ", stopped early" if metrics["stopped_early"] else ""
+    lines.append(f"trained            {done} in {span(metrics['seconds'] or 0)}{early}")
+    return "\n".join(lines)
+
+
+def finish_run(
+    trainer: WindowTrainer,
+    test_dataset: WindowDataset | None = None,
+    *,
+    terms: Sequence[str] = TOKENIZER_TERMS,
+    panels: Sequence[Panel] = TOKENIZER_PANELS,
+    title: str = "Kronos tokenizer",
+) -> dict:
+    """Writes `best_model/`, `training_metrics.json` and `loss_curves.png`; call it on every rank after training.
+
+    Args:
+        trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
+        test_dataset ([`WindowDataset`], *optional*): windows that no choice was made on, to evaluate the best model.
+        terms, panels, title: what the figures and the picture show.
+
+    Returns:
+        `dict`: the figures of [`training_metrics`].
+    """
+    run = Path(trainer.args.output_dir)
+    save_best_model(trainer)
+    metrics = training_metrics(trainer, terms)
+    if test_dataset is not None:
+        scores = trainer.evaluate(test_dataset, metric_key_prefix="test")
+        metrics["test"] = {term: scores.get(f"test_{term}") for term in terms}
+    if trainer.is_world_process_zero():
+        write_json(run / METRICS_NAME, metrics)
+        plot_curves(trainer.state.log_history, panels, title, run / CURVES_NAME)
+    return metrics

@@ -1,0 +1,88 @@
+"""Loss terms of the Kronos tokenizer: pure functions of model outputs.
+
+loss      = (recon_pre + recon_all + bsq) / 2
+recon_pre = mean squared error of the reconstruction from the s1 bits alone
+recon_all = mean squared error of the reconstruction from the full code (the published 'validation loss')
+bsq       = beta * commitment + zeta * (gamma0 * entropy_sample - gamma * entropy_codebook)
+
+The codebook entropy is REWARDED: it enters with a minus sign and reaches D ln 2 = 13.9 nats for D = 20 bits, so near
+convergence bsq is about -0.07 and the whole loss goes below zero. A falling or negative loss therefore says nothing
+about reconstruction by itself; read recon_all.
+
+Shapes: B windows, T bars, F features, D bits of a code.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..models.configuration_kronos import KronosTokenizerConfig
+from ..models.quantizer import binary_entropy, bit_probabilities
+
+TOKENIZER_TERMS = ("recon_pre", "recon_all", "commitment", "entropy_sample")
+
+
+@dataclass
+class TokenizerTerms:
+    """Terms of the tokenizer's objective, one value a window, so that sums over any split of the data are exact.
+
+    Attributes:
+        per_window (`torch.Tensor` of shape `(batch_size, 4)`):
+            recon_pre, recon_all, commitment, entropy_sample, in the order of `TOKENIZER_TERMS`.
+        bit_means (`torch.Tensor` of shape `(batch_size, codebook_dim)`):
+            Mean over bars of each bit's probability. The codebook entropy is a function of their mean over all
+            windows, not a mean over windows.
+    """
+
+    per_window: Tensor
+    bit_means: Tensor
+
+
+def tokenizer_terms(reconstruction_pre: Tensor, reconstruction: Tensor, unit: Tensor, target: Tensor) -> TokenizerTerms:
+    """Computes every loss term for each window, in fp32.
+
+    Args:
+        reconstruction_pre (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): from the s1 bits alone.
+        reconstruction (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): from the full code.
+        unit (`torch.Tensor` of shape `(batch_size, seq_len, codebook_dim)`): the encoder's output on the sphere.
+        target (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): the clean, normalised window.
+    """
+    target = target.float()
+    signs = torch.where(unit.detach() > 0, 1.0, -1.0) * unit.shape[-1] ** -0.5
+    probabilities = bit_probabilities(unit)
+    per_window = torch.stack(
+        (
+            (reconstruction_pre.float() - target).square().mean(dim=(1, 2)),
+            (reconstruction.float() - target).square().mean(dim=(1, 2)),
+            (signs - unit).square().sum(dim=-1).mean(dim=1),
+            binary_entropy(probabilities).sum(dim=-1).mean(dim=1),
+        ),
+        dim=1,
+    )
+    return TokenizerTerms(per_window=per_window, bit_means=probabilities.mean(dim=1))
+
+
+def tokenizer_objective(per_window_mean: Tensor, bit_mean: Tensor, config: KronosTokenizerConfig) -> dict[str, Tensor]:
+    """The objective and its parts from means over windows.
+
+    Args:
+        per_window_mean (`torch.Tensor` of shape `(4,)`): mean of [`TokenizerTerms.per_window`] over windows.
+        bit_mean (`torch.Tensor` of shape `(codebook_dim,)`): mean of [`TokenizerTerms.bit_means`] over windows.
+        config ([`KronosTokenizerConfig`]): the weights beta, gamma0, gamma and zeta.
+
+    Returns:
+        `dict` of scalars: loss, recon_pre, recon_all, bsq, commitment, entropy_sample, entropy_codebook.
+    """
+    recon_pre, recon_all, commitment, entropy_sample = per_window_mean.unbind()
+    entropy_codebook = binary_entropy(bit_mean).sum()
+    bsq = config.beta * commitment + config.zeta * (config.gamma0 * entropy_sample - config.gamma * entropy_codebook)
+    return {
+        "loss": (recon_pre + recon_all + bsq) / 2,
+        "recon_pre": recon_pre,
+        "recon_all": recon_all,
+        "bsq": bsq,
+        "commitment": commitment,
+        "entropy_sample": entropy_sample,
+        "entropy_codebook": entropy_codebook,
+    }

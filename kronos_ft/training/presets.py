@@ -1,0 +1,35 @@
+"""The named recipes. A preset sets defaults; a YAML file and the command line override them."""
+
+PRESETS: dict[str, dict[str, object]] = {
+    # the published scripts' recipe
+    "baseline": {
+        "learning_rate": 2e-4,
+        "per_device_train_batch_size": 50,
+        "weight_decay": 0.1,
+        "max_grad_norm": 2.0,
+        "pct_start": 0.03,
+        "div_factor": 10.0,
+        "final_div_factor": 1e4,
+        "num_train_epochs": 30,
+        "early_stopping": False,
+    },
+    # gentler on trained weights, stops by itself
+    "optimized": {
+        "learning_rate": 1e-4,
+        "per_device_train_batch_size": 64,
+        "weight_decay": 0.05,
+        "max_grad_norm": 1.0,
+        "pct_start": 0.1,
+        "div_factor": 25.0,
+        "final_div_factor": 100.0,
+        "num_train_epochs": 30,
+        "early_stopping": True,
+        "early_stopping_patience": 5,
+        "early_stopping_min_delta": 1e-5,
+        "augment_noise": True,
+        "augment_feature_dropout": True,
+        "augment_time_shift": True,
+        "augment_scale": True,
+    },
+}
+DEFAULT_PRESET = "baseline"

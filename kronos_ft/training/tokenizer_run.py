@@ -1,0 +1,235 @@
+"""A whole tokenizer run: settings in, run folder out. The command line and `examples/train_btc.py` both end here."""
+
+import copy
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from transformers import set_seed
+
+from ft_core.checkpoints import list_checkpoints
+from ft_core.files import check_output_folder
+from ft_core.launch import check_world_size
+from ft_core.progress import span
+from ft_core.run_record import METRICS_FILE, RUN_FILE
+
+from ..data.augmentation import AugmentationArguments
+from ..data.candles import CandleSeries, fingerprint, load_candles
+from ..data.sources import load_sample
+from ..data.windows import WindowDataset, split_bounds
+from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
+from ..models.modeling_kronos import KronosTokenizer
+from ..models.pretrained import HubUnreachable
+from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
+from .finish import BEST_MODEL, CURVES_NAME, METRICS_NAME, finish_run
+from .tokenizer_trainer import KronosTokenizerTrainer
+
+OWN_FILES = (RUN_FILE, METRICS_FILE, METRICS_NAME, CURVES_NAME)
+
+
+@dataclass
+class WindowSplits:
+    """Windows of a run; `test` is None when its split holds no window."""
+
+    train: WindowDataset
+    validation: WindowDataset
+    test: WindowDataset | None
+
+
+def load_series(data: DataArguments) -> list[CandleSeries]:
+    """Candles named by the settings; `sample` is the embedded one.
+
+    Raises:
+        ValueError: no data named, or data that cannot be used.
+    """
+    if not data.data:
+        raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
+    if data.data == "sample":
+        return load_sample()
+    return load_candles(data.data, data.policy, data.timezone)
+
+
+def build_splits(
+    series: list[CandleSeries], data: DataArguments, augmentation: AugmentationArguments, seed: int
+) -> WindowSplits:
+    """Windows of the three splits.
+
+    Raises:
+        ValueError: train or validation has no window.
+    """
+    places = {"ratios": data.split_ratios, "dates": data.split_dates, "embargo": data.embargo}
+    held_out = data.window_shape(data.validation_stride)
+    train = WindowDataset(
+        series, "train", data.window_shape(data.stride), augmentation=augmentation, seed=seed, **places
+    )
+    validation = WindowDataset(series, "validation", held_out, **places)
+    has_test = any(
+        end - first >= held_out.length for first, end in (split_bounds(one, **places)["test"] for one in series)
+    )
+    try:
+        test = WindowDataset(series, "test", held_out, **places) if has_test else None
+    except ValueError:  # bars enough, but none between the gaps
+        test = None
+    return WindowSplits(train, validation, test)
+
+
+def build_model(model: ModelArguments) -> KronosTokenizer:
+    """The model to start from.
+
+    Raises:
+        ValueError: unknown size, or a folder or repository that holds no Kronos tokenizer.
+        HubUnreachable: published weights were asked for and cannot be had.
+    """
+    if model.from_scratch:
+        return KronosTokenizer(KronosTokenizerConfig.from_size(model.model))
+    if model.model == "tiny":
+        raise ValueError("model=tiny has no published weights; pass --from_scratch, or use base or 2k")
+    name = PUBLISHED_TOKENIZERS.get(model.model, model.model)
+    try:
+        return KronosTokenizer.from_pretrained(name, revision=model.revision)
+    except HubUnreachable as error:
+        raise HubUnreachable(f"{error}; --from_scratch trains a named size from random weights") from error
+
+
+def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]:
+    """Lines on bars and windows of each split."""
+    bars = sum(len(one) for one in series)
+    symbols = series[0].symbol if len(series) == 1 else f"{len(series)} symbols"
+    lines = [f"data        {symbols}, {bars:,} bars"]
+    for name in ("train", "validation", "test"):
+        windows: WindowDataset | None = getattr(splits, name)
+        if windows is None:
+            lines.append(f"{name:12}no window")
+            continue
+        across = f", {windows.windows_across_gaps:,} span a session gap" if windows.windows_across_gaps else ""
+        lines.append(f"{name:12}{len(windows):,} windows of {windows.shape.length} bars{across}")
+    return lines
+
+
+def probe_seconds(trainer: KronosTokenizerTrainer) -> tuple[float, float]:
+    """Seconds of an optimizer step (the second of two) and of an evaluation, timed on a copy of the model."""
+    args = trainer.args
+    model = copy.deepcopy(trainer.model).to(args.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    dataset, size = trainer.train_dataset, args.per_device_train_batch_size
+    step = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        for micro in range(args.gradient_accumulation_steps):
+            batch = dataset.__getitems__([(micro * size + i) % len(dataset) for i in range(size)])
+            with trainer.accelerator.autocast():
+                loss = trainer.compute_loss(model, {name: values.to(args.device) for name, values in batch.items()})
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+        step = time.perf_counter() - started
+    batch = trainer.eval_dataset.__getitems__(range(min(args.per_device_eval_batch_size, len(trainer.eval_dataset))))
+    started = time.perf_counter()
+    with torch.no_grad(), trainer.accelerator.autocast():
+        model(candles=batch["candles"].to(args.device)).reconstruction.sum().item()
+    windows_per_second = len(batch["candles"]) * args.world_size / (time.perf_counter() - started)
+    trainer.meter.reset()
+    return step, len(trainer.eval_dataset) / windows_per_second
+
+
+def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
+    """Lines on steps, parameters and expected time of a run."""
+    args, windows = trainer.args, len(trainer.train_dataset)
+    effective = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    per_epoch = max(-(-windows // effective), 1)
+    steps = args.max_steps if args.max_steps > 0 else int(-(-args.num_train_epochs * per_epoch // 1))
+    if args.eval_strategy == "steps":
+        every = args.eval_steps if args.eval_steps >= 1 else max(args.eval_steps * steps, 1)
+    else:
+        every = per_epoch
+    evaluations = (-(-steps // int(every)) if args.eval_strategy != "no" else 0) + args.eval_on_start
+    step_seconds, evaluation_seconds = probe_seconds(trainer)
+    total = steps * step_seconds + evaluations * evaluation_seconds
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    batch = f"{args.per_device_train_batch_size} x {args.gradient_accumulation_steps} x {args.world_size} ranks"
+    return [
+        f"model       {parameters:,} parameters on {args.device.type}, precision {trainer.accelerator.mixed_precision}",
+        f"batch       {effective} windows ({batch})",
+        f"steps       {steps:,} ({per_epoch:,} an epoch), {evaluations} evaluations",
+        f"time        about {span(total)}: {step_seconds:.3g} s a step, {evaluation_seconds:.3g} s an evaluation",
+    ]
+
+
+def _prepare_folder(args: KronosTokenizerArguments) -> str | None:
+    """Clears or resumes the run folder; returns the checkpoint to resume from."""
+    run = Path(args.output_dir)
+    state = PartialState()
+    check_output_folder(run, args.resume, args.overwrite)
+    is_run = (run / RUN_FILE).is_file()
+    if args.overwrite and run.is_dir() and any(run.iterdir()) and not is_run:
+        raise ValueError(
+            f"output_dir={run} holds no run ({RUN_FILE} is missing), so it is not overwritten; name another"
+        )
+    state.wait_for_everyone()
+    if args.resume:
+        checkpoints = list_checkpoints(run)
+        return str(list(checkpoints.values())[-1]) if checkpoints else None
+    if args.overwrite and state.is_main_process and is_run:
+        for path in (*list_checkpoints(run).values(), run / BEST_MODEL):
+            shutil.rmtree(path, ignore_errors=True)
+        for name in OWN_FILES:
+            (run / name).unlink(missing_ok=True)
+    state.wait_for_everyone()
+    return None
+
+
+def run_tokenizer(
+    model: ModelArguments,
+    data: DataArguments,
+    augmentation: AugmentationArguments,
+    args: KronosTokenizerArguments,
+    say=print,  # noqa: ANN001
+) -> dict | None:
+    """Fine-tunes a tokenizer from settings to run folder; with `dry_run` only says what would happen.
+
+    Args:
+        model, data, augmentation, args: the settings.
+        say: receives each line of text, on the main process only.
+
+    Returns:
+        `dict`: the figures of `training_metrics.json`, or None after a dry run.
+
+    Raises:
+        ValueError: settings, data or model that cannot be used; nothing has been written then.
+    """
+    check_world_size(args.expected_world_size)
+    if not PartialState().is_main_process:
+        say = lambda line: None  # noqa: E731
+    if not args.dry_run:
+        check_output_folder(Path(args.output_dir), args.resume, args.overwrite)
+    series = load_series(data)
+    splits = build_splits(series, data, augmentation, args.seed)
+    set_seed(args.seed)
+    network = build_model(model)
+    for line in describe_data(series, splits):
+        say(line)
+    if args.resume:
+        args.eval_on_start = False
+    trainer = KronosTokenizerTrainer(network, args, splits.train, splits.validation)
+    if args.dry_run:
+        for line in describe_plan(trainer):
+            say(line)
+        return None
+    checkpoint = _prepare_folder(args)
+    if args.resume:
+        say(f"resuming from {checkpoint}" if checkpoint else "no checkpoint yet: starting from the beginning")
+    trainer.recorder.facts = {
+        "stage": "tokenizer",
+        "model": vars(model),
+        "data": {**vars(data), "fingerprint": fingerprint(series), "symbols": [one.report.to_dict() for one in series]},
+        "windows": {name: len(getattr(splits, name) or ()) for name in ("train", "validation", "test")},
+        "augmentation": vars(augmentation),
+        "config": network.config.to_dict(),
+    }
+    trainer.train(resume_from_checkpoint=checkpoint)
+    title = f"Kronos tokenizer, {', '.join(one.symbol for one in series[:3])}"
+    return finish_run(trainer, splits.test, title=title)

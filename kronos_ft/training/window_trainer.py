@@ -1,0 +1,184 @@
+"""What the Kronos trainers share: windows in epoch-keyed order, one-cycle schedule, exact logging of loss terms.
+
+Notable:
+- Loss terms are added on the device inside `compute_loss` and reduced over ranks in `log`, which puts them into the
+  Trainer's own log entry, so that `metric_for_best_model`, callbacks and `report_to` all see them.
+- Evaluation gathers one value a window through `gather_for_metrics`: windows that pad the last batch of a distributed
+  evaluation are counted once.
+"""
+
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+from ft_core.checkpoints import KeepBestCheckpoints
+from ft_core.early_stopping import EarlyStopping
+from ft_core.launch import check_precision, check_world_size
+from ft_core.loss_meter import LossMeter
+from ft_core.one_cycle import OneCycle, build_one_cycle
+from ft_core.progress import Progress
+from ft_core.run_record import RunRecorder
+
+from ..data.windows import EpochSampler, WindowDataset, keep_batch
+from .arguments import KronosTokenizerArguments
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the sampler its epoch. Accelerate does so too, but not for several ranks after a resume within an epoch."""
+
+    def __init__(self, trainer: "WindowTrainer"):
+        self.trainer = trainer
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.trainer.sampler.set_epoch(int(state.epoch or 0))
+
+
+class WindowTrainer(Trainer):
+    """A Trainer over [`WindowDataset`]s; a subclass defines the objective.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): a Kronos model.
+        args ([`KronosTokenizerArguments`]): settings.
+        train_dataset, eval_dataset ([`WindowDataset`]): windows.
+        callbacks (*optional*): further callbacks; the list is not changed.
+
+    Raises:
+        ValueError: the number of processes or the precision is not what was asked for.
+    """
+
+    progress_terms: tuple[str, ...] = ("loss",)
+    evaluation_terms: tuple[str, ...] = ("loss",)
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: KronosTokenizerArguments,
+        train_dataset: WindowDataset | None = None,
+        eval_dataset: WindowDataset | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        self.meter, self.eval_meter = LossMeter(), LossMeter()
+        self.sampler: EpochSampler | None = None
+        self.recorder = RunRecorder()
+        self._busy_elsewhere = 0.0
+        self._logged_at: float | None = None
+        own: list[TrainerCallback] = [
+            _EpochOrder(self),
+            Progress(self.progress_terms, self.evaluation_terms),
+            self.recorder,
+        ]
+        if args.early_stopping:
+            own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
+        if args.save_strategy != "no" and args.eval_strategy != "no":
+            own.append(KeepBestCheckpoints(args.keep_best))
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=keep_batch,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            callbacks=[*own, *(callbacks or [])],
+        )
+        self.remove_callback(PrinterCallback)
+        if args.disable_tqdm:
+            logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint
+        # compute_loss returns the mean of its batch: the Trainer divides by the accumulation steps
+        self.loss_is_scaled_for_ga = False
+        check_world_size(args.expected_world_size)
+        check_precision(self.accelerator.mixed_precision, args.device.type)
+
+    # Data and schedule
+
+    def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        self.sampler = EpochSampler(len(dataset), seed)
+        return self.sampler
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """A one-cycle schedule, unless `one_cycle` is off."""
+        if not self.args.one_cycle:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            settings = OneCycle(
+                self.args.learning_rate,
+                self.args.pct_start,
+                self.args.div_factor,
+                self.args.final_div_factor,
+                self.args.cycle_momentum,
+            )
+            self.lr_scheduler = build_one_cycle(optimizer or self.optimizer, settings, num_training_steps)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """All parameters, as published, or without biases and norms."""
+        if self.args.decay_all_parameters:
+            return [name for name, _ in model.named_parameters()]
+        return [name for name, parameter in model.named_parameters() if parameter.ndim > 1]
+
+    # Logging
+
+    def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
+        """Named figures from reduced sums of a meter; `weight` is the number of windows. Defined by the subclass."""
+        raise NotImplementedError(f"{type(self).__name__} must define logged_terms")
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the exact loss terms, the weight norm and the throughput to a training log entry, in place."""
+        if "loss" in logs and not self.meter.is_empty:
+            sums, windows = self.meter.reduce(self.accelerator)
+            logs.update(self.logged_terms(sums, windows))
+            logs["weight_norm"] = self._weight_norm()
+            logs["bars_per_second"] = windows * self.train_dataset.shape.length / self._seconds_since_log()
+        super().log(logs, start_time)
+
+    def _weight_norm(self) -> float:
+        parameters = [parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = nn.utils.get_total_norm(parameters)
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+    def _seconds_since_log(self) -> float:
+        """Seconds of training since the last log entry, without evaluations and saves."""
+        now = time.monotonic()
+        seconds = now - self._logged_at - self._busy_elsewhere if self._logged_at is not None else float("nan")
+        self._logged_at, self._busy_elsewhere = now, 0.0
+        return seconds
+
+    def training_step(self, *args, **kwargs) -> Tensor:
+        """As the parent's; starts the throughput clock at the first step."""
+        if self._logged_at is None:
+            self._logged_at, self._busy_elsewhere = time.monotonic(), 0.0
+        return super().training_step(*args, **kwargs)
+
+    def _save_checkpoint(self, *args, **kwargs) -> None:
+        started = time.monotonic()
+        super()._save_checkpoint(*args, **kwargs)
+        self._busy_elsewhere += time.monotonic() - started
+
+    # Evaluation
+
+    def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201
+        """As the parent's, with the terms of the whole split instead of means over batches."""
+        started = time.monotonic()
+        self.eval_meter.reset()
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        terms = self.logged_terms(*self.eval_meter.reduce())
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
+        self._busy_elsewhere += time.monotonic() - started
+        return output
