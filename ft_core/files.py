@@ -1,4 +1,4 @@
-"""Writes that are whole or absent, and the checks of an output folder before anything is written."""
+"""Writes that are whole or absent: a temporary name in the same folder, flushed to disk, renamed."""
 
 import json
 import os
@@ -81,28 +81,3 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(path.parent)
-
-
-def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
-    """Checks that a run may write to `path`, without leaving anything there.
-
-    Raises:
-        ValueError: the folder holds something and neither `resume` nor `overwrite` is set, both are, it is a file, or
-            it cannot be written.
-    """
-    if resume and overwrite:
-        raise ValueError("--resume and --overwrite exclude each other; choose one")
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"output_dir={path} is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()) and not resume and not overwrite:
-        raise ValueError(f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it")
-    existing = path
-    while not existing.exists():
-        existing = existing.parent
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"output_dir={path} cannot be written ({error.strerror or error}); choose another folder"
-        ) from error

@@ -16,9 +16,8 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .files import write_json, write_text
+from .run_folder import LOG_FILE, RUN_FILE
 
-RUN_FILE = "run.json"
-METRICS_FILE = "metrics.jsonl"
 PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "numpy", "pandas", "safetensors")
 SECRETS = ("hub_token",)
 
@@ -114,7 +113,7 @@ class RunRecorder(TrainerCallback):
             return
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         # after a resume the file holds exactly the history that the checkpoint holds
-        write_text(Path(args.output_dir) / METRICS_FILE, "".join(json.dumps(e) + "\n" for e in state.log_history))
+        write_text(Path(args.output_dir) / LOG_FILE, "".join(json.dumps(e) + "\n" for e in state.log_history))
         self._write_run(args, state, "running")
 
     def on_log(
@@ -126,7 +125,7 @@ class RunRecorder(TrainerCallback):
         **kwargs: object,
     ) -> None:
         if state.is_world_process_zero and logs and Path(args.output_dir).is_dir():
-            with open(Path(args.output_dir) / METRICS_FILE, "a", encoding="utf-8") as file:
+            with open(Path(args.output_dir) / LOG_FILE, "a", encoding="utf-8") as file:
                 file.write(json.dumps({**logs, "step": state.global_step}) + "\n")
 
     def on_train_end(

@@ -22,11 +22,12 @@ examples:
 
 def run_tokenizer_command(words: Sequence[str]) -> int:
     """`kronos-ft tokenizer`: settings from preset, YAML and command line, then the whole run."""
+    from ft_core.run_folder import CURVES_FILE
     from ft_core.settings import parse_settings
 
     from .data.augmentation import AugmentationArguments
     from .training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-    from .training.finish import CURVES_NAME, summary_table
+    from .training.finish import summary_table
     from .training.presets import DEFAULT_PRESET, PRESETS
     from .training.tokenizer_run import run_tokenizer
 
@@ -40,7 +41,7 @@ def run_tokenizer_command(words: Sequence[str]) -> int:
     metrics = run_tokenizer(model, data, augmentation, args)
     if metrics is not None and args.process_index == 0:
         print(summary_table(metrics))
-        print(f"curves             {os.path.join(args.output_dir, CURVES_NAME)}")
+        print(f"curves             {os.path.join(args.output_dir, CURVES_FILE)}")
         print(f"run folder         {args.output_dir}")
     return 0
 

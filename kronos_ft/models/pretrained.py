@@ -11,6 +11,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+import torch
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -19,7 +20,9 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    StrictDataclassError,
 )
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 CONFIG_NAME = "config.json"
@@ -154,17 +157,30 @@ class KronosPreTrainedModel(PreTrainedModel):
         folder = find_pretrained(pretrained_model_name_or_path, **options)
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
-        model, info = super().from_pretrained(
-            str(folder), *args, config=config, use_safetensors=True, output_loading_info=True, **kwargs
-        )
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-            if info.get(kind):
-                first = sorted(str(key) for key in info[kind])[0]
+        cls._check_weights(folder, config)
+        return super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+
+    @classmethod
+    def _check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:
+        """Compares names and shapes in the file's header with the architecture, before anything is loaded."""
+        try:
+            with safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
+                found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{folder / WEIGHTS_NAME} is damaged ({error}); fetch it again") from error
+        with torch.device("meta"):
+            expected = {name: list(value.shape) for name, value in cls(config).state_dict().items()}
+        wrong = {
+            "missing": sorted(expected.keys() - found.keys()),
+            "unexpected": sorted(found.keys() - expected.keys()),
+            "of another shape": sorted(n for n in expected.keys() & found.keys() if expected[n] != found[n]),
+        }
+        for kind, names in wrong.items():
+            if names:
                 raise ValueError(
-                    f"{folder} does not hold a {cls.__name__} of this configuration: {len(info[kind])} "
-                    f"{kind.replace('_', ' ')}, first {first}; pass a folder of the right model"
+                    f"{folder} does not hold a {cls.__name__} of its configuration: {len(names)} tensors {kind}, first "
+                    f"{names[0]}; pass a folder of the right model"
                 )
-        return model.eval()
 
     @classmethod
     def _read_config(cls, folder: Path, kwargs: dict) -> tuple[PreTrainedConfig, dict]:
@@ -182,4 +198,7 @@ class KronosPreTrainedModel(PreTrainedModel):
                 "pass a folder of the right model"
             )
         overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in fields}
-        return cls.config_class(**{key: values[key] for key in fields} | overrides), kwargs
+        try:
+            return cls.config_class(**{key: values[key] for key in fields} | overrides), kwargs
+        except (ValueError, TypeError, StrictDataclassError) as error:
+            raise ValueError(f"{folder / CONFIG_NAME}: {' '.join(str(error).split())}") from error

@@ -93,4 +93,4 @@ class BinarySphericalQuantizer(nn.Module):
         unit = F.normalize(z.float(), dim=-1)
         signs = torch.where(unit > 0, 1.0, -1.0)
         quantized = (unit + (signs - unit).detach()) * self.codebook_dim**-0.5
-        return QuantizerOutput(quantized=quantized, unit=unit)
+        return QuantizerOutput(quantized=quantized.type_as(z), unit=unit)

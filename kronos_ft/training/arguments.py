@@ -74,7 +74,7 @@ class KronosTokenizerArguments(TrainingArguments):
     0.1, clipping at 2.0, betas 0.9 and 0.95); evaluation at the start and after each epoch, with a checkpoint each, so
     that the best three can be kept; `metric_for_best_model` is `eval_recon_all`, the published validation loss;
     `logging_nan_inf_filter` is off because it would log a NaN as 0.0; `ddp_find_unused_parameters` is off because
-    every parameter is used.
+    every parameter is used; `use_cpu` is set where there is no accelerator.
     """
 
     output_dir: str | None = field(default="runs/tokenizer", metadata={"help": "Run folder."})
@@ -130,10 +130,10 @@ class KronosTokenizerArguments(TrainingArguments):
         self._check_ranges()
         if self.one_cycle:
             self._warn_of_ignored_schedule()
-        if self.fp16:
-            check_precision("fp16", "cpu" if self.use_cpu or not torch.accelerator.is_available() else "accelerator")
         if not torch.accelerator.is_available():
-            self.dataloader_pin_memory = False
+            self.use_cpu = True  # without it several processes on a CPU would train apart from each other
+        if self.fp16:
+            check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
         super().__post_init__()
         if self.early_stopping and self.eval_strategy == "no":
             raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")

@@ -8,13 +8,11 @@ from ft_core.curves import Panel, plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.progress import span
+from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 
 from ..data.windows import WindowDataset
 from .window_trainer import WindowTrainer
 
-BEST_MODEL = "best_model"
-METRICS_NAME = "training_metrics.json"
-CURVES_NAME = "loss_curves.png"
 TOKENIZER_TERMS = ("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook")
 TOKENIZER_PANELS = (
     Panel("reconstruction: mean squared error, normalised units", ("recon_all", "recon_pre"), log_scale=True),
@@ -135,6 +133,6 @@ def finish_run(
         scores = trainer.evaluate(test_dataset, metric_key_prefix="test")
         metrics["test"] = {term: scores.get(f"test_{term}") for term in terms}
     if trainer.is_world_process_zero():
-        write_json(run / METRICS_NAME, metrics)
-        plot_curves(trainer.state.log_history, panels, title, run / CURVES_NAME)
+        write_json(run / METRICS_FILE, metrics)
+        plot_curves(trainer.state.log_history, panels, title, run / CURVES_FILE)
     return metrics

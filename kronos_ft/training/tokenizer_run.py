@@ -1,7 +1,6 @@
 """A whole tokenizer run: settings in, run folder out. The command line and `examples/train_btc.py` both end here."""
 
 import copy
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
-from ft_core.checkpoints import list_checkpoints
-from ft_core.files import check_output_folder
 from ft_core.launch import check_world_size
 from ft_core.progress import span
-from ft_core.run_record import METRICS_FILE, RUN_FILE
+from ft_core.run_folder import check_output_folder
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint, load_candles
@@ -24,10 +21,8 @@ from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerC
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.pretrained import HubUnreachable
 from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-from .finish import BEST_MODEL, CURVES_NAME, METRICS_NAME, finish_run
+from .finish import finish_run
 from .tokenizer_trainer import KronosTokenizerTrainer
-
-OWN_FILES = (RUN_FILE, METRICS_FILE, METRICS_NAME, CURVES_NAME)
 
 
 @dataclass
@@ -159,29 +154,6 @@ def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
     ]
 
 
-def _prepare_folder(args: KronosTokenizerArguments) -> str | None:
-    """Clears or resumes the run folder; returns the checkpoint to resume from."""
-    run = Path(args.output_dir)
-    state = PartialState()
-    check_output_folder(run, args.resume, args.overwrite)
-    is_run = (run / RUN_FILE).is_file()
-    if args.overwrite and run.is_dir() and any(run.iterdir()) and not is_run:
-        raise ValueError(
-            f"output_dir={run} holds no run ({RUN_FILE} is missing), so it is not overwritten; name another"
-        )
-    state.wait_for_everyone()
-    if args.resume:
-        checkpoints = list_checkpoints(run)
-        return str(list(checkpoints.values())[-1]) if checkpoints else None
-    if args.overwrite and state.is_main_process and is_run:
-        for path in (*list_checkpoints(run).values(), run / BEST_MODEL):
-            shutil.rmtree(path, ignore_errors=True)
-        for name in OWN_FILES:
-            (run / name).unlink(missing_ok=True)
-    state.wait_for_everyone()
-    return None
-
-
 def run_tokenizer(
     model: ModelArguments,
     data: DataArguments,
@@ -212,16 +184,11 @@ def run_tokenizer(
     network = build_model(model)
     for line in describe_data(series, splits):
         say(line)
-    if args.resume:
-        args.eval_on_start = False
     trainer = KronosTokenizerTrainer(network, args, splits.train, splits.validation)
     if args.dry_run:
         for line in describe_plan(trainer):
             say(line)
         return None
-    checkpoint = _prepare_folder(args)
-    if args.resume:
-        say(f"resuming from {checkpoint}" if checkpoint else "no checkpoint yet: starting from the beginning")
     trainer.recorder.facts = {
         "stage": "tokenizer",
         "model": vars(model),
@@ -230,6 +197,6 @@ def run_tokenizer(
         "augmentation": vars(augmentation),
         "config": network.config.to_dict(),
     }
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train()
     title = f"Kronos tokenizer, {', '.join(one.symbol for one in series[:3])}"
     return finish_run(trainer, splits.test, title=title)

@@ -8,6 +8,7 @@ Notable:
 """
 
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
 from ft_core.checkpoints import KeepBestCheckpoints
@@ -29,10 +31,13 @@ from ft_core.launch import check_precision, check_world_size
 from ft_core.loss_meter import LossMeter
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.progress import Progress
+from ft_core.run_folder import prepare_run_folder
 from ft_core.run_record import RunRecorder
 
 from ..data.windows import EpochSampler, WindowDataset, keep_batch
 from .arguments import KronosTokenizerArguments
+
+logger = logging.get_logger(__name__)
 
 
 class _EpochOrder(TrainerCallback):
@@ -101,7 +106,26 @@ class WindowTrainer(Trainer):
         check_world_size(args.expected_world_size)
         check_precision(self.accelerator.mixed_precision, args.device.type)
 
-    # Data and schedule
+    # Training
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
+        """As the parent's, after making the run folder ready.
+
+        `args.resume` goes on from the newest checkpoint, `args.overwrite` clears the old run.
+
+        Raises:
+            ValueError: the folder holds something and neither is set, or it cannot be written.
+        """
+        run = Path(self.args.output_dir)
+        checkpoint = prepare_run_folder(run, self.args.resume or bool(resume_from_checkpoint), self.args.overwrite)
+        if not isinstance(resume_from_checkpoint, str):
+            resume_from_checkpoint = str(checkpoint) if checkpoint else None
+        if resume_from_checkpoint:
+            logger.warning(f"resuming from {resume_from_checkpoint}")
+            self.args.eval_on_start = False
+        elif self.args.resume:
+            logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset

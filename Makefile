@@ -1,0 +1,33 @@
+# Every target does its own set-up: a virtual environment in .venv with pinned packages.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+
+.PHONY: demo test test-ddp bench quality clean
+
+# the published code, as a test oracle only; its own dependency pins are ignored
+$(READY): setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps kronos-model-arch==0.1.0
+	touch $(READY)
+
+demo: $(READY)
+	$(LAUNCH) examples/train_btc.py
+
+test: quality
+	$(BIN)/python -m pytest
+
+test-ddp: $(READY)
+	$(BIN)/python -m pytest -m distributed
+
+bench: $(READY)
+	$(BIN)/python benchmarks/tokenizer_step.py
+
+quality: $(READY)
+	$(BIN)/ruff check --output-format concise .
+	$(BIN)/ruff format --check --quiet .
+
+clean:
+	rm -rf .venv build dist *.egg-info

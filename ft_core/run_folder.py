@@ -1,0 +1,72 @@
+"""The folder of a run: its files, and what happens when it already holds something."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from accelerate import PartialState
+
+from .checkpoints import list_checkpoints
+
+RUN_FILE = "run.json"
+LOG_FILE = "metrics.jsonl"
+METRICS_FILE = "training_metrics.json"
+CURVES_FILE = "loss_curves.png"
+BEST_MODEL = "best_model"
+OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE)
+
+
+def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
+    """Checks that a run may write to `path`, without leaving anything there.
+
+    Raises:
+        ValueError: the folder holds something and neither `resume` nor `overwrite` is set, both are, it is a file, or
+            it cannot be written.
+    """
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite exclude each other; choose one")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"output_dir={path} is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()) and not resume and not overwrite:
+        raise ValueError(f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it")
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"output_dir={path} cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
+
+
+def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None:
+    """Makes the folder ready on every rank: clears the old run, or finds the checkpoint to go on from.
+
+    Only what a run writes is removed, and only from a folder that holds a run.
+
+    Returns:
+        `Path`: the newest checkpoint with `resume`, or None to start from the beginning.
+
+    Raises:
+        ValueError: as [`check_output_folder`], or `overwrite` on a folder that holds something other than a run.
+    """
+    check_output_folder(path, resume, overwrite)
+    holds_run = (path / RUN_FILE).is_file()
+    if overwrite and path.is_dir() and any(path.iterdir()) and not holds_run:
+        raise ValueError(
+            f"output_dir={path} holds no run (no {RUN_FILE}), so it is not overwritten; name another folder"
+        )
+    state = PartialState()
+    state.wait_for_everyone()  # no rank may look after another has begun to write
+    if resume:
+        checkpoints = list_checkpoints(path)
+        return list(checkpoints.values())[-1] if checkpoints else None
+    if state.is_main_process and holds_run:
+        for folder in (*list_checkpoints(path).values(), path / BEST_MODEL):
+            shutil.rmtree(folder, ignore_errors=True)
+        for name in OWN_FILES:
+            (path / name).unlink(missing_ok=True)
+    state.wait_for_everyone()
+    return None

@@ -1,0 +1,169 @@
+"""What loads, from folders and from a Hub on this machine, and what is refused, with which words."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kronos_ft.models.modeling_kronos import KronosTokenizer
+from tests.loopback_hub import LoopbackHub
+
+
+@pytest.fixture
+def folder(tiny_model, tmp_path):
+    """A model folder as published: no model_type."""
+    path = tmp_path / "model"
+    tiny_model.save_pretrained(path)
+    config = {key: getattr(tiny_model.config, key) for key in tiny_model.config.published_keys()}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def edit_config(folder, **changes):
+    values = json.loads((folder / "config.json").read_text())
+    values.update(changes)
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+
+
+def edit_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def refuse(folder, message):
+    with pytest.raises(ValueError, match=message) as error:
+        KronosTokenizer.from_pretrained(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_overrides_of_the_configuration(folder):
+    assert KronosTokenizer.from_pretrained(folder, resid_dropout_p=0.3).config.resid_dropout_p == 0.3
+
+
+def test_pickled_weights_are_refused(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({"any": torch.zeros(1)}, folder / "pytorch_model.bin")
+    refuse(folder, r"holds only pickled weights \(pytorch_model.bin\), which are never loaded; .*model.safetensors")
+
+
+def test_pickled_weights_beside_safetensors_are_not_read(folder):
+    (folder / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    assert KronosTokenizer.from_pretrained(folder).config.d_model == 32
+
+
+def test_missing_files(folder):
+    (folder / "model.safetensors").unlink()
+    refuse(folder, "has no model.safetensors; pass a folder that holds both")
+    refuse(folder / "config.json", "is a file; pass the folder")
+    refuse(folder.parent / "nowhere", "does not exist; correct the path")
+
+
+def test_another_architecture(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 8}))
+    refuse(folder, r"is not a KronosTokenizer: its config.json lacks d_in \(it describes: bert\)")
+
+
+def test_a_predictor_is_no_tokenizer(folder):
+    edit_config(folder, d_in=None, n_enc_layers=None, n_layers=4, learn_te=True)
+    refuse(folder, "is not a KronosTokenizer: its config.json lacks d_in")
+
+
+def test_damaged_configuration(folder):
+    (folder / "config.json").write_text('{"d_in": 6,')
+    refuse(folder, "config.json is not valid JSON")
+
+
+def test_impossible_configuration(folder):
+    edit_config(folder, group_size=3)
+    refuse(folder, r"config.json: group_size=3 does not divide s1_bits \+ s2_bits = 10")
+
+
+def test_configuration_of_the_wrong_type(folder):
+    edit_config(folder, d_model="wide")
+    refuse(folder, "config.json: .*d_model")
+
+
+def test_missing_and_unexpected_tensors(folder):
+    edit_weights(folder, lambda weights: weights.pop("head.weight"))
+    refuse(folder, "1 tensors missing, first head.weight; pass a folder of the right model")
+
+
+def test_unexpected_tensor(folder):
+    edit_weights(folder, lambda weights: weights.update(extra=torch.zeros(1)))
+    refuse(folder, "1 tensors unexpected, first extra")
+
+
+def test_tensors_of_another_size(folder):
+    edit_config(folder, ff_dim=128)
+    refuse(
+        folder,
+        "does not hold a KronosTokenizer of its configuration: 6 tensors of another shape, first decoder.0.ffn.w1",
+    )
+
+
+def test_truncated_weights(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+    refuse(folder, "model.safetensors is damaged .*; fetch it again")
+
+
+def test_remote_code_is_refused(folder):
+    with pytest.raises(ValueError, match="trust_remote_code=True is refused"):
+        KronosTokenizer.from_pretrained(folder, trust_remote_code=True)
+
+
+CASES = """
+import json, sys
+from kronos_ft import KronosTokenizer
+
+answers = {}
+for name in json.loads(sys.argv[1]):
+    try:
+        answers[name] = str(KronosTokenizer.from_pretrained(name).config.d_model)
+    except Exception as error:
+        answers[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(answers))
+"""
+
+
+def ask_hub(url, names, cache):
+    """What loading each name gives, in a new process with that Hub: the client reads its address at import."""
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", CASES, json.dumps(names)], env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_repositories_on_a_hub(folder, tmp_path):
+    repos = {
+        "NeoQuasar/Kronos-Tokenizer-base": {path.name: path.read_bytes() for path in folder.iterdir()},
+        "some/pickle": {"config.json": b"{}", "pytorch_model.bin": b"x"},
+        "some/empty": {"README.md": b"x"},
+    }
+    with LoopbackHub(repos) as url:
+        answers = ask_hub(url, [*repos, "some/unknown", "no name at all"], tmp_path / "cache")
+    assert answers["NeoQuasar/Kronos-Tokenizer-base"] == "32"
+    assert answers["some/pickle"].startswith(
+        "ValueError: some/pickle holds only pickled weights (pytorch_model.bin), which are never loaded"
+    )
+    assert answers["some/empty"].startswith("ValueError: repository some/empty has no config.json or no model.safe")
+    assert answers["some/unknown"].startswith(
+        "ValueError: model='some/unknown' is neither a folder nor a repository on the Hub that you may read"
+    )
+    assert answers["no name at all"].startswith(
+        "ValueError: model='no name at all' is neither an existing folder nor a Hub name of the form owner/name"
+    )
+
+
+def test_hub_out_of_reach(tmp_path):
+    answers = ask_hub("http://127.0.0.1:9", ["some/one"], tmp_path)
+    assert answers["some/one"].startswith(
+        "HubUnreachable: could not reach the Hub for some/one and the local cache does not hold it"
+    )
