@@ -1,5 +1,6 @@
 """Ends a run: the best model's folder, the figures, the picture and the table."""
 
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from ft_core.curves import Panel, plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.progress import span
-from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
+from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE, RUN_FILE
 
 from ..data.windows import WindowDataset
 from .window_trainer import WindowTrainer
@@ -74,6 +75,14 @@ def save_best_model(trainer: WindowTrainer) -> Path:
     return path
 
 
+def finished_metrics(run: Path) -> dict | None:
+    """The figures of a run that ended and was written whole, or None."""
+    if not (run / METRICS_FILE).is_file() or not (run / BEST_MODEL).is_dir():
+        return None
+    status = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))["status"]
+    return None if status == "running" else json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
+
+
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -104,7 +113,8 @@ def summary_table(metrics: dict) -> str:
         lines.append(f"speed              {metrics['bars_per_second']:,.0f} bars per second (median)")
     done = f"{metrics['steps']} of {metrics['max_steps']} steps"
     early = ", stopped early" if metrics["stopped_early"] else ""
-    lines.append(f"trained            {done} in {span(metrics['seconds'] or 0)}{early}")
+    took = f" in {span(metrics['seconds'])}" if metrics["seconds"] else ""
+    lines.append(f"trained            {done}{took}{early}")
     return "\n".join(lines)
 
 

@@ -1,7 +1,9 @@
 """A whole tokenizer run: settings in, run folder out. The command line and `examples/train_btc.py` both end here."""
 
 import copy
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerC
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.pretrained import HubUnreachable
 from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-from .finish import finish_run
+from .finish import finish_run, finished_metrics
 from .tokenizer_trainer import KronosTokenizerTrainer
 
 
@@ -133,10 +135,9 @@ def probe_seconds(trainer: KronosTokenizerTrainer) -> tuple[float, float]:
 
 def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
     """Lines on steps, parameters and expected time of a run."""
-    args, windows = trainer.args, len(trainer.train_dataset)
+    args = trainer.args
     effective = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    per_epoch = max(-(-windows // effective), 1)
-    steps = args.max_steps if args.max_steps > 0 else int(-(-args.num_train_epochs * per_epoch // 1))
+    per_epoch, steps = trainer.steps_per_epoch(), trainer.planned_steps()
     if args.eval_strategy == "steps":
         every = args.eval_steps if args.eval_steps >= 1 else max(args.eval_steps * steps, 1)
     else:
@@ -159,7 +160,7 @@ def run_tokenizer(
     data: DataArguments,
     augmentation: AugmentationArguments,
     args: KronosTokenizerArguments,
-    say=print,  # noqa: ANN001
+    say: Callable[[str], None] = print,
 ) -> dict | None:
     """Fine-tunes a tokenizer from settings to run folder; with `dry_run` only says what would happen.
 
@@ -174,10 +175,34 @@ def run_tokenizer(
         ValueError: settings, data or model that cannot be used; nothing has been written then.
     """
     check_world_size(args.expected_world_size)
+    run = Path(args.output_dir)
     if not PartialState().is_main_process:
         say = lambda line: None  # noqa: E731
-    if not args.dry_run:
-        check_output_folder(Path(args.output_dir), args.resume, args.overwrite)
+    if args.dry_run:
+        with tempfile.TemporaryDirectory() as folder:  # a Trainer creates its output folder
+            args.output_dir = folder
+            trainer, _ = _build(model, data, augmentation, args, say)
+            for line in describe_plan(trainer):
+                say(line)
+        return None
+    check_output_folder(run, args.resume, args.overwrite)
+    if args.resume and (metrics := finished_metrics(run)):
+        say(f"{run} is already finished")
+        return metrics
+    trainer, splits = _build(model, data, augmentation, args, say)
+    trainer.train()
+    symbols = ", ".join(splits.train.symbols[:3])
+    return finish_run(trainer, splits.test, title=f"Kronos tokenizer, {symbols}")
+
+
+def _build(
+    model: ModelArguments,
+    data: DataArguments,
+    augmentation: AugmentationArguments,
+    args: KronosTokenizerArguments,
+    say: Callable[[str], None],
+) -> tuple[KronosTokenizerTrainer, WindowSplits]:
+    """Reads the data, loads the model and puts both into a trainer with the facts for `run.json`."""
     series = load_series(data)
     splits = build_splits(series, data, augmentation, args.seed)
     set_seed(args.seed)
@@ -185,10 +210,6 @@ def run_tokenizer(
     for line in describe_data(series, splits):
         say(line)
     trainer = KronosTokenizerTrainer(network, args, splits.train, splits.validation)
-    if args.dry_run:
-        for line in describe_plan(trainer):
-            say(line)
-        return None
     trainer.recorder.facts = {
         "stage": "tokenizer",
         "model": vars(model),
@@ -197,6 +218,4 @@ def run_tokenizer(
         "augmentation": vars(augmentation),
         "config": network.config.to_dict(),
     }
-    trainer.train()
-    title = f"Kronos tokenizer, {', '.join(one.symbol for one in series[:3])}"
-    return finish_run(trainer, splits.test, title=title)
+    return trainer, splits

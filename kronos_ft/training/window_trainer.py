@@ -7,6 +7,8 @@ Notable:
   evaluation are counted once.
 """
 
+import math
+import os
 import time
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
@@ -76,6 +79,8 @@ class WindowTrainer(Trainer):
         eval_dataset: WindowDataset | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ):
+        check_world_size(args.expected_world_size)
+        check_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), args.device.type)
         self.meter, self.eval_meter = LossMeter(), LossMeter()
         self.sampler: EpochSampler | None = None
         self.recorder = RunRecorder()
@@ -103,8 +108,6 @@ class WindowTrainer(Trainer):
             logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint
         # compute_loss returns the mean of its batch: the Trainer divides by the accumulation steps
         self.loss_is_scaled_for_ga = False
-        check_world_size(args.expected_world_size)
-        check_precision(self.accelerator.mixed_precision, args.device.type)
 
     # Training
 
@@ -121,11 +124,37 @@ class WindowTrainer(Trainer):
         if not isinstance(resume_from_checkpoint, str):
             resume_from_checkpoint = str(checkpoint) if checkpoint else None
         if resume_from_checkpoint:
+            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+            if state.global_step >= self.planned_steps():
+                return self._already_trained(state, resume_from_checkpoint)
             logger.warning(f"resuming from {resume_from_checkpoint}")
             self.args.eval_on_start = False
         elif self.args.resume:
             logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
+        """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
+        logger.warning(f"{checkpoint} is the end of this run: nothing is left to train")
+        state.is_local_process_zero, state.is_world_process_zero = (
+            self.is_local_process_zero(),
+            self.is_world_process_zero(),
+        )
+        self.state = state
+        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        self._load_from_checkpoint(best if best and Path(best).is_dir() else checkpoint)
+        return TrainOutput(state.global_step, float("nan"), {})
+
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the training windows."""
+        batches = -(-len(self.train_dataset) // (self.args.train_batch_size * self.args.world_size))
+        return -(-batches // self.args.gradient_accumulation_steps)
+
+    def planned_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        if self.args.max_steps > 0:
+            return self.args.max_steps
+        return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
     def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset

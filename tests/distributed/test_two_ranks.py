@@ -1,0 +1,90 @@
+"""Two CPU processes (gloo) against one: the same terms, gradients and weights; every validation window once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.distributed
+SCRIPT = Path(__file__).with_name("two_ranks.py")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def launch(processes, *words):
+    """Runs the script in so many processes; returns what each of them wrote."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    done = subprocess.run(
+        [*command, str(SCRIPT), *(str(word) for word in words)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(Path(f"{words[0]}-rank{rank}.json").read_text()) for rank in range(processes)]
+
+
+def steps_of(result, name):
+    return [entry[name] for entry in result["history"] if name in entry]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One process x 8 windows, two processes x 4, with the weight of the entropies 0 (a statistic of a micro-batch)."""
+    folder = tmp_path_factory.mktemp("ranks")
+    return launch(1, folder / "one", 8, 0.0, 6), launch(2, folder / "two", 4, 0.0, 6)
+
+
+def test_terms_are_equal(results):
+    (one,), two = results
+    assert [result["world_size"] for result in two] == [2, 2]
+    for name in ("loss", "recon_pre", "recon_all", "commitment", "entropy_sample", "grad_norm", "weight_norm"):
+        assert len(steps_of(one, name)) == 6
+        for result in two:
+            assert steps_of(result, name) == pytest.approx(steps_of(one, name), rel=1e-5), name
+
+
+def test_gradients_are_equal(results):
+    (one,), two = results
+    for result in two:
+        for name, values in one["gradients"].items():
+            scale = max(abs(value) for value in values)
+            assert result["gradients"][name] == pytest.approx(values, rel=1e-5, abs=1e-5 * scale), name
+
+
+def test_weights_are_equal_and_the_ranks_do_not_drift(results):
+    (one,), (first, second) = results
+    assert first["weights"] == second["weights"]
+    for mine, other in zip(one["weights"], first["weights"], strict=True):
+        assert other == pytest.approx(mine, rel=1e-4, abs=1e-6)
+
+
+def test_each_validation_window_counts_once(results):
+    """23 windows in batches of 3 on two ranks leave a padded last batch."""
+    (one,), two = results
+    assert one["validation_windows"] % 6
+    for name in ("eval_loss", "eval_recon_all", "eval_entropy_codebook", "eval_code_perplexity_s1"):
+        for result in two:
+            assert steps_of(result, name) == pytest.approx(steps_of(one, name), rel=1e-5), name
+
+
+def test_two_ranks_resume_within_an_epoch(tmp_path):
+    """Accelerate does not reach a custom sampler of several ranks after a resume; our trainer does."""
+    whole = launch(2, tmp_path / "whole", 4, 0.05, 24)
+    launch(2, tmp_path / "cut", 4, 0.05, 24)
+    for path in (tmp_path / "cut").glob("checkpoint-24"):
+        path.rename(tmp_path / "aside")
+    checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "cut").glob("checkpoint-*"))
+    assert checkpoints[-1] % 19, "the resume must begin inside an epoch"
+    resumed = launch(2, tmp_path / "cut", 4, 0.05, 24, "resume")
+    assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
+
+
+def test_several_processes_that_do_not_form_a_group_are_refused(tmp_path):
+    code = "from ft_core.launch import check_world_size; check_world_size(2)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "expected_world_size=2 but 1 process run" in done.stderr

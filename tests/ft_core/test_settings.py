@@ -1,0 +1,84 @@
+"""Preset, YAML file and command line, in that order, and what is refused."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from ft_core.settings import parse_settings
+
+
+@dataclass
+class Recipe:
+    preset: str = "plain"
+    learning_rate: float = field(default=1.0, metadata={"help": "rate"})
+    shares: list[float] = field(default_factory=lambda: [0.5, 0.5])
+    augment: bool = False
+    name: str | None = None
+
+    def __post_init__(self):
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate={self.learning_rate} is not positive")
+
+
+PRESETS = {"plain": {}, "strong": {"learning_rate": 2e-4, "augment": True, "shares": [0.6, 0.4]}}
+
+
+def parse(*words):
+    return parse_settings((Recipe,), words, presets=PRESETS, default_preset="plain", program="test")[0]
+
+
+def test_precedence(tmp_path):
+    assert parse() == Recipe()
+    assert parse("--preset", "strong") == Recipe("strong", 2e-4, [0.6, 0.4], True)
+    config = tmp_path / "c.yaml"
+    config.write_text("learning_rate: 3e-4\nshares: [0.7, 0.3]\n")
+    assert parse("--preset=strong", "--config", str(config)) == Recipe("strong", 3e-4, [0.7, 0.3], True)
+    found = parse("--config", str(config), "--preset", "strong", "--learning_rate", "5e-5", "--augment", "false")
+    assert found == Recipe("strong", 5e-5, [0.7, 0.3], False)
+
+
+def test_a_preset_named_in_the_file(tmp_path):
+    (tmp_path / "c.yaml").write_text("preset: strong\naugment: false\nname:\n")
+    assert parse("--config", str(tmp_path / "c.yaml")) == Recipe("strong", 2e-4, [0.6, 0.4], False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lerning_rate", "1"], "--lerning_rate is not a setting; did you mean learning_rate?"),
+        (["--qqqq", "1"], "--qqqq is not a setting; see --help for all names"),
+        (["--learn", "1"], "--learn is not a setting"),
+        (["stray"], "'stray' is not expected here"),
+        (["--preset", "best"], "preset='best' is not known; use one of plain, strong"),
+        (["--learning_rate", "fast"], "argument --learning_rate.*invalid float value: 'fast'"),
+        (["--learning_rate", "-1"], r"learning_rate=-1.0 is not positive"),
+        (["--preset"], "--config and --preset need a value each"),
+    ],
+)
+def test_misspelt_settings(words, message):
+    with pytest.raises(ValueError, match=message) as error:
+        parse(*words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lerning_rate: 1", "config file .* sets 'lerning_rate', which is not a setting; did you mean learning_rate?"),
+        ("learning_rate: [1", r"c.yaml:\d is not valid YAML"),
+        ("- 1", "holds a list; write `name: value` lines"),
+        ("name: {a: 1}", "gives name a mapping"),
+        ("learning_rate: fast", "invalid float value: 'fast'"),
+        ("name: !!python/object/apply:os.system ['true']", "c.yaml:1 is not valid YAML"),
+    ],
+)
+def test_files_that_are_refused(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        parse("--config", str(tmp_path / "c.yaml"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file():
+    with pytest.raises(ValueError, match=r"config file nowhere\.yaml cannot be read"):
+        parse("--config", "nowhere.yaml")

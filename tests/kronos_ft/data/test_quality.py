@@ -1,0 +1,150 @@
+"""Every defect is found with its row, and each policy does what it says."""
+
+import numpy as np
+import pytest
+
+from kronos_ft.data.candles import inspect_candles, load_candles
+from kronos_ft.data.sources import simulate_candles
+
+ROWS = 300
+
+
+def frame():
+    return simulate_candles(ROWS, seed=2)
+
+
+def broken(kind):
+    """A table with one kind of defect, and the file lines that have it (header is line 1)."""
+    table = frame()
+    column = table.columns.get_loc
+    if kind == "not_a_number":
+        table.iloc[10, column("open")] = np.nan
+        return table, [12]
+    if kind == "infinite":
+        table.iloc[20, column("high")] = np.inf
+        return table, [22]
+    if kind == "price_not_positive":
+        table.iloc[30, column("low")] = -1.0
+        return table, [32]
+    if kind == "negative_volume":
+        table.iloc[40, column("volume")] = -5.0
+        return table, [42]
+    if kind == "contradiction":
+        table.iloc[50, column("high")] = table.iloc[50][["open", "close"]].min() * 0.99
+        return table, [52]
+    if kind == "swapped_volume":
+        rows = [60, 61]
+        table.loc[rows, ["volume", "amount"]] = table.loc[rows, ["amount", "volume"]].to_numpy()
+        return table, [62, 63]
+    if kind == "conflicting_duplicate":
+        table.loc[70, "timestamps"] = table.loc[69, "timestamps"]
+        return table, [71, 72]
+    if kind == "isolated_wick":
+        table.iloc[80, column("high")] *= 5
+        return table, [82]
+    assert kind == "unreadable_time"
+    table["timestamps"] = table["timestamps"].astype(str)
+    table.loc[90, "timestamps"] = "soon"
+    return table, [92]
+
+
+KINDS = (
+    "not_a_number", "infinite", "price_not_positive", "negative_volume", "contradiction", "swapped_volume",
+    "conflicting_duplicate", "isolated_wick", "unreadable_time",
+)  # fmt: skip
+
+
+@pytest.fixture(params=KINDS)
+def defect(request, tmp_path):
+    table, lines = broken(request.param)
+    path = tmp_path / "c.csv"
+    table.to_csv(path, index=False)
+    return request.param, path, lines
+
+
+def test_error_names_the_rows_and_the_remedy(defect):
+    kind, path, lines = defect
+    with pytest.raises(
+        ValueError, match=rf"\(lines? {', '.join(map(str, lines))}\); correct the data, or pass"
+    ) as error:
+        load_candles(path)
+    assert "\n" not in str(error.value)
+    found = inspect_candles(path)[0].report.quality.defects
+    assert {name: (one.count, one.rows) for name, one in found.items()} == {kind: (len(lines), lines)}
+
+
+def test_drop_removes_just_those_rows(defect):
+    _, path, lines = defect
+    dropped = load_candles(path, policy="drop")[0]
+    good = np.delete(np.arange(ROWS), [line - 2 for line in lines])
+    expected = frame().iloc[good]
+    assert (dropped.timestamps == expected["timestamps"].to_numpy()).all()
+    np.testing.assert_allclose(dropped.values[:, :4], expected[["open", "high", "low", "close"]])
+
+
+def test_repair_leaves_valid_candles(defect):
+    kind, path, lines = defect
+    repaired = load_candles(path, policy="repair")[0]
+    opened, high, low, close, volume, amount = repaired.values.T
+    assert np.isfinite(repaired.values).all()
+    assert (low > 0).all()
+    assert (low <= np.minimum(opened, close)).all()
+    assert (high >= np.maximum(opened, close)).all()
+    assert (volume >= 0).all()
+    assert (amount >= 0).all()
+    lost = {"conflicting_duplicate": 1, "unreadable_time": 1}.get(kind, 0)
+    assert len(repaired) == ROWS - lost
+    untouched = np.delete(np.arange(ROWS), [line - 2 for line in lines])
+    kept = np.isin(repaired.timestamps, frame()["timestamps"].to_numpy()[untouched])
+    np.testing.assert_allclose(repaired.values[kept], frame().iloc[untouched, 1:])
+
+
+def test_repair_restores_what_was_only_displaced(tmp_path):
+    table, _ = broken("swapped_volume")
+    repaired = load_candles(table, policy="repair")[0]
+    np.testing.assert_allclose(repaired.values, frame().iloc[:, 1:])
+
+
+def test_repair_invents_no_price():
+    table = frame()
+    table.loc[5, ["open", "high", "low", "close"]] = np.nan
+    repaired = load_candles(table, policy="repair")[0]
+    assert len(repaired) == ROWS - 1
+    assert table["timestamps"][5].to_datetime64() not in repaired.timestamps
+
+
+def test_unsorted_rows_and_exact_duplicates_are_put_right_and_counted():
+    table = frame()
+    shuffled = table.iloc[[*range(ROWS - 1, -1, -1), 7, 7]]
+    loaded = load_candles(shuffled)[0]
+    np.testing.assert_allclose(loaded.values, table.iloc[:, 1:])
+    assert loaded.report.quality.exact_duplicates == 2
+    assert not loaded.report.quality.was_sorted
+
+
+def test_text_in_a_number_column_is_reported_at_its_line(tmp_path):
+    table = frame().astype({"close": "object"})
+    table.loc[33, "close"] = "n/a?"
+    table.to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(ValueError, match=r"value missing or not a number in 1 row \(line 35\)"):
+        load_candles(tmp_path / "c.csv")
+
+
+def test_a_few_wicks_are_remarked_not_rejected():
+    table = simulate_candles(4000, seed=2)
+    table.loc[2000, "low"] /= 3
+    report = load_candles(table)[0].report
+    assert not report.rejections()
+    assert "1 isolated wicks left as they are (first at 2000)" in " ".join(report.quality.remarks)
+
+
+def test_rounding_is_no_contradiction():
+    table = frame()
+    table["high"] = np.maximum(table[["open", "close"]].max(axis=1) * (1 - 1e-9), table["high"])
+    table.loc[3, "high"] = table.loc[3, ["open", "close"]].max() * (1 - 1e-8)
+    assert not load_candles(table)[0].report.rejections()
+
+
+def test_unknown_policy():
+    with pytest.raises(ValueError, match="policy='guess' is not known; use one of error, drop, repair"):
+        load_candles(frame(), policy="guess")

@@ -1,0 +1,158 @@
+"""Files as people have them: delimiters, encodings, headers, compression, and those that are none."""
+
+import datasets
+import numpy as np
+import pytest
+
+from kronos_ft.data.candles import load_candles
+from kronos_ft.data.columns import match_columns
+from kronos_ft.data.sources import simulate_candles
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return simulate_candles(40, seed=1)
+
+
+def same(series, frame):
+    assert len(series) == 1
+    np.testing.assert_allclose(series[0].values, frame[["open", "high", "low", "close", "volume", "amount"]].to_numpy())
+    assert (series[0].timestamps == frame["timestamps"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters(frame, tmp_path, delimiter):
+    frame.to_csv(tmp_path / "c.csv", sep=delimiter, index=False)
+    same(load_candles(tmp_path / "c.csv"), frame)
+
+
+def test_spaces(frame, tmp_path):
+    frame.assign(timestamps=frame.timestamps.dt.strftime("%Y-%m-%dT%H:%M")).to_csv(
+        tmp_path / "c.txt", sep=" ", index=False
+    )
+    same(load_candles(tmp_path / "c.txt"), frame)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_encodings_and_chinese_headers(frame, tmp_path, encoding):
+    names = {"timestamps": "日期", "open": "开盘", "close": "收盘", "high": "最高", "low": "最低"}
+    table = frame.rename(columns={**names, "volume": "成交量", "amount": "成交额"})
+    table.to_csv(tmp_path / "c.csv", index=False, encoding=encoding)
+    same(load_candles(tmp_path / "c.csv"), frame)
+
+
+def test_gzip_and_its_damage(frame, tmp_path):
+    path = tmp_path / "c.csv.gz"
+    frame.to_csv(path, index=False)
+    same(load_candles(path), frame)
+    assert load_candles(path)[0].symbol == "c"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="is a damaged gzip file"):
+        load_candles(path)
+
+
+def test_parquet(frame, tmp_path):
+    frame.set_index("timestamps").to_parquet(tmp_path / "c.parquet")
+    same(load_candles(tmp_path / "c.parquet"), frame)
+    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
+    with pytest.raises(ValueError, match=r"bad.parquet is not a readable Parquet file"):
+        load_candles(tmp_path / "bad.parquet")
+
+
+def test_decimal_comma(frame, tmp_path):
+    frame.to_csv(tmp_path / "c.csv", sep=";", decimal=",", index=False)
+    same(load_candles(tmp_path / "c.csv"), frame)
+
+
+def test_thousands_separators(frame, tmp_path):
+    table = frame.assign(close=frame.close.map("{:,.6f}".format), open=(frame.open * 1000).map("{:,.3f}".format))
+    table["high"] = table["high"] * 1000
+    table.to_csv(tmp_path / "c.csv", index=False)
+    loaded = load_candles(tmp_path / "c.csv")[0]
+    np.testing.assert_allclose(loaded.values[:, 0], frame.open * 1000, rtol=1e-6)
+
+
+def test_exchange_archive_without_header(frame, tmp_path):
+    milliseconds = frame.timestamps.astype("datetime64[ms]").astype("int64")
+    table = frame[["open", "high", "low", "close", "volume"]].copy()
+    table.insert(0, "time", milliseconds)
+    table["close_time"], table["amount"], table["n"], table["a"], table["b"], table["c"] = (
+        milliseconds + 1, frame.amount, 5, 1.0, 2.0, 0,
+    )  # fmt: skip
+    table.to_csv(tmp_path / "BTCUSDT-1h.csv", index=False, header=False)
+    same(load_candles(tmp_path / "BTCUSDT-1h.csv"), frame)
+
+
+def test_metatrader_date_and_time_columns(frame, tmp_path):
+    table = frame.drop(columns="timestamps")
+    table.insert(0, "<TIME>", frame.timestamps.dt.strftime("%H:%M:%S"))
+    table.insert(0, "<DATE>", frame.timestamps.dt.strftime("%Y.%m.%d"))
+    table.columns = [name if name.startswith("<") else f"<{name.upper()}>" for name in table.columns]
+    table.to_csv(tmp_path / "c.csv", sep="\t", index=False)
+    same(load_candles(tmp_path / "c.csv"), frame)
+
+
+def test_frames_dicts_datasets_and_symbol_columns(frame):
+    same(load_candles(frame), frame)
+    same(load_candles(frame.set_index("timestamps")), frame)
+    same(load_candles(datasets.Dataset.from_pandas(frame)), frame)
+    both = load_candles({"A": frame, "B": frame})
+    assert [one.symbol for one in both] == ["A", "B"]
+    mixed = frame.assign(ticker=["X", "Y"] * 20)
+    assert [(one.symbol, len(one)) for one in load_candles(mixed)] == [("X", 20), ("Y", 20)]
+
+
+def test_data_set_in_a_folder_of_files(frame, tmp_path):
+    frame.to_csv(tmp_path / "ETH.csv", index=False)
+    frame.to_parquet(tmp_path / "BTC.parquet")
+    (tmp_path / "notes.md").write_text("no candles")
+    assert [one.symbol for one in load_candles(tmp_path)] == ["BTC", "ETH"]
+    assert [one.symbol for one in load_candles(str(tmp_path / "*.csv"))] == ["ETH"]
+
+
+def test_two_tables_of_one_symbol(frame, tmp_path):
+    frame.to_csv(tmp_path / "BTC.csv", index=False)
+    frame.to_parquet(tmp_path / "BTC.parquet")
+    with pytest.raises(ValueError, match="symbol BTC comes from two tables"):
+        load_candles(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "c.csv is empty; pass a file with a header line and candles"),
+        ("\n\n", "c.csv is empty"),
+        ("time,open,high,low,close\n", "c.csv has a header line only; pass a file with candles"),
+        ("time,open,high,close\n1,2,3,4\n", r"no column means low \(columns: time, open, high, close\)"),
+        ("a,b,c,d,e\n1,2,3,4,5\n", "no column means time, open, high, low"),
+        ("1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8\n", "has no header line and 8 columns; add a line that names them"),
+        ("time,open,high,low,close\n1,2,3,4,5\n1,2,3,4,5,6,7\n", r"cannot be read as a table \(.*line 3, saw 7\)"),
+    ],
+)
+def test_files_that_hold_no_candles(tmp_path, content, message):
+    (tmp_path / "c.csv").write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_candles(tmp_path / "c.csv")
+    assert "\n" not in str(error.value)
+
+
+def test_places_that_hold_no_candles(tmp_path):
+    for source, message in (
+        (tmp_path / "none.csv", "none.csv does not exist; correct the path"),
+        (str(tmp_path / "*.csv"), "matches no file; correct the pattern"),
+        (tmp_path, "holds no .csv"),
+        ("no_such_owner/no_such_data", "is neither a file nor a data set that could be loaded"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_candles(source)
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(ValueError, match="has an unknown ending; use one of"):
+        load_candles(tmp_path / "c.json")
+
+
+def test_names_are_matched_by_meaning_not_order():
+    found = match_columns(["Volume USDT", "Close", "unix", "symbol", "Low", "High", "Open", "Volume BTC"])
+    assert found == {
+        "time": "unix", "open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume BTC",
+        "amount": "Volume USDT", "symbol": "symbol",
+    }  # fmt: skip
