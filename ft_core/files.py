@@ -68,6 +68,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
             if file.is_file():
                 with open(file, "rb+") as handle:
                     os.fsync(handle.fileno())
+                os.chmod(file, 0o644)  # safetensors creates files that only their owner may read
         os.chmod(temporary, 0o755)
         if path.exists():
             old = path.with_name(f".old-{path.name}")

@@ -3,6 +3,9 @@
 import os
 
 from accelerate import PartialState
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 
 def check_world_size(expected: int | None) -> None:
@@ -26,6 +29,12 @@ def check_world_size(expected: int | None) -> None:
             f"expected_world_size={expected} but {running} process{'es' * (running > 1)} run; on CPU launch with "
             "'accelerate launch --config_file examples/accelerate/cpu_2.yaml' or torchrun, not with --cpu"
         )
+
+
+def warn_of_ignored_sharding(uses_fsdp: bool) -> None:
+    """Warns when FSDP was asked for and Accelerate trains without it, as it silently does on a CPU."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" and not uses_fsdp:
+        logger.warning("FSDP was asked for but is not used on this device: every process holds the whole model (DDP)")
 
 
 def check_precision(mixed_precision: str, device_type: str) -> None:

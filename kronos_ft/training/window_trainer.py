@@ -30,7 +30,7 @@ from transformers.utils import logging
 
 from ft_core.checkpoints import KeepBestCheckpoints
 from ft_core.early_stopping import EarlyStopping
-from ft_core.launch import check_precision, check_world_size
+from ft_core.launch import check_precision, check_world_size, warn_of_ignored_sharding
 from ft_core.loss_meter import LossMeter
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.progress import Progress
@@ -103,6 +103,7 @@ class WindowTrainer(Trainer):
             eval_dataset=eval_dataset,
             callbacks=[*own, *(callbacks or [])],
         )
+        warn_of_ignored_sharding(self.is_fsdp_enabled)
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint

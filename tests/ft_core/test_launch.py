@@ -2,7 +2,7 @@
 
 import pytest
 
-from ft_core.launch import check_precision, check_world_size
+from ft_core.launch import check_precision, check_world_size, warn_of_ignored_sharding
 
 
 def test_world_size(monkeypatch):
@@ -13,6 +13,14 @@ def test_world_size(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="the launcher started 2 processes but 1 train together"):
         check_world_size(None)
+
+
+def test_fsdp_that_is_ignored_is_said(monkeypatch, caplog):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    warn_of_ignored_sharding(uses_fsdp=True)
+    assert not caplog.records
+    warn_of_ignored_sharding(uses_fsdp=False)
+    assert "FSDP was asked for but is not used on this device" in caplog.text
 
 
 def test_fp16_on_a_cpu():
