@@ -82,9 +82,8 @@ def main() -> int:
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), **versions()},
     }
     write_json(options.output, result)
-    print(
-        f"{result['work']}: published / ours = {result['ratio_of_medians']:.2f} (pairs {min(pairs):.2f}..{max(pairs):.2f})"
-    )
+    spread = f"pairs {min(pairs):.2f}..{max(pairs):.2f}"
+    print(f"{result['work']}: published / ours = {result['ratio_of_medians']:.2f} ({spread})")
     print(f"largest difference of the losses over {options.steps + 1} steps: {difference:.1e}")
     return 0 if difference < 1e-3 else 1
 
