@@ -132,6 +132,8 @@ class KronosTokenizerArguments(TrainingArguments):
             self._warn_of_ignored_schedule()
         if not torch.accelerator.is_available():
             self.use_cpu = True  # without it several processes on a CPU would train apart from each other
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False
         if self.fp16:
             check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
         super().__post_init__()

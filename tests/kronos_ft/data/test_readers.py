@@ -7,6 +7,7 @@ import pytest
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.columns import match_columns
 from kronos_ft.data.sources import simulate_candles
+from tests.loopback_hub import LoopbackHub
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +157,14 @@ def test_names_are_matched_by_meaning_not_order():
         "time": "unix", "open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume BTC",
         "amount": "Volume USDT", "symbol": "symbol",
     }  # fmt: skip
+
+
+def test_a_data_set_on_the_hub(frame, tmp_path):
+    """By name, through the real client, in a new process whose Hub is on this machine."""
+    repos = {"some/candles": {"train.csv": frame.to_csv(index=False).encode()}}
+    code = "from kronos_ft import load_candles; print([(s.symbol, len(s)) for s in load_candles('some/candles')])"
+    with LoopbackHub(repos) as url:
+        environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+        environment.pop("HF_HUB_OFFLINE", None)
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[('candles', 40)]"
