@@ -1,5 +1,9 @@
 """Files as people have them: delimiters, encodings, headers, compression, and those that are none."""
 
+import os
+import subprocess
+import sys
+
 import datasets
 import numpy as np
 import pytest
