@@ -9,7 +9,7 @@ import json
 import platform
 import subprocess
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -69,7 +69,7 @@ def settings_of(arguments: object) -> dict[str, object]:
 
 def now() -> str:
     """The time in UTC, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class RunRecorder(TrainerCallback):

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-from .columns import FEATURES, match_columns
+from .columns import FEATURES, match_all, match_columns, plain_name
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, read_tables
-from .timestamps import parse_times
+from .timestamps import parse_times, time_of_day
 
 CONTINUOUS_COVERAGE = 0.9  # share of the expected bars from which on a market counts as trading around the clock
+SESSION_GAP_DAYS = 14  # a session market has at least one gap in so many days on average
 LOT_TOLERANCE = 0.05
 SPARSE_SHARE = 0.8  # a table whose bars follow each other by one step less often than this is worth a remark
 QUIET_SHARE = 0.2
@@ -101,34 +102,88 @@ class CandleSeries:
         return np.concatenate(([0], np.maximum(np.round(steps).astype(np.int64) - 1, 0)))
 
 
-def _numbers(column: pd.Series) -> np.ndarray:
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
+
+
+def _decimal_mark(frame: pd.DataFrame, names: list) -> str:
+    """What marks decimals in the text columns of a table: decided once, from all of them.
+
+    Raises:
+        ValueError: when a comma may mark decimals or thousands.
+    """
+    cells = [frame[name].dropna().astype("string").str.strip() for name in names if _is_text(frame[name])]
+    text = pd.concat(cells) if cells else pd.Series([], dtype="string")
+    text = text[text.str.contains(",", regex=False)]
+    if text.empty or text.str.contains(r",.*,|,.*\.", regex=True).any():
+        return "."
+    decimals = text.str.fullmatch(r"[+-]?(?:0|\d{4,}|\d[\d.]*\.\d{3}),\d+|[+-]?[\d.]+,(?:\d{1,2}|\d{4,})")
+    if decimals.any():
+        return ","
+    raise ValueError(
+        f"numbers like {text.iloc[0]!r} use a comma for decimals or for thousands, which cannot be told; write "
+        "decimals with a point"
+    )
+
+
+def _numbers(column: pd.Series, decimal_mark: str) -> np.ndarray:
+    if not _is_text(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    text = column.astype("string").str.strip().str.replace(r"(?<=\d),(?=\d{3}(\D|$))", "", regex=True)
+    text = column.astype("string").str.strip()
+    if decimal_mark == ",":
+        text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    else:
+        text = text.str.replace(r"(?<=\d),(?=\d{3}(\D|$))", "", regex=True)
     return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _largest(values: np.ndarray) -> float:
+    """Largest absolute value, 0 when there is none."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max()) if len(finite) else 0.0
 
 
 def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[np.ndarray, bool]:
     """Six columns of numbers, deriving what is absent; says whether the amount is the source's own."""
+    mark = _decimal_mark(frame, [columns[name] for name in FEATURES if name in columns])
+    found = {name: _numbers(frame[columns[name]], mark) for name in FEATURES if name in columns}
+    if "volume" in found and _largest(found["volume"]) == 0:
+        for name, ticks in match_all(frame.columns, "volume").items():
+            numbers = _numbers(frame[ticks], ".")
+            if _largest(numbers) > 0:
+                remarks.append(f"the volume column is all 0: {name} is used")
+                columns["volume"], found["volume"] = ticks, numbers
+                break
+    for name in ("volume", "amount"):
+        if name in found and not np.isfinite(found[name]).any():
+            remarks.append(f"the {name} column is empty")
+            del found[name]
     values = np.zeros((len(frame), len(FEATURES)))
     for position, name in enumerate(FEATURES):
-        if name in columns:
-            values[:, position] = _numbers(frame[columns[name]])
-    if "volume" not in columns and "amount" in columns:
+        if name in found:
+            values[:, position] = found[name]
+    if "amount" in found and "volume" in found and _largest(values[:, AMOUNT]) == 0 < _largest(values[:, VOLUME]):
+        remarks.append("the amount column is all 0 while volume is not: derived as volume x mean price")
+        del found["amount"]
+    elif "volume" not in found and "amount" in found:
         with np.errstate(divide="ignore", invalid="ignore"):
             values[:, VOLUME] = values[:, AMOUNT] / values[:, : CLOSE + 1].mean(axis=1)
         remarks.append("no volume column: derived as amount / mean price")
-    elif "volume" not in columns:
+    elif "volume" not in found:
         remarks.append("no volume column: volume and amount are 0")
-    empty_amount = "amount" in columns and "volume" in columns and bool(np.nanmax(np.abs(values[:, AMOUNT])) == 0)
-    if empty_amount and bool(np.nanmax(np.abs(values[:, VOLUME])) > 0):
-        remarks.append("the amount column is all 0 while volume is not: derived as volume x mean price")
-    elif "amount" in columns:
-        return values, "volume" in columns
-    elif "volume" in columns:
+    elif "amount" not in found:
         remarks.append("no amount column: derived as volume x mean price")
+    if "amount" in found:
+        return values, "volume" in found
     values[:, AMOUNT] = derive_amount(values)
     return values, False
+
+
+def _is_session_market(steps: np.ndarray, modal: int, coverage: float) -> bool:
+    """Whether gaps recur, as nights and weekends do; one long outage does not make a session."""
+    span_days = steps.sum() / 86_400e9
+    gaps = int((steps > 1.5 * modal).sum())
+    return coverage < CONTINUOUS_COVERAGE and gaps >= max(2, span_days / SESSION_GAP_DAYS)
 
 
 def _describe(series: CandleSeries, has_amount: bool) -> None:
@@ -147,7 +202,7 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
     report.longest_gap_seconds = float(steps.max() / 1e9) if report.gaps else 0.0
     report.irregular_steps = int((steps % modal != 0).sum())
     covered = len(series) / (len(series) + report.missing_bars)
-    report.market = "continuous" if covered >= CONTINUOUS_COVERAGE else "session"
+    report.market = "session" if _is_session_market(steps, modal, covered) else "continuous"
     report.zero_volume_share = float((values[:, VOLUME] == 0).mean())
     report.flat_share = float((values[:, HIGH] == values[:, LOW]).mean())
     remarks = report.quality.remarks
@@ -172,14 +227,12 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
 def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
     frame = table.frame
     columns = match_columns(frame.columns)
+    remarks: list[str] = []
     try:
-        parsed = parse_times(frame[columns["time"]], timezone)
+        parsed = _times_of(frame, columns, timezone)
+        values, has_amount = _values_of(frame, columns, remarks)
     except ValueError as error:
         raise ValueError(f"{table.name}: {error}") from error
-    if "date" in {str(name).lower().strip("<>") for name in frame.columns}:
-        parsed = _with_time_of_day(frame, columns, parsed, timezone)
-    remarks: list[str] = []
-    values, has_amount = _values_of(frame, columns, remarks)
     readable = parsed.notna().to_numpy()
     times = parsed.fillna(pd.Timestamp(0, tz="UTC")).astype("int64").to_numpy(dtype=np.int64)
     cleaned, quality = clean(
@@ -199,15 +252,15 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
     return series
 
 
-def _with_time_of_day(frame: pd.DataFrame, columns: dict, parsed: pd.Series, timezone: str) -> pd.Series:
-    """Joins a date column and a time-of-day column, as MetaTrader writes them."""
-    names = {str(name).lower().strip("<>"): name for name in frame.columns}
-    if "time" not in names or names["date"] != columns["time"]:
-        return parsed
-    if (parsed.dt.normalize() != parsed).any():
-        return parsed
-    joined = frame[names["date"]].astype("string") + " " + frame[names["time"]].astype("string")
-    return parse_times(joined, timezone)
+def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
+    """UTC times of a table; a date column and a time-of-day column are joined, as MetaTrader and Stooq write them."""
+    names = {plain_name(name): name for name in frame.columns}
+    if columns["time"] != names.get("date") or "time" not in names:
+        return parse_times(frame[columns["time"]], timezone)
+    dates = parse_times(frame[names["date"]])
+    if (dates.dt.normalize() != dates).any():
+        return parse_times(frame[columns["time"]], timezone)
+    return parse_times(dates.dt.tz_localize(None) + time_of_day(frame[names["time"]]), timezone)
 
 
 def inspect_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:

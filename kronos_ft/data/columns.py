@@ -56,3 +56,9 @@ def match_columns(names: Iterable[object]) -> dict[str, object]:
         have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
         raise ValueError(f"no column means {', '.join(missing)} (columns: {have}); rename them, e.g. to {missing[0]!r}")
     return found
+
+
+def match_all(names: Iterable[object], meaning: str) -> dict[str, object]:
+    """Every column that may have a meaning, by plain name, in the order of preference."""
+    by_plain = {plain_name(name): name for name in names}
+    return {alias: by_plain[alias] for alias in ALIASES[meaning] if alias in by_plain}

@@ -19,12 +19,16 @@ OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
 
 ROUNDING = 1e-6  # a high below the body by less than this share of the price is a rounding of the source
 SWAP_FACTOR = 2.0  # amount / (volume x price) this far from 1 is not a rounding
-# An isolated wick leaves both neighbouring bars by more than 20 typical bar ranges and 2 % of the price. In seven years
-# of BTC hours there is none; ten years of GBP/USD hours have two, one of them the flash crash of 2016-10-07.
+SWAP_AGREEMENT = 1.2  # this close to 1 it is volume times price
+SWAP_AGREEING_SHARE = 0.2
+# An isolated wick leaves its bar's body and the close before by more than 20 typical bar ranges and 2 % of the price.
+# Seven years of BTC hours have none; ten years of GBP/USD hours have two, one of them the flash crash of 2016-10-07.
 WICK_RANGES = 20.0
 WICK_SHARE_OF_PRICE = 0.02
 WICK_NEIGHBOURHOOD = 101  # bars
-WICK_REJECT_SHARE = 0.001  # more isolated wicks than this share of the rows are a fault of the feed, not of the market
+# More isolated wicks than this share of the rows, and than so many, are a fault of the feed, not a crash of the market.
+WICK_REJECT_SHARE = 0.001
+WICK_REJECT_COUNT = 5
 
 DEFECTS: dict[str, tuple[str, str]] = {
     # kind: (what it is, how `repair` mends it)
@@ -36,7 +40,7 @@ DEFECTS: dict[str, tuple[str, str]] = {
     "swapped_volume": ("volume and amount swapped", "swapped back"),
     "contradiction": ("low or high contradicts open and close", "widened to hold open and close"),
     "conflicting_duplicate": ("different bars at one time", "last one kept"),
-    "isolated_wick": ("wick far outside both neighbouring bars", "cut to the neighbouring bars"),
+    "isolated_wick": ("wick far outside its bar and the bar before", "cut to the body and the close before"),
 }
 
 
@@ -99,32 +103,43 @@ def contradictions(values: np.ndarray) -> np.ndarray:
 
 
 def swapped_volume(values: np.ndarray) -> np.ndarray:
-    """Rows whose amount and volume only make sense the other way round."""
+    """Rows whose amount and volume only make sense the other way round.
+
+    Only in a table where amount is volume times price in a good part of the rows: in lots, thousands or another
+    currency the two cannot be told apart.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         price = mean_price(values)
-        ratio = np.log(values[:, AMOUNT] / (values[:, VOLUME] * price))
-        swapped = np.log(values[:, VOLUME] / (values[:, AMOUNT] * price))
-        return (np.abs(ratio) > np.log(SWAP_FACTOR)) & (np.abs(swapped) < np.log(SWAP_FACTOR))
+        ratio = np.abs(np.log(values[:, AMOUNT] / (values[:, VOLUME] * price)))
+        swapped = np.abs(np.log(values[:, VOLUME] / (values[:, AMOUNT] * price)))
+        if not (ratio < np.log(SWAP_AGREEMENT)).mean() >= SWAP_AGREEING_SHARE:
+            return np.zeros(len(values), dtype=bool)
+        return (ratio > np.log(SWAP_FACTOR)) & (swapped < np.log(SWAP_FACTOR))
 
 
 def _reach(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest and lowest price of each bar's body, the close before it and the open after it."""
+    """Highest and lowest price of each bar's body and the close before it: nothing from after the bar."""
     before = np.concatenate((values[:1, OPEN], values[:-1, CLOSE]))
-    after = np.concatenate((values[1:, OPEN], values[-1:, CLOSE]))
-    prices = np.stack((values[:, OPEN], values[:, CLOSE], before, after))
+    prices = np.stack((values[:, OPEN], values[:, CLOSE], before))
     return prices.max(axis=0), prices.min(axis=0)
 
 
 def isolated_wicks(values: np.ndarray) -> np.ndarray:
-    """Bars whose high or low lies far outside themselves and both neighbours (time-sorted, positive prices)."""
+    """Bars whose high or low lies far outside their body and the close before (time-sorted, positive prices).
+
+    The typical range is the median of the bars before, so that no bar is judged by what follows it; but never less
+    than that of the table's bars that moved at all.
+    """
     if len(values) < WICK_NEIGHBOURHOOD:
         return np.zeros(len(values), dtype=bool)
     top, bottom = _reach(values)
     wick = np.maximum(np.log(values[:, HIGH] / top), np.log(bottom / values[:, LOW]))
     suspects = np.flatnonzero(wick > WICK_SHARE_OF_PRICE)
     ranges = np.log(values[:, HIGH] / values[:, LOW])
-    first = np.clip(suspects - WICK_NEIGHBOURHOOD // 2, 0, len(values) - WICK_NEIGHBOURHOOD)
+    first = np.clip(suspects - WICK_NEIGHBOURHOOD, 0, len(values) - WICK_NEIGHBOURHOOD)
     typical = np.median(ranges[first[:, None] + np.arange(WICK_NEIGHBOURHOOD)], axis=1)
+    moved = ranges[ranges > 0]
+    typical = np.maximum(typical, np.median(moved) if len(moved) else 0.0)
     mask = np.zeros(len(values), dtype=bool)
     mask[suspects[wick[suspects] > WICK_RANGES * typical]] = True
     return mask
@@ -213,7 +228,7 @@ def _sort_and_deduplicate(table: CleanTable, policy: str, report: QualityReport)
 def _check_wicks(table: CleanTable, policy: str, report: QualityReport) -> CleanTable:
     wicks = isolated_wicks(table.values)
     count = int(wicks.sum())
-    if count <= WICK_REJECT_SHARE * len(wicks):
+    if count <= max(WICK_REJECT_COUNT, WICK_REJECT_SHARE * len(wicks)):
         if count:
             first = ", ".join(str(row) for row in table.rows[wicks][:3])
             report.remarks.append(f"{count} isolated wicks left as they are (first at {first}): a crash or a bad tick")

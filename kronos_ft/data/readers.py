@@ -5,6 +5,7 @@ import glob
 import gzip
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,58 +68,85 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _delimiter(head: list[str]) -> str:
-    counts = {mark: min(line.count(mark) for line in head) for mark in DELIMITERS}
-    best = max(counts, key=counts.get)
-    if counts[best] >= 4:
+def _delimiter(lines: list[str]) -> str:
+    """The mark that splits most of the first lines into five cells or more; a decimal comma is not in the header."""
+    splits = {mark: sum(line.count(mark) >= 4 for line in lines) for mark in DELIMITERS}
+    best = max(splits, key=splits.get)
+    if splits[best]:
         return best
-    return r"\s+" if all(len(line.split()) >= 5 for line in head) else best
+    return r"\s+" if any(len(line.split()) >= 5 for line in lines) else ","
 
 
-def _header(path: Path, first: list[str]) -> list[str] | None:
-    """Column names for a file without a header line, or None when its first line is the header."""
-    numeric = [_is_number(cell) for cell in first[1:]]
-    if not numeric or not all(numeric):
+def _cells(line: str, delimiter: str) -> list[str]:
+    cells = line.split() if delimiter == r"\s+" else next(csv.reader([line], delimiter=delimiter))
+    return [cell.strip() for cell in cells]
+
+
+def _header_line(lines: list[str], delimiter: str) -> int | None:
+    """Number (from 0) of the line that names the columns: some exports put a link or a blank line before it."""
+    for number, line in enumerate(lines):
+        try:
+            match_columns(_cells(line, delimiter))
+        except (ValueError, StopIteration):
+            continue
+        return number
+    return None
+
+
+def _names_without_header(path: Path, first: list[str], second: list[str]) -> list[str] | None:
+    """Column names for a file whose first line holds numbers, or None when that line is a header."""
+    if len(first) < 2 or not all(_is_number(cell) for cell in first[1:]):
         return None
     if len(first) == len(BINANCE_KLINE):
         return list(BINANCE_KLINE)
     if len(first) in (5, 6, 7):
-        return ["time", "open", "high", "low", "close", "volume", "amount"][: len(first)]
+        names = ["time", "open", "high", "low", "close", "volume", "amount"][: len(first)]
+        if len(first) == 7:
+            traded = float(second[4]) * float(second[5])
+            if not 0.5 * traded <= float(second[6]) <= 2 * traded:
+                names[6] = "trades"
+        return names
     raise ValueError(f"{path} has no header line and {len(first)} columns; add a line that names them")
 
 
 def read_csv(path: Path) -> RawTable:
-    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, gzip, UTF-8/UTF-16/GB18030, decimal comma.
+    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, gzip, UTF-8/UTF-16/GB18030, with or without
+    header, also where a link or a blank line stands before the header.
 
     Raises:
         ValueError: empty file, no rows, damaged gzip, unknown encoding, or lines of unequal length.
     """
     text = _text_of(path)
-    head = [line for line in text[:65536].splitlines() if line.strip()][:5]
-    if not head:
+    lines = text[:65536].splitlines()[:6]
+    filled = [line for line in text[:65536].splitlines() if line.strip()][:4]
+    if not filled:
         raise ValueError(f"{path} is empty; pass a file with a header line and candles")
-    delimiter = _delimiter(head[:2])
-    first = head[0].split() if delimiter == r"\s+" else next(csv.reader([head[0]], delimiter=delimiter))
-    names = _header(path, [cell.strip() for cell in first])
-    if names is None and len(head) == 1:
+    delimiter = _delimiter(filled)
+    header = _header_line(lines, delimiter)
+    names = None
+    if header is None:
+        header = next(number for number, line in enumerate(lines) if line.strip())
+        names = _names_without_header(path, _cells(filled[0], delimiter), _cells(filled[-1], delimiter))
+    if names is None and len(filled) == 1:
         raise ValueError(f"{path} has a header line only; pass a file with candles")
-    decimal = "," if delimiter == ";" and len(head) > 1 and "," in head[1] and "." not in head[1] else "."
     try:
-        frame = pd.read_csv(
-            io.StringIO(text),
-            sep=delimiter,
-            header=None if names else 0,
-            names=names,
-            decimal=decimal,
-            index_col=False,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            low_memory=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text),
+                sep=delimiter,
+                header=None if names else 0,
+                names=names,
+                skiprows=header,
+                index_col=False,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} cannot be read as a table ({reason}); correct the line") from error
-    frame.index = frame.index + (1 if names else 2)
+    frame.index = frame.index + header + (1 if names else 2)
     return RawTable(str(path), _symbol_of(path), frame.dropna(how="all"), "line")
 
 
@@ -178,7 +206,7 @@ def _read_dataset(name: str) -> RawTable:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if any(end in SUFFIXES for end in path.suffixes))
+    return sorted(path for path in folder.iterdir() if any(end.lower() in SUFFIXES for end in path.suffixes))
 
 
 def read_tables(source: object) -> Iterator[RawTable]:
@@ -200,6 +228,13 @@ def read_tables(source: object) -> Iterator[RawTable]:
         if column is None or table.frame[column].nunique() < 2:
             yield table
             continue
+        nameless = table.frame.index[table.frame[column].isna()]
+        if len(nameless):
+            rows = ", ".join(str(row) for row in nameless[:5])
+            raise ValueError(
+                f"{table.name}: {len(nameless)} rows have no {column} ({table.row_word} {rows}); fill it or remove "
+                "the rows"
+            )
         for symbol, part in table.frame.groupby(column, sort=True):
             yield RawTable(table.name, str(symbol), part, table.row_word)
 

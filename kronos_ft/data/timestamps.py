@@ -10,82 +10,114 @@ import pandas as pd
 
 CALENDAR_FEATURES = ("minute", "hour", "weekday", "day", "month")
 
-# Upper bounds of |value|: seconds reach 2100 at 4.1e9, so each unit has a range of its own. Compact dates (20190102,
-# 201901020935, 20190102093500 and the 17 digits with milliseconds) fall between them.
-_COMPACT_DATES = ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"), (17, "%Y%m%d%H%M%S%f"))
-_EPOCH_UNITS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (np.inf, "ns"))
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-_SLASHED = re.compile(r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-]\d{4}")
+# Dates written in digits: 20190102, 201901020935, 20190102093500, and 17 digits with milliseconds. They fall between
+# the ranges of the epoch units below.
+_DIGIT_FORMS = ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"), (17, "%Y%m%d%H%M%S%f"))
+# An epoch must lie between 1980 and 2100 in its unit; the ranges do not overlap, so each row tells its own unit
+# (exchange archives have changed from milliseconds to microseconds).
+_EARLIEST, _LATEST = 315_532_800, 4_102_444_800
+_UNITS = (1, 10**3, 10**6, 10**9)
+_FIRST_YEAR, _LAST_YEAR = 1800, 2200  # what nanoseconds can hold, with room
+_SLASHED = re.compile(r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:\D|$)")
+_OFFSET = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:Z|[+-]\d{2}:?\d{2})$"
 
 
-def _compact_format(values: pd.Series) -> str | None:
-    """Format of integers like 20190102 that write a date in digits, or None when they count an epoch."""
-    text = values.astype("int64").astype(str)
-    for digits, form in _COMPACT_DATES:
-        if (text.str.len() == digits).all() and text.str[:4].astype(int).between(1900, 2100).all():
-            months, days = text.str[4:6].astype(int), text.str[6:8].astype(int)
-            if months.between(1, 12).all() and days.between(1, 31).all():
-                return form
+def _digit_dates(numbers: pd.Series) -> pd.Series | None:
+    """Times without zone from integers that write a date in digits, or None when most of them do not."""
+    whole = numbers.where(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers.abs() < 1e18))
+    text = whole.map(lambda value: str(int(value)), na_action="ignore").astype("string")
+    for digits, form in _DIGIT_FORMS:
+        fits = text.str.fullmatch(rf"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{{digits - 8}}}")
+        fits = fits.fillna(False).astype(bool)
+        if fits.mean() > 0.5:
+            return pd.to_datetime(text.where(fits), format=form, errors="coerce")
     return None
 
 
-def _from_numbers(numbers: pd.Series) -> pd.Series:
-    valid = numbers[np.isfinite(numbers)]
-    if not len(valid):
-        return pd.Series(pd.NaT, index=numbers.index, dtype="datetime64[ns, UTC]")
-    form = _compact_format(valid) if (valid == valid.round()).all() else None
-    if form:
-        text = numbers.map(lambda value: str(int(value)), na_action="ignore")
-        return pd.to_datetime(text, format=form, utc=True, errors="coerce").dt.as_unit("ns")
-    magnitude = float(valid.abs().median())
-    unit = next(unit for bound, unit in _EPOCH_UNITS if magnitude < bound)
-    whole = np.floor(numbers)
-    scale = _NANOSECONDS[unit]
-    fraction = ((numbers - whole) * scale).round()
-    # whole units as integers: a float of nanoseconds is only exact to 256 ns
-    nanoseconds = whole.astype("Int64") * scale + fraction.astype("Int64")
-    return pd.to_datetime(nanoseconds, unit="ns", utc=True, errors="coerce").dt.as_unit("ns")
+def _epochs(numbers: pd.Series) -> pd.Series:
+    """UTC times of epoch numbers, each row in its own unit; numbers of no unit become NaT."""
+    nanoseconds = pd.Series(pd.array([pd.NA] * len(numbers), dtype="Int64"), index=numbers.index)
+    for factor in _UNITS:
+        rows = numbers.between(_EARLIEST * factor, _LATEST * factor, inclusive="left")
+        found = numbers[rows]
+        whole = np.floor(found).astype("int64")  # exact: a float of nanoseconds would be exact to 256 ns only
+        scale = 10**9 // factor
+        fraction = ((found - whole) * scale).round().astype("int64")
+        nanoseconds[rows] = whole * scale + fraction
+    return pd.to_datetime(nanoseconds, unit="ns", utc=True).dt.as_unit("ns")
 
 
 def _day_first(text: pd.Series) -> bool:
-    parts = text.str.extract(_SLASHED).dropna().astype(int)
+    parts = text.str.extract(_SLASHED).dropna()
     if parts.empty:
         return False
-    if (parts[0] > 12).any():
-        return True
-    if (parts[1] > 12).any():
-        return False
-    raise ValueError(
-        f"times like {text.iloc[0]!r} do not tell day from month; write them as YYYY-MM-DD HH:MM:SS or as epoch seconds"
-    )
+    first, second, year = parts[0].astype(int), parts[1].astype(int), parts[2]
+    remedy = "write them as YYYY-MM-DD HH:MM:SS or as epoch seconds"
+    if (year.str.len() == 2).any():
+        raise ValueError(f"times like {text.iloc[0]!r} have a year of two digits; {remedy}")
+    if (first > 12).any() and (second > 12).any():
+        raise ValueError(f"times like {text.iloc[0]!r} have the day now first, now second; {remedy}")
+    if (first > 12).any() or (second > 12).any():
+        return bool((first > 12).any())
+    raise ValueError(f"times like {text.iloc[0]!r} do not tell day from month; {remedy}")
+
+
+def _in_range(parsed: pd.Series) -> pd.Series:
+    return parsed.where(parsed.dt.year.between(_FIRST_YEAR, _LAST_YEAR))
+
+
+def _localise(parsed: pd.Series, timezone: str) -> pd.Series:
+    try:
+        return parsed.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
+    except (KeyError, ValueError, LookupError, OSError) as error:
+        raise ValueError(f"timezone={timezone!r} is not known; use a name such as UTC or Asia/Shanghai") from error
+
+
+def _from_text(values: pd.Series, timezone: str) -> pd.Series:
+    text = values.astype("string").str.strip()
+    given = text.dropna()
+    day_first = _day_first(given) if len(given) else False
+    has_offset = text.str.contains(_OFFSET, regex=True).fillna(False).astype(bool)
+    options = {"errors": "coerce", "format": "mixed", "dayfirst": day_first}
+    plain = pd.to_datetime(text.where(~has_offset), **options)
+    parsed = _localise(_in_range(plain), timezone).dt.as_unit("ns")
+    if has_offset.any():
+        zoned = _in_range(pd.to_datetime(text.where(has_offset), utc=True, **options)).dt.as_unit("ns")
+        parsed = parsed.where(~has_offset, zoned)
+    return parsed
 
 
 def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
     """Times as UTC with nanosecond resolution; what cannot be read becomes NaT.
 
-    Numbers are epoch seconds, milliseconds, microseconds or nanoseconds, told apart by magnitude, or dates written in
-    digits (20190102). Texts with an offset are converted; texts without one are taken to be in `timezone`.
+    Numbers are epoch seconds, milliseconds, microseconds or nanoseconds, told apart row by row by magnitude (1980 to
+    2100), or dates written in digits (20190102). Texts with an offset are converted; texts and digits without one are
+    taken to be in `timezone`.
 
     Raises:
-        ValueError: when day and month cannot be told apart, or the time zone is unknown.
+        ValueError: when day and month cannot be told apart, a year has two digits, or the time zone is unknown.
     """
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        parsed = values
-    else:
-        numbers = values if pd.api.types.is_numeric_dtype(values.dtype) else pd.to_numeric(values, errors="coerce")
-        if len(values) and numbers.notna().mean() > 0.5:
-            return _from_numbers(numbers)
-        text = values.astype("string").str.strip()
-        given = text.dropna()
-        day_first = _day_first(given) if len(given) else False
-        has_offset = len(given) and bool(re.search(r"(Z|[+-]\d{2}:?\d{2})$", str(given.iloc[0])))
-        parsed = pd.to_datetime(text, errors="coerce", format="mixed", dayfirst=day_first, utc=bool(has_offset))
-    if parsed.dt.tz is None:
-        try:
-            parsed = parsed.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-        except (KeyError, ValueError, LookupError, OSError) as error:
-            raise ValueError(f"timezone={timezone!r} is not known; use a name such as UTC or Asia/Shanghai") from error
-    return parsed.dt.tz_convert("UTC").dt.as_unit("ns")
+        if values.dt.tz is not None:
+            return _in_range(values.dt.tz_convert("UTC")).dt.as_unit("ns")
+        return _localise(_in_range(values), timezone).dt.as_unit("ns")
+    numbers = values if pd.api.types.is_numeric_dtype(values.dtype) else pd.to_numeric(values, errors="coerce")
+    if len(values) and numbers.notna().mean() > 0.5:
+        written = _digit_dates(numbers)
+        return _epochs(numbers) if written is None else _localise(_in_range(written), timezone).dt.as_unit("ns")
+    return _from_text(values, timezone)
+
+
+def time_of_day(values: pd.Series) -> pd.Series:
+    """Time since midnight from `09:30`, `09:30:00`, or digits like 93000 and 930; NaT where it cannot be read."""
+    text = values.astype("string").str.strip()
+    digits = text.str.replace(r"\.0$", "", regex=True)
+    if digits.str.fullmatch(r"\d{1,6}").mean() > 0.5:
+        width = 6 if digits.str.len().max() > 4 else 4
+        padded = digits.str.zfill(width)
+        text = padded.str[:2] + ":" + padded.str[2:4] + ":" + (padded.str[4:6] if width == 6 else "00")
+    text = text.where(text.str.count(":") != 1, text + ":00")
+    return pd.to_timedelta(text, errors="coerce")
 
 
 def calendar_features(timestamps: np.ndarray) -> np.ndarray:

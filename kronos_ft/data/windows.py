@@ -25,6 +25,8 @@ from .timestamps import calendar_features
 
 SPLITS = ("train", "validation", "test")
 PUBLISHED_EPS = 1e-5
+SESSION_GAPS = 4  # a window may span a holiday, but not an outage of weeks
+LONG_GAP_QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class WindowShape:
         lookback (`int`): bars whose statistics normalise the window.
         horizon (`int`): bars to predict; one more follows as the last target.
         stride (`int`): bars between the starts of two windows.
-        max_gap (`int`, *optional*): most bars that may be missing inside a window. `None`: none in a market that trades
-            around the clock, any number in a session market.
+        max_gap (`int`, *optional*): most bars that may be missing at one place inside a window. `None`: none in a
+            market that trades around the clock; in a session market four times its long gaps (weekends).
         clip (`float`): bound of the normalised values.
     """
 
@@ -52,7 +54,7 @@ class WindowShape:
                 raise ValueError(f"{name}={getattr(self, name)} is too small; use at least {least}")
         if self.max_gap is not None and self.max_gap < 0:
             raise ValueError(f"max_gap={self.max_gap} is negative; use 0 or more missing bars")
-        if self.clip <= 0:
+        if not self.clip > 0:
             raise ValueError(f"clip={self.clip} is not positive; use e.g. 5")
 
     @property
@@ -94,7 +96,7 @@ def split_bounds(
             )
         borders = [int(np.searchsorted(series.timestamps, date)) for date in first]
     else:
-        if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+        if len(ratios) != 3 or not min(ratios) >= 0 or not abs(sum(ratios) - 1) <= 1e-6:
             raise ValueError(f"split_ratios={list(ratios)} must be three shares that add up to 1, e.g. 0.7 0.15 0.15")
         borders = [round(len(series) * ratios[0]), round(len(series) * (ratios[0] + ratios[1]))]
     ends = [0, *borders, len(series)]
@@ -132,7 +134,9 @@ def _window_starts(
     missing = series.missing_before()
     max_gap = shape.max_gap
     if max_gap is None:
-        max_gap = 0 if series.report.market == "continuous" else np.iinfo(np.int64).max
+        max_gap = 0
+        if series.report.market == "session":
+            max_gap = int(SESSION_GAPS * np.quantile(missing[missing > 0], LONG_GAP_QUANTILE))
     breaks = first + 1 + np.flatnonzero(missing[first + 1 : end] > max_gap)
     edges = [first, *breaks.tolist(), end]
     starts, low, high = [], [], []
@@ -217,6 +221,11 @@ class WindowDataset(Dataset):
             f"raise max_gap or shorten lookback_window"
         )
 
+    @property
+    def symbols_without_windows(self) -> list[str]:
+        """Symbols too short, or with too many gaps, for a window of this split."""
+        return [symbol for symbol, count in zip(self.symbols, self.windows_per_symbol, strict=True) if not count]
+
     def __len__(self) -> int:
         return len(self._starts)
 
@@ -252,16 +261,28 @@ class EpochSampler(Sampler[int]):
     """A permutation of the windows for each epoch, drawn from (seed, epoch) alone.
 
     Yields `epoch * num_windows + window`, so that a data set in any worker process knows the epoch. Every rank draws
-    the same permutation, and a resumed run the one that the killed run had.
+    the same permutation, and a resumed run the one that the killed run had. The last windows of the permutation that
+    do not fill an effective batch are left out, others each epoch: a step of fewer windows would weigh them more, and
+    several ranks would pad it with windows that then count twice.
 
     Args:
         num_windows (`int`): length of the data set.
         seed (`int`): seed of the order.
+        effective_batch (`int`): windows of an optimizer step, over accumulation and ranks.
+
+    Raises:
+        ValueError: when the windows do not fill one step.
     """
 
-    def __init__(self, num_windows: int, seed: int):
+    def __init__(self, num_windows: int, seed: int, effective_batch: int = 1):
+        if num_windows < effective_batch:
+            raise ValueError(
+                f"an optimizer step takes {effective_batch} windows (batch x accumulation x processes) but there are "
+                f"{num_windows} training windows; lower per_device_train_batch_size"
+            )
         self.num_windows = num_windows
         self.seed = seed
+        self.used = num_windows // effective_batch * effective_batch
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -269,8 +290,8 @@ class EpochSampler(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_windows
+        return self.used
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_windows)
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_windows)[: self.used]
         return iter((order + self.epoch * self.num_windows).tolist())

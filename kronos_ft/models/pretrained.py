@@ -189,6 +189,8 @@ class KronosPreTrainedModel(PreTrainedModel):
             values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"{folder / CONFIG_NAME} holds a {type(values).__name__}, not settings; restore the file")
         fields = cls.config_class.published_keys()
         missing = [key for key in fields if key not in values]
         if missing:

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from kronos_ft.data.augmentation import AugmentationArguments
+from kronos_ft.data.candles import load_candles
 from kronos_ft.data.windows import EpochSampler, WindowDataset, WindowShape, keep_batch
 
 SHAPE = WindowShape(lookback=20, horizon=4)
@@ -47,16 +48,27 @@ def test_feature_dropout_blanks_whole_features(series):
     assert not blank.all(dim=1).any()
 
 
-def test_time_shift_moves_input_and_target_together_within_the_split(series, train_windows):
-    shifted = windows(series, augment_time_shift=True)
-    batch = shifted.__getitems__(range(len(shifted)))
-    clean = train_windows.__getitems__(range(len(train_windows)))["target"]
-    assert torch.equal(batch["candles"], batch["target"])
+def test_time_shift_moves_input_and_target_together_within_split_and_stretch(candle_frame):
+    """Every window of several epochs is a clean window of the same split and the same stretch between gaps."""
+    series = load_candles({"S": candle_frame.drop(index=[200, 201, 400])})
+    shifted, plain = windows(series, augment_time_shift=True), WindowDataset(series, "train", SHAPE)
+    clean = plain.__getitems__(range(len(plain)))["target"]
+    stretch = np.cumsum(series[0].missing_before() > 0)[plain._starts]
+    assert len(set(stretch)) == 3
     found = set()
-    for index in range(2, len(shifted) - 2):
-        moves = [move for move in range(-2, 3) if torch.equal(batch["target"][index], clean[index + move])]
-        assert len(moves) == 1
-        found |= set(moves)
+    for epoch in range(3):
+        batch = shifted.__getitems__(range(epoch * len(plain), (epoch + 1) * len(plain)))
+        assert torch.equal(batch["candles"], batch["target"])
+        for index in range(len(plain)):
+            near = [
+                move
+                for move in range(-2, 3)
+                if 0 <= index + move < len(plain)
+                and stretch[index + move] == stretch[index]
+                and torch.equal(batch["target"][index], clean[index + move])
+            ]
+            assert len(near) == 1, index
+            found |= set(near)
     assert found == {-2, -1, 0, 1, 2}
 
 

@@ -46,6 +46,14 @@ def test_session_markets_are_recognised():
     assert not report.rejections()
 
 
+def test_one_long_outage_does_not_make_a_session_market():
+    table = simulate_candles(600).drop(index=range(200, 300))
+    assert load_candles(table)[0].report.market == "continuous"
+    daily = simulate_candles(365 * 2, step="1D")
+    weekdays = daily[daily.timestamps.dt.dayofweek < 5]
+    assert load_candles(weekdays)[0].report.market == "session"
+
+
 def test_sparse_and_quiet_tables_are_remarked():
     table = simulate_candles(900)
     sparse = load_candles(table[np.random.default_rng(0).random(900) < 0.4])[0].report.quality.remarks

@@ -40,8 +40,9 @@ def broken(kind):
         table.loc[70, "timestamps"] = table.loc[69, "timestamps"]
         return table, [71, 72]
     if kind == "isolated_wick":
-        table.iloc[80, column("high")] *= 5
-        return table, [82]
+        rows = [80, 110, 140, 170, 200, 230]
+        table.iloc[rows, column("high")] *= 5
+        return table, [row + 2 for row in rows]
     assert kind == "unreadable_time"
     table["timestamps"] = table["timestamps"].astype(str)
     table.loc[90, "timestamps"] = "soon"
@@ -65,12 +66,12 @@ def defect(request, tmp_path):
 def test_error_names_the_rows_and_the_remedy(defect):
     kind, path, lines = defect
     with pytest.raises(
-        ValueError, match=rf"\(lines? {', '.join(map(str, lines))}\); correct the data, or pass"
+        ValueError, match=rf"\(lines? {', '.join(map(str, lines[:5]))}(, \.\.\.)?\); correct the data, or pass"
     ) as error:
         load_candles(path)
     assert "\n" not in str(error.value)
     found = inspect_candles(path)[0].report.quality.defects
-    assert {name: (one.count, one.rows) for name, one in found.items()} == {kind: (len(lines), lines)}
+    assert {name: (one.count, one.rows) for name, one in found.items()} == {kind: (len(lines), lines[:5])}
 
 
 def test_drop_removes_just_those_rows(defect):
@@ -130,12 +131,32 @@ def test_text_in_a_number_column_is_reported_at_its_line(tmp_path):
         load_candles(tmp_path / "c.csv")
 
 
-def test_a_few_wicks_are_remarked_not_rejected():
-    table = simulate_candles(4000, seed=2)
-    table.loc[2000, "low"] /= 3
+@pytest.mark.parametrize("bars", [300, 4000])
+def test_a_few_wicks_are_remarked_not_rejected(bars):
+    table = simulate_candles(bars, seed=2)
+    table.loc[bars // 2, "low"] /= 3
     report = load_candles(table)[0].report
     assert not report.rejections()
-    assert "1 isolated wicks left as they are (first at 2000)" in " ".join(report.quality.remarks)
+    assert f"1 isolated wicks left as they are (first at {bars // 2})" in " ".join(report.quality.remarks)
+
+
+def test_no_bar_is_judged_or_mended_by_what_follows_it():
+    table, _ = broken("isolated_wick")
+    changed = table.copy()
+    changed.loc[231:, ["open", "high", "low", "close"]] *= 1.5
+    before, after = (load_candles(one, policy="repair")[0].values for one in (table, changed))
+    np.testing.assert_array_equal(before[:231], after[:231])
+
+
+def test_a_table_in_lots_or_thousands_is_not_taken_for_swapped():
+    """Volume in lots of 100 and amount in thousands, at prices where the swap would fit: Chinese daily bars."""
+    table = frame()
+    for name in ("open", "high", "low", "close"):
+        table[name] *= 0.032
+    table["volume"], table["amount"] = table.volume * 10, table.volume * table.close
+    report = load_candles(table)[0].report
+    assert not report.quality.defects
+    assert any("amount is typically" in remark for remark in report.quality.remarks)
 
 
 def test_rounding_is_no_contradiction():

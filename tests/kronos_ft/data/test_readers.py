@@ -69,6 +69,65 @@ def test_decimal_comma(frame, tmp_path):
     same(load_candles(tmp_path / "c.csv"), frame)
 
 
+def test_decimal_commas_with_three_digits_are_told_by_the_table(frame, tmp_path):
+    """`0,986` can only be a decimal; the same column may hold `1,004`."""
+    table = frame.assign(timestamps=frame.timestamps.dt.strftime("%d.%m.%Y %H:%M"))
+    prices = ["open", "high", "low", "close"]
+    table[prices] = (table[prices] / 100).map("{:.3f}".format)
+    assert table[prices].map(lambda cell: cell.startswith("0.")).any(axis=None)
+    table[prices] = table[prices].map(lambda cell: cell.replace(".", ","))
+    table.assign(volume=54, amount=54).to_csv(tmp_path / "c.csv", sep=";", index=False)
+    loaded = load_candles(tmp_path / "c.csv", policy="repair")[0]
+    np.testing.assert_allclose(loaded.values[:, 3], frame.close / 100, atol=6e-4)
+
+
+def test_an_undecidable_comma_is_refused(tmp_path):
+    rows = "\n".join(f"2020-01-01 {hour:02d}:00;1,004;1,007;1,002;1,005" for hour in range(24))
+    (tmp_path / "c.csv").write_text(f"time;open;high;low;close\n{rows}\n")
+    with pytest.raises(ValueError, match="numbers like '1,004' use a comma for decimals or for thousands"):
+        load_candles(tmp_path / "c.csv")
+
+
+def test_lines_before_the_header(frame, tmp_path):
+    text = frame.to_csv(index=False)
+    for head in ("https://www.example.com\n", "\n\n"):
+        (tmp_path / "c.csv").write_text(head + text)
+        same(load_candles(tmp_path / "c.csv"), frame)
+    broken = text.replace(text.splitlines()[3].split(",")[2], "oops", 1)
+    (tmp_path / "c.csv").write_text("https://www.example.com\n" + broken)
+    with pytest.raises(ValueError, match=r"not a number in 1 row \(line 5\)"):
+        load_candles(tmp_path / "c.csv")
+
+
+def test_seventh_column_without_header_is_an_amount_only_if_it_fits(frame, tmp_path):
+    table = frame.assign(timestamps=frame.timestamps.astype("datetime64[s]").astype("int64"))
+    table.to_csv(tmp_path / "c.csv", index=False, header=False)
+    same(load_candles(tmp_path / "c.csv"), frame)
+    table.assign(amount=17).to_csv(tmp_path / "trades.csv", index=False, header=False)
+    same(load_candles(tmp_path / "trades.csv"), frame.assign(amount=frame.volume * frame.iloc[:, 1:5].mean(axis=1)))
+
+
+def test_an_empty_amount_and_a_zero_volume_beside_ticks(frame, tmp_path):
+    derived = frame.assign(amount=frame.volume * frame.iloc[:, 1:5].mean(axis=1))
+    same(load_candles(frame.assign(amount=np.nan)), derived)
+    ticks = frame.drop(columns="amount").rename(columns={"volume": "tickvol"}).assign(vol=0)
+    same(load_candles(ticks), derived)
+
+
+def test_rows_without_a_symbol_are_named(frame):
+    table = frame.assign(symbol=["A", "B"] * 20)
+    table.loc[[3, 9], "symbol"] = None
+    with pytest.raises(ValueError, match=r"2 rows have no symbol \(row 3, 9\); fill it or remove the rows"):
+        load_candles(table)
+
+
+def test_a_row_with_too_many_cells_is_refused(frame, tmp_path):
+    lines = frame.to_csv(index=False).splitlines()
+    (tmp_path / "c.csv").write_text("\n".join([lines[0], *(line + ",1" for line in lines[1:])]))
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        load_candles(tmp_path / "c.csv")
+
+
 def test_thousands_separators(frame, tmp_path):
     table = frame.assign(close=frame.close.map("{:,.6f}".format), open=(frame.open * 1000).map("{:,.3f}".format))
     table["high"] = table["high"] * 1000
@@ -108,11 +167,11 @@ def test_frames_dicts_datasets_and_symbol_columns(frame):
 
 
 def test_data_set_in_a_folder_of_files(frame, tmp_path):
-    frame.to_csv(tmp_path / "ETH.csv", index=False)
+    frame.to_csv(tmp_path / "ETH.CSV", index=False)
     frame.to_parquet(tmp_path / "BTC.parquet")
     (tmp_path / "notes.md").write_text("no candles")
     assert [one.symbol for one in load_candles(tmp_path)] == ["BTC", "ETH"]
-    assert [one.symbol for one in load_candles(str(tmp_path / "*.csv"))] == ["ETH"]
+    assert [one.symbol for one in load_candles(str(tmp_path / "*.CSV"))] == ["ETH"]
 
 
 def test_two_tables_of_one_symbol(frame, tmp_path):
@@ -120,6 +179,14 @@ def test_two_tables_of_one_symbol(frame, tmp_path):
     frame.to_parquet(tmp_path / "BTC.parquet")
     with pytest.raises(ValueError, match="symbol BTC comes from two tables"):
         load_candles(tmp_path)
+
+
+def test_dates_and_times_in_digits(frame, tmp_path):
+    table = frame.drop(columns="timestamps")
+    table.insert(0, "<TIME>", frame.timestamps.dt.strftime("%H%M%S"))
+    table.insert(0, "<DATE>", frame.timestamps.dt.strftime("%Y%m%d"))
+    table.to_csv(tmp_path / "c.txt", index=False)
+    same(load_candles(tmp_path / "c.txt"), frame)
 
 
 @pytest.mark.parametrize(

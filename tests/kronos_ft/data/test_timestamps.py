@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos_ft.data.timestamps import calendar_features, parse_times
+from kronos_ft.data.timestamps import calendar_features, parse_times, time_of_day
 
 EXPECTED = pd.date_range("2023-05-01 09:30", periods=20, freq="30min", tz="UTC")
 SECONDS = EXPECTED.as_unit("s").astype("int64")
@@ -59,9 +59,42 @@ def test_unreadable_times_become_nat():
     assert parse_times(pd.Series(["2023-05-01", "soon", None])).isna().tolist() == [False, True, True]
 
 
-def test_ambiguous_dates_are_refused():
-    with pytest.raises(ValueError, match="do not tell day from month; write them as YYYY-MM-DD"):
-        parse_times(pd.Series(["01/02/2023", "02/02/2023"]))
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["01/02/2023", "02/02/2023"], "do not tell day from month; write them as YYYY-MM-DD"),
+        (["13/01/20", "02/01/20"], "have a year of two digits; write them as YYYY-MM-DD"),
+        (["13/01/2020", "01/13/2020"], "have the day now first, now second"),
+    ],
+)
+def test_ambiguous_dates_are_refused(times, message):
+    with pytest.raises(ValueError, match=message):
+        parse_times(pd.Series(times))
+
+
+def test_each_row_tells_its_own_epoch_unit():
+    """Two archives joined, one in milliseconds and one in microseconds."""
+    check([second * (10**3 if row % 3 else 10**6) for row, second in enumerate(SECONDS)])
+
+
+def test_numbers_that_are_no_time_become_nat():
+    values = [float(SECONDS[0]), float("inf"), 43831.0, 0.0, -5.0, 1e300, 99999999999999.0]
+    assert parse_times(pd.Series(values)).isna().tolist() == [False, *[True] * 6]
+    far = parse_times(pd.Series(["2023-05-01", "9999-12-31", "0001-01-01"]))
+    assert far.isna().tolist() == [False, True, True]
+
+
+def test_the_zone_holds_for_every_notation_without_offset():
+    expected = pd.Timestamp("2023-05-13 01:30", tz="UTC")
+    for value in (20230513093000, "13-05-2023 09:30", "2023-05-13 09:30", pd.Timestamp("2023-05-13 09:30")):
+        assert parse_times(pd.Series([value]), timezone="Asia/Shanghai").iloc[0] == expected
+    mixed = parse_times(pd.Series(["2023-05-13 09:30", "2023-05-13 09:30+00:00"]), timezone="Asia/Shanghai")
+    assert mixed.dt.hour.tolist() == [1, 9]
+
+
+def test_time_of_day_in_every_notation():
+    for values in (["9:30", "15:00"], ["09:30:00", "15:00:00"], [93000, 150000], [930.0, 1500.0]):
+        assert (time_of_day(pd.Series(values)) / pd.Timedelta(1, "h")).tolist() == [9.5, 15.0]
 
 
 def test_unknown_zone():

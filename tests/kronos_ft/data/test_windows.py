@@ -97,6 +97,22 @@ def test_session_gaps_are_allowed_and_counted(candle_frame):
     assert 0 < windows.windows_across_gaps < len(windows)
 
 
+def test_a_session_market_spans_weekends_but_not_an_outage():
+    daily = simulate_candles(1500, step="1D")
+    table = daily[daily.timestamps.dt.dayofweek < 5].drop(index=range(600, 660), errors="ignore")
+    series = load_candles({"S": table})
+    assert series[0].report.market == "session"
+    windows = WindowDataset(series, "train", SHAPE)
+    longest = max(np.diff(series[0].timestamps[start : start + 25]).max() for start in windows._starts)
+    assert longest == np.timedelta64(3, "D")
+    assert windows.windows_across_gaps == len(windows)
+
+
+def test_symbols_without_a_window_are_named():
+    tables = {"A": simulate_candles(300, seed=1), "B": simulate_candles(30, seed=2)}
+    assert WindowDataset(load_candles(tables), "train", SHAPE).symbols_without_windows == ["B"]
+
+
 def test_symbols_are_split_and_windowed_apart():
     tables = {"A": simulate_candles(300, seed=1), "B": simulate_candles(500, seed=2)}
     together = WindowDataset(load_candles(tables), "validation", SHAPE)
@@ -143,6 +159,11 @@ def test_order_is_a_permutation_of_its_own_for_each_epoch(train_windows):
         orders[epoch] = list(sampler)
         assert sorted(orders[epoch]) == list(range(epoch * 50, epoch * 50 + 50))
     assert [index % 50 for index in orders[0]] != [index % 50 for index in orders[1]]
+    full = EpochSampler(50, seed=3, effective_batch=8)
+    assert len(full) == 48
+    assert list(full) == orders[0][:48]
+    with pytest.raises(ValueError, match=r"an optimizer step takes 64 windows .* but there are 50 training windows"):
+        EpochSampler(50, seed=3, effective_batch=64)
     again = EpochSampler(50, seed=3)
     again.set_epoch(1)
     assert list(again) == orders[1]
@@ -156,6 +177,7 @@ def test_order_is_a_permutation_of_its_own_for_each_epoch(train_windows):
         ({"split": "valid"}, "split='valid' is not known; use one of train, validation, test"),
         ({"split": "test", "ratios": (0.8, 0.2, 0.0)}, r"the test split has 0 bars and no window of 25 \(lookback 20"),
         ({"split": "train", "ratios": (0.5, 0.4, 0.2)}, "must be three shares that add up to 1"),
+        ({"split": "train", "ratios": (float("nan"), 0.5, 0.5)}, "must be three shares that add up to 1"),
         ({"split": "train", "dates": ("2021-01-01", "2020-01-01")}, "must be two dates in order"),
         ({"split": "train", "dates": ("soon", "later")}, "cannot be read"),
         ({"split": "train", "embargo": -1}, "embargo=-1 is negative"),
@@ -173,7 +195,9 @@ def test_gaps_that_leave_no_window(candle_frame):
         WindowDataset(series, "train", SHAPE)
 
 
-@pytest.mark.parametrize("values", [{"lookback": 1}, {"horizon": -1}, {"stride": 0}, {"max_gap": -1}, {"clip": 0}])
+@pytest.mark.parametrize(
+    "values", [{"lookback": 1}, {"horizon": -1}, {"stride": 0}, {"max_gap": -1}, {"clip": 0}, {"clip": float("nan")}]
+)
 def test_shapes_that_make_no_window(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         WindowShape(**values)
