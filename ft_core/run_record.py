@@ -9,13 +9,14 @@ import json
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .files import write_json, write_text
+from .files import plain, write_json, write_text
 from .run_folder import LOG_FILE, RUN_FILE
 
 PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "numpy", "pandas", "safetensors")
@@ -72,6 +73,32 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _line(entry: dict) -> str:
+    return json.dumps(plain(entry), allow_nan=False) + "\n"
+
+
+def changed_settings(record: dict, facts: dict, arguments: TrainingArguments, names: Sequence[str]) -> list[str]:
+    """Differences between a recorded run and the one about to resume it, each as `name: before -> now`.
+
+    Args:
+        record (`dict`): content of `run.json`.
+        facts (`dict`): facts of this run; compared where the record has them too.
+        arguments: settings of this run.
+        names: fields of the settings that decide the result.
+    """
+    before = {f"{name}": record["arguments"].get(name) for name in names} | {"world_size": record["world_size"]}
+    now = {name: getattr(arguments, name) for name in names} | {"world_size": arguments.world_size}
+    for group in ("model", "data", "augmentation"):
+        if group in facts and group in record:
+            before |= {f"{group}.{name}": value for name, value in record[group].items()}
+            now |= {f"{group}.{name}": value for name, value in facts[group].items()}
+    return [
+        f"{name}: {before[name]} -> {now[name]}"
+        for name in before
+        if not name.endswith(".symbols") and plain(before[name]) != plain(now.get(name))
+    ]
+
+
 class RunRecorder(TrainerCallback):
     """Writes `run.json` and `metrics.jsonl`.
 
@@ -113,7 +140,7 @@ class RunRecorder(TrainerCallback):
             return
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         # after a resume the file holds exactly the history that the checkpoint holds
-        write_text(Path(args.output_dir) / LOG_FILE, "".join(json.dumps(e) + "\n" for e in state.log_history))
+        write_text(Path(args.output_dir) / LOG_FILE, "".join(_line(entry) for entry in state.log_history))
         self._write_run(args, state, "running")
 
     def on_log(
@@ -126,11 +153,10 @@ class RunRecorder(TrainerCallback):
     ) -> None:
         if state.is_world_process_zero and logs and Path(args.output_dir).is_dir():
             with open(Path(args.output_dir) / LOG_FILE, "a", encoding="utf-8") as file:
-                file.write(json.dumps({**logs, "step": state.global_step}) + "\n")
+                file.write(_line({**logs, "step": state.global_step}))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         if state.is_world_process_zero:
-            finished = state.global_step >= state.max_steps
-            self._write_run(args, state, "finished" if finished else "stopped early")
+            self._write_run(args, state, "finished" if state.global_step >= state.max_steps else "stopped early")

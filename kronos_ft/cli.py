@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
@@ -18,6 +19,13 @@ examples:
   kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
 """
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Raises what it would print as a usage message of several lines."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see --help")
 
 
 def run_tokenizer_command(words: Sequence[str]) -> int:
@@ -48,7 +56,7 @@ def run_tokenizer_command(words: Sequence[str]) -> int:
 
 def run_data_command(words: Sequence[str]) -> int:
     """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
-    parser = argparse.ArgumentParser(
+    parser = _OneLineParser(
         prog="kronos-ft data check", description="Reads candles and says what was found; exits 1 if they are rejected."
     )
     parser.add_argument("action", choices=["check"], help=argparse.SUPPRESS)
@@ -59,6 +67,11 @@ def run_data_command(words: Sequence[str]) -> int:
     parser.add_argument("--predict_window", type=int, default=10, help="bars (default 10)")
     options = parser.parse_args(words)
 
+    if options.lookback_window < 2 or options.predict_window < 0:
+        raise ValueError(
+            f"lookback_window={options.lookback_window} and predict_window={options.predict_window} make no window; "
+            "use at least 2 and 0"
+        )
     from .data.candles import inspect_candles
     from .data.check import check
 
@@ -92,7 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return command(words[1:])
     try:
         return command(words[1:])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"kronos-ft: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,6 +14,11 @@ from ..data.windows import WindowShape
 
 logger = logging.get_logger(__name__)
 
+EVALUATION_TERMS = (
+    *("recon_all", "recon_pre", "loss", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
+    *("code_usage_s1", "code_usage_s2", "code_perplexity_s1", "code_perplexity_s2"),
+)
+
 
 @dataclass
 class ModelArguments:
@@ -128,6 +133,7 @@ class KronosTokenizerArguments(TrainingArguments):
 
     def __post_init__(self):
         self._check_ranges()
+        self._check_metric()
         if self.one_cycle:
             self._warn_of_ignored_schedule()
         if not torch.accelerator.is_available():
@@ -146,6 +152,11 @@ class KronosTokenizerArguments(TrainingArguments):
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         if self.num_train_epochs <= 0 and self.max_steps <= 0:
             raise ValueError(f"num_train_epochs={self.num_train_epochs} trains nothing; use a positive number")
+        if self.dataloader_drop_last:
+            raise ValueError(
+                "dataloader_drop_last=True would leave windows out of the evaluation; training steps are always full, "
+                "so drop the setting"
+            )
         if self.save_total_limit is not None:
             raise ValueError(
                 f"save_total_limit={self.save_total_limit} would remove checkpoints that keep_best={self.keep_best} "
@@ -154,6 +165,18 @@ class KronosTokenizerArguments(TrainingArguments):
         if self.one_cycle:
             OneCycle(self.learning_rate, self.pct_start, self.div_factor, self.final_div_factor, self.cycle_momentum)
         EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
+
+    def _check_metric(self) -> None:
+        """Gives the metric its `eval_` prefix: without it training entries would be ranked."""
+        if self.metric_for_best_model is None:
+            return
+        name = self.metric_for_best_model.removeprefix("eval_")
+        if name not in EVALUATION_TERMS:
+            raise ValueError(
+                f"metric_for_best_model={self.metric_for_best_model!r} is not evaluated; use one of "
+                f"{', '.join(f'eval_{term}' for term in EVALUATION_TERMS)}"
+            )
+        self.metric_for_best_model = f"eval_{name}"
 
     def _warn_of_ignored_schedule(self) -> None:
         if SchedulerType(self.lr_scheduler_type) != SchedulerType.LINEAR:

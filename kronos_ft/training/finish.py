@@ -9,7 +9,7 @@ from ft_core.curves import Panel, plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.progress import span
-from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE, RUN_FILE
+from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 
 from ..data.windows import WindowDataset
 from .window_trainer import WindowTrainer
@@ -79,8 +79,7 @@ def finished_metrics(run: Path) -> dict | None:
     """The figures of a run that ended and was written whole, or None."""
     if not (run / METRICS_FILE).is_file() or not (run / BEST_MODEL).is_dir():
         return None
-    status = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))["status"]
-    return None if status == "running" else json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
+    return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
 
 
 def _cell(value: float | None) -> str:
@@ -90,9 +89,9 @@ def _cell(value: float | None) -> str:
 def summary_table(metrics: dict) -> str:
     """The run in a table of text: terms first and last, best evaluation, speed."""
     lines = [f"{'':18}{'train first':>13}{'train last':>13}{'valid. first':>14}{'valid. last':>13}"]
-    for term, train in metrics["train"].items():
-        valid = metrics["validation"].get(term, {})
-        row = (train["first"], train["last"], valid.get("first"), valid.get("last"))
+    for term in dict.fromkeys([*metrics["train"], *metrics["validation"]]):
+        train, valid = (metrics[part].get(term, {}) for part in ("train", "validation"))
+        row = (train.get("first"), train.get("last"), valid.get("first"), valid.get("last"))
         lines.append(f"{term:18}" + "".join(f"{_cell(v):>{w}}" for v, w in zip(row, (13, 13, 14, 13), strict=True)))
     best = metrics["best"]
     if best:

@@ -101,8 +101,10 @@ def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]
         if windows is None:
             lines.append(f"{name:12}no window")
             continue
-        across = f", {windows.windows_across_gaps:,} span a session gap" if windows.windows_across_gaps else ""
-        lines.append(f"{name:12}{len(windows):,} windows of {windows.shape.length} bars{across}")
+        across = f", {windows.windows_across_gaps:,} span a gap" if windows.windows_across_gaps else ""
+        without = windows.symbols_without_windows
+        none = f", none of {', '.join(without[:5])}{', ...' * (len(without) > 5)}" if without else ""
+        lines.append(f"{name:12}{len(windows):,} windows of {windows.shape.length} bars{across}{none}")
     return lines
 
 
@@ -136,7 +138,6 @@ def probe_seconds(trainer: KronosTokenizerTrainer) -> tuple[float, float]:
 def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
     """Lines on steps, parameters and expected time of a run."""
     args = trainer.args
-    effective = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     per_epoch, steps = trainer.steps_per_epoch(), trainer.planned_steps()
     if args.eval_strategy == "steps":
         every = args.eval_steps if args.eval_steps >= 1 else max(args.eval_steps * steps, 1)
@@ -149,7 +150,7 @@ def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
     batch = f"{args.per_device_train_batch_size} x {args.gradient_accumulation_steps} x {args.world_size} ranks"
     return [
         f"model       {parameters:,} parameters on {args.device.type}, precision {trainer.accelerator.mixed_precision}",
-        f"batch       {effective} windows ({batch})",
+        f"batch       {trainer.effective_batch()} windows ({batch})",
         f"steps       {steps:,} ({per_epoch:,} an epoch), {evaluations} evaluations",
         f"time        about {span(total)}: {step_seconds:.3g} s a step, {evaluation_seconds:.3g} s an evaluation",
     ]
@@ -186,11 +187,15 @@ def run_tokenizer(
                 say(line)
         return None
     check_output_folder(run, args.resume, args.overwrite)
+    created = not run.exists()
+    try:
+        trainer, splits = _build(model, data, augmentation, args, say)
+        trainer.train()
+    finally:
+        if created and run.is_dir() and not any(run.iterdir()):
+            run.rmdir()  # a Trainer creates its folder before it looks at its settings
     if args.resume and (metrics := finished_metrics(run)):
-        say(f"{run} is already finished")
         return metrics
-    trainer, splits = _build(model, data, augmentation, args, say)
-    trainer.train()
     symbols = ", ".join(splits.train.symbols[:3])
     return finish_run(trainer, splits.test, title=f"Kronos tokenizer, {symbols}")
 
@@ -209,7 +214,10 @@ def _build(
     network = build_model(model)
     for line in describe_data(series, splits):
         say(line)
-    trainer = KronosTokenizerTrainer(network, args, splits.train, splits.validation)
+    try:
+        trainer = KronosTokenizerTrainer(network, args, splits.train, splits.validation)
+    except (ImportError, RuntimeError) as error:  # an optional package that a setting such as report_to needs
+        raise ValueError(" ".join(str(error).split())) from error
     trainer.recorder.facts = {
         "stage": "tokenizer",
         "model": vars(model),

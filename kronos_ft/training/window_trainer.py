@@ -7,6 +7,7 @@ Notable:
   evaluation are counted once.
 """
 
+import json
 import math
 import os
 import time
@@ -34,8 +35,8 @@ from ft_core.launch import check_precision, check_world_size, warn_of_ignored_sh
 from ft_core.loss_meter import LossMeter
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.progress import Progress
-from ft_core.run_folder import prepare_run_folder
-from ft_core.run_record import RunRecorder
+from ft_core.run_folder import RUN_FILE, prepare_run_folder
+from ft_core.run_record import RunRecorder, changed_settings
 
 from ..data.windows import EpochSampler, WindowDataset, keep_batch
 from .arguments import KronosTokenizerArguments
@@ -43,8 +44,21 @@ from .arguments import KronosTokenizerArguments
 logger = logging.get_logger(__name__)
 
 
+# settings that decide which weights a run ends with
+DECISIVE_SETTINGS = (
+    *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"),
+    *("num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "optim"),
+    *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
+    *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
+)
+
+
 class _EpochOrder(TrainerCallback):
-    """Tells the sampler its epoch. Accelerate does so too, but not for several ranks after a resume within an epoch."""
+    """Tells the sampler its epoch, and asks for a log entry before each evaluation and save.
+
+    Accelerate sets the epoch too, but not for several ranks after a resume within an epoch. Logging before a save
+    leaves nothing half-counted that a resume would lose.
+    """
 
     def __init__(self, trainer: "WindowTrainer"):
         self.trainer = trainer
@@ -53,6 +67,14 @@ class _EpochOrder(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         self.trainer.sampler.set_epoch(int(state.epoch or 0))
+
+    def _log_first(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        control.should_log |= control.should_save or control.should_evaluate
+
+    on_step_end = _log_first
+    on_epoch_end = _log_first
 
 
 class WindowTrainer(Trainer):
@@ -125,6 +147,7 @@ class WindowTrainer(Trainer):
         if not isinstance(resume_from_checkpoint, str):
             resume_from_checkpoint = str(checkpoint) if checkpoint else None
         if resume_from_checkpoint:
+            self._check_unchanged(run)
             state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
             if state.global_step >= self.planned_steps():
                 return self._already_trained(state, resume_from_checkpoint)
@@ -133,6 +156,18 @@ class WindowTrainer(Trainer):
         elif self.args.resume:
             logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _check_unchanged(self, run: Path) -> None:
+        """Refuses to resume a run with other settings, data or number of processes."""
+        if not (run / RUN_FILE).is_file():
+            return
+        record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+        changes = changed_settings(record, self.recorder.facts, self.args, DECISIVE_SETTINGS)
+        if changes:
+            raise ValueError(
+                f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, or start anew in "
+                "another folder or with --overwrite"
+            )
 
     def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
         """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
@@ -148,8 +183,11 @@ class WindowTrainer(Trainer):
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training windows."""
-        batches = -(-len(self.train_dataset) // (self.args.train_batch_size * self.args.world_size))
-        return -(-batches // self.args.gradient_accumulation_steps)
+        return len(self.train_dataset) // self.effective_batch()
+
+    def effective_batch(self) -> int:
+        """Windows of an optimizer step, over accumulation and processes."""
+        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
     def planned_steps(self) -> int:
         """Optimizer steps of the whole run."""
@@ -160,7 +198,7 @@ class WindowTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self.sampler = EpochSampler(len(dataset), seed)
+        self.sampler = EpochSampler(len(dataset), seed, self.effective_batch())
         return self.sampler
 
     def create_scheduler(
@@ -197,10 +235,22 @@ class WindowTrainer(Trainer):
         """Adds the exact loss terms, the weight norm and the throughput to a training log entry, in place."""
         if "loss" in logs and not self.meter.is_empty:
             sums, windows = self.meter.reduce(self.accelerator)
-            logs.update(self.logged_terms(sums, windows))
+            terms = self.logged_terms(sums, windows)
+            self._stop_at_non_finite(terms)
+            logs.update(terms)
             logs["weight_norm"] = self._weight_norm()
             logs["bars_per_second"] = windows * self.train_dataset.shape.length / self._seconds_since_log()
         super().log(logs, start_time)
+
+    def _stop_at_non_finite(self, terms: dict[str, float]) -> None:
+        """Ends a diverged run before anything of it is evaluated or saved; every rank sees the same figures."""
+        bad = [name for name, value in terms.items() if not math.isfinite(value)]
+        if bad:
+            raise ValueError(
+                f"{', '.join(bad)} became {terms[bad[0]]} by step {self.state.global_step} at "
+                f"learning_rate={self.args.learning_rate}; lower it (or use bf16 instead of fp16) and start again: "
+                "checkpoints saved before are still good"
+            )
 
     def _weight_norm(self) -> float:
         parameters = [parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad]

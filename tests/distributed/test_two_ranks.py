@@ -10,6 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.distributed
 SCRIPT = Path(__file__).with_name("two_ranks.py")
+STEPS = 24  # past the end of the first epoch of 19 steps, whose last windows do not fill a step
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -36,14 +37,14 @@ def steps_of(result, name):
 def results(tmp_path_factory):
     """One process x 8 windows, two processes x 4, with the weight of the entropies 0 (a statistic of a micro-batch)."""
     folder = tmp_path_factory.mktemp("ranks")
-    return launch(1, folder / "one", 8, 0.0, 6), launch(2, folder / "two", 4, 0.0, 6)
+    return launch(1, folder / "one", 8, 0.0, STEPS), launch(2, folder / "two", 4, 0.0, STEPS)
 
 
 def test_terms_are_equal(results):
     (one,), two = results
     assert [result["world_size"] for result in two] == [2, 2]
     for name in ("loss", "recon_pre", "recon_all", "commitment", "entropy_sample", "grad_norm", "weight_norm"):
-        assert len(steps_of(one, name)) == 6
+        assert len(steps_of(one, name)) == STEPS
         for result in two:
             assert steps_of(result, name) == pytest.approx(steps_of(one, name), rel=1e-5), name
 
@@ -84,7 +85,9 @@ def test_two_ranks_resume_within_an_epoch(tmp_path):
     assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
 
 
-def test_several_processes_that_do_not_form_a_group_are_refused(tmp_path):
-    code = "from ft_core.launch import check_world_size; check_world_size(2)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "expected_world_size=2 but 1 process run" in done.stderr
+def test_processes_that_would_train_apart_are_refused():
+    """Two processes started, none of them in a group: what `--multi_gpu` on a CPU did."""
+    code = "from ft_core.launch import check_world_size; check_world_size(None)"
+    environment = {**os.environ, "WORLD_SIZE": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "the launcher started 2 processes but 1 train together" in done.stderr

@@ -73,12 +73,18 @@ def test_a_whole_run_and_its_folder(csv, run, capsys, tmp_path):
     capsys.readouterr()
     assert main(again) == 0
     out = capsys.readouterr().out
-    assert "already finished" in out
     assert "trained            4 of 4 steps" in out
     (run / "training_metrics.json").unlink()  # killed between the last checkpoint and the end
     assert main(again) == 0
     assert "trained            4 of 4 steps" in capsys.readouterr().out
     assert json.loads((run / "training_metrics.json").read_text())["best"]["step"] in (2, 4)
+    refused(
+        capsys,
+        [*again, "--seed", "7", "--learning_rate", "5e-3"],
+        "cannot be resumed with other settings (seed: 42 -> 7; learn",
+    )
+    simulate_candles(600, seed=9).to_csv(csv, index=False)
+    refused(capsys, again, "data.fingerprint")
 
 
 def test_optimized_preset_with_overrides(csv, run):
@@ -181,12 +187,31 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--resume", "--overwrite"], "exclude each other"),
         (["--config", str(tmp_path / "none.yaml")], "none.yaml cannot be read"),
         (["--output_dir", str(csv)], "btc.csv is a file; name a folder"),
+        (["--metric_for_best_model", "eval_foo"], "metric_for_best_model='eval_foo' is not evaluated; use one of"),
+        (["--dataloader_drop_last"], "dataloader_drop_last=True would leave windows out of the evaluation"),
+        (["--report_to", "wandb"], "wandb"),
+        (["--gradient_checkpointing"], "does not support"),
+        (["--clip", "nan"], "clip=nan is not positive"),
+        (["--split_ratios", "nan", "0.5", "0.5"], "must be three shares that add up to 1"),
+        (["--per_device_train_batch_size", "500"], "an optimizer step takes 500 windows"),
         (["--output_dir", "/proc/nowhere/run"], "output_dir=/proc/nowhere/run cannot be written"),
     ):
         refused(capsys, [*start, *words], message)
         assert not run.exists(), words
     refused(capsys, ["tokenizer", "--output_dir", run], "data is not set; pass --data FILE")
+    refused(capsys, ["data"], "the following arguments are required: action, source; see --help")
+    refused(capsys, ["data", "check", csv, "--policy", "guess"], "argument --policy: invalid choice: 'guess'")
+    refused(capsys, ["data", "check", csv, "--lookback_window", "-200"], "make no window")
     refused(capsys, ["tokenzier"], "'tokenzier' is not a command; did you mean tokenizer?")
+
+
+def test_a_diverged_run_stops_and_saves_nothing_of_it(csv, run, capsys):
+    words = ["tokenizer", "--data", csv, "--output_dir", run, *SMALL, "--learning_rate", "1e12", "--max_grad_norm", "0"]
+    assert main([str(word) for word in words]) == 2
+    assert "became nan by step" in capsys.readouterr().err.splitlines()[-1]
+    assert not (run / "best_model").exists()
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
 
 
 def test_bad_models(csv, run, capsys, tmp_path, tiny_model):

@@ -6,6 +6,7 @@ import sys
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 
 from kronos_ft.data.candles import load_candles
@@ -71,7 +72,7 @@ def test_decimal_comma(frame, tmp_path):
 
 def test_decimal_commas_with_three_digits_are_told_by_the_table(frame, tmp_path):
     """`0,986` can only be a decimal; the same column may hold `1,004`."""
-    table = frame.assign(timestamps=frame.timestamps.dt.strftime("%d.%m.%Y %H:%M"))
+    table = frame.assign(timestamps=(frame.timestamps + pd.Timedelta(20, "D")).dt.strftime("%d.%m.%Y %H:%M"))
     prices = ["open", "high", "low", "close"]
     table[prices] = (table[prices] / 100).map("{:.3f}".format)
     assert table[prices].map(lambda cell: cell.startswith("0.")).any(axis=None)
