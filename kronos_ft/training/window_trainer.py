@@ -1,64 +1,20 @@
-"""What the Kronos trainers share: windows in epoch-keyed order, one-cycle schedule, exact logging of loss terms.
-
-Notable:
-- Loss terms are added on the device inside `compute_loss` and reduced over ranks in `log`, which puts them into the
-  Trainer's own log entry, so that `metric_for_best_model`, callbacks and `report_to` all see them.
-- Evaluation gathers one value a window through `gather_for_metrics`: windows that pad the last batch of a distributed
-  evaluation are counted once.
-"""
-
-import json
-import math
-import os
-import time
-from pathlib import Path
+"""What the Kronos trainers share: windows in epoch-keyed order, full effective batches, one-cycle schedule."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Sampler
-from transformers import (
-    PreTrainedModel,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import TrainOutput
-from transformers.utils import logging
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ft_core.checkpoints import KeepBestCheckpoints
-from ft_core.early_stopping import EarlyStopping
-from ft_core.launch import check_precision, check_world_size, warn_of_ignored_sharding
-from ft_core.loss_meter import LossMeter
 from ft_core.one_cycle import OneCycle, build_one_cycle
-from ft_core.progress import Progress
-from ft_core.run_folder import RUN_FILE, prepare_run_folder
-from ft_core.run_record import RunRecorder, changed_settings
+from ft_core.recorded_trainer import RecordedTrainer
 
 from ..data.windows import EpochSampler, WindowDataset, keep_batch
 from .arguments import KronosTokenizerArguments
 
-logger = logging.get_logger(__name__)
-
-
-# settings that decide which weights a run ends with
-DECISIVE_SETTINGS = (
-    *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"),
-    *("num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "optim"),
-    *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
-    *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
-)
-
 
 class _EpochOrder(TrainerCallback):
-    """Tells the sampler its epoch, and asks for a log entry before each evaluation and save.
-
-    Accelerate sets the epoch too, but not for several ranks after a resume within an epoch. Logging before a save
-    leaves nothing half-counted that a resume would lose.
-    """
+    """Tells the sampler its epoch. Accelerate does so too, but not for several ranks after a resume within an epoch."""
 
     def __init__(self, trainer: "WindowTrainer"):
         self.trainer = trainer
@@ -68,17 +24,9 @@ class _EpochOrder(TrainerCallback):
     ) -> None:
         self.trainer.sampler.set_epoch(int(state.epoch or 0))
 
-    def _log_first(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        control.should_log |= control.should_save or control.should_evaluate
 
-    on_step_end = _log_first
-    on_epoch_end = _log_first
-
-
-class WindowTrainer(Trainer):
-    """A Trainer over [`WindowDataset`]s; a subclass defines the objective.
+class WindowTrainer(RecordedTrainer):
+    """A trainer over [`WindowDataset`]s; a subclass defines the objective.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): a Kronos model.
@@ -90,8 +38,9 @@ class WindowTrainer(Trainer):
         ValueError: the number of processes or the precision is not what was asked for.
     """
 
-    progress_terms: tuple[str, ...] = ("loss",)
-    evaluation_terms: tuple[str, ...] = ("loss",)
+    decisive_settings = (
+        *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
+    )
 
     def __init__(
         self,
@@ -101,20 +50,8 @@ class WindowTrainer(Trainer):
         eval_dataset: WindowDataset | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ):
-        check_world_size(args.expected_world_size)
-        check_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), args.device.type)
-        self.meter, self.eval_meter = LossMeter(), LossMeter()
         self.sampler: EpochSampler | None = None
-        self.recorder = RunRecorder()
-        self._busy_elsewhere = 0.0
-        self._logged_at: float | None = None
-        own: list[TrainerCallback] = [
-            _EpochOrder(self),
-            Progress(self.progress_terms, self.evaluation_terms),
-            self.recorder,
-        ]
-        if args.early_stopping:
-            own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
+        own: list[TrainerCallback] = [_EpochOrder(self)]
         if args.save_strategy != "no" and args.eval_strategy != "no":
             own.append(KeepBestCheckpoints(args.keep_best))
         super().__init__(
@@ -125,75 +62,16 @@ class WindowTrainer(Trainer):
             eval_dataset=eval_dataset,
             callbacks=[*own, *(callbacks or [])],
         )
-        warn_of_ignored_sharding(self.is_fsdp_enabled)
-        self.remove_callback(PrinterCallback)
-        if args.disable_tqdm:
-            logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint
         # compute_loss returns the mean of its batch: the Trainer divides by the accumulation steps
         self.loss_is_scaled_for_ga = False
 
-    # Training
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
-        """As the parent's, after making the run folder ready.
-
-        `args.resume` goes on from the newest checkpoint, `args.overwrite` clears the old run.
-
-        Raises:
-            ValueError: the folder holds something and neither is set, or it cannot be written.
-        """
-        run = Path(self.args.output_dir)
-        checkpoint = prepare_run_folder(run, self.args.resume or bool(resume_from_checkpoint), self.args.overwrite)
-        if not isinstance(resume_from_checkpoint, str):
-            resume_from_checkpoint = str(checkpoint) if checkpoint else None
-        if resume_from_checkpoint:
-            self._check_unchanged(run)
-            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
-            if state.global_step >= self.planned_steps():
-                return self._already_trained(state, resume_from_checkpoint)
-            logger.warning(f"resuming from {resume_from_checkpoint}")
-            self.args.eval_on_start = False
-        elif self.args.resume:
-            logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
-        return super().train(resume_from_checkpoint, *args, **kwargs)
-
-    def _check_unchanged(self, run: Path) -> None:
-        """Refuses to resume a run with other settings, data or number of processes."""
-        if not (run / RUN_FILE).is_file():
-            return
-        record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
-        changes = changed_settings(record, self.recorder.facts, self.args, DECISIVE_SETTINGS)
-        if changes:
-            raise ValueError(
-                f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, or start anew in "
-                "another folder or with --overwrite"
-            )
-
-    def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
-        """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
-        logger.warning(f"{checkpoint} is the end of this run: nothing is left to train")
-        state.is_local_process_zero, state.is_world_process_zero = (
-            self.is_local_process_zero(),
-            self.is_world_process_zero(),
-        )
-        self.state = state
-        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
-        self._load_from_checkpoint(best if best and Path(best).is_dir() else checkpoint)
-        return TrainOutput(state.global_step, float("nan"), {})
-
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one pass over the training windows."""
+        """Optimizer steps of one pass over the training windows; each takes a full effective batch."""
         return len(self.train_dataset) // self.effective_batch()
 
-    def effective_batch(self) -> int:
-        """Windows of an optimizer step, over accumulation and processes."""
-        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-
-    def planned_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        if self.args.max_steps > 0:
-            return self.args.max_steps
-        return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
+    def throughput_terms(self, weight: float, seconds: float) -> dict[str, float]:
+        """Bars of all windows that were trained on, a second."""
+        return {"bars_per_second": weight * self.train_dataset.shape.length / seconds}
 
     def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -224,65 +102,3 @@ class WindowTrainer(Trainer):
         if self.args.decay_all_parameters:
             return [name for name, _ in model.named_parameters()]
         return [name for name, parameter in model.named_parameters() if parameter.ndim > 1]
-
-    # Logging
-
-    def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
-        """Named figures from reduced sums of a meter; `weight` is the number of windows. Defined by the subclass."""
-        raise NotImplementedError(f"{type(self).__name__} must define logged_terms")
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the exact loss terms, the weight norm and the throughput to a training log entry, in place."""
-        if "loss" in logs and not self.meter.is_empty:
-            sums, windows = self.meter.reduce(self.accelerator)
-            terms = self.logged_terms(sums, windows)
-            self._stop_at_non_finite(terms)
-            logs.update(terms)
-            logs["weight_norm"] = self._weight_norm()
-            logs["bars_per_second"] = windows * self.train_dataset.shape.length / self._seconds_since_log()
-        super().log(logs, start_time)
-
-    def _stop_at_non_finite(self, terms: dict[str, float]) -> None:
-        """Ends a diverged run before anything of it is evaluated or saved; every rank sees the same figures."""
-        bad = [name for name, value in terms.items() if not math.isfinite(value)]
-        if bad:
-            raise ValueError(
-                f"{', '.join(bad)} became {terms[bad[0]]} by step {self.state.global_step} at "
-                f"learning_rate={self.args.learning_rate}; lower it (or use bf16 instead of fp16) and start again: "
-                "checkpoints saved before are still good"
-            )
-
-    def _weight_norm(self) -> float:
-        parameters = [parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad]
-        norm = nn.utils.get_total_norm(parameters)
-        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-
-    def _seconds_since_log(self) -> float:
-        """Seconds of training since the last log entry, without evaluations and saves."""
-        now = time.monotonic()
-        seconds = now - self._logged_at - self._busy_elsewhere if self._logged_at is not None else float("nan")
-        self._logged_at, self._busy_elsewhere = now, 0.0
-        return seconds
-
-    def training_step(self, *args, **kwargs) -> Tensor:
-        """As the parent's; starts the throughput clock at the first step."""
-        if self._logged_at is None:
-            self._logged_at, self._busy_elsewhere = time.monotonic(), 0.0
-        return super().training_step(*args, **kwargs)
-
-    def _save_checkpoint(self, *args, **kwargs) -> None:
-        started = time.monotonic()
-        super()._save_checkpoint(*args, **kwargs)
-        self._busy_elsewhere += time.monotonic() - started
-
-    # Evaluation
-
-    def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201
-        """As the parent's, with the terms of the whole split instead of means over batches."""
-        started = time.monotonic()
-        self.eval_meter.reset()
-        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        terms = self.logged_terms(*self.eval_meter.reduce())
-        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
-        self._busy_elsewhere += time.monotonic() - started
-        return output
