@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo test test-ddp bench quality clean
+.PHONY: demo demo-mt5 test test-ddp bench quality clean
 
 # the published code, as a test oracle only; its own dependency pins are ignored
 $(READY): setup.cfg constraints.txt
@@ -15,6 +15,9 @@ $(READY): setup.cfg constraints.txt
 
 demo: $(READY)
 	$(LAUNCH) examples/train_btc.py
+
+demo-mt5: $(READY)
+	$(BIN)/python examples/train_emotion_summary.py
 
 test: quality
 	$(BIN)/python -m pytest

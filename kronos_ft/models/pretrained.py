@@ -5,14 +5,11 @@ run from a repository.
 """
 
 import json
-import socket
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import torch
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -24,6 +21,8 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from ft_core.hub import hub_answers
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -55,20 +54,8 @@ def _check_folder(folder: Path) -> Path:
     return folder
 
 
-def _hub_answers(timeout: float = 5.0) -> bool:
-    """Whether the Hub takes a connection: the client itself would retry for 23 seconds without a network."""
-    if getproxies():
-        return True
-    hub = urlsplit(constants.ENDPOINT)
-    try:
-        socket.create_connection((hub.hostname, hub.port or (443 if hub.scheme == "https" else 80)), timeout).close()
-    except OSError:
-        return False
-    return True
-
-
 def _download(name: str, options: dict) -> Path:
-    if not options.get("local_files_only") and not _hub_answers():
+    if not options.get("local_files_only") and not hub_answers():
         options = {**options, "local_files_only": True}
     try:
         hf_hub_download(name, CONFIG_NAME, **options)

@@ -1,0 +1,108 @@
+"""JSONL files as bytes and numbered lines, and what can be wrong with a line before its fields matter.
+
+Notable:
+- Lines end at LF, CR LF or CR only. `str.splitlines` would also cut at U+2028 and U+0085, which JSON text may hold.
+- Gzip is recognised by its first bytes, not by the file's name.
+"""
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+BOM = b"\xef\xbb\xbf"
+GZIP_MAGIC = b"\x1f\x8b"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+MAX_NAMES = 20  # field names listed in a message
+
+JSON_NAMES = {
+    "NoneType": "null", "bool": "a boolean", "dict": "an object", "float": "a number", "int": "a number",
+    "list": "a list", "str": "a string",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One thing wrong with one line: `kind` is a key of `mt5_ft.data.records.DEFECTS`, `text` says it in words."""
+
+    line: int
+    kind: str
+    text: str
+
+
+def json_name(value: object) -> str:
+    """What a JSON value is called in a message."""
+    return JSON_NAMES[type(value).__name__]
+
+
+def quoted(names: object) -> str:
+    """Field names for a message: on one line and printable, whatever they hold."""
+    shown = [repr(name) for name in names]
+    more = f" and {len(shown) - MAX_NAMES} more" if len(shown) > MAX_NAMES else ""
+    return ", ".join(shown[:MAX_NAMES]) + more
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file as it lies on disk.
+
+    Raises:
+        ValueError: when the file is missing, a folder, unreadable or of no bytes.
+    """
+    if path.is_dir():
+        raise ValueError(f"data file {path} is a folder; name the JSONL file in it")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ValueError(f"data file {path} does not exist; correct the path") from error
+    except OSError as error:
+        raise ValueError(f"data file {path} cannot be read ({error.strerror}); correct its permissions") from error
+    if not content:
+        raise ValueError(f"data file {path} is empty; pass a file with one JSON object per line")
+    return content
+
+
+def unpack(path: Path, content: bytes) -> bytes:
+    """The file's text as bytes: unzipped where it is gzip, still with its byte order mark.
+
+    Raises:
+        ValueError: for damaged gzip, and for UTF-16.
+    """
+    if content.startswith(GZIP_MAGIC):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"data file {path} is a damaged gzip file ({error}); fetch it again") from error
+    if content.startswith(UTF16_MARKS):
+        raise ValueError(f"data file {path} is UTF-16 text; save it as UTF-8")
+    return content
+
+
+def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
+    """Lines with their numbers from 1 and their endings, blank ones included, without the byte order mark.
+
+    Raises:
+        ValueError: when there is nothing but blank lines.
+    """
+    lines = content.removeprefix(BOM).splitlines(keepends=True)
+    if not any(line.strip() for line in lines):
+        raise ValueError(f"data file {path} is empty; pass a file with one JSON object per line")
+    return list(enumerate(lines, start=1))
+
+
+def parse_line(number: int, line: bytes) -> dict | Defect:
+    """The object on a line, or what is wrong with it."""
+    try:
+        # without its ending: a line cut short would be reported at column 1 of the next one
+        text = line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        return Defect(number, "not_utf8", f"not UTF-8 text (byte {error.start + 1} of the line)")
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        return Defect(number, "bad_json", f"not valid JSON ({error.msg} at column {error.colno})")
+    except (ValueError, RecursionError):  # a number of thousands of digits; brackets thousands deep
+        return Defect(number, "bad_json", "not readable JSON (a number too long or brackets too deep)")
+    if not isinstance(row, dict):
+        return Defect(number, "not_an_object", f"the row is {json_name(row)}, not an object; write one object per line")
+    return row

@@ -1,0 +1,119 @@
+"""Tokenises records with `datasets.map`, cached by content, and says what the length limits cut off."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from .records import Record
+
+CACHE = "KRONOS_FT_CACHE"
+
+
+@dataclass(frozen=True)
+class TokenLengths:
+    """How long the texts are, in tokens, and what share of them a limit cuts off.
+
+    Attributes:
+        source_mean, target_mean (`float`): mean length before truncation.
+        source_cut, target_cut (`float`): share of texts longer than their limit.
+    """
+
+    source_mean: float
+    target_mean: float
+    source_cut: float
+    target_cut: float
+
+    def line(self, max_source_length: int, max_target_length: int) -> str:
+        """One line for people."""
+        return (
+            f"sources average {self.source_mean:.0f} tokens, {self.source_cut:.1%} cut at {max_source_length}; targets "
+            f"average {self.target_mean:.0f}, {self.target_cut:.1%} cut at {max_target_length}"
+        )
+
+
+def cache_folder() -> Path:
+    """Where tokenised data is kept: `$KRONOS_FT_CACHE`, or `~/.cache/kronos_ft`."""
+    return Path(os.environ.get(CACHE, "~/.cache/kronos_ft")).expanduser()
+
+
+def _content_key(records: list[Record], tokenizer: PreTrainedTokenizerBase, settings: dict) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass"))
+    for record in records:
+        digest.update(f"{record.id}\0{record.source}\0{record.target}\1".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def tokenize_records(
+    records: list[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    prefix: str = "",
+    max_source_length: int = 256,
+    max_target_length: int = 256,
+    processes: int | None = None,
+) -> tuple[Dataset, TokenLengths]:
+    """Token ids of records, cut at their limits.
+
+    Args:
+        records (`list` of [`Record`]): texts.
+        tokenizer: the model's tokenizer.
+        prefix (`str`): put before each source.
+        max_source_length, max_target_length (`int`): limits in tokens, the end mark included.
+        processes (`int`, *optional*): worker processes of `datasets.map`.
+
+    Returns:
+        `Dataset` with input_ids, attention_mask, labels, length (tokens of source and target together, what batches are
+        grouped by) and [`TokenLengths`].
+    """
+    for name, value in (("max_source_length", max_source_length), ("max_target_length", max_target_length)):
+        if value < 2:
+            raise ValueError(f"{name}={value} leaves no room for a text; use at least 2 tokens")
+    settings = {"prefix": prefix, "source": max_source_length, "target": max_target_length, "version": 1}
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    plain = Dataset.from_dict(
+        {"source": [record.source for record in records], "target": [record.target for record in records]}
+    )
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list]:
+        sources = tokenizer([prefix + text for text in batch["source"]], add_special_tokens=True)["input_ids"]
+        targets = tokenizer(batch["target"], add_special_tokens=True)["input_ids"]
+        inputs = [_cut(ids, max_source_length) for ids in sources]
+        labels = [_cut(ids, max_target_length) for ids in targets]
+        return {
+            "input_ids": inputs,
+            "attention_mask": [[1] * len(ids) for ids in inputs],
+            "labels": labels,
+            "length": [len(a) + len(b) for a, b in zip(inputs, labels, strict=True)],
+            "source_tokens": [len(ids) for ids in sources],
+            "target_tokens": [len(ids) for ids in targets],
+        }
+
+    encoded = plain.map(
+        encode,
+        batched=True,
+        num_proc=processes,
+        remove_columns=["source", "target"],
+        cache_file_name=str(cache / f"{_content_key(records, tokenizer, settings)}.arrow"),
+        load_from_cache_file=True,
+        desc="tokenising",
+    )
+    sources, targets = encoded["source_tokens"][:], encoded["target_tokens"][:]
+    lengths = TokenLengths(
+        source_mean=sum(sources) / len(sources),
+        target_mean=sum(targets) / len(targets),
+        source_cut=sum(n > max_source_length for n in sources) / len(sources),
+        target_cut=sum(n > max_target_length for n in targets) / len(targets),
+    )
+    return encoded.remove_columns(["source_tokens", "target_tokens"]), lengths
+
+
+def _cut(ids: list[int], limit: int) -> list[int]:
+    """The first tokens and the end mark."""
+    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

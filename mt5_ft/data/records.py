@@ -1,0 +1,284 @@
+"""Reads JSONL rows as validated records of one source and one target text; every defect with its file and line.
+
+Notable:
+- A task is a choice of source and target fields (`TaskFields`); a field is a string, or a list of strings put on lines.
+- All defects of a file are found in one pass. Policy `error` names the first and counts the others; `drop` leaves the
+  rows out and counts them in the report.
+- Lone surrogates (half an emoji, from text cut by UTF-16 units) are legal JSON, but tokenizers and files refuse them.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ft_core.files import write_file
+
+from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, unpack
+from .targets import join_targets, split_targets
+
+__all__ = [
+    "DEFECTS", "EMOTION_SUMMARY", "FIVE_ASPECTS", "POLICIES", "TASKS", "Record", "RecordReport", "TaskFields",
+    "join_targets", "read_records", "split_targets", "write_records",
+]  # fmt: skip
+
+POLICIES = ("error", "drop")
+DEFAULT_ID = "id"
+DEFECTS = {
+    "bad_json": "bad JSON",
+    "not_utf8": "not UTF-8",
+    "not_an_object": "row not an object",
+    "missing_field": "missing field",
+    "wrong_type": "wrong type",
+    "empty_source": "empty source",
+    "empty_target": "empty target",
+    "duplicate_id": "duplicate id",
+    "control_character": "control character",
+    "lone_surrogate": "lone surrogate",
+}
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+MAX_LINES = 5  # line numbers shown for each kind
+
+
+@dataclass(frozen=True)
+class TaskFields:
+    """Which fields of a row a task reads and which it writes.
+
+    Args:
+        sources (`tuple[str, ...]`): fields of the source text, joined by a newline in this order.
+        targets (`tuple[str, ...]`): fields of the target text; several are joined under headings.
+        id (`str`): field that identifies a row. Rows of a file without `id` are known by their line number.
+
+    Raises:
+        ValueError: for no field, a plain string, or a field named twice.
+    """
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    id: str = DEFAULT_ID
+
+    def __post_init__(self) -> None:
+        for name in ("sources", "targets"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ValueError(f"{name}={value!r} is a string; pass a tuple of field names, ({value!r},)")
+            if not value:
+                raise ValueError(f"{name}={value!r} names no field; name at least one")
+        names = [*self.sources, *self.targets, self.id]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"field {twice[0]!r} is named twice; a field is id, source or target, and once only")
+
+
+EMOTION_SUMMARY = TaskFields(
+    sources=("case_description", "consultation_process"), targets=("experience_and_reflection",)
+)
+FIVE_ASPECTS = TaskFields(
+    sources=("case_description", "consultation_process", "experience_and_reflection"),
+    targets=("causes", "symptoms", "treatment_process", "characteristics_of_illness", "treatment_effect"),
+)
+TASKS = {"emotion_summary": EMOTION_SUMMARY, "five_aspects": FIVE_ASPECTS}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row as a task sees it; `row` is the whole object of line `line`. `target` may be empty where none is needed."""
+
+    id: str
+    source: str
+    target: str
+    line: int
+    row: dict = field(repr=False)
+
+
+@dataclass
+class RecordReport:
+    """What was read and what was wrong: `defects` holds line numbers by kind (a key of `DEFECTS`).
+
+    A line with two kinds of defect stands under both.
+    """
+
+    path: Path
+    rows_read: int
+    rows_kept: int = 0
+    defects: dict[str, list[int]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The report for printing: one line of counts, one for each kind of defect."""
+        left_out = self.rows_read - self.rows_kept
+        lines = [f"{self.path}: rows read {self.rows_read}, kept {self.rows_kept}, left out {left_out}"]
+        for kind, numbers in self.defects.items():
+            shown = ", ".join(str(number) for number in numbers[:MAX_LINES])
+            more = f" and {len(numbers) - MAX_LINES} more" if len(numbers) > MAX_LINES else ""
+            lines.append(f"{self.path}:{numbers[0]}: {DEFECTS[kind]} (count {len(numbers)}; line {shown}{more})")
+        return lines
+
+
+def _field_text(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
+    """A field as one string; None, and the reason among `defects`, where it cannot be used."""
+    if name not in row:
+        defects.append(Defect(line, "missing_field", f"field {name!r} is missing; the row has {quoted(row)}"))
+        return None
+    value = row[name]
+    parts = value if isinstance(value, list) else [value]
+    wrong = [part for part in parts if not isinstance(part, str)]
+    if wrong:
+        what = f"a list with {json_name(wrong[0])} in it" if isinstance(value, list) else json_name(value)
+        defects.append(Defect(line, "wrong_type", f"field {name!r} is {what}, not a string or a list of strings"))
+        return None
+    text = "\n".join(parts)
+    return text if _is_clean(line, name, text, defects) else None
+
+
+def _is_clean(line: int, name: str, text: str, defects: list[Defect]) -> bool:
+    count = len(defects)
+    for kind, pattern in (("control_character", CONTROL_CHARACTER), ("lone_surrogate", LONE_SURROGATE)):
+        if found := pattern.search(text):
+            words = f"field {name!r} holds the {DEFECTS[kind]} U+{ord(found[0]):04X}"
+            defects.append(Defect(line, kind, words))
+    return len(defects) == count
+
+
+def _row_id(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
+    value = row.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if name not in row or (isinstance(value, str) and not value.strip()):
+        defects.append(Defect(line, "missing_field", f"field {name!r} is missing or empty while other rows have one"))
+        return None
+    if not isinstance(value, str):
+        defects.append(Defect(line, "wrong_type", f"field {name!r} is {json_name(value)}, not a string or an integer"))
+        return None
+    return value if _is_clean(line, name, value, defects) else None
+
+
+def _joined_target(line: int, row: dict, fields: TaskFields, defects: list[Defect]) -> str | None:
+    texts = {name: _field_text(line, row, name, defects) for name in fields.targets}
+    if None in texts.values():
+        return None
+    if not any(text.strip() for text in texts.values()):
+        defects.append(Defect(line, "empty_target", f"the target ({quoted(fields.targets)}) is empty"))
+        return None
+    return join_targets(texts, fields.targets)
+
+
+def _read_row(
+    line: int, row: dict, fields: TaskFields, *, has_id: bool, need_target: bool
+) -> tuple[Record, list[Defect]]:
+    """The row as a record, which is whole only when there are no defects."""
+    defects: list[Defect] = []
+    row_id = _row_id(line, row, fields.id, defects) if has_id else str(line)
+    sources = [_field_text(line, row, name, defects) for name in fields.sources]
+    if None not in sources and not any(text.strip() for text in sources):
+        defects.append(Defect(line, "empty_source", f"the source ({quoted(fields.sources)}) is empty"))
+    # a target that nobody needs is taken where it is sound, and no reason to complain where it is not
+    target = _joined_target(line, row, fields, defects if need_target else [])
+    source = "\n".join(text or "" for text in sources)
+    return Record(row_id or "", source, target or "", line, row), defects
+
+
+def _check_names(path: Path, rows: list[dict], fields: TaskFields, need_target: bool) -> None:
+    known = dict.fromkeys(name for row in rows for name in row)
+    wanted = {"sources": fields.sources, "targets": fields.targets if need_target else ()}
+    wanted["id"] = () if fields.id == DEFAULT_ID else (fields.id,)
+    for role, names in wanted.items():
+        unknown = [name for name in names if name not in known]
+        if rows and unknown:
+            found = f"name fields that exist: {quoted(known)}" if known else "its rows have no fields at all"
+            raise ValueError(f"{path}: {role} {quoted(unknown)} in no row of the file; {found}")
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{DEFECTS[kind]}: {numbers[kind]}" for kind in DEFECTS if numbers.get(kind))
+
+
+def read_records(
+    path: str | Path, fields: TaskFields, policy: str = "error", need_target: bool = True
+) -> tuple[list[Record], RecordReport]:
+    """Reads a JSONL file (UTF-8, byte order mark and gzip allowed) and checks every row.
+
+    Args:
+        path (`str` or `Path`): one JSON object per line; blank lines are passed over.
+        fields (`TaskFields`): which fields are source, target and id. A source or target of several fields is empty
+            when all of them are.
+        policy (`str`): `error` raises at the first defect, `drop` leaves defective rows out. Of rows with the same id
+            the first sound one stays.
+        need_target (`bool`): False to read rows whose target is still to be written; it is not checked then.
+
+    Returns:
+        `tuple[list[Record], RecordReport]`: sound rows in the order of the file, and what was wrong with the others.
+
+    Raises:
+        ValueError: for a defect under policy `error`; under either policy for a missing, empty or unreadable file,
+            fields that no row has, targets that are all empty, and no usable row.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
+    path = Path(path)
+    lines = numbered_lines(path, unpack(path, read_bytes(path)))
+    parsed = {number: parse_line(number, line) for number, line in lines if line.strip()}
+    rows = {number: row for number, row in parsed.items() if isinstance(row, dict)}
+    _check_names(path, list(rows.values()), fields, need_target)
+    has_id = any(fields.id in row for row in rows.values())
+
+    records: list[Record] = []
+    defects: list[Defect] = []
+    line_of_id: dict[str, int] = {}
+    for number, row in parsed.items():
+        if isinstance(row, Defect):
+            defects.append(row)
+            continue
+        record, found = _read_row(number, row, fields, has_id=has_id, need_target=need_target)
+        if not found:
+            first = line_of_id.setdefault(record.id, number)
+            if first == number:
+                records.append(record)
+                continue
+            found = [Defect(number, "duplicate_id", f"id {record.id!r} is that of line {first}")]
+        defects.extend(found)
+
+    report = RecordReport(path, rows_read=len(parsed), rows_kept=len(records))
+    for defect in defects:
+        numbers = report.defects.setdefault(defect.kind, [])
+        if defect.line not in numbers[-1:]:
+            numbers.append(defect.line)
+    if rows and len(report.defects.get("empty_target", ())) == len(rows):
+        raise ValueError(
+            f"{path}: every target is empty ({quoted(fields.targets)} in all {len(rows)} rows); name the field that "
+            "holds the text to learn"
+        )
+    counts = {kind: len(numbers) for kind, numbers in report.defects.items()}
+    if defects and policy == "error":
+        first = defects[0]
+        counts[first.kind] -= 1
+        others = sum(counts.values())
+        more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
+        raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass policy drop")
+    if not records:
+        raise ValueError(f"{path}: no usable row among {len(parsed)} ({_counts(counts)}); correct the file")
+    return records, report
+
+
+def write_records(path: str | Path, rows: Iterable[dict]) -> None:
+    """Writes rows as JSONL, whole or not at all; gzip where the name ends in `.gz`. Same rows, same bytes.
+
+    Raises:
+        ValueError: when the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"output folder {path.parent} does not exist; create it or correct the path")
+    content = b"".join(_encoded(row) + b"\n" for row in rows)
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+    write_file(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _encoded(row: dict) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate in a field that no task reads: as an escape it survives
+        return json.dumps(row).encode("ascii")

@@ -1,0 +1,242 @@
+"""Drops a share of a JSONL file's rows so that what is left looks like the whole, and brings the whole back.
+
+Notable:
+- Rows are drawn by category first, then by length inside each category: both distributions stay, also for rare
+  categories. Shares are rounded along the cumulated counts, so no error adds up and the number kept is exact.
+- Lines are moved as bytes: what is kept is the same to the last byte, line endings and byte order mark included.
+- The backup is on disk, flushed, before the file changes; a failure at any moment leaves the original in one of them.
+"""
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ft_core.files import write_file
+
+from .jsonl import BOM, GZIP_MAGIC, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
+
+BACKUP_SUFFIX = ".backup"
+LENGTH_BINS = 20  # quantile bins of text length in each category
+ROWS_PER_BIN = 5  # at least: in smaller bins there is nothing to draw from
+CATEGORY_LIMIT = 20  # more values than this, and than half of the rows, is an id or a text and not a category
+ABSENT = "(absent)"  # category of rows that lack the field
+SHARES_SHOWN = 10
+
+
+@dataclass
+class SubsetReport:
+    """What was dropped, and how far it changed the file.
+
+    Args:
+        path (`Path`), backup (`Path`): the file, and the copy of it as it was.
+        rows_before (`int`), rows_after (`int`): rows, without blank lines.
+        ks (`float`): Kolmogorov-Smirnov statistic of the text lengths before and after, from 0 (alike) to 1.
+        shares_before (`dict[str, float]`), shares_after (`dict[str, float]`): share of rows of each category, the
+            largest first; empty without a category field.
+        sha256 (`str`): of the original file.
+    """
+
+    path: Path
+    backup: Path
+    rows_before: int
+    rows_after: int
+    ks: float
+    shares_before: dict[str, float]
+    shares_after: dict[str, float]
+    sha256: str
+
+    def lines(self) -> list[str]:
+        """The report for printing."""
+        lines = [
+            f"{self.path}: {self.rows_before} rows before, {self.rows_after} after",
+            f"text length: Kolmogorov-Smirnov statistic {self.ks:.4f} (0 is the same distribution, 1 none in common)",
+        ]
+        for name, share in list(self.shares_before.items())[:SHARES_SHOWN]:
+            lines.append(f"{name!r}: {share:.2%} of the rows before, {self.shares_after[name]:.2%} after")
+        if len(self.shares_before) > SHARES_SHOWN:
+            lines.append(f"and {len(self.shares_before) - SHARES_SHOWN} more categories")
+        return [*lines, f"original in {self.backup} (sha256 {self.sha256})"]
+
+
+def ks_statistic(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest distance between the two empirical distribution functions (two-sample Kolmogorov-Smirnov statistic)."""
+    grid = np.concatenate((first, second))
+    shares = [np.searchsorted(np.sort(sample), grid, side="right") / len(sample) for sample in (first, second)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def text_length(value: object) -> int:
+    """Characters of all strings in a JSON value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(text_length, value)) if isinstance(value, list) else 0
+
+
+def _apportion(sizes: list[int], keep: int, rng: np.random.Generator) -> list[int]:
+    """How many to keep of each group: within one of its share, `keep` in all, cumulated counts within one as well."""
+    total = sum(sizes)
+    edges = np.concatenate(([0], np.cumsum(sizes)))
+    # whole numbers, because a cumulated share that ends a rounding error short of a whole number would lose a row
+    marks = (edges * keep + int(rng.integers(total))) // total
+    return np.diff(marks).tolist()
+
+
+def choose_rows(lengths: np.ndarray, categories: list[str], keep: int, seed: int) -> np.ndarray:
+    """Draws `keep` rows, stratified by category and by length inside each.
+
+    Args:
+        lengths (`np.ndarray` of int, shape `(N,)`): text length of each row, in characters.
+        categories (`list[str]` of length N): category of each row.
+        keep (`int`): rows to draw, from 0 to N.
+        seed (`int`): the same seed draws the same rows.
+
+    Returns:
+        `np.ndarray` of bool, shape `(N,)`: the rows drawn.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[int]] = {name: [] for name in sorted(set(categories))}
+    for index, category in enumerate(categories):
+        groups[category].append(index)
+    chosen = np.zeros(len(lengths), dtype=bool)
+    counts = _apportion([len(group) for group in groups.values()], keep, rng)
+    for group, count in zip(groups.values(), counts, strict=True):
+        by_length = np.array(group)[np.argsort(lengths[group], kind="stable")]
+        bins = np.array_split(by_length, min(LENGTH_BINS, max(1, len(group) // ROWS_PER_BIN)))
+        for rows, kept in zip(bins, _apportion([len(rows) for rows in bins], count, rng), strict=True):
+            chosen[rng.choice(rows, kept, replace=False)] = True
+    return chosen
+
+
+def _category_field(by: str, field: str | None) -> str | None:
+    if by == "field" and field is None:
+        raise ValueError("by='field' needs the name of the field; pass field as well")
+    if by in ("length", "field"):
+        return field
+    if field not in (None, by):
+        raise ValueError(f"by={by!r} and field={field!r} name two fields; pass one of them")
+    return by
+
+
+def _categories(path: Path, rows: list[dict], name: str | None) -> list[str]:
+    if name is None:
+        return [""] * len(rows)
+    if not any(name in row for row in rows):
+        known = quoted(dict.fromkeys(key for row in rows for key in row))
+        raise ValueError(f"{path}: by={name!r} is a field of no row; use length or one of {known}")
+    values = [row.get(name, ABSENT) for row in rows]
+    values = [value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in values]
+    distinct = len(set(values))
+    if distinct > max(CATEGORY_LIMIT, len(rows) // 2):
+        raise ValueError(
+            f"{path}: by={name!r} has {distinct} different values in {len(rows)} rows; name a field with categories"
+        )
+    return values
+
+
+def _shares(categories: list[str], names: list[str]) -> dict[str, float]:
+    counts = Counter(categories)
+    return {name: counts[name] / len(categories) for name in names}
+
+
+def drop_subset(
+    path: str | Path, drop: float = 0.2, by: str = "length", seed: int = 42, field: str | None = None
+) -> SubsetReport:
+    """Removes a share of the rows of a JSONL file, keeping the distribution of text lengths and of a category.
+
+    The original goes to `FILE.backup` first; `restore` brings it back. Gzip files stay gzip files.
+
+    Args:
+        path (`str` or `Path`): JSONL file, replaced in one step.
+        drop (`float`): share of the rows to remove, above 0 and below 1; `round(n * (1 - drop))` rows stay.
+        by (`str`): `length` for the text length alone, or the name of a category field, whose shares stay as well.
+        seed (`int`): the same seed drops the same rows.
+        field (`str`, *optional*): category field too, for `by="field"` and for one that is called `length`.
+
+    Raises:
+        ValueError: for a share outside (0, 1) or one that removes no row or all of them, a negative seed, an unknown
+            field, a missing or empty file, a line that is not a JSON object, and a backup that exists.
+        OSError: when a write fails; the original is then in place, or in the backup.
+    """
+    if not 0 < drop < 1:
+        raise ValueError(f"drop={drop} is outside (0, 1); pass the share of rows to remove, such as 0.2")
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative; pass 0 or more")
+    category_field = _category_field(by, field)
+    path = Path(path)
+    backup = path.with_name(path.name + BACKUP_SUFFIX)
+    original = read_bytes(path)
+    # after reading: a second run beside this one cannot have replaced the file without its backup being seen here
+    if backup.exists() or backup.is_symlink():
+        raise ValueError(f"backup {backup} exists; restore or remove it first")
+
+    content = unpack(path, original)
+    lines = numbered_lines(path, content)
+    rows: dict[int, dict] = {}
+    for number, line in lines:
+        row = parse_line(number, line) if line.strip() else None
+        if isinstance(row, Defect):
+            raise ValueError(f"{path}:{number}: {row.text}; correct the file")
+        if row is not None:
+            rows[number] = row
+    keep = round(len(rows) * (1 - drop))
+    if keep in (0, len(rows)):
+        raise ValueError(f"drop={drop} of {len(rows)} rows leaves {keep}; pass a share that removes some, not all")
+    categories = _categories(path, list(rows.values()), category_field)
+    lengths = np.array([text_length(row) for row in rows.values()])
+    chosen = choose_rows(lengths, categories, keep, seed)
+
+    dropped = {number for number, stays in zip(rows, chosen, strict=True) if not stays}
+    kept_lines = b"".join(line for number, line in lines if number not in dropped)
+    smaller = BOM + kept_lines if content.startswith(BOM) else kept_lines
+    if original.startswith(GZIP_MAGIC):
+        smaller = gzip.compress(smaller, mtime=0)
+    mode = path.stat().st_mode
+    _write(backup, original, mode)
+    _write(path, smaller, mode)
+
+    kept = [category for category, stays in zip(categories, chosen, strict=True) if stays]
+    names = [] if category_field is None else [name for name, _ in Counter(categories).most_common()]
+    return SubsetReport(
+        path=path,
+        backup=backup,
+        rows_before=len(rows),
+        rows_after=len(kept),
+        ks=ks_statistic(lengths, lengths[chosen]),
+        shares_before=_shares(categories, names),
+        shares_after=_shares(kept, names),
+        sha256=hashlib.sha256(original).hexdigest(),
+    )
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    write_file(path, lambda temporary: temporary.write_bytes(content))
+    path.chmod(mode & 0o7777)  # case notes that only their owner may read stay so
+
+
+def restore(path: str | Path) -> Path:
+    """Puts `FILE.backup` back as `FILE`, byte for byte, and then removes the backup.
+
+    Changes made to the file since are lost; the file may also be gone.
+
+    Raises:
+        ValueError: when there is no backup, or what was written does not equal it (the backup then stays).
+    """
+    path = Path(path)
+    backup = path.with_name(path.name + BACKUP_SUFFIX)
+    if not backup.is_file():
+        raise ValueError(f"backup {backup} does not exist, so there is nothing to restore; name the file that was cut")
+    content = read_bytes(backup)
+    write_file(path, lambda temporary: temporary.write_bytes(content))
+    shutil.copymode(backup, path)
+    if hashlib.sha256(path.read_bytes()).digest() != hashlib.sha256(content).digest():
+        raise ValueError(f"{path} does not equal {backup} after writing; check the disk, the backup is kept")
+    backup.unlink()
+    return path

@@ -1,0 +1,185 @@
+"""Settings of an mT5 fine-tuning run; each field has one help text with its unit."""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from transformers import Seq2SeqTrainingArguments
+
+from ft_core.early_stopping import EarlyStopping
+from ft_core.launch import check_precision
+
+from ..data.records import TASKS, TaskFields
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
+LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3}
+EVALUATION_TERMS = (
+    *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
+    *("sentinel_share", "repeated_share"),
+)
+GROWING_TERMS = ("token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu")
+
+
+@dataclass
+class MT5ModelArguments:
+    """Which weights to start from."""
+
+    model: str = field(default="google/mt5-base", metadata={"help": "Hub repository owner/name, or model folder."})
+    preset: str = field(default="optimized", metadata={"help": "Recipe: original or optimized."})
+    lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
+    lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, divided by the rank."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters."})
+    lora_merge: bool = field(default=False, metadata={"help": "Merge the adapters into final/ instead of saving them."})
+
+    def __post_init__(self):
+        if self.lora_r < 1:
+            raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
+        if self.lora_merge and not self.lora:
+            raise ValueError("lora_merge=True merges nothing without lora=True; set both or none")
+
+
+@dataclass
+class MT5DataArguments:
+    """Which records to read and how they become tokens."""
+
+    data: str | None = field(default=None, metadata={"help": "JSONL file of records; 'sample' for the embedded one."})
+    validation_data: str | None = field(default=None, metadata={"help": "JSONL file of validation records."})
+    validation_share: float = field(
+        default=0.1, metadata={"help": "Share of the records held out when there is no validation file."}
+    )
+    task: str = field(default="emotion_summary", metadata={"help": f"Named fields: {', '.join(TASKS)}."})
+    source_fields: list[str] | None = field(default=None, metadata={"help": "Fields that make the source."})
+    target_fields: list[str] | None = field(default=None, metadata={"help": "Fields that make the target."})
+    policy: str = field(default="error", metadata={"help": "Rows with a defect: error or drop."})
+    prefix: str = field(default="", metadata={"help": "Text before each source."})
+    max_source_length: int = field(default=256, metadata={"help": "Source tokens, the end mark included."})
+    max_target_length: int = field(default=256, metadata={"help": "Target tokens, the end mark included."})
+
+    def fields(self) -> TaskFields:
+        """The task's fields; raises ValueError for an unknown task or half a pair."""
+        if bool(self.source_fields) != bool(self.target_fields):
+            raise ValueError("source_fields and target_fields belong together; name both or neither")
+        if self.source_fields:
+            return TaskFields(tuple(self.source_fields), tuple(self.target_fields))
+        if self.task not in TASKS:
+            raise ValueError(f"task={self.task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
+        return TASKS[self.task]
+
+
+def bf16_pays_on_cpu() -> bool:
+    """Whether bf16 products are clearly faster here; without native support they can be 25 times slower."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.randn(512, 512, dtype=dtype)
+        a @ a
+        started = time.perf_counter()
+        for _ in range(4):
+            a @ a
+        seconds[dtype] = time.perf_counter() - started
+    return seconds[torch.bfloat16] * 1.5 < seconds[torch.float32]
+
+
+def choose_precision(wanted: str, on_cpu: bool) -> str:
+    """`auto` becomes bf16 where the device computes in it, else fp32.
+
+    Raises:
+        ValueError: for an unknown precision, or fp16 on a CPU.
+    """
+    if wanted not in PRECISIONS:
+        raise ValueError(f"precision={wanted!r} is not known; use one of {', '.join(PRECISIONS)}")
+    if wanted == "fp16":
+        check_precision("fp16", "cpu" if on_cpu else "accelerator")
+    if wanted != "auto":
+        return wanted
+    if on_cpu:
+        return "bf16" if bf16_pays_on_cpu() else "fp32"
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+@dataclass
+class MT5Arguments(Seq2SeqTrainingArguments):
+    r"""Training settings of mT5: those of [`~transformers.Seq2SeqTrainingArguments`] and the fields below.
+
+    Defaults that differ from the parent: batches grouped by length, gradient clipping 1.0, warm-up of 200 steps,
+    evaluation and a checkpoint every 1,000 steps, the best one loaded at the end, `logging_nan_inf_filter` off because
+    it would log a NaN as 0.0, and the precision chosen for the device.
+    """
+
+    output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
+    learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate; 1e-4 for adamw and 1e-3 for adafactor when not given."}
+    )
+    optimizer: str = field(default="adamw", metadata={"help": "adamw or adafactor (a third of the optimizer memory)."})
+    precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
+    num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the training records."})
+    per_device_train_batch_size: int = field(default=2, metadata={"help": "Records a device and micro-batch."})
+    gradient_accumulation_steps: int = field(default=4, metadata={"help": "Micro-batches of an optimizer step."})
+    warmup_steps: float = field(default=200, metadata={"help": "Steps in which the rate rises; below 1: their share."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient norm above which gradients are scaled."})
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
+    )
+    length_column_name: str = field(default="length", metadata={"help": "Column that batches are grouped by."})
+    eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
+    eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
+    save_strategy: str = field(default="steps", metadata={"help": "When to save: no, steps or epoch."})
+    save_steps: float = field(default=1000, metadata={"help": "Optimizer steps between checkpoints."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep: the best and the newest."})
+    logging_steps: float = field(default=50, metadata={"help": "Optimizer steps between two logged lines."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
+    metric_for_best_model: str | None = field(default="eval_loss", metadata={"help": "Term that decides the best."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "The collator leaves out what is not needed."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
+    disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
+    generation_max_length: int | None = field(default=256, metadata={"help": "Most tokens of a generated summary."})
+    generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
+
+    eval_generate_rows: int = field(
+        default=100, metadata={"help": "Validation records summarised at each evaluation (all of them at the end)."}
+    )
+    early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
+    early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
+    early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Least gain that counts."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest checkpoint of output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    expected_world_size: int | None = field(default=None, metadata={"help": "Processes that must take part."})
+
+    def __post_init__(self):
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
+        if self.eval_generate_rows < 0:
+            raise ValueError(f"eval_generate_rows={self.eval_generate_rows} is negative; use 0 or more records")
+        EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
+        self.optim = OPTIMIZERS[self.optimizer]
+        if self.learning_rate is None:
+            self.learning_rate = LEARNING_RATES[self.optimizer]
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate} is not positive; use e.g. 1e-4")
+        if not torch.accelerator.is_available():
+            self.use_cpu = True  # without it several processes on a CPU would train apart from each other
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False
+        self.precision = choose_precision(self.precision, self.use_cpu)
+        self.bf16, self.fp16 = self.precision == "bf16", self.precision == "fp16"
+        self._check_metric()
+        super().__post_init__()
+        if self.load_best_model_at_end and self.eval_strategy == "no":
+            raise ValueError("load_best_model_at_end=True needs evaluations; set eval_strategy or switch it off")
+
+    def _check_metric(self) -> None:
+        if self.metric_for_best_model is None:
+            return
+        name = self.metric_for_best_model.removeprefix("eval_")
+        if name not in EVALUATION_TERMS:
+            raise ValueError(
+                f"metric_for_best_model={self.metric_for_best_model!r} is not evaluated; use one of "
+                f"{', '.join(f'eval_{term}' for term in EVALUATION_TERMS)}"
+            )
+        self.metric_for_best_model = f"eval_{name}"
+        self.greater_is_better = name in GROWING_TERMS

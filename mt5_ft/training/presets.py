@@ -1,0 +1,36 @@
+"""The named recipes. A preset sets defaults; a YAML file and the command line override them."""
+
+PRESETS: dict[str, dict[str, object]] = {
+    # the reference plan as it was
+    "original": {
+        "num_train_epochs": 5,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 8,
+        "logging_steps": 10,
+        "eval_steps": 500,
+        "save_steps": 500,
+        "save_total_limit": 2,
+        "warmup_steps": 100,
+        "max_grad_norm": 0.0,
+        "learning_rate": 5e-5,
+        "max_source_length": 256,
+        "max_target_length": 256,
+        "train_sampling_strategy": "random",
+    },
+    # fewer epochs, larger micro-batches of like length, clipping, less disk
+    "optimized": {
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 4,
+        "logging_steps": 50,
+        "eval_steps": 1000,
+        "save_steps": 1000,
+        "save_total_limit": 1,
+        "warmup_steps": 200,
+        "max_grad_norm": 1.0,
+        "learning_rate": 5e-5,
+        "max_source_length": 256,
+        "max_target_length": 256,
+    },
+}
+DEFAULT_PRESET = "optimized"

@@ -1,0 +1,215 @@
+"""Trainer of mT5: a token-weighted loss that does not depend on accumulation or ranks, and honest evaluation.
+
+Notable:
+- MT5's forward accepts `num_items_in_batch` and ignores it, so that the stock Trainer multiplies loss and gradients by
+  accumulation steps and ranks (transformers issue 47688). Here the summed cross-entropy is divided by the target tokens
+  of the whole step.
+- Evaluation gathers sums of loss and tokens for each row, so that rows that pad a distributed batch count once; then a
+  fixed set of rows is summarised, shared out over the ranks, and scored once.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Seq2SeqTrainer,
+    TrainerCallback,
+)
+
+from ft_core.files import write_text
+from ft_core.recorded_trainer import RecordedTrainer
+
+from ..data.records import Record
+from ..generation import GenerationSettings, summarize_texts
+from ..metrics import score_texts
+from .arguments import MT5Arguments
+
+IGNORED = -100
+SHOWN_EXAMPLES = 3
+
+
+class MT5Collator(DataCollatorForSeq2Seq):
+    """Dynamic padding of the model's inputs; columns that only the sampler reads are left out."""
+
+    def __call__(self, features: list[dict], return_tensors: str | None = None) -> dict[str, Tensor]:
+        wanted = ("input_ids", "attention_mask", "labels")
+        return super().__call__([{name: row[name] for name in wanted} for row in features], return_tensors)
+
+
+def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each target token, 0 where it is padding.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch_size, target_len, vocab_size)`): the model's output.
+        labels (`torch.Tensor` of shape `(batch_size, target_len)`): targets, -100 where padded.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, target_len)`, fp32.
+    """
+    return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+
+
+class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
+    """Fine-tunes mT5 on tokenised records.
+
+    loss = sum over target tokens of cross-entropy / number of target tokens, over the whole optimizer step. Logged:
+    loss, token_accuracy, target_tokens_per_second, weight_norm; in evaluation also the scores of generated summaries.
+
+    Args:
+        model: an encoder-decoder model.
+        args ([`MT5Arguments`]): settings.
+        tokenizer: its tokenizer.
+        train_dataset, eval_dataset (`Dataset`): from [`tokenize_records`].
+        eval_records (`list` of [`Record`], *optional*): the validation records, in the order of `eval_dataset`; needed
+            for generated summaries.
+        prefix (`str`): put before each source, as in training.
+        callbacks (*optional*): further callbacks; the list is not changed.
+    """
+
+    progress_terms = ("loss", "target_tokens_per_second")
+    evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share")
+    decisive_settings = ("optimizer", "precision", "warmup_steps", "lr_scheduler_type", "train_sampling_strategy")
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: MT5Arguments,
+        tokenizer: PreTrainedTokenizerBase,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        eval_records: list[Record] | None = None,
+        prefix: str = "",
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
+        self.eval_records = eval_records or []
+        self.prefix = prefix
+        self.generate_all_rows = False
+        # compute_loss divides by the tokens of the whole step
+        self.loss_is_scaled_for_ga = True
+
+    def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, nn.Module]:
+        """Loss, correct tokens and tokens of each row, shape `(batch_size,)` each, and the model's output."""
+        labels = inputs["labels"]
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        counted = labels != IGNORED
+        losses = token_losses(outputs.logits, labels).sum(dim=1)
+        correct = ((outputs.logits.detach().argmax(dim=-1) == labels) & counted).sum(dim=1)
+        return losses, correct, counted.sum(dim=1), outputs
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, nn.Module]:
+        """Summed cross-entropy over the target tokens of the whole optimizer step, on all ranks."""
+        losses, correct, tokens, outputs = self._token_sums(model, inputs)
+        self.meter.add_sums({"loss": losses.sum(), "correct": correct.sum(), "tokens": tokens.sum()})
+        if num_items_in_batch is None:
+            loss = losses.sum() / tokens.sum()
+        else:
+            # DDP averages gradients over ranks, and num_items_in_batch counts the tokens of all of them
+            loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
+        return (loss, outputs) if return_outputs else loss
+
+    @torch.no_grad()
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+        **kwargs,
+    ) -> tuple[Tensor, None, None]:
+        """Adds the sums of a batch of every rank, each row once, to the evaluation meter."""
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            losses, correct, tokens, _ = self._token_sums(model, inputs)
+        losses, correct, tokens = self.accelerator.gather_for_metrics((losses, correct, tokens))
+        self.eval_meter.add_sums({"loss": losses.sum(), "correct": correct.sum(), "tokens": tokens.sum()})
+        return losses.sum() / tokens.sum(), None, None
+
+    def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
+        """Mean loss and accuracy a target token."""
+        self._tokens_logged = float(sums["tokens"])
+        return {
+            "loss": float(sums["loss"] / sums["tokens"]),
+            "token_accuracy": float(sums["correct"] / sums["tokens"]),
+        }
+
+    def throughput_terms(self, weight: float, seconds: float) -> dict[str, float]:
+        """Target tokens a second, padding not counted."""
+        return {"target_tokens_per_second": self._tokens_logged / seconds}
+
+    def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201
+        """As the parent's, then generates and scores summaries of a fixed set of rows."""
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        rows = self._rows_to_generate()
+        if rows:
+            scores = self._generate_and_score(rows)
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in scores.items()})
+        return output
+
+    def _rows_to_generate(self) -> list[int]:
+        """Evenly spaced validation rows, the same at each evaluation."""
+        total = len(self.eval_records)
+        count = total if self.generate_all_rows else min(self.args.eval_generate_rows, total)
+        return [position * total // count for position in range(count)] if count else []
+
+    def _generate_and_score(self, rows: list[int]) -> dict[str, float]:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        mine = rows[rank::world]
+        settings = GenerationSettings(
+            max_length=self.args.generation_max_length or 256,
+            num_beams=self.args.generation_num_beams or 1,
+            batch_size=self.args.per_device_eval_batch_size,
+            max_source_length=max(len(ids) for ids in self.eval_dataset["input_ids"]),
+        )
+        model = self.accelerator.unwrap_model(self.model)
+        texts = [self.prefix + self.eval_records[row].source for row in mine]
+        with self.accelerator.autocast():
+            raw = summarize_texts(model, self.processing_class, texts, settings)
+        found = dict(gather_object(list(zip(mine, raw, strict=True))))
+        payload = [None]
+        if self.accelerator.is_main_process:
+            predictions = [found[row] for row in rows]
+            references = [self.eval_records[row].target for row in rows]
+            payload = [score_texts(predictions, references)]
+            self._save_predictions(rows, predictions)
+        return broadcast_object_list(payload)[0]
+
+    def _save_predictions(self, rows: list[int], predictions: list[str]) -> None:
+        """`predictions-STEP.jsonl`: source, reference and prediction of each generated row."""
+        folder = Path(self.args.output_dir) / "predictions"
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            {
+                "id": self.eval_records[row].id,
+                "source": self.eval_records[row].source,
+                "reference": self.eval_records[row].target,
+                "prediction": text,
+            }
+            for row, text in zip(rows, predictions, strict=True)
+        ]
+        name = f"predictions-{self.state.global_step}{'-all' if self.generate_all_rows else ''}.jsonl"
+        write_text(folder / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        self.examples = lines[:SHOWN_EXAMPLES]

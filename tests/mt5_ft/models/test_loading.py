@@ -1,0 +1,66 @@
+"""Byte fallback, untied output layer, and what is refused."""
+
+import copy
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertModel
+
+from mt5_ft.models.loading import ModelUnreachable, load_model, load_tokenizer
+
+
+@pytest.fixture
+def folder(model, tokenizer, tmp_path):
+    with torch.no_grad():
+        model.lm_head.weight.add_(0.01)
+    path = tmp_path / "model"
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def test_rare_characters_survive_the_round_trip(tokenizer, folder):
+    for loaded in (tokenizer, load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(folder)):
+        for text in ("你好😀龘", "龘 hello 😀 world", "a b"):
+            ids = loaded(text).input_ids
+            assert loaded.unk_token_id not in ids
+            assert loaded.decode(ids, skip_special_tokens=True) == text
+
+
+def test_output_layer_is_its_own_after_loading(model, folder):
+    loaded = load_model(str(folder))
+    assert loaded.lm_head.weight is not loaded.shared.weight
+    assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
+    assert torch.equal(loaded.shared.weight, model.shared.weight)
+    stock = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    assert torch.equal(stock.lm_head.weight, model.lm_head.weight)
+
+
+def test_models_that_are_refused(folder, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="does not exist; correct the path"):
+        load_model(str(tmp_path / "none"))
+    bert = tmp_path / "bert"
+    BertModel(
+        BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8)
+    ).save_pretrained(bert)
+    with pytest.raises(ValueError, match="is a bert model, not encoder-decoder; pass an mT5 model"):
+        load_model(str(bert))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"holds only pickled weights \(pytorch_model.bin\), which are never loaded"):
+        load_model(str(folder))
+
+
+def test_a_vocabulary_larger_than_the_embedding(folder, tokenizer):
+    config = json.loads((folder / "config.json").read_text())
+    assert len(tokenizer) <= config["vocab_size"]
+    larger = copy.deepcopy(tokenizer)
+    larger.add_tokens([f"new{i}" for i in range(200)])
+    with pytest.raises(ValueError, match=r"the tokenizer has \d+ pieces but .* embeds \d+; pass"):
+        load_model(str(folder), larger)
+
+
+def test_hub_out_of_reach(monkeypatch):
+    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    with pytest.raises(ModelUnreachable, match="could not reach the Hub for some/mt5"):
+        load_model("some/mt5")

@@ -1,0 +1,159 @@
+"""The token-weighted loss whatever the accumulation, evaluation of each row once, precision, memory."""
+
+import json
+import math
+
+import pytest
+import torch
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+from mt5_ft.models.loading import keep_feed_forward_in_fp32
+from mt5_ft.training.arguments import MT5Arguments, choose_precision
+from mt5_ft.training.out_of_memory import is_out_of_memory, smaller_batch
+from mt5_ft.training.trainer import token_losses
+
+
+def training_logs(trainer):
+    return [entry for entry in trainer.state.log_history if "learning_rate" in entry]
+
+
+def test_accumulation_changes_nothing(make_trainer):
+    """8 x 1 = 4 x 2 = 1 x 8 with targets of uneven length: loss, gradient norm and weights."""
+    runs = []
+    for batch, accumulation in ((8, 1), (4, 2), (1, 8)):
+        trainer = make_trainer(
+            f"run{batch}", per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation
+        )
+        trainer.train()
+        runs.append(trainer)
+    for other in runs[1:]:
+        for one, two in zip(training_logs(runs[0]), training_logs(other), strict=True):
+            assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
+            assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-5)
+        for one, two in zip(runs[0].model.parameters(), other.model.parameters(), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_the_stock_trainer_is_wrong_by_the_accumulation_factor(model, tokenizer, tokens, tmp_path):
+    """Why compute_loss is ours: when this fails, transformers has been mended."""
+    first = []
+    for batch, accumulation in ((8, 1), (2, 4)):
+        args = Seq2SeqTrainingArguments(
+            output_dir=str(tmp_path), per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+            max_steps=1, logging_steps=1, use_cpu=True, learning_rate=1e-30, train_sampling_strategy="sequential",
+            save_strategy="no", disable_tqdm=True, max_grad_norm=1e9, report_to="none",
+        )  # fmt: skip
+        collator = DataCollatorForSeq2Seq(tokenizer, model=model)
+        trainer = Seq2SeqTrainer(model, args, train_dataset=tokens.remove_columns("length"), data_collator=collator)
+        trainer.train()
+        first.append(trainer.state.log_history[0]["grad_norm"])
+    assert first[1] / first[0] == pytest.approx(4, rel=0.2)
+
+
+def test_logged_loss_is_the_mean_over_target_tokens(make_trainer, model, tokens, tokenizer):
+    trainer = make_trainer(learning_rate=1e-30, logging_steps=4, eval_steps=4, save_steps=4)
+    trainer.train()
+    batch = trainer.data_collator([tokens[row] for row in range(32)])
+    with torch.no_grad():
+        logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+    losses = token_losses(logits, batch["labels"])
+    counted = batch["labels"] != -100
+    expected = losses.sum() / counted.sum()
+    assert training_logs(trainer)[0]["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    brute = [
+        -torch.log_softmax(logits[row, position].double(), dim=-1)[batch["labels"][row, position]].item()
+        for row in range(32)
+        for position in range(batch["labels"].shape[1])
+        if counted[row, position]
+    ]
+    assert expected.item() == pytest.approx(sum(brute) / len(brute), rel=1e-5)
+
+
+def test_evaluation_counts_each_row_once_and_scores_summaries(make_trainer, records, tmp_path):
+    validation = records[32:40]
+    results = [
+        make_trainer(f"run{batch}", validation, per_device_eval_batch_size=batch).evaluate() for batch in (1, 3, 8)
+    ]
+    for found in results[1:]:
+        assert found["eval_loss"] == pytest.approx(results[0]["eval_loss"], rel=1e-5)
+    assert {"eval_rougeL", "eval_chrf", "eval_bleu", "eval_empty_share", "eval_sentinel_share"} <= results[0].keys()
+    saved = (tmp_path / "run1" / "predictions" / "predictions-0.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in saved] == [record.id for record in validation]
+
+
+def test_lm_head_stays_untied_through_training_and_saving(make_trainer):
+    trainer = make_trainer()
+    before = trainer.model.shared.weight.detach().clone()
+    trainer.train()
+    model = trainer.model
+    assert model.lm_head.weight is not model.shared.weight
+    assert not torch.equal(model.lm_head.weight, model.shared.weight)
+    assert not torch.equal(model.shared.weight, before)
+
+
+def test_a_non_finite_loss_stops_the_run(make_trainer):
+    trainer = make_trainer(max_grad_norm=0.0, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"loss became (nan|inf) by step \d at learning_rate=1e\+30; lower it"):
+        trainer.train()
+
+
+def test_feed_forward_outputs_beyond_fp16_stay_finite(model):
+    """128k is finite in fp32 and bf16, infinite in fp16: what the guard is for."""
+    count = keep_feed_forward_in_fp32(model)
+    assert count == 2
+    wo = model.encoder.block[0].layer[-1].DenseReluDense.wo
+    names = set(model.state_dict())
+    assert "encoder.block.0.layer.1.DenseReluDense.wo.weight" in names
+    with torch.no_grad():
+        wo.weight.fill_(1000.0)
+    x = torch.full((1, 32), 4.0)
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert wo(x.half()).max() == 128_000
+        assert torch.nn.functional.linear(x, wo.weight).isinf().any()
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "expected"), [(8, 2, (4, 4)), (6, 1, (3, 2)), (9, 1, (3, 3)), (5, 2, (1, 10))]
+)
+def test_a_smaller_batch_keeps_the_effective_one(batch, accumulation, expected):
+    assert smaller_batch(batch, accumulation) == expected
+    assert math.prod(expected) == batch * accumulation
+
+
+def test_no_smaller_batch_than_one():
+    with pytest.raises(ValueError, match=r"set lora true .* optimizer adafactor .* max_source_length"):
+        smaller_batch(1, 8)
+
+
+def test_what_counts_as_out_of_memory():
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"precision": "fp8"}, "precision='fp8' is not known; use one of auto, fp32, bf16, fp16"),
+        ({"precision": "fp16", "use_cpu": True}, "mixed_precision=fp16 has no effect on a CPU"),
+        ({"optimizer": "sgd"}, "optimizer='sgd' is not known; use one of adamw, adafactor"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0 is not positive"),
+        ({"metric_for_best_model": "rougeX"}, "metric_for_best_model='rougeX' is not evaluated"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size=0 is below 1"),
+        ({"eval_generate_rows": -1}, "eval_generate_rows=-1 is negative"),
+        ({"eval_strategy": "no", "save_strategy": "no"}, "load_best_model_at_end=True needs evaluations"),
+    ],
+)
+def test_settings_that_are_refused(values, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        MT5Arguments(output_dir=str(tmp_path), **values)
+
+
+def test_defaults_by_optimizer_and_device(tmp_path):
+    args = MT5Arguments(output_dir=str(tmp_path), use_cpu=True, precision="fp32")
+    assert (args.learning_rate, args.optim.value) == (1e-4, "adamw_torch_fused")
+    factored = MT5Arguments(output_dir=str(tmp_path), use_cpu=True, precision="fp32", optimizer="adafactor")
+    assert (factored.learning_rate, factored.optim.value) == (1e-3, "adafactor")
+    assert choose_precision("auto", on_cpu=True) in ("fp32", "bf16")
+    assert MT5Arguments(output_dir=str(tmp_path), metric_for_best_model="rougeL", use_cpu=True).greater_is_better
