@@ -42,7 +42,7 @@ except ConnectionError:
 
 # 4. Training: one-cycle schedule, an evaluation and a checkpoint every 20 steps, the best three kept.
 args = KronosTokenizerArguments(
-    output_dir="runs/btc",
+    output_dir="runs/demo",
     overwrite=True,
     learning_rate=learning_rate,
     per_device_train_batch_size=16,

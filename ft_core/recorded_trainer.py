@@ -110,7 +110,11 @@ class RecordedTrainer(Trainer):
             self.args.eval_on_start = False
         elif self.args.resume:
             logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except BaseException as error:
+            self.recorder.write_interruption(self.args, self.state, type(error).__name__)
+            raise
 
     def _check_unchanged(self, run: Path) -> None:
         """Refuses to resume a run with other settings, data or number of processes."""

@@ -5,8 +5,11 @@ import tempfile
 from pathlib import Path
 
 from accelerate import PartialState
+from transformers.utils import logging
 
 from .checkpoints import list_checkpoints
+
+logger = logging.get_logger(__name__)
 
 RUN_FILE = "run.json"
 LOG_FILE = "metrics.jsonl"
@@ -28,7 +31,10 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"output_dir={path} is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not resume and not overwrite:
-        raise ValueError(f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it")
+        raise ValueError(
+            f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it (in Python "
+            "resume=True or overwrite=True)"
+        )
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -64,6 +70,7 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
         checkpoints = list_checkpoints(path)
         return list(checkpoints.values())[-1] if checkpoints else None
     if state.is_main_process and holds_run:
+        logger.warning(f"replacing the run in {path}")
         for folder in (*list_checkpoints(path).values(), path / BEST_MODEL):
             shutil.rmtree(folder, ignore_errors=True)
         for name in OWN_FILES:

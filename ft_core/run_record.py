@@ -108,6 +108,7 @@ class RunRecorder(TrainerCallback):
     def __init__(self):
         self.facts: dict[str, object] = {}
         self._started = 0.0
+        self._earlier = 0.0  # seconds of the parts before a resume
         self._began = ""
 
     def _write_run(self, args: TrainingArguments, state: TrainerState, status: str) -> None:
@@ -117,7 +118,7 @@ class RunRecorder(TrainerCallback):
                 "status": status,
                 "started": self._began,
                 "written": now(),
-                "seconds": round(time.monotonic() - self._started, 3),
+                "seconds": round(self._earlier + time.monotonic() - self._started, 3),
                 "global_step": state.global_step,
                 "max_steps": state.max_steps,
                 "epoch": state.epoch,
@@ -138,10 +139,23 @@ class RunRecorder(TrainerCallback):
         self._started, self._began = time.monotonic(), now()
         if not state.is_world_process_zero:
             return
-        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+        record = Path(args.output_dir) / RUN_FILE
+        if state.global_step and record.is_file():
+            before = json.loads(record.read_text(encoding="utf-8"))
+            self._earlier, self._began = before["seconds"], before["started"]
+        record.parent.mkdir(parents=True, exist_ok=True)
         # after a resume the file holds exactly the history that the checkpoint holds
         write_text(Path(args.output_dir) / LOG_FILE, "".join(_line(entry) for entry in state.log_history))
         self._write_run(args, state, "running")
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        if state.is_world_process_zero:
+            self._write_run(args, state, "running")
+
+    def write_interruption(self, args: TrainingArguments, state: TrainerState, reason: str) -> None:
+        """Records that a run ended before its time, if it had begun."""
+        if state.is_world_process_zero and self._began:
+            self._write_run(args, state, f"interrupted: {reason}")
 
     def on_log(
         self,

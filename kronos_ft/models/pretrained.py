@@ -64,11 +64,12 @@ def _download(name: str, options: dict) -> Path:
         raise ValueError(
             f"model={name!r} is neither an existing folder nor a Hub name of the form owner/name; correct it"
         ) from error
-    except LocalEntryNotFoundError as error:
+    except LocalEntryNotFoundError:
         raise HubUnreachable(
             f"could not reach the Hub for {name} and the local cache does not hold it; connect, or pass a folder "
-            "that holds the model"
-        ) from error
+            "that holds the model, or begin with random weights: "
+            "KronosTokenizer(KronosTokenizerConfig.from_size('base'))"
+        ) from None
     except RevisionNotFoundError as error:
         raise ValueError(f"{name} has no revision {options.get('revision')!r} on the Hub; correct revision") from error
     except RepositoryNotFoundError as error:

@@ -66,6 +66,12 @@ class DataArguments:
     )
     embargo: int = field(default=0, metadata={"help": "Bars left out at the start of validation and of test."})
 
+    def __post_init__(self):
+        if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
+            raise ValueError(
+                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; choose one"
+            )
+
     def window_shape(self, stride: int) -> WindowShape:
         """Shape of windows at a stride; raises ValueError for sizes that make none."""
         return WindowShape(self.lookback_window, self.predict_window, stride, self.max_gap, self.clip)

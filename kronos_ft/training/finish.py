@@ -14,7 +14,10 @@ from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 from ..data.windows import WindowDataset
 from .window_trainer import WindowTrainer
 
-TOKENIZER_TERMS = ("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook")
+TOKENIZER_TERMS = (
+    *("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
+    *("code_usage_s1", "code_usage_s2"),
+)
 TOKENIZER_PANELS = (
     Panel("reconstruction: mean squared error, normalised units", ("recon_all", "recon_pre"), log_scale=True),
     Panel("objective: negative is normal, the codebook entropy is rewarded", ("loss", "bsq")),

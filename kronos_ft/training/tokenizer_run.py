@@ -26,6 +26,8 @@ from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
 from .finish import finish_run, finished_metrics
 from .tokenizer_trainer import KronosTokenizerTrainer
 
+FEW_WINDOWS = 50
+
 
 @dataclass
 class WindowSplits:
@@ -104,7 +106,16 @@ def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]
         across = f", {windows.windows_across_gaps:,} span a gap" if windows.windows_across_gaps else ""
         without = windows.symbols_without_windows
         none = f", none of {', '.join(without[:5])}{', ...' * (len(without) > 5)}" if without else ""
-        lines.append(f"{name:12}{len(windows):,} windows of {windows.shape.length} bars{across}{none}")
+        first = min(str(one.timestamps[windows.bounds[one.symbol][0]])[:10] for one in series)
+        last = max(str(one.timestamps[windows.bounds[one.symbol][1] - 1])[:10] for one in series)
+        lines.append(
+            f"{name:12}{len(windows):,} windows of {windows.shape.length} bars, {first} to {last}{across}{none}"
+        )
+    if len(splits.validation) < FEW_WINDOWS:
+        lines.append(
+            f"WARNING     {len(splits.validation)} validation windows are few to choose a checkpoint by; lower "
+            "validation_stride or give validation a larger share"
+        )
     return lines
 
 
@@ -135,8 +146,22 @@ def probe_seconds(trainer: KronosTokenizerTrainer) -> tuple[float, float]:
     return step, len(trainer.eval_dataset) / windows_per_second
 
 
-def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
-    """Lines on steps, parameters and expected time of a run."""
+def describe_run(trainer: KronosTokenizerTrainer, preset: str) -> list[str]:
+    """Lines on recipe, model, batch and steps."""
+    args = trainer.args
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    batch = f"{args.per_device_train_batch_size} x {args.gradient_accumulation_steps} x {args.world_size} processes"
+    left_out = len(trainer.train_dataset) % trainer.effective_batch()
+    return [
+        f"recipe      {preset}, learning rate {args.learning_rate:g}",
+        f"model       {parameters:,} parameters on {args.device.type}, precision {trainer.accelerator.mixed_precision}",
+        f"batch       {trainer.effective_batch()} windows ({batch}), {left_out} windows left out of each epoch",
+        f"steps       {trainer.planned_steps():,} ({trainer.steps_per_epoch():,} an epoch)",
+    ]
+
+
+def describe_time(trainer: KronosTokenizerTrainer) -> str:
+    """A line on the expected time of a run, from a probe."""
     args = trainer.args
     per_epoch, steps = trainer.steps_per_epoch(), trainer.planned_steps()
     if args.eval_strategy == "steps":
@@ -145,15 +170,9 @@ def describe_plan(trainer: KronosTokenizerTrainer) -> list[str]:
         every = per_epoch
     evaluations = (-(-steps // int(every)) if args.eval_strategy != "no" else 0) + args.eval_on_start
     step_seconds, evaluation_seconds = probe_seconds(trainer)
-    total = steps * step_seconds + evaluations * evaluation_seconds
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    batch = f"{args.per_device_train_batch_size} x {args.gradient_accumulation_steps} x {args.world_size} ranks"
-    return [
-        f"model       {parameters:,} parameters on {args.device.type}, precision {trainer.accelerator.mixed_precision}",
-        f"batch       {trainer.effective_batch()} windows ({batch})",
-        f"steps       {steps:,} ({per_epoch:,} an epoch), {evaluations} evaluations",
-        f"time        about {span(total)}: {step_seconds:.3g} s a step, {evaluation_seconds:.3g} s an evaluation",
-    ]
+    total = span(steps * step_seconds + evaluations * evaluation_seconds)
+    per = f"{step_seconds:.3g} s a step, {evaluations} evaluations of {evaluation_seconds:.3g} s"
+    return f"time        about {total}: {per}"
 
 
 def run_tokenizer(
@@ -183,8 +202,7 @@ def run_tokenizer(
         with tempfile.TemporaryDirectory() as folder:  # a Trainer creates its output folder
             args.output_dir = folder
             trainer, _ = _build(model, data, augmentation, args, say)
-            for line in describe_plan(trainer):
-                say(line)
+            say(describe_time(trainer))
         return None
     check_output_folder(run, args.resume, args.overwrite)
     created = not run.exists()
@@ -210,14 +228,16 @@ def _build(
     """Reads the data, loads the model and puts both into a trainer with the facts for `run.json`."""
     series = load_series(data)
     splits = build_splits(series, data, augmentation, args.seed)
-    set_seed(args.seed)
-    network = build_model(model)
     for line in describe_data(series, splits):
         say(line)
+    set_seed(args.seed)
+    network = build_model(model)
     try:
         trainer = KronosTokenizerTrainer(network, args, splits.train, splits.validation)
     except (ImportError, RuntimeError) as error:  # an optional package that a setting such as report_to needs
         raise ValueError(" ".join(str(error).split())) from error
+    for line in describe_run(trainer, model.preset):
+        say(line)
     trainer.recorder.facts = {
         "stage": "tokenizer",
         "model": vars(model),

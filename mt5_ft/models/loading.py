@@ -85,6 +85,11 @@ def _may_download(name: str) -> bool:
     return not Path(name).is_dir() and hub_answers()
 
 
+def _check_name(name: str) -> None:
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(("./", "../"))):
+        raise ValueError(f"model folder {name} does not exist; correct the path")
+
+
 def _explain(name: str, error: Exception) -> Exception:
     """One line for what transformers says about a name it cannot load."""
     text = " ".join(str(error).split())
@@ -106,6 +111,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ValueError: no tokenizer there.
         ModelUnreachable: the Hub cannot be reached.
     """
+    _check_name(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not _may_download(name))
     except (OSError, ValueError, ImportError) as error:
@@ -150,8 +156,7 @@ def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> P
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder)
-    elif folder.is_absolute() or name.startswith(("./", "../")):
-        raise ValueError(f"model folder {name} does not exist; correct the path")
+    _check_name(name)
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # transformers warns that the embeddings are not tied, which is right for mT5
     try:

@@ -304,7 +304,7 @@ def best_checkpoint(run: Path) -> Path | None:
     if not (run / RUN_FILE).is_file():
         raise ValueError(f"{run} holds no run (no {RUN_FILE}); name a run folder")
     record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
-    if record["status"] == "running":
+    if record["status"] not in ("finished", "stopped early"):
         raise ValueError(f"{run} is not finished, so its checkpoints are still needed; resume it first")
     return run / f"checkpoint-{record['best_step']}" if record["best_step"] else None
 

@@ -182,6 +182,7 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--expected_world_size", "2"], "expected_world_size=2 but 1 process run"),
         (["--policy", "guess"], "policy='guess' is not known"),
         (["--lookback_window", "1"], "lookback=1 is too small"),
+        (["--split_dates", "2020-01-10", "2020-01-12", "--split_ratios", "0.5", "0.3", "0.2"], "exclude each other"),
         (["--split_ratios", "0.9", "0.2", "0.1"], "must be three shares that add up to 1"),
         (["--model", "huge"], "size='huge' is not a tokenizer size"),
         (["--resume", "--overwrite"], "exclude each other"),
