@@ -1,0 +1,48 @@
+"""Run by every process of `test_mt5_two_ranks.py`: trains a tiny mT5 and writes what this process saw as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from mt5_ft.data.preprocessing import tokenize_records
+from mt5_ft.data.records import EMOTION_SUMMARY, read_records
+from mt5_ft.models.loading import load_model, load_tokenizer
+from mt5_ft.training.arguments import MT5Arguments
+from mt5_ft.training.run import sample_path
+from mt5_ft.training.trainer import MT5Trainer
+
+
+def main(output, batch, start):
+    records = read_records(sample_path(), EMOTION_SUMMARY)[0][:40]
+    tokenizer = load_tokenizer(start)
+    tokens, _ = tokenize_records(records, tokenizer, max_source_length=48, max_target_length=32)
+    args = MT5Arguments(
+        output_dir=output,
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=3,
+        gradient_accumulation_steps=1,
+        max_steps=4,
+        eval_steps=2,
+        save_steps=2,
+        logging_steps=1,
+        warmup_steps=0,
+        learning_rate=1e-3,
+        max_grad_norm=1e6,
+        precision="fp32",
+        train_sampling_strategy="sequential",
+        generation_max_length=10,
+        use_cpu=True,
+    )
+    torch.manual_seed(0)
+    train, validation = tokens.select(range(32)), tokens.select(range(32, 39))
+    trainer = MT5Trainer(load_model(start), args, tokenizer, train, validation, records[32:39])
+    trainer.train()
+    Path(f"{output}-rank{args.process_index}.json").write_text(
+        json.dumps({"world_size": args.world_size, "history": trainer.state.log_history})
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,73 @@
+"""mT5 on two CPU processes (gloo) against one: the same token-weighted loss, gradients, and rows counted once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import MT5Config, MT5ForConditionalGeneration
+
+from mt5_ft.data.records import EMOTION_SUMMARY, read_records
+from mt5_ft.models.loading import train_tokenizer, untie
+from mt5_ft.training.run import sample_path
+
+pytestmark = pytest.mark.distributed
+SCRIPT = Path(__file__).with_name("mt5_two_ranks.py")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mt5")
+    records = read_records(sample_path(), EMOTION_SUMMARY)[0][:40]
+    tokenizer = train_tokenizer([f"{record.source}\n{record.target}" for record in records], vocab_size=1500)
+    torch.manual_seed(0)
+    config = MT5Config(
+        vocab_size=-(-len(tokenizer) // 64) * 64, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1,
+        num_heads=2, decoder_start_token_id=0, dropout_rate=0.0,
+    )  # fmt: skip
+    model = untie(MT5ForConditionalGeneration(config))
+    with torch.no_grad():
+        model.lm_head.weight.mul_(0.25)
+    start = folder / "start"
+    model.save_pretrained(start)
+    tokenizer.save_pretrained(start)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KRONOS_FT_CACHE": str(folder / "cache")}
+    found = []
+    for processes, batch in ((1, 8), (2, 4)):
+        output = folder / f"run{processes}"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        done = subprocess.run(
+            [*command, str(SCRIPT), str(output), str(batch), str(start)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append([json.loads(Path(f"{output}-rank{rank}.json").read_text()) for rank in range(processes)])
+    return found
+
+
+def series_of(result, name):
+    return [entry[name] for entry in result["history"] if name in entry]
+
+
+def test_loss_and_gradient_norm_are_equal(results):
+    (one,), two = results
+    assert [result["world_size"] for result in two] == [2, 2]
+    for result in two:
+        assert series_of(result, "loss") == pytest.approx(series_of(one, "loss"), rel=1e-6)
+        assert series_of(result, "grad_norm") == pytest.approx(series_of(one, "grad_norm"), rel=1e-5)
+
+
+def test_each_validation_row_counts_once(results):
+    """Seven rows in batches of three on two ranks leave a padded last batch."""
+    (one,), two = results
+    for name in ("eval_loss", "eval_token_accuracy", "eval_rougeL", "eval_length_ratio"):
+        assert len(series_of(one, name)) == 2
+        for result in two:
+            assert series_of(result, name) == pytest.approx(series_of(one, name), rel=1e-5), name
