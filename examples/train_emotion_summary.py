@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 
 from accelerate import PartialState
+from transformers.utils import logging
 
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.models.loading import load_model, small_model, train_tokenizer
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from mt5_ft.training.run import run_training, sample_path
 from mt5_ft.training.summary import summary_lines
+
+logging.disable_progress_bar()
 
 # 1. Records: the embedded sample of fictional cases, or your own file.
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else sample_path()

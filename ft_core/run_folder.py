@@ -16,6 +16,9 @@ LOG_FILE = "metrics.jsonl"
 METRICS_FILE = "training_metrics.json"
 CURVES_FILE = "loss_curves.png"
 BEST_MODEL = "best_model"
+FINAL_MODEL = "final"
+PREDICTIONS = "predictions"
+OWN_FOLDERS = (BEST_MODEL, FINAL_MODEL, PREDICTIONS)
 OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE)
 
 
@@ -71,7 +74,7 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
         return list(checkpoints.values())[-1] if checkpoints else None
     if state.is_main_process and holds_run:
         logger.warning(f"replacing the run in {path}")
-        for folder in (*list_checkpoints(path).values(), path / BEST_MODEL):
+        for folder in (*list_checkpoints(path).values(), *(path / name for name in OWN_FOLDERS)):
             shutil.rmtree(folder, ignore_errors=True)
         for name in OWN_FILES:
             (path / name).unlink(missing_ok=True)

@@ -48,13 +48,15 @@ def _settings(words: Sequence[str], program: str, preset: str | None = None) -> 
 def train_command(words: Sequence[str]) -> int:
     """`mt5-ft train`."""
     model, data, args = _settings(words, "mt5-ft train")
-    from .training.run import FINAL, run_training
+    from ft_core.run_folder import FINAL_MODEL
+
+    from .training.run import run_training
     from .training.summary import summary_lines
 
     metrics = run_training(model, data, args)
     if args.process_index == 0:
         print("\n".join(summary_lines(metrics)))
-        print(f"model       {os.path.join(args.output_dir, FINAL)}")
+        print(f"model       {os.path.join(args.output_dir, FINAL_MODEL)}")
         print(f"run folder  {args.output_dir}")
     return 0
 

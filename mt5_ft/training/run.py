@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers.utils import logging
 
 from ft_core.curves import Panel, plot_curves
 from ft_core.files import write_folder, write_json
 from ft_core.launch import check_world_size
-from ft_core.run_folder import CURVES_FILE, METRICS_FILE, RUN_FILE, check_output_folder
+from ft_core.run_folder import CURVES_FILE, FINAL_MODEL, METRICS_FILE, RUN_FILE, check_output_folder
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record, TaskFields, read_records
@@ -24,7 +25,6 @@ from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .out_of_memory import FIRST_STEPS, free_memory, is_out_of_memory, smaller_batch
 from .trainer import MT5Trainer
 
-FINAL = "final"
 TASK_FILE = "task.json"
 CUT_WARNING = 0.05
 PANELS = (
@@ -113,6 +113,8 @@ def build_trainer(
         ValueError: data, settings or model that cannot be used.
         ModelUnreachable: the Hub cannot be reached.
     """
+    if args.disable_tqdm:
+        logging.disable_progress_bar()  # one for each file that is loaded or saved
     train, validation = read_splits(data, args.seed, say)
     tokenizer = load_tokenizer(model.model)
     limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
@@ -203,7 +205,7 @@ def _train_with_fitting_batch(
 
 def save_final(trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments) -> Path:
     """Writes `final/`: model (or adapters alone), tokenizer and the task's fields."""
-    path = Path(trainer.args.output_dir) / FINAL
+    path = Path(trainer.args.output_dir) / FINAL_MODEL
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora and settings.lora_merge:
         model = model.merge_and_unload()

@@ -26,6 +26,7 @@ from transformers import (
 
 from ft_core.files import write_text
 from ft_core.recorded_trainer import RecordedTrainer
+from ft_core.run_folder import PREDICTIONS
 
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
@@ -199,7 +200,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
 
     def _save_predictions(self, rows: list[int], predictions: list[str]) -> None:
         """`predictions-STEP.jsonl`: source, reference and prediction of each generated row."""
-        folder = Path(self.args.output_dir) / "predictions"
+        folder = Path(self.args.output_dir) / PREDICTIONS
         folder.mkdir(parents=True, exist_ok=True)
         lines = [
             {
