@@ -67,3 +67,17 @@ class EarlyStopping(TrainerCallback):
         history = metric_history(state, args.metric_for_best_model)
         if measure_patience(history, self.min_delta, args.greater_is_better).waited >= self.patience:
             control.should_training_stop = True
+
+
+def check_metric_name(name: str, terms: Iterable[str]) -> str:
+    """The name of an evaluation term with its `eval_` prefix, without which training entries would be ranked.
+
+    Raises:
+        ValueError: when nothing of that name is evaluated.
+    """
+    term = name.removeprefix("eval_")
+    if term not in terms:
+        raise ValueError(
+            f"metric_for_best_model={name!r} is not evaluated; use one of {', '.join(f'eval_{term}' for term in terms)}"
+        )
+    return f"eval_{term}"

@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+
+from ft_core.command_line import OneLineParser, run_command
 
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
@@ -19,13 +20,6 @@ examples:
   kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
 """
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """Raises what it would print as a usage message of several lines."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; see --help")
 
 
 def run_tokenizer_command(words: Sequence[str]) -> int:
@@ -56,7 +50,7 @@ def run_tokenizer_command(words: Sequence[str]) -> int:
 
 def run_data_command(words: Sequence[str]) -> int:
     """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
-    parser = _OneLineParser(
+    parser = OneLineParser(
         prog="kronos-ft data check", description="Reads candles and says what was found; exits 1 if they are rejected."
     )
     parser.add_argument("action", choices=["check"], help=argparse.SUPPRESS)
@@ -89,28 +83,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"tokenizer": run_tokenize
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    words = list(sys.argv[1:] if words is None else words)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0 if words else 2
-    command = COMMANDS.get(words[0])
-    if command is None:
-        import difflib
-
-        close = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(COMMANDS)}"
-        print(f"kronos-ft: {words[0]!r} is not a command; {hint}", file=sys.stderr)
-        return 2
-    if os.environ.get("KRONOS_FT_TRACEBACK"):
-        return command(words[1:])
-    try:
-        return command(words[1:])
-    except (ValueError, OSError, ImportError) as error:
-        print(f"kronos-ft: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("kronos-ft: interrupted; go on with --resume", file=sys.stderr)
-        return 130
+    return run_command("kronos-ft", USAGE, COMMANDS, words, interrupted="go on with --resume")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The `mt5-ft` command. Nothing heavy is imported until a command needs it."""
 
 import argparse
-import difflib
 import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+
+from ft_core.command_line import OneLineParser, run_command
 
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
@@ -23,15 +23,8 @@ mt5-ft COMMAND --help lists the options of a command.
 """
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Raises what it would print as a usage message of several lines."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; see --help")
-
-
 def _parser(name: str, about: str) -> argparse.ArgumentParser:
-    return _OneLineParser(prog=f"mt5-ft {name}", description=about)
+    return OneLineParser(prog=f"mt5-ft {name}", description=about)
 
 
 def _settings(words: Sequence[str], program: str, preset: str | None = None) -> tuple:
@@ -256,26 +249,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    words = list(sys.argv[1:] if words is None else words)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0 if words else 2
-    command = COMMANDS.get(words[0])
-    if command is None:
-        close = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(COMMANDS)}"
-        print(f"mt5-ft: {words[0]!r} is not a command; {hint}", file=sys.stderr)
-        return 2
-    if os.environ.get("KRONOS_FT_TRACEBACK"):
-        return command(words[1:])
-    try:
-        return command(words[1:])
-    except (ValueError, OSError, ImportError) as error:
-        print(f"mt5-ft: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("mt5-ft: interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
-        return 130
+    return run_command("mt5-ft", USAGE, COMMANDS, words, interrupted="the same command goes on (train: with --resume)")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 from transformers import SchedulerType, TrainingArguments
 from transformers.utils import logging
 
-from ft_core.early_stopping import EarlyStopping
+from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 from ft_core.one_cycle import OneCycle
 
@@ -139,7 +139,8 @@ class KronosTokenizerArguments(TrainingArguments):
 
     def __post_init__(self):
         self._check_ranges()
-        self._check_metric()
+        if self.metric_for_best_model is not None:
+            self.metric_for_best_model = check_metric_name(self.metric_for_best_model, EVALUATION_TERMS)
         if self.one_cycle:
             self._warn_of_ignored_schedule()
         if not torch.accelerator.is_available():
@@ -171,18 +172,6 @@ class KronosTokenizerArguments(TrainingArguments):
         if self.one_cycle:
             OneCycle(self.learning_rate, self.pct_start, self.div_factor, self.final_div_factor, self.cycle_momentum)
         EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
-
-    def _check_metric(self) -> None:
-        """Gives the metric its `eval_` prefix: without it training entries would be ranked."""
-        if self.metric_for_best_model is None:
-            return
-        name = self.metric_for_best_model.removeprefix("eval_")
-        if name not in EVALUATION_TERMS:
-            raise ValueError(
-                f"metric_for_best_model={self.metric_for_best_model!r} is not evaluated; use one of "
-                f"{', '.join(f'eval_{term}' for term in EVALUATION_TERMS)}"
-            )
-        self.metric_for_best_model = f"eval_{name}"
 
     def _warn_of_ignored_schedule(self) -> None:
         if SchedulerType(self.lr_scheduler_type) != SchedulerType.LINEAR:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import Seq2SeqTrainingArguments
 
-from ft_core.early_stopping import EarlyStopping
+from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 
 from ..data.records import TASKS, TaskFields
@@ -167,19 +167,9 @@ class MT5Arguments(Seq2SeqTrainingArguments):
             self.dataloader_pin_memory = False
         self.precision = choose_precision(self.precision, self.use_cpu)
         self.bf16, self.fp16 = self.precision == "bf16", self.precision == "fp16"
-        self._check_metric()
+        if self.metric_for_best_model is not None:
+            self.metric_for_best_model = check_metric_name(self.metric_for_best_model, EVALUATION_TERMS)
+            self.greater_is_better = self.metric_for_best_model.removeprefix("eval_") in GROWING_TERMS
         super().__post_init__()
         if self.load_best_model_at_end and self.eval_strategy == "no":
             raise ValueError("load_best_model_at_end=True needs evaluations; set eval_strategy or switch it off")
-
-    def _check_metric(self) -> None:
-        if self.metric_for_best_model is None:
-            return
-        name = self.metric_for_best_model.removeprefix("eval_")
-        if name not in EVALUATION_TERMS:
-            raise ValueError(
-                f"metric_for_best_model={self.metric_for_best_model!r} is not evaluated; use one of "
-                f"{', '.join(f'eval_{term}' for term in EVALUATION_TERMS)}"
-            )
-        self.metric_for_best_model = f"eval_{name}"
-        self.greater_is_better = name in GROWING_TERMS
