@@ -5,6 +5,7 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import hypothesis
 import pytest
 import torch
 
@@ -15,6 +16,10 @@ from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
+
+# the same examples on every run, and no deadline: a busy machine is no failure
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
