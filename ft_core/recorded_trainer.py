@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class _LogFirst(TrainerCallback):
     on_epoch_end = on_step_end
 
 
-class RecordedTrainer(Trainer):
+class RecordedTrainer(Trainer, ABC):
     """Base of this library's trainers. Settings come from dataclasses with the fields `resume`, `overwrite`,
     `early_stopping`, `early_stopping_patience`, `early_stopping_min_delta` and `expected_world_size`.
 
@@ -157,13 +158,13 @@ class RecordedTrainer(Trainer):
 
     # Logging
 
+    @abstractmethod
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
         """Named figures from reduced sums of a meter; `weight` is what was added. Defined by the subclass."""
-        raise NotImplementedError(f"{type(self).__name__} must define logged_terms")
 
+    @abstractmethod
     def throughput_terms(self, weight: float, seconds: float) -> dict[str, float]:
         """Named figures of speed since the last log entry, over all ranks. Defined by the subclass."""
-        raise NotImplementedError(f"{type(self).__name__} must define throughput_terms")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the exact loss terms, the weight norm and the throughput to a training log entry, in place."""
