@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .data.candles import CandleSeries, load_candles
     from .data.sources import load_sample
     from .data.windows import WindowDataset, WindowShape
-    from .models.configuration_kronos import KronosTokenizerConfig
-    from .models.modeling_kronos import KronosTokenizer
+    from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+    from .models.modeling_kronos import Kronos, KronosTokenizer
     from .training.arguments import KronosTokenizerArguments
     from .training.finish import finish_run, summary_table
     from .training.tokenizer_trainer import KronosTokenizerTrainer
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "AugmentationArguments": ".data.augmentation",
     "CandleSeries": ".data.candles",
+    "Kronos": ".models.modeling_kronos",
+    "KronosConfig": ".models.configuration_kronos",
     "KronosTokenizer": ".models.modeling_kronos",
     "KronosTokenizerArguments": ".training.arguments",
     "KronosTokenizerConfig": ".models.configuration_kronos",

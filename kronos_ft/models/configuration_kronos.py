@@ -4,10 +4,19 @@ Notable:
 - The published `config.json` has no `model_type`; every key here has the published name and meaning.
 - `n_enc_layers` and `n_dec_layers` count one block more than the network holds (upstream behaviour, kept).
 - `group_size` does not change the loss: upstream computes a grouped assignment and then overwrites it.
+- `rotate_sibling` is this library's own key; published folders lack it and mean false.
 """
+
+from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+
+def _check_bits(config: PreTrainedConfig) -> None:
+    for name in ("s1_bits", "s2_bits"):
+        if getattr(config, name) > 20:
+            raise ValueError(f"{name}={getattr(config, name)} exceeds 20 bits (2^20 codes); use fewer bits")
 
 
 @strict
@@ -37,6 +46,7 @@ class KronosTokenizerConfig(PreTrainedConfig):
     """
 
     model_type = "kronos_tokenizer"
+    optional_keys: ClassVar[tuple[str, ...]] = ()
 
     d_in: int = 6
     d_model: int = 256
@@ -65,9 +75,7 @@ class KronosTokenizerConfig(PreTrainedConfig):
                 f"d_model={self.d_model} is not a multiple of 2 x n_heads={self.n_heads}; rotary attention needs "
                 "an even head size, so change one of the two"
             )
-        for name in ("s1_bits", "s2_bits"):
-            if getattr(self, name) > 20:
-                raise ValueError(f"{name}={getattr(self, name)} exceeds 20 bits (2^20 codes); use fewer bits")
+        _check_bits(self)
         if self.group_size < 1 or self.codebook_dim % self.group_size:
             divisors = [d for d in range(1, self.codebook_dim + 1) if self.codebook_dim % d == 0]
             raise ValueError(
@@ -99,6 +107,114 @@ class KronosTokenizerConfig(PreTrainedConfig):
             raise ValueError(f"size={size!r} is not a tokenizer size; use one of {sorted(TOKENIZER_SIZES)}")
         return cls(**TOKENIZER_SIZES[size])
 
+
+@strict
+class KronosConfig(PreTrainedConfig):
+    r"""Configuration of a [`Kronos`] predictor.
+
+    Args:
+        s1_bits, s2_bits (`int`): Bits of the coarse and the fine index; those of the tokenizer.
+        n_layers (`int`): Transformer blocks.
+        d_model (`int`): Width.
+        n_heads (`int`): Attention heads; must divide `d_model` into even head sizes. The dependency-aware layer always
+            has 4.
+        ff_dim (`int`): Width of the feed-forward layer.
+        ffn_dropout_p, attn_dropout_p, resid_dropout_p (`float`): Dropout probabilities of the blocks.
+        token_dropout_p (`float`): Dropout probability of the embedded tokens.
+        learn_te (`bool`): Whether the calendar embeddings are learnt or fixed sinusoids.
+        rotate_sibling (`bool`): Whether the dependency-aware layer rotates query and keys when forecasting, as it does
+            in training. Published weights are used without (upstream's mismatch, matched); a model trained with the
+            true s1 forecasts better with it.
+
+    Raises:
+        ValueError: when a value contradicts another; the message names both.
+
+    Source: shiyu-coder/Kronos `config.json`, arXiv 2508.02739.
+    """
+
+    model_type = "kronos"
+    optional_keys: ClassVar[tuple[str, ...]] = ("rotate_sibling",)
+
+    s1_bits: int = 10
+    s2_bits: int = 10
+    n_layers: int = 8
+    d_model: int = 512
+    n_heads: int = 8
+    ff_dim: int = 1024
+    ffn_dropout_p: int | float = 0.25
+    attn_dropout_p: int | float = 0.1
+    resid_dropout_p: int | float = 0.25
+    token_dropout_p: int | float = 0.1
+    learn_te: bool = True
+    rotate_sibling: bool = False
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        for name in ("s1_bits", "s2_bits", "n_layers", "d_model", "n_heads", "ff_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1; correct the configuration")
+        for heads, name in ((self.n_heads, f"2 x n_heads={self.n_heads}"), (DEPENDENCY_HEADS, "8")):
+            if self.d_model % (2 * heads):
+                raise ValueError(
+                    f"d_model={self.d_model} is not a multiple of {name}; rotary attention needs an even head size in "
+                    f"the blocks and in the {DEPENDENCY_HEADS} heads of the dependency-aware layer, so change it"
+                )
+        _check_bits(self)
+
+    @property
+    def codebook_dim(self) -> int:
+        """Bits of a whole code, `s1_bits + s2_bits`."""
+        return self.s1_bits + self.s2_bits
+
+    @classmethod
+    def published_keys(cls) -> tuple[str, ...]:
+        """The keys of a published `config.json`, in its order."""
+        return (
+            "s1_bits", "s2_bits", "n_layers", "d_model", "n_heads", "ff_dim", "ffn_dropout_p", "attn_dropout_p",
+            "resid_dropout_p", "token_dropout_p", "learn_te",
+        )  # fmt: skip
+
+    @classmethod
+    def from_size(cls, size: str) -> "KronosConfig":
+        """The configuration of a named size: mini, small, base, large as published, `tiny` for tests.
+
+        Raises:
+            ValueError: when the size has no such name.
+        """
+        if size not in PREDICTOR_SIZES:
+            raise ValueError(f"size={size!r} is not a predictor size; use one of {sorted(PREDICTOR_SIZES)}")
+        return cls(**PREDICTOR_SIZES[size])
+
+
+DEPENDENCY_HEADS = 4  # fixed upstream, whatever the width
+
+
+def _predictor_size(
+    layers: int, width: int, heads: int, ff: int, dropouts: tuple[float, ...]
+) -> dict[str, int | float]:
+    names = ("attn_dropout_p", "ffn_dropout_p", "resid_dropout_p", "token_dropout_p")
+    return {
+        "n_layers": layers,
+        "d_model": width,
+        "n_heads": heads,
+        "ff_dim": ff,
+        **dict(zip(names, dropouts, strict=True)),
+    }
+
+
+PREDICTOR_SIZES: dict[str, dict[str, float]] = {
+    "mini": _predictor_size(4, 256, 4, 512, (0.0, 0.2, 0.2, 0.0)),
+    "small": _predictor_size(8, 512, 8, 1024, (0.1, 0.25, 0.25, 0.1)),
+    "base": _predictor_size(12, 832, 16, 2048, (0.0, 0.2, 0.2, 0.0)),
+    "large": _predictor_size(18, 1664, 32, 3072, (0.0, 0.2, 0.2, 0.0)),
+    "tiny": {**_predictor_size(2, 32, 2, 64, (0.0, 0.0, 0.0, 0.0)), "s1_bits": 5, "s2_bits": 5},
+}
+PUBLISHED_PREDICTORS: dict[str, str] = {
+    "mini": "NeoQuasar/Kronos-mini",
+    "small": "NeoQuasar/Kronos-small",
+    "base": "NeoQuasar/Kronos-base",
+}
+PREDICTOR_CONTEXT: dict[str, int] = {"mini": 2048, "small": 512, "base": 512, "large": 512, "tiny": 512}
 
 # 'base' is the default configuration; the tokenizer of the 2,048-bar context differs in group_size alone.
 TOKENIZER_SIZES: dict[str, dict[str, int]] = {

@@ -10,11 +10,18 @@ Notable:
 Shapes: B batch, T bars, D model width, H heads, C head size (D / H).
 """
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 ROTARY_BASE = 10000.0
+CALENDAR_SIZES = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
+
+# query, key and value of shape (B, H, T, C) -> mixed values of the same shape
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def rotary_inverse_frequencies(head_dim: int, device: torch.device | None = None) -> Tensor:
@@ -23,17 +30,18 @@ def rotary_inverse_frequencies(head_dim: int, device: torch.device | None = None
     return 1.0 / (ROTARY_BASE**exponents)
 
 
-def rotary_table(num_positions: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of positions 0..num_positions-1, each fp32 of shape `(num_positions, head_dim)`."""
-    positions = torch.arange(num_positions, device=device, dtype=torch.float32)
+def rotary_table(positions: int | Tensor, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of positions, or of the first so many, each fp32 of shape `(*positions, head_dim)`."""
+    if isinstance(positions, int):
+        positions = torch.arange(positions, device=device)
     # an element-wise product: autocast would run a matrix product in half precision and blur the late positions
-    angles = positions[:, None] * rotary_inverse_frequencies(head_dim, device)[None, :]
+    angles = positions.float()[..., None] * rotary_inverse_frequencies(head_dim, device)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates `x` of shape `(B, H, T, C)` by tables of shape `(T, C)`, in the half-split convention."""
+    """Rotates `x` of shape `(B, H, T, C)` by tables that broadcast to it, in the half-split convention."""
     first, second = x.chunk(2, dim=-1)
     return (x * cos + torch.cat((-second, first), dim=-1) * sin).type_as(x)
 
@@ -93,12 +101,15 @@ class CausalSelfAttention(nn.Module):
         """`(B, T, D)` -> `(B, H, T, C)`."""
         return x.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def attend_causally(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Each bar mixes the values up to its own."""
+        dropout_p = self.attn_dropout_p if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p, is_causal=True)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
         query = apply_rotary(self.split_heads(self.q_proj(x)), *rotary)
         key = apply_rotary(self.split_heads(self.k_proj(x)), *rotary)
-        value = self.split_heads(self.v_proj(x))
-        dropout_p = self.attn_dropout_p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p, is_causal=True)
+        mixed = (attend or self.attend_causally)(query, key, self.split_heads(self.v_proj(x)))
         return self.resid_dropout(self.out_proj(mixed.transpose(1, 2).flatten(-2)))
 
 
@@ -108,6 +119,7 @@ class TransformerBlock(nn.Module):
     Args:
         x (`torch.Tensor` of shape `(batch_size, seq_len, d_model)`): hidden states.
         rotary (`tuple` of two `torch.Tensor` of shape `(seq_len, head_dim)`): from [`rotary_table`].
+        attend (`Attend`, *optional*): mixes values instead of causal attention over `x`; a cache does.
     """
 
     def __init__(
@@ -125,6 +137,130 @@ class TransformerBlock(nn.Module):
         self.norm2 = RMSNorm(d_model)
         self.ffn = FeedForward(d_model, ff_dim, ffn_dropout_p)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.self_attn(self.norm1(x), rotary)
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
+        x = x + self.self_attn(self.norm1(x), rotary, attend)
         return x + self.ffn(self.norm2(x))
+
+
+class HierarchicalEmbedding(nn.Module):
+    """Coarse and fine token of a bar, each scaled by sqrt(D), joined by a linear layer.
+
+    Upstream also takes whole indices and splits them with the halves swapped; here only the pair is accepted.
+    """
+
+    def __init__(self, s1_bits: int, s2_bits: int, d_model: int):
+        super().__init__()
+        self.emb_s1 = nn.Embedding(2**s1_bits, d_model)
+        self.emb_s2 = nn.Embedding(2**s2_bits, d_model)
+        self.fusion_proj = nn.Linear(2 * d_model, d_model)
+        self.scale = math.sqrt(d_model)
+
+    def forward(self, s1_ids: Tensor, s2_ids: Tensor) -> Tensor:
+        return self.fusion_proj(torch.cat((self.emb_s1(s1_ids), self.emb_s2(s2_ids)), dim=-1) * self.scale)
+
+
+class SinusoidalEmbedding(nn.Module):
+    """Fixed sinusoids. Upstream overwrites them with noise at initialisation, which is a fault; saved ones load."""
+
+    def __init__(self, size: int, d_model: int):
+        super().__init__()
+        self.emb = nn.Embedding(size, d_model)
+        self.emb.weight.requires_grad_(False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Sine at even and cosine at odd columns."""
+        size, d_model = self.emb.weight.shape
+        frequencies = torch.exp(torch.arange(0, d_model, 2).float() * -(math.log(ROTARY_BASE) / d_model))
+        angles = torch.arange(size).float()[:, None] * frequencies
+        self.emb.weight[:, 0::2] = angles.sin().to(self.emb.weight)
+        self.emb.weight[:, 1::2] = angles.cos().to(self.emb.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.emb(x)
+
+
+class TemporalEmbedding(nn.Module):
+    """Sum of the embeddings of minute, hour, weekday, day and month.
+
+    Args:
+        stamp (`torch.LongTensor` of shape `(batch_size, seq_len, 5)`): minute, hour, weekday (Monday 0), day, month.
+    """
+
+    def __init__(self, d_model: int, learn_te: bool):
+        super().__init__()
+        kind = nn.Embedding if learn_te else SinusoidalEmbedding
+        for name, size in CALENDAR_SIZES.items():
+            setattr(self, f"{name}_embed", kind(size, d_model))
+
+    def forward(self, stamp: Tensor) -> Tensor:
+        minute, hour, weekday, day, month = stamp.long().unbind(-1)
+        return (
+            self.hour_embed(hour)
+            + self.weekday_embed(weekday)
+            + self.day_embed(day)
+            + self.month_embed(month)
+            + self.minute_embed(minute)
+        )
+
+
+class CrossAttention(nn.Module):
+    """Attention of sibling embeddings over hidden states; the projections of the dependency-aware layer."""
+
+    def __init__(self, d_model: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.head_dim = d_model // n_heads
+        self.q_proj = nn.Linear(d_model, d_model)
+        self.k_proj = nn.Linear(d_model, d_model)
+        self.v_proj = nn.Linear(d_model, d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+        self.rotary = RotaryFrequencies(self.head_dim)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """`(B, T, D)` -> `(B, H, T, C)`."""
+        return x.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
+
+    def forward(
+        self, sibling: Tensor, hidden: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend | None = None
+    ) -> Tensor:
+        """Mixes `hidden` for each query of `sibling`.
+
+        Args:
+            sibling (`torch.Tensor` of shape `(B, Q, D)`): embedded coarse tokens.
+            hidden (`torch.Tensor` of shape `(B, T, D)`): the transformer's output.
+            rotary: cosines and sines of the T positions; the queries are at the last Q of them. None: no rotation.
+            attend (`Attend`, *optional*): mixes the values; all of them by default.
+        """
+        query, key = self.split_heads(self.q_proj(sibling)), self.split_heads(self.k_proj(hidden))
+        if rotary is not None:
+            query = apply_rotary(query, *(table[..., -query.shape[-2] :, :] for table in rotary))
+            key = apply_rotary(key, *rotary)
+        mixed = (attend or F.scaled_dot_product_attention)(query, key, self.split_heads(self.v_proj(hidden)))
+        return self.out_proj(mixed.transpose(1, 2).flatten(-2))
+
+
+class DependencyAwareLayer(nn.Module):
+    """`norm(hidden + cross_attention(sibling, hidden))`: what the fine token is read from, given the coarse one."""
+
+    def __init__(self, d_model: int, n_heads: int):
+        super().__init__()
+        self.cross_attn = CrossAttention(d_model, n_heads)
+        self.norm = RMSNorm(d_model)
+
+    def forward(
+        self, sibling: Tensor, hidden: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend | None = None
+    ) -> Tensor:
+        """As [`CrossAttention`]; the result belongs to the last Q positions of `hidden`."""
+        mixed = self.cross_attn(sibling, hidden, rotary, attend)
+        return self.norm(hidden[:, -sibling.shape[1] :] + mixed)
+
+
+class DualHead(nn.Module):
+    """Logits of the coarse and of the fine token."""
+
+    def __init__(self, s1_bits: int, s2_bits: int, d_model: int):
+        super().__init__()
+        self.proj_s1 = nn.Linear(d_model, 2**s1_bits)
+        self.proj_s2 = nn.Linear(d_model, 2**s2_bits)

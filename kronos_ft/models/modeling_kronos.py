@@ -1,9 +1,12 @@
-"""Kronos tokenizer: a causal transformer autoencoder with a binary spherical bottleneck (arXiv 2508.02739).
+"""The Kronos models (arXiv 2508.02739): a causal transformer autoencoder with a binary spherical bottleneck, and the
+predictor of its tokens.
 
 Notable:
-- State-dict keys, configuration keys, bit order and numerics are those of the published model.
+- State-dict keys, configuration keys, bit order and numerics are those of the published models.
 - One decoder reconstructs twice, from the coarse s1 bits alone and from the full code; both go through it as one batch.
 - Weights stay fp32 under mixed precision; the unit vector that the loss terms read is always fp32.
+- The predictor reads the fine token given the coarse one. In training it is given the TRUE coarse token; the published
+  scripts give it one sampled from the model, whose fine token is then not the target, so that it learns to ignore it.
 
 Shapes: B batch, T bars, F features of a bar, D model width, K = s1_bits + s2_bits.
 """
@@ -14,8 +17,18 @@ import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from .configuration_kronos import KronosTokenizerConfig
-from .layers import RMSNorm, TransformerBlock, rotary_table
+from .configuration_kronos import DEPENDENCY_HEADS, KronosConfig, KronosTokenizerConfig
+from .layers import (
+    Attend,
+    DependencyAwareLayer,
+    DualHead,
+    HierarchicalEmbedding,
+    RMSNorm,
+    SinusoidalEmbedding,
+    TemporalEmbedding,
+    TransformerBlock,
+    rotary_table,
+)
 from .pretrained import KronosPreTrainedModel
 from .quantizer import BinarySphericalQuantizer, QuantizerOutput, bits_to_index, index_to_bits, split_index
 
@@ -152,10 +165,159 @@ class KronosTokenizer(KronosPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, seq_len, d_in)`.
         """
+        return self.reconstruct(self.embed_codes(index, half))
+
+    def embed_codes(self, index: Tensor | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
+        """What the decoder reads for token indices, of shape `(batch_size, seq_len, d_model)`."""
         if half:
             s1, s2 = index
             bits = torch.cat((index_to_bits(s1, self.config.s1_bits), index_to_bits(s2, self.config.s2_bits)), dim=-1)
         else:
             bits = index_to_bits(index, self.config.codebook_dim)
-        codes = (bits * self.config.codebook_dim**-0.5).to(self.post_quant_embed.weight.dtype)
-        return self.reconstruct(self.post_quant_embed(codes))
+        return self.post_quant_embed((bits * self.config.codebook_dim**-0.5).to(self.post_quant_embed.weight.dtype))
+
+
+@dataclass
+class KronosOutput(ModelOutput):
+    """Output of [`Kronos`].
+
+    Attributes:
+        s1_logits (`torch.Tensor` of shape `(batch_size, seq_len, 2^s1_bits)`): of the next bar's coarse token.
+        s2_logits (`torch.Tensor` of shape `(batch_size, seq_len, 2^s2_bits)`): of its fine token, given a coarse one.
+    """
+
+    s1_logits: Tensor | None = None
+    s2_logits: Tensor | None = None
+
+
+class Kronos(KronosPreTrainedModel):
+    """Predicts the tokens of the next bar: the coarse one, then the fine one given the coarse one.
+
+    Example:
+
+    ```python
+    model = Kronos.from_pretrained("NeoQuasar/Kronos-small")
+    output = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], s1_targets=s1[:, 1:])
+    ```
+
+    Source: shiyu-coder/Kronos, `Kronos`. A new model has upstream's initialisation: linear layers Xavier normal with
+    zero biases, embeddings normal with standard deviation d_model^-0.5.
+    """
+
+    config_class = KronosConfig
+    main_input_name = "s1_ids"
+
+    def __init__(self, config: KronosConfig):
+        super().__init__(config)
+        self.token_drop = nn.Dropout(config.token_dropout_p)
+        self.embedding = HierarchicalEmbedding(config.s1_bits, config.s2_bits, config.d_model)
+        self.time_emb = TemporalEmbedding(config.d_model, config.learn_te)
+        self.transformer = nn.ModuleList(
+            TransformerBlock(
+                config.d_model,
+                config.n_heads,
+                config.ff_dim,
+                config.ffn_dropout_p,
+                config.attn_dropout_p,
+                config.resid_dropout_p,
+            )
+            for _ in range(config.n_layers)
+        )
+        self.norm = RMSNorm(config.d_model)
+        self.dep_layer = DependencyAwareLayer(config.d_model, DEPENDENCY_HEADS)
+        self.head = DualHead(config.s1_bits, config.s2_bits, config.d_model)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, SinusoidalEmbedding):
+            module.reset_parameters()
+        elif isinstance(module, nn.Embedding):
+            if module.weight.requires_grad:
+                nn.init.normal_(module.weight, std=self.config.d_model**-0.5)
+        elif isinstance(module, RMSNorm):
+            nn.init.ones_(module.weight)
+
+    def embed(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None) -> Tensor:
+        """Embedded bars of shape `(batch_size, seq_len, d_model)`: tokens, and calendar where `stamp` is given."""
+        embedded = self.embedding(s1_ids, s2_ids)
+        return self.token_drop(embedded if stamp is None else embedded + self.time_emb(stamp))
+
+    def transform(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: list[Attend] | None = None) -> Tensor:
+        """Hidden states of embedded bars; `attend` replaces causal attention, one for each block."""
+        for position, block in enumerate(self.transformer):
+            x = block(x, rotary, attend[position] if attend else None)
+        return self.norm(x)
+
+    def rotary(self, positions: Tensor | int, n_heads: int | None = None) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the first positions for attention of `n_heads` (default: that of the blocks)."""
+        head_dim = self.config.d_model // (n_heads or self.config.n_heads)
+        return rotary_table(positions, head_dim, self.head.proj_s1.weight.device)
+
+    def sample_sibling(self, s1_logits: Tensor) -> Tensor:
+        """Coarse tokens drawn from logits, as the published training scripts condition the fine token."""
+        probabilities = s1_logits.detach().float().softmax(dim=-1)
+        return torch.multinomial(probabilities.flatten(0, 1), 1).view(s1_logits.shape[:2])
+
+    def forward(
+        self,
+        s1_ids: Tensor,
+        s2_ids: Tensor,
+        stamp: Tensor | None = None,
+        s1_targets: Tensor | None = None,
+        causal: bool = True,
+    ) -> KronosOutput:
+        """Logits of each next bar.
+
+        Args:
+            s1_ids, s2_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): tokens of bars 0 to T-1.
+            stamp (`torch.LongTensor` of shape `(batch_size, seq_len, 5)`, *optional*): minute, hour, weekday, day and
+                month of the same bars.
+            s1_targets (`torch.LongTensor` of shape `(batch_size, seq_len)`, *optional*): true coarse tokens of bars 1
+                to T, which the fine ones are conditioned on. Without them they are sampled from the model's logits, as
+                the published scripts do.
+            causal (`bool`): false lets the fine token see the future, as the published validation does; for
+                comparison only.
+        """
+        hidden = self.transform(self.embed(s1_ids, s2_ids, stamp), self.rotary(s1_ids.shape[1]))
+        s1_logits = self.head.proj_s1(hidden)
+        sibling = self.embedding.emb_s1(self.sample_sibling(s1_logits) if s1_targets is None else s1_targets)
+        attend = self._attend_causally if causal else None
+        mixed = self.dep_layer(sibling, hidden, self.rotary(s1_ids.shape[1], DEPENDENCY_HEADS), attend)
+        return KronosOutput(s1_logits=s1_logits, s2_logits=self.head.proj_s2(mixed))
+
+    @staticmethod
+    def _attend_causally(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+
+    def decode_s1(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Coarse logits and the hidden states they come from, of shape `(batch_size, seq_len, d_model)`."""
+        hidden = self.transform(self.embed(s1_ids, s2_ids, stamp), self.rotary(s1_ids.shape[1]))
+        return self.head.proj_s1(hidden), hidden
+
+    def decode_s2(self, context: Tensor, s1_ids: Tensor) -> Tensor:
+        """Fine logits of the bar after `context`, given its coarse token.
+
+        Upstream builds the rotary table for the single query and so rotates nothing; with `config.rotate_sibling`
+        query and keys are rotated as in training. As upstream's, the result has logits for every position of
+        `context`, of which only the last are those of the next bar.
+
+        Args:
+            context (`torch.Tensor` of shape `(batch_size, seq_len, d_model)`): hidden states of [`~Kronos.decode_s1`].
+            s1_ids (`torch.LongTensor` of shape `(batch_size, 1)`): coarse tokens of the next bar.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, seq_len, 2^s2_bits)`.
+
+        Raises:
+            ValueError: more than one coarse token a row.
+        """
+        if s1_ids.ndim != 2 or s1_ids.shape[1] != 1:
+            raise ValueError(f"s1_ids of shape {tuple(s1_ids.shape)} must be (batch_size, 1): the next bar's alone")
+        rotary = self.rotary(context.shape[1], DEPENDENCY_HEADS) if self.config.rotate_sibling else None
+        mixed = self.dep_layer.cross_attn(self.embedding.emb_s1(s1_ids), context, rotary)
+        return self.head.proj_s2(self.dep_layer.norm(context + mixed))

@@ -67,8 +67,7 @@ def _download(name: str, options: dict) -> Path:
     except LocalEntryNotFoundError:
         raise HubUnreachable(
             f"could not reach the Hub for {name} and the local cache does not hold it; connect, or pass a folder "
-            "that holds the model, or begin with random weights: "
-            "KronosTokenizer(KronosTokenizerConfig.from_size('base'))"
+            "that holds the model, or begin with random weights (a configuration of from_size)"
         ) from None
     except RevisionNotFoundError as error:
         raise ValueError(f"{name} has no revision {options.get('revision')!r} on the Hub; correct revision") from error
@@ -187,8 +186,9 @@ class KronosPreTrainedModel(PreTrainedModel):
                 f"{folder} is not a {cls.__name__}: its {CONFIG_NAME} lacks {missing[0]} (it describes: {found}); "
                 "pass a folder of the right model"
             )
-        overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in fields}
+        own = [key for key in cls.config_class.optional_keys if key in values]
+        overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in (*fields, *cls.config_class.optional_keys)}
         try:
-            return cls.config_class(**{key: values[key] for key in fields} | overrides), kwargs
+            return cls.config_class(**{key: values[key] for key in (*fields, *own)} | overrides), kwargs
         except (ValueError, TypeError, StrictDataclassError) as error:
             raise ValueError(f"{folder / CONFIG_NAME}: {' '.join(str(error).split())}") from error
