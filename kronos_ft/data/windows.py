@@ -25,6 +25,7 @@ from .timestamps import calendar_features
 
 SPLITS = ("train", "validation", "test")
 PUBLISHED_EPS = 1e-5
+LEAST_EPS_LEVEL = 1e-12
 SESSION_GAPS = 4  # a window may span a holiday, but not an outage of weeks
 LONG_GAP_QUANTILE = 0.95
 
@@ -107,11 +108,18 @@ def split_bounds(
     return bounds
 
 
-def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scales each window and feature by the mean and standard deviation of its lookback part, then clips.
+def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """What a feature is divided by: its standard deviation and an epsilon.
 
-    The published epsilon of 1e-5 is added to the standard deviation of features around 1 and above; below, it shrinks
-    with the mean, because it would squash an asset priced near 1e-5.
+    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, or moves by 0.01 or more. Below, it
+    shrinks with the feature, because it would squash an asset priced near 1e-5.
+    """
+    level = np.maximum(np.abs(mean), 100 * std)
+    return std + PUBLISHED_EPS * np.clip(level, LEAST_EPS_LEVEL, 1.0)
+
+
+def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scales each window and feature by the mean and scale ([`scale_of`]) of its lookback part, then clips.
 
     Args:
         windows (`np.ndarray` of float64, shape `(B, L, F)`): raw candles.
@@ -121,8 +129,7 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     """
     past = windows[:, :lookback]
     mean = past.mean(axis=1, keepdims=True)
-    epsilon = PUBLISHED_EPS * np.clip(np.abs(mean), 1e-12, 1.0)
-    scale = past.std(axis=1, keepdims=True) + epsilon
+    scale = scale_of(mean, past.std(axis=1, keepdims=True))
     return np.clip((windows - mean) / scale, -clip, clip).astype(np.float32), mean, scale
 
 

@@ -101,8 +101,9 @@ class KronosTokenizer(KronosPreTrainedModel):
         elif isinstance(module, RMSNorm):
             nn.init.ones_(module.weight)
 
-    def _rotary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return rotary_table(x.shape[1], self.config.d_model // self.config.n_heads, x.device)
+    def _rotary(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        head_dim = self.config.d_model // self.config.n_heads
+        return rotary_table(x.shape[1] if positions is None else positions, head_dim, x.device)
 
     def quantize(self, candles: Tensor) -> QuantizerOutput:
         """Codes of candles of shape `(batch_size, seq_len, d_in)`."""
@@ -112,11 +113,18 @@ class KronosTokenizer(KronosPreTrainedModel):
             hidden = block(hidden, rotary)
         return self.tokenizer(self.quant_embed(hidden))
 
-    def reconstruct(self, hidden: Tensor) -> Tensor:
-        """Candles from embedded codes of shape `(batch_size, seq_len, d_model)`."""
-        rotary = self._rotary(hidden)
-        for block in self.decoder:
-            hidden = block(hidden, rotary)
+    def reconstruct(
+        self, hidden: Tensor, positions: Tensor | None = None, attend: list[Attend] | None = None
+    ) -> Tensor:
+        """Candles from embedded codes of shape `(batch_size, seq_len, d_model)`.
+
+        Args:
+            positions (`torch.LongTensor`, *optional*): of the codes, from 0 by default.
+            attend (*optional*): replaces causal attention, one for each block.
+        """
+        rotary = self._rotary(hidden, positions)
+        for position, block in enumerate(self.decoder):
+            hidden = block(hidden, rotary, attend[position] if attend else None)
         return self.head(hidden)
 
     def forward(self, candles: Tensor) -> KronosTokenizerOutput:

@@ -1,0 +1,331 @@
+"""Generates tokens bar by bar with caches, and turns them back into candles.
+
+While context + horizon - 1 <= max_context the cache is exact: the tokens are those of a full recomputation. Beyond, the
+published computation slides a window of max_context bars and computes it anew with positions from 0; what a cache holds
+then still carries what has left the window, in all layers but the first. Four ways to go on:
+
+exact      (default) recomputes the window for each bar, as published: the part of the context that is left in it once
+           a series, each path's own bars on top of it
+roll       keeps the cache and looks at the last max_context bars of it
+reprefill  recomputes every k bars and rolls in between
+trim       shortens the context to its last max_context - horizon + 1 bars, and stays exact for those
+
+Shapes: B series, S paths of each, R = B * S rows, P bars of context, H bars of horizon.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers.utils import logging
+
+from ft_core.progress import span
+
+from ..models.configuration_kronos import DEPENDENCY_HEADS
+from ..models.layers import apply_rotary
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from .cache import AttentionCache, CacheStack
+from .sampling import Sampler
+
+logger = logging.get_logger(__name__)
+
+OVERFLOW = ("exact", "roll", "reprefill", "trim")
+SLOW_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """How many bars the model sees, and what happens beyond.
+
+    Attributes:
+        max_context (`int`): bars.
+        overflow (`str`): exact, roll, reprefill or trim.
+        reprefill_every (`int`): bars between two recomputations with `reprefill`.
+
+    Raises:
+        ValueError: an unknown way, or sizes below 2 and 1.
+    """
+
+    max_context: int = 512
+    overflow: str = "exact"
+    reprefill_every: int = 8
+
+    def __post_init__(self):
+        if self.overflow not in OVERFLOW:
+            raise ValueError(f"overflow={self.overflow!r} is not known; use one of {', '.join(OVERFLOW)}")
+        if self.max_context < 2:
+            raise ValueError(f"max_context={self.max_context} is below 2; use the model's context, e.g. 512")
+        if self.reprefill_every < 1:
+            raise ValueError(f"reprefill_every={self.reprefill_every} is below 1; use 1 or more bars")
+
+    def fits(self, context: int, horizon: int) -> bool:
+        """Whether the cache is exact to the end."""
+        return context + horizon - 1 <= self.max_context
+
+    def trimmed(self, context: int, horizon: int) -> int:
+        """Bars of context to use.
+
+        Raises:
+            ValueError: `trim` with a horizon that leaves no two bars of context.
+        """
+        if self.overflow != "trim":
+            return min(context, self.max_context)
+        if horizon > self.max_context - 1:
+            raise ValueError(
+                f"horizon={horizon} leaves no two bars of max_context={self.max_context} to overflow='trim'; use "
+                "another way or a shorter horizon"
+            )
+        return min(context, self.max_context - horizon + 1)
+
+
+@dataclass
+class Bars:
+    """Tokens and calendar of some bars.
+
+    Attributes:
+        s1, s2 (`torch.LongTensor` of shape `(rows, bars)`): coarse and fine tokens.
+        stamp (`torch.LongTensor` of shape `(rows, bars, 5)`): calendar features.
+    """
+
+    s1: Tensor
+    s2: Tensor
+    stamp: Tensor
+
+    def __len__(self) -> int:
+        return self.s1.shape[1]
+
+    def slice(self, first: int, end: int) -> "Bars":
+        """Bars from `first` to before `end`."""
+        return Bars(self.s1[:, first:end], self.s2[:, first:end], self.stamp[:, first:end])
+
+
+class PathDecoder:
+    """Predicts the next bar of each path; computes the context once a series and each added bar once a path.
+
+    Args:
+        model ([`Kronos`]): in evaluation mode.
+        num_paths (`int`): paths of each series.
+        capacity (`int`): bars that a path may add.
+    """
+
+    def __init__(self, model: Kronos, num_paths: int, capacity: int):
+        self.model = model
+        self.num_paths = num_paths
+        self.capacity = capacity
+        self.hidden = torch.empty(0)
+
+    def start(self, context: Bars | None, lengths: Tensor) -> None:
+        """Computes the context.
+
+        Args:
+            context ([`Bars`], *optional*): one row a series, padded on the right.
+            lengths (`torch.LongTensor` of shape `(B,)`): bars of each.
+        """
+        model, bars = self.model, 0 if context is None else len(context)
+        positions = torch.arange(bars, device=lengths.device)
+        padding = None if bool((lengths == bars).all()) else positions >= lengths[:, None]
+        self.lengths = lengths.repeat_interleave(self.num_paths)
+        self.blocks = CacheStack(len(model.transformer), self.num_paths, self.capacity, padding)
+        self.dependency = AttentionCache(self.num_paths, self.capacity, padding)
+        if context is None:
+            return
+        embedded = model.embed(context.s1, context.s2, context.stamp)
+        hidden = model.transform(embedded, model.rotary(positions), self.blocks.fill)
+        self.dependency.set_prefix(*self._dependency_entries(hidden, positions))
+        last = hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        self.hidden = last.repeat_interleave(self.num_paths, dim=0)[:, None]
+
+    def append(self, bars: Bars) -> None:
+        """Adds bars to each path, one row a path."""
+        model = self.model
+        added = self.dependency.length + torch.arange(len(bars), device=self.lengths.device)
+        positions = (self.lengths[:, None] + added)[:, None]
+        embedded = model.embed(bars.s1, bars.s2, bars.stamp)
+        hidden = model.transform(embedded, model.rotary(positions), self.blocks.extend)
+        self.dependency.add(*self._dependency_entries(hidden, positions))
+        self.hidden = hidden[:, -1:]
+
+    def _dependency_entries(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the dependency-aware layer."""
+        attention = self.model.dep_layer.cross_attn
+        key = self._rotated(attention.split_heads(attention.k_proj(hidden)), positions)
+        return key, attention.split_heads(attention.v_proj(hidden))
+
+    def _rotated(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Queries or keys of the dependency-aware layer, rotated only where the configuration says so."""
+        if not self.model.config.rotate_sibling:
+            return x
+        return apply_rotary(x, *self.model.rotary(positions, DEPENDENCY_HEADS))
+
+    def forget_before(self, first: int) -> None:
+        """Rolls the window: bars before `first`, counted from the start of the context, are no longer looked at."""
+        self.blocks.forget_before(first)
+        self.dependency.forget_before(first)
+
+    def coarse_logits(self) -> Tensor:
+        """Of the next bar, `(R, 2^s1_bits)`."""
+        return self.model.head.proj_s1(self.hidden[:, 0])
+
+    def fine_logits(self, s1: Tensor) -> Tensor:
+        """Of the next bar given its coarse token of shape `(R,)`, `(R, 2^s2_bits)`."""
+        model, layer = self.model, self.model.dep_layer
+        sibling = model.embedding.emb_s1(s1)[:, None]
+        last = (self.lengths + self.dependency.length - 1)[:, None, None]
+        query = self._rotated(layer.cross_attn.split_heads(layer.cross_attn.q_proj(sibling)), last)
+        mixed = layer.cross_attn.out_proj(self.dependency.look(query).transpose(1, 2).flatten(-2))
+        return model.head.proj_s2(layer.norm(self.hidden + mixed))[:, 0]
+
+
+def generate_tokens(
+    model: Kronos,
+    context: Bars,
+    lengths: Tensor,
+    future_stamp: Tensor,
+    num_paths: int,
+    sampler: Sampler,
+    window: Window,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Tokens of the bars to come.
+
+    Args:
+        model ([`Kronos`]): in evaluation mode.
+        context ([`Bars`]): one row a series, at most `max_context` bars, padded on the right.
+        lengths (`torch.LongTensor` of shape `(B,)`): bars of each; equal where the window overflows.
+        future_stamp (`torch.LongTensor` of shape `(B, H, 5)`): calendar of the bars to come.
+        num_paths (`int`): paths of each series.
+        sampler ([`Sampler`]): draws the tokens.
+        window ([`Window`]): bars that the model sees.
+        progress (*optional*): called with the number of bars done.
+
+    Returns:
+        `tuple` of two `torch.LongTensor` of shape `(R, H)`: coarse and fine tokens.
+    """
+    horizon = future_stamp.shape[1]
+    future_stamp = future_stamp.repeat_interleave(num_paths, dim=0)
+    rows = len(future_stamp)
+    found = Bars(*(future_stamp.new_zeros(rows, horizon) for _ in range(2)), future_stamp)
+    decoder = PathDecoder(model, num_paths, capacity=max(horizon - 1, 1))
+    decoder.start(context, lengths)
+    overflow = _Overflow(decoder, context, lengths, window, horizon)
+    for bar in range(horizon):
+        if bar and not overflow.recompute(found, bar):
+            decoder.append(found.slice(bar - 1, bar))
+            overflow.roll(bar)
+        found.s1[:, bar] = sampler.draw(decoder.coarse_logits(), bar, 0)
+        found.s2[:, bar] = sampler.draw(decoder.fine_logits(found.s1[:, bar]), bar, 1)
+        if progress is not None:
+            progress(bar + 1)
+    return found.s1, found.s2
+
+
+class _Overflow:
+    """Keeps a decoder's window at `max_context` bars once context and generated bars exceed it."""
+
+    def __init__(self, decoder: PathDecoder, context: Bars, lengths: Tensor, window: Window, horizon: int):
+        self.decoder = decoder
+        self.context = context
+        self.lengths = lengths
+        self.window = window
+        self.horizon = horizon
+        self.dropped = 0  # bars that the decoder's cache no longer holds
+        self.recomputed = 0
+        self.warned = False
+
+    def _excess(self, bar: int) -> int:
+        """Bars of context and generated ones, before `bar`, that are outside of the window."""
+        return max(len(self.context) + bar - self.window.max_context, 0)
+
+    def recompute(self, found: Bars, bar: int) -> bool:
+        """Starts the decoder again with the window before `bar`, where that is due."""
+        excess = self._excess(bar)
+        every = {"exact": 1, "reprefill": self.window.reprefill_every}.get(self.window.overflow)
+        if not excess or not every or (self.recomputed and excess - self.dropped < every):
+            return False
+        started = time.perf_counter()
+        self.dropped, self.recomputed = excess, self.recomputed + 1
+        bars = len(self.context)
+        left = self.context.slice(excess, bars) if excess < bars else None
+        self.decoder.start(left, (self.lengths - excess).clamp(min=0))
+        self.decoder.append(found.slice(max(excess - bars, 0), bar))
+        if self.recomputed == 2 and self.window.overflow == "exact":  # the first one warms up
+            self._warn_if_slow((time.perf_counter() - started) * (self.horizon - bar))
+        return True
+
+    def roll(self, bar: int) -> None:
+        """Leaves out the bars that have left the window since the cache was filled."""
+        if self._excess(bar) > self.dropped:
+            self.decoder.forget_before(self._excess(bar) - self.dropped)
+
+    def _warn_if_slow(self, seconds: float) -> None:
+        if seconds > SLOW_SECONDS:
+            logger.warning(
+                f"context + horizon - 1 exceeds max_context={self.window.max_context} by {self._excess(self.horizon)}: "
+                f"exact recomputation takes about {span(seconds)} more; overflow='reprefill' or 'trim' is faster"
+            )
+
+
+@torch.no_grad()
+def decode_paths(
+    tokenizer: KronosTokenizer,
+    context: tuple[Tensor, Tensor],
+    lengths: Tensor,
+    generated: tuple[Tensor, Tensor],
+    num_paths: int,
+    max_context: int,
+) -> Tensor:
+    """Normalised candles of generated tokens, decoded with the bars before them.
+
+    As published, the last `max_context` bars are decoded together. A horizon that is longer is decoded in pieces of
+    half a window, each after the half before it.
+
+    Args:
+        tokenizer ([`KronosTokenizer`]): in evaluation mode.
+        context: coarse and fine tokens of shape `(B, P)`, padded on the right.
+        lengths (`torch.LongTensor` of shape `(B,)`): bars of each; equal where P + H exceeds `max_context`.
+        generated: coarse and fine tokens of shape `(R, H)`.
+        num_paths (`int`): paths of each series.
+        max_context (`int`): bars.
+
+    Returns:
+        `torch.Tensor` of shape `(R, H, num_features)`.
+    """
+    horizon, bars = generated[0].shape[1], context[0].shape[1]
+    if horizon > max_context:
+        half = max_context // 2
+        pieces = []
+        for first in range(0, horizon, half):
+            end = min(first + half, horizon)
+            before = max(first - half, 0)
+            window = tuple(tokens[:, before:end] for tokens in generated)
+            known, count = (context, lengths) if first == 0 else (None, torch.zeros_like(lengths))
+            decoded = _decode_window(tokenizer, known, count, window, num_paths, max_context - (end - before))
+            pieces.append(decoded[:, first - before :])
+        return torch.cat(pieces, dim=1)
+    return _decode_window(tokenizer, context if bars else None, lengths, generated, num_paths, max_context - horizon)
+
+
+def _decode_window(
+    tokenizer: KronosTokenizer,
+    context: tuple[Tensor, Tensor] | None,
+    lengths: Tensor,
+    generated: tuple[Tensor, Tensor],
+    num_paths: int,
+    room: int,
+) -> Tensor:
+    """Decodes generated bars after the last `room` bars of context."""
+    bars = 0 if context is None else context[0].shape[1]
+    excess = max(bars - room, 0)
+    lengths = (lengths - excess).clamp(min=0)
+    device = generated[0].device
+    positions = torch.arange(bars - excess, device=device)
+    padding = None if bool((lengths == bars - excess).all()) else positions >= lengths[:, None]
+    caches = CacheStack(len(tokenizer.decoder), num_paths, generated[0].shape[1], padding)
+    if bars > excess:
+        known = tuple(tokens[:, excess:] for tokens in context)
+        tokenizer.reconstruct(tokenizer.embed_codes(known, half=True), positions, caches.fill)
+    added = torch.arange(generated[0].shape[1], device=device)
+    own = lengths.repeat_interleave(num_paths)[:, None, None] + added
+    return tokenizer.reconstruct(tokenizer.embed_codes(generated, half=True), own, caches.extend)

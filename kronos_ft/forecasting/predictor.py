@@ -1,0 +1,370 @@
+"""[`KronosPredictor`]: candles in, forecast paths out; a drop-in for the published class of the same name.
+
+Notable:
+- `predict` and `predict_batch` have the published interface and give the published numbers: the mean over paths, as the
+  network decodes it. `predict_paths` gives every path, as candles that can exist.
+- A context is scaled by its own mean and standard deviation, computed in float32 as published: a rounding difference
+  would flip a token now and then.
+- Every path of a series shares the computed context, see `kronos_ft.forecasting.decoding`.
+
+Shapes: L bars of context, H bars of horizon, F = 6 features.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+from transformers.utils import logging
+
+from ..data.columns import FEATURES
+from ..data.future import check_future
+from ..data.timestamps import calendar_features
+from ..data.windows import scale_of
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from .candle_limits import project_candles, spikes
+from .decoding import Bars, Window, decode_paths, generate_tokens
+from .forecast import Forecast
+from .memory import check_memory
+from .sampling import Sampler, SeededSampler
+
+logger = logging.get_logger(__name__)
+
+PRICES = FEATURES[:4]
+BATCH_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class _Context:
+    """One series, ready for the model: normalised bars `(L, F)`, mean and scale `(F,)`, stamps `(L, 5)`, `(H, 5)`."""
+
+    bars: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    stamp: np.ndarray
+    future: np.ndarray
+    raw: np.ndarray
+
+
+class KronosPredictor:
+    """Forecasts candles with a [`Kronos`] model and its [`KronosTokenizer`].
+
+    Args:
+        model ([`Kronos`]), tokenizer ([`KronosTokenizer`]): put into evaluation mode and on `device`.
+        device (`str` or `torch.device`, *optional*): the accelerator, or the CPU where there is none.
+        max_context (`int`): bars that the model sees (512; 2048 for Kronos-mini).
+        clip (`float`): bound of the normalised values, in standard deviations.
+
+    Raises:
+        ValueError: a tokenizer whose bits are not the model's, or settings out of range.
+
+    Example:
+
+    ```python
+    predictor = KronosPredictor(Kronos.from_pretrained("NeoQuasar/Kronos-small"),
+                                KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-base"))
+    mean = predictor.predict(df, x_timestamp, y_timestamp, pred_len=24, sample_count=30)
+    ```
+
+    Source: shiyu-coder/Kronos, `KronosPredictor`. Upstream never switches to evaluation mode; this class does.
+    """
+
+    def __init__(
+        self,
+        model: Kronos,
+        tokenizer: KronosTokenizer,
+        device: str | torch.device | None = None,
+        max_context: int = 512,
+        clip: float = 5,
+    ):
+        for name in ("s1_bits", "s2_bits"):
+            if getattr(model.config, name) != getattr(tokenizer.config, name):
+                raise ValueError(
+                    f"the model reads {name}={getattr(model.config, name)} but the tokenizer writes "
+                    f"{name}={getattr(tokenizer.config, name)}; pass the tokenizer that the model was trained with"
+                )
+        if not clip > 0:
+            raise ValueError(f"clip={clip} is not positive; use e.g. 5")
+        Window(max_context)
+        if device is None:
+            device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer = tokenizer.to(self.device).eval()
+        self.max_context = max_context
+        self.clip = clip
+
+    # The published interface
+
+    def predict(
+        self,
+        df: pd.DataFrame,
+        x_timestamp: pd.Series | pd.DatetimeIndex,
+        y_timestamp: pd.Series | pd.DatetimeIndex,
+        pred_len: int,
+        T: float = 1.0,
+        top_k: int | None = 0,
+        top_p: float | None = 0.9,
+        sample_count: int = 1,
+        verbose: bool = True,
+        **options,
+    ) -> pd.DataFrame:
+        """The mean of forecast paths of one series.
+
+        Args:
+            df (`pd.DataFrame`): open, high, low, close and, optionally, volume and amount.
+            x_timestamp, y_timestamp: times of its rows, and of the bars to come.
+            pred_len (`int`): bars to come.
+            T (`float`): temperature; 0 takes the likeliest tokens.
+            top_k (`int`): most tokens to draw from; 0 leaves it to `top_p`.
+            top_p (`float`): the likeliest tokens whose probabilities reach this sum are drawn from.
+            sample_count (`int`): paths to average.
+            verbose (`bool`): show progress.
+            options: `seed`, `generator`, `overflow`, `reprefill_every`, `project` as in
+                [`~KronosPredictor.predict_paths`]; nothing is projected by default, as published.
+
+        Returns:
+            `pd.DataFrame` with open, high, low, close, volume, amount, indexed by `y_timestamp`.
+
+        Raises:
+            ValueError: input that cannot be used; the message names it.
+        """
+        return self.predict_batch(
+            [df], [x_timestamp], [y_timestamp], pred_len, T, top_k, top_p, sample_count, verbose, **options
+        )[0]
+
+    def predict_batch(
+        self,
+        df_list: Sequence[pd.DataFrame],
+        x_timestamp_list: Sequence[pd.Series | pd.DatetimeIndex],
+        y_timestamp_list: Sequence[pd.Series | pd.DatetimeIndex],
+        pred_len: int,
+        T: float = 1.0,
+        top_k: int | None = 0,
+        top_p: float | None = 0.9,
+        sample_count: int = 1,
+        verbose: bool = True,
+        **options,
+    ) -> list[pd.DataFrame]:
+        """As [`~KronosPredictor.predict`], for several series at once; they may differ in length."""
+        lists = {"df_list": df_list, "x_timestamp_list": x_timestamp_list, "y_timestamp_list": y_timestamp_list}
+        for name, values in lists.items():
+            if not isinstance(values, list | tuple) or len(values) != len(df_list) or not len(values):
+                raise ValueError(f"{name} must be a list with one entry a series ({len(df_list)}); correct it")
+        candles, stamps, futures = [], [], []
+        for position, df in enumerate(df_list):
+            label = f"series {position}: " if len(df_list) > 1 else ""
+            past, future = (pd.Series(list(one[position])) for one in (x_timestamp_list, y_timestamp_list))
+            try:
+                candles.append(frame_values(df))
+                _check_times(past, future, len(df), pred_len)
+            except ValueError as error:
+                raise ValueError(f"{label}{error}") from error
+            stamps.append(_stamps(past))
+            futures.append(_stamps(future))
+        with tqdm(total=pred_len, unit="bar", disable=not verbose) as bar:
+            forecasts = self.predict_paths(
+                candles,
+                stamps,
+                futures,
+                pred_len,
+                sample_count,
+                T=T,
+                top_k=top_k,
+                top_p=top_p,
+                progress=lambda done, total: bar.update(1),
+                **{"project": False, **options},
+            )
+        return [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]
+
+    # Beyond it
+
+    def predict_paths(
+        self,
+        candles: Sequence[np.ndarray],
+        stamps: Sequence[np.ndarray],
+        future_stamps: Sequence[np.ndarray],
+        horizon: int,
+        num_paths: int = 100,
+        *,
+        T: float = 1.0,
+        top_k: int | None = 0,
+        top_p: float | None = 0.9,
+        seed: int | Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
+        overflow: str = "exact",
+        reprefill_every: int = 8,
+        project: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Forecast]:
+        """Every forecast path of some series.
+
+        Args:
+            candles: one `np.ndarray` of shape `(L, 6)` a series, raw, in the order of `FEATURES`; L may differ.
+            stamps, future_stamps: calendar features of shape `(L, 5)` and `(horizon, 5)`, see
+                `kronos_ft.data.timestamps.calendar_features`.
+            horizon (`int`): bars to come.
+            num_paths (`int`): paths of each series.
+            T, top_k, top_p: as in [`~KronosPredictor.predict`].
+            seed (`int` or one a series, *optional*): paths that depend on nothing but (seed, series); with one number
+                the series are told apart by their position. The same seed with more paths repeats the first ones.
+            generator (`torch.Generator`, *optional*): source of randomness without a seed; torch's own by default.
+            overflow, reprefill_every: what happens once context and horizon exceed `max_context`, see
+                `kronos_ft.forecasting.decoding`.
+            project (`bool`): move each bar to the nearest candle that can exist.
+            progress (*optional*): called with steps done and in all; a step is one bar of all series of a batch.
+
+        Returns:
+            `list` of [`Forecast`], one a series.
+
+        Raises:
+            ValueError: input that cannot be used, or more paths than the memory holds.
+        """
+        if horizon < 1 or int(horizon) != horizon:
+            raise ValueError(f"horizon={horizon} is not a number of bars; use 1 or more")
+        if num_paths < 1:
+            raise ValueError(f"num_paths={num_paths} is below 1; use 1 or more")
+        window = Window(self.max_context, overflow, reprefill_every)
+        sampling = {"temperature": T, "top_k": top_k, "top_p": top_p}
+        Sampler(**sampling)
+        contexts = [
+            self._context(*one, horizon, f"series {position}: " if len(candles) > 1 else "")
+            for position, one in enumerate(zip(candles, stamps, future_stamps, strict=True))
+        ]
+        longest = max(len(one.bars) for one in contexts)
+        fitting = check_memory(self.model, self.tokenizer, self.device, num_paths, horizon, longest)
+        if seed is not None:
+            seeds = [(seed, position) for position in range(len(contexts))] if np.isscalar(seed) else list(seed)
+            if len(seeds) != len(contexts):
+                raise ValueError(f"seed has {len(seeds)} numbers for {len(contexts)} series; give one a series")
+        at_once = max(1, min(BATCH_ROWS, fitting) // num_paths) if seed is not None else len(contexts)
+        batches = self._batches(contexts, horizon, window, at_once)
+        total, done, found = horizon * len(batches), 0, {}
+        for batch in batches:
+            sampler = Sampler(**sampling, generator=generator)
+            if seed is not None:
+                sampler = SeededSampler([seeds[position] for position in batch], num_paths, horizon, **sampling)
+            step = (lambda bar, done=done: progress(done + bar, total)) if progress else None
+            values = self._generate([contexts[position] for position in batch], num_paths, sampler, window, step)
+            found |= {position: paths for position, paths in zip(batch, values, strict=True)}
+            done += horizon
+        return [self._forecast(contexts[position], found[position], project) for position in range(len(contexts))]
+
+    def _context(
+        self, candles: np.ndarray, stamp: np.ndarray, future: np.ndarray, horizon: int, label: str
+    ) -> _Context:
+        raw = np.asarray(candles, dtype=np.float64)
+        if raw.ndim != 2 or raw.shape[1] != len(FEATURES):
+            raise ValueError(f"{label}candles of shape {raw.shape} must be (bars, 6): {', '.join(FEATURES)}")
+        if len(raw) < 2:
+            raise ValueError(f"{label}a context of {len(raw)} bars is too short; give 2 or more")
+        if not np.isfinite(raw).all():
+            bar, feature = np.argwhere(~np.isfinite(raw))[0]
+            raise ValueError(
+                f"{label}{FEATURES[feature]} of bar {bar} is {raw[bar, feature]}; repair or drop it (kronos-ft data check)"
+            )
+        if np.ptp(raw[:, : len(PRICES)]) == 0:
+            raise ValueError(f"{label}all prices of the context are {raw[0, 0]:g}; there is nothing to forecast from")
+        if len(stamp) != len(raw) or len(future) != horizon:
+            raise ValueError(
+                f"{label}{len(raw)} bars and horizon={horizon} have {len(stamp)} and {len(future)} stamps; give one a bar"
+            )
+        values = raw.astype(np.float32)
+        mean, scale = values.mean(axis=0), values.std(axis=0)
+        scale = scale_of(mean, scale)
+        bars = np.clip((values - mean) / scale, -self.clip, self.clip)
+        return _Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)
+
+    def _batches(self, contexts: list[_Context], horizon: int, window: Window, at_once: int) -> list[list[int]]:
+        """Positions of the series that are generated together: those that fit, and others by their length.
+
+        Without seeds there is one stream of random numbers, and all are drawn together in the published order.
+        """
+        groups: dict[int, list[int]] = {}
+        for position, context in enumerate(contexts):
+            bars = window.trimmed(len(context.bars), horizon)
+            groups.setdefault(0 if bars + horizon <= self.max_context else bars, []).append(position)
+        return [group[at : at + at_once] for group in groups.values() for at in range(0, len(group), at_once)]
+
+    @torch.no_grad()
+    def _generate(
+        self,
+        contexts: list[_Context],
+        num_paths: int,
+        sampler: Sampler,
+        window: Window,
+        progress: Callable[[int], None] | None,
+    ) -> np.ndarray:
+        """Normalised paths of some series, `(B, S, H, F)`."""
+        horizon = len(contexts[0].future)
+        with torch.autocast(self.device.type, enabled=False):  # half precision flips tokens
+            tokens = [self._tokens(context) for context in contexts]
+            keep = [window.trimmed(len(context.bars), horizon) for context in contexts]
+            lengths = torch.tensor(keep, device=self.device)
+            s1, s2, stamp = (
+                _pad([values[-count:] for values, count in zip(one, keep, strict=True)])
+                for one in zip(*tokens, strict=True)
+            )
+            future = torch.stack([torch.from_numpy(one.future.astype(np.int64)) for one in contexts]).to(self.device)
+            found = generate_tokens(
+                self.model, Bars(s1, s2, stamp), lengths, future, num_paths, sampler, window, progress
+            )
+            paths = decode_paths(self.tokenizer, (s1, s2), lengths, found, num_paths, self.max_context)
+        return paths.float().cpu().numpy().reshape(len(contexts), num_paths, horizon, -1)
+
+    def _tokens(self, context: _Context) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Coarse and fine tokens and stamps of a whole context."""
+        s1, s2 = self.tokenizer.encode(torch.from_numpy(context.bars)[None].to(self.device), half=True)
+        return s1[0], s2[0], torch.from_numpy(context.stamp.astype(np.int64)).to(self.device)
+
+    def _forecast(self, context: _Context, paths: np.ndarray, project: bool) -> Forecast:
+        raw = (paths * context.scale + context.mean).astype(np.float64)
+        projected, touched = project_candles(raw)
+        far = spikes(raw, context.raw)
+        return Forecast(projected if project else raw, float(touched.mean()), float(far.mean()))
+
+
+def frame_values(df: pd.DataFrame) -> np.ndarray:
+    """Six features of a table as float64 `(L, 6)`; volume and amount are made where they are absent, as published.
+
+    Raises:
+        ValueError: no table, missing prices, or cells without a number.
+    """
+    if not isinstance(df, pd.DataFrame):
+        raise ValueError(f"df is a {type(df).__name__}, not a pandas DataFrame; pass a table of candles")
+    missing = [name for name in PRICES if name not in df.columns]
+    if missing:
+        raise ValueError(
+            f"df has no column {', '.join(missing)} (it has {', '.join(map(str, df.columns))}); rename them"
+        )
+    prices = df[list(PRICES)]
+    volume = df["volume"] if "volume" in df.columns else pd.Series(0.0, index=df.index)
+    if "volume" not in df.columns:
+        amount = pd.Series(0.0, index=df.index)
+    else:
+        amount = df["amount"] if "amount" in df.columns else volume * prices.mean(axis=1)
+    values = pd.concat([prices, volume, amount], axis=1).to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isnan(values).any():
+        row, feature = np.argwhere(np.isnan(values))[0]
+        raise ValueError(f"df has no number for {FEATURES[feature]} in row {row}; fill or drop it")
+    return values
+
+
+def _check_times(past: pd.Series, future: pd.Series, rows: int, horizon: int) -> None:
+    if len(past) != rows:
+        raise ValueError(f"x_timestamp has {len(past)} times for {rows} rows; give one a row")
+    if len(future) != horizon:
+        raise ValueError(f"y_timestamp has {len(future)} times for pred_len={horizon}; give one a bar")
+    check_future(pd.to_datetime(past).to_numpy(), pd.to_datetime(future).to_numpy())
+
+
+def _stamps(times: pd.Series) -> np.ndarray:
+    """Calendar features in the times' own zone, as published."""
+    parsed = pd.to_datetime(times)
+    return calendar_features((parsed.dt.tz_localize(None) if parsed.dt.tz is not None else parsed).to_numpy())
+
+
+def _pad(rows: list[torch.Tensor]) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
