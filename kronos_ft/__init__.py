@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .data.candles import CandleSeries, load_candles
     from .data.sources import load_sample
     from .data.windows import WindowDataset, WindowShape
+    from .forecasting.forecast import Forecast
+    from .forecasting.predictor import KronosPredictor
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
     from .training.arguments import KronosTokenizerArguments
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "AugmentationArguments": ".data.augmentation",
     "CandleSeries": ".data.candles",
+    "Forecast": ".forecasting.forecast",
     "Kronos": ".models.modeling_kronos",
     "KronosConfig": ".models.configuration_kronos",
+    "KronosPredictor": ".forecasting.predictor",
     "KronosTokenizer": ".models.modeling_kronos",
     "KronosTokenizerArguments": ".training.arguments",
     "KronosTokenizerConfig": ".models.configuration_kronos",

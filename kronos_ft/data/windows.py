@@ -111,11 +111,12 @@ def split_bounds(
 def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """What a feature is divided by: its standard deviation and an epsilon.
 
-    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, or moves by 0.01 or more. Below, it
-    shrinks with the feature, because it would squash an asset priced near 1e-5.
+    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, moves by 0.01 or more, or is all 0.
+    Otherwise it shrinks with the feature, because it would squash an asset priced near 1e-5.
     """
     level = np.maximum(np.abs(mean), 100 * std)
-    return std + PUBLISHED_EPS * np.clip(level, LEAST_EPS_LEVEL, 1.0)
+    level = np.where(level > 0, np.clip(level, LEAST_EPS_LEVEL, 1.0), 1.0).astype(level.dtype)
+    return std + PUBLISHED_EPS * level
 
 
 def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
