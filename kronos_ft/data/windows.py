@@ -134,18 +134,27 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     return np.clip((windows - mean) / scale, -clip, clip).astype(np.float32), mean, scale
 
 
+def too_long_gaps(series: CandleSeries, max_gap: int | None = None) -> np.ndarray:
+    """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        max_gap (`int`, *optional*): as in [`WindowShape`].
+    """
+    missing = series.missing_before()
+    if max_gap is None:
+        max_gap = 0
+        if series.report.market == "session":
+            max_gap = int(SESSION_GAPS * np.quantile(missing[missing > 0], LONG_GAP_QUANTILE))
+    return missing > max_gap
+
+
 def _window_starts(
     series: CandleSeries, bounds: tuple[int, int], shape: WindowShape
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts of windows inside `bounds`, and for each the first and last start that a time shift may reach."""
     first, end = bounds
-    missing = series.missing_before()
-    max_gap = shape.max_gap
-    if max_gap is None:
-        max_gap = 0
-        if series.report.market == "session":
-            max_gap = int(SESSION_GAPS * np.quantile(missing[missing > 0], LONG_GAP_QUANTILE))
-    breaks = first + 1 + np.flatnonzero(missing[first + 1 : end] > max_gap)
+    breaks = first + 1 + np.flatnonzero(too_long_gaps(series, shape.max_gap)[first + 1 : end])
     edges = [first, *breaks.tolist(), end]
     starts, low, high = [], [], []
     for segment_start, segment_end in itertools.pairwise(edges):
