@@ -98,7 +98,9 @@ def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
     """
     train_end = split_bounds(series, plan.ratios, plan.dates)["train"][1]
     start, end = split_bounds(series, plan.ratios, plan.dates, plan.embargo_bars)[split]
-    candidates = np.arange(max(start, train_end + plan.lookback), end - plan.horizon + 1, plan.step, dtype=np.int64)
+    # baselines take lookback returns, which need one bar more
+    first = max(start, train_end + plan.lookback, plan.lookback + 1)
+    candidates = np.arange(first, end - plan.horizon + 1, plan.step, dtype=np.int64)
     gaps = np.cumsum(too_long_gaps(series, plan.max_gap))
     whole = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
     return Origins(candidates[whole], int(whole.sum()), int((~whole).sum()))
