@@ -11,11 +11,12 @@ Shapes: N origins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..data.candles import CandleSeries
+from ..data.columns import PRICES
 from ..data.windows import split_bounds, too_long_gaps
 
 
@@ -74,11 +75,13 @@ class Origins:
         indices (`np.ndarray` of int64, shape `(N,)`): first bar to forecast of each, increasing.
         found (`int`): how many there were before thinning.
         across_gaps (`int`): how many more were left out for a gap in their context or horizon.
+        constant (`int`): how many more were left out because all prices of their context are the same.
     """
 
     indices: np.ndarray
     found: int
     across_gaps: int
+    constant: int = 0
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -103,7 +106,19 @@ def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
     candidates = np.arange(first, end - plan.horizon + 1, plan.step, dtype=np.int64)
     gaps = np.cumsum(too_long_gaps(series, plan.max_gap))
     whole = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
-    return Origins(candidates[whole], int(whole.sum()), int((~whole).sum()))
+    constant = whole & _constant_contexts(series, candidates, plan.lookback)
+    kept = candidates[whole & ~constant]
+    return Origins(kept, len(kept), int((~whole).sum()), int(constant.sum()))
+
+
+def _constant_contexts(series: CandleSeries, origins: np.ndarray, lookback: int) -> np.ndarray:
+    """Whether all prices of each context are the same, shape `(N,)`: there is nothing to forecast from."""
+    prices = series.values[:, : len(PRICES)]
+    flat = (prices == prices[:, :1]).all(axis=1)
+    differs = ~flat
+    differs[1:] |= prices[1:, 0] != prices[:-1, -1]
+    changes = np.cumsum(differs)
+    return flat[origins - lookback] & (changes[origins - 1] == changes[origins - lookback])
 
 
 def thin_origins(origins: list[Origins], most: int | None) -> list[Origins]:
@@ -119,7 +134,7 @@ def thin_origins(origins: list[Origins], most: int | None) -> list[Origins]:
         shares[position] = min(len(origins[position]), max(1, left // (len(origins) - rank)))
         left -= shares[position]
     return [
-        Origins(one.indices[np.linspace(0, len(one) - 1, share).round().astype(np.int64)], one.found, one.across_gaps)
+        replace(one, indices=one.indices[np.linspace(0, len(one) - 1, share).round().astype(np.int64)])
         for one, share in zip(origins, shares.tolist(), strict=True)
     ]
 
@@ -132,12 +147,13 @@ def plan_origins(series: list[CandleSeries], split: str, plan: OriginPlan) -> li
     """
     found = [find_origins(one, split, plan) for one in series]
     if split == "test" and not any(map(len, found)):
-        raise ValueError(_no_origin_message(series, plan, sum(one.across_gaps for one in found)))
+        raise ValueError(_no_origin_message(series, plan, found))
     return thin_origins(found, plan.max_origins)
 
 
-def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, across_gaps: int) -> str:
+def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, found: list[Origins]) -> str:
     longest = max(series, key=len)
+    across_gaps, constant = (sum(getattr(one, name) for one in found) for name in ("across_gaps", "constant"))
     if len(longest) < plan.lookback + plan.horizon:
         return (
             f"lookback={plan.lookback} and horizon={plan.horizon} need {plan.lookback + plan.horizon} bars but "
@@ -147,6 +163,11 @@ def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, across_gaps
         return (
             f"all {across_gaps} origins of the test split have a gap in their context or horizon; shorten lookback "
             f"(now {plan.lookback}) or raise max_gap"
+        )
+    if constant:
+        return (
+            f"all prices are the same in the context of all {constant} origins of the test split; pass candles that "
+            f"move, or a longer lookback (now {plan.lookback})"
         )
     start, end = split_bounds(longest, plan.ratios, plan.dates)["test"]
     return (
