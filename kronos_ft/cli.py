@@ -11,6 +11,7 @@ USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
   tokenizer     fine-tune the Kronos tokenizer on your candles
+  evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
 
 kronos-ft COMMAND --help lists the options of a command.
@@ -19,6 +20,7 @@ examples:
   kronos-ft data check btc.csv
   kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
+  kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
 """
 
 
@@ -45,6 +47,25 @@ def run_tokenizer_command(words: Sequence[str]) -> int:
         print(summary_table(metrics))
         print(f"curves             {os.path.join(args.output_dir, CURVES_FILE)}")
         print(f"run folder         {args.output_dir}")
+    return 0
+
+
+def run_evaluate_command(words: Sequence[str]) -> int:
+    """`kronos-ft evaluate`: walk-forward evaluation of one model or several."""
+    from transformers.utils import logging
+
+    from ft_core.settings import parse_settings
+
+    from .forecasting.evaluate_arguments import EvaluateArguments
+    from .forecasting.evaluate_run import run_evaluation
+    from .forecasting.evaluation_report import EVALUATION_FILE, REPORT_FILE, terminal_text
+
+    (args,) = parse_settings((EvaluateArguments,), words, program="kronos-ft evaluate")
+    logging.disable_progress_bar()  # transformers' own, of loading weights
+    evaluation = run_evaluation(args)
+    print(terminal_text(evaluation))
+    print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
+    print(f"report      {os.path.join(args.output_dir, REPORT_FILE)}")
     return 0
 
 
@@ -78,7 +99,11 @@ def run_data_command(words: Sequence[str]) -> int:
     return 0 if passes else 1
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"tokenizer": run_tokenizer_command, "data": run_data_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "tokenizer": run_tokenizer_command,
+    "evaluate": run_evaluate_command,
+    "data": run_data_command,
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
