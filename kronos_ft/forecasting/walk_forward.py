@@ -121,7 +121,10 @@ def evaluate_forecasters(
         progress: called with the number of forecasts done and in all, those of baselines left out.
 
     Returns:
-        `dict` of plain values without NaN; `docs/evaluation.md` lists its keys.
+        `dict` of plain values without NaN: `settings`, `data` (splits and origins of each symbol), `origins`,
+        `forecasters` (role and paths), `scores` ([`score_targets`] by forecaster), `skill` ([`compare_losses`] by
+        model and reference), `regimes` and `symbols` (the same, shortened), `calibration` ([`calibrate`] by
+        forecaster), `backtest` by symbol, `notes`.
 
     Raises:
         ValueError: no data, no origin, names that repeat, symbols of different time steps, or a forecaster's refusal.
@@ -239,7 +242,7 @@ def _pairs(judged: dict[str, _Judged]) -> list[tuple[str, str]]:
 
 def _skills(judged: dict[str, _Judged], times: OriginTimes, chosen: np.ndarray | slice | None = None) -> dict:
     """Skill of each pair; with `chosen` origins, at the last horizon and overall only."""
-    found: dict[str, dict] = {}
+    found: dict[str, dict] = {name: {} for name, one in judged.items() if one.role == "model"}
     for model, reference in _pairs(judged):
         a, b = judged[model].losses, judged[reference].losses
         if chosen is None:
@@ -247,7 +250,7 @@ def _skills(judged: dict[str, _Judged], times: OriginTimes, chosen: np.ndarray |
         else:
             part = [{name: loss[chosen] for name, loss in one.items()} for one in (a, b)]
             outcome = shorten(compare_losses(*part, times.select(chosen), [a["crps"].shape[1]]))
-        found.setdefault(model, {})[reference] = outcome
+        found[model][reference] = outcome
     return found
 
 
