@@ -11,6 +11,7 @@ USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
   tokenizer     fine-tune the Kronos tokenizer on your candles
+  forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
 
@@ -20,6 +21,7 @@ examples:
   kronos-ft data check btc.csv
   kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
+  kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
 """
 
@@ -69,6 +71,23 @@ def run_evaluate_command(words: Sequence[str]) -> int:
     return 0
 
 
+def run_forecast_command(words: Sequence[str]) -> int:
+    """`kronos-ft forecast`: paths of the bars to come, as a table and a picture."""
+    from transformers.utils import logging
+
+    from ft_core.settings import parse_settings
+
+    from .forecasting.forecast_run import ForecastArguments, run_forecast
+
+    (args,) = parse_settings((ForecastArguments,), words, program="kronos-ft forecast")
+    logging.disable_progress_bar()
+    run_forecast(args)
+    print(f"paths             {args.output}")
+    if args.plot:
+        print(f"picture           {args.plot}")
+    return 0
+
+
 def run_data_command(words: Sequence[str]) -> int:
     """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
     parser = OneLineParser(
@@ -101,6 +120,7 @@ def run_data_command(words: Sequence[str]) -> int:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "tokenizer": run_tokenizer_command,
+    "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "data": run_data_command,
 }

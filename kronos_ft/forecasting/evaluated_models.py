@@ -68,6 +68,19 @@ def _folder_of(name: str) -> str:
     return str(best) if best.is_dir() else name
 
 
+def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
+    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names.
+
+    Raises:
+        ValueError: a folder that holds something else.
+        HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
+    """
+    return (
+        Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(model, _folder_of(model))),
+        KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(tokenizer, _folder_of(tokenizer))),
+    )
+
+
 def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> list[KronosForecaster]:
     """Loads every model and tokenizer; a tokenizer that several models share is loaded once.
 
