@@ -8,6 +8,7 @@ Shapes: L bars of context, P paths, H horizon.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def plot_reliability(
     """
     figure, axes = _new_figure(6, 5.2, title)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="as promised")
-    for colour, name in zip(COLOURS, before, strict=False):
+    for colour, name in zip(cycle(COLOURS), before, strict=False):
         axes.plot(levels, before[name], "o-", color=colour, linewidth=1.6, markersize=5, label=name)
         if name in after:
             axes.plot(
@@ -178,7 +179,7 @@ def plot_skill(
     """
     figure, axes = _new_figure(8, 4.6, title)
     axes.axhline(0, color=INK, linewidth=1.0)
-    for colour, (name, values) in zip(COLOURS, skills.items(), strict=False):
+    for colour, (name, values) in zip(cycle(COLOURS), skills.items(), strict=False):
         heights = np.array([np.nan if value is None else 100 * value for value in values])
         steps = np.arange(1, len(heights) + 1)
         axes.plot(steps, heights, color=colour, linewidth=1.6, label=name)

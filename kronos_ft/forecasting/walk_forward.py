@@ -157,7 +157,9 @@ def evaluate_forecasters(
         "calibration": {name: one.calibration for name, one in judged.items() if one.calibration},
         "backtest": _backtests(judged, test, settings),
     }
-    result["notes"] = remarks(test, validation, scale, regimes, plan)
+    few = [(name, one.scores["close"]["bands"]["0.9"]["coverage"]["note"]) for name, one in judged.items()]
+    few = [f"{name}: {note}" for name, note in few if note and judged[name].num_paths > 1]
+    result["notes"] = [*remarks(test, validation, scale, regimes, plan), *few]
     return plain(result)
 
 

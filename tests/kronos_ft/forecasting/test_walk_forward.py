@@ -218,6 +218,12 @@ def test_without_validation_there_is_no_calibration(both):
     assert "the validation split holds no origin: no calibration, no volatility regimes" in found["notes"]
 
 
+def test_too_few_paths_for_a_band_are_told(both):
+    few = evaluate_forecasters(both, [replace(MODEL, num_paths=9)], SETTINGS, baselines=[Persistence()])
+    assert "model: 9 paths span 80% at most" in few["notes"]
+    assert not any("at most" in note for note in evaluate_forecasters(both, [MODEL], SETTINGS)["notes"])
+
+
 def test_what_cannot_be_evaluated(both):
     with pytest.raises(ValueError, match="two forecasters are named 'persistence'"):
         evaluate_forecasters(both, [Persistence()], SETTINGS)
