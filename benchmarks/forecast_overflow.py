@@ -94,8 +94,8 @@ def main() -> int:
     write_json(
         options.output,
         {
-            "work": f"window of {options.max_context} bars, horizon {options.horizon}, {len(origins)} origins, led along "
-            "the real bars' tokens",
+            "work": f"window of {options.max_context} bars, horizon {options.horizon}, led along real tokens",
+            "origins": len(origins),
             "model": sum(parameter.numel() for parameter in predictor.model.parameters()),
             "ways": rows,
             "machine": {"threads": torch.get_num_threads(), **versions()},

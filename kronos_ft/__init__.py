@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .data.sources import load_sample
     from .data.windows import WindowDataset, WindowShape
     from .forecasting.forecast import Forecast
+    from .forecasting.forecast_run import describe_forecast, forecast_series
     from .forecasting.predictor import KronosPredictor
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
@@ -32,7 +33,9 @@ _HOMES = {
     "KronosTokenizerTrainer": ".training.tokenizer_trainer",
     "WindowDataset": ".data.windows",
     "WindowShape": ".data.windows",
+    "describe_forecast": ".forecasting.forecast_run",
     "finish_run": ".training.finish",
+    "forecast_series": ".forecasting.forecast_run",
     "load_candles": ".data.candles",
     "load_sample": ".data.sources",
     "summary_table": ".training.finish",

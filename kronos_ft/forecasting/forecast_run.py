@@ -100,35 +100,57 @@ class ForecastArguments:
 
 @dataclass(frozen=True)
 class SymbolForecast:
-    """The forecast of one symbol: its candles, the index of the first bar to come, times and paths."""
+    """The forecast of one symbol.
+
+    Attributes:
+        series ([`CandleSeries`]): its candles, later ones included where they are known.
+        origin (`int`): index of the first bar to come.
+        times (`np.ndarray` of `datetime64[ns]`, shape `(horizon,)`): of the bars to come, UTC.
+        forecast ([`Forecast`]): the paths.
+        lookback (`int`): bars of context.
+    """
 
     series: CandleSeries
     origin: int
     times: np.ndarray
     forecast: Forecast
+    lookback: int
+
+    def plot(self, path: str | Path) -> None:
+        """Draws candles, paths, bands and, where known, what happened, as a PNG file."""
+        series, end = self.series, self.origin + self.forecast.horizon
+        first = self.origin - self.lookback
+        same = series.timestamps[self.origin : end] == self.times[: len(series.timestamps[self.origin : end])]
+        known = len(same) if same.all() else int(same.argmin())
+        plot_forecast(
+            series.values[first : self.origin],
+            self.forecast.paths,
+            Path(path),
+            times=np.concatenate((series.timestamps[first : self.origin], self.times)),
+            truth=series.values[self.origin : self.origin + known] if known else None,
+            title=f"{series.symbol}: {self.forecast.horizon} bars, {self.forecast.num_paths} paths",
+        )
 
 
-def _origin_of(series: CandleSeries, args: ForecastArguments) -> int:
+def _origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
     """Index of the first bar to forecast.
 
     Raises:
         ValueError: an origin that is no time, or fewer bars before it than the lookback.
     """
-    origin = len(series)
-    if args.origin is not None:
+    index = len(series)
+    if origin is not None:
         try:
-            time = pd.Timestamp(args.origin)
+            time = pd.Timestamp(origin)
             time = (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64()
         except ValueError as error:
-            raise ValueError(
-                f"origin={args.origin!r} is no time; write it as 2024-01-31 or 2024-01-31T12:00"
-            ) from error
-        origin = int(np.searchsorted(series.timestamps, time))
-    if origin < args.lookback:
+            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00") from error
+        index = int(np.searchsorted(series.timestamps, time))
+    if index < lookback:
         raise ValueError(
-            f"{series.symbol} has {origin} bars before the forecast, fewer than lookback={args.lookback}; shorten it"
+            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten it"
         )
-    return origin
+    return index
 
 
 def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
@@ -138,6 +160,49 @@ def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
         return future_timestamps(series.timestamps[:origin], horizon, report.step_seconds, report.market)
     except ValueError as error:
         raise ValueError(f"{series.symbol}: {error}") from error
+
+
+def forecast_series(
+    predictor: KronosPredictor,
+    series: list[CandleSeries],
+    horizon: int = 24,
+    *,
+    lookback: int = 400,
+    num_paths: int = 100,
+    origin: str | None = None,
+    seed: int = 42,
+    **options,
+) -> list[SymbolForecast]:
+    """Forecasts the bars after the end of each series, or after an earlier time.
+
+    Args:
+        predictor ([`KronosPredictor`]): model and tokenizer.
+        series (`list` of [`CandleSeries`]): as from `load_candles`.
+        horizon (`int`): bars to forecast; their times follow the data's own step and sessions.
+        lookback (`int`): bars of context.
+        num_paths (`int`): paths of each.
+        origin (`str`, *optional*): UTC time of the first bar to forecast; that bar and all later ones are hidden.
+        seed (`int`): seed of the draws.
+        options: as for [`KronosPredictor.predict_paths`].
+
+    Raises:
+        ValueError: sizes out of range, too few bars, or times whose pattern cannot be told.
+    """
+    if lookback < 2 or horizon < 1:
+        raise ValueError(f"lookback={lookback} and horizon={horizon} forecast nothing; use at least 2 and 1")
+    origins = [_origin_of(one, lookback, origin) for one in series]
+    times = [_future_of(one, first, horizon) for one, first in zip(series, origins, strict=True)]
+    contexts = [slice(first - lookback, first) for first in origins]
+    forecasts = predictor.predict_paths(
+        [one.values[bars] for one, bars in zip(series, contexts, strict=True)],
+        [calendar_features(one.timestamps[bars]) for one, bars in zip(series, contexts, strict=True)],
+        [calendar_features(one) for one in times],
+        horizon,
+        num_paths,
+        seed=seed,
+        **options,
+    )
+    return [SymbolForecast(*one, lookback) for one in zip(series, origins, times, forecasts, strict=True)]
 
 
 def _table(found: list[SymbolForecast]) -> pd.DataFrame:
@@ -161,21 +226,6 @@ def _plot_name(plot: Path, symbol: str, single: bool) -> Path:
     if single:
         return plot
     return plot.with_name(f"{plot.stem}-{re.sub(r'[^A-Za-z0-9._-]+', '_', symbol)}.png")
-
-
-def _draw(one: SymbolForecast, lookback: int, path: Path) -> None:
-    first = one.origin - lookback
-    known = one.series.values[one.origin : one.origin + one.forecast.horizon]
-    matches = one.series.timestamps[one.origin : one.origin + len(known)] == one.times[: len(known)]
-    known = known[: len(known) if matches.all() else int(matches.argmin())]
-    plot_forecast(
-        one.series.values[first : one.origin],
-        one.forecast.paths,
-        path,
-        times=np.concatenate((one.series.timestamps[first : one.origin], one.times)),
-        truth=known if len(known) else None,
-        title=f"{one.series.symbol}: {one.forecast.horizon} bars, {one.forecast.num_paths} paths",
-    )
 
 
 def describe_forecast(one: SymbolForecast) -> list[str]:
@@ -204,31 +254,31 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     """
     args.check_files()
     series = load_sample() if args.data == "sample" else load_candles(args.data, args.policy, args.timezone)
-    origins = [_origin_of(one, args) for one in series]
-    times = [_future_of(one, origin, args.horizon) for one, origin in zip(series, origins, strict=True)]
-    model, tokenizer = load_networks(args.model, args.tokenizer)
-    predictor = KronosPredictor(model, tokenizer, args.device, max_context=args.context_bars())
-    contexts = [slice(origin - args.lookback, origin) for origin in origins]
-    forecasts = predictor.predict_paths(
-        [one.values[bars] for one, bars in zip(series, contexts, strict=True)],
-        [calendar_features(one.timestamps[bars]) for one, bars in zip(series, contexts, strict=True)],
-        [calendar_features(one) for one in times],
+    for one in series:  # before the models are loaded
+        _future_of(one, _origin_of(one, args.lookback, args.origin), args.horizon)
+    predictor = KronosPredictor(
+        *load_networks(args.model, args.tokenizer), args.device, max_context=args.context_bars()
+    )
+    found = forecast_series(
+        predictor,
+        series,
         args.horizon,
-        args.num_paths,
+        lookback=args.lookback,
+        num_paths=args.num_paths,
+        origin=args.origin,
+        seed=args.seed,
         T=args.T,
         top_k=args.top_k,
         top_p=args.top_p,
-        seed=args.seed,
         overflow=args.overflow,
         reprefill_every=args.reprefill_every,
         project=not args.raw,
         progress=LineProgress("forecast bars"),
     )
-    found = [SymbolForecast(*one) for one in zip(series, origins, times, forecasts, strict=True)]
     _write_table(found, Path(args.output))
     if args.plot:
         for one in found:
-            _draw(one, args.lookback, _plot_name(Path(args.plot), one.series.symbol, len(found) == 1))
+            one.plot(_plot_name(Path(args.plot), one.series.symbol, len(found) == 1))
     for one in found:
         for line in describe_forecast(one):
             say(line)
