@@ -39,7 +39,9 @@ class EvaluateArguments:
     overflow: str = field(
         default="exact", metadata={"help": "Past the model's context: exact, roll, reprefill or trim."}
     )
-    max_context: int = field(default=512, metadata={"help": "Bars that the model sees (2048 for mini)."})
+    max_context: int | None = field(
+        default=None, metadata={"help": "Bars that the model sees. Default: 2048 for mini by name, else 512."}
+    )
     batch_size: int = field(default=8, metadata={"help": "Origins forecast at once."})
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; the accelerator if there is one."})
     split_ratios: list[float] = field(

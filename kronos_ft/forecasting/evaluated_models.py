@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ft_core.run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 
-from ..models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .evaluate_arguments import EvaluateArguments
 from .kronos_forecaster import KronosForecaster
@@ -94,7 +94,8 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
     forecasters = []
     for source in sources:
         model = Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(source.model, _folder_of(source.model)))
-        predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=args.max_context)
+        bars = args.max_context or PREDICTOR_CONTEXT.get(source.model, 512)
+        predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=bars)
         forecasters.append(
             KronosForecaster(
                 source.name,
