@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.candles import load_candles
+from kronos_ft.data.epoch_order import EpochSampler
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import EpochSampler, WindowDataset, WindowShape, normalise, scale_of, split_bounds
+from kronos_ft.data.windows import WindowDataset, WindowShape, normalise, scale_of, split_bounds
 
 SHAPE = WindowShape(lookback=20, horizon=4)
 
