@@ -74,8 +74,11 @@ def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
         ) from error
     if weights_hash(model) != base["sha256"]:
         raise ValueError(f"{folder} holds adapters to {base['name']}, whose weights are others now; {remedy}")
-    adapted = PeftModel.from_pretrained(model, str(folder))
-    expected = {name for name in adapted.state_dict() if ".lora_" in name}
-    if len(found) != len(expected):
-        raise ValueError(f"the adapters in {folder} are damaged ({len(found)} of {len(expected)} tensors)")
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder))
+    except RuntimeError as error:  # tensors of other shapes
+        raise ValueError(f"the adapters in {folder} do not fit {base['name']}; {remedy}") from error
+    expected = {name.replace(".default.", ".") for name in adapted.state_dict() if ".lora_" in name}
+    if found != expected:
+        raise ValueError(f"the adapters in {folder} are damaged ({len(found ^ expected)} tensors differ); {remedy}")
     return adapted.merge_and_unload().eval()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from ft_core.curves import Panel
@@ -99,6 +99,7 @@ class KronosTrainer(WindowTrainer):
         elif isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset):
             raise ValueError("a data set is a WindowDataset, which needs tokenizer; pass it, or a TokenWindowDataset")
         if args.lora:
+            set_seed(args.seed)  # as the Trainer does, which comes after the adapters' random weights
             model = add_adapters(model, args.lora_r, args.lora_alpha, args.lora_dropout)
         if args.eval_like_published:
             self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
