@@ -66,7 +66,8 @@ try:
     tokenizer = KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-2k")
     model = Kronos.from_pretrained("NeoQuasar/Kronos-mini")
 except ConnectionError:
-    print("The published weights were not reachable: training the same architectures (2k, mini) from random weights.")
+    if args.process_index == 0:
+        print("The published weights were not reachable: training the same architectures (2k, mini) from random ones.")
     tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("2k"))
     model = Kronos(KronosConfig.from_size("mini"))
     model.config.rotate_sibling = True  # trained on the true coarse token, it forecasts better with it

@@ -148,11 +148,12 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
         say = lambda line: None  # noqa: E731
     check_context(model, data)
     check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
+    created = not settings.folder.exists()
     if not args.dry_run:
         check_output_folder(settings.folder, args.resume, args.overwrite)
+        PartialState().wait_for_everyone()  # no rank may look after another has begun to write
         if args.overwrite:  # or an interruption would leave the old predictor beside the new tokenizer
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
-    created = not settings.folder.exists()
     try:
         say("stage 1 of 2: tokenizer")
         first = run_tokenizer(*settings.tokenizer, say)
