@@ -137,6 +137,8 @@ def _scaled(absolute: np.ndarray, scale: np.ndarray) -> Figures:
     horizon, measurable = absolute.shape[1], (scale > 0).all(axis=0)
     bars = ", ".join(str(bar + 1) for bar in np.flatnonzero(~measurable))
     why = f"the naive forecast made no error in training at bar {bars}, so that nothing can be measured in it"
+    if not len(absolute):
+        return mean_figures(absolute)
     if not measurable.any():
         return Figures.undefined(horizon, why)
     values = np.full(horizon, np.nan)
