@@ -8,6 +8,7 @@ from ft_core.progress import LineProgress
 
 from ..data.augmentation import AugmentationArguments
 from ..data.tokens import TokenWindowDataset, cache_folder
+from ..data.windows import WindowDataset
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, KronosConfig
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pretrained import HubUnreachable, weights_hash
@@ -95,12 +96,18 @@ def check_context(model: PredictorModelArguments, data: DataArguments) -> None:
 
 
 def tokenise_splits(splits: WindowSplits, tokenizer: KronosTokenizer, args: KronosArguments) -> WindowSplits:
-    """The splits as tokens; augmented windows stay as they are, to be tokenised step by step."""
-    cache = cache_folder(args.token_cache)
+    """The splits as tokens, made once.
 
-    def tokens(name: str) -> TokenWindowDataset | None:
+    Training windows stay as they are, to be tokenised step by step, where they are augmented or where the run ends
+    before it has seen each of them once: making all tokens would then take longer than the run saves.
+    """
+    cache = cache_folder(args.token_cache)
+    a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    short = 0 < args.max_steps * a_step < len(splits.train)
+
+    def tokens(name: str) -> TokenWindowDataset | WindowDataset | None:
         windows = getattr(splits, name)
-        if windows is None or windows.augmented:
+        if windows is None or windows.augmented or (name == "train" and short):
             return windows
         progress = LineProgress(f"{name}: tokenised windows") if args.process_index == 0 else None
         return TokenWindowDataset(windows, tokenizer, cache, progress)

@@ -70,13 +70,27 @@ def test_help_of_the_predictor_lists_every_setting(capsys):
         assert name in text
 
 
+def test_tokens_of_a_run_shorter_than_an_epoch_are_made_step_by_step(words, run, capsys, tmp_path):
+    assert main([*words, *SCRATCH]) == 0
+    captured = capsys.readouterr()
+    assert "train: tokenised" not in captured.err
+    assert "validation: tokenised windows" in captured.err
+    one = json.loads((run / "training_metrics.json").read_text())["train"]["loss"]
+    words[words.index(str(run))] = str(tmp_path / "whole")
+    assert main([*words, *SCRATCH, "--stride", "1", "--max_steps", "50"]) == 0
+    assert "train: tokenised windows 396 of 396" in capsys.readouterr().err
+    other = json.loads((tmp_path / "whole" / "training_metrics.json").read_text())["train"]["loss"]
+    assert one["first"] == pytest.approx(other["first"], rel=1e-6)
+
+
 def test_a_whole_run_and_its_folder(words, run, capsys, tmp_path, tiny_model):
+    words += ["--stride", "13"]
     assert main([*words, *SCRATCH]) == 0
     captured = capsys.readouterr()
     assert "tokenizer   5 + 5 bits" in captured.out
     assert "embargo     25 bars left out" in captured.out
     assert "eval_loss" in captured.out
-    assert "tokenised windows 396 of 396" in captured.err
+    assert "train: tokenised windows 31 of 31" in captured.err
     assert captured.out.rstrip().endswith(f"run folder         {run}")
     record = record_of(run)
     assert record["stage"] == "predictor"
