@@ -11,9 +11,11 @@ from pathlib import Path
 from transformers import set_seed
 
 from kronos_ft import (
+    EvaluateArguments,
     Kronos,
     KronosArguments,
     KronosConfig,
+    KronosPredictor,
     KronosTokenizer,
     KronosTokenizerArguments,
     KronosTokenizerConfig,
@@ -22,10 +24,14 @@ from kronos_ft import (
     TokenWindowDataset,
     WindowDataset,
     WindowShape,
+    describe_forecast,
     finish_run,
+    forecast_series,
     load_candles,
     load_sample,
+    run_evaluation,
     summary_table,
+    terminal_text,
 )
 
 RUN = Path("runs/finetune-demo")
@@ -85,7 +91,33 @@ trainer = KronosTrainer(model, args, *tokens[:2])
 trainer.train()
 metrics["predictor"] = finish_run(trainer, tokens[2])
 
+# 6. One process tells how it went, forecasts the last day of the data, which it hides, and asks whether such forecasts
+#    are better than naive ones: the verdict may well be no after so few steps.
 if trainer.is_world_process_zero():
     for stage, figures in metrics.items():
         print(f"\n{stage}\n{summary_table(figures)}")
+    folders = {name: str(RUN / name / "best_model") for name in ("tokenizer", "predictor")}
+    predictor = KronosPredictor(Kronos.from_pretrained(folders["predictor"]), tokenizer)
+    hidden = str(series[0].timestamps[-10])
+    forecast = forecast_series(predictor, series[:1], horizon=10, lookback=90, num_paths=50, origin=hidden)[0]
+    forecast.plot(RUN / "forecast.png")
+    print("", *describe_forecast(forecast), sep="\n")
+    evaluation = run_evaluation(
+        EvaluateArguments(
+            data=sys.argv[1] if len(sys.argv) > 1 else "sample",
+            model=folders["predictor"],
+            tokenizer=folders["tokenizer"],
+            lookback=90,
+            horizon=10,
+            step=50,
+            max_origins=60,
+            num_paths=30,
+            output_dir=str(RUN / "evaluation"),
+            overwrite=True,
+        )
+    )
+    print("", terminal_text(evaluation), "", sep="\n")
+    print(f"forecast           {RUN}/forecast.png")
+    print(f"evaluation         {RUN}/evaluation/evaluation.md, skill.png, reliability.png")
+    print(f"curves             {RUN}/predictor/loss_curves.png")
     print(f"run folder         {RUN}")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .data.sources import load_sample
     from .data.tokens import TokenWindowDataset
     from .data.windows import WindowDataset, WindowShape
+    from .forecasting.evaluate_arguments import EvaluateArguments
+    from .forecasting.evaluate_run import run_evaluation
+    from .forecasting.evaluation_report import terminal_text
     from .forecasting.forecast import Forecast
     from .forecasting.forecast_run import describe_forecast, forecast_series
     from .forecasting.predictor import KronosPredictor
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AugmentationArguments": ".data.augmentation",
     "CandleSeries": ".data.candles",
+    "EvaluateArguments": ".forecasting.evaluate_arguments",
     "Forecast": ".forecasting.forecast",
     "Kronos": ".models.modeling_kronos",
     "KronosArguments": ".training.predictor_arguments",
@@ -44,7 +48,9 @@ _HOMES = {
     "forecast_series": ".forecasting.forecast_run",
     "load_candles": ".data.candles",
     "load_sample": ".data.sources",
+    "run_evaluation": ".forecasting.evaluate_run",
     "summary_table": ".training.finish",
+    "terminal_text": ".forecasting.evaluation_report",
 }
 __all__ = sorted(_HOMES)
 
