@@ -14,7 +14,7 @@ $(READY): setup.cfg constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	$(LAUNCH) examples/train_btc.py
+	$(LAUNCH) examples/finetune_btc.py
 
 demo-mt5: $(READY)
 	$(BIN)/python examples/train_emotion_summary.py
