@@ -7,7 +7,6 @@ Notable:
 - A diverged run stops before anything of it is evaluated or saved.
 """
 
-import json
 import math
 import os
 import time
@@ -32,7 +31,7 @@ from .launch import check_precision, check_world_size, warn_of_ignored_sharding
 from .loss_meter import LossMeter
 from .progress import Progress
 from .run_folder import RUN_FILE, prepare_run_folder
-from .run_record import RunRecorder, changed_settings
+from .run_record import RunRecorder, changed_settings, read_record
 
 logger = logging.get_logger(__name__)
 
@@ -121,7 +120,7 @@ class RecordedTrainer(Trainer, ABC):
         """Refuses to resume a run with other settings, data or number of processes."""
         if not (run / RUN_FILE).is_file():
             return
-        record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+        record = read_record(run)
         changes = changed_settings(record, self.recorder.facts, self.args, (*COMMON_SETTINGS, *self.decisive_settings))
         if changes:
             raise ValueError(

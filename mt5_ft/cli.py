@@ -64,7 +64,7 @@ def plan_command(words: Sequence[str]) -> int:
         presets, words = words[at + 1 : end], words[:at] + words[end:]
         if len(presets) < 2:
             raise ValueError("--compare needs two presets or more, e.g. --compare original optimized")
-    from .resources import compare_plans
+    from .training.planning import compare_plans
     from .training.run import plan_run
 
     plans = []
@@ -110,7 +110,7 @@ def summarize_command(words: Sequence[str]) -> int:
     from .data.records import EMOTION_SUMMARY, TaskFields, read_records
     from .generation import GenerationSettings, summarize_file
     from .models.loading import load_model, load_tokenizer
-    from .training.run import read_task
+    from .models.task import read_task
 
     task = read_task(options.model) or {}
     fields = TaskFields(
@@ -226,13 +226,19 @@ def clean_command(words: Sequence[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--yes", action="store_true", help="remove them")
     options = parser.parse_args(words)
-    from .resources import clean_run
-    from .training.run import best_checkpoint
+    from .training.cleaning import clean, plan_cleaning
 
-    doomed, freed = clean_run(options.run, best_checkpoint(options.run), dry_run=not options.yes)
-    for path in doomed:
+    cleaning = plan_cleaning(options.run)
+    if cleaning.reason:
+        print(cleaning.reason)
+    if not cleaning.doomed:
+        print(f"nothing to remove in {options.run}")
+        return 0
+    if options.yes:
+        clean(cleaning)
+    for path in cleaning.doomed:
         print(f"{'removed' if options.yes else 'would remove'} {path}")
-    print(f"{freed / 2**20:.1f} MiB {'freed' if options.yes else 'to free; pass --yes to remove them'}")
+    print(f"{cleaning.freed / 2**20:.1f} MiB {'freed' if options.yes else 'to free; pass --yes to remove them'}")
     return 0
 
 

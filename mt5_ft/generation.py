@@ -22,7 +22,7 @@ class GenerationSettings:
     """How summaries are generated.
 
     Attributes:
-        max_length (`int`): most tokens of a summary.
+        max_length, min_length (`int`): most and fewest tokens of a summary.
         num_beams (`int`): beams; 1 is greedy unless `do_sample`.
         do_sample (`bool`): draw tokens, by `temperature` and `top_p`, from a generator seeded for each batch.
         no_repeat_ngram_size (`int`): n-grams of this size occur once at most; 0 allows all.
@@ -32,6 +32,7 @@ class GenerationSettings:
     """
 
     max_length: int = 256
+    min_length: int = 0
     num_beams: int = 1
     do_sample: bool = False
     temperature: float = 1.0
@@ -72,6 +73,7 @@ def generate_batch(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
         max_length=settings.max_length,
+        min_length=settings.min_length,
         num_beams=settings.num_beams,
         do_sample=settings.do_sample,
         no_repeat_ngram_size=settings.no_repeat_ngram_size or None,

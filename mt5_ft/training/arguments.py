@@ -134,7 +134,9 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata={"help": "The collator leaves out what is not needed."})
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
     disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
-    generation_max_length: int | None = field(default=256, metadata={"help": "Most tokens of a generated summary."})
+    generation_max_length: int | None = field(
+        default=None, metadata={"help": "Most tokens of a generated summary; max_target_length when not given."}
+    )
     generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
 
     eval_generate_rows: int = field(

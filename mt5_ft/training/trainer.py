@@ -31,9 +31,12 @@ from ft_core.run_folder import PREDICTIONS
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
 from ..metrics import score_texts
+from ..models.loading import keep_feed_forward_in_fp32
 from .arguments import MT5Arguments
+from .resuming import DECISIVE_SETTINGS, check_resumable
 
 IGNORED = -100
+DEFAULT_LENGTH = 256
 SHOWN_EXAMPLES = 3
 
 
@@ -77,7 +80,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
 
     progress_terms = ("loss", "target_tokens_per_second")
     evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share")
-    decisive_settings = ("optimizer", "precision", "warmup_steps", "lr_scheduler_type", "train_sampling_strategy")
+    decisive_settings = DECISIVE_SETTINGS
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         prefix: str = "",
         callbacks: list[TrainerCallback] | None = None,
     ):
+        if args.fp16:
+            keep_feed_forward_in_fp32(model)  # where mT5 overflows
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
         super().__init__(
             model=model,
@@ -105,6 +110,17 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         self.generate_all_rows = False
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
+
+    def _check_unchanged(self, run: Path) -> None:
+        check_resumable(run, self.recorder.facts, self.args)
+
+    def generation_length(self) -> int:
+        """Most tokens of a summary."""
+        return self.args.generation_max_length or DEFAULT_LENGTH
+
+    def longest_source(self) -> int:
+        """Tokens of the longest validation source."""
+        return max(len(ids) for ids in self.eval_dataset["input_ids"])
 
     def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, nn.Module]:
         """Loss, correct tokens and tokens of each row, shape `(batch_size,)` each, and the model's output."""
@@ -180,10 +196,10 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = rows[rank::world]
         settings = GenerationSettings(
-            max_length=self.args.generation_max_length or 256,
+            max_length=self.generation_length(),
             num_beams=self.args.generation_num_beams or 1,
             batch_size=self.args.per_device_eval_batch_size,
-            max_source_length=max(len(ids) for ids in self.eval_dataset["input_ids"]),
+            max_source_length=self.longest_source(),
         )
         model = self.accelerator.unwrap_model(self.model)
         texts = [self.prefix + self.eval_records[row].source for row in mine]

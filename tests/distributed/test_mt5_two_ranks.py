@@ -11,8 +11,9 @@ import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
-from mt5_ft.models.loading import train_tokenizer, untie
-from mt5_ft.training.run import sample_path
+from mt5_ft.models.from_scratch import train_tokenizer
+from mt5_ft.models.loading import untie
+from mt5_ft.training.splits import sample_path
 
 pytestmark = pytest.mark.distributed
 SCRIPT = Path(__file__).with_name("mt5_two_ranks.py")

@@ -1,30 +1,24 @@
-"""What a planned run will need, before it starts: parameters, steps, time, memory and disk; and what it can give back.
+"""What a planned run will need, before it starts: parameters, steps, time, memory and disk.
 
 Notable:
-- Time comes from a short probe on this machine, of training steps on real batches and of an evaluation.
+- Time and memory are measured by a short probe on this machine, on the run's own model, batches and optimizer.
 - Disk is counted at its peak, when a new checkpoint is written before an old one is removed.
 """
 
-import copy
-import gc
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from ft_core.checkpoints import list_checkpoints
 from ft_core.progress import span
 
-from .generation import GenerationSettings, summarize_texts
-from .training.trainer import MT5Trainer
+from .probe import measure
+from .trainer import MT5Trainer
 
 BYTES = 4
 STATE_FILES_BYTES = 40_000  # trainer_state.json, scheduler.pt, rng_state.pth, training_args.bin, config.json
 LOG_BYTES = 300_000
-PROBE_STEPS = 3
 GIB = 2**30
 
 
@@ -53,9 +47,9 @@ class Plan:
     """A planned run in figures; seconds and bytes.
 
     Attributes:
-        checkpoint_bytes (`int`): one checkpoint with all that a resume needs.
+        peak_memory (`int`): measured; of the GPU, or of the whole process on a CPU.
+        checkpoint_bytes, state_bytes (`int`): one checkpoint, and what of it is the optimizer's state.
         peak_disk, final_disk (`int`): while writing a checkpoint, and when the run is over.
-        peak_memory (`int`): weights, gradients, optimizer state and what the probe's activations took.
     """
 
     preset: str
@@ -65,12 +59,16 @@ class Plan:
     batch: int
     accumulation: int
     effective_batch: int
+    eval_batch: int
+    eval_batch_fits: bool
     steps: int
     seconds: float
     step_seconds: float
     rows_per_second: float
+    device: str
     peak_memory: int
     checkpoint_bytes: int
+    state_bytes: int
     peak_disk: int
     final_disk: int
     free_disk: int
@@ -79,15 +77,21 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan for people."""
         keep = "all" if self.save_total_limit is None else str(self.save_total_limit)
-        return [
+        where = "the whole process" if self.device == "cpu" else f"on the {self.device} device"
+        lines = [
             f"model       {self.parameters:,} parameters, {self.trainable / self.parameters:.1%} trainable",
             f"batch       {self.batch} x {self.accumulation} accumulated = {self.effective_batch} effective",
             f"steps       {self.steps:,} over {self.epochs:g} epochs",
             f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s a step)",
-            f"memory      about {_gib(self.peak_memory)}",
-            f"disk        {_gib(self.peak_disk)} at the peak, {_gib(self.final_disk)} at the end (a checkpoint is "
-            f"{_gib(self.checkpoint_bytes)}, keeping {keep}); {_gib(self.free_disk)} free",
+            f"memory      about {_gib(self.peak_memory)} ({where}, measured in a few steps)",
+            f"disk        {_gib(self.peak_disk)} at the peak, {_gib(self.final_disk)} at the end; "
+            f"{_gib(self.free_disk)} free",
+            f"checkpoint  {_gib(self.checkpoint_bytes)} ({_gib(self.checkpoint_bytes - self.state_bytes)} without the "
+            f"optimizer's state), keeping {keep}",
         ]
+        if not self.eval_batch_fits:
+            lines.append(f"evaluation  {self.eval_batch} records at once: more do not fit into memory")
+        return lines
 
     def check_disk(self) -> None:
         """Raises ValueError when the disk cannot hold the peak, naming the setting that would help."""
@@ -116,110 +120,60 @@ def disk_of_run(checkpoint: int, final: int, saves: int, limit: int | None) -> t
     )
 
 
-def _peak_memory_of_process() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows
+def _times(strategy: str, every: float | None, steps: int, per_epoch: int) -> int:
+    """How often something happens in `steps`; the last step evaluates and saves too."""
+    if strategy == "no":
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _probe(trainer: MT5Trainer) -> tuple[float, int]:
-    """Seconds of an optimizer step and bytes of activations, timed on a copy of the model."""
-    args = trainer.args
-    device = args.device
-    model = copy.deepcopy(trainer.model).to(device).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
-    loader = iter(trainer.get_train_dataloader())
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    fixed = weight_bytes(model) + 2 * weight_bytes(model, adapters_only=True)
-    times = []
-    for _ in range(PROBE_STEPS):
-        started = time.perf_counter()
-        for _ in range(args.gradient_accumulation_steps):
-            batch = next(loader, None)
-            if batch is None:
-                loader = iter(trainer.get_train_dataloader())
-                batch = next(loader)
-            with trainer.accelerator.autocast():
-                loss = trainer.compute_loss(model, trainer._prepare_inputs(batch))
-            loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()
-        times.append(time.perf_counter() - started)
-    trainer.meter.reset()
-    if device.type == "cuda":
-        activations = max(torch.cuda.max_memory_allocated(device) - fixed, 0)
-    else:
-        rows = args.per_device_train_batch_size * (trainer.mean_length or 1)
-        activations = int(rows * BYTES * (2 * model.config.vocab_size + 40 * model.config.d_model))
-    del model, optimizer
-    gc.collect()
-    return sum(times[1:]) / len(times[1:]), activations
-
-
-def _evaluation_seconds(trainer: MT5Trainer) -> tuple[float, float]:
-    """Seconds of the loss over the validation split, and of one generated summary."""
-    args, size = trainer.args, trainer.args.per_device_eval_batch_size
-    rows = min(size, len(trainer.eval_dataset))
-    batch = trainer.data_collator([trainer.eval_dataset[row] for row in range(rows)])
-    started = time.perf_counter()
-    with torch.no_grad(), trainer.accelerator.autocast():
-        trainer._token_sums(trainer.model.eval(), trainer._prepare_inputs(batch))
-    loss_seconds = (time.perf_counter() - started) * len(trainer.eval_dataset) / rows
-    if not trainer.eval_records:
-        return loss_seconds, 0.0
-    texts = [trainer.prefix + record.source for record in trainer.eval_records[:rows]]
-    settings = GenerationSettings(max_length=args.generation_max_length or 256, batch_size=size)
-    started = time.perf_counter()
-    summarize_texts(trainer.model, trainer.processing_class, texts, settings)
-    return loss_seconds, (time.perf_counter() - started) / rows
+    interval = per_epoch if strategy == "epoch" else (every if every >= 1 else max(1, every * steps))
+    return -(-steps // int(interval))
 
 
 def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge: bool = False) -> Plan:
-    """Figures of the run that this trainer would make; trains a few steps on a copy of its model."""
+    """Figures of the run that this trainer would make; its weights and random state are left as they are.
+
+    Raises:
+        torch.OutOfMemoryError: when a training step does not fit.
+    """
     args = trainer.args
-    step_seconds, activations = _probe(trainer)
-    loss_seconds, summary_seconds = _evaluation_seconds(trainer)
-    steps = trainer.planned_steps()
-    per_epoch = trainer.steps_per_epoch()
+    asked = args.per_device_eval_batch_size
+    measured = measure(trainer)
+    steps, per_epoch = trainer.planned_steps(), trainer.steps_per_epoch()
+    micro_batches = measured.micro_batches / per_epoch  # of a step; the last one of an epoch may have fewer
+    step_seconds = micro_batches * measured.micro_seconds + measured.optimizer_seconds
+    evaluations = _times(args.eval_strategy, args.eval_steps, steps, per_epoch)
+    saves = _times(args.save_strategy, args.save_steps, steps, per_epoch)
+    rows, at_once = len(trainer.eval_records), args.per_device_eval_batch_size * args.world_size
+    batches = evaluations * -(-min(args.eval_generate_rows, rows) // at_once) + -(-rows // at_once)
+    losses = evaluations + 1 + bool(args.eval_on_start)
+    seconds = steps * step_seconds + losses * measured.evaluation_seconds + batches * measured.summaries_seconds
 
-    def times(strategy: str, every: float | None) -> int:
-        if strategy == "no":
-            return 0
-        interval = per_epoch if strategy == "epoch" else (every if every >= 1 else max(1, every * steps))
-        return -(-steps // int(interval))  # the last step evaluates and saves too
-
-    evaluations, saves = times(args.eval_strategy, args.eval_steps), times(args.save_strategy, args.save_steps)
-    rows = len(trainer.eval_records)
-    generated = evaluations * min(args.eval_generate_rows, rows) + rows
-    seconds = steps * step_seconds + (evaluations + 1) * loss_seconds + generated * summary_seconds / args.world_size
-    optimizer = optimizer_bytes(trainer.model, args.optimizer)
+    state = optimizer_bytes(trainer.model, args.optimizer)
     tokenizer = len(trainer.processing_class.backend_tokenizer.to_str().encode())
     saved_weights = weight_bytes(trainer.model, adapters_only=adapters)
-    checkpoint = saved_weights + optimizer + tokenizer + STATE_FILES_BYTES
+    checkpoint = saved_weights + state + tokenizer + STATE_FILES_BYTES
     final = (weight_bytes(trainer.model) if merge or not adapters else saved_weights) + tokenizer
     peak_disk, final_disk = disk_of_run(checkpoint, final, saves, args.save_total_limit)
     parent = Path(args.output_dir)
     while not parent.exists():
         parent = parent.parent
-    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     return Plan(
         preset=preset,
         parameters=sum(p.numel() for p in trainer.model.parameters()),
-        trainable=trainable,
+        trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         epochs=args.num_train_epochs if args.max_steps <= 0 else args.max_steps / per_epoch,
         batch=args.per_device_train_batch_size,
         accumulation=args.gradient_accumulation_steps,
         effective_batch=trainer.effective_batch(),
+        eval_batch=args.per_device_eval_batch_size,
+        eval_batch_fits=args.per_device_eval_batch_size == asked,
         steps=steps,
         seconds=seconds,
         step_seconds=step_seconds,
         rows_per_second=trainer.effective_batch() / step_seconds,
-        peak_memory=weight_bytes(trainer.model) + BYTES * trainable + optimizer + activations,
+        device=args.device.type,
+        peak_memory=measured.peak_memory,
         checkpoint_bytes=checkpoint,
+        state_bytes=state,
         peak_disk=peak_disk,
         final_disk=final_disk,
         free_disk=shutil.disk_usage(parent).free,
@@ -242,20 +196,3 @@ def compare_plans(plans: list[Plan]) -> list[str]:
     )
     lines = [f"{'':22}" + "".join(f"{plan.preset:>16}" for plan in plans)]
     return lines + [f"{name:22}" + "".join(f"{value:>16}" for value in values) for name, values in rows]
-
-
-def folder_bytes(path: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def clean_run(run: Path, keep: Path | None, dry_run: bool) -> tuple[list[Path], int]:
-    """Removes the checkpoints of a finished run, but never the best one; returns them and the bytes they free."""
-    doomed = [path for path in list_checkpoints(run).values() if keep is None or path.name != keep.name]
-    freed = sum(folder_bytes(path) for path in doomed)
-    if not dry_run:
-        for path in doomed:
-            aside = path.with_name(f".deleting-{path.name}")
-            path.rename(aside)
-            shutil.rmtree(aside)
-    return doomed, freed
