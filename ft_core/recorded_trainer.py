@@ -26,6 +26,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from .checkpoints import check_checkpoint
 from .early_stopping import EarlyStopping
 from .launch import check_precision, check_world_size, warn_of_ignored_sharding
 from .loss_meter import LossMeter
@@ -103,6 +104,7 @@ class RecordedTrainer(Trainer, ABC):
             resume_from_checkpoint = str(checkpoint) if checkpoint else None
         if resume_from_checkpoint:
             self._check_unchanged(run)
+            check_checkpoint(Path(resume_from_checkpoint))
             state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
             if state.global_step >= self.planned_steps():
                 return self._already_trained(state, resume_from_checkpoint)

@@ -27,8 +27,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ft_core.hub import hub_answers
-
-from .saved_weights import defect_of_weights
+from ft_core.saved_weights import defect_of_weights
 
 ADAPTER_CONFIG = "adapter_config.json"
 

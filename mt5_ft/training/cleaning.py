@@ -7,8 +7,7 @@ from pathlib import Path
 from ft_core.checkpoints import list_checkpoints
 from ft_core.run_folder import FINAL_MODEL, RUN_FILE
 from ft_core.run_record import read_record
-
-from ..models.saved_weights import holds_whole_model
+from ft_core.saved_weights import holds_whole_model
 
 
 @dataclass(frozen=True)

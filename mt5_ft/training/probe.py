@@ -120,8 +120,10 @@ class _StepProbe:
     def __init__(self, trainer: MT5Trainer):
         self.trainer = trainer
         self.parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-        if trainer.args.gradient_checkpointing:
-            trainer.model.gradient_checkpointing_enable(trainer.args.gradient_checkpointing_kwargs)
+        if trainer.args.activation_checkpointing:  # as the Trainer does when it begins
+            settings = dict(trainer.args.activation_checkpointing_kwargs or {})
+            placing = {"every_n_layers": settings.pop("every_n_layers", 1), "offload": settings.pop("offload", False)}
+            trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=settings or None, **placing)
 
     def micro_batch(self, rows: list[int]) -> float:
         """Seconds of collating, forward and backward."""

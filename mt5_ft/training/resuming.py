@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ft_core.checkpoints import check_checkpoint, list_checkpoints
 from ft_core.recorded_trainer import COMMON_SETTINGS
 from ft_core.run_folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
 from ft_core.run_record import changed_settings, read_record
+from ft_core.saved_weights import holds_whole_model
 
-from ..models.saved_weights import holds_whole_model
 from .arguments import MT5Arguments
 
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
@@ -53,6 +54,16 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments) -> None:
             f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, or start anew in "
             "another folder or with --overwrite"
         )
+
+
+def check_newest_checkpoint(run: Path) -> None:
+    """Refuses early what a resume would fail on late.
+
+    Raises:
+        ValueError: naming the file that is missing or damaged.
+    """
+    for path in list(list_checkpoints(run).values())[-1:]:
+        check_checkpoint(path)
 
 
 def finished_metrics(run: Path) -> dict | None:

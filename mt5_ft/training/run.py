@@ -19,7 +19,7 @@ from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
-from .resuming import adopt_recorded_batch, check_resumable, finished_metrics
+from .resuming import adopt_recorded_batch, check_newest_checkpoint, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model
 from .trainer import MT5Trainer
@@ -173,6 +173,7 @@ def run_training(
         if (metrics := finished_metrics(run)) is not None:
             say(f"{run} is already finished: nothing is left to train")
             return metrics
+        check_newest_checkpoint(run)
 
     def attempt(trainer: MT5Trainer) -> None:
         plan = _plan(trainer, model)
