@@ -10,7 +10,7 @@ Notable:
 import gzip
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .targets import join_targets, split_targets
 
 __all__ = [
     "DEFECTS", "EMOTION_SUMMARY", "FIVE_ASPECTS", "POLICIES", "TASKS", "Record", "RecordReport", "TaskFields",
-    "join_targets", "read_records", "split_targets", "write_records",
+    "join_targets", "named_fields", "read_records", "split_targets", "write_records",
 ]  # fmt: skip
 
 POLICIES = ("error", "drop")
@@ -81,6 +81,21 @@ FIVE_ASPECTS = TaskFields(
     targets=("causes", "symptoms", "treatment_process", "characteristics_of_illness", "treatment_effect"),
 )
 TASKS = {"emotion_summary": EMOTION_SUMMARY, "five_aspects": FIVE_ASPECTS}
+
+
+def named_fields(task: str, sources: Sequence[str] | None, targets: Sequence[str] | None) -> TaskFields:
+    """The fields of a named task, or those that are named one by one.
+
+    Raises:
+        ValueError: an unknown task, or sources without targets or the reverse.
+    """
+    if bool(sources) != bool(targets):
+        raise ValueError("source_fields and target_fields belong together; name both or neither")
+    if sources:
+        return TaskFields(tuple(sources), tuple(targets))
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
+    return TASKS[task]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from transformers import Seq2SeqTrainingArguments
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 
-from ..data.records import TASKS, TaskFields
+from ..data.records import TASKS, TaskFields, named_fields
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
@@ -59,13 +59,7 @@ class MT5DataArguments:
 
     def fields(self) -> TaskFields:
         """The task's fields; raises ValueError for an unknown task or half a pair."""
-        if bool(self.source_fields) != bool(self.target_fields):
-            raise ValueError("source_fields and target_fields belong together; name both or neither")
-        if self.source_fields:
-            return TaskFields(tuple(self.source_fields), tuple(self.target_fields))
-        if self.task not in TASKS:
-            raise ValueError(f"task={self.task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
-        return TASKS[self.task]
+        return named_fields(self.task, self.source_fields, self.target_fields)
 
 
 def bf16_pays_on_cpu() -> bool:
