@@ -19,6 +19,8 @@ def _is_whole(path: Path) -> bool:
             header = json.loads(file.read(length))
         except ValueError:
             return False
+    if not isinstance(header, dict):
+        return False
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     return 8 + length + max(ends, default=0) == size
 

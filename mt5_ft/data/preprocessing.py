@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from .records import Record
 
 CACHE = "KRONOS_FT_CACHE"
+NOTHING = "none"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE, "~/.cache/kronos_ft")).expanduser()
 
 
+def _cache_file(cache: str | None, key: str) -> str | None:
+    """Where tokenised records are kept; None keeps nothing."""
+    if cache == NOTHING:
+        return None
+    folder = Path(cache).expanduser() if cache else cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"token_cache={folder} cannot be written ({error.strerror}); name another folder, or none"
+        ) from error
+    return str(folder / f"{key}.arrow")
+
+
 def _content_key(records: list[Record], tokenizer: PreTrainedTokenizerBase, settings: dict) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass"))
@@ -57,6 +72,7 @@ def tokenize_records(
     max_source_length: int = 256,
     max_target_length: int = 256,
     processes: int | None = None,
+    cache: str | None = None,
 ) -> tuple[Dataset, TokenLengths]:
     """Token ids of records, cut at their limits.
 
@@ -66,6 +82,7 @@ def tokenize_records(
         prefix (`str`): put before each source.
         max_source_length, max_target_length (`int`): limits in tokens, the end mark included.
         processes (`int`, *optional*): worker processes of `datasets.map`.
+        cache (`str`, *optional*): folder to keep the result in, [`cache_folder`] when not given; or `"none"`.
 
     Returns:
         `Dataset` with input_ids, attention_mask, labels, length (tokens of source and target together, what batches are
@@ -75,8 +92,6 @@ def tokenize_records(
         if value < 2:
             raise ValueError(f"{name}={value} leaves no room for a text; use at least 2 tokens")
     settings = {"prefix": prefix, "source": max_source_length, "target": max_target_length, "version": 1}
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
     plain = Dataset.from_dict(
         {"source": [record.source for record in records], "target": [record.target for record in records]}
     )
@@ -100,8 +115,9 @@ def tokenize_records(
         batched=True,
         num_proc=processes,
         remove_columns=["source", "target"],
-        cache_file_name=str(cache / f"{_content_key(records, tokenizer, settings)}.arrow"),
-        load_from_cache_file=True,
+        cache_file_name=_cache_file(cache, _content_key(records, tokenizer, settings)),
+        keep_in_memory=cache == NOTHING,
+        load_from_cache_file=cache != NOTHING,
         desc="tokenising",
     )
     sources, targets = encoded["source_tokens"][:], encoded["target_tokens"][:]

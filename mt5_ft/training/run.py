@@ -44,7 +44,8 @@ def _facts(
     model: MT5ModelArguments, data: MT5DataArguments, train: list[Record], validation: list[Record]
 ) -> dict[str, object]:
     """What decides a run besides its settings."""
-    return {"stage": "mt5", "model": vars(model), "data": {**vars(data), "content": content_digest(train, validation)}}
+    kept = {name: value for name, value in vars(data).items() if name != "token_cache"}
+    return {"stage": "mt5", "model": vars(model), "data": {**kept, "content": content_digest(train, validation)}}
 
 
 def prepare(
@@ -64,9 +65,10 @@ def prepare(
     train, validation = splits
     tokenizer = load_tokenizer(model.model)
     limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
+    limits |= {"prefix": data.prefix, "cache": data.token_cache}
     with PartialState().main_process_first():
-        train_tokens, lengths = tokenize_records(train, tokenizer, prefix=data.prefix, **limits)
-        validation_tokens, _ = tokenize_records(validation, tokenizer, prefix=data.prefix, **limits)
+        train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
+        validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
     facts = _facts(model, data, train, validation)
     return Prepared(tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts)
 

@@ -79,7 +79,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
     """
 
     progress_terms = ("loss", "target_tokens_per_second")
-    evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share")
+    evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share", "summarised_rows")
     decisive_settings = DECISIVE_SETTINGS
 
     def __init__(
@@ -121,6 +121,15 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
     def longest_source(self) -> int:
         """Tokens of the longest validation source."""
         return max(len(ids) for ids in self.eval_dataset["input_ids"])
+
+    def _issue_warnings_after_load(self, load_result: object) -> None:
+        """As the parent's, but for what is no fault: both embeddings are saved once, as `shared`.
+
+        `_keys_to_ignore_on_save` would silence it too, and tie lm_head.
+        """
+        missing = [key for key in load_result.missing_keys if not key.endswith(".embed_tokens.weight")]
+        if missing or load_result.unexpected_keys:
+            super()._issue_warnings_after_load(load_result)
 
     def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, nn.Module]:
         """Loss, correct tokens and tokens of each row, shape `(batch_size,)` each, and the model's output."""
@@ -189,6 +198,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
     def _rows_to_generate(self) -> list[int]:
         """Evenly spaced validation rows, the same at each evaluation."""
         total = len(self.eval_records)
+        if self.is_in_train and not self.state.global_step:
+            return []  # before the first step the loss alone is of interest
         count = total if self.generate_all_rows else min(self.args.eval_generate_rows, total)
         return [position * total // count for position in range(count)] if count else []
 
@@ -210,9 +221,9 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         if self.accelerator.is_main_process:
             predictions = [found[row] for row in rows]
             references = [self.eval_records[row].target for row in rows]
-            payload = [score_texts(predictions, references)]
+            payload = [score_texts(predictions, references, self.args.chinese)]
             self._save_predictions(rows, predictions)
-        return broadcast_object_list(payload)[0]
+        return {"summarised_rows": len(rows), **broadcast_object_list(payload)[0]}
 
     def _save_predictions(self, rows: list[int], predictions: list[str]) -> None:
         """`predictions-STEP.jsonl`: source, reference and prediction of each generated row."""
