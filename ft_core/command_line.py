@@ -82,7 +82,7 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
     except Exception as error:
         words = " ".join(str(error).split())
         if is_full_disk(error):  # torch and safetensors have errors of their own for it
-            words = f"the disk is full ({words[:200]}); free some space, or name a folder on another disk, and start again"
+            words = f"the disk is full ({words[:200]}); free some space or name another disk, and start again"
         elif not isinstance(error, ValueError | OSError | ImportError):
             raise
         print(f"{program}: {words}", file=sys.stderr)

@@ -93,10 +93,11 @@ def restore_command(words: Sequence[str]) -> int:
     """`mt5-ft restore FILE`."""
     parser = _parser("restore", "Brings FILE.backup back, byte for byte.")
     parser.add_argument("file", type=Path)
+    parser.add_argument("--force", action="store_true", help="also when FILE was changed since, which loses that")
     options = parser.parse_args(words)
     from .data.subset import restore
 
-    print(f"{restore(options.file)} is restored")
+    print(f"{restore(options.file, options.force)} is restored")
     return 0
 
 

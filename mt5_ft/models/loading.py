@@ -91,7 +91,10 @@ def _explain(name: str, error: Exception) -> Exception:
         return ValueError(
             f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct it"
         )
-    return ModelUnreachable(f"could not reach the Hub for {name} and the local cache does not hold it; pass a folder")
+    return ModelUnreachable(
+        f"could not reach the Hub for {name} and the local cache does not hold it; pass a folder, or "
+        "--model small --from_scratch for a small model from random weights"
+    )
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

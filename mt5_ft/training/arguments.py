@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -17,6 +18,7 @@ from ..rouge import ScriptTokenizer
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
 LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3}
+SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
     *("sentinel_share", "repeated_share"),
@@ -43,6 +45,10 @@ class MT5ModelArguments:
     """Which weights to start from."""
 
     model: str = field(default="google/mt5-base", metadata={"help": "Hub repository owner/name, or model folder."})
+    from_scratch: bool = field(
+        default=False,
+        metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},
+    )
     preset: str = field(default="optimized", metadata={"help": "Recipe: original or optimized."})
     lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
@@ -51,6 +57,14 @@ class MT5ModelArguments:
     lora_merge: bool = field(default=False, metadata={"help": "Merge the adapters into final/ instead of saving them."})
 
     def __post_init__(self):
+        if self.from_scratch and self.model not in SIZES:
+            raise ValueError(f"from_scratch=True makes no {self.model}; set model to one of {', '.join(SIZES)}")
+        if self.model in SIZES and not self.from_scratch and not Path(self.model).is_dir():
+            raise ValueError(
+                f"model={self.model} has no weights; set from_scratch too, or name published ones, e.g. google/mt5-small"
+            )
+        if self.from_scratch and self.lora:
+            raise ValueError("lora=True adds adapters to weights that have learnt something; leave out from_scratch")
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:

@@ -14,14 +14,13 @@ from ft_core.run_folder import check_output_folder
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
-from ..models.loading import load_tokenizer
 from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
 from .resuming import adopt_recorded_batch, check_newest_checkpoint, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
-from .start import start_model
+from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
 
 CUT_WARNING = 0.05
@@ -63,7 +62,7 @@ def prepare(
     if args.disable_tqdm:
         logging.disable_progress_bar()  # one for each file that is loaded or saved
     train, validation = splits
-    tokenizer = load_tokenizer(model.model)
+    tokenizer = start_tokenizer(model, args, train)
     limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
     limits |= {"prefix": data.prefix, "cache": data.token_cache}
     with PartialState().main_process_first():
