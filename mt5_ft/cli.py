@@ -13,14 +13,25 @@ from .summary_commands import evaluate_command, summarize_command
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
 
-  train       fine-tune mT5 on records (JSONL), with time and disk told beforehand
+  train       fine-tune mT5 on records (JSONL), with time and disk told beforehand; --lora trains adapters alone
   plan        what a run would need; --compare original optimized puts presets side by side
   summarize   write summaries of a JSONL file with a trained model
   evaluate    score a file of summaries against its records
-  subset      drop a share of a JSONL file, keeping its distribution; restore brings it back
+  subset      drop a share of a JSONL file, keeping its distribution
+  restore     bring back the file that subset cut, byte for byte
   clean       remove the checkpoints of a finished run, but not the best one
 
 mt5-ft COMMAND --help lists the options of a command.
+
+tasks, by --task or by naming fields:
+  emotion_summary  case_description, consultation_process -> experience_and_reflection (the default)
+  five_aspects     these three -> causes, symptoms, treatment_process, characteristics_of_illness, treatment_effect
+  any other pair   --source_fields text --target_fields summary
+
+examples:
+  mt5-ft train --data cases.jsonl --output_dir runs/cases
+  mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
+  mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
 """
 
 

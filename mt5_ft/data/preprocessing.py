@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from .records import Record
 
 CACHE = "KRONOS_FT_CACHE"
 NOTHING = "none"
+MOST = 0.95
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,15 @@ class TokenLengths:
     Attributes:
         source_mean, target_mean (`float`): mean length before truncation.
         source_cut, target_cut (`float`): share of texts longer than their limit.
+        source_most, target_most (`int`): the limit that 95 % of the texts would fit.
     """
 
     source_mean: float
     target_mean: float
     source_cut: float
     target_cut: float
+    source_most: int
+    target_most: int
 
     def line(self, max_source_length: int, max_target_length: int) -> str:
         """One line for people."""
@@ -126,8 +131,15 @@ def tokenize_records(
         target_mean=sum(targets) / len(targets),
         source_cut=sum(n > max_source_length for n in sources) / len(sources),
         target_cut=sum(n > max_target_length for n in targets) / len(targets),
+        source_most=_fitting(sources),
+        target_most=_fitting(targets),
     )
     return encoded.remove_columns(["source_tokens", "target_tokens"]), lengths
+
+
+def _fitting(lengths: list[int]) -> int:
+    """The shortest length that `MOST` of the texts do not exceed."""
+    return sorted(lengths)[math.ceil(MOST * len(lengths)) - 1]
 
 
 def _cut(ids: list[int], limit: int) -> list[int]:

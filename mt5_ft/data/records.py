@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ft_core.files import write_file
 
-from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, unpack
+from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, refuse_array, unpack
 from .targets import join_targets, split_targets
 
 __all__ = [
@@ -233,7 +233,9 @@ def read_records(
     if policy not in POLICIES:
         raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
     path = Path(path)
-    lines = numbered_lines(path, unpack(path, read_bytes(path)))
+    content = unpack(path, read_bytes(path))
+    refuse_array(path, content)
+    lines = numbered_lines(path, content)
     parsed = {number: parse_line(number, line) for number, line in lines if line.strip()}
     rows = {number: row for number, row in parsed.items() if isinstance(row, dict)}
     _check_names(path, list(rows.values()), fields, need_target)
@@ -271,7 +273,7 @@ def read_records(
         counts[first.kind] -= 1
         others = sum(counts.values())
         more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
-        raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass policy drop")
+        raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass --policy drop")
     if not records:
         raise ValueError(f"{path}: no usable row among {len(parsed)} ({_counts(counts)}); correct the file")
     return records, report

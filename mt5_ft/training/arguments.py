@@ -61,7 +61,7 @@ class MT5ModelArguments:
             raise ValueError(f"from_scratch=True makes no {self.model}; set model to one of {', '.join(SIZES)}")
         if self.model in SIZES and not self.from_scratch and not Path(self.model).is_dir():
             raise ValueError(
-                f"model={self.model} has no weights; set from_scratch too, or name published ones, e.g. google/mt5-small"
+                f"model={self.model} has no weights; set from_scratch too, or name published ones (google/mt5-small)"
             )
         if self.from_scratch and self.lora:
             raise ValueError("lora=True adds adapters to weights that have learnt something; leave out from_scratch")

@@ -24,6 +24,7 @@ from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
 
 CUT_WARNING = 0.05
+SCRATCH_RATE = 1e-3
 
 
 @dataclass
@@ -100,16 +101,26 @@ def build_trainer(
     return trainer
 
 
-def describe(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
+def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
     """Lines on data and lengths, with a warning where the limits cut off too much."""
     lines = [
         f"records     {len(prepared.train):,} to train on, {len(prepared.validation):,} to validate on",
         f"lengths     {prepared.lengths.line(data.max_source_length, data.max_target_length)}",
         f"precision   {args.precision} on {args.device.type}",
     ]
-    for name, share in (("source", prepared.lengths.source_cut), ("target", prepared.lengths.target_cut)):
+    lengths = prepared.lengths
+    for name, share, most in (
+        ("source", lengths.source_cut, lengths.source_most),
+        ("target", lengths.target_cut, lengths.target_most),
+    ):
         if share > CUT_WARNING:
-            lines.append(f"WARNING     {share:.0%} of the {name}s are cut off; raise max_{name}_length")
+            lines.append(
+                f"WARNING     {share:.0%} of the {name}s are cut off; max_{name}_length {most} would fit 95 % of them"
+            )
+    if model.from_scratch and args.learning_rate < SCRATCH_RATE:
+        lines.append(
+            f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3"
+        )
     return lines
 
 
@@ -131,7 +142,7 @@ def plan_run(
     plans: list[Plan] = []
     try:
         prepared = prepare(model, data, args, read_splits(data, args.seed, say))
-        for line in describe(prepared, data, args):
+        for line in describe(prepared, model, data, args):
             say(line)
         train_with_fitting_batch(
             lambda settings: build_trainer(prepared, model, data, settings),
@@ -186,7 +197,7 @@ def run_training(
     created = not run.exists()
     try:
         prepared = prepare(model, data, args, splits)
-        for line in describe(prepared, data, args):
+        for line in describe(prepared, model, data, args):
             say(line)
         trainer = train_with_fitting_batch(
             lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say

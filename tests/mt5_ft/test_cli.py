@@ -103,5 +103,5 @@ def test_two_other_fields_and_five_aspects(train, start, data, tmp_path, capsys)
     assert main([str(word) for word in words]) == 0
     fields = json.loads(output.read_text().splitlines()[0]).keys()
     assert fields == {"id", "prediction", "causes", "symptoms", "treatment_process", "characteristics_of_illness",
-                      "treatment_effect"}  # fmt: skip
+                      "treatment_effect", "source_fingerprint"}  # fmt: skip
     assert load_tokenizer(str(run / "final")).unk_token_id == 2

@@ -322,7 +322,7 @@ def test_changes_since_the_cut_are_not_lost_unasked(file):
     with open(file, "ab") as changed:
         changed.write(b'{"id": 999, "topic": "work", "case": ["mine"]}\n')
     edited = checksum(file)
-    with pytest.raises(ValueError, match="was changed since it was cut, and restoring .* would lose .*; keep a copy"):
+    with pytest.raises(ValueError, match=r"was changed since it was cut, and restoring .* would lose .*; keep a copy"):
         restore(file)
     assert checksum(file) == edited
     restore(file, force=True)

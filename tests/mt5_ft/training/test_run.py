@@ -1,6 +1,7 @@
 """Whole runs: from random weights without the Hub, on a full disk, and what is said on the way."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from mt5_ft.cli import main
 from mt5_ft.models.loading import load_tokenizer
 from mt5_ft.training.arguments import MT5ModelArguments
+from mt5_ft.training.summary import summary_lines
 from mt5_ft.training.trainer import MT5Trainer
 
 ROOT = Path(__file__).parents[3]
@@ -91,3 +93,38 @@ def test_nothing_is_kept_of_tokens_when_asked(train, tmp_path):
     assert len(list((tmp_path / "elsewhere").glob("*.arrow"))) == 2
     record = json.loads((tmp_path / "other" / "run.json").read_text("utf-8"))
     assert "token_cache" not in record["data"]
+
+
+def test_bad_output_folders_are_refused_before_anything_is_read(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("mt5_ft.training.run.read_splits", None)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", "utf-8")
+    assert train("--overwrite", output="mine")[0] == 2
+    assert "holds no run (no run.json), so it is not overwritten" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
+def test_warnings_say_what_to_set(train, data, capsys):
+    _, run = train("--max_steps", "2")
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if "max_target_length" in line]
+    assert re.fullmatch(
+        r"WARNING     100% of the targets are cut off; max_target_length \d+ would fit 95 % of them", lines[0]
+    )
+    tokenizer = load_tokenizer(str(run / "final"))
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    lengths = sorted(len(tokenizer(row["experience_and_reflection"]).input_ids) for row in rows)
+    assert lengths[30] <= int(lines[0].split()[-7]) <= lengths[-1]
+    assert "validation" in out
+    assert re.search(r"loss        validation [\d.]+ before training, ", out)
+    assert "(of 100, all 4 validation records)" in out
+
+
+def test_empty_summaries_are_warned_of():
+    shares = {"empty_share": 1.0, "sentinel_share": 0.0, "repeated_share": 0.0}
+    final = {"loss": 1.0, "rouge1": 0.0, "length_ratio": 0.0, "summarised_rows": 4, **shares}
+    loss = {"first": 2.0, "first_step": 0, "best": 1.0, "last": 1.0}
+    metrics = {"validation_loss": loss, "final": final, "examples": [], "steps": 1, "max_steps": 1, "seconds": 1.0}
+    assert any(
+        "100% of the summaries are empty: the model has learnt too little" in line for line in summary_lines(metrics)
+    )
