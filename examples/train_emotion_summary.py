@@ -26,7 +26,9 @@ def main() -> int:
     parser.add_argument("--source_fields", nargs="+", help="default: case_description consultation_process")
     parser.add_argument("--target_fields", nargs="+", help="default: experience_and_reflection")
     parser.add_argument("--output_dir", default="runs/emotion")
-    parser.add_argument("--overwrite", action="store_true", help="replace an older run (of the embedded records: always)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an older run (of the embedded records: always)"
+    )
     options = parser.parse_args()
     logging.disable_progress_bar()
 
@@ -56,7 +58,8 @@ def main() -> int:
     try:
         load_tokenizer(options.model)
     except ModelUnreachable:
-        print(f"{options.model} was not reachable: training a small mT5 from random weights instead.")
+        if args.process_index == 0:
+            print(f"{options.model} was not reachable: training a small mT5 from random weights instead.")
         model = MT5ModelArguments(model="small", from_scratch=True)
         args.learning_rate, args.num_train_epochs = 3e-3, 10
 

@@ -77,10 +77,12 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan for people."""
         keep = "all" if self.save_total_limit is None else str(self.save_total_limit)
+        processes = self.effective_batch // (self.batch * self.accumulation)
+        together = f" x {processes} processes" if processes > 1 else ""
         where = "the whole process" if self.device == "cpu" else f"on the {self.device} device"
         lines = [
             f"model       {self.parameters:,} parameters, {self.trainable / self.parameters:.1%} trainable",
-            f"batch       {self.batch} x {self.accumulation} accumulated = {self.effective_batch} effective",
+            f"batch       {self.batch} x {self.accumulation} accumulated{together} = {self.effective_batch} effective",
             f"steps       {self.steps:,} over {self.epochs:g} epochs",
             f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s a step)",
             f"memory      about {_gib(self.peak_memory)} ({where}, measured in a few steps)",

@@ -118,9 +118,7 @@ def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArgument
                 f"WARNING     {share:.0%} of the {name}s are cut off; max_{name}_length {most} would fit 95 % of them"
             )
     if model.from_scratch and args.learning_rate < SCRATCH_RATE:
-        lines.append(
-            f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3"
-        )
+        lines.append(f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3")
     return lines
 
 
