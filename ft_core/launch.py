@@ -2,10 +2,16 @@
 
 import os
 
+import torch
 from accelerate import PartialState
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
+
+
+def process_group() -> PartialState:
+    """The processes that run together, on a machine without accelerator too, where Accelerate must be told."""
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def check_world_size(expected: int | None) -> None:

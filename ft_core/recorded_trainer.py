@@ -103,7 +103,7 @@ class RecordedTrainer(Trainer, ABC):
         if not isinstance(resume_from_checkpoint, str):
             resume_from_checkpoint = str(checkpoint) if checkpoint else None
         if resume_from_checkpoint:
-            self._check_unchanged(run)
+            self.check_unchanged(run)
             check_checkpoint(Path(resume_from_checkpoint))
             state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
             if state.global_step >= self.planned_steps():
@@ -118,8 +118,12 @@ class RecordedTrainer(Trainer, ABC):
             self.recorder.write_interruption(self.args, self.state, type(error).__name__)
             raise
 
-    def _check_unchanged(self, run: Path) -> None:
-        """Refuses to resume a run with other settings, data or number of processes."""
+    def check_unchanged(self, run: Path) -> None:
+        """Refuses to resume a run with other settings, data or number of processes.
+
+        Raises:
+            ValueError: with the list of what differs.
+        """
         if not (run / RUN_FILE).is_file():
             return
         record = read_record(run)

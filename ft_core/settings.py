@@ -104,22 +104,41 @@ def as_words(values: Mapping[str, object], known: Sequence[str], source: str) ->
     return words
 
 
+def _preset_words(
+    chosen: str | None,
+    from_file: dict,
+    presets: Mapping[str, Mapping[str, object]] | None,
+    default_preset: str,
+    known: Sequence[str],
+) -> list[str]:
+    """Words of the preset that the command line or the file names; takes its name out of the file's values."""
+    if presets is None:
+        if chosen is not None:
+            raise ValueError("--preset is not a setting of this command; see --help for all names")
+        return []
+    preset = chosen or from_file.get("preset", default_preset)
+    from_file.pop("preset", None)
+    if preset not in presets:
+        raise ValueError(f"preset={preset!r} is not known; use one of {', '.join(presets)}")
+    return [*as_words(presets[preset], known, f"preset {preset}"), f"--preset={preset}"]
+
+
 def parse_settings(
     types: Sequence[type],
     words: Sequence[str] | None = None,
     *,
-    presets: Mapping[str, Mapping[str, object]],
-    default_preset: str,
+    presets: Mapping[str, Mapping[str, object]] | None = None,
+    default_preset: str = "",
     program: str,
 ) -> tuple:
-    """Parses the command line into one instance of each dataclass; one of them must have a field `preset`.
+    """Parses the command line into one instance of each dataclass; with presets one of them has a field `preset`.
 
     `--config FILE.yaml` may set any field; the command line overrides it; both override the preset.
 
     Args:
         types: the dataclasses.
         words: the command line without the program's name; `sys.argv` when not given.
-        presets: named values.
+        presets: named values; None for a command that has none.
         default_preset: the preset when none is named.
         program: name for the help text.
 
@@ -137,16 +156,12 @@ def parse_settings(
     except SystemExit as error:
         raise ValueError("--config and --preset need a value each; see --help") from error
     from_file = read_yaml(Path(chosen.config)) if chosen.config else {}
-    preset = chosen.preset or from_file.pop("preset", default_preset)
-    if preset not in presets:
-        raise ValueError(f"preset={preset!r} is not known; use one of {', '.join(presets)}")
-    from_file.pop("preset", None)
+    preset_words = _preset_words(chosen.preset, from_file, presets, default_preset, known)
 
     parser = _Parser(types, prog=program, allow_abbrev=False, formatter_class=argparse.HelpFormatter)
     parser.add_argument("--config", metavar="FILE.yaml", help="YAML file of settings; the command line overrides it.")
     sources = [
-        *as_words(presets[preset], known, f"preset {preset}"),
-        f"--preset={preset}",
+        *preset_words,
         *as_words(from_file, known, f"config file {chosen.config}"),
     ]
     *parsed, _, rest = parser.parse_args_into_dataclasses(

@@ -10,25 +10,38 @@ if TYPE_CHECKING:
     from .data.augmentation import AugmentationArguments
     from .data.candles import CandleSeries, load_candles
     from .data.sources import load_sample
+    from .data.tokens import TokenWindowDataset
     from .data.windows import WindowDataset, WindowShape
+    from .forecasting.forecast import Forecast
+    from .forecasting.forecast_run import describe_forecast, forecast_series
+    from .forecasting.predictor import KronosPredictor
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
     from .training.arguments import KronosTokenizerArguments
     from .training.finish import finish_run, summary_table
+    from .training.predictor_arguments import KronosArguments
+    from .training.predictor_trainer import KronosTrainer
     from .training.tokenizer_trainer import KronosTokenizerTrainer
 
 _HOMES = {
     "AugmentationArguments": ".data.augmentation",
     "CandleSeries": ".data.candles",
+    "Forecast": ".forecasting.forecast",
     "Kronos": ".models.modeling_kronos",
+    "KronosArguments": ".training.predictor_arguments",
     "KronosConfig": ".models.configuration_kronos",
+    "KronosPredictor": ".forecasting.predictor",
     "KronosTokenizer": ".models.modeling_kronos",
     "KronosTokenizerArguments": ".training.arguments",
     "KronosTokenizerConfig": ".models.configuration_kronos",
     "KronosTokenizerTrainer": ".training.tokenizer_trainer",
+    "KronosTrainer": ".training.predictor_trainer",
+    "TokenWindowDataset": ".data.tokens",
     "WindowDataset": ".data.windows",
     "WindowShape": ".data.windows",
+    "describe_forecast": ".forecasting.forecast_run",
     "finish_run": ".training.finish",
+    "forecast_series": ".forecasting.forecast_run",
     "load_candles": ".data.candles",
     "load_sample": ".data.sources",
     "summary_table": ".training.finish",

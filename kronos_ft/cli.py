@@ -10,7 +10,11 @@ from ft_core.command_line import OneLineParser, run_command
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
-  tokenizer     fine-tune the Kronos tokenizer on your candles
+  finetune      fine-tune tokenizer and predictor on your candles, one after the other, in one folder
+  tokenizer     fine-tune the Kronos tokenizer alone
+  predictor     fine-tune the Kronos predictor on a tokenizer's tokens
+  forecast      paths of the bars to come, as a table and a picture
+  evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
 
 kronos-ft COMMAND --help lists the options of a command.
@@ -19,17 +23,44 @@ examples:
   kronos-ft data check btc.csv
   kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
+  kronos-ft finetune --data btc.csv --model small --tokenizer base --output_dir runs/btc-both
+  kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor
+  kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
+  kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
 """
+
+FINETUNE_USAGE = """\
+kronos-ft finetune --data FILE [--output_dir RUN] [--resume | --overwrite | --dry_run] [--config FILE.yaml] [OPTIONS]
+
+Fine-tunes the tokenizer into RUN/tokenizer, then the predictor on the tokens of its best model into RUN/predictor.
+--resume goes on in the stage that was interrupted; a finished stage is not repeated.
+
+  --tokenizer NAME         tokenizer to start from: base, 2k, Hub repository or folder (default base)
+  --model NAME             predictor to start from: mini, small, base, Hub repository or folder (default small)
+  --NAME VALUE             any other setting of `kronos-ft tokenizer` or `predictor`, for every stage that has it
+  --tokenizer_NAME VALUE   that setting of the tokenizer stage alone, such as --tokenizer_max_steps 2000
+  --predictor_NAME VALUE   that of the predictor stage alone, such as --predictor_learning_rate 4e-5
+
+`kronos-ft tokenizer --help` and `kronos-ft predictor --help` list the settings. A YAML file takes the same names.
+"""
+
+
+def _print_run(metrics: dict, folder: str) -> None:
+    from ft_core.run_folder import CURVES_FILE
+
+    from .training.finish import summary_table
+
+    print(summary_table(metrics))
+    print(f"curves             {os.path.join(folder, CURVES_FILE)}")
+    print(f"run folder         {folder}")
 
 
 def run_tokenizer_command(words: Sequence[str]) -> int:
     """`kronos-ft tokenizer`: settings from preset, YAML and command line, then the whole run."""
-    from ft_core.run_folder import CURVES_FILE
     from ft_core.settings import parse_settings
 
     from .data.augmentation import AugmentationArguments
     from .training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-    from .training.finish import summary_table
     from .training.presets import DEFAULT_PRESET, PRESETS
     from .training.tokenizer_run import run_tokenizer
 
@@ -42,9 +73,82 @@ def run_tokenizer_command(words: Sequence[str]) -> int:
     )
     metrics = run_tokenizer(model, data, augmentation, args)
     if metrics is not None and args.process_index == 0:
-        print(summary_table(metrics))
-        print(f"curves             {os.path.join(args.output_dir, CURVES_FILE)}")
-        print(f"run folder         {args.output_dir}")
+        _print_run(metrics, args.output_dir)
+    return 0
+
+
+def run_predictor_command(words: Sequence[str]) -> int:
+    """`kronos-ft predictor`: settings from preset, YAML and command line, then the whole run."""
+    from ft_core.settings import parse_settings
+
+    from .data.augmentation import AugmentationArguments
+    from .training.arguments import DataArguments
+    from .training.predictor_arguments import KronosArguments, PredictorModelArguments
+    from .training.predictor_run import run_predictor
+    from .training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS
+
+    model, data, augmentation, args = parse_settings(
+        (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
+        words,
+        presets=PREDICTOR_PRESETS,
+        default_preset=DEFAULT_PRESET,
+        program="kronos-ft predictor",
+    )
+    metrics = run_predictor(model, data, augmentation, args)
+    if metrics is not None and args.process_index == 0:
+        _print_run(metrics, args.output_dir)
+    return 0
+
+
+def run_finetune_command(words: Sequence[str]) -> int:
+    """`kronos-ft finetune`: both stages, with settings for both or one of them."""
+    if not words or "-h" in words or "--help" in words:
+        print(FINETUNE_USAGE)
+        return 0 if words else 2
+    from .training.finetune_run import STAGES, parse_finetune, run_finetune
+
+    settings = parse_finetune(words)
+    metrics = run_finetune(settings)
+    if metrics is not None and settings.predictor[-1].process_index == 0:
+        for stage in STAGES:
+            print(f"\n{stage}")
+            _print_run(metrics[stage], os.path.join(settings.folder, stage))
+    return 0
+
+
+def run_evaluate_command(words: Sequence[str]) -> int:
+    """`kronos-ft evaluate`: walk-forward evaluation of one model or several."""
+    from transformers.utils import logging
+
+    from ft_core.settings import parse_settings
+
+    from .forecasting.evaluate_arguments import EvaluateArguments
+    from .forecasting.evaluate_run import run_evaluation
+    from .forecasting.evaluation_report import EVALUATION_FILE, REPORT_FILE, terminal_text
+
+    (args,) = parse_settings((EvaluateArguments,), words, program="kronos-ft evaluate")
+    logging.disable_progress_bar()  # transformers' own, of loading weights
+    evaluation = run_evaluation(args)
+    print(terminal_text(evaluation))
+    print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
+    print(f"report      {os.path.join(args.output_dir, REPORT_FILE)}")
+    return 0
+
+
+def run_forecast_command(words: Sequence[str]) -> int:
+    """`kronos-ft forecast`: paths of the bars to come, as a table and a picture."""
+    from transformers.utils import logging
+
+    from ft_core.settings import parse_settings
+
+    from .forecasting.forecast_run import ForecastArguments, run_forecast
+
+    (args,) = parse_settings((ForecastArguments,), words, program="kronos-ft forecast")
+    logging.disable_progress_bar()
+    run_forecast(args)
+    print(f"paths             {args.output}")
+    if args.plot:
+        print(f"picture           {args.plot}")
     return 0
 
 
@@ -78,7 +182,14 @@ def run_data_command(words: Sequence[str]) -> int:
     return 0 if passes else 1
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"tokenizer": run_tokenizer_command, "data": run_data_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "finetune": run_finetune_command,
+    "tokenizer": run_tokenizer_command,
+    "predictor": run_predictor_command,
+    "forecast": run_forecast_command,
+    "evaluate": run_evaluate_command,
+    "data": run_data_command,
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -12,14 +12,20 @@ import torch
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.windows import WindowDataset, WindowShape
-from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
-from kronos_ft.models.modeling_kronos import KronosTokenizer
+from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
 
 # the same examples on every run, and no deadline: a busy machine is no failure
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Cached tokens of a test end with it."""
+    monkeypatch.setenv("KRONOS_FT_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +57,17 @@ def _tiny_model():
 @pytest.fixture
 def tiny_model(_tiny_model):
     return copy.deepcopy(_tiny_model)
+
+
+@pytest.fixture(scope="session")
+def _tiny_predictor():
+    torch.manual_seed(1)
+    return Kronos(KronosConfig.from_size("tiny"))
+
+
+@pytest.fixture
+def tiny_predictor(_tiny_predictor):
+    return copy.deepcopy(_tiny_predictor)
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ Notable:
   forecast origin reaches the input's scale. (The published CSV scripts normalise over the whole window.)
 - Windows lie inside one split and one stretch without a gap longer than `max_gap`; they are gathered a batch at a time
   from one contiguous array.
-- An index of n * len + i means window i in epoch n, which is how augmentation knows the epoch in any worker.
+- An index of n * len + i means window i in pass n over them, which is how augmentation knows the epoch in any worker.
 
 Shapes: B windows, L bars of a window, N bars, F = 6 features.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from .augmentation import AugmentationArguments, WindowAugmenter
 from .candles import CandleSeries
@@ -28,6 +29,7 @@ PUBLISHED_EPS = 1e-5
 LEAST_EPS_LEVEL = 1e-12
 SESSION_GAPS = 4  # a window may span a holiday, but not an outage of weeks
 LONG_GAP_QUANTILE = 0.95
+PROBED_WINDOWS = 64
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,12 @@ def split_bounds(
 def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """What a feature is divided by: its standard deviation and an epsilon.
 
-    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, or moves by 0.01 or more. Below, it
-    shrinks with the feature, because it would squash an asset priced near 1e-5.
+    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, moves by 0.01 or more, or is all 0.
+    Otherwise it shrinks with the feature, because it would squash an asset priced near 1e-5.
     """
     level = np.maximum(np.abs(mean), 100 * std)
-    return std + PUBLISHED_EPS * np.clip(level, LEAST_EPS_LEVEL, 1.0)
+    level = np.where(level > 0, np.clip(level, LEAST_EPS_LEVEL, 1.0), 1.0).astype(level.dtype)
+    return std + PUBLISHED_EPS * level
 
 
 def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,18 +136,27 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     return np.clip((windows - mean) / scale, -clip, clip).astype(np.float32), mean, scale
 
 
+def too_long_gaps(series: CandleSeries, max_gap: int | None = None) -> np.ndarray:
+    """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        max_gap (`int`, *optional*): as in [`WindowShape`].
+    """
+    missing = series.missing_before()
+    if max_gap is None:
+        max_gap = 0
+        if series.report.market == "session":
+            max_gap = int(SESSION_GAPS * np.quantile(missing[missing > 0], LONG_GAP_QUANTILE))
+    return missing > max_gap
+
+
 def _window_starts(
     series: CandleSeries, bounds: tuple[int, int], shape: WindowShape
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts of windows inside `bounds`, and for each the first and last start that a time shift may reach."""
     first, end = bounds
-    missing = series.missing_before()
-    max_gap = shape.max_gap
-    if max_gap is None:
-        max_gap = 0
-        if series.report.market == "session":
-            max_gap = int(SESSION_GAPS * np.quantile(missing[missing > 0], LONG_GAP_QUANTILE))
-    breaks = first + 1 + np.flatnonzero(missing[first + 1 : end] > max_gap)
+    breaks = first + 1 + np.flatnonzero(too_long_gaps(series, shape.max_gap)[first + 1 : end])
     edges = [first, *breaks.tolist(), end]
     starts, low, high = [], [], []
     for segment_start, segment_end in itertools.pairwise(edges):
@@ -195,6 +207,7 @@ class WindowDataset(Dataset):
         self.shape = shape or WindowShape()
         self.symbols = [one.symbol for one in series]
         self.bounds = {one.symbol: split_bounds(one, ratios, dates, embargo)[split] for one in series}
+        self.embargo = embargo if split != "train" else 0
         self._augmenter = WindowAugmenter(augmentation, seed) if augment else None
         self._values = series[0].values if len(series) == 1 else np.concatenate([one.values for one in series])
         self._stamps = np.concatenate([calendar_features(one.timestamps) for one in series])
@@ -217,9 +230,10 @@ class WindowDataset(Dataset):
     def _no_window_message(self, series: list[CandleSeries]) -> str:
         bars = sum(end - first for first, end in self.bounds.values())
         longest = max((end - first for first, end in self.bounds.values()), default=0)
+        after = f" after an embargo of {self.embargo}" if self.embargo else ""
         if longest < self.shape.length:
             return (
-                f"the {self.split} split has {bars} bars and no window of {self.shape.length} "
+                f"the {self.split} split has {bars} bars{after} and no window of {self.shape.length} "
                 f"(lookback {self.shape.lookback} + horizon {self.shape.horizon} + 1); give it more data, a larger "
                 "share or a shorter lookback_window"
             )
@@ -232,6 +246,28 @@ class WindowDataset(Dataset):
     def symbols_without_windows(self) -> list[str]:
         """Symbols too short, or with too many gaps, for a window of this split."""
         return [symbol for symbol, count in zip(self.symbols, self.windows_per_symbol, strict=True) if not count]
+
+    @property
+    def augmented(self) -> bool:
+        """Whether the model's input is changed at random, otherwise in each epoch."""
+        return self._augmenter is not None
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the clean windows: of the candles, where windows begin, and a sample of them as normalised."""
+        digest = hashlib.sha256(repr((self.shape.lookback, self.shape.length, self.shape.clip)).encode())
+        digest.update(np.ascontiguousarray(self._values).tobytes())
+        digest.update(np.ascontiguousarray(self._stamps.astype(np.int64)).tobytes())
+        digest.update(self._starts.tobytes())
+        # another rule of normalising is found out by its results
+        probe = np.unique(np.linspace(0, len(self) - 1, PROBED_WINDOWS).astype(np.int64))
+        bars = self._starts[probe][:, None] + np.arange(self.shape.length)
+        digest.update(normalise(self._values[bars], self.shape.lookback, self.shape.clip)[0].tobytes())
+        return digest.hexdigest()
+
+    def stamps_of(self, indices: Sequence[int]) -> Tensor:
+        """Calendar features of windows without augmentation, int64 of shape `(B, L, 5)`."""
+        starts = self._starts[np.asarray(indices, dtype=np.int64) % len(self)]
+        return torch.from_numpy(self._stamps[starts[:, None] + np.arange(self.shape.length)].astype(np.int64))
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -262,43 +298,3 @@ class WindowDataset(Dataset):
 def keep_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Collator for [`WindowDataset`], whose `__getitems__` already returns a batch."""
     return batch
-
-
-class EpochSampler(Sampler[int]):
-    """A permutation of the windows for each epoch, drawn from (seed, epoch) alone.
-
-    Yields `epoch * num_windows + window`, so that a data set in any worker process knows the epoch. Every rank draws
-    the same permutation, and a resumed run the one that the killed run had. The last windows of the permutation that
-    do not fill an effective batch are left out, others each epoch: a step of fewer windows would weigh them more, and
-    several ranks would pad it with windows that then count twice.
-
-    Args:
-        num_windows (`int`): length of the data set.
-        seed (`int`): seed of the order.
-        effective_batch (`int`): windows of an optimizer step, over accumulation and ranks.
-
-    Raises:
-        ValueError: when the windows do not fill one step.
-    """
-
-    def __init__(self, num_windows: int, seed: int, effective_batch: int = 1):
-        if num_windows < effective_batch:
-            raise ValueError(
-                f"an optimizer step takes {effective_batch} windows (batch x accumulation x processes) but there are "
-                f"{num_windows} training windows; lower per_device_train_batch_size"
-            )
-        self.num_windows = num_windows
-        self.seed = seed
-        self.used = num_windows // effective_batch * effective_batch
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the permutation of the next iteration."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.used
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_windows)[: self.used]
-        return iter((order + self.epoch * self.num_windows).tolist())

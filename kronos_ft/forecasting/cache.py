@@ -5,6 +5,7 @@ Notable:
   product instead of 32.
 - Keys are stored as they are given: rotated by their absolute position in the transformer, where rotary attention needs
   relative positions only; unrotated in the dependency-aware layer, as the published forecasts use them.
+- A single path has prefix and own bars in one piece, which a fused attention reads.
 - Series of unequal length are padded on the right, where causal attention never looks from an earlier bar, and the
   padding is masked out for the paths. Positions are therefore those of each series alone.
 
@@ -34,6 +35,7 @@ class AttentionCache:
         self.padding = padding
         self.length = 0
         self.first = 0
+        self._single = num_paths == 1 and padding is None
         self._prefix: tuple[Tensor, Tensor] | None = None
         self._added: tuple[Tensor, Tensor] | None = None
 
@@ -61,6 +63,9 @@ class AttentionCache:
         The queries belong to the last N bars that were added, and each looks at those up to its own.
         """
         prefix_bars = 0 if self._prefix is None else self._prefix[0].shape[2]
+        if self._single and query.shape[2] == 1 and self._added is not None:
+            held = (tensor[:, :, self.first : prefix_bars + self.length] for tensor in self._added)
+            return F.scaled_dot_product_attention(query, *held)
         scores, values, own_first = [], [], max(self.first - prefix_bars, 0)
         query = query * query.shape[-1] ** -0.5
         if self.first < prefix_bars:
@@ -71,7 +76,9 @@ class AttentionCache:
             scores.append(self._by_path(found, query.shape[2]))
             values.append(prefix_values)
         if self.length > own_first:
-            keys, own_values = (tensor[:, :, own_first : self.length] for tensor in self._added)
+            offset = prefix_bars if self._single else 0
+            own = slice(offset + own_first, offset + self.length)
+            keys, own_values = (tensor[:, :, own] for tensor in self._added)
             found = query @ keys.transpose(-1, -2)
             if query.shape[2] > 1:
                 found = found + self._future(query.shape[2], self.length - own_first, query)
@@ -87,10 +94,14 @@ class AttentionCache:
     def add(self, key: Tensor, value: Tensor) -> None:
         """Stores N bars of each path, `(R, H, N, C)` each."""
         rows, heads, bars, size = key.shape
+        offset = self._prefix[0].shape[2] if self._single and self._prefix is not None else 0
         if self._added is None:
-            self._added = tuple(key.new_empty(rows, heads, self.capacity, size) for _ in range(2))
+            self._added = tuple(key.new_empty(rows, heads, offset + self.capacity, size) for _ in range(2))
+            if offset:
+                for store, prefix in zip(self._added, self._prefix, strict=True):
+                    store[:, :, :offset] = prefix
         for store, new in zip(self._added, (key, value), strict=True):
-            store[:, :, self.length : self.length + bars] = new
+            store[:, :, offset + self.length : offset + self.length + bars] = new
         self.length += bars
 
     def _by_series(self, x: Tensor) -> Tensor:

@@ -261,9 +261,10 @@ class _Overflow:
 
     def _warn_if_slow(self, seconds: float) -> None:
         if seconds > SLOW_SECONDS:
+            excess = self._excess(self.horizon - 1)
             logger.warning(
-                f"context + horizon - 1 exceeds max_context={self.window.max_context} by {self._excess(self.horizon)}: "
-                f"exact recomputation takes about {span(seconds)} more; overflow='reprefill' or 'trim' is faster"
+                f"context + horizon - 1 exceeds max_context={self.window.max_context} by {excess}: exact recomputation "
+                f"takes about {span(seconds)} more; overflow='reprefill' or 'trim' is faster"
             )
 
 

@@ -128,12 +128,22 @@ def point_errors(truth: np.ndarray, paths: np.ndarray, scale: np.ndarray | None 
     figures = {"mae": mean_figures(absolute), "rmse": Figures(roots, overall, mean_squares.note)}
     if scale is not None:
         scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), absolute.shape)
-        if not (scale > 0).all():
-            why = "the naive forecast made no error in training, so that nothing can be measured in it"
-            figures["mase"] = Figures.undefined(absolute.shape[1], why)
-        else:
-            figures["mase"] = mean_figures(absolute / scale)
+        figures["mase"] = _scaled(absolute, scale)
     return figures
+
+
+def _scaled(absolute: np.ndarray, scale: np.ndarray) -> Figures:
+    """Mean of errors in units of the naive one's; horizons at which that made none are left out."""
+    horizon, measurable = absolute.shape[1], (scale > 0).all(axis=0)
+    bars = ", ".join(str(bar + 1) for bar in np.flatnonzero(~measurable))
+    why = f"the naive forecast made no error in training at bar {bars}, so that nothing can be measured in it"
+    if not len(absolute):
+        return mean_figures(absolute)
+    if not measurable.any():
+        return Figures.undefined(horizon, why)
+    values = np.full(horizon, np.nan)
+    values[measurable] = (absolute[:, measurable] / scale[:, measurable]).mean(axis=0)
+    return Figures.of(values, why)
 
 
 def pinball(

@@ -11,41 +11,22 @@ Shapes: L bars of context, H bars of horizon, F = 6 features.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
-from transformers.utils import logging
 
-from ..data.columns import FEATURES
-from ..data.future import check_future
-from ..data.timestamps import calendar_features
-from ..data.windows import scale_of
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .candle_limits import project_candles, spikes
+from .context import PRICES, Context, build_context, check_times, frame_values, stamps_of
 from .decoding import Bars, Window, decode_paths, generate_tokens
 from .forecast import Forecast
 from .memory import check_memory
 from .sampling import Sampler, SeededSampler
 
-logger = logging.get_logger(__name__)
-
-PRICES = FEATURES[:4]
 BATCH_ROWS = 1024
-
-
-@dataclass(frozen=True)
-class _Context:
-    """One series, ready for the model: normalised bars `(L, F)`, mean and scale `(F,)`, stamps `(L, 5)`, `(H, 5)`."""
-
-    bars: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
-    stamp: np.ndarray
-    future: np.ndarray
-    raw: np.ndarray
+LEAST_PRICE = 0.01  # of the context's lowest: an unlikely path of a wild market may fall below zero
 
 
 class KronosPredictor:
@@ -159,12 +140,17 @@ class KronosPredictor:
             past, future = (pd.Series(list(one[position])) for one in (x_timestamp_list, y_timestamp_list))
             try:
                 candles.append(frame_values(df))
-                _check_times(past, future, len(df), pred_len)
+                check_times(past, future, len(df), pred_len)
             except ValueError as error:
                 raise ValueError(f"{label}{error}") from error
-            stamps.append(_stamps(past))
-            futures.append(_stamps(future))
-        with tqdm(total=pred_len, unit="bar", disable=not verbose) as bar:
+            stamps.append(stamps_of(past))
+            futures.append(stamps_of(future))
+        with tqdm(unit="bar", disable=not verbose) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
             forecasts = self.predict_paths(
                 candles,
                 stamps,
@@ -174,7 +160,7 @@ class KronosPredictor:
                 T=T,
                 top_k=top_k,
                 top_p=top_p,
-                progress=lambda done, total: bar.update(1),
+                progress=show,
                 **{"project": False, **options},
             )
         return [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]
@@ -230,7 +216,7 @@ class KronosPredictor:
         sampling = {"temperature": T, "top_k": top_k, "top_p": top_p}
         Sampler(**sampling)
         contexts = [
-            self._context(*one, horizon, f"series {position}: " if len(candles) > 1 else "")
+            build_context(*one, horizon, self.clip, f"series {position}: " if len(candles) > 1 else "")
             for position, one in enumerate(zip(candles, stamps, future_stamps, strict=True))
         ]
         longest = max(len(one.bars) for one in contexts)
@@ -248,36 +234,11 @@ class KronosPredictor:
                 sampler = SeededSampler([seeds[position] for position in batch], num_paths, horizon, **sampling)
             step = (lambda bar, done=done: progress(done + bar, total)) if progress else None
             values = self._generate([contexts[position] for position in batch], num_paths, sampler, window, step)
-            found |= {position: paths for position, paths in zip(batch, values, strict=True)}
+            found |= dict(zip(batch, values, strict=True))
             done += horizon
         return [self._forecast(contexts[position], found[position], project) for position in range(len(contexts))]
 
-    def _context(
-        self, candles: np.ndarray, stamp: np.ndarray, future: np.ndarray, horizon: int, label: str
-    ) -> _Context:
-        raw = np.asarray(candles, dtype=np.float64)
-        if raw.ndim != 2 or raw.shape[1] != len(FEATURES):
-            raise ValueError(f"{label}candles of shape {raw.shape} must be (bars, 6): {', '.join(FEATURES)}")
-        if len(raw) < 2:
-            raise ValueError(f"{label}a context of {len(raw)} bars is too short; give 2 or more")
-        if not np.isfinite(raw).all():
-            bar, feature = np.argwhere(~np.isfinite(raw))[0]
-            raise ValueError(
-                f"{label}{FEATURES[feature]} of bar {bar} is {raw[bar, feature]}; repair or drop it (kronos-ft data check)"
-            )
-        if np.ptp(raw[:, : len(PRICES)]) == 0:
-            raise ValueError(f"{label}all prices of the context are {raw[0, 0]:g}; there is nothing to forecast from")
-        if len(stamp) != len(raw) or len(future) != horizon:
-            raise ValueError(
-                f"{label}{len(raw)} bars and horizon={horizon} have {len(stamp)} and {len(future)} stamps; give one a bar"
-            )
-        values = raw.astype(np.float32)
-        mean, scale = values.mean(axis=0), values.std(axis=0)
-        scale = scale_of(mean, scale)
-        bars = np.clip((values - mean) / scale, -self.clip, self.clip)
-        return _Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)
-
-    def _batches(self, contexts: list[_Context], horizon: int, window: Window, at_once: int) -> list[list[int]]:
+    def _batches(self, contexts: list[Context], horizon: int, window: Window, at_once: int) -> list[list[int]]:
         """Positions of the series that are generated together: those that fit, and others by their length.
 
         Without seeds there is one stream of random numbers, and all are drawn together in the published order.
@@ -291,7 +252,7 @@ class KronosPredictor:
     @torch.no_grad()
     def _generate(
         self,
-        contexts: list[_Context],
+        contexts: list[Context],
         num_paths: int,
         sampler: Sampler,
         window: Window,
@@ -314,56 +275,19 @@ class KronosPredictor:
             paths = decode_paths(self.tokenizer, (s1, s2), lengths, found, num_paths, self.max_context)
         return paths.float().cpu().numpy().reshape(len(contexts), num_paths, horizon, -1)
 
-    def _tokens(self, context: _Context) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _tokens(self, context: Context) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Coarse and fine tokens and stamps of a whole context."""
         s1, s2 = self.tokenizer.encode(torch.from_numpy(context.bars)[None].to(self.device), half=True)
         return s1[0], s2[0], torch.from_numpy(context.stamp.astype(np.int64)).to(self.device)
 
-    def _forecast(self, context: _Context, paths: np.ndarray, project: bool) -> Forecast:
+    def _forecast(self, context: Context, paths: np.ndarray, project: bool) -> Forecast:
         raw = (paths * context.scale + context.mean).astype(np.float64)
-        projected, touched = project_candles(raw)
+        positive, prices = raw.copy(), slice(0, len(PRICES))
+        np.maximum(positive[..., prices], LEAST_PRICE * context.raw[:, prices].min(), out=positive[..., prices])
+        projected, touched = project_candles(positive)
+        touched |= (positive != raw).any(axis=-1)
         far = spikes(raw, context.raw)
         return Forecast(projected if project else raw, float(touched.mean()), float(far.mean()))
-
-
-def frame_values(df: pd.DataFrame) -> np.ndarray:
-    """Six features of a table as float64 `(L, 6)`; volume and amount are made where they are absent, as published.
-
-    Raises:
-        ValueError: no table, missing prices, or cells without a number.
-    """
-    if not isinstance(df, pd.DataFrame):
-        raise ValueError(f"df is a {type(df).__name__}, not a pandas DataFrame; pass a table of candles")
-    missing = [name for name in PRICES if name not in df.columns]
-    if missing:
-        raise ValueError(
-            f"df has no column {', '.join(missing)} (it has {', '.join(map(str, df.columns))}); rename them"
-        )
-    prices = df[list(PRICES)]
-    volume = df["volume"] if "volume" in df.columns else pd.Series(0.0, index=df.index)
-    if "volume" not in df.columns:
-        amount = pd.Series(0.0, index=df.index)
-    else:
-        amount = df["amount"] if "amount" in df.columns else volume * prices.mean(axis=1)
-    values = pd.concat([prices, volume, amount], axis=1).to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.isnan(values).any():
-        row, feature = np.argwhere(np.isnan(values))[0]
-        raise ValueError(f"df has no number for {FEATURES[feature]} in row {row}; fill or drop it")
-    return values
-
-
-def _check_times(past: pd.Series, future: pd.Series, rows: int, horizon: int) -> None:
-    if len(past) != rows:
-        raise ValueError(f"x_timestamp has {len(past)} times for {rows} rows; give one a row")
-    if len(future) != horizon:
-        raise ValueError(f"y_timestamp has {len(future)} times for pred_len={horizon}; give one a bar")
-    check_future(pd.to_datetime(past).to_numpy(), pd.to_datetime(future).to_numpy())
-
-
-def _stamps(times: pd.Series) -> np.ndarray:
-    """Calendar features in the times' own zone, as published."""
-    parsed = pd.to_datetime(times)
-    return calendar_features((parsed.dt.tz_localize(None) if parsed.dt.tz is not None else parsed).to_numpy())
 
 
 def _pad(rows: list[torch.Tensor]) -> torch.Tensor:

@@ -31,19 +31,21 @@ def rotary_inverse_frequencies(head_dim: int, device: torch.device | None = None
 
 
 def rotary_table(positions: int | Tensor, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of positions, or of the first so many, each fp32 of shape `(*positions, head_dim)`."""
+    """Cosines and signed sines of positions, or of the first so many, each fp32 of shape `(*positions, head_dim)`.
+
+    The sines of the first half are negated, for [`apply_rotary`].
+    """
     if isinstance(positions, int):
         positions = torch.arange(positions, device=device)
     # an element-wise product: autocast would run a matrix product in half precision and blur the late positions
     angles = positions.float()[..., None] * rotary_inverse_frequencies(head_dim, device)
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotates `x` of shape `(B, H, T, C)` by tables that broadcast to it, in the half-split convention."""
-    first, second = x.chunk(2, dim=-1)
-    return (x * cos + torch.cat((-second, first), dim=-1) * sin).type_as(x)
+    return (x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin).type_as(x)
 
 
 class RMSNorm(nn.Module):

@@ -1,9 +1,10 @@
 """Finds published or saved model folders, on disk or on the Hub, and refuses what must not be loaded.
 
 Only `config.json` and `model.safetensors` are ever read: a folder with pickled weights alone is refused, and no code is
-run from a repository.
+run from a repository. A folder of low-rank adapters is loaded with the model that they belong to.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,7 @@ from ft_core.hub import hub_answers
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 
@@ -111,6 +113,17 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
     return _download(str(name_or_path), {k: v for k, v in options.items() if v is not None})
 
 
+def weights_hash(model: PreTrainedModel) -> str:
+    """SHA-256 of a Kronos model's configuration and fp32 weights: equal for equal ones, whatever folder they are in."""
+    config = {key: float(getattr(model.config, key)) for key in model.config.published_keys()}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        value = value.float() if value.is_floating_point() else value
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 class KronosPreTrainedModel(PreTrainedModel):
     """Base of the Kronos models: loads published folders (no `model_type`) strictly and from safetensors alone."""
 
@@ -126,7 +139,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         config: PreTrainedConfig | None = None,
         **kwargs,
     ) -> "KronosPreTrainedModel":
-        r"""Loads a model from a folder or Hub repository, as published or as saved by this library.
+        r"""Loads a model from a folder or Hub repository, as published or as saved by this library, adapters merged.
 
         Args:
             pretrained_model_name_or_path (`str` or `Path`): folder, or `owner/name` on the Hub.
@@ -141,11 +154,24 @@ class KronosPreTrainedModel(PreTrainedModel):
         if kwargs.pop("trust_remote_code", None):
             raise ValueError("trust_remote_code=True is refused; Kronos models need no code from a repository")
         options = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if name in kwargs}
+        path = Path(pretrained_model_name_or_path)
+        if (path / ADAPTER_CONFIG).is_file() and not (path / WEIGHTS_NAME).is_file():
+            from .adapters import load_merged
+
+            config = config or cls._read_config(path, kwargs)[0]
+            return load_merged(cls, path, config=config, **kwargs)
         folder = find_pretrained(pretrained_model_name_or_path, **options)
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls._check_weights(folder, config)
         return super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+
+    @classmethod
+    def read_config(cls, name_or_path: str | Path, **options) -> PreTrainedConfig:
+        """Configuration of a folder or Hub repository, checked as [`~KronosPreTrainedModel.from_pretrained`] does."""
+        path = Path(name_or_path)
+        folder = path if (path / ADAPTER_CONFIG).is_file() else find_pretrained(name_or_path, **options)
+        return cls._read_config(folder, {})[0]
 
     @classmethod
     def _check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:

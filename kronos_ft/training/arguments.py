@@ -1,6 +1,7 @@
-"""Settings of a Kronos fine-tuning run; each field has one help text with its unit."""
+"""Settings that every Kronos fine-tuning run takes, and those of the tokenizer; each field has one help text."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from transformers import SchedulerType, TrainingArguments
@@ -10,14 +11,10 @@ from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 from ft_core.one_cycle import OneCycle
 
+from ..data.epoch_order import check_weighting
 from ..data.windows import WindowShape
 
 logger = logging.get_logger(__name__)
-
-EVALUATION_TERMS = (
-    *("recon_all", "recon_pre", "loss", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
-    *("code_usage_s1", "code_usage_s2", "code_perplexity_s1", "code_perplexity_s2"),
-)
 
 
 @dataclass
@@ -64,7 +61,10 @@ class DataArguments:
     split_dates: list[str] | None = field(
         default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
     )
-    embargo: int = field(default=0, metadata={"help": "Bars left out at the start of validation and of test."})
+    embargo: int | None = field(
+        default=None,
+        metadata={"help": "Bars left out at the start of validation and of test. Default: one window."},
+    )
 
     def __post_init__(self):
         if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
@@ -72,37 +72,37 @@ class DataArguments:
                 f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; choose one"
             )
 
+    @property
+    def embargo_bars(self) -> int:
+        """Bars left out at the start of validation and of test: those asked for, or one window."""
+        return self.window_shape(1).length if self.embargo is None else self.embargo
+
     def window_shape(self, stride: int) -> WindowShape:
         """Shape of windows at a stride; raises ValueError for sizes that make none."""
         return WindowShape(self.lookback_window, self.predict_window, stride, self.max_gap, self.clip)
 
 
 @dataclass
-class KronosTokenizerArguments(TrainingArguments):
-    r"""Training settings of the Kronos tokenizer: those of [`~transformers.TrainingArguments`] and the fields below.
+class WindowTrainingArguments(TrainingArguments):
+    r"""What both stages share: the settings of [`~transformers.TrainingArguments`] and the fields below.
 
-    Defaults that differ from the parent: the published recipe (learning rate 2e-4, batch 50, 30 epochs, weight decay
-    0.1, clipping at 2.0, betas 0.9 and 0.95); evaluation at the start and after each epoch, with a checkpoint each, so
-    that the best three can be kept; `metric_for_best_model` is `eval_recon_all`, the published validation loss;
+    Defaults that differ from the parent: the published recipe (batch 50, 30 epochs, weight decay 0.1, betas 0.9 and
+    0.95); evaluation at the start and after each epoch, with a checkpoint each, so that the best three can be kept;
     `logging_nan_inf_filter` is off because it would log a NaN as 0.0; `ddp_find_unused_parameters` is off because
     every parameter is used; `use_cpu` is set where there is no accelerator.
     """
 
-    output_dir: str | None = field(default="runs/tokenizer", metadata={"help": "Run folder."})
-    learning_rate: float = field(default=2e-4, metadata={"help": "Peak learning rate of the one-cycle schedule."})
+    evaluation_terms: ClassVar[tuple[str, ...]] = ("loss",)
+
     per_device_train_batch_size: int = field(default=50, metadata={"help": "Windows a device and micro-batch."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Windows a device in evaluation."})
     num_train_epochs: float = field(default=30.0, metadata={"help": "Passes over the training windows."})
     weight_decay: float = field(default=0.1, metadata={"help": "AdamW weight decay."})
     adam_beta2: float = field(default=0.95, metadata={"help": "AdamW beta2."})
-    max_grad_norm: float = field(default=2.0, metadata={"help": "Gradient norm above which gradients are scaled down."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
     eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, to compare with."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
-    metric_for_best_model: str | None = field(
-        default="eval_recon_all", metadata={"help": "Logged evaluation term that decides which checkpoint is best."}
-    )
     greater_is_better: bool | None = field(default=False, metadata={"help": "Whether that term should grow."})
     logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between two logged lines."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
@@ -122,6 +122,10 @@ class KronosTokenizerArguments(TrainingArguments):
     decay_all_parameters: bool = field(
         default=True, metadata={"help": "Decay biases and norms too, as published; false leaves them out."}
     )
+    symbol_weighting: str = field(
+        default="length",
+        metadata={"help": "Windows of several symbols in an epoch: length (each once) or even (as many of each)."},
+    )
     early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
     early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
     early_stopping_min_delta: float = field(
@@ -140,7 +144,7 @@ class KronosTokenizerArguments(TrainingArguments):
     def __post_init__(self):
         self._check_ranges()
         if self.metric_for_best_model is not None:
-            self.metric_for_best_model = check_metric_name(self.metric_for_best_model, EVALUATION_TERMS)
+            self.metric_for_best_model = check_metric_name(self.metric_for_best_model, self.evaluation_terms)
         if self.one_cycle:
             self._warn_of_ignored_schedule()
         if not torch.accelerator.is_available():
@@ -154,6 +158,7 @@ class KronosTokenizerArguments(TrainingArguments):
             raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")
 
     def _check_ranges(self) -> None:
+        check_weighting(self.symbol_weighting)
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
@@ -180,3 +185,22 @@ class KronosTokenizerArguments(TrainingArguments):
             )
         if self.warmup_steps:
             logger.warning(f"warmup_steps={self.warmup_steps} is ignored because one_cycle is on; set pct_start")
+
+
+@dataclass
+class KronosTokenizerArguments(WindowTrainingArguments):
+    r"""Training settings of the Kronos tokenizer: those of [`WindowTrainingArguments`], with the published recipe's
+    learning rate 2e-4 and clipping at 2.0; `metric_for_best_model` is `eval_recon_all`, the published validation loss.
+    """
+
+    evaluation_terms: ClassVar[tuple[str, ...]] = (
+        *("recon_all", "recon_pre", "loss", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
+        *("code_usage_s1", "code_usage_s2", "code_perplexity_s1", "code_perplexity_s2"),
+    )
+
+    output_dir: str | None = field(default="runs/tokenizer", metadata={"help": "Run folder."})
+    learning_rate: float = field(default=2e-4, metadata={"help": "Peak learning rate of the one-cycle schedule."})
+    max_grad_norm: float = field(default=2.0, metadata={"help": "Gradient norm above which gradients are scaled down."})
+    metric_for_best_model: str | None = field(
+        default="eval_recon_all", metadata={"help": "Logged evaluation term that decides which checkpoint is best."}
+    )

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ft_core.curves import Panel, plot_curves
+from ft_core.curves import plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.progress import span
@@ -13,19 +13,6 @@ from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 
 from ..data.windows import WindowDataset
 from .window_trainer import WindowTrainer
-
-TOKENIZER_TERMS = (
-    *("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
-    *("code_usage_s1", "code_usage_s2"),
-)
-TOKENIZER_PANELS = (
-    Panel("reconstruction: mean squared error, normalised units", ("recon_all", "recon_pre"), log_scale=True),
-    Panel("objective: negative is normal, the codebook entropy is rewarded", ("loss", "bsq")),
-    Panel("entropies, nats", ("entropy_sample", "entropy_codebook")),
-    Panel("codes in use: perplexity", ("code_perplexity_s1", "code_perplexity_s2")),
-    Panel("learning rate", ("learning_rate",)),
-    Panel("gradient norm", ("grad_norm",), log_scale=True),
-)
 
 
 def training_metrics(trainer: WindowTrainer, terms: Sequence[str]) -> dict:
@@ -67,13 +54,13 @@ def training_metrics(trainer: WindowTrainer, terms: Sequence[str]) -> dict:
 def save_best_model(trainer: WindowTrainer) -> Path:
     """Writes the model that the trainer holds now (the best one at the end of training) to `best_model/`.
 
-    The folder holds `config.json` and `model.safetensors` and loads in this library and in the published code.
+    The folder holds `config.json` and `model.safetensors` and loads in this library and in the published code; or
+    low-rank adapters, which this library loads together with the model that they belong to.
     """
     path = Path(trainer.args.output_dir) / BEST_MODEL
     state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.is_world_process_zero():
-        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-        write_folder(path, lambda folder: model.save_pretrained(folder, state_dict=state_dict))
+        write_folder(path, lambda folder: trainer.write_model(folder, state_dict))
     trainer.accelerator.wait_for_everyone()
     return path
 
@@ -120,31 +107,24 @@ def summary_table(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def finish_run(
-    trainer: WindowTrainer,
-    test_dataset: WindowDataset | None = None,
-    *,
-    terms: Sequence[str] = TOKENIZER_TERMS,
-    panels: Sequence[Panel] = TOKENIZER_PANELS,
-    title: str = "Kronos tokenizer",
-) -> dict:
+def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None, title: str | None = None) -> dict:
     """Writes `best_model/`, `training_metrics.json` and `loss_curves.png`; call it on every rank after training.
 
     Args:
         trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
         test_dataset ([`WindowDataset`], *optional*): windows that no choice was made on, to evaluate the best model.
-        terms, panels, title: what the figures and the picture show.
+        title (`str`, *optional*): heading of the picture.
 
     Returns:
         `dict`: the figures of [`training_metrics`].
     """
     run = Path(trainer.args.output_dir)
     save_best_model(trainer)
-    metrics = training_metrics(trainer, terms)
+    metrics = training_metrics(trainer, trainer.summary_terms)
     if test_dataset is not None:
         scores = trainer.evaluate(test_dataset, metric_key_prefix="test")
-        metrics["test"] = {term: scores.get(f"test_{term}") for term in terms}
+        metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}
     if trainer.is_world_process_zero():
         write_json(run / METRICS_FILE, metrics)
-        plot_curves(trainer.state.log_history, panels, title, run / CURVES_FILE)
+        plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
     return metrics

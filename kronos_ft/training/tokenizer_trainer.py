@@ -9,6 +9,8 @@ is what the published scripts call validation loss and what the best checkpoint 
 import torch
 from torch import Tensor, nn
 
+from ft_core.curves import Panel
+
 from ..models.modeling_kronos import KronosTokenizer, KronosTokenizerOutput
 from ..models.quantizer import bits_to_index, split_index
 from .losses import TOKENIZER_TERMS, TokenizerTerms, tokenizer_objective, tokenizer_terms
@@ -47,6 +49,19 @@ class KronosTokenizerTrainer(WindowTrainer):
 
     progress_terms = ("loss", "recon_all", "bars_per_second")
     evaluation_terms = ("recon_all", "recon_pre", "loss", "code_usage_s1")
+    title = "Kronos tokenizer"
+    summary_terms = (
+        *("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
+        *("code_usage_s1", "code_usage_s2"),
+    )
+    panels = (
+        Panel("reconstruction: mean squared error, normalised units", ("recon_all", "recon_pre"), log_scale=True),
+        Panel("objective: negative is normal, the codebook entropy is rewarded", ("loss", "bsq")),
+        Panel("entropies, nats", ("entropy_sample", "entropy_codebook")),
+        Panel("codes in use: perplexity", ("code_perplexity_s1", "code_perplexity_s2")),
+        Panel("learning rate", ("learning_rate",)),
+        Panel("gradient norm", ("grad_norm",), log_scale=True),
+    )
 
     def __init__(self, model: KronosTokenizer, *args, **kwargs):
         self.objective_config = model.config

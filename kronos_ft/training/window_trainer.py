@@ -1,16 +1,20 @@
 """What the Kronos trainers share: windows in epoch-keyed order, full effective batches, one-cycle schedule."""
 
+from pathlib import Path
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ft_core.checkpoints import KeepBestCheckpoints
+from ft_core.curves import Panel
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.recorded_trainer import RecordedTrainer
 
-from ..data.windows import EpochSampler, WindowDataset, keep_batch
-from .arguments import KronosTokenizerArguments
+from ..data.epoch_order import EpochSampler
+from ..data.windows import WindowDataset, keep_batch
+from .arguments import WindowTrainingArguments
 
 
 class _EpochOrder(TrainerCallback):
@@ -26,11 +30,12 @@ class _EpochOrder(TrainerCallback):
 
 
 class WindowTrainer(RecordedTrainer):
-    """A trainer over [`WindowDataset`]s; a subclass defines the objective.
+    """A trainer over [`WindowDataset`]s; a subclass defines the objective, and what the table and the picture of a run
+    show: `title`, `summary_terms`, `panels`.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): a Kronos model.
-        args ([`KronosTokenizerArguments`]): settings.
+        args ([`WindowTrainingArguments`]): settings.
         train_dataset, eval_dataset ([`WindowDataset`]): windows.
         callbacks (*optional*): further callbacks; the list is not changed.
 
@@ -38,14 +43,18 @@ class WindowTrainer(RecordedTrainer):
         ValueError: the number of processes or the precision is not what was asked for.
     """
 
+    title: str
+    summary_terms: tuple[str, ...]
+    panels: tuple[Panel, ...]
     decisive_settings = (
         *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
+        "symbol_weighting",
     )
 
     def __init__(
         self,
         model: PreTrainedModel,
-        args: KronosTokenizerArguments,
+        args: WindowTrainingArguments,
         train_dataset: WindowDataset | None = None,
         eval_dataset: WindowDataset | None = None,
         callbacks: list[TrainerCallback] | None = None,
@@ -76,8 +85,14 @@ class WindowTrainer(RecordedTrainer):
     def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self.sampler = EpochSampler(len(dataset), seed, self.effective_batch())
+        self.sampler = EpochSampler(
+            len(dataset), seed, self.effective_batch(), dataset.windows_per_symbol, self.args.symbol_weighting
+        )
         return self.sampler
+
+    def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
+        """Writes the model, whose gathered weights are `state_dict`, into a folder; on the main process only."""
+        self.accelerator.unwrap_model(self.model_wrapped).save_pretrained(folder, state_dict=state_dict)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

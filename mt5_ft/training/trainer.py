@@ -111,7 +111,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
 
-    def _check_unchanged(self, run: Path) -> None:
+    def check_unchanged(self, run: Path) -> None:
+        """As the parent's; a halved batch with doubled accumulation is no change."""
         check_resumable(run, self.recorder.facts, self.args)
 
     def generation_length(self) -> int:

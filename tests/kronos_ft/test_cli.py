@@ -162,7 +162,7 @@ def bad_data(request, tmp_path):
         ("header only", "bad.csv has a header line only; pass a file with candles"),
         ("unknown columns", "no column means time, open, high, low, close (columns: when, first, second)"),
         ("short", "the train split has 14 bars and no window of 25 (lookback 20 + horizon 4 + 1)"),
-        ("no validation window", "the validation split has 15 bars and no window of 25"),
+        ("no validation window", "the validation split has 0 bars after an embargo of 25 and no window of 25"),
         ("constant", "the close is constant at 7"),
         ("defect", "low or high contradicts open and close in 1 row (line 5); correct the data, or pass policy drop"),
     ],

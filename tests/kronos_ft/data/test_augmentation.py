@@ -7,7 +7,8 @@ from torch.utils.data import DataLoader
 
 from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.candles import load_candles
-from kronos_ft.data.windows import EpochSampler, WindowDataset, WindowShape, keep_batch
+from kronos_ft.data.epoch_order import EpochSampler
+from kronos_ft.data.windows import WindowDataset, WindowShape, keep_batch
 
 SHAPE = WindowShape(lookback=20, horizon=4)
 ALL = {"augment_noise": True, "augment_feature_dropout": True, "augment_time_shift": True, "augment_scale": True}

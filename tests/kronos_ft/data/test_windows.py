@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.candles import load_candles
+from kronos_ft.data.epoch_order import EpochSampler
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import EpochSampler, WindowDataset, WindowShape, normalise, split_bounds
+from kronos_ft.data.windows import WindowDataset, WindowShape, normalise, scale_of, split_bounds
 
 SHAPE = WindowShape(lookback=20, horizon=4)
 
@@ -201,3 +202,12 @@ def test_gaps_that_leave_no_window(candle_frame):
 def test_shapes_that_make_no_window(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         WindowShape(**values)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "epsilon"),
+    [(30_000.0, 200.0, 1e-5), (0.5, 0.3, 1e-5), (0.0, 0.0, 1e-5), (2e-5, 1e-7, 2e-10), (0.0, 1e-6, 1e-9)],
+)
+def test_the_scale_is_the_published_one_except_for_tiny_prices(mean, std, epsilon):
+    found = scale_of(np.array([mean]), np.array([std]))
+    assert found[0] - std == pytest.approx(epsilon, rel=1e-6, abs=1e-16)

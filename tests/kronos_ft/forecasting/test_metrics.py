@@ -211,3 +211,11 @@ def test_wrong_input_is_named():
         metrics.crps(np.zeros((2, 3)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"levels=\[0.9, 0.5\] must be shares"):
         metrics.coverage_and_width(np.zeros((2, 1)), np.zeros((2, 2, 1)), [0.9, 0.5])
+
+
+def test_mase_leaves_out_the_horizons_without_a_naive_error():
+    truth, paths = np.ones((4, 3)), np.zeros((4, 1, 3))
+    found = metrics.point_errors(truth, paths, np.array([0.0, 0.5, 2.0]))["mase"]
+    assert found.by_horizon == [None, 2.0, 0.5]
+    assert found.overall == 1.25
+    assert "no error in training at bar 1," in found.note

@@ -1,0 +1,69 @@
+"""Calibrates bands on the validation split and shows what that changes on the test split.
+
+A symbol with enough validation origins is calibrated on its own, because offsets are in log returns and a calm symbol
+would be given the bands of a wild one; the others on all symbols together.
+
+Shapes: N origins, P paths, H horizon, 5 targets in the order of `TARGETS`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .conformal import ConformalBands
+from .figures import plain
+from .metrics import BAND_LEVELS, band_figures, path_bands
+from .targets import TARGETS
+
+LEAST_OWN = 50  # validation origins from which a symbol's own offsets are fitted
+
+
+def calibrate(
+    truth_before: np.ndarray,
+    paths_before: np.ndarray,
+    rows_before: Sequence[slice],
+    truth: np.ndarray,
+    paths: np.ndarray,
+    rows: Sequence[slice],
+) -> dict | None:
+    """Coverage and width of every target's bands on test origins, as forecast and calibrated.
+
+    Args:
+        truth_before (`np.ndarray` of shape `(M, H, 5)`), paths_before (`(M, P, H, 5)`): validation split.
+        rows_before (`Sequence[slice]`): where each symbol's origins lie in it.
+        truth (`np.ndarray` of shape `(N, H, 5)`), paths (`(N, P, H, 5)`): test split.
+        rows (`Sequence[slice]`): where each symbol's origins lie in it.
+
+    Returns:
+        `dict` of `origins`, `own` (symbols calibrated on their own) and `targets`: by target and level `before` (None
+        for a point forecast, which has no bands) and `after`, each with `coverage` and `width`, and the `offsets` by
+        level and horizon of the first calibration. None without validation origins.
+    """
+    if not len(truth_before) or not len(truth):
+        return None
+    own = [row.stop - row.start >= LEAST_OWN for row in rows_before]
+    targets, notes = {}, set()
+    for position, target in enumerate(TARGETS):
+        y_before, x_before = truth_before[..., position], paths_before[..., position]
+        minimum = 0.0 if target == "volatility" else None
+        pooled = ConformalBands.fit(y_before, x_before, BAND_LEVELS, minimum)
+        fitted = [
+            ConformalBands.fit(y_before[row], x_before[row], BAND_LEVELS, minimum) if enough else pooled
+            for row, enough in zip(rows_before, own, strict=True)
+        ]
+        y, x = truth[..., position], paths[..., position]
+        ends = [bands.bands(x[row]) for bands, row in zip(fitted, rows, strict=True)]
+        after = [np.concatenate([end[side] for end in ends], axis=1) for side in (0, 1)]
+        before = path_bands(x, BAND_LEVELS) if x.shape[1] > 1 else None
+        targets[target] = {
+            "levels": {
+                level: {
+                    "before": before and band_figures(y, before[0][i], before[1][i]),
+                    "after": band_figures(y, after[0][i], after[1][i]),
+                }
+                for i, level in enumerate(BAND_LEVELS)
+            },
+            "offsets": fitted[0].offsets,
+        }
+        notes |= {bands.note for bands in fitted if bands.note}
+    return plain({"origins": len(truth_before), "own": sum(own), "notes": sorted(notes), "targets": targets})

@@ -1,0 +1,117 @@
+"""One series made ready for a forecast: checked, normalised by its own context, with calendar features.
+
+Shapes: L bars of context, H bars of horizon, F = 6 features.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..data.columns import FEATURES
+from ..data.future import check_future
+from ..data.timestamps import calendar_features
+from ..data.windows import scale_of
+
+PRICES = FEATURES[:4]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a forecast of one series starts from.
+
+    Attributes:
+        bars (`np.ndarray` of float32, shape `(L, F)`): normalised and clipped.
+        mean, scale (`np.ndarray` of float32, shape `(F,)`): of the raw bars.
+        stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
+        raw (`np.ndarray` of float64, shape `(L, F)`): the bars as given.
+    """
+
+    bars: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    stamp: np.ndarray
+    future: np.ndarray
+    raw: np.ndarray
+
+
+def build_context(
+    candles: np.ndarray, stamp: np.ndarray, future: np.ndarray, horizon: int, clip: float, label: str = ""
+) -> Context:
+    """Checks a series and scales it by its mean and standard deviation, in float32 as published.
+
+    Args:
+        candles (`np.ndarray` of shape `(L, 6)`): raw, in the order of `FEATURES`.
+        stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
+        horizon (`int`): H.
+        clip (`float`): bound of the normalised values.
+        label (`str`): put before each message, to tell series apart.
+
+    Raises:
+        ValueError: fewer than two bars, cells without a number, constant prices, or stamps of another length.
+    """
+    raw = np.asarray(candles, dtype=np.float64)
+    if raw.ndim != 2 or raw.shape[1] != len(FEATURES):
+        raise ValueError(f"{label}candles of shape {raw.shape} must be (bars, 6): {', '.join(FEATURES)}")
+    if len(raw) < 2:
+        raise ValueError(f"{label}a context of {len(raw)} bars is too short; give 2 or more")
+    if not np.isfinite(raw).all():
+        bar, feature = np.argwhere(~np.isfinite(raw))[0]
+        raise ValueError(
+            f"{label}{FEATURES[feature]} of bar {bar} is {raw[bar, feature]}; repair or drop it (kronos-ft data check)"
+        )
+    if np.ptp(raw[:, : len(PRICES)]) == 0:
+        raise ValueError(f"{label}all prices of the context are {raw[0, 0]:g}; there is nothing to forecast from")
+    if len(stamp) != len(raw) or len(future) != horizon:
+        raise ValueError(
+            f"{label}{len(raw)} bars and horizon={horizon} have {len(stamp)} and {len(future)} stamps; give one a bar"
+        )
+    values = raw.astype(np.float32)
+    mean = values.mean(axis=0)
+    scale = scale_of(mean, values.std(axis=0))
+    bars = np.clip((values - mean) / scale, -clip, clip)
+    return Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)
+
+
+def frame_values(df: pd.DataFrame) -> np.ndarray:
+    """Six features of a table as float64 `(L, 6)`; volume and amount are made where they are absent, as published.
+
+    Raises:
+        ValueError: no table, missing prices, or cells without a number.
+    """
+    if not isinstance(df, pd.DataFrame):
+        raise ValueError(f"df is a {type(df).__name__}, not a pandas DataFrame; pass a table of candles")
+    missing = [name for name in PRICES if name not in df.columns]
+    if missing:
+        there = ", ".join(map(str, df.columns))
+        raise ValueError(f"df has no column {', '.join(missing)} (it has {there}); rename its columns")
+    prices = df[list(PRICES)]
+    volume = df["volume"] if "volume" in df.columns else pd.Series(0.0, index=df.index)
+    if "volume" not in df.columns:
+        amount = pd.Series(0.0, index=df.index)
+    else:
+        amount = df["amount"] if "amount" in df.columns else volume * prices.mean(axis=1)
+    values = pd.concat([prices, volume, amount], axis=1).to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isnan(values).any():
+        row, feature = np.argwhere(np.isnan(values))[0]
+        raise ValueError(f"df has no number for {FEATURES[feature]} in row {row}; fill or drop it")
+    return values
+
+
+def check_times(past: pd.Series, future: pd.Series, rows: int, horizon: int) -> None:
+    """Checks that times fit the rows and the horizon, and that the future comes after the past.
+
+    Raises:
+        ValueError: another number of times, or times that overlap or are out of order.
+    """
+    if len(past) != rows:
+        raise ValueError(f"x_timestamp has {len(past)} times for {rows} rows; give one a row")
+    if len(future) != horizon:
+        raise ValueError(f"y_timestamp has {len(future)} times for pred_len={horizon}; give one a bar")
+    check_future(past, future)
+
+
+def stamps_of(times: pd.Series) -> np.ndarray:
+    """Calendar features `(N, 5)` in the times' own zone, as published."""
+    parsed = pd.to_datetime(times)
+    return calendar_features((parsed.dt.tz_localize(None) if parsed.dt.tz is not None else parsed).to_numpy())

@@ -1,0 +1,100 @@
+"""A whole evaluation: settings in, a folder with figures, report and pictures out; `kronos-ft evaluate` ends here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from ft_core.progress import LineProgress
+from ft_core.run_folder import check_output_folder
+
+from ..data.candles import CandleSeries, load_candles
+from ..data.sources import load_sample
+from .evaluate_arguments import EvaluateArguments
+from .evaluated_models import load_forecasters, model_sources, training_remark
+from .evaluation_pictures import PICTURES, draw_pictures
+from .evaluation_report import EVALUATION_FILE, REPORT_FILE, write_report
+from .origins import plan_origins
+from .targets import TARGETS
+from .walk_forward import check_steps, default_baselines, evaluate_forecasters
+
+OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
+USABLE_MEMORY = 0.5  # share of the free memory that may hold forecasts; scoring copies parts of them
+GIB = 2**30
+
+
+def check_space(num_paths: int, horizon: int, origins: int, free: int | None = None) -> None:
+    """Refuses more paths than the memory holds while they are scored.
+
+    Args:
+        num_paths, horizon, origins (`int`): what is held of one forecaster: both splits' targets of all paths.
+        free (`int`, *optional*): bytes; what the machine has when not given.
+
+    Raises:
+        ValueError: with the estimate and the largest number that fits.
+    """
+    per_path = max(origins * horizon * len(TARGETS) * 8, 1)
+    usable = USABLE_MEMORY * (psutil.virtual_memory().available if free is None else free)
+    if num_paths * per_path > usable:
+        raise ValueError(
+            f"num_paths={num_paths} at {origins:,} origins over {horizon} bars need about "
+            f"{num_paths * per_path / GIB:.1f} GiB but {usable / GIB:.1f} GiB can be used; {int(usable // per_path)} "
+            "paths fit, or lower max_origins"
+        )
+
+
+def _load_series(args: EvaluateArguments) -> list[CandleSeries]:
+    return load_sample() if args.data == "sample" else load_candles(args.data, args.policy, args.timezone)
+
+
+def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) -> dict:
+    """Evaluates models from settings to `evaluation.json`, `evaluation.md` and pictures.
+
+    Args:
+        args ([`EvaluateArguments`]): the settings.
+        say: receives each line of text.
+
+    Returns:
+        `dict`: what `evaluation.json` holds, but for the verdict.
+
+    Raises:
+        ValueError: settings, data or models that cannot be used; nothing has been written then.
+    """
+    folder = Path(args.output_dir)
+    check_output_folder(folder, resume=False, overwrite=True)
+    if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
+        raise ValueError(f"output_dir={folder} holds an evaluation; pass --overwrite to replace it, or another folder")
+    settings, sources = args.settings(), model_sources(args)
+    baselines = default_baselines(settings, args.garch)
+    taken = {one.name for one in sources} & {one.name for one in baselines}
+    if taken:
+        raise ValueError(f"a model is named {taken.pop()!r} like a baseline; give it another name with NAME=DIR")
+    series = _load_series(args)
+    check_steps(series)
+    origins = {split: plan_origins(series, split, settings.plan) for split in ("test", "validation")}
+    counts = {split: sum(map(len, found)) for split, found in origins.items()}
+    check_space(args.num_paths, args.horizon, sum(counts.values()))
+    for split, found in origins.items():
+        before = sum(one.found for one in found)
+        thinned = f" of {before:,}, thinned evenly to max_origins" if before > counts[split] else ""
+        say(f"{split:12}{counts[split]:,} origins{thinned}")
+    forecasters = load_forecasters(args, sources)
+    for one in forecasters:
+        size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
+        say(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
+    evaluation = evaluate_forecasters(
+        series, forecasters, settings, baselines=baselines, progress=LineProgress("forecast")
+    )
+    for one in forecasters:
+        evaluation["forecasters"][one.name].update(one.shares())
+    evaluation["settings"].update(
+        {name: getattr(args, name) for name in ("num_paths", "T", "top_k", "top_p", "overflow")}
+    )
+    evaluation["models"] = [vars(source) for source in sources]
+    evaluation["notes"] += [remark for source in sources if (remark := training_remark(source, args))]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    write_report(evaluation, folder)  # before the pictures, so that a fault in drawing loses no figure
+    write_report(evaluation, folder, draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder))
+    return evaluation

@@ -1,0 +1,126 @@
+"""The models of an evaluation: which, under which name, and what their run record says of the split they know."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ft_core.run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
+
+from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from .evaluate_arguments import EvaluateArguments
+from .kronos_forecaster import KronosForecaster
+from .predictor import KronosPredictor
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """One model to evaluate: its name in the results, and where it and its tokenizer are."""
+
+    name: str
+    model: str
+    tokenizer: str
+
+
+def _short_name(model: str) -> str:
+    """The last part of a path or Hub name that says something."""
+    parts = [part for part in Path(model).parts if part not in (BEST_MODEL, FINAL_MODEL, "/")]
+    return parts[-1] if parts else model
+
+
+def model_sources(args: EvaluateArguments) -> list[ModelSource]:
+    """The models named by `--model` or `--compare`.
+
+    Raises:
+        ValueError: none or both of them, a single one to compare, a model without a tokenizer, or a name twice.
+    """
+    if args.compare and args.model:
+        raise ValueError("--model and --compare exclude each other; name all models after --compare")
+    if not args.compare:
+        if not args.model:
+            raise ValueError("model is not set; pass --model DIR --tokenizer DIR, or --compare base=DIR finetuned=DIR")
+        entries = [args.model]
+    else:
+        entries = args.compare
+        if len(entries) < 2:
+            raise ValueError(f"--compare {entries[0]} names one model; name two or more, e.g. base=DIR finetuned=DIR")
+    found = []
+    for entry in entries:
+        name, rest = "", entry
+        if args.compare and not Path(entry).exists():
+            name, mark, after = entry.partition("=")
+            rest, name = (after, name) if mark else (entry, "")
+        model, _, tokenizer = (rest, "", "") if Path(rest).exists() else rest.partition(",")
+        tokenizer = tokenizer or args.tokenizer
+        if not tokenizer:
+            raise ValueError(f"model {entry} has no tokenizer; pass --tokenizer DIR")
+        found.append(ModelSource(name or _short_name(model), model, tokenizer))
+    names = [one.name for one in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two models are named {twice[0]!r}; write NAME=DIR to tell them apart")
+    return found
+
+
+def _folder_of(name: str) -> str:
+    """The best model of a run folder, else the name as it is."""
+    best = Path(name) / BEST_MODEL
+    return str(best) if best.is_dir() else name
+
+
+def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
+    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names.
+
+    Raises:
+        ValueError: a folder that holds something else.
+        HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
+    """
+    return (
+        Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(model, _folder_of(model))),
+        KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(tokenizer, _folder_of(tokenizer))),
+    )
+
+
+def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> list[KronosForecaster]:
+    """Loads every model and tokenizer; a tokenizer that several models share is loaded once.
+
+    Raises:
+        ValueError: a folder that holds something else, or a tokenizer whose bits are not the model's.
+    """
+    tokenizers = {
+        name: KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(name, _folder_of(name)))
+        for name in sorted({source.tokenizer for source in sources})
+    }
+    forecasters = []
+    for source in sources:
+        model = Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(source.model, _folder_of(source.model)))
+        bars = args.max_context or PREDICTOR_CONTEXT.get(source.model, 512)
+        predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=bars)
+        forecasters.append(
+            KronosForecaster(
+                source.name,
+                predictor,
+                args.lookback,
+                args.num_paths,
+                T=args.T,
+                top_k=args.top_k,
+                top_p=args.top_p,
+                seed=args.seed,
+                overflow=args.overflow,
+            )
+        )
+    return forecasters
+
+
+def training_remark(source: ModelSource, args: EvaluateArguments) -> str | None:
+    """A remark when a model's run record says that it was trained on another split than the evaluation's."""
+    record = Path(_folder_of(source.model)).parent / RUN_FILE
+    try:
+        trained = json.loads(record.read_text(encoding="utf-8"))["data"]
+        ratios, dates = trained["split_ratios"], trained["split_dates"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if (ratios, dates) == (args.split_ratios, args.split_dates):
+        return None
+    used = f"split_dates={dates}" if dates else f"split_ratios={ratios}"
+    return f"{source.name} was trained with {used}, not with the splits here: it may have seen these test bars"

@@ -1,0 +1,195 @@
+"""Pictures of a forecast and of an evaluation, drawn to be read on light and on dark pages.
+
+Notable:
+- The background is opaque and neutral and everything on it is dark: nothing depends on the page's colour.
+- Figures are built without pyplot, so that no global state is left and threads may draw.
+
+Shapes: L bars of context, P paths, H horizon.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+
+from ft_core.curves import COLOURS
+from ft_core.files import write_file
+
+PAGE, PANEL, INK, GRID = "#E9E9E6", "#F6F6F4", "#22252A", "#C4C4C0"
+UP, DOWN = "#2F9E86", "#8F1D1D"  # apart in lightness as well, for colour-blind readers
+SHOWN_PATHS = 20
+SHOWN_CONTEXT = 3  # horizons of context, and at least so many bars:
+LEAST_CONTEXT = 60
+OPEN, HIGH, LOW, CLOSE = range(4)
+
+
+def _new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAGE)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_facecolor(PANEL)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9, colors=INK)
+    for side, spine in axes.spines.items():
+        spine.set_color(INK)
+        spine.set_visible(side in ("left", "bottom"))
+    figure.suptitle(title, fontsize=11.5, x=0.01, ha="left", color=INK)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=120, facecolor=PAGE, format="png"))
+
+
+def _legend(axes: Axes, **options) -> None:
+    axes.legend(fontsize=8.5, labelcolor=INK, facecolor=PANEL, edgecolor=GRID, framealpha=1.0, **options)
+
+
+def _draw_candles(axes: Axes, positions: np.ndarray, candles: np.ndarray, *, hollow: bool) -> None:
+    """Wicks and bodies; hollow bodies tell what happened after the origin from what was known."""
+    colours = np.where(candles[:, CLOSE] >= candles[:, OPEN], UP, DOWN)
+    wicks = [[(x, bar[LOW]), (x, bar[HIGH])] for x, bar in zip(positions, candles, strict=True)]
+    axes.add_collection(LineCollection(wicks, colors=colours, linewidths=0.9, zorder=3))
+    bodies = [
+        [(x - 0.33, bar[OPEN]), (x + 0.33, bar[OPEN]), (x + 0.33, bar[CLOSE]), (x - 0.33, bar[CLOSE])]
+        for x, bar in zip(positions, candles, strict=True)
+    ]
+    faces = PANEL if hollow else colours
+    axes.add_collection(PolyCollection(bodies, facecolors=faces, edgecolors=colours, linewidths=0.9, zorder=4))
+
+
+def plot_forecast(
+    context: np.ndarray,
+    paths: np.ndarray,
+    path: Path,
+    *,
+    times: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+    levels: Sequence[float] = (0.5, 0.8, 0.9),
+    title: str = "Forecast",
+) -> None:
+    """Draws the last candles before the origin, some paths, bands of the close, its median and the truth where known.
+
+    Args:
+        context (`np.ndarray` of shape `(L, 4 or more)`): open, high, low, close before the origin.
+        paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths in the same order.
+        path (`Path`): the PNG file.
+        times (`np.ndarray` of `datetime64`, shape `(L + H,)`, *optional*): times of context and forecast, UTC.
+        truth (`np.ndarray` of shape `(H, 4 or more)`, *optional*): what happened, as far as known.
+        levels (`Sequence[float]`): shares of paths inside the bands.
+        title (`str`): heading.
+    """
+    horizon = paths.shape[1]
+    shown = min(len(context), max(LEAST_CONTEXT, SHOWN_CONTEXT * horizon))
+    past = np.arange(-shown, 0)
+    ahead = np.arange(-1, horizon)  # paths start at the last known close
+    last = context[-1, CLOSE]
+    closes = np.concatenate((np.full((len(paths), 1), last), paths[:, :, CLOSE]), axis=1)
+    figure, axes = _new_figure(10, 5, title)
+    if len(paths) > 1:
+        for level in sorted(levels, reverse=True):
+            low, high = np.quantile(closes, ((1 - level) / 2, (1 + level) / 2), axis=0)
+            axes.fill_between(ahead, low, high, color=COLOURS[0], alpha=0.16, linewidth=0)
+        inside = ", ".join(f"{100 * level:g}" for level in sorted(levels))
+        axes.fill_between([], [], color=COLOURS[0], alpha=0.4, linewidth=0, label=f"{inside} % of the paths")
+        lines = [np.column_stack((ahead, one)) for one in closes[:SHOWN_PATHS]]
+        axes.add_collection(LineCollection(lines, colors=COLOURS[0], linewidths=0.6, alpha=0.45, zorder=2))
+    axes.plot(ahead, np.median(closes, axis=0), color="#003F66", linewidth=1.8, zorder=5, label="median close")
+    _draw_candles(axes, past, context[-shown:, :4], hollow=False)
+    if truth is not None and len(truth):
+        _draw_candles(axes, np.arange(len(truth)), truth[:, :4], hollow=True)
+        axes.plot([], [], "s", color=INK, markerfacecolor=PANEL, label="what happened (hollow)")
+    axes.axvline(-0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.set_xlim(-shown - 1, horizon)
+    axes.autoscale(axis="y")
+    axes.autoscale_view(scalex=False)
+    axes.set_ylabel("price", fontsize=9, color=INK)
+    if times is None:
+        axes.set_xlabel("bars from the origin", fontsize=9, color=INK)
+    else:
+        ticks = np.unique(np.linspace(-shown, horizon - 1, 7).round().astype(int))
+        labels = pd.DatetimeIndex(times[len(context) + ticks]).strftime("%Y-%m-%d\n%H:%M")
+        axes.set_xticks(ticks, labels)
+        axes.set_xlabel("UTC", fontsize=9, color=INK)
+    _legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)  # above: candles may lie anywhere inside
+    _save(figure, path)
+
+
+def plot_reliability(
+    levels: Sequence[float],
+    before: Mapping[str, Sequence[float]],
+    after: Mapping[str, Sequence[float]],
+    path: Path,
+    title: str = "Reliability of the bands",
+) -> None:
+    """Draws how often the truth fell inside bands of each nominal level, before and after calibration.
+
+    Args:
+        levels (`Sequence[float]`): nominal levels between 0 and 1.
+        before, after: coverage at each level by forecaster.
+        path (`Path`): the PNG file.
+        title (`str`): heading.
+    """
+    figure, axes = _new_figure(6, 5.2, title)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="as promised")
+    for colour, name in zip(cycle(COLOURS), before, strict=False):
+        axes.plot(levels, before[name], "o-", color=colour, linewidth=1.6, markersize=5, label=name)
+        if name in after:
+            axes.plot(
+                levels,
+                after[name],
+                "s--",
+                color=colour,
+                linewidth=1.6,
+                markersize=6,
+                markerfacecolor=PANEL,
+                label=f"{name}, calibrated",
+            )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("share of truths that the band promises", fontsize=9, color=INK)
+    axes.set_ylabel("share of truths inside", fontsize=9, color=INK)
+    _legend(axes, loc="upper left")
+    _save(figure, path)
+
+
+def plot_skill(
+    skills: Mapping[str, Sequence[float | None]],
+    path: Path,
+    title: str = "Skill by horizon",
+    *,
+    p_values: Mapping[str, Sequence[float | None]] | None = None,
+    significant: float = 0.05,
+) -> None:
+    """Draws skill against each reference over the horizon; filled dots are significant by the Diebold-Mariano test.
+
+    Args:
+        skills: 1 - loss / loss of the reference at horizons 1, 2, ..., by what is compared; None where undefined.
+        path (`Path`): the PNG file.
+        title (`str`): heading.
+        p_values (*optional*): as `skills`.
+        significant (`float`): p-values below are drawn as filled dots.
+    """
+    figure, axes = _new_figure(8, 4.6, title)
+    axes.axhline(0, color=INK, linewidth=1.0)
+    for colour, (name, values) in zip(cycle(COLOURS), skills.items(), strict=False):
+        heights = np.array([np.nan if value is None else 100 * value for value in values])
+        steps = np.arange(1, len(heights) + 1)
+        axes.plot(steps, heights, color=colour, linewidth=1.6, label=name)
+        if p_values:
+            sure = np.array([p is not None and p < significant for p in p_values[name]])
+            axes.plot(steps[sure], heights[sure], "o", color=colour, markersize=4.5)
+            axes.plot(steps[~sure], heights[~sure], "o", color=colour, markersize=4.5, markerfacecolor=PANEL)
+    if p_values:
+        axes.plot([], [], "o", color=INK, markersize=4.5, label=f"p < {significant:g} (hollow: not)")
+    axes.set_xlabel("bars ahead", fontsize=9, color=INK)
+    axes.set_ylabel("skill, % (above 0 is better)", fontsize=9, color=INK)
+    _legend(axes, loc="best")
+    _save(figure, path)

@@ -1,0 +1,170 @@
+"""Both stages in one folder: the tokenizer into RUN/tokenizer, the predictor on its tokens into RUN/predictor.
+
+One surface of settings: a name goes to every stage that has it; with the prefix `tokenizer_` or `predictor_` to that
+stage alone, whatever the order. `model` is the predictor's and `tokenizer` names the tokenizer to start from.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import PartialState
+from transformers import set_seed
+
+from ft_core.launch import check_world_size
+from ft_core.run_folder import BEST_MODEL, check_output_folder, prepare_run_folder
+from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_yaml
+
+from ..data.augmentation import AugmentationArguments
+from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
+from ..models.modeling_kronos import KronosTokenizer
+from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
+from .predictor_arguments import KronosArguments, PredictorModelArguments
+from .predictor_run import check_context, predictor_config, run_predictor
+from .predictor_trainer import check_bits
+from .presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
+from .tokenizer_run import build_model, run_tokenizer
+
+STAGES = ("tokenizer", "predictor")
+STAGE_TYPES = {
+    "tokenizer": (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments),
+    "predictor": (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
+}
+DEFAULT_FOLDER = "runs/finetune"
+
+
+@dataclass
+class FinetuneSettings:
+    """Settings of both stages, each a tuple of model, data, augmentation and training settings, and the run folder."""
+
+    tokenizer: tuple
+    predictor: tuple
+    folder: Path
+
+
+def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Named settings of each stage from settings of both.
+
+    Raises:
+        ValueError: a name that no stage has, or that may not differ between them.
+    """
+    known = {stage: {*field_names(types), "preset"} for stage, types in STAGE_TYPES.items()}
+    shared: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    own: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    for name, value in values.items():
+        stage = next((stage for stage in STAGES if name.startswith(f"{stage}_")), None)
+        if stage is not None:
+            bare = name.removeprefix(f"{stage}_")
+            if bare not in known[stage] or bare in ("output_dir", "resume", "overwrite", "dry_run", "tokenizer"):
+                raise ValueError(
+                    f"--{name} is not a setting of the {stage} stage; {nearest_name(bare, sorted(known[stage]))}"
+                )
+            own[stage][bare] = value
+        elif name == "tokenizer":
+            shared["tokenizer"]["model"] = value
+        elif name in ("model", "revision"):
+            shared["predictor"][name] = value
+        elif not any(name in names for names in known.values()):
+            raise ValueError(f"--{name} is not a setting; {nearest_name(name, sorted(set.union(*known.values())))}")
+        else:
+            for each in STAGES:
+                if name in known[each]:
+                    shared[each][name] = value
+    return {stage: shared[stage] | own[stage] for stage in STAGES}
+
+
+def read_words(words: Sequence[str]) -> dict[str, object]:
+    """Settings of a command line by name, those of `--config FILE.yaml` below them.
+
+    Raises:
+        ValueError: a word that is no setting, or a YAML file that cannot be read.
+    """
+    found: dict[str, object] = {}
+    name = None
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            found[name] = [value] if "=" in word else []
+        elif name is None:
+            raise ValueError(f"{word!r} is not expected here; settings are written --name value")
+        else:
+            found[name].append(word)
+    config = found.pop("config", None)
+    if config is not None and len(config) != 1:
+        raise ValueError("--config needs one value; see --help")
+    return (read_yaml(Path(config[0])) if config else {}) | found
+
+
+def parse_finetune(words: Sequence[str]) -> FinetuneSettings:
+    """Settings of both stages from one command line; every value is checked before anything runs.
+
+    Raises:
+        ValueError: as [`parse_settings`], and for names that no stage has.
+    """
+    values = read_words(words)
+    folder = values.pop("output_dir", [DEFAULT_FOLDER])
+    folder = Path(folder[0] if isinstance(folder, list) and folder else str(folder))
+    parsed = {}
+    for stage, settings in route_settings(values).items():
+        types = STAGE_TYPES[stage]
+        known = [*field_names(types), "preset"]
+        text = as_words({name: value for name, value in settings.items() if value != []}, known, "finetune")
+        flags = [f"--{name}" for name, value in settings.items() if value == []]
+        parsed[stage] = parse_settings(
+            types,
+            [f"--output_dir={folder / stage}", *text, *flags],
+            presets=PRESETS if stage == "tokenizer" else PREDICTOR_PRESETS,
+            default_preset=DEFAULT_PRESET,
+            program="kronos-ft finetune",
+        )
+    return FinetuneSettings(parsed["tokenizer"], parsed["predictor"], folder)
+
+
+def _tokenizer_config(model: ModelArguments) -> KronosTokenizerConfig:
+    if model.from_scratch:
+        return KronosTokenizerConfig.from_size(model.model)
+    return KronosTokenizer.read_config(PUBLISHED_TOKENIZERS.get(model.model, model.model), revision=model.revision)
+
+
+def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print) -> dict[str, dict] | None:
+    """Fine-tunes a tokenizer, then a predictor on the tokens of its best model.
+
+    `resume` goes on in the stage that was interrupted; a finished one is not repeated.
+
+    Args:
+        settings ([`FinetuneSettings`]): from [`parse_finetune`].
+        say: receives each line of text, on the main process only.
+
+    Returns:
+        `dict`: the figures of each stage, or None after a dry run.
+
+    Raises:
+        ValueError: settings, data or models that cannot be used, or that do not fit each other.
+    """
+    tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
+    check_world_size(args.expected_world_size)
+    if not PartialState().is_main_process:
+        say = lambda line: None  # noqa: E731
+    check_context(model, data)
+    check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
+    created = not settings.folder.exists()
+    if not args.dry_run:
+        check_output_folder(settings.folder, args.resume, args.overwrite)
+        PartialState().wait_for_everyone()  # no rank may look after another has begun to write
+        if args.overwrite:  # or an interruption would leave the old predictor beside the new tokenizer
+            prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
+    try:
+        say("stage 1 of 2: tokenizer")
+        first = run_tokenizer(*settings.tokenizer, say)
+    finally:
+        if created and settings.folder.is_dir() and not any(settings.folder.iterdir()):
+            settings.folder.rmdir()
+    say("stage 2 of 2: predictor")
+    if first is None:
+        set_seed(tokenizer_args.seed)
+        return run_predictor(model, data, augmentation, args, say, tokenizer=build_model(settings.tokenizer[0]))
+    if not first["improved"]:
+        say("WARNING     the tokenizer is not better than at its start; kronos-ft predictor takes the published one")
+    model.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
+    return {"tokenizer": first, "predictor": run_predictor(model, data, augmentation, args, say)}

@@ -1,0 +1,201 @@
+"""Trainer of the Kronos predictor: next-token cross-entropy of the coarse and of the fine token.
+
+Read this before a training curve: `loss` is half the negative log-likelihood of a bar's two tokens, in nats; it falls
+with the market's predictability, not to zero, and a lower loss is not yet a better forecast (`kronos-ft evaluate`
+tells). In training with `s1_conditioning="sampled"` the logged ce_s2 is that of the published scripts, in evaluation it
+is always given the true coarse token and causal, so that runs of both kinds compare.
+"""
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback, set_seed
+from transformers.trainer_utils import EvalLoopOutput
+
+from ft_core.curves import Panel
+
+from ..data.tokens import TokenWindowDataset, freeze, tokenise
+from ..data.windows import WindowDataset
+from ..models.adapters import add_adapters, save_adapters
+from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
+from .predictor_arguments import PUBLISHED_EVALUATION, KronosArguments
+from .predictor_losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
+from .window_trainer import WindowTrainer
+
+
+def check_bits(predictor: KronosConfig, tokenizer: KronosTokenizerConfig) -> None:
+    """Raises ValueError when a predictor does not know the codes that a tokenizer makes."""
+    for name in ("s1_bits", "s2_bits"):
+        theirs, ours = getattr(tokenizer, name), getattr(predictor, name)
+        if theirs != ours:
+            raise ValueError(
+                f"the tokenizer has {name}={theirs} but the predictor {name}={ours}; pass the tokenizer that the "
+                "predictor was trained with"
+            )
+
+
+class KronosTrainer(WindowTrainer):
+    """Fine-tunes a [`Kronos`] predictor on tokens of windows.
+
+    loss = (ce_s1 + ce_s2) / 2, see `kronos_ft.training.predictor_losses`: tokens of bars 1 to T given those of bars 0
+    to T-1, where a window has T + 1 bars.
+
+    Logged at each logging step (means over all windows since the last one, exact over accumulation and ranks) and, with
+    the prefix `eval_`, at each evaluation (over the whole split, causal, given the true coarse token): loss, ce_s1,
+    ce_s2, perplexity_s1, perplexity_s2 (the exponential of the mean cross-entropy), accuracy_s1, accuracy_s2.
+
+    Args:
+        model ([`Kronos`]): the predictor; with `args.lora` adapters are put on it.
+        args ([`KronosArguments`]): settings.
+        train_dataset, eval_dataset ([`TokenWindowDataset`] or [`WindowDataset`]): tokens, or windows to be tokenised
+            step by step, as augmented ones must be: their input is the augmented window, the tokens to predict are
+            those of the clean one.
+        tokenizer ([`KronosTokenizer`], *optional*): for windows; frozen, in fp32.
+        callbacks (*optional*): further callbacks; the list is not changed.
+
+    Raises:
+        ValueError: windows without a tokenizer, or a tokenizer of other bits.
+
+    Example:
+
+    ```python
+    tokens = TokenWindowDataset(WindowDataset(series, "train"), tokenizer)
+    trainer = KronosTrainer(model, KronosArguments(output_dir="runs/btc"), tokens, validation_tokens)
+    trainer.train()
+    ```
+    """
+
+    progress_terms = ("loss", "ce_s1", "ce_s2", "bars_per_second")
+    evaluation_terms = ("loss", "ce_s1", "ce_s2", "accuracy_s1", "accuracy_s2")
+    decisive_settings = (
+        *WindowTrainer.decisive_settings,
+        *("s1_conditioning", "lora", "lora_r", "lora_alpha", "lora_dropout"),
+    )
+    title = "Kronos predictor"
+    summary_terms = ("loss", "ce_s1", "ce_s2", "perplexity_s1", "perplexity_s2", "accuracy_s1", "accuracy_s2")
+    panels = (
+        Panel("loss: half the negative log-likelihood of a bar, nats", ("loss",)),
+        Panel("cross-entropy, nats: coarse token, fine token", ("ce_s1", "ce_s2")),
+        Panel("perplexity: codes to choose from, as it were", ("perplexity_s1", "perplexity_s2"), log_scale=True),
+        Panel("accuracy of the likeliest token", ("accuracy_s1", "accuracy_s2")),
+        Panel("learning rate", ("learning_rate",)),
+        Panel("gradient norm", ("grad_norm",), log_scale=True),
+    )
+
+    def __init__(
+        self,
+        model: Kronos,
+        args: KronosArguments,
+        train_dataset: TokenWindowDataset | WindowDataset | None = None,
+        eval_dataset: TokenWindowDataset | WindowDataset | None = None,
+        tokenizer: KronosTokenizer | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        if tokenizer is not None:
+            check_bits(model.config, tokenizer.config)
+        elif isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset):
+            raise ValueError("a data set is a WindowDataset, which needs tokenizer; pass it, or a TokenWindowDataset")
+        if args.lora:
+            set_seed(args.seed)  # as the Trainer does, which comes after the adapters' random weights
+            model = add_adapters(model, args.lora_r, args.lora_alpha, args.lora_dropout)
+        if args.eval_like_published:
+            self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
+        super().__init__(model, args, train_dataset, eval_dataset, callbacks)
+        self.window_tokenizer = freeze(tokenizer).to(args.device) if tokenizer is not None else None
+
+    # Inputs
+
+    def _prepare_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tokens on the device, those of windows made here; `target_s1` and `target_s2` are the tokens to predict."""
+        clean = inputs.get("candles") is inputs.get("target")
+        inputs = super()._prepare_inputs(inputs)
+        if "candles" in inputs:
+            candles = inputs["candles"]
+            pair = candles if clean else torch.cat((candles, inputs["target"]))
+            s1, s2 = (half.split(len(candles)) for half in tokenise(self.window_tokenizer, pair))
+            inputs = {"s1": s1[0], "s2": s2[0], "target_s1": s1[-1], "target_s2": s2[-1], "stamps": inputs["stamps"]}
+        return inputs
+
+    @staticmethod
+    def _targets(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return tuple(inputs.get(f"target_{name}", inputs[name])[:, 1:] for name in ("s1", "s2"))
+
+    @staticmethod
+    def _call(model: nn.Module, inputs: dict[str, Tensor], **options) -> KronosOutput:
+        return model(
+            s1_ids=inputs["s1"][:, :-1], s2_ids=inputs["s2"][:, :-1], stamp=inputs["stamps"][:, :-1], **options
+        )
+
+    # Training
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, KronosOutput]:
+        """The loss of one micro-batch; its terms are added to the meter on the device."""
+        s1, s2 = self._targets(inputs)
+        output = self._call(model, inputs, s1_targets=s1 if self.args.s1_conditioning == "true" else None)
+        objective = predictor_objective(predictor_terms(output.s1_logits, output.s2_logits, s1, s2).mean(dim=0))
+        self.meter.add_means(objective, weight=len(s1))
+        return (objective["loss"], output) if return_outputs else objective["loss"]
+
+    # Evaluation
+
+    def evaluation_loop(self, *args, **kwargs) -> EvalLoopOutput:
+        """As the parent's; what is drawn for published figures is the same each time and leaves training's draws be."""
+        if not self.args.eval_like_published:
+            return super().evaluation_loop(*args, **kwargs)
+        devices = [self.args.device.index or 0] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.args.seed + self.args.process_index)
+            return super().evaluation_loop(*args, **kwargs)
+
+    @torch.no_grad()
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, None, None]:
+        """Adds the causal terms of a batch of every rank, each window once, to the evaluation meter."""
+        inputs = self._prepare_inputs(inputs)
+        s1, s2 = self._targets(inputs)
+        with self.compute_loss_context_manager():
+            output = self._call(model, inputs, s1_targets=s1)
+            columns = [predictor_terms(output.s1_logits, output.s2_logits, s1, s2)]
+            if self.args.eval_like_published:
+                logits = self._call(model, inputs, causal=False).s2_logits
+                columns.append(token_cross_entropy(logits, s2).mean(dim=1, keepdim=True))
+        per_window = self.accelerator.gather_for_metrics(torch.cat(columns, dim=1))
+        means = per_window.mean(dim=0)
+        objective = predictor_objective(means[: len(PREDICTOR_TERMS)])
+        if self.args.eval_like_published:
+            published = means[len(PREDICTOR_TERMS)]
+            objective |= {"published_ce_s2": published, "published_loss": (objective["ce_s1"] + published) / 2}
+        self.eval_meter.add_means(objective, weight=len(per_window))
+        return objective["loss"], None, None
+
+    def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
+        """Means of the terms, and perplexities from the means, from the reduced sums of either meter."""
+        means = {name: total / weight for name, total in sums.items()}
+        perplexities = {f"perplexity_{name}": means[f"ce_{name}"].exp() for name in ("s1", "s2")}
+        return {name: float(value) for name, value in (means | perplexities).items()}
+
+    # Saving
+
+    def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
+        """The model, or its adapters, alone or merged."""
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        if not self.args.lora:
+            super().write_model(folder, state_dict)
+        elif self.args.lora_merge:
+            copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
+        else:
+            save_adapters(model, folder, state_dict)

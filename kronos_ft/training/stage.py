@@ -1,0 +1,96 @@
+"""How a stage runs, whatever it trains: checks, dry run, training, resume, and the end of a run."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from accelerate import PartialState
+
+from ft_core.launch import check_world_size
+from ft_core.run_folder import check_output_folder
+
+from ..data.augmentation import AugmentationArguments
+from ..data.candles import CandleSeries, fingerprint
+from .arguments import DataArguments, WindowTrainingArguments
+from .estimate import describe_run, describe_time
+from .finish import finish_run, finished_metrics
+from .splits import WindowSplits
+from .window_trainer import WindowTrainer
+
+Say = Callable[[str], None]
+
+
+def data_facts(
+    series: list[CandleSeries], data: DataArguments, splits: WindowSplits, augmentation: AugmentationArguments
+) -> dict[str, object]:
+    """What `run.json` says on data; a resume compares it."""
+    return {
+        "data": {
+            **vars(data),
+            "embargo": data.embargo_bars,
+            "fingerprint": fingerprint(series),
+            "symbols": [one.report.to_dict() for one in series],
+        },
+        "windows": splits.counts(),
+        "augmentation": vars(augmentation),
+    }
+
+
+def build_trainer(make: Callable[[], WindowTrainer], preset: str, facts: dict[str, object], say: Say) -> WindowTrainer:
+    """A trainer that records facts in `run.json`; says its recipe.
+
+    Raises:
+        ValueError: also for an optional package that a setting such as report_to needs.
+    """
+    try:
+        trainer = make()
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    for line in describe_run(trainer, preset):
+        say(line)
+    trainer.recorder.facts = facts
+    return trainer
+
+
+def run_stage(
+    args: WindowTrainingArguments, build: Callable[[Say], tuple[WindowTrainer, WindowSplits]], say: Say = print
+) -> dict | None:
+    """Trains one stage into its run folder; with `dry_run` only says what would happen.
+
+    A finished run that is resumed is left as it is, after a look whether it is the one asked for.
+
+    Args:
+        args: the training settings.
+        build: makes the trainer and the windows, saying what they are.
+        say: receives each line of text, on the main process only.
+
+    Returns:
+        `dict`: the figures of `training_metrics.json`, or None after a dry run.
+
+    Raises:
+        ValueError: settings, data or model that cannot be used; nothing has been written then.
+    """
+    check_world_size(args.expected_world_size)
+    run = Path(args.output_dir)
+    if not PartialState().is_main_process:
+        say = lambda line: None  # noqa: E731
+    if args.dry_run:
+        with tempfile.TemporaryDirectory() as folder:  # a Trainer creates its output folder
+            args.output_dir = folder
+            trainer, _ = build(say)
+            say(describe_time(trainer))
+        return None
+    check_output_folder(run, args.resume, args.overwrite)
+    created = not run.exists()
+    try:
+        trainer, splits = build(say)
+        if args.resume and (metrics := finished_metrics(run)):
+            trainer.check_unchanged(run)
+            say(f"finished    {run} is whole: nothing is left to train")
+            return metrics
+        trainer.train()
+    finally:
+        if created and run.is_dir() and not any(run.iterdir()):
+            run.rmdir()  # a Trainer creates its folder before it looks at its settings
+    symbols = ", ".join(splits.train.symbols[:3])
+    return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")

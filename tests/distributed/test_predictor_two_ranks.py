@@ -1,0 +1,79 @@
+"""The predictor on two CPU processes (gloo) against one: the same terms, gradients and weights, resume within an epoch.
+
+Two symbols weighted evenly; the ranks share the cache of tokens.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.distributed
+SCRIPT = Path(__file__).with_name("predictor_two_ranks.py")
+STEPS = 21  # past the end of the first epoch of 17 steps
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+TERMS = ("loss", "ce_s1", "ce_s2", "perplexity_s1", "perplexity_s2", "accuracy_s1", "accuracy_s2")
+
+
+def launch(processes, *words):
+    """Runs the script in so many processes; returns what each of them wrote."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    done = subprocess.run(
+        [*command, str(SCRIPT), *(str(word) for word in words)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(Path(f"{words[0]}-rank{rank}.json").read_text()) for rank in range(processes)]
+
+
+def steps_of(result, name):
+    return [entry[name] for entry in result["history"] if name in entry]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One process x 8 windows, two processes x 4."""
+    folder = tmp_path_factory.mktemp("ranks")
+    return launch(1, folder / "one", 8, STEPS, "true"), launch(2, folder / "two", 4, STEPS, "true")
+
+
+def test_terms_gradients_and_weights_are_equal(results):
+    (one,), two = results
+    assert [result["world_size"] for result in two] == [2, 2]
+    for result in two:
+        assert result["tokens"] == one["tokens"]
+        for name in (*TERMS, "grad_norm", "weight_norm"):
+            assert len(steps_of(one, name)) == STEPS
+            assert steps_of(result, name) == pytest.approx(steps_of(one, name), rel=1e-5), name
+        for name, values in one["gradients"].items():
+            scale = max(abs(value) for value in values)
+            assert result["gradients"][name] == pytest.approx(values, rel=1e-5, abs=1e-5 * scale), name
+    assert two[0]["weights"] == two[1]["weights"]
+    for mine, other in zip(one["weights"], two[0]["weights"], strict=True):
+        assert other == pytest.approx(mine, rel=1e-4, abs=1e-6)
+
+
+def test_each_validation_window_counts_once(results):
+    (one,), two = results
+    assert one["validation_windows"] % 6
+    for name in TERMS:
+        for result in two:
+            assert steps_of(result, f"eval_{name}") == pytest.approx(steps_of(one, f"eval_{name}"), rel=1e-5), name
+
+
+def test_two_ranks_resume_within_an_epoch_with_sampled_coarse_tokens(tmp_path):
+    whole = launch(2, tmp_path / "whole", 4, STEPS, "sampled")
+    launch(2, tmp_path / "cut", 4, STEPS, "sampled")
+    (tmp_path / "cut" / f"checkpoint-{STEPS}").rename(tmp_path / "aside")
+    (tmp_path / "cut" / "training_metrics.json").unlink()
+    checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "cut").glob("checkpoint-*"))
+    assert checkpoints[-1] % 17, "the resume must begin inside an epoch"
+    resumed = launch(2, tmp_path / "cut", 4, STEPS, "sampled", "resume")
+    assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
