@@ -7,6 +7,7 @@ messages are the same wherever a value comes from.
 import argparse
 import dataclasses
 import difflib
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def own_names(types: Sequence[type]) -> list[str]:
     for kind in types:
         for base in kind.__mro__:
             if not base.__module__.startswith("transformers"):
-                found |= dict.fromkeys(base.__dict__.get("__annotations__", ()))
+                found |= dict.fromkeys(inspect.get_annotations(base))
     return list(found)
 
 

@@ -29,7 +29,7 @@ def test_a_whole_run(train, capsys, refused):
     final = run / "final"
     assert AutoModelForSeq2SeqLM.from_pretrained(final).config.d_model == 16
     assert AutoTokenizer.from_pretrained(final)("你好").input_ids
-    metrics = json.loads((run / "training_metrics.json").read_text())
+    metrics = json.loads((run / "training_metrics.json").read_text("utf-8"))
     assert metrics["validation_loss"]["best"] < 10
     assert {path.name for path in (run / "predictions").iterdir()} >= {"predictions-2.jsonl", "predictions-4-all.jsonl"}
     refused(["train", "--data", "sample", "--output_dir", run], "is not empty; pass --resume")
@@ -50,7 +50,7 @@ def test_adapters_alone_and_merged_load_either_way(train, start, capsys):
 def test_subset_and_restore(data, refused):
     before = hashlib.sha256(data.read_bytes()).hexdigest()
     assert main(["subset", str(data), "--drop", "0.25", "--by", "topic", "--seed", "1"]) == 0
-    assert len(data.read_text().splitlines()) == 30
+    assert len(data.read_text("utf-8").splitlines()) == 30
     refused(["subset", data, "--drop", "0.25"], "backup")
     assert main(["restore", str(data)]) == 0
     assert hashlib.sha256(data.read_bytes()).hexdigest() == before
@@ -101,7 +101,7 @@ def test_two_other_fields_and_five_aspects(train, start, data, tmp_path, capsys)
     output = tmp_path / "five.jsonl"
     words = ["summarize", "--model", run / "final", "--input", data, "--output", output, "--max_length", "12"]
     assert main([str(word) for word in words]) == 0
-    fields = json.loads(output.read_text().splitlines()[0]).keys()
+    fields = json.loads(output.read_text("utf-8").splitlines()[0]).keys()
     assert fields == {"id", "prediction", "causes", "symptoms", "treatment_process", "characteristics_of_illness",
                       "treatment_effect", "source_fingerprint"}  # fmt: skip
     assert load_tokenizer(str(run / "final")).unk_token_id == 2

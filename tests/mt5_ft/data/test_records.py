@@ -269,7 +269,7 @@ def test_a_write_that_fails_leaves_the_old_file(file):
     write_records(file, [{"a": 1}])
     with pytest.raises(TypeError):
         write_records(file, [{"a": 2}, {"a": object()}])
-    assert json.loads(file.read_text()) == {"a": 1}
+    assert json.loads(file.read_text("utf-8")) == {"a": 1}
     assert [path.name for path in file.parent.iterdir()] == ["file.jsonl"]
     with pytest.raises(ValueError, match=r"output folder .*none does not exist; create it"):
         write_records(file.parent / "none" / "a.jsonl", [])

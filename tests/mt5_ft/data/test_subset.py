@@ -89,7 +89,7 @@ def test_category_shares_stay(file, rows, how):
 def test_categories_of_any_type_and_absent_ones(tmp_path):
     values = [{"topic": 1}, {"topic": ["a"]}, {}, {"topic": None}]
     file = tmp_path / "a.jsonl"
-    file.write_text("".join(json.dumps({"text": "t", **value}) + "\n" for value in values * 10))
+    file.write_text("".join(json.dumps({"text": "t", **value}) + "\n" for value in values * 10), "utf-8")
     report = drop_subset(file, 0.5, by="topic")
     assert report.shares_after == report.shares_before == {"1": 0.25, '["a"]': 0.25, "(absent)": 0.25, "null": 0.25}
 

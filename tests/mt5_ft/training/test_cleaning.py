@@ -10,7 +10,7 @@ from mt5_ft.cli import main
 
 def test_clean_keeps_final_and_the_best(train, capsys):
     _, run = train("--save_total_limit", "3", "--max_steps", "6")
-    best = json.loads((run / "run.json").read_text())["best_step"]
+    best = json.loads((run / "run.json").read_text("utf-8"))["best_step"]
     capsys.readouterr()
     assert main(["clean", str(run)]) == 0
     assert "would remove" in capsys.readouterr().out

@@ -25,7 +25,7 @@ def test_memory_that_runs_out_halves_the_batch(train, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "going on with 4 x 2 accumulated, the same effective batch of 8" in out
     assert "going on with 2 x 4 accumulated, the same effective batch of 8" in out
-    record = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "run.json").read_text("utf-8"))
     assert record["arguments"]["per_device_train_batch_size"] == 2
     assert record["global_step"] == 4
 
