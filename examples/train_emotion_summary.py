@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an older run (of the embedded records: always)"
     )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     options = parser.parse_args()
     logging.disable_progress_bar()
 
@@ -42,7 +43,8 @@ def main() -> int:
     )
     args = MT5Arguments(
         output_dir=options.output_dir,
-        overwrite=options.overwrite or options.data == "sample",
+        resume=options.resume,
+        overwrite=options.overwrite or (options.data == "sample" and not options.resume),
         num_train_epochs=3,
         per_device_train_batch_size=8,
         gradient_accumulation_steps=1,

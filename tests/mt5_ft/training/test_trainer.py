@@ -206,3 +206,30 @@ def test_defaults_by_optimizer_and_device(tmp_path):
     assert (factored.learning_rate, factored.optim.value) == (1e-3, "adafactor")
     assert choose_precision("auto", on_cpu=True) in ("fp32", "bf16")
     assert MT5Arguments(output_dir=str(tmp_path), metric_for_best_model="rougeL", use_cpu=True).greater_is_better
+
+
+def test_processes_agree_on_a_precision_that_each_has_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr("mt5_ft.training.arguments.bf16_pays_on_cpu", lambda: False)
+    monkeypatch.setattr("mt5_ft.training.arguments.broadcast_object_list", lambda found: ["bf16"])
+    monkeypatch.setattr(MT5Arguments, "world_size", property(lambda self: 2))
+    args = MT5Arguments(output_dir=str(tmp_path), use_cpu=True)
+    assert (args.precision, args.bf16, args.mixed_precision) == ("bf16", True, "bf16")
+    args = MT5Arguments(output_dir=str(tmp_path), use_cpu=True, precision="fp32")
+    assert (args.precision, args.bf16, args.mixed_precision) == ("fp32", False, "no")
+
+
+def test_the_launcher_s_precision_is_taken_when_none_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert MT5Arguments(output_dir=str(tmp_path), use_cpu=True).precision == "bf16"
+    assert MT5Arguments(output_dir=str(tmp_path), use_cpu=True, precision="fp32").mixed_precision == "no"
+
+
+def test_a_score_decides_and_chinese_is_cut_as_asked(make_trainer, records, monkeypatch):
+    import mt5_ft.training.trainer as module
+
+    real, asked = module.score_texts, set()
+    monkeypatch.setattr(module, "score_texts", lambda a, b, chinese: asked.add(chinese) or real(a, b, chinese))
+    trainer = make_trainer(eval_records=records[32:40], metric_for_best_model="rougeL", chinese="jieba")
+    trainer.train()
+    assert asked == {"jieba"}
+    assert trainer.state.best_global_step in (2, 4)
