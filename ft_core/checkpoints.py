@@ -4,12 +4,15 @@ The stock rotation protects one best and then keeps the newest by file time. Thi
 logged at its step, ties to the earlier, and has no state of its own, so that a resume changes nothing.
 """
 
+import json
 import shutil
 from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from .early_stopping import metric_history
+from .saved_weights import defect_of_weights
 
 PREFIX = "checkpoint-"
 
@@ -22,6 +25,29 @@ def list_checkpoints(run: Path) -> dict[int, Path]:
         if path.is_dir() and number.isdigit():
             found[int(number)] = path
     return dict(sorted(found.items()))
+
+
+def check_checkpoint(path: Path) -> None:
+    """Looks for what a resume needs, without loading it; the stock Trainer goes on without some of it, silently.
+
+    Raises:
+        ValueError: naming what is missing or damaged.
+    """
+    state = path / TRAINER_STATE_NAME
+    sharded = any(path.glob("pytorch_model_fsdp*"))
+    defect = None if sharded else defect_of_weights(path)
+    for name in ("optimizer", "scheduler"):
+        if not any(path.glob(f"{name}*")):
+            defect = f"{name}.pt is missing"
+    if not state.is_file():
+        defect = f"{state.name} is missing"
+    else:
+        try:
+            json.loads(state.read_text(encoding="utf-8"))
+        except ValueError:
+            defect = f"{state.name} is not readable JSON"
+    if defect:
+        raise ValueError(f"{path} cannot be resumed: {defect}; remove that folder to go on from the one before")
 
 
 def steps_to_keep(steps: list[int], metric: dict[int, float], keep_best: int, greater_is_better: bool) -> set[int]:

@@ -2,11 +2,17 @@
 
 import argparse
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+FULL_DISK_CODES = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+FULL_DISK_MESSAGES = (
+    *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
+    *("pytorchstreamwriter failed", "unexpected pos"),
+)
 TRACEBACK = "KRONOS_FT_TRACEBACK"
 
 
@@ -46,12 +52,40 @@ def run_command(
         hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(commands)}"
         print(f"{program}: {words[0]!r} is not a command; {hint}", file=sys.stderr)
         return 2
+    return one_line_errors(program, lambda: command(words[1:]), interrupted)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, means that the disk could not take what was written."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in FULL_DISK_CODES:
+            return True
+        if any(text in str(seen).lower() for text in FULL_DISK_MESSAGES):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> int:
+    """Runs a function and returns its exit code; bad input and a full disk become one line and exit code 2.
+
+    Args:
+        program: name for messages.
+        run: what to run.
+        interrupted: what an interrupted user can do next.
+    """
     if os.environ.get(TRACEBACK):
-        return command(words[1:])
+        return run()
     try:
-        return command(words[1:])
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        return run()
+    except Exception as error:
+        words = " ".join(str(error).split())
+        if is_full_disk(error):  # torch and safetensors have errors of their own for it
+            words = f"the disk is full ({words[:200]}); free some space or name another disk, and start again"
+        elif not isinstance(error, ValueError | OSError | ImportError):
+            raise
+        print(f"{program}: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{program}: interrupted; {interrupted}", file=sys.stderr)

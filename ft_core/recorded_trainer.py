@@ -7,7 +7,6 @@ Notable:
 - A diverged run stops before anything of it is evaluated or saved.
 """
 
-import json
 import math
 import os
 import time
@@ -27,12 +26,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from .checkpoints import check_checkpoint
 from .early_stopping import EarlyStopping
 from .launch import check_precision, check_world_size, warn_of_ignored_sharding
 from .loss_meter import LossMeter
 from .progress import Progress
 from .run_folder import RUN_FILE, prepare_run_folder
-from .run_record import RunRecorder, changed_settings
+from .run_record import RunRecorder, changed_settings, read_record
 
 logger = logging.get_logger(__name__)
 
@@ -104,6 +104,7 @@ class RecordedTrainer(Trainer, ABC):
             resume_from_checkpoint = str(checkpoint) if checkpoint else None
         if resume_from_checkpoint:
             self.check_unchanged(run)
+            check_checkpoint(Path(resume_from_checkpoint))
             state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
             if state.global_step >= self.planned_steps():
                 return self._already_trained(state, resume_from_checkpoint)
@@ -125,7 +126,7 @@ class RecordedTrainer(Trainer, ABC):
         """
         if not (run / RUN_FILE).is_file():
             return
-        record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+        record = read_record(run)
         changes = changed_settings(record, self.recorder.facts, self.args, (*COMMON_SETTINGS, *self.decisive_settings))
         if changes:
             raise ValueError(

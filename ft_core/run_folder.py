@@ -26,8 +26,8 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
     """Checks that a run may write to `path`, without leaving anything there.
 
     Raises:
-        ValueError: the folder holds something and neither `resume` nor `overwrite` is set, both are, it is a file, or
-            it cannot be written.
+        ValueError: the folder holds something and neither `resume` nor `overwrite` is set, both are, it is a file, it
+            holds something other than a run and would be overwritten, or it cannot be written.
     """
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other; choose one")
@@ -37,6 +37,10 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError(
             f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it (in Python "
             "resume=True or overwrite=True)"
+        )
+    if overwrite and path.is_dir() and any(path.iterdir()) and not (path / RUN_FILE).is_file():
+        raise ValueError(
+            f"output_dir={path} holds no run (no {RUN_FILE}), so it is not overwritten; name another folder"
         )
     existing = path
     while not existing.exists():
@@ -59,14 +63,10 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
         `Path`: the newest checkpoint with `resume`, or None to start from the beginning.
 
     Raises:
-        ValueError: as [`check_output_folder`], or `overwrite` on a folder that holds something other than a run.
+        ValueError: as [`check_output_folder`].
     """
     check_output_folder(path, resume, overwrite)
     holds_run = (path / RUN_FILE).is_file()
-    if overwrite and path.is_dir() and any(path.iterdir()) and not holds_run:
-        raise ValueError(
-            f"output_dir={path} holds no run (no {RUN_FILE}), so it is not overwritten; name another folder"
-        )
     state = PartialState()
     state.wait_for_everyone()  # no rank may look after another has begun to write
     if resume:

@@ -21,6 +21,7 @@ from .run_folder import LOG_FILE, RUN_FILE
 
 PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "numpy", "pandas", "safetensors")
 SECRETS = ("hub_token",)
+NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
 
 
 def versions() -> dict[str, str]:
@@ -71,6 +72,25 @@ def settings_of(arguments: object) -> dict[str, object]:
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_record(run: Path) -> dict:
+    """The record of a run.
+
+    Raises:
+        ValueError: a file that is not such a record.
+    """
+    path = run / RUN_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start anew with --overwrite") from error
+    missing = [name for name in NEEDED if not isinstance(record, dict) or name not in record]
+    if missing:
+        raise ValueError(
+            f"{path} is no record of a run ({missing[0]} is missing); restore it or start anew with --overwrite"
+        )
+    return record
 
 
 def _line(entry: dict) -> str:
@@ -141,7 +161,7 @@ class RunRecorder(TrainerCallback):
             return
         record = Path(args.output_dir) / RUN_FILE
         if state.global_step and record.is_file():
-            before = json.loads(record.read_text(encoding="utf-8"))
+            before = read_record(record.parent)
             self._earlier, self._began = before["seconds"], before["started"]
         record.parent.mkdir(parents=True, exist_ok=True)
         # after a resume the file holds exactly the history that the checkpoint holds

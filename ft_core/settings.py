@@ -7,6 +7,7 @@ messages are the same wherever a value comes from.
 import argparse
 import dataclasses
 import difflib
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,27 @@ from transformers import HfArgumentParser
 
 
 class _Parser(HfArgumentParser):
-    """A parser that raises one line instead of printing the usage of a hundred options."""
+    """A parser that raises one line instead of printing the usage of a hundred options, and helps with its own first.
+
+    Args:
+        types: the dataclasses.
+        kwargs: as for `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, types: Sequence[type], **kwargs: object):
+        super().__init__(types, **kwargs)
+        self._own = own_names(types)
+
+    def format_help(self) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage(f"{self.prog} [--config FILE.yaml] [--NAME VALUE ...]", [], [])
+        own = [action for name in ("config", *self._own) for action in self._actions if action.dest == name]
+        inherited = [action for action in self._actions if action not in own and action.dest != "help"]
+        for title, actions in (("settings", own), ("settings of transformers' TrainingArguments", inherited)):
+            formatter.start_section(title)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+        return formatter.format_help()
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
@@ -26,6 +47,16 @@ class _Parser(HfArgumentParser):
 def field_names(types: Sequence[type]) -> list[str]:
     """Names of all settings that the dataclasses take."""
     return [field.name for kind in types for field in dataclasses.fields(kind) if field.init]
+
+
+def own_names(types: Sequence[type]) -> list[str]:
+    """Names of the settings that this library declares, in order; the others come from transformers."""
+    found: dict[str, None] = {}
+    for kind in types:
+        for base in kind.__mro__:
+            if not base.__module__.startswith("transformers"):
+                found |= dict.fromkeys(inspect.get_annotations(base))
+    return list(found)
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

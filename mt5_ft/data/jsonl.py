@@ -90,13 +90,41 @@ def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
     return list(enumerate(lines, start=1))
 
 
+def refuse_array(path: Path, content: bytes) -> None:
+    """Says so when a file is one JSON array, of which every line would be a defect.
+
+    Raises:
+        ValueError: for an array of objects.
+    """
+    text = content.removeprefix(BOM).strip()
+    if not (text.startswith(b"[") and text.endswith(b"]")):
+        return
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    if rows and isinstance(rows[0], dict):
+        raise ValueError(
+            f"{path} is a JSON array; write one object per line, e.g. with jq -c '.[]' {path.name} > lines.jsonl"
+        )
+
+
+def _is_gb18030(line: bytes) -> bool:
+    try:
+        line.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def parse_line(number: int, line: bytes) -> dict | Defect:
     """The object on a line, or what is wrong with it."""
     try:
         # without its ending: a line cut short would be reported at column 1 of the next one
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        return Defect(number, "not_utf8", f"not UTF-8 text (byte {error.start + 1} of the line)")
+        remedy = "; convert the file, e.g. iconv -f gb18030 -t utf-8" if _is_gb18030(line) else ""
+        return Defect(number, "not_utf8", f"not UTF-8 text (byte {error.start + 1} of the line{remedy})")
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:

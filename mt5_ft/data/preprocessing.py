@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from .records import Record
 
 CACHE = "KRONOS_FT_CACHE"
+NOTHING = "none"
+MOST = 0.95
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,15 @@ class TokenLengths:
     Attributes:
         source_mean, target_mean (`float`): mean length before truncation.
         source_cut, target_cut (`float`): share of texts longer than their limit.
+        source_most, target_most (`int`): the limit that 95 % of the texts would fit.
     """
 
     source_mean: float
     target_mean: float
     source_cut: float
     target_cut: float
+    source_most: int
+    target_most: int
 
     def line(self, max_source_length: int, max_target_length: int) -> str:
         """One line for people."""
@@ -39,6 +45,20 @@ class TokenLengths:
 def cache_folder() -> Path:
     """Where tokenised data is kept: `$KRONOS_FT_CACHE`, or `~/.cache/kronos_ft`."""
     return Path(os.environ.get(CACHE, "~/.cache/kronos_ft")).expanduser()
+
+
+def _cache_file(cache: str | None, key: str) -> str | None:
+    """Where tokenised records are kept; None keeps nothing."""
+    if cache == NOTHING:
+        return None
+    folder = Path(cache).expanduser() if cache else cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"token_cache={folder} cannot be written ({error.strerror}); name another folder, or none"
+        ) from error
+    return str(folder / f"{key}.arrow")
 
 
 def _content_key(records: list[Record], tokenizer: PreTrainedTokenizerBase, settings: dict) -> str:
@@ -57,6 +77,7 @@ def tokenize_records(
     max_source_length: int = 256,
     max_target_length: int = 256,
     processes: int | None = None,
+    cache: str | None = None,
 ) -> tuple[Dataset, TokenLengths]:
     """Token ids of records, cut at their limits.
 
@@ -66,6 +87,7 @@ def tokenize_records(
         prefix (`str`): put before each source.
         max_source_length, max_target_length (`int`): limits in tokens, the end mark included.
         processes (`int`, *optional*): worker processes of `datasets.map`.
+        cache (`str`, *optional*): folder to keep the result in, [`cache_folder`] when not given; or `"none"`.
 
     Returns:
         `Dataset` with input_ids, attention_mask, labels, length (tokens of source and target together, what batches are
@@ -75,8 +97,6 @@ def tokenize_records(
         if value < 2:
             raise ValueError(f"{name}={value} leaves no room for a text; use at least 2 tokens")
     settings = {"prefix": prefix, "source": max_source_length, "target": max_target_length, "version": 1}
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
     plain = Dataset.from_dict(
         {"source": [record.source for record in records], "target": [record.target for record in records]}
     )
@@ -100,8 +120,9 @@ def tokenize_records(
         batched=True,
         num_proc=processes,
         remove_columns=["source", "target"],
-        cache_file_name=str(cache / f"{_content_key(records, tokenizer, settings)}.arrow"),
-        load_from_cache_file=True,
+        cache_file_name=_cache_file(cache, _content_key(records, tokenizer, settings)),
+        keep_in_memory=cache == NOTHING,
+        load_from_cache_file=cache != NOTHING,
         desc="tokenising",
     )
     sources, targets = encoded["source_tokens"][:], encoded["target_tokens"][:]
@@ -110,8 +131,15 @@ def tokenize_records(
         target_mean=sum(targets) / len(targets),
         source_cut=sum(n > max_source_length for n in sources) / len(sources),
         target_cut=sum(n > max_target_length for n in targets) / len(targets),
+        source_most=_fitting(sources),
+        target_most=_fitting(targets),
     )
     return encoded.remove_columns(["source_tokens", "target_tokens"]), lengths
+
+
+def _fitting(lengths: list[int]) -> int:
+    """The shortest length that `MOST` of the texts do not exceed."""
+    return sorted(lengths)[math.ceil(MOST * len(lengths)) - 1]
 
 
 def _cut(ids: list[int], limit: int) -> list[int]:

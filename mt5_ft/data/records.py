@@ -10,18 +10,18 @@ Notable:
 import gzip
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ft_core.files import write_file
 
-from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, unpack
+from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, refuse_array, unpack
 from .targets import join_targets, split_targets
 
 __all__ = [
     "DEFECTS", "EMOTION_SUMMARY", "FIVE_ASPECTS", "POLICIES", "TASKS", "Record", "RecordReport", "TaskFields",
-    "join_targets", "read_records", "split_targets", "write_records",
+    "join_targets", "named_fields", "read_records", "split_targets", "write_records",
 ]  # fmt: skip
 
 POLICIES = ("error", "drop")
@@ -81,6 +81,21 @@ FIVE_ASPECTS = TaskFields(
     targets=("causes", "symptoms", "treatment_process", "characteristics_of_illness", "treatment_effect"),
 )
 TASKS = {"emotion_summary": EMOTION_SUMMARY, "five_aspects": FIVE_ASPECTS}
+
+
+def named_fields(task: str, sources: Sequence[str] | None, targets: Sequence[str] | None) -> TaskFields:
+    """The fields of a named task, or those that are named one by one.
+
+    Raises:
+        ValueError: an unknown task, or sources without targets or the reverse.
+    """
+    if bool(sources) != bool(targets):
+        raise ValueError("source_fields and target_fields belong together; name both or neither")
+    if sources:
+        return TaskFields(tuple(sources), tuple(targets))
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
+    return TASKS[task]
 
 
 @dataclass(frozen=True)
@@ -218,7 +233,9 @@ def read_records(
     if policy not in POLICIES:
         raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
     path = Path(path)
-    lines = numbered_lines(path, unpack(path, read_bytes(path)))
+    content = unpack(path, read_bytes(path))
+    refuse_array(path, content)
+    lines = numbered_lines(path, content)
     parsed = {number: parse_line(number, line) for number, line in lines if line.strip()}
     rows = {number: row for number, row in parsed.items() if isinstance(row, dict)}
     _check_names(path, list(rows.values()), fields, need_target)
@@ -256,7 +273,7 @@ def read_records(
         counts[first.kind] -= 1
         others = sum(counts.values())
         more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
-        raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass policy drop")
+        raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass --policy drop")
     if not records:
         raise ValueError(f"{path}: no usable row among {len(parsed)} ({_counts(counts)}); correct the file")
     return records, report

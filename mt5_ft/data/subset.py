@@ -22,6 +22,7 @@ from ft_core.files import write_file
 from .jsonl import BOM, GZIP_MAGIC, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
 
 BACKUP_SUFFIX = ".backup"
+CUT_SUFFIX = ".backup.cut"  # SHA-256 of the file as it was cut, to notice changes made since
 LENGTH_BINS = 20  # quantile bins of text length in each category
 ROWS_PER_BIN = 5  # at least: in smaller bins there is nothing to draw from
 CATEGORY_LIMIT = 20  # more values than this, and than half of the rows, is an id or a text and not a category
@@ -170,7 +171,7 @@ def drop_subset(
     if seed < 0:
         raise ValueError(f"seed={seed} is negative; pass 0 or more")
     category_field = _category_field(by, field)
-    path = Path(path)
+    path = Path(path).resolve()  # of a link its target is cut, and the link stays
     backup = path.with_name(path.name + BACKUP_SUFFIX)
     original = read_bytes(path)
     # after reading: a second run beside this one cannot have replaced the file without its backup being seen here
@@ -200,6 +201,7 @@ def drop_subset(
         smaller = gzip.compress(smaller, mtime=0)
     mode = path.stat().st_mode
     _write(backup, original, mode)
+    _write(_cut_file(path), hashlib.sha256(smaller).hexdigest().encode(), mode)
     _write(path, smaller, mode)
 
     kept = [category for category, stays in zip(categories, chosen, strict=True) if stays]
@@ -216,27 +218,49 @@ def drop_subset(
     )
 
 
+def _cut_file(path: Path) -> Path:
+    return path.with_name(path.name + CUT_SUFFIX)
+
+
 def _write(path: Path, content: bytes, mode: int) -> None:
     write_file(path, lambda temporary: temporary.write_bytes(content))
     path.chmod(mode & 0o7777)  # case notes that only their owner may read stay so
 
 
-def restore(path: str | Path) -> Path:
+def restore(path: str | Path, force: bool = False) -> Path:
     """Puts `FILE.backup` back as `FILE`, byte for byte, and then removes the backup.
 
-    Changes made to the file since are lost; the file may also be gone.
+    Args:
+        path (`str` or `Path`): the file that was cut; it may be gone.
+        force (`bool`): also when the file was changed since, which loses the changes.
 
     Raises:
-        ValueError: when there is no backup, or what was written does not equal it (the backup then stays).
+        ValueError: when there is no backup, the file was changed since it was cut, or what was written does not equal
+            the backup (which then stays).
     """
-    path = Path(path)
+    path = Path(path).resolve()
     backup = path.with_name(path.name + BACKUP_SUFFIX)
     if not backup.is_file():
         raise ValueError(f"backup {backup} does not exist, so there is nothing to restore; name the file that was cut")
     content = read_bytes(backup)
+    if not force and _was_changed(path, content):
+        raise ValueError(
+            f"{path} was changed since it was cut, and restoring {backup} would lose the changes; keep a copy and pass "
+            "--force"
+        )
     write_file(path, lambda temporary: temporary.write_bytes(content))
     shutil.copymode(backup, path)
     if hashlib.sha256(path.read_bytes()).digest() != hashlib.sha256(content).digest():
         raise ValueError(f"{path} does not equal {backup} after writing; check the disk, the backup is kept")
     backup.unlink()
+    _cut_file(path).unlink(missing_ok=True)
     return path
+
+
+def _was_changed(path: Path, original: bytes) -> bool:
+    """Whether a file is neither what was cut nor the original; where that is not known it counts as unchanged."""
+    cut = _cut_file(path)
+    if not (path.is_file() and cut.is_file()):
+        return False
+    now = hashlib.sha256(path.read_bytes()).hexdigest()
+    return now not in (cut.read_text(encoding="utf-8"), hashlib.sha256(original).hexdigest())

@@ -1,4 +1,4 @@
-"""Loads an mT5 model and its tokenizer with the faults of the stack mended, and makes a small one for tests and demos.
+"""Loads an mT5 model and its tokenizer with the faults of the stack mended.
 
 Notable:
 - lm_head stays untied: MT5Config insists on tied embeddings while the published weights are not, and tying again would
@@ -9,7 +9,8 @@ Notable:
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,8 +20,6 @@ from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    MT5Config,
-    MT5ForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -28,9 +27,9 @@ from transformers import (
 from transformers.utils import logging
 
 from ft_core.hub import hub_answers
+from ft_core.saved_weights import defect_of_weights
 
 ADAPTER_CONFIG = "adapter_config.json"
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class ModelUnreachable(ConnectionError):
@@ -66,19 +65,10 @@ def untie(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _pickles_of(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
-
-
 def _check_folder(folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = [name for name in _pickles_of(folder) if name != "training_args.bin"]
-    if pickles:
-        raise ValueError(
-            f"{folder} holds only pickled weights ({pickles[0]}), which are never loaded; save it again as safetensors"
-        )
-    raise ValueError(f"model folder {folder} has no *.safetensors; pass a folder that holds a saved model")
+    defect = defect_of_weights(folder)
+    if defect:
+        raise ValueError(f"model folder {folder} cannot be used: {defect}; pass a folder of whole *.safetensors")
 
 
 def _may_download(name: str) -> bool:
@@ -101,7 +91,10 @@ def _explain(name: str, error: Exception) -> Exception:
         return ValueError(
             f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct it"
         )
-    return ModelUnreachable(f"could not reach the Hub for {name} and the local cache does not hold it; pass a folder")
+    return ModelUnreachable(
+        f"could not reach the Hub for {name} and the local cache does not hold it; pass a folder, or "
+        "--model small --from_scratch for a small model from random weights"
+    )
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -115,7 +108,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not _may_download(name))
     except (OSError, ValueError, ImportError) as error:
-        raise _explain(name, error) from error
+        raise _explain(name, error) from None
     return with_byte_fallback(tokenizer)
 
 
@@ -147,94 +140,85 @@ def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
 
 
 def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> PreTrainedModel:
-    """An encoder-decoder model of a folder or Hub repository, fp32 and untied; adapters are put on their base.
+    """An encoder-decoder model of a folder or Hub repository, fp32 and untied; adapters are merged into their base.
 
     Raises:
-        ValueError: no model, another kind of model, pickled weights, or fewer embeddings than the tokenizer has pieces.
+        ValueError: no model, another kind of model, pickled or cut weights, adapters without their base, or fewer
+            embeddings than the tokenizer has pieces.
         ModelUnreachable: the Hub cannot be reached.
     """
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder)
     _check_name(name)
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # transformers warns that the embeddings are not tied, which is right for mT5
-    try:
-        if (folder / ADAPTER_CONFIG).is_file():
-            from peft import AutoPeftModelForSeq2SeqLM
-
-            model = AutoPeftModelForSeq2SeqLM.from_pretrained(name).merge_and_unload()
-        else:
-            local = not _may_download(name)
-            config = AutoConfig.from_pretrained(name, local_files_only=local)
-            if not config.is_encoder_decoder:
-                raise ValueError(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-            model = AutoModelForSeq2SeqLM.from_pretrained(
-                name, use_safetensors=True, dtype=torch.float32, local_files_only=local
-            )
-    except ValueError as error:
-        raise error if "not encoder-decoder" in str(error) else _explain(name, error) from error
-    except OSError as error:
-        raise _explain(name, error) from error
-    finally:
-        logging.set_verbosity(verbosity)
+    with _quiet():
+        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name)
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
         raise ValueError(
             f"the tokenizer has {len(tokenizer)} pieces but {name} embeds {embeddings}; pass that model's tokenizer"
         )
+    if folder.is_dir():
+        model.name_or_path = str(folder.resolve())  # adapters keep it, and are loaded from any folder
     return untie(model) if hasattr(model, "shared") else model
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 3000) -> PreTrainedTokenizerBase:
-    """A SentencePiece unigram tokenizer with byte fallback and mT5's special pieces, trained on texts.
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' warning that the embeddings are not tied, which is right for mT5."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
-    Args:
-        texts: lines of text.
-        vocab_size (`int`): pieces before the 100 sentinels; fewer when the texts do not support as many.
-    """
-    import sentencepiece
 
-    with tempfile.TemporaryDirectory() as folder:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(line for text in texts for line in text.splitlines()),
-            model_prefix=f"{folder}/spiece",
-            vocab_size=vocab_size,
-            hard_vocab_limit=False,
-            model_type="unigram",
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=-1,
-            byte_fallback=True,
-            character_coverage=0.9995,
-            num_threads=1,
-            minloglevel=2,
+def _load_whole(name: str) -> PreTrainedModel:
+    try:
+        local = not _may_download(name)
+        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        if not config.is_encoder_decoder:
+            raise ValueError(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
+        return AutoModelForSeq2SeqLM.from_pretrained(
+            name, use_safetensors=True, dtype=torch.float32, local_files_only=local
         )
-        MT5Config().save_pretrained(folder)
-        return with_byte_fallback(AutoTokenizer.from_pretrained(folder))
+    except ValueError as error:
+        if "not encoder-decoder" in str(error):
+            raise
+        raise _explain(name, error) from None
+    except OSError as error:
+        raise _explain(name, error) from None
 
 
-def small_model(vocab_size: int, seed: int = 0) -> MT5ForConditionalGeneration:
-    """A small mT5 from random weights that learns in minutes on a CPU.
+def adapter_base(folder: Path) -> str:
+    """The model that the adapters of a folder belong to.
 
-    Args:
-        vocab_size (`int`): pieces of its tokenizer; embeddings are padded to a multiple of 64.
-        seed (`int`): seed of the weights.
+    Raises:
+        ValueError: an adapter configuration that does not say it.
     """
-    torch.manual_seed(seed)
-    config = MT5Config(
-        vocab_size=-(-vocab_size // 64) * 64,
-        d_model=128,
-        d_kv=32,
-        d_ff=256,
-        num_layers=3,
-        num_decoder_layers=3,
-        num_heads=4,
-        decoder_start_token_id=0,
-        dropout_rate=0.05,
-    )
-    model = untie(MT5ForConditionalGeneration(config))
-    with torch.no_grad():  # unscaled, the first loss is 60 nats and most of a short run is spent coming down
-        model.lm_head.weight.mul_(config.d_model**-0.5)
-    return model
+    path = folder / ADAPTER_CONFIG
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} names no base model ({error}); restore it or train again") from error
+
+
+def _load_adapters(folder: Path) -> PreTrainedModel:
+    from peft import PeftModel
+
+    base = adapter_base(folder)
+    try:
+        model = load_model(base)
+    except (ValueError, ModelUnreachable) as error:
+        raise ValueError(
+            f"{folder} holds adapters of the base model {base}, which cannot be loaded ({error}); put it back, or "
+            f"correct base_model_name_or_path in {folder / ADAPTER_CONFIG}"
+        ) from None
+    try:
+        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the adapters of {folder} do not fit their base model {base} ({text}); name another"
+        ) from None

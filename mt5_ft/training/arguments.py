@@ -1,23 +1,42 @@
 """Settings of an mT5 fine-tuning run; each field has one help text with its unit."""
 
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import Seq2SeqTrainingArguments
 
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 
-from ..data.records import TASKS, TaskFields
+from ..data.records import TASKS, TaskFields, named_fields
+from ..rouge import ScriptTokenizer
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
 LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3}
+SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
     *("sentinel_share", "repeated_share"),
 )
+DEFAULT_OPTIM = "adamw_torch_fused"
+# inherited settings that this trainer does without: what works, and what to do instead
+NOT_USED: dict[str, tuple[tuple, str]] = {
+    "label_smoothing_factor": ((0, 0.0), "the loss is plain cross-entropy; leave it at 0"),
+    "average_tokens_across_devices": ((True,), "the loss is the mean over the tokens of all processes; leave it on"),
+    "save_only_model": (
+        (False,),
+        "a checkpoint without the optimizer's state cannot be resumed; final/ has none anyway",
+    ),
+    "predict_with_generate": ((False,), "eval_generate_rows says how many records are summarised"),
+    "auto_find_batch_size": ((False,), "the batch is halved by itself when memory runs out, keeping the effective one"),
+    "generation_config": ((None,), "set generation_max_length and generation_num_beams"),
+    "resume_from_checkpoint": ((None,), "set resume"),
+}
 GROWING_TERMS = ("token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu")
 
 
@@ -26,6 +45,10 @@ class MT5ModelArguments:
     """Which weights to start from."""
 
     model: str = field(default="google/mt5-base", metadata={"help": "Hub repository owner/name, or model folder."})
+    from_scratch: bool = field(
+        default=False,
+        metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},
+    )
     preset: str = field(default="optimized", metadata={"help": "Recipe: original or optimized."})
     lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
@@ -34,6 +57,14 @@ class MT5ModelArguments:
     lora_merge: bool = field(default=False, metadata={"help": "Merge the adapters into final/ instead of saving them."})
 
     def __post_init__(self):
+        if self.from_scratch and self.model not in SIZES:
+            raise ValueError(f"from_scratch=True makes no {self.model}; set model to one of {', '.join(SIZES)}")
+        if self.model in SIZES and not self.from_scratch and not Path(self.model).is_dir():
+            raise ValueError(
+                f"model={self.model} has no weights; set from_scratch too, or name published ones (google/mt5-small)"
+            )
+        if self.from_scratch and self.lora:
+            raise ValueError("lora=True adds adapters to weights that have learnt something; leave out from_scratch")
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:
@@ -54,18 +85,16 @@ class MT5DataArguments:
     target_fields: list[str] | None = field(default=None, metadata={"help": "Fields that make the target."})
     policy: str = field(default="error", metadata={"help": "Rows with a defect: error or drop."})
     prefix: str = field(default="", metadata={"help": "Text before each source."})
+    token_cache: str | None = field(
+        default=None,
+        metadata={"help": "Folder of tokenised records, ~/.cache/kronos_ft when not given; 'none' keeps nothing."},
+    )
     max_source_length: int = field(default=256, metadata={"help": "Source tokens, the end mark included."})
     max_target_length: int = field(default=256, metadata={"help": "Target tokens, the end mark included."})
 
     def fields(self) -> TaskFields:
         """The task's fields; raises ValueError for an unknown task or half a pair."""
-        if bool(self.source_fields) != bool(self.target_fields):
-            raise ValueError("source_fields and target_fields belong together; name both or neither")
-        if self.source_fields:
-            return TaskFields(tuple(self.source_fields), tuple(self.target_fields))
-        if self.task not in TASKS:
-            raise ValueError(f"task={self.task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
-        return TASKS[self.task]
+        return named_fields(self.task, self.source_fields, self.target_fields)
 
 
 def bf16_pays_on_cpu() -> bool:
@@ -107,12 +136,14 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     it would log a NaN as 0.0, and the precision chosen for the device.
     """
 
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest checkpoint of output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
+    optimizer: str = field(default="adamw", metadata={"help": "adamw or adafactor (a third of the optimizer memory)."})
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
     learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate; 1e-4 for adamw and 1e-3 for adafactor when not given."}
     )
-    optimizer: str = field(default="adamw", metadata={"help": "adamw or adafactor (a third of the optimizer memory)."})
-    precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
     num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the training records."})
     per_device_train_batch_size: int = field(default=2, metadata={"help": "Records a device and micro-batch."})
     gradient_accumulation_steps: int = field(default=4, metadata={"help": "Micro-batches of an optimizer step."})
@@ -123,6 +154,7 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     )
     length_column_name: str = field(default="length", metadata={"help": "Column that batches are grouped by."})
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
+    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the loss before the first step too."})
     eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
     save_strategy: str = field(default="steps", metadata={"help": "When to save: no, steps or epoch."})
     save_steps: float = field(default=1000, metadata={"help": "Optimizer steps between checkpoints."})
@@ -134,7 +166,9 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata={"help": "The collator leaves out what is not needed."})
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
     disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
-    generation_max_length: int | None = field(default=256, metadata={"help": "Most tokens of a generated summary."})
+    generation_max_length: int | None = field(
+        default=None, metadata={"help": "Most tokens of a generated summary; max_target_length when not given."}
+    )
     generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
 
     eval_generate_rows: int = field(
@@ -143,8 +177,7 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
     early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
     early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Least gain that counts."})
-    resume: bool = field(default=False, metadata={"help": "Go on from the newest checkpoint of output_dir."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    chinese: str = field(default="char", metadata={"help": "How ROUGE cuts Chinese: char or jieba (words)."})
     expected_world_size: int | None = field(default=None, metadata={"help": "Processes that must take part."})
 
     def __post_init__(self):
@@ -153,6 +186,18 @@ class MT5Arguments(Seq2SeqTrainingArguments):
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
+        for name, (worked, remedy) in NOT_USED.items():
+            if getattr(self, name) not in worked:
+                raise ValueError(f"{name}={getattr(self, name)} has no effect here: {remedy}")
+        if self.optim not in (DEFAULT_OPTIM, *OPTIMIZERS.values()) or (
+            self.optim == OPTIMIZERS["adafactor"] and self.optimizer != "adafactor"
+        ):
+            raise ValueError(f"optim={self.optim} has no effect here: set optimizer to one of {', '.join(OPTIMIZERS)}")
+        for name in ("bf16", "fp16"):
+            if getattr(self, name) and self.precision != name:
+                raise ValueError(f"{name}=True has no effect here: set precision to {name}")
+        ScriptTokenizer(self.chinese)  # a wrong setting must fail now and not at the first evaluation
+        self._check_evaluations()
         if self.eval_generate_rows < 0:
             raise ValueError(f"eval_generate_rows={self.eval_generate_rows} is negative; use 0 or more records")
         EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
@@ -165,11 +210,31 @@ class MT5Arguments(Seq2SeqTrainingArguments):
             self.use_cpu = True  # without it several processes on a CPU would train apart from each other
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False
-        self.precision = choose_precision(self.precision, self.use_cpu)
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        asked = launched if self.precision == "auto" and launched in PRECISIONS else self.precision
+        self.precision = choose_precision(asked, self.use_cpu)
         self.bf16, self.fp16 = self.precision == "bf16", self.precision == "fp16"
         if self.metric_for_best_model is not None:
             self.metric_for_best_model = check_metric_name(self.metric_for_best_model, EVALUATION_TERMS)
             self.greater_is_better = self.metric_for_best_model.removeprefix("eval_") in GROWING_TERMS
         super().__post_init__()
-        if self.load_best_model_at_end and self.eval_strategy == "no":
+        if asked == "auto" and self.world_size > 1:  # each process has timed it by itself
+            self.precision = broadcast_object_list([self.precision])[0]
+            self.bf16 = self.precision == "bf16"
+        self.mixed_precision = "no" if self.precision == "fp32" else self.precision
+
+    def _check_evaluations(self) -> None:
+        if self.eval_strategy == "no":
+            self.eval_on_start = False
+        if not self.load_best_model_at_end:
+            return
+        if self.eval_strategy == "no":
             raise ValueError("load_best_model_at_end=True needs evaluations; set eval_strategy or switch it off")
+        saves, evaluations = self.save_steps, self.eval_steps
+        if self.save_strategy == self.eval_strategy == "steps" and evaluations and (saves >= 1) == (evaluations >= 1):
+            ratio = saves / evaluations
+            if abs(ratio - round(ratio)) > 1e-9 or ratio < 1:
+                raise ValueError(
+                    f"save_steps={saves:g} must be a multiple of eval_steps={evaluations:g}, or a checkpoint would "
+                    "have no evaluation to be chosen by; set both to the same number"
+                )

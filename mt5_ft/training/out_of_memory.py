@@ -1,11 +1,21 @@
 """Halves the batch when memory runs out in the first steps, keeping the effective batch."""
 
 import gc
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .arguments import MT5Arguments
+from .trainer import MT5Trainer
 
 FIRST_STEPS = 3
 HOST_MESSAGES = ("can't allocate memory", "out of memory", "not enough memory")
+REMEDY = (
+    "set lora true (gradients and optimizer state for 1 % of the parameters), optimizer adafactor (a third of the "
+    "optimizer memory), or max_source_length and max_target_length to 128 (half the activations)"
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -22,11 +32,7 @@ def smaller_batch(batch: int, accumulation: int) -> tuple[int, int]:
         ValueError: at a batch of 1, with the three settings that would help.
     """
     if batch == 1:
-        raise ValueError(
-            "out of memory at per_device_train_batch_size=1; set lora true (gradients and optimizer state for 1 % of "
-            "the parameters), optimizer adafactor (a third of the optimizer memory), or max_source_length and "
-            "max_target_length to 128 (half the activations)"
-        )
+        raise ValueError(f"out of memory at per_device_train_batch_size=1; {REMEDY}")
     factor = next(divisor for divisor in range(2, batch + 1) if batch % divisor == 0)
     return batch // factor, accumulation * factor
 
@@ -36,3 +42,64 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+class _Begun(TrainerCallback):
+    """Where a training began, or None before it has."""
+
+    def __init__(self):
+        self.first_step: int | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.first_step = state.global_step
+
+
+def train_with_fitting_batch(
+    build: Callable[[MT5Arguments], MT5Trainer],
+    args: MT5Arguments,
+    attempt: Callable[[MT5Trainer], None],
+    say: Callable[[str], None],
+) -> MT5Trainer:
+    """Attempts a run; when memory runs out before or in its first steps, starts it again with half the batch.
+
+    Each attempt has a trainer of its own, from the first weights or from the checkpoint that is resumed. The one that
+    failed is given up before the next is built, or both would have to fit.
+
+    Args:
+        build: makes a trainer from settings.
+        args ([`MT5Arguments`]): settings of the first attempt.
+        attempt: plans and trains.
+        say: receives a line for each smaller batch.
+
+    Raises:
+        ValueError: out of memory later, with several processes, or with one record at once.
+    """
+    while True:
+        trainer, begun = build(args), _Begun()
+        trainer.add_callback(begun)
+        try:
+            attempt(trainer)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            done = 0 if begun.first_step is None else trainer.state.global_step - begun.first_step
+            if args.world_size > 1 or done > FIRST_STEPS:
+                raise ValueError(
+                    f"out of memory at step {trainer.state.global_step} with per_device_train_batch_size="
+                    f"{args.per_device_train_batch_size}; halve it, double gradient_accumulation_steps and start again"
+                ) from error
+        else:
+            return trainer
+        batch, accumulation = smaller_batch(args.per_device_train_batch_size, args.gradient_accumulation_steps)
+        say(
+            f"out of memory with {args.per_device_train_batch_size} records at once: going on with {batch} x "
+            f"{accumulation} accumulated, the same effective batch of {trainer.effective_batch()}"
+        )
+        smaller = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        if begun.first_step == 0:  # this attempt's folder is not the user's; a resumed one is
+            smaller |= {"resume": False, "overwrite": True}
+        del trainer, begun
+        free_memory()
+        args = replace(args, **smaller)

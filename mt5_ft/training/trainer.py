@@ -31,9 +31,12 @@ from ft_core.run_folder import PREDICTIONS
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
 from ..metrics import score_texts
+from ..models.loading import keep_feed_forward_in_fp32
 from .arguments import MT5Arguments
+from .resuming import DECISIVE_SETTINGS, check_resumable
 
 IGNORED = -100
+DEFAULT_LENGTH = 256
 SHOWN_EXAMPLES = 3
 
 
@@ -76,8 +79,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
     """
 
     progress_terms = ("loss", "target_tokens_per_second")
-    evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share")
-    decisive_settings = ("optimizer", "precision", "warmup_steps", "lr_scheduler_type", "train_sampling_strategy")
+    evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share", "summarised_rows")
+    decisive_settings = DECISIVE_SETTINGS
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         prefix: str = "",
         callbacks: list[TrainerCallback] | None = None,
     ):
+        if args.fp16:
+            keep_feed_forward_in_fp32(model)  # where mT5 overflows
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
         super().__init__(
             model=model,
@@ -105,6 +110,27 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         self.generate_all_rows = False
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
+
+    def check_unchanged(self, run: Path) -> None:
+        """As the parent's; a halved batch with doubled accumulation is no change."""
+        check_resumable(run, self.recorder.facts, self.args)
+
+    def generation_length(self) -> int:
+        """Most tokens of a summary."""
+        return self.args.generation_max_length or DEFAULT_LENGTH
+
+    def longest_source(self) -> int:
+        """Tokens of the longest validation source."""
+        return max(len(ids) for ids in self.eval_dataset["input_ids"])
+
+    def _issue_warnings_after_load(self, load_result: object) -> None:
+        """As the parent's, but for what is no fault: both embeddings are saved once, as `shared`.
+
+        `_keys_to_ignore_on_save` would silence it too, and tie lm_head.
+        """
+        missing = [key for key in load_result.missing_keys if not key.endswith(".embed_tokens.weight")]
+        if missing or load_result.unexpected_keys:
+            super()._issue_warnings_after_load(load_result)
 
     def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, nn.Module]:
         """Loss, correct tokens and tokens of each row, shape `(batch_size,)` each, and the model's output."""
@@ -173,6 +199,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
     def _rows_to_generate(self) -> list[int]:
         """Evenly spaced validation rows, the same at each evaluation."""
         total = len(self.eval_records)
+        if self.is_in_train and not self.state.global_step:
+            return []  # before the first step the loss alone is of interest
         count = total if self.generate_all_rows else min(self.args.eval_generate_rows, total)
         return [position * total // count for position in range(count)] if count else []
 
@@ -180,10 +208,10 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = rows[rank::world]
         settings = GenerationSettings(
-            max_length=self.args.generation_max_length or 256,
+            max_length=self.generation_length(),
             num_beams=self.args.generation_num_beams or 1,
             batch_size=self.args.per_device_eval_batch_size,
-            max_source_length=max(len(ids) for ids in self.eval_dataset["input_ids"]),
+            max_source_length=self.longest_source(),
         )
         model = self.accelerator.unwrap_model(self.model)
         texts = [self.prefix + self.eval_records[row].source for row in mine]
@@ -194,9 +222,9 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         if self.accelerator.is_main_process:
             predictions = [found[row] for row in rows]
             references = [self.eval_records[row].target for row in rows]
-            payload = [score_texts(predictions, references)]
+            payload = [score_texts(predictions, references, self.args.chinese)]
             self._save_predictions(rows, predictions)
-        return broadcast_object_list(payload)[0]
+        return {"summarised_rows": len(rows), **broadcast_object_list(payload)[0]}
 
     def _save_predictions(self, rows: list[int], predictions: list[str]) -> None:
         """`predictions-STEP.jsonl`: source, reference and prediction of each generated row."""

@@ -10,7 +10,7 @@ from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.models.loading import load_model, load_tokenizer
 from mt5_ft.training.arguments import MT5Arguments
-from mt5_ft.training.run import sample_path
+from mt5_ft.training.splits import sample_path
 from mt5_ft.training.trainer import MT5Trainer
 
 

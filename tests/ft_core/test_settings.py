@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from transformers import TrainingArguments
 
 from ft_core.settings import parse_settings
 
@@ -82,3 +83,21 @@ def test_files_that_are_refused(tmp_path, text, message):
 def test_a_missing_file():
     with pytest.raises(ValueError, match=r"config file nowhere\.yaml cannot be read"):
         parse("--config", "nowhere.yaml")
+
+
+def test_help_has_own_settings_before_inherited_ones(capsys):
+    @dataclass
+    class Chosen:
+        preset: str = "plain"
+
+    @dataclass
+    class Inherits(TrainingArguments):
+        resume: bool = False
+
+    with pytest.raises(SystemExit):
+        parse_settings((Chosen, Inherits), ["--help"], presets={"plain": {}}, default_preset="plain", program="train")
+    out = capsys.readouterr().out
+    assert out.startswith("usage: train [--config FILE.yaml] [--NAME VALUE ...]")
+    places = [out.index(f"\n  --{name} ") for name in ("config", "preset", "resume", "dataloader_num_workers")]
+    assert places == sorted(places)
+    assert out.count("\n  --resume ") == 1

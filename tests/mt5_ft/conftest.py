@@ -1,16 +1,19 @@
 """A tiny mT5 and its tokenizer, made once; records from the embedded sample."""
 
 import copy
+import json
 
 import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
+from mt5_ft.cli import main
 from mt5_ft.data.preprocessing import tokenize_records
-from mt5_ft.data.records import EMOTION_SUMMARY, read_records
-from mt5_ft.models.loading import train_tokenizer, untie
+from mt5_ft.data.records import EMOTION_SUMMARY, read_records, write_records
+from mt5_ft.models.from_scratch import train_tokenizer
+from mt5_ft.models.loading import untie
 from mt5_ft.training.arguments import MT5Arguments
-from mt5_ft.training.run import sample_path
+from mt5_ft.training.splits import sample_path
 from mt5_ft.training.trainer import MT5Trainer
 
 
@@ -86,3 +89,59 @@ def make_trainer(model, tokenizer, tokens, records, tmp_path):
         )
 
     return make
+
+
+SMALL = [
+    "--max_steps", "4", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "1", "--warmup_steps", "0",
+    "--max_source_length", "48", "--max_target_length", "24", "--generation_max_length", "12", "--precision", "fp32",
+    "--eval_generate_rows", "3", "--per_device_eval_batch_size", "4", "--learning_rate", "1e-3",
+]  # fmt: skip
+
+
+@pytest.fixture
+def small():
+    """Settings of a run of four steps."""
+    return list(SMALL)
+
+
+@pytest.fixture
+def start(model, tokenizer, tmp_path):
+    folder = tmp_path / "start"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "records.jsonl"
+    write_records(path, [json.loads(line) for line in sample_path().read_text("utf-8").splitlines()[:40]])
+    return path
+
+
+@pytest.fixture
+def train(start, data, tmp_path):
+    """A function that runs `mt5-ft train` on the tiny model."""
+
+    base = ["--model", start, "--data", data, *SMALL]
+
+    def run(*words, output="run"):
+        command = ["train", *base, "--output_dir", tmp_path / output, *words]
+        return main([str(word) for word in command]), tmp_path / output
+
+    run.base = base
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """A function that runs words which must end in one line that holds `message` and exit code 2."""
+
+    def check(words, message):
+        assert main([str(word) for word in words]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert lines[-1].startswith("mt5-ft: ")
+        assert message in lines[-1]
+        assert not any("Traceback" in line for line in lines)
+
+    return check

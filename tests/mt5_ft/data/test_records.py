@@ -69,7 +69,7 @@ def test_every_kind_of_defect_is_tested():
 def test_a_defect_raises_or_is_dropped(file, kind, line, message):
     write_lines(file, GOOD % "a", "", line, GOOD % "b")
     with pytest.raises(
-        ValueError, match=rf"file\.jsonl:3: .*{message}.*; correct the file or pass policy drop$"
+        ValueError, match=rf"file\.jsonl:3: .*{message}.*; correct the file or pass --policy drop$"
     ) as caught:
         read_records(file, PAIR)
     assert "\n" not in str(caught.value)
@@ -269,7 +269,22 @@ def test_a_write_that_fails_leaves_the_old_file(file):
     write_records(file, [{"a": 1}])
     with pytest.raises(TypeError):
         write_records(file, [{"a": 2}, {"a": object()}])
-    assert json.loads(file.read_text()) == {"a": 1}
+    assert json.loads(file.read_text("utf-8")) == {"a": 1}
     assert [path.name for path in file.parent.iterdir()] == ["file.jsonl"]
     with pytest.raises(ValueError, match=r"output folder .*none does not exist; create it"):
         write_records(file.parent / "none" / "a.jsonl", [])
+
+
+def test_a_json_array_is_named_as_such(file):
+    file.write_text(
+        '[\n {"id": 1, "text": "a", "summary": "b"},\n {"id": 2, "text": "a", "summary": "b"}\n]\n', "utf-8"
+    )
+    for policy in ("error", "drop"):
+        with pytest.raises(ValueError, match=r"file\.jsonl is a JSON array; write one object per line, e\.g\. with jq"):
+            read_records(file, PAIR, policy)
+
+
+def test_gb18030_is_named_as_such(file):
+    file.write_bytes('{"id": 1, "text": "情绪", "summary": "s"}\n'.encode("gb18030"))
+    with pytest.raises(ValueError, match=r"convert the file, e.g. iconv -f gb18030 -t utf-8"):
+        read_records(file, PAIR)

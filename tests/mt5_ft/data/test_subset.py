@@ -89,7 +89,7 @@ def test_category_shares_stay(file, rows, how):
 def test_categories_of_any_type_and_absent_ones(tmp_path):
     values = [{"topic": 1}, {"topic": ["a"]}, {}, {"topic": None}]
     file = tmp_path / "a.jsonl"
-    file.write_text("".join(json.dumps({"text": "t", **value}) + "\n" for value in values * 10))
+    file.write_text("".join(json.dumps({"text": "t", **value}) + "\n" for value in values * 10), "utf-8")
     report = drop_subset(file, 0.5, by="topic")
     assert report.shares_after == report.shares_before == {"1": 0.25, '["a"]': 0.25, "(absent)": 0.25, "null": 0.25}
 
@@ -208,15 +208,19 @@ def test_a_failed_backup_changes_nothing(file, monkeypatch):
 
 def test_a_failed_cut_leaves_file_and_backup(file, monkeypatch):
     before = checksum(file)
-    fail_at(monkeypatch, 2)
+    fail_at(monkeypatch, 3)
     with pytest.raises(OSError, match="No space left"):
         drop_subset(file)
     backup = file.with_name("cases.jsonl.backup")
     assert checksum(file) == checksum(backup) == before
-    assert sorted(path.name for path in file.parent.iterdir()) == ["cases.jsonl", "cases.jsonl.backup"]
+    assert sorted(path.name for path in file.parent.iterdir()) == [
+        "cases.jsonl",
+        "cases.jsonl.backup",
+        "cases.jsonl.backup.cut",
+    ]
     restore(file)
     assert checksum(file) == before
-    assert not backup.exists()
+    assert [path.name for path in file.parent.iterdir()] == ["cases.jsonl"]
 
 
 def test_a_failed_restore_keeps_the_backup(file, monkeypatch):
@@ -296,3 +300,31 @@ def test_missing_files(tmp_path):
         ValueError, match=r"backup .*none\.jsonl\.backup does not exist, so there is nothing to restore"
     ):
         restore(tmp_path / "none.jsonl")
+
+
+def test_a_link_stays_a_link(file, tmp_path):
+    before = checksum(file)
+    link = tmp_path / "folder" / "link.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    report = drop_subset(link)
+    assert link.is_symlink()
+    assert checksum(link) == checksum(file) != before
+    assert report.backup == file.with_name("cases.jsonl.backup")
+    restore(link)
+    assert link.is_symlink()
+    assert checksum(file) == before
+
+
+def test_changes_since_the_cut_are_not_lost_unasked(file):
+    before = checksum(file)
+    drop_subset(file)
+    with open(file, "ab") as changed:
+        changed.write(b'{"id": 999, "topic": "work", "case": ["mine"]}\n')
+    edited = checksum(file)
+    with pytest.raises(ValueError, match=r"was changed since it was cut, and restoring .* would lose .*; keep a copy"):
+        restore(file)
+    assert checksum(file) == edited
+    restore(file, force=True)
+    assert checksum(file) == before
+    assert [path.name for path in file.parent.iterdir()] == ["cases.jsonl"]

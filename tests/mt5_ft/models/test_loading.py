@@ -52,7 +52,7 @@ def test_models_that_are_refused(folder, tokenizer, tmp_path):
 
 
 def test_a_vocabulary_larger_than_the_embedding(folder, tokenizer):
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text("utf-8"))
     assert len(tokenizer) <= config["vocab_size"]
     larger = copy.deepcopy(tokenizer)
     larger.add_tokens([f"new{i}" for i in range(200)])
@@ -64,3 +64,64 @@ def test_hub_out_of_reach(monkeypatch):
     monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
     with pytest.raises(ModelUnreachable, match="could not reach the Hub for some/mt5"):
         load_model("some/mt5")
+
+
+@pytest.fixture
+def adapters(folder, tokenizer, tmp_path):
+    """A folder of adapters on the base `folder`."""
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(
+        load_model(str(folder)), LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, target_modules=["q", "v"])
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_()
+    path = tmp_path / "adapters"
+    model.save_pretrained(path)
+    return path
+
+
+def base_of(adapters):
+    return json.loads((adapters / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+
+
+def test_adapters_know_their_base_from_any_folder(adapters, folder, tmp_path, monkeypatch):
+    assert base_of(adapters) == str(folder.resolve())
+    expected = load_model(str(adapters)).state_dict()
+    monkeypatch.chdir(tmp_path)
+    for name, value in load_model("adapters").state_dict().items():
+        assert torch.equal(value, expected[name])
+    assert not torch.equal(
+        expected["encoder.block.0.layer.0.SelfAttention.q.weight"],
+        load_model(str(folder)).state_dict()["encoder.block.0.layer.0.SelfAttention.q.weight"],
+    )
+
+
+def test_adapters_on_a_base_in_bf16_are_fp32(adapters, folder, model):
+    model.to(torch.bfloat16).save_pretrained(folder)
+    assert {parameter.dtype for parameter in load_model(str(adapters)).parameters()} == {torch.float32}
+
+
+def test_adapters_whose_base_cannot_be_used(adapters, folder, monkeypatch):
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
+    weights.rename(folder / "pytorch_model.bin")
+    with pytest.raises(
+        ValueError, match=r"holds adapters of the base model .* only pickled weights \(pytorch_model.bin"
+    ):
+        load_model(str(adapters))
+    weights.write_bytes(content[:-9])
+    with pytest.raises(ValueError, match=r"holds adapters of .* model.safetensors is cut short or damaged"):
+        load_model(str(adapters))
+    config = adapters / "adapter_config.json"
+    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    config.write_text(config.read_text("utf-8").replace(str(folder.resolve()), "runs/gone"), "utf-8")
+    with pytest.raises(
+        ValueError, match=r"adapters of the base model runs/gone, which cannot be loaded .*; put it back"
+    ):
+        load_model(str(adapters))
+    config.write_text("{}", "utf-8")
+    with pytest.raises(ValueError, match="names no base model"):
+        load_model(str(adapters))

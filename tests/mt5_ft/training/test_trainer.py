@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from mt5_ft.models.loading import keep_feed_forward_in_fp32
+from mt5_ft.models.loading import Fp32Linear, keep_feed_forward_in_fp32
 from mt5_ft.training.arguments import MT5Arguments, choose_precision
 from mt5_ft.training.out_of_memory import is_out_of_memory, smaller_batch
 from mt5_ft.training.trainer import token_losses
@@ -77,7 +78,7 @@ def test_evaluation_counts_each_row_once_and_scores_summaries(make_trainer, reco
     for found in results[1:]:
         assert found["eval_loss"] == pytest.approx(results[0]["eval_loss"], rel=1e-5)
     assert {"eval_rougeL", "eval_chrf", "eval_bleu", "eval_empty_share", "eval_sentinel_share"} <= results[0].keys()
-    saved = (tmp_path / "run1" / "predictions" / "predictions-0.jsonl").read_text().splitlines()
+    saved = (tmp_path / "run1" / "predictions" / "predictions-0.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["id"] for line in saved] == [record.id for record in validation]
 
 
@@ -89,6 +90,41 @@ def test_lm_head_stays_untied_through_training_and_saving(make_trainer):
     assert model.lm_head.weight is not model.shared.weight
     assert not torch.equal(model.lm_head.weight, model.shared.weight)
     assert not torch.equal(model.shared.weight, before)
+
+
+def test_loading_the_best_checkpoint_is_silent_and_leaves_lm_head_untied(make_trainer, caplog):
+    trainer = make_trainer()
+    trainer.train()
+    assert "missing keys" not in caplog.text
+    saved = load_file(trainer.state.best_model_checkpoint + "/model.safetensors")
+    assert torch.equal(trainer.model.lm_head.weight, saved["lm_head.weight"])
+    assert torch.equal(trainer.model.encoder.embed_tokens.weight, saved["shared.weight"])
+    assert not torch.equal(trainer.model.lm_head.weight, trainer.model.shared.weight)
+
+
+def test_the_first_evaluation_is_before_the_first_step(make_trainer, records):
+    trainer = make_trainer(eval_records=records[32:40])
+    trainer.train()
+    first, second, *_ = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert (first["step"], second["step"]) == (0, 2)
+    assert "eval_rougeL" not in first
+    assert second["eval_summarised_rows"] == 8
+    assert not make_trainer(
+        "other", eval_strategy="no", save_strategy="no", load_best_model_at_end=False
+    ).args.eval_on_start
+
+
+def test_fp16_is_guarded_for_users_of_the_trainer(make_trainer, monkeypatch):
+    """On a CPU the settings refuse fp16, so it is switched on behind their back."""
+    real = MT5Arguments.__post_init__
+
+    def post_init(self):
+        real(self)
+        self.fp16 = True
+
+    monkeypatch.setattr(MT5Arguments, "__post_init__", post_init)
+    wo = make_trainer().model.encoder.block[0].layer[-1].DenseReluDense.wo
+    assert isinstance(wo, Fp32Linear)
 
 
 def test_a_non_finite_loss_stops_the_run(make_trainer):
@@ -140,6 +176,19 @@ def test_what_counts_as_out_of_memory():
         ({"optimizer": "sgd"}, "optimizer='sgd' is not known; use one of adamw, adafactor"),
         ({"learning_rate": -1.0}, "learning_rate=-1.0 is not positive"),
         ({"metric_for_best_model": "rougeX"}, "metric_for_best_model='rougeX' is not evaluated"),
+        ({"save_steps": 5, "eval_steps": 10}, "save_steps=5 must be a multiple of eval_steps=10"),
+        ({"save_steps": 25, "eval_steps": 10}, "save_steps=25 must be a multiple of eval_steps=10"),
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor=0.1 has no effect here: the loss is plain"),
+        ({"average_tokens_across_devices": False}, "average_tokens_across_devices=False has no effect here"),
+        ({"save_only_model": True}, "save_only_model=True has no effect here: .* cannot be resumed"),
+        ({"predict_with_generate": True}, "predict_with_generate=True has no effect here: eval_generate_rows"),
+        ({"auto_find_batch_size": True}, "auto_find_batch_size=True has no effect here: the batch is halved by itself"),
+        ({"generation_config": "x"}, "generation_config=x has no effect here: set generation_max_length"),
+        ({"resume_from_checkpoint": "x"}, "resume_from_checkpoint=x has no effect here: set resume"),
+        ({"optim": "sgd"}, "optim=sgd has no effect here: set optimizer to one of adamw, adafactor"),
+        ({"bf16": True}, "bf16=True has no effect here: set precision to bf16"),
+        ({"fp16": True, "precision": "fp32"}, "fp16=True has no effect here: set precision to fp16"),
+        ({"chinese": "word"}, "chinese='word' is not a way to cut Chinese"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size=0 is below 1"),
         ({"eval_generate_rows": -1}, "eval_generate_rows=-1 is negative"),
         ({"eval_strategy": "no", "save_strategy": "no"}, "load_best_model_at_end=True needs evaluations"),
@@ -157,3 +206,30 @@ def test_defaults_by_optimizer_and_device(tmp_path):
     assert (factored.learning_rate, factored.optim.value) == (1e-3, "adafactor")
     assert choose_precision("auto", on_cpu=True) in ("fp32", "bf16")
     assert MT5Arguments(output_dir=str(tmp_path), metric_for_best_model="rougeL", use_cpu=True).greater_is_better
+
+
+def test_processes_agree_on_a_precision_that_each_has_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr("mt5_ft.training.arguments.bf16_pays_on_cpu", lambda: False)
+    monkeypatch.setattr("mt5_ft.training.arguments.broadcast_object_list", lambda found: ["bf16"])
+    monkeypatch.setattr(MT5Arguments, "world_size", property(lambda self: 2))
+    args = MT5Arguments(output_dir=str(tmp_path), use_cpu=True)
+    assert (args.precision, args.bf16, args.mixed_precision) == ("bf16", True, "bf16")
+    args = MT5Arguments(output_dir=str(tmp_path), use_cpu=True, precision="fp32")
+    assert (args.precision, args.bf16, args.mixed_precision) == ("fp32", False, "no")
+
+
+def test_the_launcher_s_precision_is_taken_when_none_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert MT5Arguments(output_dir=str(tmp_path), use_cpu=True).precision == "bf16"
+    assert MT5Arguments(output_dir=str(tmp_path), use_cpu=True, precision="fp32").mixed_precision == "no"
+
+
+def test_a_score_decides_and_chinese_is_cut_as_asked(make_trainer, records, monkeypatch):
+    import mt5_ft.training.trainer as module
+
+    real, asked = module.score_texts, set()
+    monkeypatch.setattr(module, "score_texts", lambda a, b, chinese: asked.add(chinese) or real(a, b, chinese))
+    trainer = make_trainer(eval_records=records[32:40], metric_for_best_model="rougeL", chinese="jieba")
+    trainer.train()
+    assert asked == {"jieba"}
+    assert trainer.state.best_global_step in (2, 4)

@@ -1,0 +1,124 @@
+"""What `mt5-ft plan` says beside what a whole run uses: time, disk and memory, for both presets.
+
+    python benchmarks/mt5_estimate.py [--data records.jsonl] [--rows 600] [--output results.json]
+
+A small mT5 from random weights is trained on the first rows of the file (the embedded sample when none is named).
+Prints a line a preset and figure; exits 1 where disk is off by more than 15 %. Time depends on what else runs.
+"""
+
+import argparse
+import platform
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+from ft_core.files import write_json
+from ft_core.run_record import versions
+from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+from mt5_ft.training.cleaning import folder_bytes
+from mt5_ft.training.finish import finish_training
+from mt5_ft.training.planning import make_plan
+from mt5_ft.training.presets import PRESETS
+from mt5_ft.training.probe import PeakMemory
+from mt5_ft.training.run import build_trainer, prepare
+from mt5_ft.training.splits import read_splits, sample_path
+
+TOLERANCE = 0.15
+
+
+class PeakDisk:
+    """Bytes of a folder at the peak inside a `with` block, looked at all the time."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.bytes = 0
+
+    def __enter__(self) -> "PeakDisk":
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            try:
+                self.bytes = max(self.bytes, folder_bytes(self.folder))
+            except OSError:  # a file that went while it was counted
+                continue
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._watcher.join()
+
+
+def run_preset(preset: str, data: MT5DataArguments, folder: Path, every: int) -> dict:
+    """Plans and trains one preset; returns planned and used figures."""
+    values = {key: value for key, value in PRESETS[preset].items() if not key.startswith("max_") or "norm" in key}
+    # checkpoints as often as a run of this size needs to have some rotated
+    values |= {"eval_steps": every, "save_steps": every, "warmup_steps": 20, "learning_rate": 1e-3, "logging_steps": 10}
+    args = MT5Arguments(output_dir=str(folder / preset), generation_max_length=data.max_target_length, **values)
+    model = MT5ModelArguments(model="small", from_scratch=True, preset=preset)
+    trainer = build_trainer(prepare(model, data, args, read_splits(data, args.seed, print)), model, data, args)
+    plan = make_plan(trainer, preset)
+    print("\n".join(plan.lines()))
+    started = time.perf_counter()
+    with PeakDisk(folder / preset) as disk, PeakMemory(args.device) as memory:
+        trainer.train()
+        trained = time.perf_counter() - started
+        finish_training(trainer, model, data)
+    seconds = time.perf_counter() - started
+    pairs = {
+        "seconds": (plan.seconds, seconds),
+        "peak_disk": (plan.peak_disk, disk.bytes),
+        "final_disk": (plan.final_disk, folder_bytes(folder / preset)),
+        "peak_memory": (plan.peak_memory, memory.bytes),
+    }
+    return {
+        "steps": plan.steps,
+        "batch": f"{plan.batch} x {plan.accumulation}",
+        "training_seconds": trained,
+        **{name: {"planned": a, "used": b, "planned_over_used": a / b} for name, (a, b) in pairs.items()},
+    }
+
+
+def main() -> int:
+    """Runs both presets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=sample_path())
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--every", type=int, default=50, help="steps between evaluations and checkpoints")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "mt5_estimate.json")
+    options = parser.parse_args()
+    logging.disable_progress_bar()
+    results = {}
+    with tempfile.TemporaryDirectory() as name:
+        lines = options.data.read_text(encoding="utf-8").split("\n")[: options.rows]
+        cut = Path(name) / "cut.jsonl"
+        cut.write_text("\n".join(line for line in lines if line.strip()) + "\n", encoding="utf-8", newline="")
+        data = MT5DataArguments(data=str(cut), token_cache="none")
+        for preset in PRESETS:
+            results[preset] = run_preset(preset, data, Path(name), options.every)
+    write_json(
+        options.output,
+        {
+            "work": f"a run of each preset on {len(lines)} records, small mT5 from random weights, CPU",
+            **results,
+            "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), **versions()},
+        },
+    )
+    off = 0
+    for preset, result in results.items():
+        for name in ("seconds", "peak_disk", "final_disk", "peak_memory"):
+            ratio = result[name]["planned_over_used"]
+            print(f"{preset:10} {name:12} planned / used = {ratio:.2f}")
+            off += "disk" in name and abs(ratio - 1) > TOLERANCE
+    return 1 if off else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Whether a folder holds weights that are whole, and what is wrong with them otherwise; nothing is loaded for it."""
+
+import json
+from pathlib import Path
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
+CONFIGS = ("config.json", "adapter_config.json")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file has all the bytes that its header promises."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            return False
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return False
+    if not isinstance(header, dict):
+        return False
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return 8 + length + max(ends, default=0) == size
+
+
+def defect_of_weights(folder: Path) -> str | None:
+    """What is wrong with the weights of a model folder, in words, or None."""
+    weights = sorted(folder.glob("*.safetensors"))
+    cut = [path.name for path in weights if not _is_whole(path)]
+    if cut:
+        return f"{cut[0]} is cut short or damaged"
+    if weights:
+        return None
+    pickles = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in PICKLE_SUFFIXES and not path.name.startswith(NOT_WEIGHTS)
+    )
+    if pickles:
+        return f"it holds only pickled weights ({pickles[0]}), which are never loaded"
+    return "it has no *.safetensors"
+
+
+def holds_whole_model(folder: Path) -> bool:
+    """Whether a folder holds a configuration and weights that are whole."""
+    if not folder.is_dir() or not any((folder / name).is_file() for name in CONFIGS):
+        return False
+    return defect_of_weights(folder) is None

@@ -1,0 +1,58 @@
+"""What a finished run can give back: its intermediate checkpoints."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ft_core.checkpoints import list_checkpoints
+from ft_core.run_folder import FINAL_MODEL, RUN_FILE
+from ft_core.run_record import read_record
+from ft_core.saved_weights import holds_whole_model
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Checkpoints that may go, those that stay, and bytes that this frees.
+
+    `reason` says why more than the best one stays, or is None.
+    """
+
+    doomed: list[Path]
+    kept: list[Path]
+    freed: int
+    reason: str | None
+
+
+def folder_bytes(path: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def plan_cleaning(run: Path) -> Cleaning:
+    """What may go: all checkpoints but the best; without a whole `final/` the newest stays as well.
+
+    Raises:
+        ValueError: the folder holds no run, or one that is not over.
+    """
+    if not (run / RUN_FILE).is_file():
+        raise ValueError(f"{run} holds no run (no {RUN_FILE}); name a run folder")
+    record = read_record(run)
+    if record["status"] not in ("finished", "stopped early"):
+        raise ValueError(f"{run} is not finished, so its checkpoints are still needed; resume it first")
+    checkpoints = list_checkpoints(run)
+    keep = {step for step in checkpoints if step == record["best_step"]}
+    reason = None
+    if not holds_whole_model(run / FINAL_MODEL):
+        reason = f"{run / FINAL_MODEL} is missing or damaged: the newest checkpoint stays too; --resume writes it again"
+        keep |= set(list(checkpoints)[-1:])
+    doomed = [path for step, path in checkpoints.items() if step not in keep]
+    kept = [path for step, path in checkpoints.items() if step in keep]
+    return Cleaning(doomed, kept, sum(folder_bytes(path) for path in doomed), reason)
+
+
+def clean(cleaning: Cleaning) -> None:
+    """Removes what may go; a folder is renamed first, so that no half-removed checkpoint is ever found."""
+    for path in cleaning.doomed:
+        aside = path.with_name(f".deleting-{path.name}")
+        path.rename(aside)
+        shutil.rmtree(aside)

@@ -1,0 +1,73 @@
+"""What is looked at before a run goes on: its record, its settings, and whether it is over already."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ft_core.checkpoints import check_checkpoint, list_checkpoints
+from ft_core.recorded_trainer import COMMON_SETTINGS
+from ft_core.run_folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
+from ft_core.run_record import changed_settings, read_record
+from ft_core.saved_weights import holds_whole_model
+
+from .arguments import MT5Arguments
+
+PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
+DECISIVE_SETTINGS = (
+    *(name for name in COMMON_SETTINGS if name not in PAIR),
+    *("optimizer", "precision", "warmup_steps", "lr_scheduler_type", "train_sampling_strategy"),
+)
+
+
+def _pair(values: dict) -> tuple[int, int]:
+    return values[PAIR[0]], values[PAIR[1]]
+
+
+def adopt_recorded_batch(args: MT5Arguments, say: Callable[[str], None]) -> MT5Arguments:
+    """The settings with the batch of the recorded run, where it was halved for want of memory."""
+    run = Path(args.output_dir)
+    if not args.resume or not (run / RUN_FILE).is_file():
+        return args
+    before, now = _pair(read_record(run)["arguments"]), _pair(vars(args))
+    if before == now or before[0] * before[1] != now[0] * now[1]:
+        return args
+    say(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on with that")
+    return replace(args, **dict(zip(PAIR, before, strict=True)))
+
+
+def check_resumable(run: Path, facts: dict, args: MT5Arguments) -> None:
+    """Refuses to go on with other settings, data or number of processes; batches are compared by their effective size.
+
+    Raises:
+        ValueError: with the list of differences.
+    """
+    if not (run / RUN_FILE).is_file():
+        return
+    record = read_record(run)
+    changes = changed_settings(record, facts, args, DECISIVE_SETTINGS)
+    before, now = _pair(record["arguments"]), _pair(vars(args))
+    if before[0] * before[1] != now[0] * now[1]:
+        changes.append(f"batch x accumulation: {before[0]} x {before[1]} -> {now[0]} x {now[1]}")
+    if changes:
+        raise ValueError(
+            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, or start anew in "
+            "another folder or with --overwrite"
+        )
+
+
+def check_newest_checkpoint(run: Path) -> None:
+    """Refuses early what a resume would fail on late.
+
+    Raises:
+        ValueError: naming the file that is missing or damaged.
+    """
+    for path in list(list_checkpoints(run).values())[-1:]:
+        check_checkpoint(path)
+
+
+def finished_metrics(run: Path) -> dict | None:
+    """The figures of a run that ended and was written whole, or None."""
+    if not (run / METRICS_FILE).is_file() or not holds_whole_model(run / FINAL_MODEL):
+        return None
+    return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))

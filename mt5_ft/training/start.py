@@ -1,0 +1,61 @@
+"""The model that a run starts from: loaded, guarded, with adapters where asked."""
+
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from ft_core.checkpoints import list_checkpoints
+
+from ..data.records import Record
+from ..models.from_scratch import small_model, train_tokenizer
+from ..models.loading import ADAPTER_CONFIG, load_model, load_tokenizer
+from .arguments import MT5Arguments, MT5ModelArguments
+
+VOCABULARY_RECORDS = 4000  # enough for 3,000 pieces; more would only take longer
+
+
+def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, or one of the training records; a run that goes on takes that of its checkpoint.
+
+    Raises:
+        ValueError: a tokenizer that cannot be used.
+        ModelUnreachable: the Hub cannot be reached.
+    """
+    if not settings.from_scratch:
+        return load_tokenizer(settings.model)
+    checkpoints = list_checkpoints(Path(args.output_dir)) if args.resume else {}
+    if checkpoints:
+        return load_tokenizer(str(list(checkpoints.values())[-1]))
+    every = -(-len(train) // VOCABULARY_RECORDS)
+    return train_tokenizer(f"{record.source}\n{record.target}" for record in train[::every])
+
+
+def start_model(settings: MT5ModelArguments, args: MT5Arguments, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model to train, the same for the same seed.
+
+    Raises:
+        ValueError: a model that cannot be used, or new adapters on top of others that would be lost.
+    """
+    if settings.lora and not settings.lora_merge and (Path(settings.model) / ADAPTER_CONFIG).is_file():
+        raise ValueError(
+            f"model={settings.model} holds adapters, and new ones saved alone would lose them; set lora_merge true too "
+            "(final/ is then a whole model), or start from a merged model"
+        )
+    set_seed(args.seed)
+    if settings.from_scratch:
+        return small_model(len(tokenizer), args.seed)
+    model = load_model(settings.model, tokenizer)
+    return _with_adapters(model, settings) if settings.lora else model
+
+
+def _with_adapters(model: PreTrainedModel, settings: MT5ModelArguments) -> PreTrainedModel:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="SEQ_2_SEQ_LM",
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=["q", "v"],
+    )
+    return get_peft_model(model, config)

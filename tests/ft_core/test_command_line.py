@@ -1,0 +1,52 @@
+"""One line and an exit code for what people do wrong, and a full disk is no fault of the program."""
+
+import errno
+
+import pytest
+
+from ft_core.command_line import TRACEBACK, is_full_disk, one_line_errors, run_command
+
+
+def failing(error):
+    def run(*words):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EFBIG, "File too large"),
+        RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_line(error, capsys):
+    assert one_line_errors("program", failing(error), "go on") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("program: the disk is full (")
+    assert len(err.splitlines()) == 1
+
+
+def test_what_led_to_an_error_counts():
+    outer = RuntimeError("saving failed")
+    outer.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_full_disk(outer)
+    assert not is_full_disk(RuntimeError("shape mismatch"))
+
+
+def test_errors_of_people_and_of_the_program(capsys, monkeypatch):
+    commands = {"good": lambda words: 0, "bad": failing(ValueError("x=1 is\n wrong"))}
+    assert run_command("p", "usage", commands, ["good"], "go on") == 0
+    assert run_command("p", "usage", commands, ["bad"], "go on") == 2
+    assert capsys.readouterr().err == "p: x=1 is wrong\n"
+    assert one_line_errors("p", failing(KeyboardInterrupt()), "go on") == 130
+    assert "p: interrupted; go on" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a bug"):
+        one_line_errors("p", failing(RuntimeError("a bug")), "go on")
+    monkeypatch.setenv(TRACEBACK, "1")
+    with pytest.raises(ValueError, match="wrong"):
+        run_command("p", "usage", commands, ["bad"], "go on")

@@ -1,0 +1,51 @@
+"""What a plan says beside what a run uses: disk, refusals, the table of presets."""
+
+import shutil
+
+import pytest
+
+from ft_core.checkpoints import list_checkpoints
+from mt5_ft.cli import main
+from mt5_ft.training.cleaning import folder_bytes
+from mt5_ft.training.planning import disk_of_run
+
+
+def test_disk_is_as_planned(train, capsys):
+    """Within 15 % of what a finished run used."""
+    _, run = train("--save_total_limit", "2", "--max_steps", "6", output="disk")
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("disk"))
+    planned = float(line.split(" at the peak, ")[1].split(" MiB")[0]) * 2**20
+    assert len(list_checkpoints(run)) == 2
+    assert planned == pytest.approx(folder_bytes(run), rel=0.15)
+
+
+def test_disk_arithmetic():
+    log = 300_000
+    assert disk_of_run(100, 30, saves=10, limit=2) == (300 + log, 230 + log)
+    assert disk_of_run(100, 30, saves=10, limit=1) == (300 + log, 130 + log)
+    assert disk_of_run(100, 30, saves=1, limit=1) == (130 + log, 130 + log)
+    assert disk_of_run(100, 30, saves=4, limit=None) == (430 + log, 430 + log)
+
+
+def test_no_space_is_said_before_anything_is_written(train, tmp_path, monkeypatch, capsys):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr("mt5_ft.training.planning.shutil.disk_usage", lambda path: usage)
+    code, run = train("--save_total_limit", "2")
+    assert code == 2
+    assert "of disk at its peak but 0.0 MiB are free; set save_total_limit to 1" in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_plan_and_compare(start, data, tmp_path, capsys, refused):
+    base = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
+    words = [str(word) for word in [*base, "--max_source_length", "48", "--max_target_length", "24"]]
+    assert main(words) == 0
+    assert "time        about" in capsys.readouterr().out
+    assert main([*words, "--compare", "original", "optimized"]) == 0
+    out = capsys.readouterr().out
+    assert "        original       optimized" in out
+    for name in ("epochs", "batch x accumulation", "effective batch", "time", "disk at the peak", "rows per second"):
+        assert any(line.startswith(name) for line in out.splitlines())
+    assert not (tmp_path / "none").exists()
+    refused([*base, "--compare", "original"], "--compare needs two presets or more")

@@ -1,0 +1,71 @@
+"""What a resume refuses, adopts, or finds to be over."""
+
+import json
+
+import pytest
+
+from mt5_ft.cli import main
+from mt5_ft.training.trainer import MT5Trainer
+
+
+@pytest.fixture
+def interrupted(train, monkeypatch):
+    """A run interrupted at step 5 of 8."""
+    real = MT5Trainer.training_step
+
+    def step(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MT5Trainer, "training_step", step)
+        code, run = train("--max_steps", "8")
+    assert code == 130
+    return run
+
+
+def test_replaced_data_is_refused_before_anything_is_computed(interrupted, train, data, monkeypatch, capsys):
+    lines = data.read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    rows[3]["case_description"] = ["another text"]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    monkeypatch.setattr("mt5_ft.training.run.prepare", None)
+    assert train("--max_steps", "8", "--resume")[0] == 2
+    assert "cannot be resumed with other settings (data.content: " in capsys.readouterr().err
+    data.write_text("\n".join(lines) + "\n", "utf-8")
+    assert train("--max_steps", "8", "--resume", "--learning_rate", "1")[0] == 2
+    assert "(learning_rate: 0.001 -> 1.0)" in capsys.readouterr().err
+    assert train("--max_steps", "8", "--resume", "--gradient_accumulation_steps", "8")[0] == 2
+    assert "(batch x accumulation: 2 x 4 -> 2 x 8)" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_said_to_be_finished(train, monkeypatch, capsys):
+    _, run = train()
+    log = (run / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    monkeypatch.setattr("mt5_ft.training.run.prepare", None)
+    assert train("--resume")[0] == 0
+    out = capsys.readouterr().out
+    assert "is already finished: nothing is left to train" in out
+    assert "scores      rouge1" in out
+    assert (run / "metrics.jsonl").read_bytes() == log
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "trainer_state.json", "model.safetensors"])
+def test_a_damaged_checkpoint_is_one_line(interrupted, train, name, capsys):
+    checkpoint = interrupted / "checkpoint-4"
+    (checkpoint / name).unlink()
+    assert train("--max_steps", "8", "--resume")[0] == 2
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "checkpoint-4 cannot be resumed" in err
+    assert name in err or "safetensors" in err
+    assert "remove that folder to go on from the one before" in err
+
+
+def test_cut_weights_are_one_line(interrupted, train, capsys):
+    path = interrupted / "checkpoint-4" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert train("--max_steps", "8", "--resume")[0] == 2
+    assert "model.safetensors is cut short or damaged" in capsys.readouterr().err
+    assert main(["clean", str(interrupted)]) == 2
