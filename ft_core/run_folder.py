@@ -31,8 +31,7 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other; choose one")
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"output_dir={path} is a file; name a folder")
+    check_writable(path)
     if path.is_dir() and any(path.iterdir()) and not resume and not overwrite:
         raise ValueError(
             f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it (in Python "
@@ -42,6 +41,12 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError(
             f"output_dir={path} holds no run (no {RUN_FILE}), so it is not overwritten; name another folder"
         )
+
+
+def check_writable(path: Path) -> None:
+    """Raises ValueError when `path` is a file, or a folder that cannot be written or made; leaves nothing there."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"output_dir={path} is a file; name a folder")
     existing = path
     while not existing.exists():
         existing = existing.parent

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from ft_core.progress import LineProgress
-from ft_core.run_folder import check_output_folder
+from ft_core.run_folder import check_writable
 
 from ..data.candles import CandleSeries, load_candles
 from ..data.sources import load_sample
@@ -61,7 +61,7 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
         ValueError: settings, data or models that cannot be used; nothing has been written then.
     """
     folder = Path(args.output_dir)
-    check_output_folder(folder, resume=False, overwrite=True)
+    check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} holds an evaluation; pass --overwrite to replace it, or another folder")
     settings, sources = args.settings(), model_sources(args)

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from ft_core.launch import check_world_size
-from ft_core.run_folder import BEST_MODEL, check_output_folder, prepare_run_folder
+from ft_core.run_folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
 from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_yaml
 
 from ..data.augmentation import AugmentationArguments
@@ -150,7 +150,11 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
     check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
     created = not settings.folder.exists()
     if not args.dry_run:
-        check_output_folder(settings.folder, args.resume, args.overwrite)
+        if args.overwrite:  # the stages' folders hold the runs
+            check_writable(settings.folder)
+            check_output_folder(Path(tokenizer_args.output_dir), args.resume, args.overwrite)
+        else:
+            check_output_folder(settings.folder, args.resume, args.overwrite)
         PartialState().wait_for_everyone()  # no rank may look after another has begun to write
         if args.overwrite:  # or an interruption would leave the old predictor beside the new tokenizer
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
