@@ -217,6 +217,7 @@ class MT5Arguments(Seq2SeqTrainingArguments):
         if self.metric_for_best_model is not None:
             self.metric_for_best_model = check_metric_name(self.metric_for_best_model, EVALUATION_TERMS)
             self.greater_is_better = self.metric_for_best_model.removeprefix("eval_") in GROWING_TERMS
+        self.precision_was_timed = asked == "auto"
         super().__post_init__()
         if asked == "auto" and self.world_size > 1:  # each process has timed it by itself
             self.precision = broadcast_object_list([self.precision])[0]

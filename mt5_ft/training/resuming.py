@@ -24,16 +24,20 @@ def _pair(values: dict) -> tuple[int, int]:
     return values[PAIR[0]], values[PAIR[1]]
 
 
-def adopt_recorded_batch(args: MT5Arguments, say: Callable[[str], None]) -> MT5Arguments:
-    """The settings with the batch of the recorded run, where it was halved for want of memory."""
+def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Arguments:
+    """The settings with what a resumed run found out by itself: a batch halved for want of memory, and the precision
+    where none was asked for, because a second timing may come out differently."""
     run = Path(args.output_dir)
     if not args.resume or not (run / RUN_FILE).is_file():
         return args
-    before, now = _pair(read_record(run)["arguments"]), _pair(vars(args))
-    if before == now or before[0] * before[1] != now[0] * now[1]:
-        return args
-    say(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on with that")
-    return replace(args, **dict(zip(PAIR, before, strict=True)))
+    record, found = read_record(run)["arguments"], {}
+    before, now = _pair(record), _pair(vars(args))
+    if before != now and before[0] * before[1] == now[0] * now[1]:
+        say(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on so")
+        found |= dict(zip(PAIR, before, strict=True))
+    if args.precision_was_timed and record["precision"] != args.precision:
+        found |= {name: record[name] for name in ("precision", "bf16", "fp16")}
+    return replace(args, **found) if found else args
 
 
 def check_resumable(run: Path, facts: dict, args: MT5Arguments) -> None:

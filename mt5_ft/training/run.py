@@ -18,7 +18,7 @@ from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
-from .resuming import adopt_recorded_batch, check_newest_checkpoint, check_resumable, finished_metrics
+from .resuming import adopt_recorded, check_newest_checkpoint, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
@@ -176,7 +176,7 @@ def run_training(
     if not PartialState().is_main_process:
         say = lambda line: None  # noqa: E731
     check_output_folder(run, args.resume, args.overwrite)
-    args = adopt_recorded_batch(_with_limits(args, data), say)
+    args = _with_limits(adopt_recorded(args, say), data)
     splits = read_splits(data, args.seed, say)
     if args.resume:
         check_resumable(run, _facts(model, data, *splits), args)

@@ -69,3 +69,22 @@ def test_cut_weights_are_one_line(interrupted, train, capsys):
     assert train("--max_steps", "8", "--resume")[0] == 2
     assert "model.safetensors is cut short or damaged" in capsys.readouterr().err
     assert main(["clean", str(interrupted)]) == 2
+
+
+def test_a_precision_that_was_timed_is_not_timed_again(train, monkeypatch):
+    words = ["--max_steps", "8", "--precision", "auto"]
+    answers = iter([True, False])
+    monkeypatch.setattr("mt5_ft.training.arguments.bf16_pays_on_cpu", lambda: next(answers))
+    real = MT5Trainer.training_step
+
+    def step(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MT5Trainer, "training_step", step)
+        assert train(*words)[0] == 130
+    code, run = train(*words, "--resume")
+    assert code == 0
+    assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["precision"] == "bf16"
