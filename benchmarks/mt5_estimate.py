@@ -3,8 +3,8 @@
     python benchmarks/mt5_estimate.py [--data records.jsonl] [--rows 600] [--output results.json]
 
 A small mT5 from random weights is trained on the first rows of the file (the embedded sample when none is named).
-Prints a line a preset and figure; exits 1 where disk is off by more than 15 %, or the peak is above the plan. Time depends on what else runs: the
-share of the threads' time that the process got is noted for the probe and for the run.
+Prints a line a preset and figure; exits 1 where disk is off by more than 15 %, or the peak is above the plan. Time
+depends on what else runs: the share of the threads' time that the process got is noted for the probe and for the run.
 """
 
 import argparse
