@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
+from transformers.utils import logging
 
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .candle_limits import project_candles, spikes
@@ -24,6 +25,8 @@ from .decoding import Bars, Window, decode_paths, generate_tokens
 from .forecast import Forecast
 from .memory import check_memory
 from .sampling import Sampler, SeededSampler
+
+logger = logging.get_logger(__name__)
 
 BATCH_ROWS = 1024
 LEAST_PRICE = 0.01  # of the context's lowest: an unlikely path of a wild market may fall below zero
@@ -163,7 +166,10 @@ class KronosPredictor:
                 progress=show,
                 **{"project": False, **options},
             )
-        return [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]
+        means = [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]
+        if verbose and "project" not in options:
+            _tell_impossible(means)
+        return means
 
     # Beyond it
 
@@ -288,6 +294,16 @@ class KronosPredictor:
         touched |= (positive != raw).any(axis=-1)
         far = spikes(raw, context.raw)
         return Forecast(projected if project else raw, float(touched.mean()), float(far.mean()))
+
+
+def _tell_impossible(means: list[pd.DataFrame]) -> None:
+    """Says how many bars of forecasts in the published form are candles that cannot exist."""
+    touched = np.concatenate([project_candles(mean.to_numpy())[1] for mean in means])
+    if touched.any():
+        logger.warning(
+            f"{touched.sum()} of {len(touched)} forecast bars cannot exist as candles (high below the close, negative "
+            "volume, ...), as the published predictor returns them; project=True mends them, project=False is silent"
+        )
 
 
 def _pad(rows: list[torch.Tensor]) -> torch.Tensor:

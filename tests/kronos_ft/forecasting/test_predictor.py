@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers.utils import logging
 
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.timestamps import calendar_features
@@ -129,6 +130,22 @@ def test_forecasts_are_candles_that_can_exist(predictor, contexts):
     assert (amount >= 0).all()
     assert found.projected_share == raw.projected_share > 0
     assert np.array_equal(project_candles(raw.paths)[0], found.paths)
+
+
+def test_the_published_form_says_which_bars_cannot_exist_and_mends_them_on_request(predictor, frames, caplog):
+    past, times, future = frames
+    logging.enable_propagation()
+    with caplog.at_level("WARNING"):
+        raw = predictor.predict(past, times, future, HORIZON, T=0)
+        mended = predictor.predict(past, times, future, HORIZON, T=0, project=True)
+        predictor.predict(past, times, future, HORIZON, T=0, verbose=False)
+    logging.disable_propagation()
+    touched = project_candles(raw.to_numpy())[1]
+    assert touched.any()
+    assert not project_candles(mended.to_numpy())[1].any()
+    said = [record.message for record in caplog.records if "cannot exist as candles" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith(f"{touched.sum()} of {HORIZON} forecast bars")
 
 
 def test_prices_stay_positive(predictor, contexts):
