@@ -11,7 +11,7 @@ import pandas as pd
 from ..data.columns import FEATURES
 from ..data.future import check_future
 from ..data.timestamps import calendar_features
-from ..data.windows import scale_of
+from ..data.windows import PUBLISHED_EPS, scale_of
 
 PRICES = FEATURES[:4]
 
@@ -36,7 +36,14 @@ class Context:
 
 
 def build_context(
-    candles: np.ndarray, stamp: np.ndarray, future: np.ndarray, horizon: int, clip: float, label: str = ""
+    candles: np.ndarray,
+    stamp: np.ndarray,
+    future: np.ndarray,
+    horizon: int,
+    clip: float,
+    *,
+    published_scale: bool = False,
+    label: str = "",
 ) -> Context:
     """Checks a series and scales it by its mean and standard deviation, in float32 as published.
 
@@ -45,6 +52,8 @@ def build_context(
         stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
         horizon (`int`): H.
         clip (`float`): bound of the normalised values.
+        published_scale (`bool`): add the published 1e-5 to every deviation, which squashes assets priced below about
+            0.5; otherwise the scale is that of training, see [`scale_of`].
         label (`str`): put before each message, to tell series apart.
 
     Raises:
@@ -68,7 +77,8 @@ def build_context(
         )
     values = raw.astype(np.float32)
     mean = values.mean(axis=0)
-    scale = scale_of(mean, values.std(axis=0))
+    std = values.std(axis=0)
+    scale = std + PUBLISHED_EPS if published_scale else scale_of(mean, std)
     bars = np.clip((values - mean) / scale, -clip, clip)
     return Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)
 

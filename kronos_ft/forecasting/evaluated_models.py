@@ -94,7 +94,7 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
     forecasters = []
     for source in sources:
         model = Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(source.model, _folder_of(source.model)))
-        bars = args.max_context or PREDICTOR_CONTEXT.get(source.model, 512)
+        bars = PREDICTOR_CONTEXT.get(source.model, 512) if args.max_context is None else args.max_context
         predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=bars)
         forecasters.append(
             KronosForecaster(

@@ -18,6 +18,7 @@ from ..data.timestamps import calendar_features
 from ..models.configuration_kronos import PREDICTOR_CONTEXT
 from .evaluated_models import load_networks
 from .forecast import Forecast
+from .kronos_forecaster import origin_seed
 from .plots import plot_forecast
 from .predictor import KronosPredictor
 
@@ -85,7 +86,7 @@ class ForecastArguments:
 
     def context_bars(self) -> int:
         """Bars that the model sees."""
-        return self.max_context or PREDICTOR_CONTEXT.get(self.model, 512)
+        return PREDICTOR_CONTEXT.get(self.model, 512) if self.max_context is None else self.max_context
 
     def check_files(self) -> None:
         """Raises ValueError when a file is there already, or its folder is not."""
@@ -145,6 +146,8 @@ def _origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
             time = (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64()
         except ValueError as error:
             raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00") from error
+        if np.isnat(time):
+            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00")
         index = int(np.searchsorted(series.timestamps, time))
     if index < lookback:
         raise ValueError(
@@ -182,7 +185,7 @@ def forecast_series(
         lookback (`int`): bars of context.
         num_paths (`int`): paths of each.
         origin (`str`, *optional*): UTC time of the first bar to forecast; that bar and all later ones are hidden.
-        seed (`int`): seed of the draws.
+        seed (`int`): paths depend on (seed, symbol, time) alone, not on what else is forecast.
         options: as for [`KronosPredictor.predict_paths`].
 
     Raises:
@@ -199,7 +202,9 @@ def forecast_series(
         [calendar_features(one) for one in times],
         horizon,
         num_paths,
-        seed=seed,
+        seed=[
+            origin_seed(seed, one.symbol, one.timestamps[first - 1]) for one, first in zip(series, origins, strict=True)
+        ],
         **options,
     )
     return [SymbolForecast(*one, lookback) for one in zip(series, origins, times, forecasts, strict=True)]

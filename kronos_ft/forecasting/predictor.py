@@ -74,7 +74,7 @@ class KronosPredictor:
         Window(max_context)
         if device is None:
             device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context = max_context
@@ -164,7 +164,7 @@ class KronosPredictor:
                 top_k=top_k,
                 top_p=top_p,
                 progress=show,
-                **{"project": False, **options},
+                **{"project": False, "published_scale": True, **options},
             )
         means = [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]
         if verbose and "project" not in options:
@@ -189,6 +189,7 @@ class KronosPredictor:
         overflow: str = "exact",
         reprefill_every: int = 8,
         project: bool = True,
+        published_scale: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Forecast]:
         """Every forecast path of some series.
@@ -206,6 +207,8 @@ class KronosPredictor:
             overflow, reprefill_every: what happens once context and horizon exceed `max_context`, see
                 `kronos_ft.forecasting.decoding`.
             project (`bool`): move each bar to the nearest candle that can exist.
+            published_scale (`bool`): scale as published (`predict` does) instead of as in training here; the two differ
+                for assets priced below about 0.5.
             progress (*optional*): called with steps done and in all; a step is one bar of all series of a batch.
 
         Returns:
@@ -222,15 +225,27 @@ class KronosPredictor:
         sampling = {"temperature": T, "top_k": top_k, "top_p": top_p}
         Sampler(**sampling)
         contexts = [
-            build_context(*one, horizon, self.clip, f"series {position}: " if len(candles) > 1 else "")
+            build_context(
+                *one,
+                horizon,
+                self.clip,
+                published_scale=published_scale,
+                label=f"series {position}: " if len(candles) > 1 else "",
+            )
             for position, one in enumerate(zip(candles, stamps, future_stamps, strict=True))
         ]
         longest = max(len(one.bars) for one in contexts)
-        fitting = check_memory(self.model, self.tokenizer, self.device, num_paths, horizon, longest)
+        recomputes = overflow in ("exact", "reprefill") and not window.fits(min(longest, self.max_context), horizon)
+        fitting = check_memory(self.model, self.tokenizer, self.device, num_paths, horizon, longest, recomputes)
         if seed is not None:
             seeds = [(seed, position) for position in range(len(contexts))] if np.isscalar(seed) else list(seed)
             if len(seeds) != len(contexts):
                 raise ValueError(f"seed has {len(seeds)} numbers for {len(contexts)} series; give one a series")
+        if seed is None and len(contexts) * num_paths > fitting:
+            raise ValueError(
+                f"{len(contexts)} series x num_paths={num_paths} exceed the {fitting} paths that the memory holds; "
+                "pass seed= (they are drawn in batches then), or fewer"
+            )
         at_once = max(1, min(BATCH_ROWS, fitting) // num_paths) if seed is not None else len(contexts)
         batches = self._batches(contexts, horizon, window, at_once)
         total, done, found = horizon * len(batches), 0, {}
@@ -294,6 +309,18 @@ class KronosPredictor:
         touched |= (positive != raw).any(axis=-1)
         far = spikes(raw, context.raw)
         return Forecast(projected if project else raw, float(touched.mean()), float(far.mean()))
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """A device on which a tensor can be made.
+
+    Raises:
+        ValueError: an unknown name, or a device that is not there.
+    """
+    try:
+        return torch.empty(0, device=torch.device(device)).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device={str(device)!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
 
 
 def _tell_impossible(means: list[pd.DataFrame]) -> None:

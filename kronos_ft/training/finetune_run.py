@@ -152,15 +152,20 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
     if not args.dry_run:
         if args.overwrite:  # the stages' folders hold the runs
             check_writable(settings.folder)
-            check_output_folder(Path(tokenizer_args.output_dir), args.resume, args.overwrite)
+            for stage in (tokenizer_args, args):
+                check_output_folder(Path(stage.output_dir), args.resume, args.overwrite)
         else:
             check_output_folder(settings.folder, args.resume, args.overwrite)
         PartialState().wait_for_everyone()  # no rank may look after another has begun to write
-        if args.overwrite:  # or an interruption would leave the old predictor beside the new tokenizer
+
+    def clear_predictor() -> None:
+        """Or an interruption would leave the old predictor beside the new tokenizer."""
+        if args.overwrite:
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
+
     try:
         say("stage 1 of 2: tokenizer")
-        first = run_tokenizer(*settings.tokenizer, say)
+        first = run_tokenizer(*settings.tokenizer, say, before_training=clear_predictor)
     finally:
         if created and settings.folder.is_dir() and not any(settings.folder.iterdir()):
             settings.folder.rmdir()

@@ -53,7 +53,10 @@ def build_trainer(make: Callable[[], WindowTrainer], preset: str, facts: dict[st
 
 
 def run_stage(
-    args: WindowTrainingArguments, build: Callable[[Say], tuple[WindowTrainer, WindowSplits]], say: Say = print
+    args: WindowTrainingArguments,
+    build: Callable[[Say], tuple[WindowTrainer, WindowSplits]],
+    say: Say = print,
+    before_training: Callable[[], None] | None = None,
 ) -> dict | None:
     """Trains one stage into its run folder; with `dry_run` only says what would happen.
 
@@ -63,6 +66,7 @@ def run_stage(
         args: the training settings.
         build: makes the trainer and the windows, saying what they are.
         say: receives each line of text, on the main process only.
+        before_training (*optional*): called once settings, data and model have proved usable.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -88,6 +92,8 @@ def run_stage(
             trainer.check_unchanged(run)
             say(f"finished    {run} is whole: nothing is left to train")
             return metrics
+        if before_training is not None:
+            before_training()
         trainer.train()
     finally:
         if created and run.is_dir() and not any(run.iterdir()):

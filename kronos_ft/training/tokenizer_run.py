@@ -38,12 +38,14 @@ def run_tokenizer(
     augmentation: AugmentationArguments,
     args: KronosTokenizerArguments,
     say: Callable[[str], None] = print,
+    before_training: Callable[[], None] | None = None,
 ) -> dict | None:
     """Fine-tunes a tokenizer from settings to run folder; with `dry_run` only says what would happen.
 
     Args:
         model, data, augmentation, args: the settings.
         say: receives each line of text, on the main process only.
+        before_training (*optional*): called once settings, data and model have proved usable.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -70,4 +72,4 @@ def run_tokenizer(
         )
         return trainer, splits
 
-    return run_stage(args, build, say)
+    return run_stage(args, build, say, before_training)

@@ -266,6 +266,16 @@ def test_overwriting_replaces_both_stages(both, run):
     assert record_of(run / "predictor")["arguments"]["seed"] == 5
 
 
+def test_overwriting_with_bad_input_leaves_both_stages(both, run, capsys, tmp_path):
+    assert main(both) == 0
+    before = {path: path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+    words = [*both, "--overwrite"]
+    words[words.index("--data") + 1] = str(tmp_path / "missing.csv")
+    assert main(words) == 2
+    assert "missing.csv" in capsys.readouterr().err.splitlines()[-1]
+    assert {path: path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()} == before
+
+
 def test_a_dry_run_of_both_writes_nothing(both, run, capsys):
     assert main([*both, "--dry_run"]) == 0
     out = capsys.readouterr().out

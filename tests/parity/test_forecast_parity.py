@@ -29,9 +29,10 @@ def networks_of(published, tokenizer_size, size):
     return theirs, ours
 
 
-def both(published, sizes, max_context, lookback, horizon, batch=1, **options):
+def both(published, sizes, max_context, lookback, horizon, batch=1, price=100.0, **options):
     theirs, ours = networks_of(published, *sizes)
     frame = simulate_candles(lookback + horizon + 10 * batch, seed=6)
+    frame[["open", "high", "low", "close", "amount"]] *= price / 100.0
     frames = [frame.iloc[10 * i : 10 * i + lookback + horizon].reset_index(drop=True) for i in range(batch)]
     inputs = (
         [one.loc[: lookback - 1, COLUMNS] for one in frames],
@@ -59,6 +60,13 @@ def test_the_published_numbers(published, options, max_context):
 def test_the_published_numbers_at_the_published_size(published):
     theirs, ours = both(published, ("2k", "mini"), 512, 90, 5, sample_count=2, top_k=1)
     pd.testing.assert_frame_equal(ours[0], theirs[0], check_dtype=False, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("price", [0.1, 1e-3])
+def test_the_published_numbers_of_low_prices(published, price):
+    theirs, ours = both(published, ("tiny", "tiny"), 64, 50, 6, batch=3, price=price, top_k=1)
+    for one, other in zip(theirs, ours, strict=True):
+        pd.testing.assert_frame_equal(other, one, check_dtype=False, rtol=1e-4, atol=0)
 
 
 def test_predict_of_one_series(published):

@@ -64,8 +64,10 @@ def test_bars_from_the_origin_on_are_hidden(forecast):
     origin = frame.timestamps[200]
     assert forecast("--origin", origin, output="whole.csv")[0] == 0
     frame.loc[200:, ["open", "high", "low", "close", "volume", "amount"]] *= 2
-    frame.to_csv(forecast.folder / "changed.csv", index=False)
-    assert forecast("--origin", origin, data=forecast.folder / "changed.csv", output="changed_paths.csv")[0] == 0
+    (forecast.folder / "changed").mkdir()
+    frame.to_csv(forecast.folder / "changed" / "sim.csv", index=False)
+    data = forecast.folder / "changed" / "sim.csv"  # the name is the symbol, which the draws depend on
+    assert forecast("--origin", origin, data=data, output="changed_paths.csv")[0] == 0
     whole, changed = (pd.read_csv(forecast.folder / name) for name in ("whole.csv", "changed_paths.csv"))
     values = ["timestamps", "open", "high", "low", "close", "volume", "amount"]
     pd.testing.assert_frame_equal(whole[values], changed[values])
@@ -83,6 +85,18 @@ def test_several_symbols_get_a_picture_each(forecast):
     assert sorted(table.symbol.unique()) == ["one", "two"]
     assert (forecast.folder / "p-one.png").is_file()
     assert (forecast.folder / "p-two.png").is_file()
+
+
+def test_paths_do_not_depend_on_the_other_symbols(forecast):
+    folder = forecast.folder / "markets"
+    folder.mkdir()
+    for seed, name in enumerate(("one", "two")):
+        simulate_candles(100, seed=seed).to_csv(folder / f"{name}.csv", index=False)
+    assert forecast(data=folder, output="both.csv")[0] == 0
+    assert forecast(data=folder / "two.csv", output="alone.csv")[0] == 0
+    both, alone = (pd.read_csv(forecast.folder / name) for name in ("both.csv", "alone.csv"))
+    together = both[both.symbol == "two"].reset_index(drop=True)
+    np.testing.assert_allclose(together.close, alone.close, rtol=1e-6)
 
 
 def test_raw_paths_are_kept_on_request(forecast):
@@ -103,6 +117,9 @@ def test_raw_paths_are_kept_on_request(forecast):
         (["--lookback", "1"], "lookback=1 is too small; use 2 or more"),
         (["--num_paths", "2000000000"], "GiB can be used"),
         (["--origin", "soon"], "origin='soon' is no time"),
+        (["--origin", "nat"], "origin='nat' is no time"),
+        (["--max_context", "0"], "max_context=0 is below 2"),
+        (["--device", "foo"], "device='foo' cannot be used"),
         (["--output", "paths.xlsx"], "must end in .parquet or .csv"),
         (["--plot", "paths.jpg"], "must end in .png"),
         (["--overflow", "sometimes"], "overflow='sometimes' is not known"),

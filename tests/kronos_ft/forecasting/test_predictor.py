@@ -104,6 +104,29 @@ def test_small_batches_give_the_same_paths(predictor, contexts, monkeypatch):
     assert [done for done, _ in steps] == list(range(1, 3 * HORIZON + 1))
 
 
+def test_unseeded_series_are_drawn_together_or_refused(predictor, contexts, monkeypatch):
+    room = memory.forecast_bytes(predictor.model, predictor.tokenizer, 9, HORIZON, 40) / memory.USABLE
+    monkeypatch.setattr(memory, "free_bytes", lambda device: room)
+    with pytest.raises(
+        ValueError, match=r"2 series x num_paths=5 exceed the 9 paths that the memory holds; pass seed="
+    ):
+        paths_of(predictor, contexts, seed=None)
+    assert len(paths_of(predictor, contexts)) == 2
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:77"])
+def test_devices_that_are_not_there(networks, device):
+    with pytest.raises(ValueError, match=f"device='{device}' cannot be used"):
+        KronosPredictor(*networks, device=device)
+
+
+def test_recomputed_windows_are_counted_in_the_memory(networks):
+    model, tokenizer = networks
+    assert memory.forecast_bytes(model, tokenizer, 10, 20, 60, recomputes=True) > memory.forecast_bytes(
+        model, tokenizer, 10, 20, 60
+    )
+
+
 def test_a_generator_is_the_only_source_of_randomness(predictor, contexts):
     found = []
     for noise in (1, 2):
