@@ -24,6 +24,7 @@ from .figures import plain
 from .metrics import BAND_LEVELS
 from .origins import OriginPlan, find_origins
 from .panel import Panel
+from .readiness import ready_baselines
 from .regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from .scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from .targets import CLOSE, TARGETS, naive_scale
@@ -117,7 +118,8 @@ def evaluate_forecasters(
         series (`list` of [`CandleSeries`]): one a symbol.
         forecasters (`Sequence` of [`Forecaster`]): what is judged. With several, each is compared with the first.
         settings ([`EvaluationSettings`], *optional*): sizes, splits, costs.
-        baselines (`Sequence` of [`Forecaster`], *optional*): what they are compared with ([`default_baselines`]).
+        baselines (`Sequence` of [`Forecaster`], *optional*): what they are compared with ([`default_baselines`]); one
+            that lacks history at an origin is left out, with a note.
         progress: called with the number of forecasts done and in all, those of baselines left out.
 
     Returns:
@@ -135,14 +137,17 @@ def evaluate_forecasters(
     check_steps(series)
     plan = settings.plan
     test, validation = (Panel.build(series, split, plan) for split in ("test", "validation"))
+    baselines, unready = ready_baselines(baselines, (test, validation))
     regimes, regime = regimes_of(series, test, plan)
     scale = _naive_scales(series, test, plan)
     count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
     judged: dict[str, _Judged] = {}
-    for role, one in [*(("model", f) for f in forecasters), *(("baseline", b) for b in baselines)]:
+    # baselines first, so that whatever they refuse is known before hours of models
+    for role, one in [*(("baseline", b) for b in baselines), *(("model", f) for f in forecasters)]:
         # baselines take next to no time: counting them would spoil the estimate of what is left
         counted = count if role == "model" else None
         judged[one.name] = _judge(role, one, test, validation, regime, regimes, scale, settings, counted)
+    judged = {one.name: judged[one.name] for one in (*forecasters, *baselines)}
     result = {
         "settings": {**vars(plan), "embargo": plan.embargo_bars, **_costs(settings), "seed": settings.seed},
         "targets": TARGETS,
@@ -159,7 +164,7 @@ def evaluate_forecasters(
     }
     few = [(name, one.scores["close"]["bands"]["0.9"]["coverage"]["note"]) for name, one in judged.items()]
     few = [f"{name}: {note}" for name, note in few if note and judged[name].num_paths > 1]
-    result["notes"] = [*remarks(test, validation, scale, regimes, plan), *few]
+    result["notes"] = [*unready, *remarks(test, validation, scale, regimes, plan), *few]
     return plain(result)
 
 
