@@ -22,8 +22,8 @@ def ready_baselines(baselines: Sequence[Forecaster], panels: Sequence[Panel]) ->
                 total += len(found)
         if lacking:
             notes.append(
-                f"{baseline.name} is left out: it needs {most} bars before each origin, which {lacking} of {total} lack; "
-                "give it more data or a later split"
+                f"{baseline.name} is left out: it needs {most} bars before each origin, which {lacking} of {total} "
+                "lack; give it more data or a later split"
             )
         else:
             ready.append(baseline)
