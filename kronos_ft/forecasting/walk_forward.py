@@ -10,7 +10,7 @@ Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .calibration import calibrate
 from .evaluation_facts import describe_data, remarks
 from .figures import plain
 from .metrics import BAND_LEVELS
-from .origins import OriginPlan, find_origins
+from .origins import OriginPlan
 from .panel import Panel
 from .readiness import ready_baselines
 from .regimes import REGIMES, Regimes, context_volatility, fit_regimes
@@ -63,12 +63,13 @@ def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list
 
 
 def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
-    """Borders from all validation origins, and the regime of each test origin, shape `(N,)`."""
-    validation = {
-        one.symbol: context_volatility(one, find_origins(one, "validation", plan).indices, plan.lookback)
-        for one in series
+    """Borders from all validation origins, and the regime of each test origin (-1 for none), shape `(N,)`."""
+    validation = Panel.build(series, "validation", replace(plan, max_origins=None))
+    volatility = {
+        one.symbol: context_volatility(one, found.indices, plan.lookback)
+        for one, found in zip(series, validation.origins, strict=True)
     }
-    regimes = fit_regimes(validation)
+    regimes = fit_regimes(volatility, validation.known_before(test))
     if regimes is None:
         return None, np.zeros(len(test), dtype=np.int64)
     assigned = [
@@ -236,7 +237,9 @@ def _judge(
         scores=score(slice(None)),
         by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
         by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
-        calibration=calibrate(validation.truth, past, validation.rows, test.truth, paths, test.rows),
+        calibration=calibrate(
+            validation.truth, past, validation.rows, test.truth, paths, test.rows, validation.known_before(test)
+        ),
     )
 
 
