@@ -25,6 +25,9 @@ YEAR_DAYS = 365.25
 class Forecaster(Protocol):
     """Whatever forecasts candles.
 
+    One that needs more than the bar before an origin says so in a method `history(series, origins)`: the bars needed
+    before each, shape `(N,)`. An evaluation asks it before anything is forecast.
+
     Attributes:
         name (`str`): shown in tables.
     """
@@ -34,6 +37,12 @@ class Forecaster(Protocol):
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Forecasts open, high, low and close in raw units, shape `(N, P, H, 4)`, from bars before each origin."""
         ...
+
+
+def history_needed(forecaster: Forecaster, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
+    """Bars that a forecaster needs before each origin, shape `(N,)`; 1 where it does not say."""
+    history = getattr(forecaster, "history", None)
+    return np.ones(len(origins), dtype=np.int64) if history is None else history(series, origins)
 
 
 def usable_origins(series: CandleSeries, origins: np.ndarray, horizon: int, history: int) -> np.ndarray:
@@ -94,6 +103,10 @@ class Drift:
     def __post_init__(self):
         check_counts(lookback=self.lookback)
 
+    def history(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
+        """Bars needed before each origin, shape `(N,)`."""
+        return np.full(len(origins), self.lookback + 1, dtype=np.int64)
+
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of shape `(N, 1, H, 4)`."""
         origins = usable_origins(series, origins, horizon, self.lookback + 1)
@@ -141,12 +154,17 @@ class SeasonalNaive:
         if self.season is not None:
             check_counts(season=self.season)
 
+    def history(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
+        """Bars needed before each origin, shape `(N,)`."""
+        return np.array([self.season or season_bars(series, origin) for origin in origins], dtype=np.int64) + 1
+
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of shape `(N, 1, H, 4)`."""
         origins = usable_origins(series, origins, horizon, 1)
-        seasons = np.array([self.season or season_bars(series, origin) for origin in origins], dtype=np.int64)
+        seasons = self.history(series, origins) - 1
         if len(origins):
-            usable_origins(series, origins[[(origins - seasons).argmin()]], horizon, int(seasons.max()) + 1)
+            scarce = (origins - seasons).argmin()
+            usable_origins(series, origins[[scarce]], horizon, int(seasons[scarce]) + 1)
         bars = origins[:, None] - seasons[:, None] + np.arange(horizon) % seasons[:, None]
         return chain_shapes(bar_shapes(series, bars)[:, None], series.values[origins - 1, CLOSE])
 
@@ -173,6 +191,10 @@ class VolatilityCone:
 
     def __post_init__(self):
         check_counts(lookback=self.lookback, num_paths=self.num_paths, block=self.block)
+
+    def history(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
+        """Bars needed before each origin, shape `(N,)`."""
+        return np.full(len(origins), self.lookback + 1, dtype=np.int64)
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of shape `(N, P, H, 4)`."""
@@ -216,6 +238,10 @@ class Garch:
     def __post_init__(self):
         check_counts(lookback=self.lookback, num_paths=self.num_paths, refit_every=self.refit_every)
         _arch_model()
+
+    def history(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
+        """Bars needed before each origin, shape `(N,)`."""
+        return np.full(len(origins), self.lookback + self.refit_every, dtype=np.int64)
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of shape `(N, P, H, 4)`."""

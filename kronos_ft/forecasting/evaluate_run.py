@@ -11,11 +11,12 @@ from ft_core.run_folder import check_writable
 from ..data.candles import CandleSeries, load_candles
 from ..data.sources import load_sample
 from .evaluate_arguments import EvaluateArguments
-from .evaluated_models import load_forecasters, model_sources, training_remark
+from .evaluated_models import load_forecasters, model_sources
 from .evaluation_pictures import PICTURES, draw_pictures
 from .evaluation_report import EVALUATION_FILE, REPORT_FILE, write_report
 from .origins import plan_origins
 from .targets import TARGETS
+from .training_records import training_remarks
 from .walk_forward import check_steps, default_baselines, evaluate_forecasters
 
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
@@ -91,7 +92,9 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
         {name: getattr(args, name) for name in ("num_paths", "T", "top_k", "top_p", "overflow")}
     )
     evaluation["models"] = [vars(source) for source in sources]
-    evaluation["notes"] += [remark for source in sources if (remark := training_remark(source, args))]
+    first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
+    evaluation["warnings"], maybe = training_remarks(sources, args, first)
+    evaluation["notes"] = [*evaluation["warnings"], *evaluation["notes"], *maybe]
     folder.mkdir(parents=True, exist_ok=True)
     for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)

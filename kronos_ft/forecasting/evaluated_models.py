@@ -1,10 +1,9 @@
-"""The models of an evaluation: which, under which name, and what their run record says of the split they know."""
+"""The models of an evaluation: which, under which name, and loaded."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
+from ft_core.run_folder import BEST_MODEL, FINAL_MODEL
 
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -62,7 +61,7 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     return found
 
 
-def _folder_of(name: str) -> str:
+def folder_of(name: str) -> str:
     """The best model of a run folder, else the name as it is."""
     best = Path(name) / BEST_MODEL
     return str(best) if best.is_dir() else name
@@ -76,8 +75,8 @@ def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
         HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
     return (
-        Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(model, _folder_of(model))),
-        KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(tokenizer, _folder_of(tokenizer))),
+        Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(model, folder_of(model))),
+        KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(tokenizer, folder_of(tokenizer))),
     )
 
 
@@ -88,12 +87,12 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
         ValueError: a folder that holds something else, or a tokenizer whose bits are not the model's.
     """
     tokenizers = {
-        name: KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(name, _folder_of(name)))
+        name: KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(name, folder_of(name)))
         for name in sorted({source.tokenizer for source in sources})
     }
     forecasters = []
     for source in sources:
-        model = Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(source.model, _folder_of(source.model)))
+        model = Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(source.model, folder_of(source.model)))
         bars = PREDICTOR_CONTEXT.get(source.model, 512) if args.max_context is None else args.max_context
         predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=bars)
         forecasters.append(
@@ -110,17 +109,3 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
             )
         )
     return forecasters
-
-
-def training_remark(source: ModelSource, args: EvaluateArguments) -> str | None:
-    """A remark when a model's run record says that it was trained on another split than the evaluation's."""
-    record = Path(_folder_of(source.model)).parent / RUN_FILE
-    try:
-        trained = json.loads(record.read_text(encoding="utf-8"))["data"]
-        ratios, dates = trained["split_ratios"], trained["split_dates"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if (ratios, dates) == (args.split_ratios, args.split_dates):
-        return None
-    used = f"split_dates={dates}" if dates else f"split_ratios={ratios}"
-    return f"{source.name} was trained with {used}, not with the splits here: it may have seen these test bars"

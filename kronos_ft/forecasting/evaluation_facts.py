@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..data.candles import CandleSeries
+from ..data.split_order import crossing_splits
 from ..data.windows import split_bounds
 from .origins import OriginPlan
 from .panel import Panel
@@ -59,6 +60,16 @@ def remarks(
     empty = [one.symbol for one, found in zip(test.series, test.origins, strict=True) if not len(found)]
     if empty:
         notes.append(f"no test origin: {', '.join(empty)}")
+    bounds = {one.symbol: split_bounds(one, plan.ratios, plan.dates, plan.embargo_bars) for one in test.series}
+    if crossing := crossing_splits(test.series, bounds):
+        notes.append(crossing)
+    pairs = zip(test.series, test.origins, validation.known_before(test), strict=True)
+    early = [one.symbol for one, found, known in pairs if len(found) and len(validation) and not known.any()]
+    if early:
+        notes.append(
+            f"no validation origin of any symbol ends before the first test origin of {', '.join(early)}: neither "
+            "calibrated bands nor volatility regimes there"
+        )
     step = min((spacing for one in test.origins if (spacing := one.spacing())), default=plan.step)
     if step > plan.horizon:
         notes.append(f"origins lie {step} bars or more apart: the back-test is in cash between horizons")

@@ -1,7 +1,7 @@
 """Writes an evaluation as JSON and as Markdown, and its short form for a terminal.
 
-The first line of both texts is the verdict; the back-test comes last, with what it does not show. Returns, errors and
-widths are in basis points (0.01 %) of log return.
+The first line of both texts is the verdict, followed by what takes it back (a model that has seen test bars); the
+back-test comes last, with what it does not show. Returns, errors and widths are in basis points (0.01 %) of log return.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,10 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
         pictures (`Sequence` of (title, file)): to show after the tables.
     """
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
-    lines = [f"**{verdict(evaluation)}.**", "", *_conditions(evaluation)]
+    lines = [f"**{verdict(evaluation)}.**", ""]
+    for warning in evaluation.get("warnings", ()):
+        lines += [f"**WARNING: {warning}.**", ""]
+    lines += _conditions(evaluation)
     lines += [f"## Close, {horizon} bars ahead", "", *markdown_table(SCORE_HEADER, score_rows(evaluation))]
     lines += ["bp: 0.01 % of log return. Direction with its 95 % interval; IC over origins.", ""]
     lines += [f"## Skill of the close, {horizon} bars ahead", "", *skill_table(evaluation, "close")]
@@ -91,7 +94,9 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
 def terminal_text(evaluation: dict) -> str:
     """The verdict, scores of the close, calibration of the models' bands, and the back-test with its warning."""
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
-    lines = [verdict(evaluation), "", *(f"note: {note}" for note in evaluation["notes"])]
+    warnings = evaluation.get("warnings", [])
+    lines = [verdict(evaluation), *(f"WARNING: {warning}" for warning in warnings), ""]
+    lines += [f"note: {note}" for note in evaluation["notes"] if note not in warnings]
     lines += [f"close, {horizon} bars ahead (bp: 0.01 % of log return)"]
     lines += text_table(SCORE_HEADER, score_rows(evaluation))
     rows = [row for row in calibration_rows(evaluation) if row[0].rsplit(",", 1)[0] in models]

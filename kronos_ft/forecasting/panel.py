@@ -50,6 +50,16 @@ class Panel:
         ends = np.cumsum([0, *map(len, self.origins)]).tolist()
         return [slice(ends[i], ends[i + 1]) for i in range(len(self.series))]
 
+    def known_before(self, other: "Panel") -> list[np.ndarray]:
+        """By symbol of the other panel, which origins here have horizons that end before its first one, each `(N,)`."""
+        last = self.horizon - 1
+        pairs = list(zip(self.series, self.origins, strict=True))
+        ends = np.concatenate([one.timestamps[found.indices + last] for one, found in pairs])
+        return [
+            ends < one.timestamps[found.indices[0]] if len(found) else np.ones(len(ends), dtype=bool)
+            for one, found in zip(other.series, other.origins, strict=True)
+        ]
+
     def times(self) -> OriginTimes:
         """What tests between forecasters need to know of the origins' times."""
         spacings = [spacing for one in self.origins if (spacing := one.spacing()) is not None]

@@ -6,6 +6,7 @@ them contain a bar at or after the origin.
 Shapes: N origins.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Regimes:
     """Borders between low, middle and high volatility of each symbol.
 
     Attributes:
-        borders (`dict` of symbol to two `float`).
+        borders (`dict` of symbol to two `float`): without symbols that no validation context may tell of.
         pooled (`list` of `str`): symbols with too few validation contexts for borders of their own.
     """
 
@@ -37,22 +38,28 @@ class Regimes:
     pooled: list[str]
 
     def assign(self, symbol: str, volatility: np.ndarray) -> np.ndarray:
-        """Position in `REGIMES` of each origin, shape `(N,)`."""
+        """Position in `REGIMES` of each origin, shape `(N,)`; -1 for a symbol without borders."""
+        if symbol not in self.borders:
+            return np.full(len(volatility), -1, dtype=np.int64)
         return np.searchsorted(self.borders[symbol], volatility, side="right")
 
 
-def fit_regimes(volatility: dict[str, np.ndarray]) -> Regimes | None:
+def fit_regimes(volatility: dict[str, np.ndarray], known: Sequence[np.ndarray] | None = None) -> Regimes | None:
     """Terciles of the validation contexts' volatility, or None when there is no validation origin at all.
 
     Args:
         volatility (`dict` of symbol to `np.ndarray` of shape `(N,)`): of its validation contexts.
+        known (`Sequence` of `np.ndarray` of bool, *optional*): for each symbol, which contexts of all symbols lie
+            before its test and may be pooled for it; all when not given.
     """
     everything = np.concatenate(list(volatility.values()))
     if not len(everything):
         return None
     pooled = [symbol for symbol, own in volatility.items() if len(own) < LEAST_CONTEXTS]
-    borders = {
-        symbol: tuple(np.quantile(everything if symbol in pooled else own, (1 / 3, 2 / 3)).tolist())
-        for symbol, own in volatility.items()
+    known = [np.ones(len(everything), dtype=bool)] * len(volatility) if known is None else known
+    chosen = {
+        symbol: everything[mask] if symbol in pooled else own
+        for (symbol, own), mask in zip(volatility.items(), known, strict=True)
     }
+    borders = {symbol: tuple(np.quantile(own, (1 / 3, 2 / 3)).tolist()) for symbol, own in chosen.items() if len(own)}
     return Regimes(borders, pooled if len(volatility) > 1 else [])

@@ -14,6 +14,7 @@ from ..data.candles import CandleSeries
 
 TARGETS = ("open", "high", "low", "close", "volatility")
 CLOSE = 3
+BLOCK_BARS = 1 << 16  # bars of all horizons that are held at once: a training split may have millions
 
 
 def check_origins(series: CandleSeries, origins: np.ndarray, history: int = 1, future: int = 0) -> np.ndarray:
@@ -121,10 +122,15 @@ def naive_scale(series: CandleSeries, bounds: tuple[int, int], horizon: int) -> 
             f"the scale of MASE needs horizon >= 1 and a training split of 2 x horizon + 1 bars, got horizon={horizon} "
             f"and {end - first} bars; give it more data or shorten the horizon"
         )
-    origins = np.arange(first + horizon + 1, end - horizon + 1)
-    future = true_targets(series, origins, horizon)
-    closes = np.log(series.values[origins[:, None] - np.arange(horizon + 1) - 1, CLOSE])
-    before = np.sqrt(np.cumsum(np.square(np.diff(closes, axis=1)), axis=1))
-    errors = np.abs(future)
-    errors[..., -1] = np.abs(future[..., -1] - before)
-    return errors.mean(axis=0)
+    everything = np.arange(first + horizon + 1, end - horizon + 1)
+    total = np.zeros((horizon, len(TARGETS)))
+    size = max(BLOCK_BARS // horizon, 1)
+    for start in range(0, len(everything), size):
+        origins = everything[start : start + size]
+        future = true_targets(series, origins, horizon)
+        closes = np.log(series.values[origins[:, None] - np.arange(horizon + 1) - 1, CLOSE])
+        before = np.sqrt(np.cumsum(np.square(np.diff(closes, axis=1)), axis=1))
+        errors = np.abs(future)
+        errors[..., -1] = np.abs(future[..., -1] - before)
+        total += errors.sum(axis=0)
+    return total / len(everything)

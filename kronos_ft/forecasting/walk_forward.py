@@ -10,7 +10,7 @@ Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from .calibration import calibrate
 from .evaluation_facts import describe_data, remarks
 from .figures import plain
 from .metrics import BAND_LEVELS
-from .origins import OriginPlan, find_origins
+from .origins import OriginPlan
 from .panel import Panel
+from .readiness import ready_baselines
 from .regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from .scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from .targets import CLOSE, TARGETS, naive_scale
@@ -62,12 +63,13 @@ def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list
 
 
 def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
-    """Borders from all validation origins, and the regime of each test origin, shape `(N,)`."""
-    validation = {
-        one.symbol: context_volatility(one, find_origins(one, "validation", plan).indices, plan.lookback)
-        for one in series
+    """Borders from all validation origins, and the regime of each test origin (-1 for none), shape `(N,)`."""
+    validation = Panel.build(series, "validation", replace(plan, max_origins=None))
+    volatility = {
+        one.symbol: context_volatility(one, found.indices, plan.lookback)
+        for one, found in zip(series, validation.origins, strict=True)
     }
-    regimes = fit_regimes(validation)
+    regimes = fit_regimes(volatility, validation.known_before(test))
     if regimes is None:
         return None, np.zeros(len(test), dtype=np.int64)
     assigned = [
@@ -117,7 +119,8 @@ def evaluate_forecasters(
         series (`list` of [`CandleSeries`]): one a symbol.
         forecasters (`Sequence` of [`Forecaster`]): what is judged. With several, each is compared with the first.
         settings ([`EvaluationSettings`], *optional*): sizes, splits, costs.
-        baselines (`Sequence` of [`Forecaster`], *optional*): what they are compared with ([`default_baselines`]).
+        baselines (`Sequence` of [`Forecaster`], *optional*): what they are compared with ([`default_baselines`]); one
+            that lacks history at an origin is left out, with a note.
         progress: called with the number of forecasts done and in all, those of baselines left out.
 
     Returns:
@@ -135,14 +138,17 @@ def evaluate_forecasters(
     check_steps(series)
     plan = settings.plan
     test, validation = (Panel.build(series, split, plan) for split in ("test", "validation"))
+    baselines, unready = ready_baselines(baselines, (test, validation))
     regimes, regime = regimes_of(series, test, plan)
     scale = _naive_scales(series, test, plan)
     count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
     judged: dict[str, _Judged] = {}
-    for role, one in [*(("model", f) for f in forecasters), *(("baseline", b) for b in baselines)]:
+    # baselines first, so that whatever they refuse is known before hours of models
+    for role, one in [*(("baseline", b) for b in baselines), *(("model", f) for f in forecasters)]:
         # baselines take next to no time: counting them would spoil the estimate of what is left
         counted = count if role == "model" else None
         judged[one.name] = _judge(role, one, test, validation, regime, regimes, scale, settings, counted)
+    judged = {one.name: judged[one.name] for one in (*forecasters, *baselines)}
     result = {
         "settings": {**vars(plan), "embargo": plan.embargo_bars, **_costs(settings), "seed": settings.seed},
         "targets": TARGETS,
@@ -159,7 +165,7 @@ def evaluate_forecasters(
     }
     few = [(name, one.scores["close"]["bands"]["0.9"]["coverage"]["note"]) for name, one in judged.items()]
     few = [f"{name}: {note}" for name, note in few if note and judged[name].num_paths > 1]
-    result["notes"] = [*remarks(test, validation, scale, regimes, plan), *few]
+    result["notes"] = [*unready, *remarks(test, validation, scale, regimes, plan), *few]
     return plain(result)
 
 
@@ -231,7 +237,9 @@ def _judge(
         scores=score(slice(None)),
         by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
         by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
-        calibration=calibrate(validation.truth, past, validation.rows, test.truth, paths, test.rows),
+        calibration=calibrate(
+            validation.truth, past, validation.rows, test.truth, paths, test.rows, validation.known_before(test)
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, load_candles
 from ..data.sources import load_sample
+from ..data.split_order import crossing_splits
 from ..data.tokens import TokenWindowDataset
 from ..data.windows import SPLITS, WindowDataset, split_bounds
 from .arguments import DataArguments
@@ -83,6 +84,16 @@ def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]
     left_out = splits.validation.embargo
     if left_out:
         lines.append(f"embargo     {left_out} bars left out at the start of validation and of test")
+    bounds = {
+        one.symbol: {
+            name: windows.bounds[one.symbol] if (windows := getattr(splits, name)) is not None else (0, 0)
+            for name in SPLITS
+        }
+        for one in series
+    }
+    crossing = crossing_splits(series, bounds)
+    if crossing:
+        lines.append(f"WARNING     {crossing}")
     if len(splits.validation) < FEW_WINDOWS:
         lines.append(
             f"WARNING     {len(splits.validation)} validation windows are few to choose a checkpoint by; lower "

@@ -11,6 +11,7 @@ from ft_core.run_folder import check_output_folder
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint
+from ..data.windows import split_bounds
 from .arguments import DataArguments, WindowTrainingArguments
 from .estimate import describe_run, describe_time
 from .finish import finish_run, finished_metrics
@@ -18,6 +19,23 @@ from .splits import WindowSplits
 from .window_trainer import WindowTrainer
 
 Say = Callable[[str], None]
+
+
+def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dict[str, str | None]]:
+    """Time (UTC) of the last bar of training and of validation, by symbol; None for a split without a bar.
+
+    Shares of a file that has grown since, or of a slice, lie elsewhere: only times tell what a model has seen.
+    """
+    found = {}
+    for one in series:
+        bounds = split_bounds(one, data.split_ratios, data.split_dates, data.embargo_bars)
+        found[one.symbol] = {
+            name: str(one.timestamps[bounds[name][1] - 1].astype("datetime64[s]"))
+            if bounds[name][0] < bounds[name][1]
+            else None
+            for name in ("train", "validation")
+        }
+    return found
 
 
 def data_facts(
@@ -30,6 +48,7 @@ def data_facts(
             "embargo": data.embargo_bars,
             "fingerprint": fingerprint(series),
             "symbols": [one.report.to_dict() for one in series],
+            "split_ends": split_ends(series, data),
         },
         "windows": splits.counts(),
         "augmentation": vars(augmentation),

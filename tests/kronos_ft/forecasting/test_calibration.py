@@ -45,6 +45,25 @@ def test_offsets_are_those_of_the_first_symbol(two_symbols):
     assert calibrate(*short, *test[:2], [slice(0, 300)])["own"] == 0
 
 
+def test_offsets_are_pooled_from_what_is_known_alone(two_symbols):
+    (truth, paths, _), test = two_symbols
+    rows = [slice(0, 20), slice(20, 300)]
+    known = [np.arange(300) % 2 == 0, np.ones(300, bool)]
+    found = calibrate(truth, paths, rows, *test, known)
+    expected = ConformalBands.fit(truth[::2, :, 3], paths[::2, ..., 3])
+    np.testing.assert_allclose(found["targets"]["close"]["offsets"], expected.offsets)
+
+
+def test_a_symbol_with_nothing_known_before_its_test_has_no_figures(two_symbols):
+    (truth, paths, _), test = two_symbols
+    rows, none = [slice(0, 0), slice(0, 300)], np.zeros(300, bool)
+    found = calibrate(truth, paths, rows, *test, [none, ~none])
+    assert found["notes"] == ["200 test origins have no band calibrated before them and are left out of these figures"]
+    alone = calibrate(truth, paths, [rows[1]], test[0][200:], test[1][200:], [slice(0, 100)])
+    assert found["targets"] == alone["targets"]
+    assert calibrate(truth, paths, [rows[0]], *test[:2], [slice(0, 300)], [none]) is None
+
+
 def test_a_point_forecast_is_given_bands_and_had_none(two_symbols):
     (truth, paths, rows), test = two_symbols
     found = calibrate(truth, paths[:, :1], rows, test[0], test[1][:, :1], test[2])

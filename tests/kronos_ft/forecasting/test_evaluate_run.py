@@ -1,6 +1,7 @@
 """`kronos-ft evaluate`: whole runs with tiny models, and every kind of bad input in one line."""
 
 import json
+import shutil
 
 import matplotlib.image
 import pytest
@@ -10,7 +11,7 @@ from kronos_ft.cli import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.forecasting.evaluate_arguments import EvaluateArguments
 from kronos_ft.forecasting.evaluate_run import check_space
-from kronos_ft.forecasting.evaluated_models import model_sources, training_remark
+from kronos_ft.forecasting.evaluated_models import model_sources
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 
@@ -102,6 +103,28 @@ def test_two_models_on_the_same_origins(csv, out, models, capsys):
     assert any("tuned was trained with split_ratios=[0.9, 0.05, 0.05]" in note for note in read["notes"])
 
 
+def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, models, capsys, tmp_path):
+    """The settings of the splits are the same: only the times show that the file was longer in training."""
+    shutil.copytree(models / "run", tmp_path / "longer")
+    data = {
+        "split_ratios": [0.7, 0.15, 0.15],
+        "split_dates": None,
+        "split_ends": {"btc": {"train": "2020-03-01T00:00:00", "validation": "2020-04-01T00:00:00"}},
+    }
+    (tmp_path / "longer" / "run.json").write_text(json.dumps({"data": data}))
+    words = ["--data", csv, "--tokenizer", models / "tokenizer", "--output_dir", out, *SMALL, "--max_origins", "32"]
+    assert evaluate(*words, "--model", tmp_path / "longer") == 0
+    warning = "longer was trained on bars up to 2020-03-01 00:00 UTC: it has seen test bars (btc, tested from 2020-02-"
+    read = json.loads((out / "evaluation.json").read_text())
+    assert read["notes"][0].startswith(warning)
+    lines = (out / "evaluation.md").read_text().splitlines()
+    assert lines[0].startswith("**close, 4 bars: ")
+    assert lines[2].startswith(f"**WARNING: {warning}")
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index(read["verdict"])
+    assert lines[at + 1].startswith(f"WARNING: {warning}")
+
+
 def test_names_of_models(models):
     def sources(*compare, tokenizer="tok"):
         return model_sources(EvaluateArguments(data="sample", compare=list(compare), tokenizer=tokenizer))
@@ -120,16 +143,6 @@ def test_names_of_models(models):
         sources(base)
     with pytest.raises(ValueError, match="has no tokenizer; pass --tokenizer DIR"):
         sources(f"a={base}", f"b={base}", tokenizer=None)
-
-
-def test_a_remark_on_other_splits_only(models):
-    args = EvaluateArguments(data="sample", model=str(models / "run"), tokenizer="tok")
-    (source,) = model_sources(args)
-    assert "it may have seen these test bars" in training_remark(source, args)
-    args.split_ratios = [0.9, 0.05, 0.05]
-    assert training_remark(source, args) is None
-    plain = EvaluateArguments(data="sample", model=str(models / "base"), tokenizer="tok")
-    assert training_remark(model_sources(plain)[0], plain) is None
 
 
 def test_too_many_paths_for_the_memory():

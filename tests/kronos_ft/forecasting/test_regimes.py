@@ -23,5 +23,15 @@ def test_borders_are_the_terciles_of_each_symbol():
     assert regimes.borders["short"] == tuple(np.quantile(np.concatenate((calm, wild, short)), (1 / 3, 2 / 3)))
 
 
+def test_borders_are_pooled_from_what_is_known_alone():
+    volatility = {"long": np.linspace(1, 2, 60), "short": np.array([5.0, 6.0]), "early": np.array([])}
+    known = [np.ones(62, bool), np.arange(62) >= 50, np.zeros(62, bool)]
+    regimes = fit_regimes(volatility, known)
+    pooled = np.concatenate((volatility["long"][50:], volatility["short"]))
+    assert regimes.borders["short"] == tuple(np.quantile(pooled, (1 / 3, 2 / 3)))
+    assert regimes.borders["long"] == fit_regimes(volatility).borders["long"]
+    assert regimes.assign("early", np.array([1.0, 9.0])).tolist() == [-1, -1]
+
+
 def test_without_validation_there_are_no_regimes():
     assert fit_regimes({"A": np.array([])}) is None

@@ -60,6 +60,28 @@ def test_comparisons_are_paired_tests_of_the_losses(drawn):
     assert found["observations"] == 60
 
 
+@pytest.mark.parametrize("symbols", [1, 2])
+@pytest.mark.parametrize(("step", "lags"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 0, 1, 1, 2, 2]), (4, [0, 0, 0, 0, 1, 1])])
+def test_the_lag_is_the_number_of_later_origins_that_share_bars(monkeypatch, step, lags, symbols):
+    """Forecasts h bars long from origins `step` bars apart: bars are shared as far as (h - 1) // step origins on."""
+    asked = []
+
+    def noting(loss, reference, overlap, **options):
+        asked.append(overlap)
+        return diebold_mariano(loss, reference, overlap, **options)
+
+    monkeypatch.setattr("kronos_ft.forecasting.scores.diebold_mariano", noting)
+    for h in range(1, 7):
+        shared = sum(1 for later in range(step, 100, step) if set(range(h)) & set(range(later, later + h)))
+        assert lags[h - 1] == shared
+    generator = np.random.default_rng(0)
+    one, other = ({name: generator.normal(1, 0.2, (60, 6, 5)) for name in ("absolute", "crps")} for _ in range(2))
+    found = compare_losses(one, other, OriginTimes(step, np.arange(60), symbols))["close"]["absolute"]
+    between = [lag + (symbols > 1 and h > 0) for h, lag in enumerate(lags)]  # another symbol's origins lie between
+    assert asked[:7] == [*between, between[-1]]  # by horizon, then over all of them
+    assert found["lag"] == max(2 * between[-1], 3)
+
+
 def test_symbols_that_move_together_count_once():
     generator = np.random.default_rng(0)
     loss, reference = generator.normal(1.0, 0.2, (100, 2, 5)), generator.normal(1.1, 0.2, (100, 2, 5))

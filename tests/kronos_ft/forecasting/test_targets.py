@@ -1,10 +1,13 @@
 """Targets against their formulas bar by bar."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from kronos_ft.data.candles import load_candles
+from kronos_ft.data.sources import simulate_candles
 from kronos_ft.forecasting.targets import TARGETS, check_origins, naive_scale, path_targets, true_targets
 
 
@@ -54,6 +57,22 @@ def test_naive_scale_uses_the_training_split_alone(series):
         before = [math.hypot(*np.diff(close[o - h - 2 : o])) for o in origins]
         assert found[h, 3] == pytest.approx(np.mean(moves))
         assert found[h, 4] == pytest.approx(np.mean([abs(a - b) for a, b in zip(after, before, strict=True)]))
+
+
+@pytest.mark.parametrize("bars", [1, 9, 7 * 32])
+def test_blocks_of_origins_leave_the_naive_scale_as_it_is(series, monkeypatch, bars):
+    whole = naive_scale(series[0], (10, 200), 7)
+    monkeypatch.setattr("kronos_ft.forecasting.targets.BLOCK_BARS", bars)
+    np.testing.assert_allclose(naive_scale(series[0], (10, 200), 7), whole, rtol=1e-12)
+
+
+def test_the_naive_scale_of_many_bars_takes_little_memory():
+    one = load_candles({"A": simulate_candles(20_000, seed=1)})[0]
+    tracemalloc.start()
+    naive_scale(one, (0, len(one)), 60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6  # all origins at once take 20,000 x 60 bars x 2 x 5 targets x 8 bytes, near 100 MB
 
 
 def test_wrong_input_is_named(series):
