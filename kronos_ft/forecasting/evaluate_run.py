@@ -15,6 +15,7 @@ from .evaluated_models import load_forecasters, model_sources
 from .evaluation_pictures import PICTURES, draw_pictures
 from .evaluation_report import EVALUATION_FILE, REPORT_FILE, write_report
 from .origins import plan_origins
+from .readiness import told_origins
 from .targets import TARGETS
 from .training_records import training_remarks
 from .walk_forward import check_steps, default_baselines, evaluate_forecasters
@@ -72,7 +73,10 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
         raise ValueError(f"a model is named {taken.pop()!r} like a baseline; give it another name with NAME=DIR")
     series = _load_series(args)
     check_steps(series)
-    origins = {split: plan_origins(series, split, settings.plan) for split in ("test", "validation")}
+    origins = {
+        split: told_origins(series, plan_origins(series, split, settings.plan), args.horizon, split)
+        for split in ("test", "validation")
+    }
     counts = {split: sum(map(len, found)) for split, found in origins.items()}
     check_space(args.num_paths, args.horizon, sum(counts.values()))
     for split, found in origins.items():

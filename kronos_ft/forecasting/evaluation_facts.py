@@ -31,6 +31,7 @@ def describe_data(series: list[CandleSeries], test: Panel, validation: Panel, pl
                 "found": origins.found,
                 "across_gaps": origins.across_gaps,
                 "constant": origins.constant,
+                "untold": origins.untold,
                 "first": str(span[0]) if len(origins) else None,
                 "last": str(span[1]) if len(origins) else None,
             }
@@ -51,6 +52,9 @@ def remarks(
         constant = sum(one.constant for one in panel.origins)
         if constant:
             notes.append(f"{name}: {constant} origins left out for a context of one constant price")
+        untold = sum(one.untold for one in panel.origins)
+        if untold:
+            notes.append(f"{name}: {untold} origins left out whose future times the bars before do not tell")
     if not len(validation):
         notes.append("the validation split holds no origin: no calibration, no volatility regimes")
     if scale is None:

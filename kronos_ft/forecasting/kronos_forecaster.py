@@ -23,6 +23,16 @@ def origin_seed(seed: int, symbol: str, time: np.datetime64) -> int:
     return int(np.random.SeedSequence([abs(word) for word in words]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def inferred_times(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
+    """Times of the bars from an origin on, shape `(H,)`, from those before it.
+
+    Raises:
+        ValueError: the bars before show no pattern.
+    """
+    report = series.report
+    return future_timestamps(series.timestamps[:origin], horizon, report.step_seconds, report.market)
+
+
 class KronosForecaster:
     """Forecast paths of a [`KronosPredictor`] from the bars before each origin.
 
@@ -63,6 +73,7 @@ class KronosForecaster:
         self.num_paths = num_paths
         self.options = {"T": T, "top_k": top_k, "top_p": top_p, "overflow": overflow}
         self.seed = seed
+        self.infers_times = True  # an evaluation asks for origins whose times can be told
         self._shares: list[tuple[float, float]] = []
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
@@ -93,15 +104,13 @@ class KronosForecaster:
         return result
 
     def _forecast(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> list:
-        report = series.report
         candles, stamps, future, seeds = [], [], [], []
         for origin in origins.tolist():
             known = series.timestamps[:origin]
             context = slice(origin - self.lookback, origin)
             candles.append(series.values[context])
             stamps.append(calendar_features(series.timestamps[context]))
-            times = future_timestamps(known, horizon, report.step_seconds, report.market)
-            future.append(calendar_features(times))
+            future.append(calendar_features(inferred_times(series, origin, horizon)))
             seeds.append(origin_seed(self.seed, series.symbol, known[-1]))
         return self.predictor.predict_paths(
             candles, stamps, future, horizon, self.num_paths, **self.options, seed=seeds

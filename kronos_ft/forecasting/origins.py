@@ -76,12 +76,14 @@ class Origins:
         found (`int`): how many there were before thinning.
         across_gaps (`int`): how many more were left out for a gap in their context or horizon.
         constant (`int`): how many more were left out because all prices of their context are the same.
+        untold (`int`): how many more were left out because their future times cannot be told.
     """
 
     indices: np.ndarray
     found: int
     across_gaps: int
     constant: int = 0
+    untold: int = 0
 
     def __len__(self) -> int:
         return len(self.indices)

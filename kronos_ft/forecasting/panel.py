@@ -37,9 +37,13 @@ class Panel:
         Raises:
             ValueError: the test split holds no origin.
         """
-        origins = plan_origins(series, split, plan)
-        truths = [true_targets(one, found.indices, plan.horizon) for one, found in zip(series, origins, strict=True)]
-        return cls(series, origins, plan.horizon, np.concatenate(truths))
+        return cls.of(series, plan_origins(series, split, plan), plan.horizon)
+
+    @classmethod
+    def of(cls, series: list[CandleSeries], origins: list[Origins], horizon: int) -> "Panel":
+        """Origins of each symbol with their truth."""
+        truths = [true_targets(one, found.indices, horizon) for one, found in zip(series, origins, strict=True)]
+        return cls(series, origins, horizon, np.concatenate(truths))
 
     def __len__(self) -> int:
         return len(self.truth)

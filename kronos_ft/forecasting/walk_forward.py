@@ -24,7 +24,7 @@ from .figures import plain
 from .metrics import BAND_LEVELS
 from .origins import OriginPlan
 from .panel import Panel
-from .readiness import ready_baselines
+from .readiness import ready_baselines, ready_panel
 from .regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from .scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from .targets import CLOSE, TARGETS, naive_scale
@@ -137,7 +137,9 @@ def evaluate_forecasters(
     _check_names([*forecasters, *baselines])
     check_steps(series)
     plan = settings.plan
-    test, validation = (Panel.build(series, split, plan) for split in ("test", "validation"))
+    test, validation = (
+        ready_panel(Panel.build(series, split, plan), forecasters, split) for split in ("test", "validation")
+    )
     baselines, unready = ready_baselines(baselines, (test, validation))
     regimes, regime = regimes_of(series, test, plan)
     scale = _naive_scales(series, test, plan)

@@ -1,6 +1,7 @@
 """What is settled before the first forecast: baselines without history, origins without future times."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from kronos_ft.forecasting.baselines import (
     VolatilityCone,
     history_needed,
 )
+from kronos_ft.forecasting.kronos_forecaster import KronosForecaster
 from kronos_ft.forecasting.origins import OriginPlan
 from kronos_ft.forecasting.walk_forward import EvaluationSettings, default_baselines, evaluate_forecasters
 
@@ -82,3 +84,51 @@ def test_the_history_asked_for_is_the_history_needed(series, kind, market):
             assert not enough
         else:
             assert enough
+
+
+class FlatPredictor:
+    """Answers each context with paths at its last close."""
+
+    def predict_paths(self, candles, stamps, future_stamps, horizon, num_paths, **options):
+        shape = (num_paths, horizon, 6)
+        return [
+            SimpleNamespace(paths=np.full(shape, one[-1, 3]), projected_share=0.0, spike_share=0.0) for one in candles
+        ]
+
+
+def without_pattern(monkeypatch, refused):
+    """Future times that cannot be told where so many bars are known."""
+
+    def infer(known, horizon, step_seconds, market):
+        if refused(len(known)):
+            raise ValueError("time steps are mixed")
+        return known[-1] + np.arange(1, horizon + 1) * np.timedelta64(3600, "s")
+
+    monkeypatch.setattr("kronos_ft.forecasting.kronos_forecaster.future_timestamps", infer)
+
+
+def test_origins_without_future_times_are_left_out_and_counted(series, monkeypatch):
+    model = KronosForecaster("kronos", FlatPredictor(), 30, 20)
+    whole = evaluate_forecasters(series, [model], SETTINGS)
+    without_pattern(monkeypatch, lambda known: known % 2 == 0)
+    found = evaluate_forecasters(series, [model], SETTINGS)
+    for split in ("test", "validation"):
+        untold = found["data"]["A"][split]["untold"]
+        assert untold in (15, 16)
+        assert found["origins"][split] == whole["origins"][split] - untold
+        assert f"{split}: {untold} origins left out whose future times the bars before do not tell" in found["notes"]
+    assert not any("thinned" in note for note in found["notes"])
+    assert evaluate_forecasters(series, [MODEL], SETTINGS)["origins"] == whole["origins"]  # it infers no times
+
+
+def test_validation_without_future_times_leaves_no_calibration(series, monkeypatch):
+    without_pattern(monkeypatch, lambda known: known < 765)
+    found = evaluate_forecasters(series, [KronosForecaster("kronos", FlatPredictor(), 30, 20)], SETTINGS)
+    assert found["origins"]["validation"] == 0
+    assert found["calibration"] == {}
+
+
+def test_no_origin_with_future_times_is_refused_before_any_forecast(series, monkeypatch):
+    without_pattern(monkeypatch, lambda known: True)
+    with pytest.raises(ValueError, match="future times of no test origin can be told from the bars before; A: time"):
+        evaluate_forecasters(series, [KronosForecaster("kronos", None, 30, 20)], SETTINGS)
