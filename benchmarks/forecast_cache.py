@@ -61,6 +61,7 @@ def compare(rivals: dict[str, object], horizon: int, num_paths: int, repeats: in
     return {
         "horizon": horizon,
         "paths": num_paths,
+        "repeats": repeats,
         "ratio_of_medians": statistics.median(seconds["published"]) / statistics.median(seconds["ours"]),
         "ratio_pairs": {"min": min(pairs), "max": max(pairs)},
         "goal": GOALS[horizon, num_paths],
@@ -94,7 +95,6 @@ def main() -> int:
         options.output,
         {
             "work": f"forecast, {options.size}, {LOOKBACK} bars of context, top_p 0.9, fp32, CPU",
-            "repeats": options.repeats,
             "cases": results,
             "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), **versions()},
         },
