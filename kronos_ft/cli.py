@@ -146,7 +146,8 @@ def run_forecast_command(words: Sequence[str]) -> int:
     (args,) = parse_settings((ForecastArguments,), words, program="kronos-ft forecast")
     logging.disable_progress_bar()
     run_forecast(args)
-    print(f"paths             {args.output}")
+    if args.output:
+        print(f"paths             {args.output}")
     if args.plot:
         print(f"picture           {args.plot}")
     return 0

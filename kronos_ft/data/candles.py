@@ -24,6 +24,7 @@ SESSION_GAP_DAYS = 14  # a session market has at least one gap in so many days o
 LOT_TOLERANCE = 0.05
 SPARSE_SHARE = 0.8  # a table whose bars follow each other by one step less often than this is worth a remark
 QUIET_SHARE = 0.2
+STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
 @dataclass
@@ -186,6 +187,23 @@ def _is_session_market(steps: np.ndarray, modal: int, coverage: float) -> bool:
     return coverage < CONTINUOUS_COVERAGE and gaps >= max(2, span_days / SESSION_GAP_DAYS)
 
 
+def _step_change(steps: np.ndarray, modal: int) -> int | None:
+    """Where bars of one length give way to bars of another: the first of the parts in which another step prevails."""
+    parts = np.array_split(np.arange(len(steps)), STEP_PARTS)
+    if len(parts[0]) < LEAST_PART:
+        return None
+    usual = [(steps[part] == modal).mean() for part in parts]
+    few = [len(np.unique(steps[part])) < len(part) / 4 for part in parts]
+    other = [share < 1 - PREVAILS and one for share, one in zip(usual, few, strict=True)]
+    same = [share > PREVAILS for share in usual]
+    if not any(other) or not any(same):
+        return None
+    as_usual_first = same.index(True) < other.index(True)
+    part = parts[other.index(True) if as_usual_first else same.index(True)]
+    before = np.flatnonzero((steps[: part[0]] == modal) == as_usual_first)
+    return int(before[-1]) + 1
+
+
 def _describe(series: CandleSeries, has_amount: bool) -> None:
     """Fills in the report's figures on steps, gaps, volume and shape."""
     report, values = series.report, series.values
@@ -205,6 +223,12 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
     report.market = "session" if _is_session_market(steps, modal, covered) else "continuous"
     report.zero_volume_share = float((values[:, VOLUME] == 0).mean())
     report.flat_share = float((values[:, HIGH] == values[:, LOW]).mean())
+    if (change := _step_change(steps, modal)) is not None:
+        before, after = (f"{step / 60e9:g} min" for step in (steps[:change].min(), steps[change:].min()))
+        report.problems.append(
+            f"the time between bars changes from {before} to {after} at {str(series.timestamps[change])[:16]} "
+            "(cut the data there, or resample it to one step)"
+        )
     remarks = report.quality.remarks
     adjacent = float((steps == modal).mean())
     if adjacent < SPARSE_SHARE:

@@ -18,6 +18,7 @@ from .origins import plan_origins
 from .readiness import told_origins
 from .targets import TARGETS
 from .training_records import training_remarks
+from .verdict import LEAST_ORIGINS
 from .walk_forward import check_steps, default_baselines, evaluate_forecasters
 
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
@@ -83,6 +84,11 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
         before = sum(one.found for one in found)
         thinned = f" of {before:,}, thinned evenly to max_origins" if before > counts[split] else ""
         say(f"{split:12}{counts[split]:,} origins{thinned}")
+        if counts[split] < LEAST_ORIGINS:
+            say(
+                f"WARNING     {counts[split]} {split} origins are too few to tell anything; lower --step, --lookback "
+                "or --embargo, or give the split a larger share"
+            )
     forecasters = load_forecasters(args, sources)
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())

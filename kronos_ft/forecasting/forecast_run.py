@@ -49,7 +49,7 @@ class ForecastArguments:
         default=None,
         metadata={"help": "Forecast from this time (UTC) instead of the end of the data; later bars are hidden."},
     )
-    output: str = field(default="forecast.parquet", metadata={"help": "Table of all paths: .parquet or .csv."})
+    output: str | None = field(default=None, metadata={"help": "File for a table of all paths: .parquet or .csv."})
     plot: str | None = field(default=None, metadata={"help": "PNG picture: candles, paths, bands, truth where known."})
     T: float = field(default=1.0, metadata={"help": "Temperature of sampling; 0 takes the likeliest tokens."})
     top_p: float = field(default=0.9, metadata={"help": "Share of probability that tokens are drawn from."})
@@ -79,7 +79,7 @@ class ForecastArguments:
                 raise ValueError(f"{name}={getattr(self, name)} is too small; use {least} or more")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
-        if Path(self.output).suffix not in (".parquet", ".csv"):
+        if self.output and Path(self.output).suffix not in (".parquet", ".csv"):
             raise ValueError(f"output={self.output} must end in .parquet or .csv; rename it")
         if self.plot and Path(self.plot).suffix != ".png":
             raise ValueError(f"plot={self.plot} must end in .png; rename it")
@@ -251,7 +251,7 @@ def describe_forecast(one: SymbolForecast) -> list[str]:
 
 
 def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) -> list[SymbolForecast]:
-    """Forecasts each symbol and writes the table of paths and, where asked for, the picture.
+    """Forecasts each symbol and writes, where asked for, the table of paths and the picture.
 
     Raises:
         ValueError: settings, data or models that cannot be used; nothing has been written then.
@@ -280,7 +280,8 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
         project=not args.raw,
         progress=LineProgress("forecast bars"),
     )
-    _write_table(found, Path(args.output))
+    if args.output:
+        _write_table(found, Path(args.output))
     if args.plot:
         for one in found:
             one.plot(_plot_name(Path(args.plot), one.series.symbol, len(found) == 1))

@@ -69,7 +69,7 @@ def _download(name: str, options: dict) -> Path:
     except LocalEntryNotFoundError:
         raise HubUnreachable(
             f"could not reach the Hub for {name} and the local cache does not hold it; connect, or pass a folder "
-            "that holds the model, or begin with random weights (a configuration of from_size)"
+            "that holds the model, or begin with random weights (--from_scratch; in Python from_size)"
         ) from None
     except RevisionNotFoundError as error:
         raise ValueError(f"{name} has no revision {options.get('revision')!r} on the Hub; correct revision") from error

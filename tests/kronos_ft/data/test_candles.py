@@ -114,3 +114,14 @@ def test_check_describes_and_judges(tmp_path):
     lines, passes = check(inspect_candles(table, "drop"), 101)
     assert passes
     assert any("row dropped" in line for line in lines)
+
+
+def test_a_table_whose_bars_change_their_length_is_refused():
+    hourly = simulate_candles(900, seed=2)
+    mixed = pd.concat([hourly[:400], hourly[400::4]], ignore_index=True)
+    with pytest.raises(ValueError, match="the time between bars changes from 60 min to 240 min at 2020-01-17T16:00"):
+        load_candles({"SIM": mixed})
+    turned = pd.concat([hourly[:400:4], hourly[400:]], ignore_index=True)
+    with pytest.raises(ValueError, match="changes from 240 min to 60 min at 2020-01-17T1"):
+        load_candles({"SIM": turned})
+    assert len(load_candles({"SIM": hourly})[0]) == 900
