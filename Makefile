@@ -27,7 +27,7 @@ test-ddp: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/tokenizer_step.py
-	$(BIN)/python benchmarks/forecast_cache.py
+	$(BIN)/python benchmarks/forecast_cache.py --paths 1
 
 quality: $(READY)
 	$(BIN)/ruff check --output-format concise .
