@@ -19,6 +19,17 @@ def load_sample() -> list[CandleSeries]:
         return load_candles(path)
 
 
+def load_source(data: str | None, policy: str, timezone: str) -> list[CandleSeries]:
+    """Candles that a setting names: `sample` is the embedded one, anything else goes to [`load_candles`].
+
+    Raises:
+        ValueError: nothing named, or data that cannot be used.
+    """
+    if not data:
+        raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
+    return load_sample() if data == "sample" else load_candles(data, policy, timezone)
+
+
 def simulate_candles(bars: int, seed: int = 0, step: str = "1h", start: str = "2020-01-01") -> pd.DataFrame:
     """A market with clustered volatility, for tests: deterministic in its arguments.
 

@@ -8,8 +8,7 @@ import psutil
 from ft_core.progress import LineProgress
 from ft_core.run_folder import check_writable
 
-from ..data.candles import CandleSeries, load_candles
-from ..data.sources import load_sample
+from ..data.sources import load_source
 from .evaluate_arguments import EvaluateArguments
 from .evaluated_models import load_forecasters, model_sources
 from .evaluation_pictures import PICTURES, draw_pictures
@@ -46,10 +45,6 @@ def check_space(num_paths: int, horizon: int, origins: int, free: int | None = N
         )
 
 
-def _load_series(args: EvaluateArguments) -> list[CandleSeries]:
-    return load_sample() if args.data == "sample" else load_candles(args.data, args.policy, args.timezone)
-
-
 def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) -> dict:
     """Evaluates models from settings to `evaluation.json`, `evaluation.md` and pictures.
 
@@ -72,7 +67,7 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
         raise ValueError(f"a model is named {taken.pop()!r} like a baseline; give it another name with NAME=DIR")
-    series = _load_series(args)
+    series = load_source(args.data, args.policy, args.timezone)
     check_steps(series)
     origins = {
         split: told_origins(series, plan_origins(series, split, settings.plan), args.horizon, split)

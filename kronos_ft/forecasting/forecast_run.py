@@ -11,9 +11,9 @@ import pandas as pd
 from ft_core.files import write_file
 from ft_core.progress import LineProgress
 
-from ..data.candles import CandleSeries, load_candles
+from ..data.candles import CandleSeries
 from ..data.future import future_timestamps
-from ..data.sources import load_sample
+from ..data.sources import load_source
 from ..data.timestamps import calendar_features
 from ..models.configuration_kronos import PREDICTOR_CONTEXT
 from .evaluated_models import load_networks
@@ -258,7 +258,7 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
         HubUnreachable: published models were named and cannot be had.
     """
     args.check_files()
-    series = load_sample() if args.data == "sample" else load_candles(args.data, args.policy, args.timezone)
+    series = load_source(args.data, args.policy, args.timezone)
     for one in series:  # before the models are loaded
         _future_of(one, _origin_of(one, args.lookback, args.origin), args.horizon)
     predictor = KronosPredictor(

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ..data.augmentation import AugmentationArguments
-from ..data.candles import CandleSeries, load_candles
-from ..data.sources import load_sample
+from ..data.candles import CandleSeries
+from ..data.sources import load_source
 from ..data.split_order import crossing_splits
 from ..data.tokens import TokenWindowDataset
 from ..data.windows import SPLITS, WindowDataset, split_bounds
@@ -32,11 +32,7 @@ def load_series(data: DataArguments) -> list[CandleSeries]:
     Raises:
         ValueError: no data named, or data that cannot be used.
     """
-    if not data.data:
-        raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
-    if data.data == "sample":
-        return load_sample()
-    return load_candles(data.data, data.policy, data.timezone)
+    return load_source(data.data, data.policy, data.timezone)
 
 
 def build_splits(
