@@ -1,24 +1,25 @@
-"""Keeps the best checkpoints by metric, and the last one to resume from.
+"""The checkpoints of a run: which there are, which are whole, and which are kept.
 
-The stock rotation protects one best and then keeps the newest by file time. This ranks every checkpoint by the metric
-logged at its step, ties to the earlier, and has no state of its own, so that a resume changes nothing.
+The stock rotation protects one best and then keeps the newest by file time. Here every checkpoint is ranked by the
+metric logged at its step, ties to the earlier, without any state of its own, so that a resume changes nothing.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
 
 from .early_stopping import metric_history
-from .saved_weights import defect_of_weights
+from .manifest import defect_of
 
 PREFIX = "checkpoint-"
+SAVING = ".saving-"  # being written
+DELETING = ".deleting-"  # being removed
+BROKEN = "broken-"  # found damaged by a resume
 
 
 def list_checkpoints(run: Path) -> dict[int, Path]:
-    """Checkpoint folders of a run by step, in order."""
+    """Checkpoint folders of a run by step, in order, whole or not."""
     found = {}
     for path in run.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
@@ -27,27 +28,37 @@ def list_checkpoints(run: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def check_checkpoint(path: Path) -> None:
-    """Looks for what a resume needs, without loading it; the stock Trainer goes on without some of it, silently.
+def find_newest_whole(run: Path) -> tuple[Path | None, dict[Path, str]]:
+    """The newest checkpoint that is whole, or None, and the defects of those after it."""
+    defects = {}
+    for path in reversed(list_checkpoints(run).values()):
+        defect = defect_of(path)
+        if defect is None:
+            return path, defects
+        defects[path] = defect
+    return None, defects
 
-    Raises:
-        ValueError: naming what is missing or damaged.
-    """
-    state = path / TRAINER_STATE_NAME
-    sharded = any(path.glob("pytorch_model_fsdp*"))
-    defect = None if sharded else defect_of_weights(path)
-    for name in ("optimizer", "scheduler"):
-        if not any(path.glob(f"{name}*")):
-            defect = f"{name}.pt is missing"
-    if not state.is_file():
-        defect = f"{state.name} is missing"
-    else:
-        try:
-            json.loads(state.read_text(encoding="utf-8"))
-        except ValueError:
-            defect = f"{state.name} is not readable JSON"
-    if defect:
-        raise ValueError(f"{path} cannot be resumed: {defect}; remove that folder to go on from the one before")
+
+def remove_checkpoint(path: Path) -> None:
+    """Removes a checkpoint; it is renamed first, so that no half-removed one is ever found."""
+    aside = path.with_name(f"{DELETING}{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    shutil.rmtree(aside)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a broken checkpoint so that nothing takes it for one; returns its new place."""
+    aside = path.with_name(f"{BROKEN}{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    return path.rename(aside)
+
+
+def remove_leftovers(run: Path) -> None:
+    """Removes what a killed run left half-written or half-removed."""
+    for pattern in (f"{SAVING}*", f"{DELETING}*"):
+        for path in run.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def steps_to_keep(steps: list[int], metric: dict[int, float], keep_best: int, greater_is_better: bool) -> set[int]:
@@ -63,11 +74,18 @@ def steps_to_keep(steps: list[int], metric: dict[int, float], keep_best: int, gr
     return {*ranked[:keep_best], *([max(steps)] if steps else [])}
 
 
+def steps_within(steps: list[int], best: int | None, limit: int) -> set[int]:
+    """The newest `limit` of `steps`, the newest and the best always among them, as `save_total_limit` promises."""
+    newest = sorted(steps, reverse=True)
+    kept = [step for step in newest if step in (newest[0], best)]
+    kept += [step for step in newest if step not in kept][: max(limit - len(kept), 0)]
+    return set(kept)
+
+
 class KeepBestCheckpoints(TrainerCallback):
     """After each save, removes all checkpoints but the best `keep_best` and the last.
 
-    A folder is renamed before it is deleted, so that no half-deleted checkpoint is ever found. Needs
-    `save_total_limit=None` and a save at every evaluation.
+    Needs `save_total_limit=None` and a save at every evaluation.
 
     Args:
         keep_best (`int`): how many of the best to keep.
@@ -89,6 +107,4 @@ class KeepBestCheckpoints(TrainerCallback):
         keep = steps_to_keep(list(checkpoints), metric, self.keep_best, args.greater_is_better)
         for step, path in checkpoints.items():
             if step not in keep:
-                doomed = path.with_name(f".deleting-{path.name}")
-                path.rename(doomed)
-                shutil.rmtree(doomed)
+                remove_checkpoint(path)

@@ -81,9 +81,11 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
         return run()
     except Exception as error:
         words = " ".join(str(error).split())
-        if is_full_disk(error):  # torch and safetensors have errors of their own for it
+        if isinstance(error, ValueError):
+            pass  # says all there is to say
+        elif is_full_disk(error):  # torch and safetensors have errors of their own for it
             words = f"the disk is full ({words[:200]}); free some space or name another disk, and start again"
-        elif not isinstance(error, ValueError | OSError | ImportError):
+        elif not isinstance(error, OSError | ImportError):
             raise
         print(f"{program}: {words}", file=sys.stderr)
         return 2

@@ -60,17 +60,31 @@ def plain(value: object) -> object:
     return str(value)
 
 
+def flush_folder(folder: Path) -> None:
+    """Brings a folder and all that it holds to the disk, readable by all who may read the folder."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _sync_folder(path)
+            continue
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(path, 0o644)  # safetensors creates files that only their owner may read
+    os.chmod(folder, 0o755)
+    _sync_folder(folder)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Renames a folder and brings the renaming to the disk."""
+    source.rename(target)
+    _sync_folder(target.parent)
+
+
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Lets `fill` write into a temporary folder beside `path`, flushes it and puts it in place of `path`."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         fill(temporary)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb+") as handle:
-                    os.fsync(handle.fileno())
-                os.chmod(file, 0o644)  # safetensors creates files that only their owner may read
-        os.chmod(temporary, 0o755)
+        flush_folder(temporary)
         if path.exists():
             old = path.with_name(f".old-{path.name}")
             shutil.rmtree(old, ignore_errors=True)

@@ -8,6 +8,9 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
+# what gloo says; NCCL has error types of its own
+LOST_SIGNS = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out waiting", "gloo")
+
 
 def process_group() -> PartialState:
     """The processes that run together, on a machine without accelerator too, where Accelerate must be told."""
@@ -51,3 +54,13 @@ def check_precision(mixed_precision: str, device_type: str) -> None:
     """
     if mixed_precision == "fp16" and device_type == "cpu":
         raise ValueError("mixed_precision=fp16 has no effect on a CPU; use bf16 or no mixed precision there")
+
+
+def lost_process(error: BaseException, world_size: int) -> str | None:
+    """In words, that an error means that another process of the run is gone or does not answer; or None."""
+    if world_size == 1 or not isinstance(error, RuntimeError):
+        return None
+    text = str(error).lower()
+    if isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST_SIGNS):
+        return f"another process of this run has ended or does not answer ({' '.join(str(error).split())[:160]})"
+    return None

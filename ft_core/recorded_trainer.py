@@ -1,10 +1,10 @@
-"""A Trainer whose run is on record: exact loss terms, a run folder, resume with the same settings only.
+"""A Trainer whose run is on record: exact loss terms, a run folder, whole checkpoints, resume to the same end.
 
 Notable:
 - Loss terms are added on the device inside `compute_loss` and reduced over ranks in `log`, which puts them into the
   Trainer's own log entry, so that `metric_for_best_model`, callbacks and `report_to` all see them.
-- There is a log entry before each evaluation and save, so that nothing half-counted is lost by a resume.
-- A diverged run stops before anything of it is evaluated or saved.
+- There is a log entry before each scheduled evaluation and save.
+- What is written whole, guarded or stopped is told in whole_checkpoints, guarded_steps and interruption.
 """
 
 import math
@@ -16,7 +16,6 @@ from pathlib import Path
 from torch import Tensor, nn
 from transformers import (
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -26,22 +25,20 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
-from .checkpoints import check_checkpoint
-from .early_stopping import EarlyStopping
-from .launch import check_precision, check_world_size, warn_of_ignored_sharding
+from .early_stopping import EarlyStopping, measure_patience, metric_history
+from .guarded_steps import GuardedSteps
+from .interruption import StopAtSignal, StoppedBySignal
+from .launch import check_precision, check_world_size, lost_process, warn_of_ignored_sharding
 from .loss_meter import LossMeter
+from .manifest import read_manifest
 from .progress import Progress
-from .run_folder import RUN_FILE, prepare_run_folder
-from .run_record import RunRecorder, changed_settings, read_record
+from .resuming import COMMON_SETTINGS, settle_changes
+from .run_folder import prepare_run_folder
+from .run_lock import run_lock
+from .run_record import RunRecorder, versions
+from .whole_checkpoints import WholeCheckpoints
 
 logger = logging.get_logger(__name__)
-
-# settings that decide which weights a run ends with
-COMMON_SETTINGS = (
-    *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"),
-    *("num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "optim"),
-    *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
-)
 
 
 class _LogFirst(TrainerCallback):
@@ -55,9 +52,9 @@ class _LogFirst(TrainerCallback):
     on_epoch_end = on_step_end
 
 
-class RecordedTrainer(Trainer, ABC):
-    """Base of this library's trainers. Settings come from dataclasses with the fields `resume`, `overwrite`,
-    `early_stopping`, `early_stopping_patience`, `early_stopping_min_delta` and `expected_world_size`.
+class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
+    """Base of this library's trainers. Settings come from dataclasses with the fields of
+    [`~ft_core.run_arguments.RunArguments`] and `early_stopping`, `early_stopping_patience`, `early_stopping_min_delta`.
 
     Args:
         args: such settings.
@@ -79,10 +76,12 @@ class RecordedTrainer(Trainer, ABC):
         self.recorder = RunRecorder()
         self._busy_elsewhere = 0.0
         self._logged_at: float | None = None
+        self._digest: str | None = None
+        self._stop_at_signal = StopAtSignal()
         own = [_LogFirst(), Progress(self.progress_terms, self.evaluation_terms), self.recorder]
         if args.early_stopping:
             own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
-        super().__init__(args=args, callbacks=[*own, *(callbacks or [])], **kwargs)
+        super().__init__(args=args, callbacks=[*own, *(callbacks or []), self._stop_at_signal], **kwargs)
         warn_of_ignored_sharding(self.is_fsdp_enabled)
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
@@ -91,48 +90,83 @@ class RecordedTrainer(Trainer, ABC):
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
-        """As the parent's, after making the run folder ready.
+        """As the parent's, in a run folder that is locked and made ready.
 
-        `args.resume` goes on from the newest checkpoint, `args.overwrite` clears the old run.
+        `args.resume` goes on from the newest whole checkpoint, `args.overwrite` clears the old run.
 
         Raises:
-            ValueError: the folder holds something and neither is set, or it cannot be written.
+            ValueError: the folder holds something and neither is set, it cannot be written, another process uses it, a
+                resume would be another run, a checkpoint could not be saved, or losses are not finite.
+            StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved.
         """
         run = Path(self.args.output_dir)
-        checkpoint = prepare_run_folder(run, self.args.resume or bool(resume_from_checkpoint), self.args.overwrite)
-        if not isinstance(resume_from_checkpoint, str):
-            resume_from_checkpoint = str(checkpoint) if checkpoint else None
-        if resume_from_checkpoint:
-            self.check_unchanged(run)
-            check_checkpoint(Path(resume_from_checkpoint))
-            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
-            if state.global_step >= self.planned_steps():
-                return self._already_trained(state, resume_from_checkpoint)
-            logger.warning(f"resuming from {resume_from_checkpoint}")
-            self.args.eval_on_start = False
-        elif self.args.resume:
-            logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
-        try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
-        except BaseException as error:
-            self.recorder.write_interruption(self.args, self.state, type(error).__name__)
-            raise
+        with run_lock(run, self.args.overwrite_lock):
+            checkpoint = prepare_run_folder(run, self.args.resume or bool(resume_from_checkpoint), self.args.overwrite)
+            if not isinstance(resume_from_checkpoint, str):
+                resume_from_checkpoint = str(checkpoint) if checkpoint else None
+            if resume_from_checkpoint:
+                self.check_unchanged(run, Path(resume_from_checkpoint))
+                state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+                if self._is_over(state):
+                    return self._already_trained(state, resume_from_checkpoint)
+                logger.warning(f"resuming from {resume_from_checkpoint}")
+                self.args.eval_on_start = False
+            elif self.args.resume:
+                logger.warning(f"{run} holds no checkpoint yet: starting from the beginning")
+            try:
+                with self._stop_at_signal.listening():
+                    return super().train(resume_from_checkpoint, *args, **kwargs)
+            except BaseException as error:
+                reason = error.name if isinstance(error, StoppedBySignal) else type(error).__name__
+                self.recorder.write_interruption(self.args, self.state, reason)
+                lost = lost_process(error, self.args.world_size)
+                if lost:
+                    raise ValueError(f"{lost}; start all of them again with --resume") from error
+                raise
 
-    def check_unchanged(self, run: Path) -> None:
-        """Refuses to resume a run with other settings, data or number of processes.
+    def checkpoint_facts(self) -> dict[str, object]:
+        """What a checkpoint's manifest says besides its files."""
+        names = (*COMMON_SETTINGS, *self.decisive_settings)
+        return {
+            "step": self.state.global_step,
+            "settings": {name: getattr(self.args, name) for name in names},
+            "world_size": self.args.world_size,
+            "training_data": self._data_digest(),
+            "versions": versions(),
+        }
+
+    @abstractmethod
+    def data_digest(self) -> str:
+        """A hash of the training data, in order. Defined by the subclass."""
+
+    def _data_digest(self) -> str:
+        if self._digest is None:
+            self._digest = self.data_digest()
+        return self._digest
+
+    def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
+        """Refuses to resume a run with other settings, data or number of processes, unless `resume_force` is set.
+
+        Args:
+            run: the run's folder.
+            checkpoint (*optional*): the checkpoint to go on from, whose manifest is compared too.
 
         Raises:
             ValueError: with the list of what differs.
         """
-        if not (run / RUN_FILE).is_file():
-            return
-        record = read_record(run)
-        changes = changed_settings(record, self.recorder.facts, self.args, (*COMMON_SETTINGS, *self.decisive_settings))
-        if changes:
-            raise ValueError(
-                f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, or start anew in "
-                "another folder or with --overwrite"
-            )
+        manifest = None if checkpoint is None else read_manifest(checkpoint) | {"now": self._data_digest()}
+        names = (*COMMON_SETTINGS, *self.decisive_settings)
+        self.new_schedule = settle_changes(run, manifest, self.recorder.facts, self.args, names)
+
+    def _is_over(self, state: TrainerState) -> bool:
+        """Whether a checkpoint is the end of its run: its last step, or where early stopping ended it."""
+        if state.global_step >= self.planned_steps():
+            return True
+        if not self.args.early_stopping:
+            return False
+        history = metric_history(state, self.args.metric_for_best_model)
+        patience = measure_patience(history, self.args.early_stopping_min_delta, self.args.greater_is_better)
+        return patience.waited >= self.args.early_stopping_patience
 
     def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
         """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
@@ -142,8 +176,13 @@ class RecordedTrainer(Trainer, ABC):
             self.is_world_process_zero(),
         )
         self.state = state
-        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
-        self._load_from_checkpoint(best if best and Path(best).is_dir() else checkpoint)
+        self.callback_handler.on_save(self.args, self.state, self.control)  # which may have been interrupted
+        self.relocate_best(Path(self.args.output_dir))
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_best_model()
+        else:
+            self._load_from_checkpoint(checkpoint)
+        self.recorder.take_over(self.args, self.state)
         return TrainOutput(state.global_step, float("nan"), {})
 
     def effective_batch(self) -> int:
@@ -173,24 +212,29 @@ class RecordedTrainer(Trainer, ABC):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the exact loss terms, the weight norm and the throughput to a training log entry, in place."""
-        if "loss" in logs and not self.meter.is_empty:
-            sums, weight = self.meter.reduce(self.accelerator)
-            terms = self.logged_terms(sums, weight)
-            self._stop_at_non_finite(terms)
-            logs.update(terms)
+        if "loss" in logs:
+            logs["loss"] = float("nan")  # unless a step was applied since the last entry
+            if not self.meter.is_empty:
+                sums, weight = self.meter.reduce(self.accelerator)
+                logs.update(self.logged_terms(sums, weight))
+                logs.update(self.throughput_terms(weight, self._seconds_since_log()))
             logs["weight_norm"] = self._weight_norm()
-            logs.update(self.throughput_terms(weight, self._seconds_since_log()))
+        if "train_runtime" in logs:
+            self._whole_run_figures(logs)
         super().log(logs, start_time)
 
-    def _stop_at_non_finite(self, terms: dict[str, float]) -> None:
-        """Ends a diverged run before anything of it is evaluated or saved; every rank sees the same figures."""
-        bad = [name for name, value in terms.items() if not math.isfinite(value)]
-        if bad:
-            raise ValueError(
-                f"{', '.join(bad)} became {terms[bad[0]]} by step {self.state.global_step} at "
-                f"learning_rate={self.args.learning_rate}; lower it (or use bf16 instead of fp16) and start again: "
-                "checkpoints saved before are still good"
-            )
+    def _whole_run_figures(self, logs: dict[str, float]) -> None:
+        """Makes the last entry speak of the whole run, not only of its part since a resume; in place."""
+        seconds = self.recorder.seconds()
+        steps = self.state.global_step
+        logs["train_runtime"] = round(seconds, 4)
+        logs["train_steps_per_second"] = round(steps / seconds, 3)
+        logs["train_samples_per_second"] = round(steps * self.effective_batch() / seconds, 3)
+        entries = [(e["step"], e["loss"]) for e in self.state.log_history if "loss" in e and "learning_rate" in e]
+        entries = [(step, loss) for step, loss in entries if loss == loss]
+        widths = [step - before for (step, _), before in zip(entries, [0, *(s for s, _ in entries)], strict=False)]
+        total = sum(width * loss for width, (_, loss) in zip(widths, entries, strict=True))
+        logs["train_loss"] = total / max(sum(widths), 1)
 
     def _weight_norm(self) -> float:
         parameters = [parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad]
@@ -212,6 +256,7 @@ class RecordedTrainer(Trainer, ABC):
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
         started = time.monotonic()
+        self.stops_after_save = self._stop_at_signal.is_stopping
         super()._save_checkpoint(*args, **kwargs)
         self._busy_elsewhere += time.monotonic() - started
 

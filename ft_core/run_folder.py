@@ -5,9 +5,11 @@ import tempfile
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers.utils import logging
 
-from .checkpoints import list_checkpoints
+from .checkpoints import BROKEN, find_newest_whole, list_checkpoints, remove_leftovers, set_aside
+from .run_lock import LOCK_FILE
 
 logger = logging.get_logger(__name__)
 
@@ -19,7 +21,13 @@ BEST_MODEL = "best_model"
 FINAL_MODEL = "final"
 PREDICTIONS = "predictions"
 OWN_FOLDERS = (BEST_MODEL, FINAL_MODEL, PREDICTIONS)
-OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE)
+BAD_STEPS_FILE = "bad_steps.json"
+OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE, BAD_STEPS_FILE)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing but, perhaps, its lock."""
+    return all(entry.name.startswith(LOCK_FILE) for entry in path.iterdir())
 
 
 def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
@@ -32,12 +40,12 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other; choose one")
     check_writable(path)
-    if path.is_dir() and any(path.iterdir()) and not resume and not overwrite:
+    if path.is_dir() and not is_empty(path) and not resume and not overwrite:
         raise ValueError(
             f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it (in Python "
             "resume=True or overwrite=True)"
         )
-    if overwrite and path.is_dir() and any(path.iterdir()) and not (path / RUN_FILE).is_file():
+    if overwrite and path.is_dir() and not is_empty(path) and not (path / RUN_FILE).is_file():
         raise ValueError(
             f"output_dir={path} holds no run (no {RUN_FILE}), so it is not overwritten; name another folder"
         )
@@ -74,14 +82,43 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
     holds_run = (path / RUN_FILE).is_file()
     state = PartialState()
     state.wait_for_everyone()  # no rank may look after another has begun to write
+    if state.is_main_process:
+        remove_leftovers(path)
     if resume:
-        checkpoints = list_checkpoints(path)
-        return list(checkpoints.values())[-1] if checkpoints else None
+        return _checkpoint_to_resume(path)
     if state.is_main_process and holds_run:
         logger.warning(f"replacing the run in {path}")
-        for folder in (*list_checkpoints(path).values(), *(path / name for name in OWN_FOLDERS)):
+        broken = path.glob(f"{BROKEN}*")
+        for folder in (*list_checkpoints(path).values(), *broken, *(path / name for name in OWN_FOLDERS)):
             shutil.rmtree(folder, ignore_errors=True)
         for name in OWN_FILES:
             (path / name).unlink(missing_ok=True)
     state.wait_for_everyone()
     return None
+
+
+def _checkpoint_to_resume(path: Path) -> Path | None:
+    """The newest whole checkpoint, the same on every rank; broken ones after it are named and set aside.
+
+    Raises:
+        ValueError: there are checkpoints, and all of them are broken.
+    """
+    state = PartialState()
+    found: list[object] = [None, None]
+    if state.is_main_process:
+        whole, defects = find_newest_whole(path)
+        if whole is None and defects:
+            named = "; ".join(f"{broken.name}: {defect}" for broken, defect in defects.items())
+            found[1] = f"no checkpoint in {path} is whole ({named}); restore one, or start anew with --overwrite"
+        else:
+            for broken, defect in defects.items():
+                aside = set_aside(broken)
+                logger.warning(
+                    f"{broken} is skipped: {defect}; it is now {aside.name}, remove it once you have seen it"
+                )
+            found[0] = whole and str(whole)
+    if state.num_processes > 1:
+        found = broadcast_object_list(found)
+    if found[1]:
+        raise ValueError(found[1])
+    return Path(found[0]) if found[0] else None

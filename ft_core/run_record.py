@@ -131,6 +131,22 @@ class RunRecorder(TrainerCallback):
         self._earlier = 0.0  # seconds of the parts before a resume
         self._began = ""
 
+    def seconds(self) -> float:
+        """Time of training so far, over all parts of a resumed run."""
+        return self._earlier + time.monotonic() - self._started
+
+    def take_over(self, args: TrainingArguments, state: TrainerState) -> None:
+        """Records the end of a run that was interrupted after its last checkpoint."""
+        if not state.is_world_process_zero:
+            return
+        self._started = time.monotonic()
+        record = Path(args.output_dir) / RUN_FILE
+        if record.is_file():
+            before = read_record(record.parent)
+            self._earlier, self._began = before["seconds"], before["started"]
+        write_text(Path(args.output_dir) / LOG_FILE, "".join(_line(entry) for entry in state.log_history))
+        self._write_run(args, state, "finished" if state.global_step >= state.max_steps else "stopped early")
+
     def _write_run(self, args: TrainingArguments, state: TrainerState, status: str) -> None:
         write_json(
             Path(args.output_dir) / RUN_FILE,
@@ -138,7 +154,7 @@ class RunRecorder(TrainerCallback):
                 "status": status,
                 "started": self._began,
                 "written": now(),
-                "seconds": round(self._earlier + time.monotonic() - self._started, 3),
+                "seconds": round(self.seconds(), 3),
                 "global_step": state.global_step,
                 "max_steps": state.max_steps,
                 "epoch": state.epoch,

@@ -131,7 +131,16 @@ class TokenWindowDataset(Dataset):
             "s1": self.s1[rows].long(),
             "s2": self.s2[rows].long(),
             "stamps": self.windows.stamps_of(rows.numpy()),
+            "window": rows,
         }
+
+    def name_of(self, window: int) -> str:
+        """Symbol and time of the first bar of a window."""
+        return self.windows.name_of(window)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the windows and of their tokens."""
+        return hashlib.sha256(f"{self.windows.fingerprint()}{_content_hash((self.s1, self.s2))}".encode()).hexdigest()
 
     # Tokens
 

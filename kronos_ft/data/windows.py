@@ -171,8 +171,8 @@ class WindowDataset(Dataset):
     """Normalised windows of one split of several symbols.
 
     Each item is a dict of `candles` (the model's input, augmented if asked for), `target` (the clean window), both
-    `(L, 6)` float32, and `stamps` `(L, 5)` int64: minute, hour, weekday, day, month. A list of indices gives a batch
-    with a leading dimension.
+    `(L, 6)` float32, `stamps` `(L, 5)` int64: minute, hour, weekday, day, month, and `window`, its position. A list of
+    indices gives a batch with a leading dimension.
 
     Args:
         series (`list` of [`CandleSeries`]): the symbols.
@@ -211,6 +211,7 @@ class WindowDataset(Dataset):
         self._augmenter = WindowAugmenter(augmentation, seed) if augment else None
         self._values = series[0].values if len(series) == 1 else np.concatenate([one.values for one in series])
         self._stamps = np.concatenate([calendar_features(one.timestamps) for one in series])
+        self._times = [one.timestamps for one in series]
         self._locate(series)
         if not len(self):
             raise ValueError(self._no_window_message(series))
@@ -264,6 +265,15 @@ class WindowDataset(Dataset):
         digest.update(normalise(self._values[bars], self.shape.lookback, self.shape.clip)[0].tobytes())
         return digest.hexdigest()
 
+    def name_of(self, window: int) -> str:
+        """Symbol and time of the first bar of a window, as it is without augmentation."""
+        start = self._starts[window]
+        for symbol, times in zip(self.symbols, self._times, strict=True):
+            if start < len(times):
+                return f"{symbol} from {times[start].astype('datetime64[s]')}"
+            start -= len(times)
+        raise IndexError(f"window {window} of {len(self)}")
+
     def stamps_of(self, indices: Sequence[int]) -> Tensor:
         """Calendar features of windows without augmentation, int64 of shape `(B, L, 5)`."""
         starts = self._starts[np.asarray(indices, dtype=np.int64) % len(self)]
@@ -292,7 +302,8 @@ class WindowDataset(Dataset):
         candles = target
         if self._augmenter is not None:
             candles = torch.from_numpy(self._augmenter.distort(clean, generators, self.shape.clip))
-        return {"candles": candles, "target": target, "stamps": torch.from_numpy(self._stamps[bars].astype(np.int64))}
+        stamps = torch.from_numpy(self._stamps[bars].astype(np.int64))
+        return {"candles": candles, "target": target, "stamps": stamps, "window": torch.from_numpy(window)}
 
 
 def keep_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from transformers.utils import logging
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 from ft_core.one_cycle import OneCycle
+from ft_core.run_arguments import RunArguments
 
 from ..data.epoch_order import check_weighting
 from ..data.windows import WindowShape
@@ -83,7 +84,7 @@ class DataArguments:
 
 
 @dataclass
-class WindowTrainingArguments(TrainingArguments):
+class WindowTrainingArguments(RunArguments, TrainingArguments):
     r"""What both stages share: the settings of [`~transformers.TrainingArguments`] and the fields below.
 
     Defaults that differ from the parent: the published recipe (batch 50, 30 epochs, weight decay 0.1, betas 0.9 and
@@ -132,16 +133,12 @@ class WindowTrainingArguments(TrainingArguments):
         default=1e-5, metadata={"help": "Least gain over the last improvement that counts, in units of the metric."}
     )
     keep_best: int = field(default=3, metadata={"help": "Best checkpoints to keep, beside the last one."})
-    resume: bool = field(default=False, metadata={"help": "Go on from the newest checkpoint of output_dir."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
     dry_run: bool = field(
         default=False, metadata={"help": "Say what would run and how long it would take, and write nothing."}
     )
-    expected_world_size: int | None = field(
-        default=None, metadata={"help": "Number of processes that must take part; checked before training."}
-    )
 
     def __post_init__(self):
+        self.check_run_arguments()
         self._check_ranges()
         if self.metric_for_best_model is not None:
             self.metric_for_best_model = check_metric_name(self.metric_for_best_model, self.evaluation_terms)

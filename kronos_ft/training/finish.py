@@ -46,7 +46,7 @@ def training_metrics(trainer: WindowTrainer, terms: Sequence[str]) -> dict:
         "steps": state.global_step,
         "max_steps": state.max_steps,
         "epochs": state.epoch,
-        "seconds": final.get("train_runtime"),
+        "seconds": final.get("train_runtime", trainer.recorder.seconds()),
         "stopped_early": state.global_step < state.max_steps,
     }
 

@@ -15,6 +15,7 @@ from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from ft_core.curves import Panel
+from ft_core.guarded_steps import poison_if_not_finite
 
 from ..data.tokens import TokenWindowDataset, freeze, tokenise
 from ..data.windows import WindowDataset
@@ -143,7 +144,15 @@ class KronosTrainer(WindowTrainer):
         output = self._call(model, inputs, s1_targets=s1 if self.args.s1_conditioning == "true" else None)
         objective = predictor_objective(predictor_terms(output.s1_logits, output.s2_logits, s1, s2).mean(dim=0))
         self.meter.add_means(objective, weight=len(s1))
-        return (objective["loss"], output) if return_outputs else objective["loss"]
+        loss = poison_if_not_finite(objective["loss"])
+        return (loss, output) if return_outputs else loss
+
+    def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss and cross-entropies of each window, given the true coarse token."""
+        s1, s2 = self._targets(batch)
+        output = self._call(self.accelerator.unwrap_model(self.model), batch, s1_targets=s1)
+        per_window = predictor_terms(output.s1_logits, output.s2_logits, s1, s2)
+        return predictor_objective(per_window.T)
 
     # Evaluation
 

@@ -8,6 +8,7 @@ from accelerate import PartialState
 
 from ft_core.launch import check_world_size
 from ft_core.run_folder import check_output_folder
+from ft_core.run_lock import run_lock
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint
@@ -104,8 +105,7 @@ def run_stage(
             say(describe_time(trainer))
         return None
     check_output_folder(run, args.resume, args.overwrite)
-    created = not run.exists()
-    try:
+    with run_lock(run, args.overwrite_lock):
         trainer, splits = build(say)
         if args.resume and (metrics := finished_metrics(run)):
             trainer.check_unchanged(run)
@@ -114,8 +114,5 @@ def run_stage(
         if before_training is not None:
             before_training()
         trainer.train()
-    finally:
-        if created and run.is_dir() and not any(run.iterdir()):
-            run.rmdir()  # a Trainer creates its folder before it looks at its settings
-    symbols = ", ".join(splits.train.symbols[:3])
-    return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")
+        symbols = ", ".join(splits.train.symbols[:3])
+        return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ft_core.curves import Panel
+from ft_core.guarded_steps import poison_if_not_finite
 
 from ..models.modeling_kronos import KronosTokenizer, KronosTokenizerOutput
 from ..models.quantizer import bits_to_index, split_index
@@ -96,7 +97,17 @@ class KronosTokenizerTrainer(WindowTrainer):
         )
         self.meter.add_means(objective, weight=len(inputs["target"]))
         self.meter.add_sums(self._histograms(bits_to_index(output.quantized.detach())))
-        return (objective["loss"], output) if return_outputs else objective["loss"]
+        loss = poison_if_not_finite(objective["loss"])
+        return (loss, output) if return_outputs else loss
+
+    def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss and terms of each window on its own; the codebook entropy is that of its own bars."""
+        terms, _ = self._terms(self.accelerator.unwrap_model(self.model), batch)
+        rows = [
+            tokenizer_objective(window, bits, self.objective_config)
+            for window, bits in zip(terms.per_window, terms.bit_means, strict=True)
+        ]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     @torch.no_grad()
     def prediction_step(

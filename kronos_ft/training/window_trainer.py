@@ -82,6 +82,14 @@ class WindowTrainer(RecordedTrainer):
         """Bars of all windows that were trained on, a second."""
         return {"bars_per_second": weight * self.train_dataset.shape.length / seconds}
 
+    def data_digest(self) -> str:
+        """SHA-256 of the training windows."""
+        return self.train_dataset.fingerprint()
+
+    def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
+        """Symbol and time of the first bar of each window."""
+        return [self.train_dataset.name_of(int(window)) for window in batch["window"]]
+
     def _get_train_sampler(self, train_dataset: WindowDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed

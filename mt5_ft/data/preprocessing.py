@@ -91,7 +91,7 @@ def tokenize_records(
 
     Returns:
         `Dataset` with input_ids, attention_mask, labels, length (tokens of source and target together, what batches are
-        grouped by) and [`TokenLengths`].
+        grouped by), row (its position), record (its identity), and [`TokenLengths`].
     """
     for name, value in (("max_source_length", max_source_length), ("max_target_length", max_target_length)):
         if value < 2:
@@ -134,7 +134,9 @@ def tokenize_records(
         source_most=_fitting(sources),
         target_most=_fitting(targets),
     )
-    return encoded.remove_columns(["source_tokens", "target_tokens"]), lengths
+    encoded = encoded.remove_columns(["source_tokens", "target_tokens"])
+    encoded = encoded.add_column("row", range(len(records))).add_column("record", [record.id for record in records])
+    return encoded, lengths
 
 
 def _fitting(lengths: list[int]) -> int:

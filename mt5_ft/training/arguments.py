@@ -11,6 +11,7 @@ from transformers import Seq2SeqTrainingArguments
 
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
+from ft_core.run_arguments import RunArguments
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..rouge import ScriptTokenizer
@@ -128,7 +129,7 @@ def choose_precision(wanted: str, on_cpu: bool) -> str:
 
 
 @dataclass
-class MT5Arguments(Seq2SeqTrainingArguments):
+class MT5Arguments(RunArguments, Seq2SeqTrainingArguments):
     r"""Training settings of mT5: those of [`~transformers.Seq2SeqTrainingArguments`] and the fields below.
 
     Defaults that differ from the parent: batches grouped by length, gradient clipping 1.0, warm-up of 200 steps,
@@ -136,8 +137,6 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     it would log a NaN as 0.0, and the precision chosen for the device.
     """
 
-    resume: bool = field(default=False, metadata={"help": "Go on from the newest checkpoint of output_dir."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
     precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
     optimizer: str = field(default="adamw", metadata={"help": "adamw or adafactor (a third of the optimizer memory)."})
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
@@ -178,9 +177,9 @@ class MT5Arguments(Seq2SeqTrainingArguments):
     early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
     early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Least gain that counts."})
     chinese: str = field(default="char", metadata={"help": "How ROUGE cuts Chinese: char or jieba (words)."})
-    expected_world_size: int | None = field(default=None, metadata={"help": "Processes that must take part."})
 
     def __post_init__(self):
+        self.check_run_arguments()
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")

@@ -1,10 +1,9 @@
 """What a finished run can give back: its intermediate checkpoints."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.checkpoints import list_checkpoints
+from ft_core.checkpoints import list_checkpoints, remove_checkpoint
 from ft_core.run_folder import FINAL_MODEL, RUN_FILE
 from ft_core.run_record import read_record
 from ft_core.saved_weights import holds_whole_model
@@ -53,6 +52,4 @@ def plan_cleaning(run: Path) -> Cleaning:
 def clean(cleaning: Cleaning) -> None:
     """Removes what may go; a folder is renamed first, so that no half-removed checkpoint is ever found."""
     for path in cleaning.doomed:
-        aside = path.with_name(f".deleting-{path.name}")
-        path.rename(aside)
-        shutil.rmtree(aside)
+        remove_checkpoint(path)

@@ -71,5 +71,5 @@ def _metrics_of(trainer: MT5Trainer, scores: dict[str, float]) -> dict:
         "examples": getattr(trainer, "examples", []),
         "steps": trainer.state.global_step,
         "max_steps": trainer.state.max_steps,
-        "seconds": final.get("train_runtime"),
+        "seconds": final.get("train_runtime", trainer.recorder.seconds()),
     }

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ft_core.checkpoints import check_checkpoint, list_checkpoints
-from ft_core.recorded_trainer import COMMON_SETTINGS
+from ft_core.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 from ft_core.run_folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
-from ft_core.run_record import changed_settings, read_record
+from ft_core.run_record import read_record
 from ft_core.saved_weights import holds_whole_model
 
 from .arguments import MT5Arguments
@@ -40,34 +39,27 @@ def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Argumen
     return replace(args, **found) if found else args
 
 
-def check_resumable(run: Path, facts: dict, args: MT5Arguments) -> None:
+def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict | None = None) -> bool:
     """Refuses to go on with other settings, data or number of processes; batches are compared by their effective size.
 
-    Raises:
-        ValueError: with the list of differences.
-    """
-    if not (run / RUN_FILE).is_file():
-        return
-    record = read_record(run)
-    changes = changed_settings(record, facts, args, DECISIVE_SETTINGS)
-    before, now = _pair(record["arguments"]), _pair(vars(args))
-    if before[0] * before[1] != now[0] * now[1]:
-        changes.append(f"batch x accumulation: {before[0]} x {before[1]} -> {now[0]} x {now[1]}")
-    if changes:
-        raise ValueError(
-            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, or start anew in "
-            "another folder or with --overwrite"
-        )
+    Args:
+        run: the run's folder.
+        facts (`dict`): what this run says of its data and model.
+        args ([`MT5Arguments`]): its settings; the learning rate goes back to the recorded one.
+        manifest (`dict`, *optional*): as for [`~ft_core.resuming.differences`].
 
-
-def check_newest_checkpoint(run: Path) -> None:
-    """Refuses early what a resume would fail on late.
+    Returns:
+        `bool`: whether the schedule of learning rates is to be made anew.
 
     Raises:
-        ValueError: naming the file that is missing or damaged.
+        ValueError: with the list of differences, unless `resume_force` is set.
     """
-    for path in list(list_checkpoints(run).values())[-1:]:
-        check_checkpoint(path)
+    changes = differences(run, manifest, facts, args, DECISIVE_SETTINGS)
+    if (run / RUN_FILE).is_file():
+        before, now = _pair(read_record(run)["arguments"]), _pair(vars(args))
+        if before[0] * before[1] != now[0] * now[1]:
+            changes.append(f"batch x accumulation: {before[0]} x {before[1]} -> {now[0]} x {now[1]}")
+    return settle(run, changes, args, recorded_rate(run, manifest))
 
 
 def finished_metrics(run: Path) -> dict | None:

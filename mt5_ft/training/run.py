@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from ft_core.launch import check_world_size
 from ft_core.run_folder import check_output_folder
+from ft_core.run_lock import run_lock
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
@@ -18,7 +19,7 @@ from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
-from .resuming import adopt_recorded, check_newest_checkpoint, check_resumable, finished_metrics
+from .resuming import adopt_recorded, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
@@ -176,6 +177,14 @@ def run_training(
     if not PartialState().is_main_process:
         say = lambda line: None  # noqa: E731
     check_output_folder(run, args.resume, args.overwrite)
+    with run_lock(run, args.overwrite_lock):
+        return _run_locked(model, data, args, say)
+
+
+def _run_locked(
+    model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None]
+) -> dict:
+    run = Path(args.output_dir)
     args = _with_limits(adopt_recorded(args, say), data)
     splits = read_splits(data, args.seed, say)
     if args.resume:
@@ -183,7 +192,6 @@ def run_training(
         if (metrics := finished_metrics(run)) is not None:
             say(f"{run} is already finished: nothing is left to train")
             return metrics
-        check_newest_checkpoint(run)
 
     def attempt(trainer: MT5Trainer) -> None:
         plan = _plan(trainer, model)
@@ -192,16 +200,12 @@ def run_training(
         plan.check_disk()
         trainer.train()
 
-    created = not run.exists()
-    try:
-        prepared = prepare(model, data, args, splits)
-        for line in describe(prepared, model, data, args):
-            say(line)
-        trainer = train_with_fitting_batch(
-            lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
-        )
-    finally:
-        _remove_if_empty(run, created)
+    prepared = prepare(model, data, args, splits)
+    for line in describe(prepared, model, data, args):
+        say(line)
+    trainer = train_with_fitting_batch(
+        lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
+    )
     try:
         return finish_training(trainer, model, data)
     except (RuntimeError, MemoryError) as error:

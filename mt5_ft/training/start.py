@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from ft_core.checkpoints import list_checkpoints
+from ft_core.checkpoints import find_newest_whole
 
 from ..data.records import Record
 from ..models.from_scratch import small_model, train_tokenizer
@@ -23,9 +23,9 @@ def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list
     """
     if not settings.from_scratch:
         return load_tokenizer(settings.model)
-    checkpoints = list_checkpoints(Path(args.output_dir)) if args.resume else {}
-    if checkpoints:
-        return load_tokenizer(str(list(checkpoints.values())[-1]))
+    checkpoint = find_newest_whole(Path(args.output_dir))[0] if args.resume else None
+    if checkpoint is not None:
+        return load_tokenizer(str(checkpoint))
     every = -(-len(train) // VOCABULARY_RECORDS)
     return train_tokenizer(f"{record.source}\n{record.target}" for record in train[::every])
 

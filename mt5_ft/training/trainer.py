@@ -8,6 +8,7 @@ Notable:
   fixed set of rows is summarised, shared out over the ranks, and scored once.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from transformers import (
 )
 
 from ft_core.files import write_text
+from ft_core.guarded_steps import poison_if_not_finite
+from ft_core.manifest import read_manifest
 from ft_core.recorded_trainer import RecordedTrainer
 from ft_core.run_folder import PREDICTIONS
 
@@ -36,6 +39,7 @@ from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
 
 IGNORED = -100
+ROW = "row"  # position of a record in its data set
 DEFAULT_LENGTH = 256
 SHOWN_EXAMPLES = 3
 
@@ -45,7 +49,10 @@ class MT5Collator(DataCollatorForSeq2Seq):
 
     def __call__(self, features: list[dict], return_tensors: str | None = None) -> dict[str, Tensor]:
         wanted = ("input_ids", "attention_mask", "labels")
-        return super().__call__([{name: row[name] for name in wanted} for row in features], return_tensors)
+        batch = super().__call__([{name: row[name] for name in wanted} for row in features], return_tensors)
+        if ROW in features[0]:
+            batch[ROW] = torch.tensor([row[ROW] for row in features])
+        return batch
 
 
 def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -111,9 +118,28 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
 
-    def check_unchanged(self, run: Path) -> None:
+    def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
         """As the parent's; a halved batch with doubled accumulation is no change."""
-        check_resumable(run, self.recorder.facts, self.args)
+        manifest = None if checkpoint is None else read_manifest(checkpoint) | {"now": self._data_digest()}
+        self.new_schedule = check_resumable(run, self.recorder.facts, self.args, manifest)
+
+    def data_digest(self) -> str:
+        """SHA-256 of the tokens of sources and targets, in order."""
+        digest = hashlib.sha256()
+        for rows in self.train_dataset.select_columns(["input_ids", "labels"]).iter(batch_size=1000):
+            digest.update(json.dumps([rows["input_ids"], rows["labels"]]).encode())
+        return digest.hexdigest()
+
+    def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
+        """The records' identities, or their positions where the data set has none."""
+        if "record" not in self.train_dataset.column_names:
+            return [f"row {int(row)}" for row in batch[ROW]]
+        return [self.train_dataset[int(row)]["record"] for row in batch[ROW]]
+
+    def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean loss of a target token, and target tokens, of each row."""
+        losses, _, tokens, _ = self._token_sums(self.accelerator.unwrap_model(self.model), batch)
+        return {"loss": losses / tokens, "target_tokens": tokens}
 
     def generation_length(self) -> int:
         """Most tokens of a summary."""
@@ -135,7 +161,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
     def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, nn.Module]:
         """Loss, correct tokens and tokens of each row, shape `(batch_size,)` each, and the model's output."""
         labels = inputs["labels"]
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", ROW)})
         counted = labels != IGNORED
         losses = token_losses(outputs.logits, labels).sum(dim=1)
         correct = ((outputs.logits.detach().argmax(dim=-1) == labels) & counted).sum(dim=1)
@@ -156,6 +182,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         else:
             # DDP averages gradients over ranks, and num_items_in_batch counts the tokens of all of them
             loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
+        loss = poison_if_not_finite(loss)
         return (loss, outputs) if return_outputs else loss
 
     @torch.no_grad()

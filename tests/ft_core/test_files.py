@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ft_core.files import write_folder, write_json, write_text
+from ft_core.manifest import write_manifest
 from ft_core.run_folder import RUN_FILE, check_output_folder, prepare_run_folder
 
 
@@ -77,5 +78,6 @@ def test_overwrite_touches_only_what_a_run_wrote(tmp_path):
 def test_resume_finds_the_newest_checkpoint(tmp_path):
     for step in (5, 20, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
+        write_manifest(tmp_path / f"checkpoint-{step}", {"step": step})
     assert prepare_run_folder(tmp_path, resume=True, overwrite=False) == tmp_path / "checkpoint-100"
     assert prepare_run_folder(tmp_path / "none", resume=True, overwrite=False) is None

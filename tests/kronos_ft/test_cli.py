@@ -209,8 +209,11 @@ def test_bad_settings(csv, run, capsys, tmp_path):
 def test_a_diverged_run_stops_and_saves_nothing_of_it(csv, run, capsys):
     words = ["tokenizer", "--data", csv, "--output_dir", run, *SMALL, "--learning_rate", "1e12", "--max_grad_norm", "0"]
     assert main([str(word) for word in words]) == 2
-    assert "became nan by step" in capsys.readouterr().err.splitlines()[-1]
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "the loss or its gradient was not finite in steps 2 to 4 (max_bad_steps=3)" in error
+    assert "every sample is affected, so the weights have diverged: lower learning_rate" in error
     assert not (run / "best_model").exists()
+    assert not list(run.glob("checkpoint-*"))
     for line in (run / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
 

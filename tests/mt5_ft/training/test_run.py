@@ -83,7 +83,10 @@ def test_a_disk_that_fills_up_while_saving_is_one_line(start, data, small, tmp_p
     done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("mt5-ft: the disk is full (")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("mt5-ft: checkpoint-2 could not be written to ")
+    assert "(the disk is full); no checkpoint was written before: free some space and go on with --resume" in last
+    assert not list((tmp_path / "run").glob("*checkpoint*"))
 
 
 def test_nothing_is_kept_of_tokens_when_asked(train, tmp_path):

@@ -129,7 +129,9 @@ def test_fp16_is_guarded_for_users_of_the_trainer(make_trainer, monkeypatch):
 
 def test_a_non_finite_loss_stops_the_run(make_trainer):
     trainer = make_trainer(max_grad_norm=0.0, learning_rate=1e30)
-    with pytest.raises(ValueError, match=r"loss became (nan|inf) by step \d at learning_rate=1e\+30; lower it"):
+    with pytest.raises(
+        ValueError, match=r"was not finite in steps 2 to 4 .* weights have diverged: lower learning_rate"
+    ):
         trainer.train()
 
 
