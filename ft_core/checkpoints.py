@@ -54,13 +54,6 @@ def set_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def remove_leftovers(run: Path) -> None:
-    """Removes what a killed run left half-written or half-removed."""
-    for pattern in (f"{SAVING}*", f"{DELETING}*"):
-        for path in run.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def steps_to_keep(steps: list[int], metric: dict[int, float], keep_best: int, greater_is_better: bool) -> set[int]:
     """The `keep_best` best of `steps` by metric, ties to the earlier, and the last one.
 

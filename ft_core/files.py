@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+OLD = ".old-"  # a folder that is being replaced
+
 
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows has no folder handles to flush
@@ -86,7 +88,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         fill(temporary)
         flush_folder(temporary)
         if path.exists():
-            old = path.with_name(f".old-{path.name}")
+            old = path.with_name(f"{OLD}{path.name}")
             shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
             temporary.rename(path)

@@ -12,7 +12,6 @@ from .files import plain, write_text
 MANIFEST = "manifest.json"
 FORMAT = 1
 CHUNK = 1 << 22
-_verified: dict[str, int] = {}  # folders found whole by this process, with their manifest's time of change
 
 
 def file_hash(path: Path) -> str:
@@ -61,11 +60,8 @@ def read_manifest(folder: Path) -> dict:
 
 
 def defect_of(folder: Path) -> str | None:
-    """What is missing or damaged in a folder with a manifest, in words, or None. Reads every byte, once a process."""
+    """What is missing or damaged in a folder with a manifest, in words, or None; reads every byte."""
     try:
-        changed = (folder / MANIFEST).stat().st_mtime_ns
-        if _verified.get(str(folder)) == changed:
-            return None
         manifest = read_manifest(folder)
         for name, expected in manifest["files"].items():
             path = folder / name
@@ -81,5 +77,4 @@ def defect_of(folder: Path) -> str | None:
         return str(error)
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
-    _verified[str(folder)] = changed
     return None

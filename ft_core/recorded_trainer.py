@@ -176,13 +176,14 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             self.is_world_process_zero(),
         )
         self.state = state
+        self.recorder.take_over(self.args, self.state)
         self.callback_handler.on_save(self.args, self.state, self.control)  # which may have been interrupted
         self.relocate_best(Path(self.args.output_dir))
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
             self._load_best_model()
         else:
             self._load_from_checkpoint(checkpoint)
-        self.recorder.take_over(self.args, self.state)
+        self.recorder.on_train_end(self.args, self.state, self.control)
         return TrainOutput(state.global_step, float("nan"), {})
 
     def effective_batch(self) -> int:

@@ -8,11 +8,12 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers.utils import logging
 
-from .checkpoints import BROKEN, find_newest_whole, list_checkpoints, remove_leftovers, set_aside
-from .run_lock import LOCK_FILE
+from .checkpoints import BROKEN, DELETING, SAVING, find_newest_whole, list_checkpoints, set_aside
+from .files import OLD
 
 logger = logging.get_logger(__name__)
 
+LOCK_FILE = ".lock"
 RUN_FILE = "run.json"
 LOG_FILE = "metrics.jsonl"
 METRICS_FILE = "training_metrics.json"
@@ -28,6 +29,18 @@ OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE, BAD_STEPS_FILE)
 def is_empty(path: Path) -> bool:
     """Whether a folder holds nothing but, perhaps, its lock."""
     return all(entry.name.startswith(LOCK_FILE) for entry in path.iterdir())
+
+
+def remove_leftovers(run: Path) -> None:
+    """Removes what a killed run left half-written or half-removed; only for who holds the folder's lock."""
+    patterns = [f"{SAVING}*", f"{DELETING}*", f"{LOCK_FILE}.*", f"{PREDICTIONS}/.{PREDICTIONS}-*"]
+    patterns += [f".{name}.*" for name in (*OWN_FILES, *OWN_FOLDERS)] + [f"{OLD}{name}" for name in OWN_FOLDERS]
+    for pattern in patterns:
+        for path in run.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
@@ -82,8 +95,6 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
     holds_run = (path / RUN_FILE).is_file()
     state = PartialState()
     state.wait_for_everyone()  # no rank may look after another has begun to write
-    if state.is_main_process:
-        remove_leftovers(path)
     if resume:
         return _checkpoint_to_resume(path)
     if state.is_main_process and holds_run:

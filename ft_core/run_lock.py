@@ -14,10 +14,10 @@ from accelerate.utils import broadcast_object_list
 from transformers.utils import logging
 
 from .files import write_text
+from .run_folder import LOCK_FILE, remove_leftovers
 
 logger = logging.get_logger(__name__)
 
-LOCK_FILE = ".lock"
 _held: set[Path] = set()
 
 
@@ -111,6 +111,7 @@ def _acquire(run: Path, overwrite_lock: bool) -> None:
             raise ValueError(f"{run} was taken by another process just now; name another folder") from None
     finally:
         mine.unlink(missing_ok=True)
+    remove_leftovers(run)
 
 
 @contextlib.contextmanager

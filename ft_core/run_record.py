@@ -136,16 +136,14 @@ class RunRecorder(TrainerCallback):
         return self._earlier + time.monotonic() - self._started
 
     def take_over(self, args: TrainingArguments, state: TrainerState) -> None:
-        """Records the end of a run that was interrupted after its last checkpoint."""
-        if not state.is_world_process_zero:
-            return
+        """Goes on with the record of a run that was interrupted after its last checkpoint."""
         self._started = time.monotonic()
         record = Path(args.output_dir) / RUN_FILE
         if record.is_file():
             before = read_record(record.parent)
             self._earlier, self._began = before["seconds"], before["started"]
-        write_text(Path(args.output_dir) / LOG_FILE, "".join(_line(entry) for entry in state.log_history))
-        self._write_run(args, state, "finished" if state.global_step >= state.max_steps else "stopped early")
+        if state.is_world_process_zero:
+            write_text(Path(args.output_dir) / LOG_FILE, "".join(_line(entry) for entry in state.log_history))
 
     def _write_run(self, args: TrainingArguments, state: TrainerState, status: str) -> None:
         write_json(

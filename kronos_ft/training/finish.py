@@ -125,6 +125,6 @@ def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None
         scores = trainer.evaluate(test_dataset, metric_key_prefix="test")
         metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}
     if trainer.is_world_process_zero():
-        write_json(run / METRICS_FILE, metrics)
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
+        write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
     return metrics

@@ -5,28 +5,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback
 
 from ft_core.checkpoints import KeepBestCheckpoints
 from ft_core.curves import Panel
+from ft_core.epoch_order import EpochOrder
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.recorded_trainer import RecordedTrainer
 
 from ..data.epoch_order import EpochSampler
 from ..data.windows import WindowDataset, keep_batch
 from .arguments import WindowTrainingArguments
-
-
-class _EpochOrder(TrainerCallback):
-    """Tells the sampler its epoch. Accelerate does so too, but not for several ranks after a resume within an epoch."""
-
-    def __init__(self, trainer: "WindowTrainer"):
-        self.trainer = trainer
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        self.trainer.sampler.set_epoch(int(state.epoch or 0))
 
 
 class WindowTrainer(RecordedTrainer):
@@ -60,7 +49,7 @@ class WindowTrainer(RecordedTrainer):
         callbacks: list[TrainerCallback] | None = None,
     ):
         self.sampler: EpochSampler | None = None
-        own: list[TrainerCallback] = [_EpochOrder(self)]
+        own: list[TrainerCallback] = [EpochOrder(self)]
         if args.save_strategy != "no" and args.eval_strategy != "no":
             own.append(KeepBestCheckpoints(args.keep_best))
         super().__init__(

@@ -46,8 +46,8 @@ def finish_training(trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5D
     metrics = _metrics_of(trainer, scores)
     if trainer.is_world_process_zero():
         run = Path(trainer.args.output_dir)
-        write_json(run / METRICS_FILE, metrics)
         plot_curves(trainer.state.log_history, PANELS, "mT5", run / CURVES_FILE)
+        write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
     return metrics
 
 

@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -25,12 +26,14 @@ from transformers import (
     TrainerCallback,
 )
 
+from ft_core.epoch_order import EpochOrder
 from ft_core.files import write_text
 from ft_core.guarded_steps import poison_if_not_finite
 from ft_core.manifest import read_manifest
 from ft_core.recorded_trainer import RecordedTrainer
 from ft_core.run_folder import PREDICTIONS
 
+from ..data.epoch_order import RecordOrder
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
 from ..metrics import score_texts
@@ -100,6 +103,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         prefix: str = "",
         callbacks: list[TrainerCallback] | None = None,
     ):
+        self.sampler: RecordOrder | None = None
         if args.fp16:
             keep_feed_forward_in_fp32(model)  # where mT5 overflows
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
@@ -112,6 +116,7 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
             processing_class=tokenizer,
             callbacks=callbacks,
         )
+        self.add_callback(EpochOrder(self))
         self.eval_records = eval_records or []
         self.prefix = prefix
         self.generate_all_rows = False
@@ -140,6 +145,19 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         """Mean loss of a target token, and target tokens, of each row."""
         losses, _, tokens, _ = self._token_sums(self.accelerator.unwrap_model(self.model), batch)
         return {"loss": losses / tokens, "target_tokens": tokens}
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        """Records in an order of (seed, epoch), or as they come."""
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        args = self.args
+        if args.train_sampling_strategy not in ("random", "group_by_length"):
+            return super()._get_train_sampler(train_dataset)
+        lengths = dataset[args.length_column_name][:] if args.train_sampling_strategy == "group_by_length" else None
+        seed = args.seed if args.data_seed is None else args.data_seed
+        self.sampler = RecordOrder(
+            len(dataset), seed, lengths, args.train_batch_size * args.gradient_accumulation_steps
+        )
+        return self.sampler
 
     def generation_length(self) -> int:
         """Most tokens of a summary."""

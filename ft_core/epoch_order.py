@@ -1,0 +1,32 @@
+"""Tells a trainer's sampler its epoch, so that the order of samples is a function of (seed, epoch) alone."""
+
+from typing import Protocol
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class EpochKeyed(Protocol):
+    """A sampler whose order depends on an epoch that it is told."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch of the next pass."""
+
+
+class HoldsSampler(Protocol):
+    """What holds such a sampler, or None before training and for a fixed order."""
+
+    sampler: EpochKeyed | None
+
+
+class EpochOrder(TrainerCallback):
+    """Sets the epoch of `trainer.sampler`. Accelerate does so too, but not for several ranks after a resume within an
+    epoch, and not for every kind of sampler."""
+
+    def __init__(self, trainer: HoldsSampler):
+        self.trainer = trainer
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self.trainer.sampler is not None:
+            self.trainer.sampler.set_epoch(int(state.epoch or 0))

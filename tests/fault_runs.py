@@ -1,0 +1,194 @@
+"""Small real runs of the tokenizer, the predictor and mT5 in processes of their own, to be killed, signalled, resumed.
+
+Processes are forked from a server that has everything imported, so that a run takes seconds. What a run ends with is
+compared by [`outcome`], which leaves out nothing but times.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ft_core.checkpoints import list_checkpoints
+from ft_core.manifest import defect_of, file_hash
+
+PRELOADED = ["kronos_ft.training.finetune_run", "mt5_ft.training.run", "mt5_ft.training.summary", "tests.fault_runs"]
+TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")
+STEPS, EVERY = 24, 4
+COMMON = [
+    *("--max_steps", str(STEPS), "--eval_strategy", "steps", "--eval_steps", str(EVERY)),
+    *("--save_strategy", "steps", "--save_steps", str(EVERY), "--logging_steps", "3"),
+]
+KRONOS = [
+    *("--model", "tiny", "--from_scratch", "--lookback_window", "20", "--predict_window", "4", *COMMON),
+    *("--per_device_train_batch_size", "32", "--gradient_accumulation_steps", "1", "--keep_best", "2"),
+    *("--early_stopping", "true", "--early_stopping_patience", "50"),
+]
+MT5 = [
+    *(*COMMON, "--warmup_steps", "2", "--max_source_length", "48", "--max_target_length", "24", "--precision", "fp32"),
+    *("--generation_max_length", "8", "--eval_generate_rows", "2", "--per_device_eval_batch_size", "8"),
+    *(
+        "--learning_rate",
+        "1e-3",
+        "--save_total_limit",
+        "2",
+        "--per_device_train_batch_size",
+        "4",
+        "--gradient_accumulation_steps",
+        "2",
+    ),
+]
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(PRELOADED)
+
+
+@dataclass
+class Run:
+    """A command line of one of the three fine-tuners; `output` is its run folder."""
+
+    kind: str
+    words: list[str]
+    output: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def to(self, output: Path) -> "Run":
+        """The same run in another folder."""
+        return Run(self.kind, self.words, output, self.environment)
+
+    def with_settings(self, *words: object) -> "Run":
+        """The same run with further settings, which win over those before."""
+        return Run(self.kind, [*self.words, *(str(word) for word in words)], self.output, self.environment)
+
+    @property
+    def program(self) -> str:
+        return "mt5_ft" if self.kind == "mt5" else "kronos_ft"
+
+    @property
+    def model(self) -> Path:
+        """The weights that the run ends with."""
+        return self.output / ("final" if self.kind == "mt5" else "best_model") / "model.safetensors"
+
+    def command(self, *words: object) -> list[str]:
+        """The whole command line of a process of its own."""
+        everything = [*self.words, "--output_dir", self.output, *words]
+        return [sys.executable, "-m", self.program, *(str(word) for word in everything)]
+
+
+@dataclass
+class Ended:
+    """How a process ended: exit code (negative: the signal), what it wrote, and the file operations that it did."""
+
+    code: int
+    text: str
+    operations: int
+
+
+def _child(run: Run, words: list[str], signals: dict[int, int], files: tuple[Path, Path]) -> None:
+    text, count = files
+    handle = os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.environ.update(run.environment)
+    seen = [0]
+    names = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "shutil.rmtree"}
+    root = str(run.output)
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event in names and root in str(arguments[:2]):
+            seen[0] += 1
+            if seen[0] in signals:
+                os.kill(os.getpid(), signals[seen[0]])
+
+    sys.addaudithook(watch)
+    from kronos_ft.cli import main as kronos
+    from mt5_ft.cli import main as mt5
+
+    command = {"tokenizer": "tokenizer", "predictor": "predictor", "mt5": "train"}[run.kind]
+    everything = [command, *run.words, "--output_dir", root, *words]
+    try:
+        code = (mt5 if run.kind == "mt5" else kronos)(everything)
+    except SystemExit as stop:
+        code = stop.code
+    count.write_text(str(seen[0]))
+    sys.stdout.flush()
+    os._exit(code)
+
+
+class Started:
+    """A run in a process of its own that has begun."""
+
+    def __init__(self, run: Run, *words: object, signals: dict[int, int] | None = None):
+        self.run = run
+        beside = run.output.parent / f".{run.output.name}"
+        self._files = Path(f"{beside}.text"), Path(f"{beside}.count")
+        for path in self._files:
+            path.unlink(missing_ok=True)
+        arguments = (run, [str(word) for word in words], signals or {}, self._files)
+        self.process = _context.Process(target=_child, args=arguments)
+        self.process.start()
+
+    def text(self) -> str:
+        """What it has written so far."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._files[0].read_text(encoding="utf-8", errors="replace")
+        return ""
+
+    def wait_for(self, words: str, seconds: float = 120.0) -> None:
+        """Waits until it has written some words."""
+        until = time.monotonic() + seconds
+        while words not in self.text():
+            assert self.process.is_alive(), self.text()[-3000:]
+            assert time.monotonic() < until, self.text()[-3000:]
+            time.sleep(0.01)
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+
+    def end(self, seconds: float = 240.0) -> Ended:
+        """Waits for its end."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            raise AssertionError(f"still running after {seconds} s: {self.text()[-3000:]}")
+        count = int(self._files[1].read_text()) if self._files[1].is_file() else 0
+        return Ended(self.process.exitcode, self.text(), count)
+
+
+def start(run: Run, *words: object, signals: dict[int, int] | None = None) -> Ended:
+    """Does a run to its end; it is sent `signals` by the number of the file operation at which each comes."""
+    return Started(run, *words, signals=signals).end()
+
+
+def _untimed(entry: dict) -> dict:
+    return {name: value for name, value in entry.items() if not any(word in name for word in TIMED)}
+
+
+def outcome(run: Run) -> dict:
+    """Everything that a run ends with, but for times: weights, checkpoints, state, history, records, summaries."""
+    checkpoints = list_checkpoints(run.output)
+    newest = list(checkpoints.values())[-1]
+    state = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))
+    state["log_history"] = [_untimed(entry) for entry in state["log_history"]]
+    state["best_model_checkpoint"] = Path(state["best_model_checkpoint"]).name
+    log = [json.loads(line) for line in (run.output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    metrics = json.loads((run.output / "training_metrics.json").read_text(encoding="utf-8"))
+    record = json.loads((run.output / "run.json").read_text(encoding="utf-8"))
+    predictions = sorted((run.output / "predictions").glob("*")) if run.kind == "mt5" else []
+    return {
+        "weights": file_hash(run.model),
+        "defects": {path.name: defect_of(path) for path in checkpoints.values()},
+        "checkpoints": {path.name: file_hash(path / "model.safetensors") for path in checkpoints.values()},
+        "resumable": {name: file_hash(newest / name) for name in ("optimizer.pt", "scheduler.pt")},
+        "state": _untimed(state),
+        "log": [_untimed(entry) for entry in log if "train_loss" not in entry],
+        "metrics": _untimed(metrics),
+        "status": (record["status"], record["global_step"], record["best_step"], record["best_metric"]),
+        "predictions": {path.name: path.read_text(encoding="utf-8") for path in predictions},
+        "left": sorted(path.name for path in run.output.iterdir() if path.name.startswith((".", "broken"))),
+    }

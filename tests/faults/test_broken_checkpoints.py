@@ -1,0 +1,127 @@
+"""Checkpoints with a missing, changed, or cut file, or none at all: named, skipped, and the one before goes on."""
+
+import random
+import shutil
+
+import pytest
+
+from ft_core.checkpoints import find_newest_whole, list_checkpoints
+from ft_core.manifest import MANIFEST, defect_of
+from tests.fault_runs import outcome, start
+
+KINDS = ("tokenizer", "predictor", "mt5")
+
+
+def remove(path, draw):
+    path.unlink()
+    return "is missing"
+
+
+def flip_a_bit(path, draw):
+    content = bytearray(path.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    return "is damaged"
+
+
+def cut(path, draw):
+    content = path.read_bytes()
+    path.write_bytes(content[: draw.randrange(len(content))])
+    return "is damaged" if path.name == MANIFEST else "bytes instead of"
+
+
+DAMAGES = [
+    pytest.param(remove, marks=pytest.mark.fault(2)),
+    pytest.param(flip_a_bit, marks=pytest.mark.fault(3)),
+    pytest.param(cut, marks=pytest.mark.fault(4)),
+]
+
+
+def interrupted(run, whole_run, tmp_path):
+    """A run whose end is missing, as a copy."""
+    shutil.copytree(whole_run.output, run.output)
+    shutil.rmtree(run.model.parent)
+    (run.output / "training_metrics.json").unlink()
+    return run
+
+
+def without_leftovers(found):
+    return {name: value for name, value in found.items() if name != "left"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_file_matters(kind, damage, whole, tmp_path):
+    source = whole(kind)[0].output
+    before, newest = list(list_checkpoints(source).values())[-2:]
+    assert defect_of(newest) is None
+    names = sorted(path.relative_to(newest) for path in newest.rglob("*") if path.is_file())
+    assert {MANIFEST, "model.safetensors", "optimizer.pt", "rng_state.pth"} <= {name.name for name in names}
+    for number, name in enumerate(names):
+        run = tmp_path / str(number)
+        shutil.copytree(before, run / before.name)
+        shutil.copytree(newest, run / newest.name)
+        expected = damage(run / newest.name / name, random.Random(f"{kind} {name}"))
+        found, defects = find_newest_whole(run)
+        assert found == run / before.name
+        (defect,) = defects.values()
+        assert defect.startswith(name.name), defect
+        assert expected in defect
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_one_is_skipped_and_the_end_is_the_same(kind, damage, whole, make_run, tmp_path):
+    source, expected, _ = whole(kind)
+    run = interrupted(make_run(kind), source, tmp_path)
+    newest = list(list_checkpoints(run.output).values())[-1]
+    draw = random.Random(f"{kind} {damage.__name__}")
+    name = draw.choice(sorted(path.name for path in newest.iterdir()))
+    damage(newest / name, draw)
+    ended = start(run, "--resume")
+    assert ended.code == 0, ended.text[-3000:]
+    assert f"{newest} is skipped: {name}" in ended.text
+    assert f"it is now broken-{newest.name}, remove it once you have seen it" in ended.text
+    assert without_leftovers(outcome(run)) == without_leftovers(expected)
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_newest_folder(kind, whole, make_run, tmp_path):
+    source, expected, _ = whole(kind)
+    run = interrupted(make_run(kind), source, tmp_path)
+    (run.output / "checkpoint-99").mkdir()
+    ended = start(run, "--resume")
+    assert ended.code == 0, ended.text[-3000:]
+    assert "checkpoint-99 is skipped: manifest.json is missing: it was not written to its end" in ended.text
+    assert without_leftovers(outcome(run)) == without_leftovers(expected)
+
+
+@pytest.mark.fault(2, 3)
+@pytest.mark.parametrize("kind", KINDS)
+def test_none_is_whole(kind, whole, make_run, tmp_path):
+    run = interrupted(make_run(kind), whole(kind)[0], tmp_path)
+    for path in list_checkpoints(run.output).values():
+        (path / "optimizer.pt").unlink()
+    ended = start(run, "--resume")
+    assert ended.code == 2
+    assert "is whole (checkpoint-24: optimizer.pt is missing" in ended.text.splitlines()[-1]
+    assert "restore one, or start anew with --overwrite" in ended.text
+    assert "Traceback" not in ended.text
+
+
+@pytest.mark.fault(3)
+def test_a_damaged_best_checkpoint_is_never_the_result(whole, make_run, tmp_path):
+    """It is found when it is loaded at the end; without it the best that is left is."""
+    run = interrupted(make_run("tokenizer"), whole("tokenizer")[0], tmp_path)
+    best = run.output / whole("tokenizer")[1]["state"]["best_model_checkpoint"]
+    if best.name == "checkpoint-24":  # then a resume would skip it at once
+        pytest.skip("the best checkpoint of this run is its last")
+    flip_a_bit(best / "model.safetensors", random.Random(0))
+    ended = start(run, "--resume")
+    assert ended.code == 2
+    assert f"{best}, the best checkpoint, is not used: model.safetensors is damaged" in ended.text
+    shutil.rmtree(best)
+    ended = start(run, "--resume")
+    assert ended.code == 0, ended.text[-3000:]
+    assert f"{best}, the best checkpoint, is gone: checkpoint-" in ended.text

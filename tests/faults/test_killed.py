@@ -1,0 +1,53 @@
+"""Killed at any moment and resumed, any number of times: the same end as without, bit for bit."""
+
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.fault_runs import Started, outcome, start
+
+
+@pytest.fixture(params=["tokenizer", "predictor", "mt5"])
+def kind(request):
+    return request.param
+
+
+def test_two_uninterrupted_runs_are_equal(kind, whole, make_run):
+    run = make_run(kind)
+    assert start(run).code == 0
+    assert outcome(run) == whole(kind)[1]
+
+
+@pytest.mark.fault(1)
+def test_killed_runs_end_like_whole_ones(kind, whole, make_run, request):
+    """Half of the kills come at a random time, half at a random file operation, which is where saves are torn."""
+    kills = request.config.getoption("--kills")
+    _, expected, operations = whole(kind)
+    draw = random.Random(f"{kind} {kills}")
+    run, killed, finished = make_run(kind), 0, 0
+    began = time.monotonic()
+    shutil.rmtree(run.output, ignore_errors=True)
+    assert start(run).code == 0
+    seconds = time.monotonic() - began
+    shutil.rmtree(run.output)
+    while killed < kills or not finished:
+        words = ["--resume"] if run.output.exists() else []
+        if killed >= kills:
+            ended = start(run, *words)
+        elif draw.random() < 0.5:
+            ended = start(run, *words, signals={draw.randrange(1, operations): signal.SIGKILL})
+        else:
+            started = Started(run, *words)
+            started.process.join(draw.uniform(0.05, seconds))
+            started.signal(signal.SIGKILL)
+            ended = started.end()
+        if ended.code == -signal.SIGKILL:
+            killed += 1
+            continue
+        assert ended.code == 0, ended.text[-3000:]
+        assert outcome(run) == expected, f"after {killed} kills"
+        finished += 1
+        shutil.rmtree(run.output)
