@@ -108,6 +108,8 @@ def swapped_volume(values: np.ndarray) -> np.ndarray:
     Only in a table where amount is volume times price in a good part of the rows: in lots, thousands or another
     currency the two cannot be told apart.
     """
+    if not len(values):
+        return np.zeros(0, dtype=bool)
     with np.errstate(divide="ignore", invalid="ignore"):
         price = mean_price(values)
         ratio = np.abs(np.log(values[:, AMOUNT] / (values[:, VOLUME] * price)))
