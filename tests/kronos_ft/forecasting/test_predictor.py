@@ -239,6 +239,9 @@ def test_contexts_that_cannot_be_used(predictor, contexts):
     broken[7, 3] = np.nan
     with pytest.raises(ValueError, match="close of bar 7 is nan"):
         predictor.predict_paths([broken], stamps, future, HORIZON)
+    wei = values[0] * [1, 1, 1, 1, 1e18, 1e18]
+    with pytest.raises(ValueError, match=r"volume reaches .*e\+20, too large for statistics in float32; give it in a"):
+        predictor.predict_paths([wei], stamps, future, HORIZON)
     with pytest.raises(ValueError, match="all prices of the context are 5"):
         predictor.predict_paths([np.full((40, 6), 5.0)], stamps, future, HORIZON)
     with pytest.raises(ValueError, match="40 bars and horizon=6 have 39 and 6 stamps"):
