@@ -163,6 +163,7 @@ def test_a_few_wicks_are_remarked_not_rejected(bars):
     assert f"1 isolated wicks left as they are (first at {bars // 2})" in " ".join(report.quality.remarks)
 
 
+@pytest.mark.fault(17)
 def test_no_bar_is_judged_or_mended_by_what_follows_it():
     table, _ = broken("isolated_wick")
     changed = table.copy()
