@@ -17,6 +17,7 @@ from .columns import FEATURES
 POLICIES = ("error", "drop", "repair")
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
 
+LARGEST = 1e75  # beyond it volume x price, or a variance, would overflow
 ROUNDING = 1e-6  # a high below the body by less than this share of the price is a rounding of the source
 SWAP_FACTOR = 2.0  # amount / (volume x price) this far from 1 is not a rounding
 SWAP_AGREEMENT = 1.2  # this close to 1 it is volume times price
@@ -34,7 +35,7 @@ DEFECTS: dict[str, tuple[str, str]] = {
     # kind: (what it is, how `repair` mends it)
     "unreadable_time": ("time cannot be read", "row dropped"),
     "not_a_number": ("value missing or not a number", "taken from the bar's other values, row dropped without a close"),
-    "infinite": ("infinite value", "taken from the bar's other values, row dropped without a close"),
+    "infinite": ("infinite or overflowing value", "taken from the bar's other values, row dropped without a close"),
     "price_not_positive": ("price zero or negative", "taken from the bar's other values, row dropped without a close"),
     "negative_volume": ("volume or amount negative", "set to 0"),
     "swapped_volume": ("volume and amount swapped", "swapped back"),
@@ -91,7 +92,8 @@ def mean_price(values: np.ndarray) -> np.ndarray:
 
 def derive_amount(values: np.ndarray) -> np.ndarray:
     """Amount as published: volume times the mean of the four prices, shape `(N,)`."""
-    return values[:, VOLUME] * mean_price(values)
+    with np.errstate(over="ignore", invalid="ignore"):  # of rows that are found to be infinite later on
+        return values[:, VOLUME] * mean_price(values)
 
 
 def contradictions(values: np.ndarray) -> np.ndarray:
@@ -108,7 +110,9 @@ def swapped_volume(values: np.ndarray) -> np.ndarray:
     Only in a table where amount is volume times price in a good part of the rows: in lots, thousands or another
     currency the two cannot be told apart.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    if not len(values):
+        return np.zeros(0, dtype=bool)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         price = mean_price(values)
         ratio = np.abs(np.log(values[:, AMOUNT] / (values[:, VOLUME] * price)))
         swapped = np.abs(np.log(values[:, VOLUME] / (values[:, AMOUNT] * price)))
@@ -158,7 +162,7 @@ def _check_values(table: CleanTable, has_amount: bool, policy: str, report: Qual
     """Defects that one row shows by itself."""
     values = table.values
     prices = values[:, : CLOSE + 1]
-    missing, infinite = np.isnan(values), np.isinf(values)
+    missing, infinite = np.isnan(values), np.abs(values) > LARGEST
     with np.errstate(invalid="ignore"):
         not_positive = (prices <= 0) & ~infinite[:, : CLOSE + 1]
         negative = (values[:, VOLUME:] < 0) & ~infinite[:, VOLUME:]
@@ -174,9 +178,10 @@ def _check_values(table: CleanTable, has_amount: bool, policy: str, report: Qual
     else:
         _mend_prices(values, bad[:, : CLOSE + 1])
         values[bad[:, VOLUME], VOLUME] = 0.0
-        derived = bad[:, AMOUNT] | bad[:, VOLUME]
-        values[derived, AMOUNT] = derive_amount(values)[derived]
-        table = table.keep(~bad[:, CLOSE])
+        usable = ~bad[:, CLOSE]
+        derived = (bad[:, AMOUNT] | bad[:, VOLUME])[usable]
+        table = table.keep(usable)
+        table.values[derived, AMOUNT] = derive_amount(table.values[derived])
 
     if has_amount:
         swapped = swapped_volume(table.values)

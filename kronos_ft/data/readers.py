@@ -224,6 +224,9 @@ def read_tables(source: object) -> Iterator[RawTable]:
             columns = match_columns(table.frame.columns)
         except ValueError as error:
             raise ValueError(f"{table.name}: {error}") from error
+        twice = [str(name) for name in columns.values() if (table.frame.columns == name).sum() > 1]
+        if twice:
+            raise ValueError(f"{table.name}: two columns are named {twice[0]}; rename or remove one of them")
         column = columns.get("symbol")
         if column is None or table.frame[column].nunique() < 2:
             yield table

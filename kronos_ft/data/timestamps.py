@@ -19,7 +19,9 @@ _EARLIEST, _LATEST = 315_532_800, 4_102_444_800
 _UNITS = (1, 10**3, 10**6, 10**9)
 _FIRST_YEAR, _LAST_YEAR = 1800, 2200  # what nanoseconds can hold, with room
 _SLASHED = re.compile(r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:\D|$)")
-_OFFSET = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:Z|[+-]\d{2}:?\d{2})$"
+# `+08`, `+0800` or `+08:00` after a time of day; PostgreSQL writes the first
+_OFFSET = r"(?:\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AP]M)?|T\d{2}(?:\d{2}){0,2})\s*[+-]\d{1,2}(?::?\d{2})?$"
+_IN_UTC = r"(?<=[\dM])\s*(?:Z|UTC|GMT)$"
 
 
 def _digit_dates(numbers: pd.Series) -> pd.Series | None:
@@ -73,13 +75,27 @@ def _localise(parsed: pd.Series, timezone: str) -> pd.Series:
         raise ValueError(f"timezone={timezone!r} is not known; use a name such as UTC or Asia/Shanghai") from error
 
 
+def _without_zone(text: pd.Series, options: dict) -> pd.Series:
+    try:
+        parsed = pd.to_datetime(text, **options)
+    except ValueError:  # only some of them have what pandas takes for a zone
+        parsed = None
+    if parsed is None or parsed.dt.tz is not None:
+        raise ValueError(
+            f"times like {text.dropna().iloc[0]!r} name a zone in a way that cannot be read; write it as an offset, "
+            "e.g. 2023-05-01 09:30:00+08:00"
+        )
+    return parsed
+
+
 def _from_text(values: pd.Series, timezone: str) -> pd.Series:
     text = values.astype("string").str.strip()
     given = text.dropna()
     day_first = _day_first(given) if len(given) else False
-    has_offset = text.str.contains(_OFFSET, regex=True).fillna(False).astype(bool)
+    has_offset = text.str.contains(f"{_OFFSET}|{_IN_UTC}", case=False, regex=True).fillna(False).astype(bool)
+    text = text.str.replace(_IN_UTC, "", case=False, regex=True)
     options = {"errors": "coerce", "format": "mixed", "dayfirst": day_first}
-    plain = pd.to_datetime(text.where(~has_offset), **options)
+    plain = _without_zone(text.where(~has_offset), options)
     parsed = _localise(_in_range(plain), timezone).dt.as_unit("ns")
     if has_offset.any():
         zoned = _in_range(pd.to_datetime(text.where(has_offset), utc=True, **options)).dt.as_unit("ns")
@@ -98,6 +114,7 @@ def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
         ValueError: when day and month cannot be told apart, a year has two digits, or the time zone is unknown.
     """
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        values = pd.Series(pd.DatetimeIndex(values), index=values.index)  # Arrow times cannot be localised
         if values.dt.tz is not None:
             return _in_range(values.dt.tz_convert("UTC")).dt.as_unit("ns")
         return _localise(_in_range(values), timezone).dt.as_unit("ns")

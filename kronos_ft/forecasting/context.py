@@ -57,7 +57,8 @@ def build_context(
         label (`str`): put before each message, to tell series apart.
 
     Raises:
-        ValueError: fewer than two bars, cells without a number, constant prices, or stamps of another length.
+        ValueError: fewer than two bars, cells without a number, constant prices, numbers whose variance float32 cannot
+            hold, or stamps of another length.
     """
     raw = np.asarray(candles, dtype=np.float64)
     if raw.ndim != 2 or raw.shape[1] != len(FEATURES):
@@ -75,9 +76,16 @@ def build_context(
         raise ValueError(
             f"{label}{len(raw)} bars and horizon={horizon} have {len(stamp)} and {len(future)} stamps; give one a bar"
         )
-    values = raw.astype(np.float32)
-    mean = values.mean(axis=0)
-    std = values.std(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = raw.astype(np.float32)
+        mean = values.mean(axis=0)
+        std = values.std(axis=0)
+    if not np.isfinite(std).all():
+        feature = int(np.flatnonzero(~np.isfinite(std))[0])
+        raise ValueError(
+            f"{label}{FEATURES[feature]} reaches {np.abs(raw[:, feature]).max():.2g}, too large for statistics in "
+            "float32; give it in a larger unit (millions, or coins instead of their smallest part)"
+        )
     scale = std + PUBLISHED_EPS if published_scale else scale_of(mean, std)
     bars = np.clip((values - mean) / scale, -clip, clip)
     return Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from transformers import TrainerCallback
 
 from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
@@ -14,7 +15,17 @@ from mt5_ft.training.splits import sample_path
 from mt5_ft.training.trainer import MT5Trainer
 
 
-def main(output, batch, start):
+class Gradients(TrainerCallback):
+    """Keeps some of each parameter's gradient at each optimizer step."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.steps.append({name: p.grad.flatten()[:5].tolist() for name, p in model.named_parameters()})
+
+
+def main(output, batch, accumulation, start):
     records = read_records(sample_path(), EMOTION_SUMMARY)[0][:40]
     tokenizer = load_tokenizer(start)
     tokens, _ = tokenize_records(records, tokenizer, max_source_length=48, max_target_length=32)
@@ -22,7 +33,7 @@ def main(output, batch, start):
         output_dir=output,
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=3,
-        gradient_accumulation_steps=1,
+        gradient_accumulation_steps=accumulation,
         max_steps=4,
         eval_steps=2,
         save_steps=2,
@@ -37,12 +48,20 @@ def main(output, batch, start):
     )
     torch.manual_seed(0)
     train, validation = tokens.select(range(32)), tokens.select(range(32, 39))
-    trainer = MT5Trainer(load_model(start), args, tokenizer, train, validation, records[32:39])
+    gradients = Gradients()
+    trainer = MT5Trainer(load_model(start), args, tokenizer, train, validation, records[32:39], callbacks=[gradients])
     trainer.train()
     Path(f"{output}-rank{args.process_index}.json").write_text(
-        json.dumps({"world_size": args.world_size, "history": trainer.state.log_history})
+        json.dumps(
+            {
+                "world_size": args.world_size,
+                "history": trainer.state.log_history,
+                "gradients": gradients.steps,
+                "weights": [p.flatten()[:5].tolist() for p in trainer.model.parameters()],
+            }
+        )
     )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -37,11 +37,11 @@ def results(tmp_path_factory):
     tokenizer.save_pretrained(start)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "KRONOS_FT_CACHE": str(folder / "cache")}
     found = []
-    for processes, batch in ((1, 8), (2, 4)):
-        output = folder / f"run{processes}"
+    for processes, batch, accumulation in ((1, 8, 1), (1, 4, 2), (2, 4, 1)):
+        output = folder / f"run{processes}x{batch}"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         done = subprocess.run(
-            [*command, str(SCRIPT), str(output), str(batch), str(start)],
+            [*command, str(SCRIPT), str(output), str(batch), str(accumulation), str(start)],
             env=environment,
             capture_output=True,
             text=True,
@@ -57,17 +57,27 @@ def series_of(result, name):
     return [entry[name] for entry in result["history"] if name in entry]
 
 
-def test_loss_and_gradient_norm_are_equal(results):
-    (one,), two = results
+@pytest.mark.fault(12)
+def test_losses_gradients_and_weights_are_equal(results):
+    """8 records of uneven length at once, 4 accumulated twice, and 4 on each of two ranks."""
+    (one,), (accumulated,), two = results
     assert [result["world_size"] for result in two] == [2, 2]
-    for result in two:
+    for result in (accumulated, *two):
         assert series_of(result, "loss") == pytest.approx(series_of(one, "loss"), rel=1e-6)
         assert series_of(result, "grad_norm") == pytest.approx(series_of(one, "grad_norm"), rel=1e-5)
+        assert len(result["gradients"]) == 4
+        for mine, other in zip(one["gradients"], result["gradients"], strict=True):
+            for name, values in mine.items():
+                scale = max(abs(value) for value in values)
+                assert other[name] == pytest.approx(values, rel=1e-4, abs=1e-4 * scale + 1e-9), name
+        for mine, other in zip(one["weights"], result["weights"], strict=True):
+            assert other == pytest.approx(mine, rel=1e-4, abs=1e-5)
+    assert two[0]["weights"] == two[1]["weights"]
 
 
 def test_each_validation_row_counts_once(results):
     """Seven rows in batches of three on two ranks leave a padded last batch."""
-    (one,), two = results
+    (one,), _, two = results
     for name in ("eval_loss", "eval_token_accuracy", "eval_rougeL", "eval_length_ratio"):
         assert len(series_of(one, name)) == (3 if name in ("eval_loss", "eval_token_accuracy") else 2)
         for result in two:

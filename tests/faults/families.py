@@ -56,7 +56,7 @@ FAMILIES = {
     ),
     12: Family(
         "accumulation and ranks",
-        "batch 4, 2 accumulated twice, two ranks of 2",
+        "one batch of 8, 4 accumulated twice, two ranks of 4",
         "equal losses, gradients and weights",
     ),
     13: Family(

@@ -1,5 +1,9 @@
 """The schedule against PyTorch's own, and the faults of the stock one that are mended."""
 
+import dataclasses
+import json
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,20 +26,70 @@ def rates(schedule, steps):
     return values
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(3, 200), st.floats(0.02, 0.9), st.floats(1, 50), st.floats(1, 1e4))
-def test_equals_pytorch(steps, pct_start, div, final_div):
-    if abs(pct_start * steps - 1) < 1e-6:
+def pytorchs(settings_, steps):
+    """PyTorch's own schedule of an optimizer of its own."""
+    return OneCycleLR(optimizer(), total_steps=steps, **vars(settings_))
+
+
+def follow(schedule, steps):
+    """Rates and beta1 of so many steps, and where the schedule stands then."""
+    seen = []
+    for _ in range(steps):
+        group = schedule.optimizer.param_groups[0]
+        seen.append((group["lr"], schedule.get_last_lr()[0], group["betas"][0]))
+        schedule.optimizer.step()
+        schedule.step()
+    return seen
+
+
+SETTINGS = st.builds(
+    OneCycle,
+    max_lr=st.floats(1e-7, 10),
+    pct_start=st.floats(0.001, 0.999),
+    div_factor=st.floats(1, 1e4),
+    final_div_factor=st.floats(1, 1e6),
+    cycle_momentum=st.booleans(),
+)
+
+
+@settings(max_examples=80)
+@given(SETTINGS, st.integers(1, 150))
+def test_equals_pytorch_bit_for_bit(one, steps):
+    if abs(one.pct_start * steps - 1) < 1e-9:
         return
-    ours = rates(build_one_cycle(optimizer(), OneCycle(1e-3, pct_start, div, final_div), steps), steps)
-    theirs = rates(
-        OneCycleLR(optimizer(), 1e-3, total_steps=steps, pct_start=pct_start, div_factor=div,
-                   final_div_factor=final_div, cycle_momentum=False),
-        steps,
-    )  # fmt: skip
-    assert ours == pytest.approx(theirs, rel=1e-9)
-    assert ours[0] <= 1e-3 * 1.0001
-    assert ours[-1] == pytest.approx(1e-3 / div / final_div, rel=1e-6)
+    ours, theirs = follow(build_one_cycle(optimizer(), one, steps), steps - 1), follow(pytorchs(one, steps), steps - 1)
+    assert ours == theirs
+    assert all(0 < rate <= one.max_lr * (1 + 1e-6) for rate, _, _ in ours)
+
+
+@settings(max_examples=60)
+@given(SETTINGS, st.integers(2, 150))
+def test_a_rise_of_one_step_is_pytorchs_limit(one, steps):
+    """pct_start * total_steps == 1, where PyTorch divides by zero: as a rise that is longer by next to nothing."""
+    one = dataclasses.replace(one, pct_start=1 / steps)
+    near = dataclasses.replace(one, pct_start=(1 + 1e-5) / steps)
+    ours, theirs = follow(build_one_cycle(optimizer(), one, steps), steps - 1), follow(pytorchs(near, steps), steps - 1)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    rates = [rate for rate, _, _ in ours]
+    assert rates[0] == pytest.approx(one.max_lr / one.div_factor)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+@settings(max_examples=60)
+@given(SETTINGS, st.integers(2, 80), st.data())
+def test_a_schedule_resumed_at_any_step_goes_on_as_if_never_stopped(one, steps, data):
+    stop = data.draw(st.integers(0, steps - 1))
+    if data.draw(st.booleans()):
+        one = dataclasses.replace(one, pct_start=1 / steps)
+    whole = build_one_cycle(optimizer(), one, steps)
+    cut = build_one_cycle(optimizer(), one, steps)
+    first = follow(cut, stop)
+    # as a Trainer does: schedule and optimizer are built anew, then both are given their states
+    other = build_one_cycle(optimizer(), one, steps)
+    other.optimizer.load_state_dict(cut.optimizer.state_dict())
+    other.load_state_dict(json.loads(json.dumps(cut.state_dict())))
+    assert first + follow(other, steps - 1 - stop) == follow(whole, steps - 1)
+    assert other.get_last_lr() == whole.get_last_lr()
 
 
 def test_a_rise_of_just_one_step_works_where_pytorch_divides_by_zero():

@@ -90,6 +90,7 @@ def test_draws_are_keyed_by_seed_epoch_and_window(series):
     assert not torch.equal(one, windows(series, seed=2, **ALL)[5]["candles"])
 
 
+@pytest.mark.fault(14)
 def test_number_of_workers_changes_nothing(series):
     augmented = windows(series, **ALL)
     batches = []

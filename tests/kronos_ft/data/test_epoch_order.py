@@ -55,6 +55,7 @@ def test_no_index_comes_twice_so_that_repeats_are_augmented_otherwise():
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.fault(14)
 def test_seed_and_epoch_alone_decide():
     assert even(2) == even(2)
     assert even(2) != even(2, seed=4)

@@ -36,6 +36,7 @@ def test_an_outage_does_not_disturb():
     assert future_timestamps(times, 2, 3600, "continuous")[0] == times[-1] + np.timedelta64(1, "h")
 
 
+@pytest.mark.fault(21)
 @given(st.integers(2, 60), st.integers(1, 100), st.sampled_from(["7min", "1h", "1D", "7D"]), st.data())
 def test_always_after_the_last_bar_and_increasing(bars, horizon, step, data):
     keep = data.draw(st.lists(st.booleans(), min_size=bars, max_size=bars))

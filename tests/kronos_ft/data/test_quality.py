@@ -114,6 +114,29 @@ def test_repair_invents_no_price():
     assert table["timestamps"][5].to_datetime64() not in repaired.timestamps
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.inf, 1e300, 1e80])
+def test_numbers_that_overflow_are_named_without_a_warning_of_numpy(value):
+    """A volume of 1e300 times a price, or the variance of its window, would be infinite."""
+    for column in ("close", "volume", "amount"):
+        table = frame()
+        table.loc[7, column] = value
+        table.loc[7, "volume"] *= column != "close"
+        for source in (table, table.drop(columns="amount")) if column != "amount" else (table,):
+            with pytest.raises(ValueError, match=r"infinite or overflowing value in 1 row \(row 7\)"):
+                load_candles(source)
+            for policy, bars in (("drop", ROWS - 1), ("repair", ROWS - (column == "close"))):
+                loaded = load_candles(source, policy=policy)[0]
+                assert len(loaded) == bars
+                assert np.isfinite(loaded.values).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_table_without_a_readable_time_says_so_alone():
+    with pytest.raises(ValueError, match="only 0 usable bars; at least 2 are needed; time cannot be read in 300 rows"):
+        load_candles(frame().assign(timestamps="soon"))
+
+
 def test_unsorted_rows_and_exact_duplicates_are_put_right_and_counted():
     table = frame()
     shuffled = table.iloc[[*range(ROWS - 1, -1, -1), 7, 7]]
@@ -140,6 +163,7 @@ def test_a_few_wicks_are_remarked_not_rejected(bars):
     assert f"1 isolated wicks left as they are (first at {bars // 2})" in " ".join(report.quality.remarks)
 
 
+@pytest.mark.fault(17)
 def test_no_bar_is_judged_or_mended_by_what_follows_it():
     table, _ = broken("isolated_wick")
     changed = table.copy()

@@ -231,6 +231,13 @@ def test_names_are_matched_by_meaning_not_order():
     }  # fmt: skip
 
 
+def test_two_columns_of_one_name_are_refused(frame):
+    table = frame.copy()
+    table.insert(2, "close", table.close, allow_duplicates=True)
+    with pytest.raises(ValueError, match="two columns are named close; rename or remove one of them"):
+        load_candles(table)
+
+
 def test_a_data_set_on_the_hub(frame, tmp_path):
     """By name, through the real client, in a new process whose Hub is on this machine."""
     repos = {"some/candles": {"train.csv": frame.to_csv(index=False).encode()}}

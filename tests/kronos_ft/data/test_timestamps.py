@@ -55,6 +55,24 @@ def test_offsets_and_zones_become_utc():
     check(EXPECTED.tz_convert("Asia/Shanghai").tz_localize(None), timezone="Asia/Shanghai")
 
 
+@pytest.mark.parametrize("ending", ["+08", "+0800", " +08:00", "+8", ".000+08", " UTC", " GMT", " utc", "Z"])
+def test_zones_as_databases_and_exchanges_write_them(ending):
+    """`+08` is how PostgreSQL writes an offset; pandas alone takes it for a zone that the rest does not have."""
+    zone = "Asia/Shanghai" if "8" in ending else "UTC"
+    check(EXPECTED.tz_convert(zone).strftime("%Y-%m-%d %H:%M:%S") + ending, timezone="America/New_York")
+
+
+def test_a_zone_that_cannot_be_read_is_refused():
+    for times in (["2023-05-01 09+08"], ["2023-05-01 09+08", "2023-05-01 09:30"]):
+        with pytest.raises(ValueError, match=r"09\+08' name a zone in a way that cannot be read"):
+            parse_times(pd.Series(times))
+
+
+def test_times_of_arrow():
+    check(pd.Series(EXPECTED).astype("timestamp[ns, tz=UTC][pyarrow]"))
+    check(pd.Series(EXPECTED.tz_localize(None)).astype("timestamp[ms][pyarrow]"))
+
+
 def test_unreadable_times_become_nat():
     assert parse_times(pd.Series(["2023-05-01", "soon", None])).isna().tolist() == [False, True, True]
 

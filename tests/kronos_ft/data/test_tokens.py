@@ -207,6 +207,7 @@ def test_augmented_windows_are_refused(series, tiny_model):
         TokenWindowDataset(windows, tiny_model)
 
 
+@pytest.mark.fault(17)
 def test_nothing_at_or_after_the_origin_reaches_a_token_before_it(candle_frame, tiny_model):
     origin = 300
     changed = candle_frame.copy()

@@ -45,6 +45,7 @@ def test_the_default_window_is_101_bars():
     assert WindowShape().length == 101
 
 
+@pytest.mark.fault(17)
 def test_nothing_at_or_after_the_origin_reaches_the_input(candle_frame):
     """Changes every bar from the origin on and compares the lookback part of each window that ends before it."""
     origin = 300

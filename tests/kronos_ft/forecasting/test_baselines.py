@@ -35,6 +35,7 @@ def of_market(table):
     return load_candles({"SIM": table})[0]
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("forecaster", ALL, ids=lambda forecaster: forecaster.name)
 def test_bars_from_the_origin_on_change_nothing(forecaster, series):
     one = series[0]
@@ -52,6 +53,7 @@ def test_bars_from_the_origin_on_change_nothing(forecaster, series):
         )
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("forecaster", ALL, ids=lambda forecaster: forecaster.name)
 def test_candles_can_exist_and_the_future_can_be_forecast(forecaster, series):
     paths = forecaster.paths(series[0], np.array([300, len(series[0])]), 30)

@@ -45,6 +45,7 @@ def test_offsets_are_those_of_the_first_symbol(two_symbols):
     assert calibrate(*short, *test[:2], [slice(0, 300)])["own"] == 0
 
 
+@pytest.mark.fault(17)
 def test_offsets_are_pooled_from_what_is_known_alone(two_symbols):
     (truth, paths, _), test = two_symbols
     rows = [slice(0, 20), slice(20, 300)]
@@ -54,6 +55,7 @@ def test_offsets_are_pooled_from_what_is_known_alone(two_symbols):
     np.testing.assert_allclose(found["targets"]["close"]["offsets"], expected.offsets)
 
 
+@pytest.mark.fault(17)
 def test_a_symbol_with_nothing_known_before_its_test_has_no_figures(two_symbols):
     (truth, paths, _), test = two_symbols
     rows, none = [slice(0, 0), slice(0, 300)], np.zeros(300, bool)

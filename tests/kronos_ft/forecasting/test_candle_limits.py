@@ -67,6 +67,7 @@ def test_a_low_above_the_high_does_not_become_the_high():
     np.testing.assert_array_equal(project_candles(bar)[0][:4], [100, 100, 100, 100])
 
 
+@pytest.mark.fault(21)
 @given(BARS)
 def test_result_is_possible_keeps_the_body_and_is_idempotent(bars):
     before = bars.tobytes()
@@ -81,6 +82,7 @@ def test_result_is_possible_keeps_the_body_and_is_idempotent(bars):
     assert projected[~touched].tobytes() == bars[~touched].tobytes()
 
 
+@pytest.mark.fault(21)
 @given(BARS)
 def test_every_price_is_one_of_the_bars_own(bars):
     prices, given_ = project_candles(bars)[0][..., :4], bars[..., :4]

@@ -162,6 +162,7 @@ def test_a_sampled_coarse_token_teaches_to_ignore_it(make_predictor_trainer, tra
     assert gains["true"] > 10 * abs(gains["sampled"])
 
 
+@pytest.mark.fault(17)
 def test_evaluation_does_not_see_the_future_and_the_published_one_does(make_predictor_trainer, validation_tokens):
     trainer = make_predictor_trainer(eval_like_published=True)
     batch = validation_tokens.__getitems__(range(8))
@@ -201,6 +202,7 @@ def test_published_figures_stand_beside_the_causal_ones_and_draw_nothing_from_tr
     assert found["eval_published_loss"] == pytest.approx((found["eval_ce_s1"] + mean) / 2, rel=1e-5)
 
 
+@pytest.mark.fault(12)
 def test_accumulation_equals_a_large_batch(make_predictor_trainer, series, tiny_model, tmp_path):
     """8 = 4 x 2 past the end of an epoch."""
     train = TokenWindowDataset(WindowDataset(series, "train", WindowShape(20, 4, stride=20)), tiny_model)

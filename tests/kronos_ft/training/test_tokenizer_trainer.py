@@ -102,6 +102,7 @@ def test_published_validation_loss_decides(make_trainer):
     )  # fmt: skip
 
 
+@pytest.mark.fault(12)
 def test_accumulation_equals_a_large_batch(make_trainer, series):
     """8 = 4 x 2 past the end of an epoch, in the terms that are means over windows; the codebook entropy is a
     statistic of its micro-batch, so its weight is 0 here."""

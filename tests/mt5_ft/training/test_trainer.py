@@ -18,6 +18,7 @@ def training_logs(trainer):
     return [entry for entry in trainer.state.log_history if "learning_rate" in entry]
 
 
+@pytest.mark.fault(12)
 def test_accumulation_changes_nothing(make_trainer):
     """8 x 1 = 4 x 2 = 1 x 8 with targets of uneven length: loss, gradient norm and weights."""
     runs = []
