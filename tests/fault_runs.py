@@ -31,16 +31,8 @@ KRONOS = [
 MT5 = [
     *(*COMMON, "--warmup_steps", "2", "--max_source_length", "48", "--max_target_length", "24", "--precision", "fp32"),
     *("--generation_max_length", "8", "--eval_generate_rows", "2", "--per_device_eval_batch_size", "8"),
-    *(
-        "--learning_rate",
-        "1e-3",
-        "--save_total_limit",
-        "2",
-        "--per_device_train_batch_size",
-        "4",
-        "--gradient_accumulation_steps",
-        "2",
-    ),
+    *("--learning_rate", "1e-3", "--save_total_limit", "2"),
+    *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"),
 ]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOADED)

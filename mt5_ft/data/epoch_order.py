@@ -6,6 +6,7 @@ its second epoch would see other batches than the one that was killed.
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -36,7 +37,8 @@ class RecordOrder(Sampler[int]):
         return self.count
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        seed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0] >> 1
+        generator = torch.Generator().manual_seed(int(seed))
         if self.lengths is None:
             return iter(torch.randperm(self.count, generator=generator).tolist())
         return iter(get_length_grouped_indices(self.lengths, self.batch, generator=generator))

@@ -9,11 +9,7 @@ pytestmark = pytest.mark.fault(14)
 STEPS, PER_EPOCH, SAVES = 12, 8, 5  # 32 records, two micro-batches of two a step
 
 
-# the stock sampler draws from the global generator: mt5_ft/data/length_order.py is what the trainer should use instead
-LOST = pytest.mark.xfail(strict=True, reason="a resume within an epoch goes on in another order")
-
-
-@pytest.fixture(params=[pytest.param("group_by_length", marks=LOST), "random"])
+@pytest.fixture(params=["group_by_length", "random"])
 def make(request, make_trainer):
     """A function that builds a trainer that takes records in one of the orders."""
 

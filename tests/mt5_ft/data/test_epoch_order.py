@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mt5_ft.data.length_order import LengthOrder
+from mt5_ft.data.epoch_order import RecordOrder
 
 
 @pytest.mark.fault(14)
@@ -15,7 +15,7 @@ def test_every_record_once_by_seed_and_epoch_alone(lengths, batch, seed, epoch):
     found = []
     for noise in (0, 1):
         torch.manual_seed(noise)  # what a run has drawn before does not matter
-        order = LengthOrder(lengths, batch, seed)
+        order = RecordOrder(len(lengths), seed, lengths, batch)
         order.set_epoch(epoch)
         state = torch.get_rng_state()
         found.append(list(order))
@@ -29,7 +29,7 @@ def test_epochs_and_seeds_differ_and_batches_are_alike():
     lengths = [1 + (7 * number) % 60 for number in range(400)]
     orders = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0)):
-        order = LengthOrder(lengths, 8, seed)
+        order = RecordOrder(len(lengths), seed, lengths, 8)
         order.set_epoch(epoch)
         orders.append(list(order))
     assert len({tuple(order) for order in orders}) == 3
