@@ -43,6 +43,7 @@ class StopAtSignal(TrainerCallback):
     def __init__(self):
         self._received: int | None = None
         self._stopping: int | None = None
+        self.is_extra = False  # whether the last save is one that the run would not have made
         self._runs = 0
 
     @property
@@ -54,6 +55,7 @@ class StopAtSignal(TrainerCallback):
     def listening(self) -> Iterator[None]:
         """Notes signals instead of dying of them; the second one has its usual effect."""
         self._received = self._stopping = None
+        self.is_extra = False
         self._runs += 1
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may handle signals
@@ -107,13 +109,17 @@ class StopAtSignal(TrainerCallback):
             args.save_strategy == SaveStrategy.EPOCH
         )
         if not (at_epoch_end and by_epoch):  # or what belongs to the epoch's end would never be done
-            control.should_save = True
+            self._ask_to_save(control)
+
+    def _ask_to_save(self, control: TrainerControl) -> None:
+        self.is_extra = not control.should_save
+        control.should_save = True
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         if self._stopping is not None:
-            control.should_save = True
+            self._ask_to_save(control)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if self._stopping is None:

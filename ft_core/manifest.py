@@ -78,3 +78,11 @@ def defect_of(folder: Path) -> str | None:
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
     return None
+
+
+def is_extra(folder: Path) -> bool:
+    """Whether a checkpoint was written for a signal alone, between those that the run's settings ask for."""
+    try:
+        return bool(read_manifest(folder).get("extra"))
+    except ValueError:
+        return False

@@ -129,6 +129,7 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
         names = (*COMMON_SETTINGS, *self.decisive_settings)
         return {
             "step": self.state.global_step,
+            "extra": self._stop_at_signal.is_extra,
             "settings": {name: getattr(self.args, name) for name in names},
             "world_size": self.args.world_size,
             "training_data": self._data_digest(),

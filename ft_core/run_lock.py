@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 from transformers.utils import logging
 
 from .files import write_text
-from .run_folder import LOCK_FILE, remove_leftovers
+from .run_folder import LOCK_FILE, check_writable, remove_leftovers
 
 logger = logging.get_logger(__name__)
 
@@ -94,6 +94,7 @@ def _take_away(path: Path, owner: dict) -> None:
 
 
 def _acquire(run: Path, overwrite_lock: bool) -> None:
+    check_writable(run)
     check_unlocked(run, overwrite_lock)
     run.mkdir(parents=True, exist_ok=True)
     mine = run / f"{LOCK_FILE}.{os.getpid()}"

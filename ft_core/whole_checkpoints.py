@@ -35,7 +35,7 @@ from .checkpoints import (
 from .command_line import is_full_disk
 from .early_stopping import metric_history
 from .files import flush_folder, move_folder
-from .manifest import defect_of, write_manifest
+from .manifest import defect_of, is_extra, write_manifest
 
 logger = logging.get_logger(__name__)
 
@@ -172,10 +172,12 @@ class WholeCheckpoints(Trainer):
             logger.warning(f"{name} could not be written to {run} ({error}): going on without it; {left}")
 
     def _keep_within_limit(self, run: Path) -> None:
-        """Applies `save_total_limit`."""
+        """Applies `save_total_limit`; a checkpoint that a signal added goes with the first that follows it."""
         if not self.args.save_total_limit or self.args.save_total_limit < 1:
             return
         checkpoints = list_checkpoints(run)
+        for step in [step for step, path in checkpoints.items() if step < self.state.global_step and is_extra(path)]:
+            remove_checkpoint(checkpoints.pop(step))
         keep = steps_within(list(checkpoints), self.state.best_global_step, self.args.save_total_limit)
         for step, path in checkpoints.items():
             if step not in keep:

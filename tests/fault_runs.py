@@ -5,6 +5,7 @@ compared by [`outcome`], which leaves out nothing but times.
 """
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -34,6 +35,7 @@ MT5 = [
     *("--learning_rate", "1e-3", "--save_total_limit", "2"),
     *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"),
 ]
+_numbers = itertools.count()
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOADED)
 
@@ -115,10 +117,8 @@ class Started:
 
     def __init__(self, run: Run, *words: object, signals: dict[int, int] | None = None):
         self.run = run
-        beside = run.output.parent / f".{run.output.name}"
+        beside = run.output.parent / f".{run.output.name}-{next(_numbers)}"
         self._files = Path(f"{beside}.text"), Path(f"{beside}.count")
-        for path in self._files:
-            path.unlink(missing_ok=True)
         arguments = (run, [str(word) for word in words], signals or {}, self._files)
         self.process = _context.Process(target=_child, args=arguments)
         self.process.start()

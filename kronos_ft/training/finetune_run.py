@@ -13,6 +13,7 @@ from transformers import set_seed
 
 from ft_core.launch import check_world_size
 from ft_core.run_folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
+from ft_core.run_lock import run_lock
 from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_yaml
 
 from ..data.augmentation import AugmentationArguments
@@ -142,13 +143,21 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
     Raises:
         ValueError: settings, data or models that cannot be used, or that do not fit each other.
     """
-    tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
+    model, data, _, args = settings.predictor
     check_world_size(args.expected_world_size)
     if not PartialState().is_main_process:
         say = lambda line: None  # noqa: E731
     check_context(model, data)
     check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
-    created = not settings.folder.exists()
+    if args.dry_run:
+        return _run_stages(settings, say)
+    with run_lock(settings.folder, args.overwrite_lock):
+        return _run_stages(settings, say)
+
+
+def _run_stages(settings: FinetuneSettings, say: Callable[[str], None]) -> dict[str, dict] | None:
+    """Both stages, in a folder that is this process's."""
+    tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
     if not args.dry_run:
         if args.overwrite:  # the stages' folders hold the runs
             check_writable(settings.folder)
@@ -163,12 +172,8 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
         if args.overwrite:
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
 
-    try:
-        say("stage 1 of 2: tokenizer")
-        first = run_tokenizer(*settings.tokenizer, say, before_training=clear_predictor)
-    finally:
-        if created and settings.folder.is_dir() and not any(settings.folder.iterdir()):
-            settings.folder.rmdir()
+    say("stage 1 of 2: tokenizer")
+    first = run_tokenizer(*settings.tokenizer, say, before_training=clear_predictor)
     say("stage 2 of 2: predictor")
     if first is None:
         set_seed(tokenizer_args.seed)

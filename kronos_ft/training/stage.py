@@ -104,8 +104,8 @@ def run_stage(
             trainer, _ = build(say)
             say(describe_time(trainer))
         return None
-    check_output_folder(run, args.resume, args.overwrite)
     with run_lock(run, args.overwrite_lock):
+        check_output_folder(run, args.resume, args.overwrite)
         trainer, splits = build(say)
         if args.resume and (metrics := finished_metrics(run)):
             trainer.check_unchanged(run)

@@ -176,8 +176,8 @@ def run_training(
     run = Path(args.output_dir)
     if not PartialState().is_main_process:
         say = lambda line: None  # noqa: E731
-    check_output_folder(run, args.resume, args.overwrite)
     with run_lock(run, args.overwrite_lock):
+        check_output_folder(run, args.resume, args.overwrite)
         return _run_locked(model, data, args, say)
 
 
