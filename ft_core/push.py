@@ -51,9 +51,7 @@ def check_branch(revision: str | None) -> None:
         return
     wrong = not _BRANCH.fullmatch(revision) or ".." in revision or "//" in revision
     if wrong or revision.endswith(("/", ".", ".lock")) or re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ValueError(
-            f"revision={revision!r} is not the name of a branch; use letters, digits, '-', '_', '.' and '/'"
-        )
+        raise ValueError(f"revision={revision!r} names no branch; use letters, digits, '-', '_', '.' and '/'")
 
 
 def _check_login(repo: str) -> None:
@@ -154,7 +152,7 @@ def push_model(
         said = without_tokens(str(error))
         if isinstance(error, json.JSONDecodeError):
             found = ValueError(
-                f"what answers at {constants.ENDPOINT} does not speak as the Hub does; check HF_ENDPOINT"
+                f"what answers at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network"
             )
         elif found is None and isinstance(error, ValueError):
             found = ValueError(f"{repo}: {said}")

@@ -10,7 +10,7 @@ from .saved_weights import PICKLE_SUFFIXES, defect_of_weights
 CARD = "README.md"
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md")
 LICENCES = ("LICENSE", "NOTICE")
-STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "checkpoint.json")
+STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "manifest.json")
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
 _PLACES = re.compile(r"(path|file|dir|folder)$")

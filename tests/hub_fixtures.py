@@ -1,5 +1,9 @@
 """A Hub on this machine that this process talks to, without waiting between tries."""
 
+from types import SimpleNamespace
+
+import huggingface_hub.file_download
+import huggingface_hub.utils._http
 import pytest
 from huggingface_hub import constants
 
@@ -20,7 +24,21 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         hub.waits = []
         monkeypatch.setattr(hub_client, "wait", hub.waits.append)
+        for module in (huggingface_hub.utils._http, huggingface_hub.file_download):
+            monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
         yield hub
+
+
+@pytest.fixture
+def contents():
+    """A function that reads a folder: equal before and after for a folder that nobody touched."""
+
+    def read(folder):
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    return read

@@ -265,6 +265,10 @@ class PushableHub:
         method, part = request.split(" ", 1)
         self._faults.append((method, part, list(faults)))
 
+    def mend(self) -> None:
+        """Ends all failures."""
+        self._faults.clear()
+
     def next_fault(self, method: str, path: str) -> Fault | None:
         with self.lock:
             for wanted, part, faults in self._faults:
