@@ -53,7 +53,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return found
 
 

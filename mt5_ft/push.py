@@ -10,6 +10,7 @@ from ft_core.run_folder import FINAL_MODEL
 from .models.loading import ADAPTER_CONFIG, adapter_base, load_tokenizer
 from .models.task import read_task
 
+TOKENIZERS = ("tokenizer.json", "spiece.model")
 USAGE = """\
 from mt5_ft.models.loading import load_model, load_tokenizer
 
@@ -44,6 +45,8 @@ def mt5_model(path: Path) -> tuple[Path, CardFacts]:
     base = check_base(folder, adapter_base(folder), MERGE.format(folder=folder)) if adapters else None
     if not adapters:
         _check_whole(folder)
+    if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
+        raise ValueError(f"{folder} has no tokenizer ({' or '.join(TOKENIZERS)}); save the model's own beside it")
     load_tokenizer(str(folder))
     named, facts = facts_of_run(run)
     named_base = named and not named.get("from_scratch") and named.get("model")

@@ -6,6 +6,7 @@ run from a repository. A folder of low-rank adapters is loaded with the model th
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -110,6 +111,9 @@ def _download(name: str, options: dict) -> Path:
         found = explain(error, name, revision) or HubFailure(f"the download of {name} failed ({error})")
         if isinstance(found, ValueError):
             raise found from error
+        if not options.get("local_files_only"):
+            with suppress(LocalEntryNotFoundError):  # the client looks there after some failures, not after all
+                return _fetch(name, {**options, "local_files_only": True, "force_download": False})
         raise HubUnreachable(f"{found}; nothing half is kept; {LATER}") from error
     except OSError as error:
         if "Consistency check failed" not in str(error):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -130,7 +130,10 @@ def _ask_the_hub(name: str) -> None:
     except RemoteEntryNotFoundError:
         return  # adapters, or no model: what loads it says so
     except LOADING_ERRORS as error:
-        raise _explain(name, error) from None
+        explained = _explain(name, error)
+        if isinstance(explained, ModelUnreachable) and try_to_load_from_cache(name, "config.json"):
+            return  # as transformers does, the cached model is used
+        raise explained from None
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -221,11 +224,9 @@ def _load_whole(name: str) -> PreTrainedModel:
         return AutoModelForSeq2SeqLM.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, local_files_only=local
         )
-    except ValueError as error:
+    except LOADING_ERRORS as error:
         if "not encoder-decoder" in str(error):
             raise
-        raise _explain(name, error) from None
-    except LOADING_ERRORS as error:
         adapters = _adapters_on_the_hub(name) if "config.json" in str(error) else None
         if adapters:
             return _load_adapters(adapters)
