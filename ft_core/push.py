@@ -160,4 +160,6 @@ def push_model(
             raise found from None
         # where nothing is known, it is the xet library, which has tried again by itself
         reason = found or f"the upload to {repo} failed ({said})"
+        if found is None and re.search(r"\b40[13]\b", said):
+            raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
         raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -66,15 +67,14 @@ def _fetch(name: str, options: dict) -> Path:
     folder = Path(hf_hub_download(name, CONFIG_NAME, **options)).parent
     try:
         hf_hub_download(name, WEIGHTS_NAME, **options)
-    except RemoteEntryNotFoundError:
+    except EntryNotFoundError as missing:
+        if isinstance(missing, LocalEntryNotFoundError):  # the Hub was not asked or failed: adapters may be cached
+            options = {**options, "local_files_only": True, "force_download": False}
         try:
             for file in ADAPTER_FILES:
                 hf_hub_download(name, file, **options)
-        except RemoteEntryNotFoundError:
-            pass
-        else:
-            return folder
-        raise
+        except EntryNotFoundError:
+            raise missing from missing.__cause__
     return folder
 
 

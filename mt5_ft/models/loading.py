@@ -227,7 +227,7 @@ def _load_whole(name: str) -> PreTrainedModel:
     except LOADING_ERRORS as error:
         if "not encoder-decoder" in str(error):
             raise
-        adapters = _adapters_on_the_hub(name) if "config.json" in str(error) else None
+        adapters = _adapters_on_the_hub(name)
         if adapters:
             return _load_adapters(adapters)
         raise _explain(name, error) from None
@@ -235,11 +235,10 @@ def _load_whole(name: str) -> PreTrainedModel:
 
 def _adapters_on_the_hub(name: str) -> Path | None:
     """Folder of the adapters that a Hub repository without a whole model holds, or None."""
-    if not _may_download(name):
-        return None
+    local = not _may_download(name)
     try:
-        hf_hub_download(name, ADAPTER_CONFIG)
-        return Path(hf_hub_download(name, ADAPTER_WEIGHTS)).parent
+        hf_hub_download(name, ADAPTER_CONFIG, local_files_only=local)
+        return Path(hf_hub_download(name, ADAPTER_WEIGHTS, local_files_only=local)).parent
     except LOADING_ERRORS:
         return None
 

@@ -261,6 +261,26 @@ def test_what_is_no_hub(hub, push):
         push()
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "remedy"),
+    [
+        ("HTTP status client error (401 Unauthorized)", HubRefusal, "log in with `hf auth login`"),
+        ("HTTP status server error (503 Service Unavailable)", HubFailure, "is intact: push again later"),
+    ],
+)
+def test_failures_of_the_xet_library(hub, push, monkeypatch, said, kind, remedy):
+    """It speaks to the Hub by itself, tries again by itself, and raises ConnectionError."""
+
+    def upload(**settings):
+        raise ConnectionError(f"Request error: {said}, domain: {hub.url}/xet?token={TOKEN}")
+
+    monkeypatch.setattr("huggingface_hub._commit_api._upload_files", upload)
+    with pytest.raises(kind, match=remedy) as error:
+        push()
+    assert TOKEN not in str(error.value)
+    assert hub.waits == []
+
+
 @pytest.mark.fault(15)
 def test_a_folder_that_is_not_whole_is_not_pushed(hub, push, folder):
     weights = folder / "model.safetensors"

@@ -109,6 +109,9 @@ def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, push, predictor,
     assert "base_model: me/base" in commit.files["README.md"].decode()
     expected = weights_hash(Kronos.from_pretrained(tmp_path / "hub"))
     assert weights_hash(Kronos.from_pretrained("me/adapters")) == expected
+    hub.fail("HEAD /me/", Fault(status=503, times=FOREVER))  # from the cache then
+    assert weights_hash(Kronos.from_pretrained("me/adapters")) == expected
+    hub.mend()
     code, _, errors = push(tmp_path / "local", "me/local")
     assert code == 2
     assert "holds adapters to the local model" in errors[-1]

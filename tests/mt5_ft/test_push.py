@@ -79,7 +79,11 @@ def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, start, push, tmp
     card = commit.files["README.md"].decode()
     assert "base_model: me/base" in card
     assert "[More Information Needed]" not in card
-    assert equal(load_model("me/adapters", load_tokenizer("me/adapters")), load_model(str(tmp_path / "hub")))
+    expected = load_model(str(tmp_path / "hub"))
+    assert equal(load_model("me/adapters", load_tokenizer("me/adapters")), expected)
+    hub.fail("HEAD /me/", Fault(status=503, times=FOREVER))  # from the cache then
+    assert equal(load_model("me/adapters"), expected)
+    hub.mend()
     code, _, errors = push(tmp_path / "local", "me/local")
     assert code == 2
     assert "holds adapters to the local model" in errors[-1]
