@@ -26,6 +26,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # keeps the address of its first use
         hub.waits = []
         monkeypatch.setattr(hub_client, "wait", hub.waits.append)
         for module in (huggingface_hub.utils._http, huggingface_hub.file_download):
