@@ -118,22 +118,24 @@ def _explain(name: str, error: Exception) -> Exception:
     )
 
 
-def _ask_the_hub(name: str) -> None:
-    """Asks for the file that every whole model has, so that a failing Hub is waited for and explained once.
+def _only_cached(name: str) -> bool:
+    """Whether a name is to be loaded without the Hub: a folder, or a Hub that cannot be asked while the cache knows it.
 
-    transformers would ask for file after file, each with all its tries, and say less.
+    Asks for the file that every whole model has, so that a failing Hub is waited for and explained once: transformers
+    would ask for file after file, each with all its tries, and say less.
     """
     if not _may_download(name):
-        return
+        return True
     try:
         hf_hub_download(name, "config.json")
     except RemoteEntryNotFoundError:
-        return  # adapters, or no model: what loads it says so
+        return False  # adapters, or no model: what loads it says so
     except LOADING_ERRORS as error:
         explained = _explain(name, error)
         if isinstance(explained, ModelUnreachable) and try_to_load_from_cache(name, "config.json"):
-            return  # as transformers does, the cached model is used
+            return True
         raise explained from None
+    return False
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -144,9 +146,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ModelUnreachable: the Hub cannot be reached.
     """
     _check_name(name)
-    _ask_the_hub(name)
+    local = _only_cached(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not _may_download(name))
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
     except LOADING_ERRORS as error:
         raise _explain(name, error) from None
     return with_byte_fallback(tokenizer)
@@ -191,9 +193,9 @@ def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> P
     if folder.is_dir():
         _check_folder(folder)
     _check_name(name)
-    _ask_the_hub(name)
+    local = _only_cached(name)
     with _quiet():
-        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name)
+        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name, local)
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
         raise ValueError(
@@ -215,9 +217,8 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _load_whole(name: str) -> PreTrainedModel:
+def _load_whole(name: str, local: bool) -> PreTrainedModel:
     try:
-        local = not _may_download(name)
         config = AutoConfig.from_pretrained(name, local_files_only=local)
         if not config.is_encoder_decoder:
             raise ValueError(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
@@ -227,15 +228,14 @@ def _load_whole(name: str) -> PreTrainedModel:
     except LOADING_ERRORS as error:
         if "not encoder-decoder" in str(error):
             raise
-        adapters = _adapters_on_the_hub(name)
+        adapters = _adapters_on_the_hub(name, local)
         if adapters:
             return _load_adapters(adapters)
         raise _explain(name, error) from None
 
 
-def _adapters_on_the_hub(name: str) -> Path | None:
+def _adapters_on_the_hub(name: str, local: bool) -> Path | None:
     """Folder of the adapters that a Hub repository without a whole model holds, or None."""
-    local = not _may_download(name)
     try:
         hf_hub_download(name, ADAPTER_CONFIG, local_files_only=local)
         return Path(hf_hub_download(name, ADAPTER_WEIGHTS, local_files_only=local)).parent
