@@ -25,12 +25,24 @@ def _is_whole(path: Path) -> bool:
     return 8 + length + max(ends, default=0) == size
 
 
+def _parts(index: Path) -> set[str]:
+    """Files that an index of weights in several parts names; one that cannot be read names none that is there."""
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {"a part of the weights"}
+
+
 def defect_of_weights(folder: Path) -> str | None:
     """What is wrong with the weights of a model folder, in words, or None."""
     weights = sorted(folder.glob("*.safetensors"))
     cut = [path.name for path in weights if not _is_whole(path)]
     if cut:
         return f"{cut[0]} is cut short or damaged"
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        missing = sorted(_parts(index) - {path.name for path in weights})
+        if missing:
+            return f"{missing[0]} is missing, which {index.name} names"
     if weights:
         return None
     pickles = sorted(

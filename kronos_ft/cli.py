@@ -16,6 +16,7 @@ kronos-ft COMMAND [OPTIONS]
   forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
+  push          put a model on the Hugging Face Hub, in one commit
 
 kronos-ft COMMAND --help lists the options of a command.
 
@@ -27,6 +28,7 @@ examples:
   kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor
   kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
+  kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
 FINETUNE_USAGE = """\
@@ -183,6 +185,18 @@ def run_data_command(words: Sequence[str]) -> int:
     return 0 if passes else 1
 
 
+def run_push_command(words: Sequence[str]) -> int:
+    """`kronos-ft push DIR REPO`: a model folder, or the best model of a run, to the Hub."""
+    from ft_core.push_command import FindModel, push_command
+
+    def find_model() -> FindModel:
+        from .push import kronos_model
+
+        return kronos_model
+
+    return push_command("kronos-ft", words, "best_model", find_model)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
@@ -190,6 +204,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "data": run_data_command,
+    "push": run_push_command,
 }
 
 

@@ -20,6 +20,7 @@ mt5-ft COMMAND [OPTIONS]
   subset      drop a share of a JSONL file, keeping its distribution
   restore     bring back the file that subset cut, byte for byte
   clean       remove the checkpoints of a finished run, but not the best one
+  push        put a model on the Hugging Face Hub, in one commit
 
 mt5-ft COMMAND --help lists the options of a command.
 
@@ -32,6 +33,7 @@ examples:
   mt5-ft train --data cases.jsonl --output_dir runs/cases
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
+  mt5-ft push runs/cases OWNER/NAME --private
 """
 
 
@@ -134,6 +136,19 @@ def clean_command(words: Sequence[str]) -> int:
     return 0
 
 
+def push_command(words: Sequence[str]) -> int:
+    """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
+    from ft_core.push_command import FindModel
+    from ft_core.push_command import push_command as push
+
+    def find_model() -> FindModel:
+        from .push import mt5_model
+
+        return mt5_model
+
+    return push("mt5-ft", words, "final", find_model)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train_command,
     "plan": plan_command,
@@ -142,6 +157,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "subset": subset_command,
     "restore": restore_command,
     "clean": clean_command,
+    "push": push_command,
 }
 
 

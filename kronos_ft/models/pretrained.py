@@ -6,6 +6,7 @@ run from a repository. A folder of low-rank adapters is loaded with the model th
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,21 +14,26 @@ import torch
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    HfHubHTTPError,
+    GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
-    RevisionNotFoundError,
     StrictDataclassError,
 )
+from huggingface_hub.utils import httpx
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ft_core.hub import hub_answers
+from ft_core.hub_errors import LOG_IN, HubFailure, explain
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "base_model.json")
+LATER = "try again later, or pass a folder that holds the model"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 
@@ -56,39 +62,76 @@ def _check_folder(folder: Path) -> Path:
     return folder
 
 
+def _fetch(name: str, options: dict) -> Path:
+    """Downloads the files of a whole model, or of adapters where the repository holds them alone."""
+    folder = Path(hf_hub_download(name, CONFIG_NAME, **options)).parent
+    try:
+        hf_hub_download(name, WEIGHTS_NAME, **options)
+    except EntryNotFoundError as missing:
+        if isinstance(missing, LocalEntryNotFoundError):  # the Hub was not asked or failed: adapters may be cached
+            options = {**options, "local_files_only": True, "force_download": False}
+        try:
+            for file in ADAPTER_FILES:
+                hf_hub_download(name, file, **options)
+        except EntryNotFoundError:
+            raise missing from missing.__cause__
+    return folder
+
+
 def _download(name: str, options: dict) -> Path:
     if not options.get("local_files_only") and not hub_answers():
         options = {**options, "local_files_only": True}
+    revision = options.get("revision")
     try:
-        hf_hub_download(name, CONFIG_NAME, **options)
-        return Path(hf_hub_download(name, WEIGHTS_NAME, **options)).parent
+        return _fetch(name, options)
     except HFValidationError as error:
         raise ValueError(
             f"model={name!r} is neither an existing folder nor a Hub name of the form owner/name; correct it"
         ) from error
-    except LocalEntryNotFoundError:
+    except RepositoryNotFoundError as error:
+        if isinstance(error, GatedRepoError):
+            raise explain(error, name) from error
+        raise ValueError(
+            f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct the name or "
+            f"{LOG_IN}"
+        ) from error
+    except RemoteEntryNotFoundError as error:
+        raise _incomplete(name, revision, options.get("token")) from error
+    except LocalEntryNotFoundError as error:
+        failure = explain(error, name, revision)
+        if isinstance(failure, ValueError) and not isinstance(error.__cause__, OfflineModeIsEnabled):
+            raise failure from None
+        if isinstance(failure, HubFailure):
+            raise HubUnreachable(f"{failure}, and the local cache does not hold the model; {LATER}") from None
         raise HubUnreachable(
             f"could not reach the Hub for {name} and the local cache does not hold it; connect, or pass a folder "
             "that holds the model, or begin with random weights (--from_scratch; in Python from_size)"
         ) from None
-    except RevisionNotFoundError as error:
-        raise ValueError(f"{name} has no revision {options.get('revision')!r} on the Hub; correct revision") from error
-    except RepositoryNotFoundError as error:
-        raise ValueError(
-            f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct the name or "
-            "log in (hf auth login)"
-        ) from error
-    except EntryNotFoundError as error:
-        files = HfApi().list_repo_files(name, revision=options.get("revision"), token=options.get("token"))
-        pickles = [file for file in files if file.endswith(PICKLE_SUFFIXES)]
-        if pickles and WEIGHTS_NAME not in files:
-            raise ValueError(_pickle_message(name, pickles)) from error
-        raise ValueError(
-            f"repository {name} has no {CONFIG_NAME} or no {WEIGHTS_NAME}; name a repository that holds a Kronos model"
-        ) from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no status"
-        raise HubUnreachable(f"the Hub answered {status} for {name}; try again later or pass a folder") from error
+    except (httpx.HTTPError, ConnectionError) as error:  # those of the Hub's answers among them
+        found = explain(error, name, revision) or HubFailure(f"the download of {name} failed ({error})")
+        if isinstance(found, ValueError):
+            raise found from error
+        if not options.get("local_files_only"):
+            with suppress(LocalEntryNotFoundError):  # the client looks there after some failures, not after all
+                return _fetch(name, {**options, "local_files_only": True, "force_download": False})
+        raise HubUnreachable(f"{found}; nothing half is kept; {LATER}") from error
+    except OSError as error:
+        if "Consistency check failed" not in str(error):
+            raise
+        raise HubUnreachable(
+            f"the Hub sent a file of {name} of the wrong size; nothing half is kept; {LATER}"
+        ) from None
+
+
+def _incomplete(name: str, revision: str | None, token: str | bool | None) -> ValueError:
+    """What is wrong with a repository that lacks the files of a model."""
+    files = HfApi().list_repo_files(name, revision=revision, token=token)
+    pickles = [file for file in files if file.endswith(PICKLE_SUFFIXES)]
+    if pickles and WEIGHTS_NAME not in files:
+        return ValueError(_pickle_message(name, pickles))
+    return ValueError(
+        f"repository {name} has no {CONFIG_NAME} or no {WEIGHTS_NAME}; name a repository that holds a Kronos model"
+    )
 
 
 def find_pretrained(name_or_path: str | Path, **options) -> Path:
@@ -111,6 +154,10 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
     if path.is_absolute() or str(name_or_path).startswith(("./", "../", "~")):
         raise ValueError(f"model folder {name_or_path} does not exist; correct the path")
     return _download(str(name_or_path), {k: v for k, v in options.items() if v is not None})
+
+
+def _holds_adapters(folder: Path) -> bool:
+    return (folder / ADAPTER_CONFIG).is_file() and not (folder / WEIGHTS_NAME).is_file()
 
 
 def weights_hash(model: PreTrainedModel) -> str:
@@ -155,12 +202,12 @@ class KronosPreTrainedModel(PreTrainedModel):
             raise ValueError("trust_remote_code=True is refused; Kronos models need no code from a repository")
         options = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if name in kwargs}
         path = Path(pretrained_model_name_or_path)
-        if (path / ADAPTER_CONFIG).is_file() and not (path / WEIGHTS_NAME).is_file():
+        folder = path if _holds_adapters(path) else find_pretrained(pretrained_model_name_or_path, **options)
+        if _holds_adapters(folder):
             from .adapters import load_merged
 
-            config = config or cls._read_config(path, kwargs)[0]
-            return load_merged(cls, path, config=config, **kwargs)
-        folder = find_pretrained(pretrained_model_name_or_path, **options)
+            config = config or cls._read_config(folder, kwargs)[0]
+            return load_merged(cls, folder, config=config, **kwargs)
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls._check_weights(folder, config)

@@ -14,6 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils import httpx
 from torch import nn
 from torch.nn import functional as F
 from transformers import (
@@ -27,9 +35,13 @@ from transformers import (
 from transformers.utils import logging
 
 from ft_core.hub import hub_answers
+from ft_core.hub_errors import HubFailure, explain
 from ft_core.saved_weights import defect_of_weights
 
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+# what transformers and the Hub's client raise for a name that cannot be loaded
+LOADING_ERRORS = (OSError, ValueError, ImportError, httpx.HTTPError)
 
 
 class ModelUnreachable(ConnectionError):
@@ -85,16 +97,45 @@ def _explain(name: str, error: Exception) -> Exception:
     text = " ".join(str(error).split())
     if Path(name).exists():
         return ValueError(f"{name} cannot be loaded ({text[:200]}); pass the folder of an mT5 model")
+    found = explain(error, name)
+    if isinstance(found, HubFailure):
+        return ModelUnreachable(
+            f"{found}, and the local cache does not hold {name}; nothing half is kept: try again later, or pass a "
+            "folder"
+        )
     if "safetensors" in text and "not found" in text.lower():
         return ValueError(f"{name} holds no safetensors; pickled weights are never loaded, so pass another model")
-    if "is not a local folder and is not a valid model identifier" in text:
+    unknown = isinstance(error, RepositoryNotFoundError | HFValidationError) and not isinstance(error, GatedRepoError)
+    if unknown or "is not a local folder and is not a valid model identifier" in text:
         return ValueError(
             f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct it"
         )
+    if found is not None:
+        return found
     return ModelUnreachable(
         f"could not reach the Hub for {name} and the local cache does not hold it; pass a folder, or "
         "--model small --from_scratch for a small model from random weights"
     )
+
+
+def _only_cached(name: str) -> bool:
+    """Whether a name is to be loaded without the Hub: a folder, or a Hub that cannot be asked while the cache knows it.
+
+    Asks for the file that every whole model has, so that a failing Hub is waited for and explained once: transformers
+    would ask for file after file, each with all its tries, and say less.
+    """
+    if not _may_download(name):
+        return True
+    try:
+        hf_hub_download(name, "config.json")
+    except RemoteEntryNotFoundError:
+        return False  # adapters, or no model: what loads it says so
+    except LOADING_ERRORS as error:
+        explained = _explain(name, error)
+        if isinstance(explained, ModelUnreachable) and try_to_load_from_cache(name, "config.json"):
+            return True
+        raise explained from None
+    return False
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -105,9 +146,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ModelUnreachable: the Hub cannot be reached.
     """
     _check_name(name)
+    local = _only_cached(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not _may_download(name))
-    except (OSError, ValueError, ImportError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+    except LOADING_ERRORS as error:
         raise _explain(name, error) from None
     return with_byte_fallback(tokenizer)
 
@@ -151,8 +193,9 @@ def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> P
     if folder.is_dir():
         _check_folder(folder)
     _check_name(name)
+    local = _only_cached(name)
     with _quiet():
-        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name)
+        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name, local)
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
         raise ValueError(
@@ -174,21 +217,30 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _load_whole(name: str) -> PreTrainedModel:
+def _load_whole(name: str, local: bool) -> PreTrainedModel:
     try:
-        local = not _may_download(name)
         config = AutoConfig.from_pretrained(name, local_files_only=local)
         if not config.is_encoder_decoder:
             raise ValueError(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
         return AutoModelForSeq2SeqLM.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, local_files_only=local
         )
-    except ValueError as error:
+    except LOADING_ERRORS as error:
         if "not encoder-decoder" in str(error):
             raise
+        adapters = _adapters_on_the_hub(name, local)
+        if adapters:
+            return _load_adapters(adapters)
         raise _explain(name, error) from None
-    except OSError as error:
-        raise _explain(name, error) from None
+
+
+def _adapters_on_the_hub(name: str, local: bool) -> Path | None:
+    """Folder of the adapters that a Hub repository without a whole model holds, or None."""
+    try:
+        hf_hub_download(name, ADAPTER_CONFIG, local_files_only=local)
+        return Path(hf_hub_download(name, ADAPTER_WEIGHTS, local_files_only=local)).parent
+    except LOADING_ERRORS:
+        return None
 
 
 def adapter_base(folder: Path) -> str:

@@ -1,0 +1,97 @@
+"""Which files of a model folder are pushed: what loads the model, nothing that runs code or tells of this machine."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .saved_weights import PICKLE_SUFFIXES, defect_of_weights
+
+CARD = "README.md"
+SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md")
+LICENCES = ("LICENSE", "NOTICE")
+STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "manifest.json")
+CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
+_PLACES = re.compile(r"(path|file|dir|folder)$")
+_WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+
+
+@dataclass
+class PushedFiles:
+    """Files by their name in the repository, as a path or changed content, and why the others stay here."""
+
+    files: dict[str, Path | bytes] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What stays here, in words, a line for each reason."""
+        reasons = dict.fromkeys(self.left_out.values())
+        return [
+            f"left out ({reason}): {', '.join(n for n, why in self.left_out.items() if why == reason)}"
+            for reason in reasons
+        ]
+
+
+def decides_what_loads(name: str) -> bool:
+    """Whether a file of a repository would be loaded as weights, so that an old one must not stay beside new ones."""
+    return bool(_WEIGHTS.fullmatch(name)) or name in ("adapter_config.json", "base_model.json")
+
+
+def _reason_to_leave(path: Path) -> str | None:
+    name = path.name
+    if name.startswith(".") or name.endswith(("~", ".tmp", ".lock", ".incomplete")):
+        return "hidden or temporary"
+    if path.is_dir():
+        return "a folder"
+    if path.suffix in (*PICKLE_SUFFIXES, ".pickle"):
+        return "pickled, could run code"
+    if name in STATE:
+        return "the record of a training, with paths of this machine"
+    if path.suffix not in SUFFIXES and not name.startswith(LICENCES):
+        return "no part of a model"
+    if name == CARD and UNTOUCHED_CARD in path.read_text(encoding="utf-8", errors="replace"):
+        return "a card that nobody filled in"
+    return None
+
+
+def _without_places(path: Path) -> bytes | None:
+    """Content of a configuration without settings that name a place on this machine, or None if there are none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); restore the file, then push") from error
+    if not isinstance(values, dict):
+        return None
+    places = [
+        name
+        for name, value in values.items()
+        if _PLACES.search(name)
+        and isinstance(value, str)
+        and value
+        and (Path(value).is_absolute() or value.startswith(("./", "../", "~")) or Path(value).exists())
+    ]
+    if not places:
+        return None
+    kept = {name: value for name, value in values.items() if name not in places}
+    return (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def choose_files(folder: Path) -> PushedFiles:
+    """The files of a model folder that are pushed; nothing in the folder is changed.
+
+    Raises:
+        ValueError: weights that are missing, cut short, pickled alone, or a configuration that is not JSON.
+    """
+    defect = defect_of_weights(folder)
+    if defect:
+        raise ValueError(f"{folder} is not pushed: {defect}; push a folder of whole *.safetensors")
+    chosen = PushedFiles()
+    for path in sorted(folder.iterdir()):
+        reason = _reason_to_leave(path)
+        if reason:
+            chosen.left_out[path.name] = reason
+            continue
+        changed = _without_places(path) if path.name in CONFIGS else None
+        chosen.files[path.name] = path if changed is None else changed
+    return chosen
