@@ -7,6 +7,7 @@ Notable:
 - What is written whole, guarded or stopped is told in whole_checkpoints, guarded_steps and interruption.
 """
 
+import contextlib
 import math
 import os
 import time
@@ -25,6 +26,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from .checkpoints import find_newest_whole
+from .command_line import is_full_disk
 from .early_stopping import EarlyStopping, measure_patience, metric_history
 from .guarded_steps import GuardedSteps
 from .interruption import StopAtSignal, StoppedBySignal
@@ -118,11 +121,23 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                     return super().train(resume_from_checkpoint, *args, **kwargs)
             except BaseException as error:
                 reason = error.name if isinstance(error, StoppedBySignal) else type(error).__name__
-                self.recorder.write_interruption(self.args, self.state, reason)
-                lost = lost_process(error, self.args.world_size)
-                if lost:
-                    raise ValueError(f"{lost}; start all of them again with --resume") from error
-                raise
+                with contextlib.suppress(OSError):  # as on a full disk
+                    self.recorder.write_interruption(self.args, self.state, reason)
+                words = self._in_words(run, error)
+                if words is None:
+                    raise
+                raise ValueError(words) from error
+
+    def _in_words(self, run: Path, error: BaseException) -> str | None:
+        """One line on an error that the machine made and not the code; None for others."""
+        lost = lost_process(error, self.args.world_size)
+        if lost:
+            return f"{lost}; start all of them again with --resume"
+        if isinstance(error, ValueError) or not is_full_disk(error):
+            return None
+        newest, _ = find_newest_whole(run)
+        left = f"{newest.name} is whole" if newest else "no checkpoint was written before"
+        return f"the disk of {run} is full ({error}); {left}: free some space and go on with --resume"
 
     def checkpoint_facts(self) -> dict[str, object]:
         """What a checkpoint's manifest says besides its files."""
