@@ -115,8 +115,9 @@ def _names_without_header(path: Path, first: list[str], second: list[str]) -> li
 
 
 def read_csv(path: Path) -> RawTable:
-    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, UTF-8/UTF-16/GB18030, with or without header, also
-    where a link or a blank line stands before the header; gzip, bzip2, or the one file of a zip archive.
+    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, UTF-8/UTF-16/GB18030, with or without header.
+
+    A link or a blank line may stand before the header. Gzip, bzip2 and a zip archive of one file are unpacked.
 
     Raises:
         ValueError: empty file, no rows, damaged or too large when unpacked, unknown encoding, or lines of unequal

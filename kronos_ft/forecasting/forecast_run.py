@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ft_core.cells import neutral_frame
 from ft_core.files import write_file
 from ft_core.progress import LineProgress
 
@@ -224,13 +225,19 @@ def _write_table(found: list[SymbolForecast], path: Path) -> None:
     if path.suffix == ".parquet":
         write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
     else:
-        write_file(path, lambda temporary: table.to_csv(temporary, index=False))
+        write_file(path, lambda temporary: neutral_frame(table).to_csv(temporary, index=False))
 
 
-def _plot_name(plot: Path, symbol: str, single: bool) -> Path:
-    if single:
-        return plot
-    return plot.with_name(f"{plot.stem}-{re.sub(r'[^A-Za-z0-9._-]+', '_', symbol)}.png")
+def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
+    """A file for each symbol beside `plot`, whatever the symbols are called; names that fall together are numbered."""
+    if len(symbols) == 1:
+        return [plot]
+    found: list[Path] = []
+    for number, symbol in enumerate(symbols, start=1):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", symbol)
+        path = plot.with_name(f"{plot.stem}-{plain}.png")
+        found.append(plot.with_name(f"{plot.stem}-{plain}-{number}.png") if path in found else path)
+    return found
 
 
 def describe_forecast(one: SymbolForecast) -> list[str]:
@@ -283,8 +290,9 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     if args.output:
         _write_table(found, Path(args.output))
     if args.plot:
-        for one in found:
-            one.plot(_plot_name(Path(args.plot), one.series.symbol, len(found) == 1))
+        names = _plot_names(Path(args.plot), [one.series.symbol for one in found])
+        for one, name in zip(found, names, strict=True):
+            one.plot(name)
     for one in found:
         for line in describe_forecast(one):
             say(line)

@@ -238,8 +238,8 @@ def restore(path: str | Path, force: bool = False) -> Path:
         force (`bool`): also when the file was changed since, which loses the changes.
 
     Raises:
-        ValueError: when there is no backup, it is a link, the file was changed since it was cut, or what was written does not equal
-            the backup (which then stays).
+        ValueError: when there is no backup, it is a link, the file was changed since it was cut, or what was written
+            does not equal the backup (which then stays).
     """
     path = Path(path).resolve()
     backup = path.with_name(path.name + BACKUP_SUFFIX)

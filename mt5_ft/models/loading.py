@@ -29,7 +29,19 @@ from transformers.utils import logging
 from ft_core.hub import hub_answers
 from ft_core.saved_weights import defect_of_weights
 
+from .sources import (
+    MODEL_CONFIGS,
+    TOKENIZER_CONFIGS,
+    RefusedModel,
+    check_folder,
+    check_name,
+    check_published_weights,
+    check_repository,
+    check_tokenizer_folder,
+)
+
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 class ModelUnreachable(ConnectionError):
@@ -66,6 +78,7 @@ def untie(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _check_folder(folder: Path) -> None:
+    check_folder(folder)
     defect = defect_of_weights(folder)
     if defect:
         raise ValueError(f"model folder {folder} cannot be used: {defect}; pass a folder of whole *.safetensors")
@@ -75,18 +88,11 @@ def _may_download(name: str) -> bool:
     return not Path(name).is_dir() and hub_answers()
 
 
-def _check_name(name: str) -> None:
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(("./", "../"))):
-        raise ValueError(f"model folder {name} does not exist; correct the path")
-
-
 def _explain(name: str, error: Exception) -> Exception:
     """One line for what transformers says about a name it cannot load."""
     text = " ".join(str(error).split())
     if Path(name).exists():
         return ValueError(f"{name} cannot be loaded ({text[:200]}); pass the folder of an mT5 model")
-    if "safetensors" in text and "not found" in text.lower():
-        return ValueError(f"{name} holds no safetensors; pickled weights are never loaded, so pass another model")
     if "is not a local folder and is not a valid model identifier" in text:
         return ValueError(
             f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct it"
@@ -101,12 +107,18 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or Hub repository, with byte fallback where its vocabulary has bytes.
 
     Raises:
-        ValueError: no tokenizer there.
+        ValueError: no tokenizer there, a pickled one, or one that asks for code of its own.
         ModelUnreachable: the Hub cannot be reached.
     """
-    _check_name(name)
+    check_name(name)
+    folder = Path(name)
+    if folder.is_dir():
+        check_tokenizer_folder(folder)
+    local = not _may_download(name)
+    if not folder.is_dir():
+        check_repository(name, local, TOKENIZER_CONFIGS)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not _may_download(name))
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise _explain(name, error) from None
     return with_byte_fallback(tokenizer)
@@ -150,7 +162,7 @@ def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> P
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder)
-    _check_name(name)
+    check_name(name)
     with _quiet():
         model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name)
     embeddings = model.get_input_embeddings().weight.shape[0]
@@ -177,17 +189,21 @@ def _quiet() -> Iterator[None]:
 def _load_whole(name: str) -> PreTrainedModel:
     try:
         local = not _may_download(name)
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        if not Path(name).is_dir():
+            check_repository(name, local, MODEL_CONFIGS)
+        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         if not config.is_encoder_decoder:
-            raise ValueError(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
+            raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
+        if not local and not Path(name).is_dir():
+            check_published_weights(name)
         return AutoModelForSeq2SeqLM.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32, local_files_only=local
+            name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False
         )
-    except ValueError as error:
-        if "not encoder-decoder" in str(error):
-            raise
-        raise _explain(name, error) from None
-    except OSError as error:
+    except RefusedModel:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:  # as odd as its files
+        if isinstance(error, RuntimeError) and "mismatch" not in str(error):
+            raise  # memory may have run out
         raise _explain(name, error) from None
 
 
@@ -199,15 +215,20 @@ def adapter_base(folder: Path) -> str:
     """
     path = folder / ADAPTER_CONFIG
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} names no base model ({error}); restore it or train again") from error
+    if Path(base).resolve() == folder.resolve():
+        raise ValueError(f"{path} names the adapters' own folder as their base model; correct it")
+    return base
 
 
 def _load_adapters(folder: Path) -> PreTrainedModel:
     from peft import PeftModel
 
     base = adapter_base(folder)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
     try:
         model = load_model(base)
     except (ValueError, ModelUnreachable) as error:

@@ -113,7 +113,7 @@ def test_damaged_adapters_are_refused(folder):
     refuse(folder, "the adapters in .* are damaged")
     (folder / "adapter_model.safetensors").unlink()
     (folder / "adapter_model.bin").write_bytes(b"pickle")
-    refuse(folder, "has an adapter_config.json but no adapter_model.safetensors")
+    refuse(folder, "holds only pickled adapters .adapter_model.bin., which are never loaded")
 
 
 def test_a_predictors_adapters_are_no_tokenizer(folder):
