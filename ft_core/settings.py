@@ -73,18 +73,16 @@ def read_yaml(path: Path) -> dict:
     Raises:
         ValueError: missing, unreadable or huge file, bad YAML, or something other than a mapping of names.
     """
+    if path.is_file() and path.stat().st_size > MOST_YAML_BYTES:
+        size = f"{path.stat().st_size:,} bytes, more than {MOST_YAML_BYTES:,}"
+        raise ValueError(f"config file {path} has {size}; pass a file of settings")
     try:
-        if path.is_file() and path.stat().st_size > MOST_YAML_BYTES:
-            raise ValueError(
-                f"config file {path} has {path.stat().st_size:,} bytes, more than {MOST_YAML_BYTES:,}; pass a file of "
-                "settings"
-            )
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError(f"config file {path} is nested too deep; write `name: value` lines") from error
     except OSError as error:
         raise ValueError(f"config file {path} cannot be read ({error.strerror}); correct the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ValueError(f"config file {path} is nested too deep; write `name: value` lines") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ValueError(f"{place} is not valid YAML ({getattr(error, 'problem', error)}); correct it") from error

@@ -17,7 +17,7 @@ from ..data.future import future_timestamps
 from ..data.sources import load_source
 from ..data.timestamps import calendar_features
 from ..models.configuration_kronos import PREDICTOR_CONTEXT
-from .evaluated_models import load_networks
+from .evaluated_models import load_networks, pairing_remark
 from .forecast import Forecast
 from .kronos_forecaster import origin_seed
 from .plots import plot_forecast
@@ -268,9 +268,10 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     series = load_source(args.data, args.policy, args.timezone)
     for one in series:  # before the models are loaded
         _future_of(one, _origin_of(one, args.lookback, args.origin), args.horizon)
-    predictor = KronosPredictor(
-        *load_networks(args.model, args.tokenizer), args.device, max_context=args.context_bars()
-    )
+    networks = load_networks(args.model, args.tokenizer)
+    if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
+        say(f"WARNING     {remark}")
+    predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())
     found = forecast_series(
         predictor,
         series,
