@@ -54,5 +54,5 @@ def copied(made, tmp_path):
 @pytest.fixture
 def csv(tmp_path):
     path = tmp_path / "btc.csv"
-    simulate_candles(300, seed=4).to_csv(path, index=False)
+    simulate_candles(600, seed=4).to_csv(path, index=False)
     return path
