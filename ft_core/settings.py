@@ -179,12 +179,13 @@ def parse_settings(
         *preset_words,
         *as_words(from_file, known, f"config file {chosen.config}"),
     ]
+    for word in words:  # before any dataclass complains of what the misspelt setting should have set
+        if word.startswith("--") and word.split("=")[0] not in parser._option_string_actions:
+            name = word[2:].split("=")[0].replace("-", "_")
+            raise ValueError(f"--{name} is not a setting; {nearest_name(name, [*known, 'config'])}")
     *parsed, _, rest = parser.parse_args_into_dataclasses(
         [*sources, *words], return_remaining_strings=True, look_for_args_file=False
     )
     for word in rest:
-        if word.startswith("--"):
-            name = word[2:].split("=")[0].replace("-", "_")
-            raise ValueError(f"--{name} is not a setting; {nearest_name(name, [*known, 'config'])}")
         raise ValueError(f"{word!r} is not expected here; settings are written --name value")
     return tuple(parsed)

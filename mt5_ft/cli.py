@@ -80,9 +80,10 @@ def plan_command(words: Sequence[str]) -> int:
     from .training.planning import compare_plans
     from .training.run import plan_run
 
+    settings = [_settings(words, "mt5-ft plan", preset) for preset in presets or [None]]  # all, before the first plan
     plans = []
-    for preset in presets or [None]:
-        plans.append(plan_run(*_settings(words, "mt5-ft plan", preset), say=print if not plans else lambda line: None))
+    for each in settings:
+        plans.append(plan_run(*each, say=print if not plans else lambda line: None))
     print("\n".join(compare_plans(plans) if presets else plans[0].lines()))
     return 0
 

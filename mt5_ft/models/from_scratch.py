@@ -8,7 +8,15 @@ from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, 
 
 from .loading import untie, with_byte_fallback
 
+LONGEST_LINE = 4192  # bytes; SentencePiece leaves longer ones out without a word
 OTHER_PIECES = 300  # 256 bytes, the special pieces, and some room
+
+
+def _parts(line: str) -> list[str]:
+    """A line, in parts where SentencePiece would pass it over for its length."""
+    if len(line.encode("utf-8", "surrogatepass")) <= LONGEST_LINE:
+        return [line]
+    return [line[first : first + LONGEST_LINE // 4] for first in range(0, len(line), LONGEST_LINE // 4)]
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 3000) -> PreTrainedTokenizerBase:
@@ -21,7 +29,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 3000) -> PreTrainedT
     """
     import sentencepiece
 
-    lines = [line for text in texts for line in text.splitlines()]
+    lines = [part for text in texts for line in text.splitlines() for part in _parts(line)]
     characters = len(set().union(*lines))
     with tempfile.TemporaryDirectory() as folder:
         sentencepiece.SentencePieceTrainer.train(

@@ -47,7 +47,18 @@ def test_a_whole_run_of_candles(csv, tmp_path, capfd):
     run = tmp_path / "run"
     words = [
         *("tokenizer", "--data", csv, "--model", "tiny", "--from_scratch", "--output_dir", run, "--hub_token", TOKEN),
-        *["--lookback_window", "20", "--predict_window", "4", "--max_steps", "2", "--eval_strategy", "steps", "--eval_steps", "1"],
+        *[
+            "--lookback_window",
+            "20",
+            "--predict_window",
+            "4",
+            "--max_steps",
+            "2",
+            "--eval_strategy",
+            "steps",
+            "--eval_steps",
+            "1",
+        ],
         *["--save_strategy", "steps", "--save_steps", "1", "--logging_steps", "1"],
     ]
     assert kronos([str(word) for word in words]) == 0
@@ -62,7 +73,20 @@ def test_a_whole_run_of_records(made, tmp_path, capfd):
     words = [
         *("train", "--model", made / "mt5", "--data", made / "records.jsonl", "--output_dir", run),
         *("--hub_token", TOKEN, "--precision", "fp32", "--max_source_length", 32, "--max_target_length", 16),
-        *["--max_steps", "2", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "1", "--warmup_steps", "0", "--eval_generate_rows", "2"],
+        *[
+            "--max_steps",
+            "2",
+            "--eval_steps",
+            "2",
+            "--save_steps",
+            "2",
+            "--logging_steps",
+            "1",
+            "--warmup_steps",
+            "0",
+            "--eval_generate_rows",
+            "2",
+        ],
     ]
     assert mt5([str(word) for word in words]) == 0
     assert_nowhere(tmp_path, *capfd.readouterr())
