@@ -63,6 +63,7 @@ def defect(request, tmp_path):
     return request.param, path, lines
 
 
+@pytest.mark.fault(18)
 def test_error_names_the_rows_and_the_remedy(defect):
     kind, path, lines = defect
     with pytest.raises(
@@ -123,6 +124,7 @@ def test_unsorted_rows_and_exact_duplicates_are_put_right_and_counted():
     assert not loaded.report.quality.was_sorted
 
 
+@pytest.mark.fault(18)
 def test_text_in_a_number_column_is_reported_at_its_line(tmp_path):
     table = frame().astype({"close": "object"})
     table.loc[33, "close"] = "n/a?"
@@ -140,6 +142,7 @@ def test_a_few_wicks_are_remarked_not_rejected(bars):
     assert f"1 isolated wicks left as they are (first at {bars // 2})" in " ".join(report.quality.remarks)
 
 
+@pytest.mark.fault(17)
 def test_no_bar_is_judged_or_mended_by_what_follows_it():
     table, _ = broken("isolated_wick")
     changed = table.copy()

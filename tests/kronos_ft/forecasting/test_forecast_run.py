@@ -36,6 +36,7 @@ def forecast(folders, tmp_path, capsys):
     return run
 
 
+@pytest.mark.fault(21)
 def test_table_of_paths_and_picture(forecast):
     code, out, _ = forecast("--plot", forecast.folder / "picture.png")
     assert code == 0
@@ -59,6 +60,7 @@ def test_the_same_seed_gives_the_same_bytes(forecast):
     assert (forecast.folder / "a.csv").read_bytes() != (forecast.folder / "c.csv").read_bytes()
 
 
+@pytest.mark.fault(17)
 def test_bars_from_the_origin_on_are_hidden(forecast):
     frame = pd.read_csv(forecast.folder / "sim.csv")
     origin = frame.timestamps[200]

@@ -13,6 +13,7 @@ def candles():
     return torch.randn(2, 30, 6, generator=torch.Generator().manual_seed(2))
 
 
+@pytest.mark.fault(17)
 def test_reconstruction_is_causal(tiny_model, candles):
     """Nothing at or after a bar reaches what comes before it."""
     tiny_model.eval()

@@ -162,6 +162,7 @@ def test_a_sampled_coarse_token_teaches_to_ignore_it(make_predictor_trainer, tra
     assert gains["true"] > 10 * abs(gains["sampled"])
 
 
+@pytest.mark.fault(17)
 def test_evaluation_does_not_see_the_future_and_the_published_one_does(make_predictor_trainer, validation_tokens):
     trainer = make_predictor_trainer(eval_like_published=True)
     batch = validation_tokens.__getitems__(range(8))
@@ -313,6 +314,7 @@ def test_bf16_trains_and_keeps_fp32_weights(make_predictor_trainer):
     assert all(math.isfinite(entry["loss"]) for entry in training_logs(trainer))
 
 
+@pytest.mark.fault(25)
 def test_models_that_do_not_fit_each_other_are_refused(make_predictor_trainer, train_windows, tiny_model):
     with pytest.raises(ValueError, match="a data set is a WindowDataset, which needs tokenizer"):
         make_predictor_trainer(train=train_windows)
