@@ -134,6 +134,7 @@ class Keeping:
         return found
 
 
+@pytest.mark.fault(17)
 def test_nothing_at_or_after_the_first_test_origin_reaches_forecasts_calibration_or_regimes():
     """Perturbs every bar from the first test origin on; whatever was settled before it must not change."""
     frame = simulate_candles(900, seed=5)
@@ -159,6 +160,7 @@ def test_nothing_at_or_after_the_first_test_origin_reaches_forecasts_calibration
 
 
 @pytest.mark.parametrize("position", [0, 7, 20])
+@pytest.mark.fault(17)
 def test_an_origins_regime_is_settled_before_it(position):
     frame = simulate_candles(900, seed=5)
     origin = int(find_origins(load_candles({"A": frame})[0], "test", PLAN).indices[position])
