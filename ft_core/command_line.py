@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from .secrets import without_secrets
+
 FULL_DISK_CODES = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 FULL_DISK_MESSAGES = (
     *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
@@ -80,7 +82,7 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
     try:
         return run()
     except Exception as error:
-        words = " ".join(str(error).split())
+        words = without_secrets(" ".join(str(error).split()))
         if isinstance(error, ValueError):
             pass  # says all there is to say
         elif is_full_disk(error):  # torch and safetensors have errors of their own for it

@@ -35,6 +35,11 @@ def _points(history: list[dict], name: str) -> tuple[list[int], list[float]]:
     return [step for step, _ in entries], [value for _, value in entries]
 
 
+def plain_text(text: str) -> str:
+    """Text that matplotlib draws as it is: between dollars it would look for formulas, and fail at what is none."""
+    return text.replace("$", r"\$")
+
+
 def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: Path) -> None:
     """Draws the panels and writes a PNG, whole or not at all.
 
@@ -64,7 +69,7 @@ def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: 
         axis.legend(fontsize=7, frameon=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.suptitle(plain_text(title), fontsize=12, x=0.01, ha="left")
     try:
         write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, facecolor="white", format="png"))
     finally:

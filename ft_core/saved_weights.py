@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+from .pickles import is_pickle
+
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
 CONFIGS = ("config.json", "adapter_config.json")
 
@@ -46,9 +47,7 @@ def defect_of_weights(folder: Path) -> str | None:
     if weights:
         return None
     pickles = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix in PICKLE_SUFFIXES and not path.name.startswith(NOT_WEIGHTS)
+        path.name for path in folder.iterdir() if is_pickle(path) and not path.name.startswith(NOT_WEIGHTS)
     )
     if pickles:
         return f"it holds only pickled weights ({pickles[0]}), which are never loaded"

@@ -16,6 +16,8 @@ from typing import NoReturn
 import yaml
 from transformers import HfArgumentParser
 
+MOST_YAML_BYTES = 2**20
+
 
 class _Parser(HfArgumentParser):
     """A parser that raises one line instead of printing the usage of a hundred options, and helps with its own first.
@@ -69,13 +71,18 @@ def read_yaml(path: Path) -> dict:
     """Settings of a YAML file, by the safe loader.
 
     Raises:
-        ValueError: missing or unreadable file, bad YAML, or something other than a mapping.
+        ValueError: missing, unreadable or huge file, bad YAML, or something other than a mapping of names.
     """
+    if path.is_file() and path.stat().st_size > MOST_YAML_BYTES:
+        size = f"{path.stat().st_size:,} bytes, more than {MOST_YAML_BYTES:,}"
+        raise ValueError(f"config file {path} has {size}; pass a file of settings")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"config file {path} cannot be read ({error.strerror}); correct the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ValueError(f"config file {path} is nested too deep; write `name: value` lines") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ValueError(f"{place} is not valid YAML ({getattr(error, 'problem', error)}); correct it") from error
@@ -83,6 +90,9 @@ def read_yaml(path: Path) -> dict:
         return {}
     if not isinstance(values, dict):
         raise ValueError(f"config file {path} holds a {type(values).__name__}; write `name: value` lines")
+    for name in values:
+        if not isinstance(name, str):
+            raise ValueError(f"config file {path} sets {name!r}, which is no name; write `name: value` lines")
     return values
 
 
@@ -97,6 +107,10 @@ def as_words(values: Mapping[str, object], known: Sequence[str], source: str) ->
         if name not in known:
             raise ValueError(f"{source} sets {name!r}, which is not a setting; {nearest_name(str(name), known)}")
         if isinstance(value, list | tuple):
+            if any(
+                isinstance(item, list | tuple | dict) for item in value
+            ):  # written out, aliases would fill the memory
+                raise ValueError(f"{source} gives {name} a list of lists; write a list of plain values")
             words += [f"--{name}", *(str(item) for item in value)]
         elif isinstance(value, dict):
             raise ValueError(f"{source} gives {name} a mapping; write it on one line as a JSON string")
@@ -165,12 +179,13 @@ def parse_settings(
         *preset_words,
         *as_words(from_file, known, f"config file {chosen.config}"),
     ]
+    for word in words:  # before any dataclass complains of what the misspelt setting should have set
+        if word.startswith("--") and word.split("=")[0] not in parser._option_string_actions:
+            name = word[2:].split("=")[0].replace("-", "_")
+            raise ValueError(f"--{name} is not a setting; {nearest_name(name, [*known, 'config'])}")
     *parsed, _, rest = parser.parse_args_into_dataclasses(
         [*sources, *words], return_remaining_strings=True, look_for_args_file=False
     )
     for word in rest:
-        if word.startswith("--"):
-            name = word[2:].split("=")[0].replace("-", "_")
-            raise ValueError(f"--{name} is not a setting; {nearest_name(name, known)}")
         raise ValueError(f"{word!r} is not expected here; settings are written --name value")
     return tuple(parsed)

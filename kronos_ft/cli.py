@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ft_core.command_line import OneLineParser, run_command
+from ft_core.command_line import one_line_errors, run_command
+from ft_core.exact_options import ExactParser, check_variables
 
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
@@ -157,7 +158,7 @@ def run_forecast_command(words: Sequence[str]) -> int:
 
 def run_data_command(words: Sequence[str]) -> int:
     """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
-    parser = OneLineParser(
+    parser = ExactParser(
         prog="kronos-ft data check", description="Reads candles and says what was found; exits 1 if they are rejected."
     )
     parser.add_argument("action", choices=["check"], help=argparse.SUPPRESS)
@@ -210,7 +211,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    return run_command("kronos-ft", USAGE, COMMANDS, words, interrupted="go on with --resume")
+    interrupted = "go on with --resume"
+
+    def run() -> int:
+        check_variables()
+        return run_command("kronos-ft", USAGE, COMMANDS, words, interrupted)
+
+    return one_line_errors("kronos-ft", run, interrupted)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ft_core.command_line import OneLineParser, run_command
+from ft_core.command_line import one_line_errors, run_command
+from ft_core.exact_options import ExactParser, check_variables
 
 from .summary_commands import evaluate_command, summarize_command
 
@@ -38,7 +39,7 @@ examples:
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:
-    return OneLineParser(prog=f"mt5-ft {name}", description=about)
+    return ExactParser(prog=f"mt5-ft {name}", description=about)
 
 
 def _settings(words: Sequence[str], program: str, preset: str | None = None) -> tuple:
@@ -81,9 +82,10 @@ def plan_command(words: Sequence[str]) -> int:
     from .training.planning import compare_plans
     from .training.run import plan_run
 
+    settings = [_settings(words, "mt5-ft plan", preset) for preset in presets or [None]]  # all, before the first plan
     plans = []
-    for preset in presets or [None]:
-        plans.append(plan_run(*_settings(words, "mt5-ft plan", preset), say=print if not plans else lambda line: None))
+    for each in settings:
+        plans.append(plan_run(*each, say=print if not plans else lambda line: None))
     print("\n".join(compare_plans(plans) if presets else plans[0].lines()))
     return 0
 
@@ -163,7 +165,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    return run_command("mt5-ft", USAGE, COMMANDS, words, interrupted="the same command goes on (train: with --resume)")
+    interrupted = "the same command goes on (train: with --resume)"
+
+    def run() -> int:
+        check_variables()
+        return run_command("mt5-ft", USAGE, COMMANDS, words, interrupted)
+
+    return one_line_errors("mt5-ft", run, interrupted)
 
 
 if __name__ == "__main__":

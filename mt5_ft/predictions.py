@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ft_core.files import write_json, write_text
 
 from .data.jsonl import Defect, numbered_lines, parse_line, read_bytes, unpack
-from .data.records import Record, TaskFields, split_targets
+from .data.records import LONE_SURROGATE, Record, TaskFields, split_targets
 from .generation import GenerationSettings, generate_missing
 
 PART = ".part"
@@ -216,6 +216,9 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
         text, row_id = entry.get("prediction"), entry.get("id")
         if not isinstance(text, str) or isinstance(row_id, bool) or not isinstance(row_id, str | int):
             raise ValueError(f"{path}:{number} has no id and prediction as text; write it with summarize")
+        if half := LONE_SURROGATE.search(f"{row_id}{text}"):
+            words = f"the lone surrogate U+{ord(half[0]):04X} (half a character)"
+            raise ValueError(f"{path}:{number} holds {words}; write the file with summarize")
         if str(row_id) in found:
             raise ValueError(f"{path}:{number}: id {row_id!r} comes twice; remove one of the lines")
         found[str(row_id)] = Prediction(text, entry.get("source_fingerprint"))

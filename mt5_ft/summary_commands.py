@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ft_core.command_line import OneLineParser
+from ft_core.exact_options import ExactParser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _summarize_parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
+    parser = ExactParser(
         prog="mt5-ft summarize", description="Writes one summary a record, in input order; goes on if interrupted."
     )
     parser.add_argument("--model", required=True, help="folder of a trained model (final/) or Hub name")
@@ -133,7 +133,7 @@ def summarize_command(words: Sequence[str]) -> int:
 
 
 def _evaluate_parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
+    parser = ExactParser(
         prog="mt5-ft evaluate", description="Scores summaries against the targets of their records, matched by id."
     )
     parser.add_argument("--predictions", required=True, type=Path, help="JSONL file of summarize")

@@ -247,6 +247,12 @@ def _check_wicks(table: CleanTable, policy: str, report: QualityReport) -> Clean
     return table
 
 
+def check_policy(policy: str) -> None:
+    """Raises ValueError for a policy that does not exist."""
+    if policy not in POLICIES:
+        raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
+
+
 def clean(
     times: np.ndarray, values: np.ndarray, rows: np.ndarray, *, readable: np.ndarray, has_amount: bool, policy: str
 ) -> tuple[CleanTable, QualityReport]:
@@ -266,8 +272,7 @@ def clean(
     Raises:
         ValueError: for another policy.
     """
-    if policy not in POLICIES:
-        raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
+    check_policy(policy)
     assert values.shape[1] == len(FEATURES)
     report = QualityReport(rows_read=len(times))
     report.add("unreadable_time", ~readable, rows, policy)

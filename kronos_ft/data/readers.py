@@ -2,7 +2,6 @@
 
 import csv
 import glob
-import gzip
 import io
 import os
 import warnings
@@ -12,7 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ft_core.compressed import SUFFIXES as PACKED_SUFFIXES
+from ft_core.compressed import unpack
+from ft_core.pickles import refuse_pickled_data
+
 from .columns import BINANCE_KLINE, match_columns
+from .parquet import parquet_frame
+from .symbols import check_symbol
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -38,18 +43,18 @@ class RawTable:
     row_word: str
 
 
+def _unpacked_name(path: Path) -> Path:
+    """The file's name without the ending of its compression."""
+    return Path(path.stem) if path.suffix.lower() in PACKED_SUFFIXES else Path(path.name)
+
+
 def _symbol_of(path: Path) -> str:
-    name = path.name[:-3] if path.name.endswith(".gz") else path.name
-    return Path(name).stem
+    name = _unpacked_name(path)
+    return name.stem if name.suffix.lower() in SUFFIXES else name.name
 
 
 def _text_of(path: Path) -> str:
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
+    content = unpack(path, path.read_bytes())
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16")
     for encoding in ENCODINGS:
@@ -110,11 +115,13 @@ def _names_without_header(path: Path, first: list[str], second: list[str]) -> li
 
 
 def read_csv(path: Path) -> RawTable:
-    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, gzip, UTF-8/UTF-16/GB18030, with or without
-    header, also where a link or a blank line stands before the header.
+    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, UTF-8/UTF-16/GB18030, with or without header.
+
+    A link or a blank line may stand before the header. Gzip, bzip2 and a zip archive of one file are unpacked.
 
     Raises:
-        ValueError: empty file, no rows, damaged gzip, unknown encoding, or lines of unequal length.
+        ValueError: empty file, no rows, damaged or too large when unpacked, unknown encoding, or lines of unequal
+            length.
     """
     text = _text_of(path)
     lines = text[:65536].splitlines()[:6]
@@ -154,13 +161,9 @@ def read_parquet(path: Path) -> RawTable:
     """Reads a Parquet file.
 
     Raises:
-        ValueError: when it is not one.
+        ValueError: when it is not one, or holds more than may be unpacked.
     """
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a readable Parquet file ({reason}); fetch or write it again") from error
+    frame = parquet_frame(path)
     return RawTable(str(path), _symbol_of(path), _with_time_index(frame), "row")
 
 
@@ -183,12 +186,16 @@ def read_file(path: Path) -> RawTable:
         raise ValueError(f"data file {path} may not be read; correct its permissions")
     if path.is_dir():
         raise ValueError(f"data file {path} is a folder; name the files in it")
-    suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
-    if suffix in CSV_SUFFIXES:
+    refuse_pickled_data(path, "to_parquet('{stem}.parquet')")
+    suffix = _unpacked_name(path).suffix.lower()
+    if suffix in CSV_SUFFIXES or path.suffix.lower() == ".zip":  # exchanges name the archive and not the file in it
         return read_csv(path)
     if suffix in PARQUET_SUFFIXES:
         return read_parquet(path)
-    raise ValueError(f"data file {path} has an unknown ending; use one of {', '.join(SUFFIXES)} (text also as .gz)")
+    raise ValueError(
+        f"data file {path} has an unknown ending; use one of {', '.join(SUFFIXES)} (text also as "
+        f"{', '.join(PACKED_SUFFIXES)})"
+    )
 
 
 def _read_dataset(name: str) -> RawTable:
@@ -206,7 +213,7 @@ def _read_dataset(name: str) -> RawTable:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if any(end.lower() in SUFFIXES for end in path.suffixes))
+    return sorted(path for path in folder.iterdir() if _unpacked_name(path).suffix.lower() in SUFFIXES)
 
 
 def read_tables(source: object) -> Iterator[RawTable]:
@@ -215,8 +222,15 @@ def read_tables(source: object) -> Iterator[RawTable]:
     A table with a symbol column of several values comes out as one table for each.
 
     Raises:
-        ValueError: nothing found, or a table that cannot be read or lacks a needed column.
+        ValueError: nothing found, a table that cannot be read or lacks a needed column, or a symbol that is a path out
+            of a folder.
     """
+    for table in _tables_by_symbol(source):
+        check_symbol(table.symbol, table.name)
+        yield table
+
+
+def _tables_by_symbol(source: object) -> Iterator[RawTable]:
     for table in _raw_tables(source):
         if table.frame.empty:
             raise ValueError(f"{table.name} has no rows; pass a table with candles")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .candles import CandleSeries, load_candles
+from .quality import check_policy
 
 SAMPLE_NAME = "btcusd_30m_2017_2019.parquet"
 
@@ -27,6 +28,7 @@ def load_source(data: str | None, policy: str, timezone: str) -> list[CandleSeri
     """
     if not data:
         raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
+    check_policy(policy)  # the sample would not look at it
     return load_sample() if data == "sample" else load_candles(data, policy, timezone)
 
 

@@ -10,7 +10,7 @@ from ft_core.run_folder import check_writable
 
 from ..data.sources import load_source
 from .evaluate_arguments import EvaluateArguments
-from .evaluated_models import load_forecasters, model_sources
+from .evaluated_models import load_forecasters, model_sources, pairing_remark
 from .evaluation_pictures import PICTURES, draw_pictures
 from .evaluation_report import EVALUATION_FILE, REPORT_FILE, write_report
 from .origins import plan_origins
@@ -85,6 +85,13 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
                 "or --embargo, or give the split a larger share"
             )
     forecasters = load_forecasters(args, sources)
+    remarks = [
+        pairing_remark(source.model, source.tokenizer, one.predictor.tokenizer)
+        for source, one in zip(sources, forecasters, strict=True)
+    ]
+    mismatched = [remark for remark in remarks if remark]
+    for remark in mismatched:
+        say(f"WARNING     {remark}")
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
         say(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
@@ -98,7 +105,8 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     )
     evaluation["models"] = [vars(source) for source in sources]
     first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
-    evaluation["warnings"], maybe = training_remarks(sources, args, first)
+    seen, maybe = training_remarks(sources, args, first)
+    evaluation["warnings"] = [*mismatched, *seen]
     evaluation["notes"] = [*evaluation["warnings"], *evaluation["notes"], *maybe]
     folder.mkdir(parents=True, exist_ok=True)
     for name in OWN_FILES:

@@ -7,6 +7,8 @@ from ft_core.run_folder import BEST_MODEL, FINAL_MODEL
 
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.pairing import mismatch
+from ..models.pretrained import weights_hash
 from .evaluate_arguments import EvaluateArguments
 from .kronos_forecaster import KronosForecaster
 from .predictor import KronosPredictor
@@ -65,6 +67,11 @@ def folder_of(name: str) -> str:
     """The best model of a run folder, else the name as it is."""
     best = Path(name) / BEST_MODEL
     return str(best) if best.is_dir() else name
+
+
+def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
+    """What is wrong with a predictor and a tokenizer of another, or None."""
+    return mismatch(folder_of(model), folder_of(tokenizer), weights_hash(network))
 
 
 def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:

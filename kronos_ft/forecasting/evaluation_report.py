@@ -7,6 +7,7 @@ back-test comes last, with what it does not show. Returns, errors and widths are
 from collections.abc import Sequence
 from pathlib import Path
 
+from ft_core.cells import markdown_text
 from ft_core.files import write_json, write_text
 
 from .evaluation_tables import (
@@ -43,8 +44,9 @@ def _conditions(evaluation: dict) -> list[str]:
     for symbol, one in list(evaluation["data"].items())[:SHOWN_SYMBOLS]:
         test = one["test"]
         span = f"origins {test['first'][:10]} to {test['last'][:10]}" if test["origins"] else "no origin"
-        lines.append(f"- {symbol}: {one['bars']:,} bars of {one['step_seconds']:g} s, {span} ({test['origins']})")
-    return [*lines, *(f"- {note}" for note in evaluation["notes"]), ""]
+        about = f"{one['bars']:,} bars of {one['step_seconds']:g} s, {span} ({test['origins']})"
+        lines.append(f"- {markdown_text(symbol)}: {about}")
+    return [*lines, *(f"- {markdown_text(note)}" for note in evaluation["notes"]), ""]
 
 
 def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -55,17 +57,18 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
         pictures (`Sequence` of (title, file)): to show after the tables.
     """
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
-    lines = [f"**{verdict(evaluation)}.**", ""]
+    lines = [f"**{markdown_text(verdict(evaluation))}.**", ""]
     for warning in evaluation.get("warnings", ()):
-        lines += [f"**WARNING: {warning}.**", ""]
+        lines += [f"**WARNING: {markdown_text(warning)}.**", ""]
     lines += _conditions(evaluation)
     lines += [f"## Close, {horizon} bars ahead", "", *markdown_table(SCORE_HEADER, score_rows(evaluation))]
     lines += ["bp: 0.01 % of log return. Direction with its 95 % interval; IC over origins.", ""]
     lines += [f"## Skill of the close, {horizon} bars ahead", "", *skill_table(evaluation, "close")]
     lines += [SKILL_NOTE, ""]
     for model in models:
-        lines += [f"## {model}: every target, {horizon} bars ahead", "", *target_table(evaluation, model)]
-        lines += [f"## {model}: close by horizon", "", *horizon_table(evaluation, model)]
+        name = markdown_text(model)
+        lines += [f"## {name}: every target, {horizon} bars ahead", "", *target_table(evaluation, model)]
+        lines += [f"## {name}: close by horizon", "", *horizon_table(evaluation, model)]
     if evaluation["regimes"]:
         groups = {name: evaluation["regimes"][name] for name in REGIMES}
         lines += ["## By volatility of the context", "", *group_table(evaluation, groups, "volatility")]
@@ -81,12 +84,12 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
         lines += [f"## Bands of the close {horizon} bars ahead, calibrated on the validation split", ""]
         lines += markdown_table(CALIBRATION_HEADER, calibration_rows(evaluation))
         notes = sorted({note for one in evaluation["calibration"].values() for note in one["notes"]})
-        lines += [line for note in notes for line in (f"{note}.", "")]
+        lines += [line for note in notes for line in (f"{markdown_text(note)}.", "")]
     for title, file in pictures:
-        lines += [f"![{title}]({file})", ""]
+        lines += [f"![{markdown_text(title)}]({file})", ""]
     lines += ["## Back-test", ""]
     for symbol, found in list(evaluation["backtest"]["symbols"].items())[:SHOWN_SYMBOLS]:
-        lines += [f"{backtest_title(symbol, found)}.", ""]
+        lines += [f"{markdown_text(backtest_title(symbol, found))}.", ""]
         lines += markdown_table(BACKTEST_HEADER, backtest_rows(evaluation, symbol))
     return "\n".join([*lines, f"**{evaluation['backtest']['warning']}**", ""])
 

@@ -5,6 +5,8 @@ Returns, errors and widths are in basis points (bp, 0.01 %) of log return.
 
 from collections.abc import Sequence
 
+from ft_core.cells import markdown_text
+
 from .targets import TARGETS
 from .verdict import PERSISTENCE, best_distribution, models_of, p_words
 
@@ -48,9 +50,9 @@ def _skill(outcome: dict | None, at: int | None = -1) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose first column is text and whose others are figures."""
+    """A table whose first column is text, which may be of others, and whose others are figures."""
     lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    return [*lines, *("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows), ""]
+    return [*lines, *("| " + " | ".join((markdown_text(name), *figures)) + " |" for name, *figures in rows), ""]
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

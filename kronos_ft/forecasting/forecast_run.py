@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ft_core.cells import neutral_frame
 from ft_core.files import write_file
 from ft_core.progress import LineProgress
 
@@ -16,7 +17,7 @@ from ..data.future import future_timestamps
 from ..data.sources import load_source
 from ..data.timestamps import calendar_features
 from ..models.configuration_kronos import PREDICTOR_CONTEXT
-from .evaluated_models import load_networks
+from .evaluated_models import load_networks, pairing_remark
 from .forecast import Forecast
 from .kronos_forecaster import origin_seed
 from .plots import plot_forecast
@@ -224,13 +225,19 @@ def _write_table(found: list[SymbolForecast], path: Path) -> None:
     if path.suffix == ".parquet":
         write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
     else:
-        write_file(path, lambda temporary: table.to_csv(temporary, index=False))
+        write_file(path, lambda temporary: neutral_frame(table).to_csv(temporary, index=False))
 
 
-def _plot_name(plot: Path, symbol: str, single: bool) -> Path:
-    if single:
-        return plot
-    return plot.with_name(f"{plot.stem}-{re.sub(r'[^A-Za-z0-9._-]+', '_', symbol)}.png")
+def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
+    """A file for each symbol beside `plot`, whatever the symbols are called; names that fall together are numbered."""
+    if len(symbols) == 1:
+        return [plot]
+    found: list[Path] = []
+    for number, symbol in enumerate(symbols, start=1):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", symbol)
+        path = plot.with_name(f"{plot.stem}-{plain}.png")
+        found.append(plot.with_name(f"{plot.stem}-{plain}-{number}.png") if path in found else path)
+    return found
 
 
 def describe_forecast(one: SymbolForecast) -> list[str]:
@@ -261,9 +268,10 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     series = load_source(args.data, args.policy, args.timezone)
     for one in series:  # before the models are loaded
         _future_of(one, _origin_of(one, args.lookback, args.origin), args.horizon)
-    predictor = KronosPredictor(
-        *load_networks(args.model, args.tokenizer), args.device, max_context=args.context_bars()
-    )
+    networks = load_networks(args.model, args.tokenizer)
+    if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
+        say(f"WARNING     {remark}")
+    predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())
     found = forecast_series(
         predictor,
         series,
@@ -283,8 +291,9 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     if args.output:
         _write_table(found, Path(args.output))
     if args.plot:
-        for one in found:
-            one.plot(_plot_name(Path(args.plot), one.series.symbol, len(found) == 1))
+        names = _plot_names(Path(args.plot), [one.series.symbol for one in found])
+        for one, name in zip(found, names, strict=True):
+            one.plot(name)
     for one in found:
         for line in describe_forecast(one):
             say(line)

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from ft_core.curves import COLOURS
+from ft_core.curves import COLOURS, plain_text
 from ft_core.files import write_file
 
 PAGE, PANEL, INK, GRID = "#E9E9E6", "#F6F6F4", "#22252A", "#C4C4C0"
@@ -40,7 +40,7 @@ def _new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     for side, spine in axes.spines.items():
         spine.set_color(INK)
         spine.set_visible(side in ("left", "bottom"))
-    figure.suptitle(title, fontsize=11.5, x=0.01, ha="left", color=INK)
+    figure.suptitle(plain_text(title), fontsize=11.5, x=0.01, ha="left", color=INK)
     return figure, axes
 
 
@@ -140,7 +140,7 @@ def plot_reliability(
     figure, axes = _new_figure(6, 5.2, title)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="as promised")
     for colour, name in zip(cycle(COLOURS), before, strict=False):
-        axes.plot(levels, before[name], "o-", color=colour, linewidth=1.6, markersize=5, label=name)
+        axes.plot(levels, before[name], "o-", color=colour, linewidth=1.6, markersize=5, label=plain_text(name))
         if name in after:
             axes.plot(
                 levels,
@@ -150,7 +150,7 @@ def plot_reliability(
                 linewidth=1.6,
                 markersize=6,
                 markerfacecolor=PANEL,
-                label=f"{name}, calibrated",
+                label=f"{plain_text(name)}, calibrated",
             )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
@@ -182,7 +182,7 @@ def plot_skill(
     for colour, (name, values) in zip(cycle(COLOURS), skills.items(), strict=False):
         heights = np.array([np.nan if value is None else 100 * value for value in values])
         steps = np.arange(1, len(heights) + 1)
-        axes.plot(steps, heights, color=colour, linewidth=1.6, label=name)
+        axes.plot(steps, heights, color=colour, linewidth=1.6, label=plain_text(name))
         if p_values:
             sure = np.array([p is not None and p < significant for p in p_values[name]])
             axes.plot(steps[sure], heights[sure], "o", color=colour, markersize=4.5)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from ft_core.files import write_json
+from ft_core.pickles import is_pickle, weights_remedy
 
 from .pretrained import ADAPTER_CONFIG, weights_hash
 
@@ -57,27 +58,34 @@ def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
     """
     from peft import PeftModel
 
+    pickles = sorted(path.name for path in folder.iterdir() if is_pickle(path))
+    if not (folder / ADAPTER_WEIGHTS).is_file() and pickles:
+        raise ValueError(
+            f"{folder} holds only pickled adapters ({pickles[0]}), which are never loaded; "
+            f"{weights_remedy(pickles[0], ADAPTER_WEIGHTS)}"
+        )
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
     try:
         base = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
+        name, digest = str(base["name"]), base["sha256"]
         with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
             found = set(file.keys())
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(f"the adapters in {folder} are damaged ({error}); train them again") from error
+    if Path(name).resolve() == folder.resolve():
+        raise ValueError(f"{folder / BASE_FILE} names the adapters' own folder as their model; train them again")
     remedy = "put the model back there, or train with --lora_merge, which saves a model that needs no other"
     try:
-        model = cls.from_pretrained(base["name"], **kwargs)
+        model = cls.from_pretrained(name, **kwargs)
     except ValueError as error:
-        raise ValueError(
-            f"{folder} holds adapters to {base['name']}, which cannot be loaded ({error}); {remedy}"
-        ) from error
-    if weights_hash(model) != base["sha256"]:
-        raise ValueError(f"{folder} holds adapters to {base['name']}, whose weights are others now; {remedy}")
+        raise ValueError(f"{folder} holds adapters to {name}, which cannot be loaded ({error}); {remedy}") from error
+    if weights_hash(model) != digest:
+        raise ValueError(f"{folder} holds adapters to {name}, whose weights are others now; {remedy}")
     try:
         adapted = PeftModel.from_pretrained(model, str(folder))
-    except RuntimeError as error:  # tensors of other shapes
-        raise ValueError(f"the adapters in {folder} do not fit {base['name']}; {remedy}") from error
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:  # tensors of other shapes, impossible settings
+        raise ValueError(f"the adapters in {folder} do not fit {name}; {remedy}") from error
     expected = {name.replace(".default.", ".") for name in adapted.state_dict() if ".lora_" in name}
     if found != expected:
         raise ValueError(f"the adapters in {folder} are damaged ({len(found ^ expected)} tensors differ); {remedy}")

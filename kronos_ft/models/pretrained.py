@@ -28,13 +28,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ft_core.hub import hub_answers
 from ft_core.hub_errors import LOG_IN, HubFailure, explain
+from ft_core.model_files import check_model_folder, check_revision
+from ft_core.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "base_model.json")
 LATER = "try again later, or pass a folder that holds the model"
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 
 
@@ -43,15 +44,16 @@ class HubUnreachable(ConnectionError):
 
 
 def _pickle_message(name: str, pickles: list[str]) -> str:
+    first, *_ = found = sorted(pickles)
     return (
-        f"{name} holds only pickled weights ({', '.join(sorted(pickles)[:3])}), which are never loaded; ask for or "
-        f"make a {WEIGHTS_NAME} (safetensors.torch.save_file) beside its {CONFIG_NAME}"
+        f"{name} holds only pickled weights ({', '.join(found[:3])}), which are never loaded; ask for "
+        f"{WEIGHTS_NAME}, or {weights_remedy(first)}"
     )
 
 
 def _check_folder(folder: Path) -> Path:
     missing = [name for name in (CONFIG_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]
-    pickles = [path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES]
+    pickles = [path.name for path in folder.iterdir() if is_pickle(path)] if folder.is_dir() else []
     if WEIGHTS_NAME in missing and pickles:
         raise ValueError(_pickle_message(str(folder), pickles))
     if missing:
@@ -59,12 +61,14 @@ def _check_folder(folder: Path) -> Path:
             f"model folder {folder} has no {' and no '.join(missing)}; pass a folder that holds both "
             f"{CONFIG_NAME} and {WEIGHTS_NAME}"
         )
+    check_model_folder(folder)
     return folder
 
 
 def _fetch(name: str, options: dict) -> Path:
     """Downloads the files of a whole model, or of adapters where the repository holds them alone."""
     folder = Path(hf_hub_download(name, CONFIG_NAME, **options)).parent
+    check_model_folder(folder)  # before the weights are fetched
     try:
         hf_hub_download(name, WEIGHTS_NAME, **options)
     except EntryNotFoundError as missing:
@@ -126,7 +130,7 @@ def _download(name: str, options: dict) -> Path:
 def _incomplete(name: str, revision: str | None, token: str | bool | None) -> ValueError:
     """What is wrong with a repository that lacks the files of a model."""
     files = HfApi().list_repo_files(name, revision=revision, token=token)
-    pickles = [file for file in files if file.endswith(PICKLE_SUFFIXES)]
+    pickles = [file for file in files if is_pickle(file)]
     if pickles and WEIGHTS_NAME not in files:
         return ValueError(_pickle_message(name, pickles))
     return ValueError(
@@ -142,14 +146,18 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
         options: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `subfolder`.
 
     Raises:
-        ValueError: when the folder or repository does not hold a model in safetensors form.
+        ValueError: when the folder or repository does not hold a model in safetensors form, or asks for code of its
+            own.
         HubUnreachable: when the Hub cannot be reached and the cache does not hold the model.
     """
     path = Path(name_or_path)
+    for option in ("revision", "subfolder"):
+        check_revision(option, options.get(option))
     if path.is_dir():
         subfolder = options.get("subfolder")
         return _check_folder(path / subfolder if subfolder else path)
     if path.exists():
+        refuse_pickled_weights(path)
         raise ValueError(f"model={name_or_path} is a file; pass the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}")
     if path.is_absolute() or str(name_or_path).startswith(("./", "../", "~")):
         raise ValueError(f"model folder {name_or_path} does not exist; correct the path")
@@ -195,7 +203,7 @@ class KronosPreTrainedModel(PreTrainedModel):
                 configuration values to override, and `dtype`, `device_map` as in transformers.
 
         Raises:
-            ValueError: the folder holds another architecture, pickled weights alone, or not every tensor.
+            ValueError: the folder holds another architecture, pickled weights alone, not every tensor, or code.
             HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
         """
         if kwargs.pop("trust_remote_code", None):
@@ -206,6 +214,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         if _holds_adapters(folder):
             from .adapters import load_merged
 
+            check_model_folder(folder)
             config = config or cls._read_config(folder, kwargs)[0]
             return load_merged(cls, folder, config=config, **kwargs)
         if config is None:
@@ -247,7 +256,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         """Configuration of a folder with overrides taken out of `kwargs`; refuses another architecture's."""
         try:
             values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
         if not isinstance(values, dict):
             raise ValueError(f"{folder / CONFIG_NAME} holds a {type(values).__name__}, not settings; restore the file")

@@ -11,6 +11,7 @@ from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 from ft_core.one_cycle import OneCycle
 from ft_core.run_arguments import RunArguments
+from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.epoch_order import check_weighting
 from ..data.windows import WindowShape
@@ -84,7 +85,7 @@ class DataArguments:
 
 
 @dataclass
-class WindowTrainingArguments(RunArguments, TrainingArguments):
+class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArguments):
     r"""What both stages share: the settings of [`~transformers.TrainingArguments`] and the fields below.
 
     Defaults that differ from the parent: the published recipe (batch 50, 30 epochs, weight decay 0.1, betas 0.9 and

@@ -22,6 +22,7 @@ from ..data.windows import WindowDataset
 from ..models.adapters import add_adapters, save_adapters
 from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
+from ..models.pairing import write_pairing
 from .predictor_arguments import PUBLISHED_EVALUATION, KronosArguments
 from .predictor_losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
 from .window_trainer import WindowTrainer
@@ -200,7 +201,8 @@ class KronosTrainer(WindowTrainer):
     # Saving
 
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """The model, or its adapters, alone or merged."""
+        """The model, or its adapters, alone or merged, and which tokenizer it was trained with."""
+        write_pairing(folder, self.recorder.facts.get("model"))
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not self.args.lora:
             super().write_model(folder, state_dict)

@@ -2,17 +2,17 @@
 
 Notable:
 - Lines end at LF, CR LF or CR only. `str.splitlines` would also cut at U+2028 and U+0085, which JSON text may hold.
-- Gzip is recognised by its first bytes, not by the file's name.
+- Compression is recognised by a file's first bytes, not by its name.
 """
 
-import gzip
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ft_core.compressed import unpack as unpack_bytes
+from ft_core.pickles import refuse_pickled_data
+
 BOM = b"\xef\xbb\xbf"
-GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MAX_NAMES = 20  # field names listed in a message
 
@@ -47,10 +47,11 @@ def read_bytes(path: Path) -> bytes:
     """The file as it lies on disk.
 
     Raises:
-        ValueError: when the file is missing, a folder, unreadable or of no bytes.
+        ValueError: when the file is missing, a folder, a pickle, unreadable or of no bytes.
     """
     if path.is_dir():
         raise ValueError(f"data file {path} is a folder; name the JSONL file in it")
+    refuse_pickled_data(path, "to_json('{stem}.jsonl', orient='records', lines=True)")
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -63,16 +64,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unpack(path: Path, content: bytes) -> bytes:
-    """The file's text as bytes: unzipped where it is gzip, still with its byte order mark.
+    """The file's text as bytes: unpacked where it is compressed, still with its byte order mark.
 
     Raises:
-        ValueError: for damaged gzip, and for UTF-16.
+        ValueError: damaged or too large when unpacked, and for UTF-16.
     """
-    if content.startswith(GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"data file {path} is a damaged gzip file ({error}); fetch it again") from error
+    content = unpack_bytes(path, content)
     if content.startswith(UTF16_MARKS):
         raise ValueError(f"data file {path} is UTF-16 text; save it as UTF-8")
     return content

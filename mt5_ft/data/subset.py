@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ft_core.compressed import BZIP_MAGIC, GZIP_MAGIC, ZIP_MAGIC
 from ft_core.files import write_file
 
-from .jsonl import BOM, GZIP_MAGIC, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
+from .jsonl import BOM, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
 
 BACKUP_SUFFIX = ".backup"
 CUT_SUFFIX = ".backup.cut"  # SHA-256 of the file as it was cut, to notice changes made since
@@ -179,6 +180,8 @@ def drop_subset(
         raise ValueError(f"backup {backup} exists; restore or remove it first")
 
     content = unpack(path, original)
+    if content is not original and original.startswith((BZIP_MAGIC, ZIP_MAGIC)):
+        raise ValueError(f"{path} is packed, and of packed files only gzip can be cut; unpack it or pack it with gzip")
     lines = numbered_lines(path, content)
     rows: dict[int, dict] = {}
     for number, line in lines:
@@ -235,11 +238,13 @@ def restore(path: str | Path, force: bool = False) -> Path:
         force (`bool`): also when the file was changed since, which loses the changes.
 
     Raises:
-        ValueError: when there is no backup, the file was changed since it was cut, or what was written does not equal
-            the backup (which then stays).
+        ValueError: when there is no backup, it is a link, the file was changed since it was cut, or what was written
+            does not equal the backup (which then stays).
     """
     path = Path(path).resolve()
     backup = path.with_name(path.name + BACKUP_SUFFIX)
+    if backup.is_symlink():
+        raise ValueError(f"backup {backup} is a link, which subset never makes; put the file itself in its place")
     if not backup.is_file():
         raise ValueError(f"backup {backup} does not exist, so there is nothing to restore; name the file that was cut")
     content = read_bytes(backup)

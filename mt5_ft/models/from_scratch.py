@@ -8,21 +8,34 @@ from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, 
 
 from .loading import untie, with_byte_fallback
 
+LONGEST_LINE = 4192  # bytes; SentencePiece leaves longer ones out without a word
+OTHER_PIECES = 300  # 256 bytes, the special pieces, and some room
+
+
+def _parts(line: str) -> list[str]:
+    """A line, in parts where SentencePiece would pass it over for its length."""
+    if len(line.encode("utf-8", "surrogatepass")) <= LONGEST_LINE:
+        return [line]
+    return [line[first : first + LONGEST_LINE // 4] for first in range(0, len(line), LONGEST_LINE // 4)]
+
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 3000) -> PreTrainedTokenizerBase:
     """A SentencePiece unigram tokenizer with byte fallback and mT5's special pieces, trained on texts.
 
     Args:
         texts: lines of text.
-        vocab_size (`int`): pieces before the 100 sentinels; fewer when the texts do not support as many.
+        vocab_size (`int`): pieces before the 100 sentinels; fewer when the texts do not support as many, more when they
+            have more characters.
     """
     import sentencepiece
 
+    lines = [part for text in texts for line in text.splitlines() for part in _parts(line)]
+    characters = len(set().union(*lines))
     with tempfile.TemporaryDirectory() as folder:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(line for text in texts for line in text.splitlines()),
+            sentence_iterator=iter(lines),
             model_prefix=f"{folder}/spiece",
-            vocab_size=vocab_size,
+            vocab_size=max(vocab_size, characters + OTHER_PIECES),
             hard_vocab_limit=False,
             model_type="unigram",
             pad_id=0,

@@ -38,10 +38,21 @@ from ft_core.hub import hub_answers
 from ft_core.hub_errors import HubFailure, explain
 from ft_core.saved_weights import defect_of_weights
 
+from .sources import (
+    MODEL_CONFIGS,
+    TOKENIZER_CONFIGS,
+    RefusedModel,
+    check_folder,
+    check_name,
+    check_published_weights,
+    check_repository,
+    check_tokenizer_folder,
+)
+
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-# what transformers and the Hub's client raise for a name that cannot be loaded
-LOADING_ERRORS = (OSError, ValueError, ImportError, httpx.HTTPError)
+# what transformers and the Hub's client raise for a name that cannot be loaded, odd files among it
+LOADING_ERRORS = (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError, httpx.HTTPError)
 
 
 class ModelUnreachable(ConnectionError):
@@ -78,6 +89,7 @@ def untie(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _check_folder(folder: Path) -> None:
+    check_folder(folder)
     defect = defect_of_weights(folder)
     if defect:
         raise ValueError(f"model folder {folder} cannot be used: {defect}; pass a folder of whole *.safetensors")
@@ -85,11 +97,6 @@ def _check_folder(folder: Path) -> None:
 
 def _may_download(name: str) -> bool:
     return not Path(name).is_dir() and hub_answers()
-
-
-def _check_name(name: str) -> None:
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(("./", "../"))):
-        raise ValueError(f"model folder {name} does not exist; correct the path")
 
 
 def _explain(name: str, error: Exception) -> Exception:
@@ -103,8 +110,6 @@ def _explain(name: str, error: Exception) -> Exception:
             f"{found}, and the local cache does not hold {name}; nothing half is kept: try again later, or pass a "
             "folder"
         )
-    if "safetensors" in text and "not found" in text.lower():
-        return ValueError(f"{name} holds no safetensors; pickled weights are never loaded, so pass another model")
     unknown = isinstance(error, RepositoryNotFoundError | HFValidationError) and not isinstance(error, GatedRepoError)
     if unknown or "is not a local folder and is not a valid model identifier" in text:
         return ValueError(
@@ -142,13 +147,20 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or Hub repository, with byte fallback where its vocabulary has bytes.
 
     Raises:
-        ValueError: no tokenizer there.
+        ValueError: no tokenizer there, a pickled one, or one that asks for code of its own.
         ModelUnreachable: the Hub cannot be reached.
     """
-    _check_name(name)
+    check_name(name)
+    folder = Path(name)
+    if folder.is_dir():
+        check_tokenizer_folder(folder)
     local = _only_cached(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+        if not folder.is_dir():
+            check_repository(name, local, TOKENIZER_CONFIGS)
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+    except RefusedModel:
+        raise
     except LOADING_ERRORS as error:
         raise _explain(name, error) from None
     return with_byte_fallback(tokenizer)
@@ -192,7 +204,7 @@ def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> P
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder)
-    _check_name(name)
+    check_name(name)
     local = _only_cached(name)
     with _quiet():
         model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name, local)
@@ -219,15 +231,21 @@ def _quiet() -> Iterator[None]:
 
 def _load_whole(name: str, local: bool) -> PreTrainedModel:
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        if not Path(name).is_dir():
+            check_repository(name, local, MODEL_CONFIGS)
+        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         if not config.is_encoder_decoder:
-            raise ValueError(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
+            raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
+        if not local and not Path(name).is_dir():
+            check_published_weights(name)
         return AutoModelForSeq2SeqLM.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32, local_files_only=local
+            name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False
         )
-    except LOADING_ERRORS as error:
-        if "not encoder-decoder" in str(error):
-            raise
+    except RefusedModel:
+        raise
+    except (*LOADING_ERRORS, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "mismatch" not in str(error):
+            raise  # memory may have run out
         adapters = _adapters_on_the_hub(name, local)
         if adapters:
             return _load_adapters(adapters)
@@ -236,6 +254,8 @@ def _load_whole(name: str, local: bool) -> PreTrainedModel:
 
 def _adapters_on_the_hub(name: str, local: bool) -> Path | None:
     """Folder of the adapters that a Hub repository without a whole model holds, or None."""
+    if Path(name).is_dir():
+        return None
     try:
         hf_hub_download(name, ADAPTER_CONFIG, local_files_only=local)
         return Path(hf_hub_download(name, ADAPTER_WEIGHTS, local_files_only=local)).parent
@@ -251,15 +271,20 @@ def adapter_base(folder: Path) -> str:
     """
     path = folder / ADAPTER_CONFIG
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} names no base model ({error}); restore it or train again") from error
+    if Path(base).resolve() == folder.resolve():
+        raise ValueError(f"{path} names the adapters' own folder as their base model; correct it")
+    return base
 
 
 def _load_adapters(folder: Path) -> PreTrainedModel:
     from peft import PeftModel
 
     base = adapter_base(folder)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
     try:
         model = load_model(base)
     except (ValueError, ModelUnreachable) as error:

@@ -8,6 +8,11 @@ from ft_core.files import write_json
 from ..data.records import TaskFields
 
 TASK_FILE = "task.json"
+FORMS = {"source_fields": list, "target_fields": list, "id": str, "prefix": str} | {
+    "max_source_length": int,
+    "max_target_length": int,
+}
+WORDS = {list: "list of field names", str: "text", int: "whole number"}
 
 
 def write_task(
@@ -23,12 +28,19 @@ def read_task(folder: str | Path) -> dict | None:
     """The task that a `final/` folder was trained on, or None for another model.
 
     Raises:
-        ValueError: a file that is not JSON.
+        ValueError: a file that is not JSON, or not such a task.
     """
     path = Path(folder) / TASK_FILE
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        task = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable JSON ({error}); restore it or save the model again") from error
+    for name, form in FORMS.items():
+        value = task.get(name) if isinstance(task, dict) else None
+        parts = value if form is list and isinstance(value, list) else [value]
+        kind = str if form is list else form
+        if not parts or not all(isinstance(part, kind) and not isinstance(part, bool) for part in parts):
+            raise ValueError(f"{path} has {name}={value!r:.100}, no {WORDS[form]}; restore it or save the model again")
+    return task

@@ -12,6 +12,7 @@ from transformers import Seq2SeqTrainingArguments
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
 from ft_core.run_arguments import RunArguments
+from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..rouge import ScriptTokenizer
@@ -129,7 +130,7 @@ def choose_precision(wanted: str, on_cpu: bool) -> str:
 
 
 @dataclass
-class MT5Arguments(RunArguments, Seq2SeqTrainingArguments):
+class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments):
     r"""Training settings of mT5: those of [`~transformers.Seq2SeqTrainingArguments`] and the fields below.
 
     Defaults that differ from the parent: batches grouped by length, gradient clipping 1.0, warm-up of 200 steps,

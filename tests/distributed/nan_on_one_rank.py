@@ -5,6 +5,7 @@ python -m torch.distributed.run --nproc_per_node 2 nan_on_one_rank.py OUTPUT KIN
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,13 +26,9 @@ class OneBadRank(KronosTokenizerTrainer):
 
     def _terms(self, model, inputs):
         terms, output = super()._terms(model, inputs)
-        if (
-            self.is_in_train
-            and model.training
-            and self.args.process_index == 1
-            and self.state.global_step + 1 in self.bad
-        ):
-            terms = terms._replace(per_window=terms.per_window * float("nan"))
+        now = self.is_in_train and model.training and self.state.global_step + 1 in self.bad
+        if now and self.args.process_index == 1:
+            terms = replace(terms, per_window=terms.per_window * float("nan"))
         return terms, output
 
 

@@ -56,6 +56,7 @@ def test_a_preset_named_in_the_file(tmp_path):
         (["--preset"], "--config and --preset need a value each"),
     ],
 )
+@pytest.mark.fault(28)
 def test_misspelt_settings(words, message):
     with pytest.raises(ValueError, match=message) as error:
         parse(*words)
@@ -73,6 +74,7 @@ def test_misspelt_settings(words, message):
         ("name: !!python/object/apply:os.system ['true']", "c.yaml:1 is not valid YAML"),
     ],
 )
+@pytest.mark.fault(28)
 def test_files_that_are_refused(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ValueError, match=message) as error:

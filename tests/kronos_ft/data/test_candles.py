@@ -62,12 +62,14 @@ def test_sparse_and_quiet_tables_are_remarked():
     assert any("50% of the bars have no volume" in remark for remark in quiet[0].report.quality.remarks)
 
 
+@pytest.mark.fault(19)
 def test_constant_price_is_rejected():
     table = simulate_candles(200).assign(open=5.0, high=5.0, low=5.0, close=5.0)
     with pytest.raises(ValueError, match="the close is constant at 5; a model has nothing to learn from it"):
         load_candles(table)
 
 
+@pytest.mark.fault(20)
 def test_a_single_bar_is_rejected():
     with pytest.raises(ValueError, match="only 1 usable bars; at least 2 are needed"):
         load_candles(simulate_candles(1))

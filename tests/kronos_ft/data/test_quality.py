@@ -63,6 +63,7 @@ def defect(request, tmp_path):
     return request.param, path, lines
 
 
+@pytest.mark.fault(18)
 def test_error_names_the_rows_and_the_remedy(defect):
     kind, path, lines = defect
     with pytest.raises(
@@ -146,6 +147,7 @@ def test_unsorted_rows_and_exact_duplicates_are_put_right_and_counted():
     assert not loaded.report.quality.was_sorted
 
 
+@pytest.mark.fault(18)
 def test_text_in_a_number_column_is_reported_at_its_line(tmp_path):
     table = frame().astype({"close": "object"})
     table.loc[33, "close"] = "n/a?"

@@ -115,6 +115,7 @@ def test_an_empty_amount_and_a_zero_volume_beside_ticks(frame, tmp_path):
     same(load_candles(ticks), derived)
 
 
+@pytest.mark.fault(18)
 def test_rows_without_a_symbol_are_named(frame):
     table = frame.assign(symbol=["A", "B"] * 20)
     table.loc[[3, 9], "symbol"] = None
@@ -122,6 +123,7 @@ def test_rows_without_a_symbol_are_named(frame):
         load_candles(table)
 
 
+@pytest.mark.fault(18)
 def test_a_row_with_too_many_cells_is_refused(frame, tmp_path):
     lines = frame.to_csv(index=False).splitlines()
     (tmp_path / "c.csv").write_text("\n".join([lines[0], *(line + ",1" for line in lines[1:])]))
@@ -202,6 +204,7 @@ def test_dates_and_times_in_digits(frame, tmp_path):
         ("time,open,high,low,close\n1,2,3,4,5\n1,2,3,4,5,6,7\n", r"cannot be read as a table \(.*line 3, saw 7\)"),
     ],
 )
+@pytest.mark.fault(18)
 def test_files_that_hold_no_candles(tmp_path, content, message):
     (tmp_path / "c.csv").write_text(content)
     with pytest.raises(ValueError, match=message) as error:

@@ -134,6 +134,7 @@ def test_cheap_assets_are_not_squashed(price):
     assert values[0, :90, 3].std() == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.fault(19)
 def test_a_flat_lookback_gives_finite_values():
     window = np.ones((1, 25, 6))
     window[:, 20:, 4] = 3.0
@@ -186,11 +187,13 @@ def test_order_is_a_permutation_of_its_own_for_each_epoch(train_windows):
         ({"split": "validation", "augmentation": AugmentationArguments(augment_noise=True)}, "only training windows"),
     ],
 )
+@pytest.mark.fault(20)
 def test_windows_that_cannot_be_cut(series, arguments, message):
     with pytest.raises(ValueError, match=message):
         WindowDataset(series, arguments.pop("split"), SHAPE, **arguments)
 
 
+@pytest.mark.fault(20)
 def test_gaps_that_leave_no_window(candle_frame):
     series = load_candles({"S": candle_frame.drop(index=range(0, 900, 21))})
     with pytest.raises(ValueError, match="no window of 25 bars fits between the gaps of the train split"):

@@ -55,6 +55,7 @@ def test_bars_from_the_origin_on_change_nothing(forecaster, series):
 
 @pytest.mark.fault(21)
 @pytest.mark.parametrize("forecaster", ALL, ids=lambda forecaster: forecaster.name)
+@pytest.mark.fault(21)
 def test_candles_can_exist_and_the_future_can_be_forecast(forecaster, series):
     paths = forecaster.paths(series[0], np.array([300, len(series[0])]), 30)
     assert paths.shape == (2, getattr(forecaster, "num_paths", 1), 30, 4)

@@ -84,6 +84,7 @@ def test_volatility_stays_above_its_minimum():
     assert (lower >= 0).all()
 
 
+@pytest.mark.fault(17)
 def test_calibration_sees_the_validation_split_alone():
     """Bands depend on the validation origins and the new paths; there is no other input."""
     generator = np.random.default_rng(6)

@@ -120,6 +120,7 @@ def test_decoded_paths_are_those_of_whole_windows(networks, length, horizon, max
 
 
 @torch.no_grad()
+@pytest.mark.fault(17)
 def test_a_horizon_beyond_the_window_is_decoded_in_pieces_without_later_bars(networks):
     _, tokenizer = networks
     s1, s2, _, _ = random_bars(1, 12, 0, seed=7)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
@@ -42,6 +43,7 @@ def test_horizons_that_end_before_the_first_test_origin_are_known():
     assert 0 < validation.known_before(test)[0].sum() < len(validation)
 
 
+@pytest.mark.fault(17)
 def test_a_later_change_of_another_symbol_reaches_nothing_pooled():
     """The other symbol's validation lies after this one's test: borders and offsets must not depend on it."""
     found = [evaluate(load_candles(frames(0, growth=growth))) for growth in (1.0, 1.4)]

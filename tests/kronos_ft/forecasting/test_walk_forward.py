@@ -161,6 +161,7 @@ def test_nothing_at_or_after_the_first_test_origin_reaches_forecasts_calibration
 
 @pytest.mark.fault(17)
 @pytest.mark.parametrize("position", [0, 7, 20])
+@pytest.mark.fault(17)
 def test_an_origins_regime_is_settled_before_it(position):
     frame = simulate_candles(900, seed=5)
     origin = int(find_origins(load_candles({"A": frame})[0], "test", PLAN).indices[position])

@@ -22,6 +22,7 @@ def bars(batch=2, length=12, seed=0):
 
 
 @torch.no_grad()
+@pytest.mark.fault(17)
 def test_no_logit_depends_on_a_later_bar(model):
     s1, s2, stamp = bars()
     before = model(s1, s2, stamp, s1_targets=s2)
@@ -36,6 +37,7 @@ def test_no_logit_depends_on_a_later_bar(model):
 
 
 @torch.no_grad()
+@pytest.mark.fault(17)
 def test_without_the_causal_mask_the_fine_token_sees_the_future(model):
     s1, s2, stamp = bars()
     changed = s1.clone()

@@ -45,12 +45,14 @@ def test_overrides_of_the_configuration(folder):
     assert KronosTokenizer.from_pretrained(folder, resid_dropout_p=0.3).config.resid_dropout_p == 0.3
 
 
+@pytest.mark.fault(15)
 def test_pickled_weights_are_refused(folder):
     (folder / "model.safetensors").unlink()
     torch.save({"any": torch.zeros(1)}, folder / "pytorch_model.bin")
     refuse(folder, r"holds only pickled weights \(pytorch_model.bin\), which are never loaded; .*model.safetensors")
 
 
+@pytest.mark.fault(15)
 def test_pickled_weights_beside_safetensors_are_not_read(folder):
     (folder / "pytorch_model.bin").write_bytes(b"not even a pickle")
     assert KronosTokenizer.from_pretrained(folder).config.d_model == 32
@@ -68,6 +70,7 @@ def test_another_architecture(folder):
     refuse(folder, r"is not a KronosTokenizer: its config.json lacks d_in \(it describes: bert\)")
 
 
+@pytest.mark.fault(25)
 def test_a_predictor_is_no_tokenizer(folder):
     edit_config(folder, d_in=None, n_enc_layers=None, n_layers=4, learn_te=True)
     refuse(folder, "is not a KronosTokenizer: its config.json lacks d_in")
@@ -112,6 +115,7 @@ def test_truncated_weights(folder):
     refuse(folder, "model.safetensors is damaged .*; fetch it again")
 
 
+@pytest.mark.fault(16)
 def test_remote_code_is_refused(folder):
     with pytest.raises(ValueError, match="trust_remote_code=True is refused"):
         KronosTokenizer.from_pretrained(folder, trust_remote_code=True)

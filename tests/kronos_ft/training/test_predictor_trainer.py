@@ -315,6 +315,7 @@ def test_bf16_trains_and_keeps_fp32_weights(make_predictor_trainer):
     assert all(math.isfinite(entry["loss"]) for entry in training_logs(trainer))
 
 
+@pytest.mark.fault(25)
 def test_models_that_do_not_fit_each_other_are_refused(make_predictor_trainer, train_windows, tiny_model):
     with pytest.raises(ValueError, match="a data set is a WindowDataset, which needs tokenizer"):
         make_predictor_trainer(train=train_windows)

@@ -66,6 +66,7 @@ def test_every_kind_of_defect_is_tested():
 @pytest.mark.parametrize(
     ("kind", "line", "message"), DEFECTIVE, ids=[f"{kind}-{n}" for n, (kind, _, _) in enumerate(DEFECTIVE)]
 )
+@pytest.mark.fault(18)
 def test_a_defect_raises_or_is_dropped(file, kind, line, message):
     write_lines(file, GOOD % "a", "", line, GOOD % "b")
     with pytest.raises(
@@ -180,6 +181,7 @@ def test_rows_without_targets(file):
         (b'{"text": "a", "summary": " "}\n{"text": "b", "summary": []}\n{', "every target is empty .'summary' in"),
     ],
 )  # fmt: skip
+@pytest.mark.fault(18)
 def test_files_of_no_use(file, policy, content, message):
     if content is not None:
         file.write_bytes(content)
@@ -275,6 +277,7 @@ def test_a_write_that_fails_leaves_the_old_file(file):
         write_records(file.parent / "none" / "a.jsonl", [])
 
 
+@pytest.mark.fault(18)
 def test_a_json_array_is_named_as_such(file):
     file.write_text(
         '[\n {"id": 1, "text": "a", "summary": "b"},\n {"id": 2, "text": "a", "summary": "b"}\n]\n', "utf-8"
@@ -284,6 +287,7 @@ def test_a_json_array_is_named_as_such(file):
             read_records(file, PAIR, policy)
 
 
+@pytest.mark.fault(18)
 def test_gb18030_is_named_as_such(file):
     file.write_bytes('{"id": 1, "text": "情绪", "summary": "s"}\n'.encode("gb18030"))
     with pytest.raises(ValueError, match=r"convert the file, e.g. iconv -f gb18030 -t utf-8"):

@@ -285,6 +285,7 @@ def test_wrong_arguments_write_nothing(file, arguments, message):
         (b"\x1f\x8b\x08broken", "is a damaged gzip file"),
     ],
 )
+@pytest.mark.fault(18)
 def test_unusable_files_stay_as_they_are(file, content, message):
     file.write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -302,6 +303,7 @@ def test_missing_files(tmp_path):
         restore(tmp_path / "none.jsonl")
 
 
+@pytest.mark.fault(27)
 def test_a_link_stays_a_link(file, tmp_path):
     before = checksum(file)
     link = tmp_path / "folder" / "link.jsonl"

@@ -20,6 +20,7 @@ def folder(model, tokenizer, tmp_path):
     return path
 
 
+@pytest.mark.fault(26)
 def test_rare_characters_survive_the_round_trip(tokenizer, folder):
     for loaded in (tokenizer, load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(folder)):
         for text in ("你好😀龘", "龘 hello 😀 world", "a b"):
@@ -37,6 +38,7 @@ def test_output_layer_is_its_own_after_loading(model, folder):
     assert torch.equal(stock.lm_head.weight, model.lm_head.weight)
 
 
+@pytest.mark.fault(15)
 def test_models_that_are_refused(folder, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="does not exist; correct the path"):
         load_model(str(tmp_path / "none"))
@@ -51,6 +53,7 @@ def test_models_that_are_refused(folder, tokenizer, tmp_path):
         load_model(str(folder))
 
 
+@pytest.mark.fault(25)
 def test_a_vocabulary_larger_than_the_embedding(folder, tokenizer):
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert len(tokenizer) <= config["vocab_size"]

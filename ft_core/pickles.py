@@ -1,0 +1,43 @@
+"""Pickled files, which run code when they are read: how they are known, and what to do instead of reading them."""
+
+from pathlib import Path
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+
+
+def is_pickle(name: str | Path) -> bool:
+    """Whether a file's name is that of a pickle, compressed or not."""
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes[-2:]]
+    return bool(suffixes) and (suffixes[-1] in PICKLE_SUFFIXES or suffixes[0] in PICKLE_SUFFIXES)
+
+
+def weights_remedy(pickle: str, target: str = "model.safetensors") -> str:
+    """How pickled weights become ones that can be read."""
+    return (
+        f'convert them where you trust their origin: python -c "import torch; from safetensors.torch import save_file; '
+        f"save_file({{k: v.clone() for k, v in torch.load('{pickle}', weights_only=True).items()}}, '{target}')\""
+    )
+
+
+def refuse_pickled_weights(path: Path) -> None:
+    """Raises ValueError, with the way to convert, when a model is named by a pickled file."""
+    if is_pickle(path):
+        raise ValueError(f"model={path} is a pickled file, which is never loaded; {weights_remedy(path.name)}")
+
+
+def refuse_pickled_data(path: Path, write: str) -> None:
+    """Refuses a data file that is a pickle.
+
+    Args:
+        path (`Path`): the data file.
+        write (`str`): how pandas writes the form that is read, such as `to_parquet('{stem}.parquet')`.
+
+    Raises:
+        ValueError: with the way to convert.
+    """
+    if is_pickle(path):
+        converted = write.format(stem=path.name.split(".")[0])
+        raise ValueError(
+            f"data file {path} is a pickle, which is never read because that can run any code; convert it where you "
+            f"trust its origin: python -c \"import pandas; pandas.read_pickle('{path.name}').{converted}\""
+        )

@@ -1,0 +1,156 @@
+"""Family 16: code of a repository is never run, and a configuration that asks for it is refused, not ignored."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kronos_ft.cli import main as kronos
+from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
+from mt5_ft.cli import main as mt5
+from mt5_ft.models.loading import load_model, load_tokenizer
+from tests.loopback_hub import LoopbackHub
+from tests.untrusted import refusal
+
+pytestmark = pytest.mark.fault(16)
+
+CODE = {
+    "config.json": {"auto_map": {"AutoConfig": "evil.Config", "AutoModelForSeq2SeqLM": "evil.Model"}},
+    "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}},
+    "processor_config.json": {"auto_map": {"AutoProcessor": "evil.Processor"}},
+}
+LOADERS = {"predictor": Kronos.from_pretrained, "tokenizer": KronosTokenizer.from_pretrained, "mt5": load_model}
+
+
+def plant(folder, name, settings):
+    """Adds settings to a JSON file of a folder, and a module that leaves a witness when it is imported."""
+    path = folder / name
+    values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps(values | settings))
+    (folder / "evil.py").write_text(f"open({str(folder / 'executed')!r}, 'w')\n")
+    return path
+
+
+@pytest.mark.parametrize("name", CODE)
+@pytest.mark.parametrize("kind", LOADERS)
+def test_auto_map_in_a_folder(copied, name, kind):
+    folder = copied(kind)
+    plant(folder, name, CODE[name])
+    with pytest.raises(ValueError, match=rf"{name} asks for code of the repository \(auto_map\), which is never run"):
+        LOADERS[kind](str(folder))
+    assert not (folder / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_auto_map_in_the_folder_of_a_tokenizer(copied, name):
+    folder = copied("mt5")
+    plant(folder, name, CODE[name])
+    with pytest.raises(ValueError, match="asks for code of the repository"):
+        load_tokenizer(str(folder))
+    assert not (folder / "executed").exists()
+
+
+@pytest.mark.parametrize("settings", [{"trust_remote_code": True}, {"text": {"trust_remote_code": True}},
+                                      {"parts": [{"auto_map": {"AutoModel": "evil.Model"}}]}])  # fmt: skip
+def test_trust_and_nested_settings(copied, settings):
+    folder = copied("mt5")
+    plant(folder, "config.json", settings)
+    with pytest.raises(ValueError, match="asks for code of the repository"):
+        load_model(str(folder))
+
+
+@pytest.mark.parametrize("settings", [{"auto_map": None}, {"auto_map": {}}, {"trust_remote_code": False}])
+def test_settings_that_ask_for_nothing(copied, settings):
+    folder = copied("predictor")
+    plant(folder, "config.json", settings)
+    Kronos.from_pretrained(folder)
+
+
+def test_unknown_architectures_do_not_ask_the_user(copied, monkeypatch):
+    folder = copied("mt5")
+    plant(folder, "config.json", {"model_type": "evil"})
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load_model(str(folder))
+
+
+def test_trust_is_no_setting(made, capsys):
+    with pytest.raises(ValueError, match="trust_remote_code=True is refused"):
+        Kronos.from_pretrained(made / "predictor", trust_remote_code=True)
+    for main, command in ((kronos, "tokenizer"), (kronos, "predictor"), (kronos, "finetune"), (mt5, "train")):
+        line = refusal(capsys, main, [command, "--data", "sample", "--trust_remote_code", "true"])
+        assert "--trust_remote_code is not a setting" in line
+
+
+def test_the_commands_refuse_in_one_line(copied, made, csv, capsys, tmp_path):
+    predictor, t5 = copied("predictor"), copied("mt5")
+    plant(predictor, "config.json", CODE["config.json"])
+    plant(t5, "tokenizer_config.json", CODE["tokenizer_config.json"])
+    run = tmp_path / "run"
+    kronos_words = ["--data", csv, "--model", predictor, "--tokenizer", made / "tokenizer"]
+    for main, words in (
+        (kronos, ["forecast", *kronos_words, "--lookback", 60]),
+        (kronos, ["predictor", *kronos_words, "--output_dir", run, "--lookback_window", 20]),
+        (mt5, ["train", "--data", "sample", "--model", t5, "--output_dir", run]),
+    ):  # fmt: skip
+        assert "asks for code of the repository (auto_map)" in refusal(capsys, main, words)
+        assert not run.exists()
+
+
+CASES = """
+import json, sys
+from mt5_ft.models.loading import load_model, load_tokenizer
+from kronos_ft.models.modeling_kronos import Kronos
+for load, name in ((load_model, "a/code"), (load_tokenizer, "a/code"), (Kronos.from_pretrained, "a/code"),
+                   (load_model, "a/pickled"), (load_model, "a/shards"), (load_model, "a/nothing"),
+                   (load_tokenizer, "a/tokens")):
+    try:
+        load(name)
+        print("loaded")
+    except Exception as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
+"""
+
+
+@pytest.mark.fault(15, 27)
+def test_repositories_on_a_hub(made, tmp_path):
+    files = {path.name: path.read_bytes() for path in (made / "mt5").iterdir()}
+    config = json.loads(files["config.json"])
+    tokens = json.loads(files["tokenizer_config.json"])
+    weights = {"model.safetensors": files["model.safetensors"]}
+    rest = {name: content for name, content in files.items() if name not in ("model.safetensors", "config.json")}
+    index = json.dumps({"metadata": {}, "weight_map": {"shared.weight": "../../evil.safetensors"}}).encode()
+    code = json.dumps({**config, **CODE["config.json"]}).encode()
+    repos = {
+        "a/code": {**rest, **weights, "config.json": code, "evil.py": b"open('executed', 'w')"},
+        "a/pickled": {**rest, "config.json": files["config.json"], "pytorch_model.bin": b"pickle"},
+        "a/shards": {**rest, "config.json": files["config.json"], "model.safetensors.index.json": index},
+        "a/nothing": {"config.json": files["config.json"]},
+        "a/tokens": {
+            **files,
+            "tokenizer_config.json": json.dumps({**tokens, **CODE["tokenizer_config.json"]}).encode(),
+        },
+    }
+    with LoopbackHub(repos) as url:
+        environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+        environment.pop("HF_HUB_OFFLINE", None)
+        done = subprocess.run(
+            [sys.executable, "-c", CASES], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+    lines = done.stdout.splitlines()
+    for line, expected in zip(
+        lines,
+        (
+            *["asks for code of the repository (auto_map), which is never run"] * 3,
+            "a/pickled holds only pickled weights (pytorch_model.bin), which are never loaded",
+            "names weights outside of its folder ('../../evil.safetensors')",
+            "a/nothing has no model.safetensors; name a repository that holds an mT5 model",
+            "asks for code of the repository (auto_map)",
+        ),
+        strict=True,
+    ):
+        assert expected in line, done.stdout + done.stderr
+        assert "Error: " in line or line.startswith("RefusedModel: ")
+    assert not list(tmp_path.rglob("executed"))
