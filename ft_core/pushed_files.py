@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .saved_weights import PICKLE_SUFFIXES, defect_of_weights
+from .pickles import is_pickle
+from .saved_weights import defect_of_weights
 
 CARD = "README.md"
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md")
@@ -44,7 +45,7 @@ def _reason_to_leave(path: Path) -> str | None:
         return "hidden or temporary"
     if path.is_dir():
         return "a folder"
-    if path.suffix in (*PICKLE_SUFFIXES, ".pickle"):
+    if is_pickle(path):
         return "pickled, could run code"
     if name in STATE:
         return "the record of a training, with paths of this machine"

@@ -41,6 +41,7 @@ from ft_core.saved_weights import defect_of_weights
 from .sources import (
     MODEL_CONFIGS,
     TOKENIZER_CONFIGS,
+    WEIGHT_FILES,
     RefusedModel,
     check_folder,
     check_name,
@@ -236,7 +237,7 @@ def _load_whole(name: str, local: bool) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         if not config.is_encoder_decoder:
             raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-        if not local and not Path(name).is_dir():
+        if not local and not any(try_to_load_from_cache(name, file) for file in WEIGHT_FILES):
             check_published_weights(name)
         return AutoModelForSeq2SeqLM.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False
