@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo demo-mt5 test test-ddp bench quality clean
+.PHONY: demo demo-mt5 test test-ddp test-faults bench quality clean
 
 # the published code, as a test oracle only; its own dependency pins are ignored
 $(READY): setup.cfg constraints.txt
@@ -24,6 +24,11 @@ test: quality
 
 test-ddp: $(READY)
 	$(BIN)/python -m pytest -m distributed
+
+# every fault, 50 kills each; writes the table of docs/reliability.md
+test-faults: $(READY)
+	$(BIN)/python -m pytest -m fault --kills 50 --fault-table benchmarks/results/faults.json
+	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
 bench: $(READY)
 	$(BIN)/python benchmarks/tokenizer_step.py

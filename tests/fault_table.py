@@ -1,15 +1,21 @@
 """A pytest plugin that puts the results of the fault suite into a table: `pytest -m fault --fault-table FILE.json`.
 
-The table counts what ran; a family without a test is a failure of its own.
+The table counts what ran; a family without a test is a failure of its own. `python -m tests.fault_table FILE.json
+PAGE.md` writes it into a page.
 """
 
 import json
+import platform
+import sys
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from .faults.families import FAMILIES
+from tests.faults.families import FAMILIES
+
+BEGIN, END = "<!-- fault table -->", "<!-- end of fault table -->"
 
 
 def pytest_addoption(parser):
@@ -45,7 +51,12 @@ class FaultTable:
             good = counts["passed"] > 0 and not counts["failed"]
             result = "ok" if good else "FAILED" if counts["failed"] else "not run"
             rows.append({"family": number, **family._asdict(), **counts, "result": result})
-        table = {"kills": self.kills, "families": rows}
+        table = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "kills": self.kills,
+            "families": rows,
+        }
         self.path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
         failures = [row["family"] for row in rows if row["result"] != "ok"]
         if failures:
@@ -57,3 +68,41 @@ def pytest_configure(config):
     path = config.getoption("--fault-table")
     if path:
         config.pluginmanager.register(FaultTable(Path(path), config.getoption("--kills")))
+
+
+def as_markdown(table: dict) -> str:
+    """The table for a page."""
+    failed = sum(row.get("failed", 0) for row in table["families"])
+    passed = sum(row.get("passed", 0) for row in table["families"])
+    skipped = sum(row.get("skipped", 0) for row in table["families"])
+    lines = [
+        f"{table['date']}, {table['machine']}: {passed} tests passed, {failed} failed, {skipped} skipped; "
+        f"{table['kills']} kills for each of tokenizer, predictor and mT5.",
+        "",
+        "| | fault | how it is made | what must hold | tests | result |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in table["families"]:
+        skips = f" ({row['skipped']} skipped)" if row.get("skipped") else ""
+        cells = (
+            row["family"],
+            row["fault"],
+            row["made"],
+            row["must_hold"],
+            f"{row.get('passed', 0)}{skips}",
+            row["result"],
+        )
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def write_into(page: Path, table: dict) -> None:
+    """Puts the table between its marks in a page."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{BEGIN}\n{as_markdown(table)}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_into(Path(sys.argv[2]), json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
