@@ -17,10 +17,9 @@ import pandas as pd
 from .columns import FEATURES, match_all, match_columns, plain_name
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, read_tables
+from .rhythm import market_of, missing_bars, modal_step
 from .timestamps import parse_times, time_of_day
 
-CONTINUOUS_COVERAGE = 0.9  # share of the expected bars from which on a market counts as trading around the clock
-SESSION_GAP_DAYS = 14  # a session market has at least one gap in so many days on average
 LOT_TOLERANCE = 0.05
 SPARSE_SHARE = 0.8  # a table whose bars follow each other by one step less often than this is worth a remark
 QUIET_SHARE = 0.2
@@ -99,8 +98,8 @@ class CandleSeries:
 
     def missing_before(self) -> np.ndarray:
         """Bars missing right before each bar, by the modal step, shape `(N,)`; 0 for the first."""
-        steps = np.diff(self.timestamps).astype("int64") / (self.report.step_seconds * 1e9)
-        return np.concatenate(([0], np.maximum(np.round(steps).astype(np.int64) - 1, 0)))
+        steps = np.diff(self.timestamps).astype("int64")
+        return np.concatenate(([0], missing_bars(steps, self.report.step_seconds * 1e9)))
 
 
 def _is_text(column: pd.Series) -> bool:
@@ -180,13 +179,6 @@ def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[
     return values, False
 
 
-def _is_session_market(steps: np.ndarray, modal: int, coverage: float) -> bool:
-    """Whether gaps recur, as nights and weekends do; one long outage does not make a session."""
-    span_days = steps.sum() / 86_400e9
-    gaps = int((steps > 1.5 * modal).sum())
-    return coverage < CONTINUOUS_COVERAGE and gaps >= max(2, span_days / SESSION_GAP_DAYS)
-
-
 def _step_change(steps: np.ndarray, modal: int) -> int | None:
     """Where bars of one length give way to bars of another: the first of the parts in which another step prevails."""
     parts = np.array_split(np.arange(len(steps)), STEP_PARTS)
@@ -211,16 +203,14 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
         report.problems.append(f"only {len(series)} usable bars; at least 2 are needed")
         return
     steps = np.diff(series.timestamps).astype("int64")
-    unique, counts = np.unique(steps, return_counts=True)
-    modal = int(unique[counts.argmax()])
+    modal = modal_step(steps)
     report.step_seconds = modal / 1e9
     report.first, report.last = (str(series.timestamps[i].astype("datetime64[s]")) for i in (0, -1))
     missing = series.missing_before()
     report.gaps, report.missing_bars = int((missing > 0).sum()), int(missing.sum())
     report.longest_gap_seconds = float(steps.max() / 1e9) if report.gaps else 0.0
     report.irregular_steps = int((steps % modal != 0).sum())
-    covered = len(series) / (len(series) + report.missing_bars)
-    report.market = "session" if _is_session_market(steps, modal, covered) else "continuous"
+    report.market = market_of(steps, modal)
     report.zero_volume_share = float((values[:, VOLUME] == 0).mean())
     report.flat_share = float((values[:, HIGH] == values[:, LOW]).mean())
     if (change := _step_change(steps, modal)) is not None:

@@ -4,6 +4,8 @@ Notable:
 - A defect contradicts what a candle is (low above the body, price of zero, two different bars at one time, ...). The
   default policy rejects the table; `drop` removes the rows; `repair` mends what it can without inventing a price.
 - A remark (gaps, zero volume, flat bars, a few isolated wicks) is reported and never changes a value.
+- Whether and how a bar is judged or changed depends on bars up to its own time alone: what comes out for the bars
+  before a forecast origin is what would have come out at that time.
 
 Shapes: N rows; values (N, 6) hold open, high, low, close, volume, amount.
 """
@@ -11,6 +13,7 @@ Shapes: N rows; values (N, 6) hold open, high, low, close, volume, amount.
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from .columns import FEATURES
 
@@ -20,14 +23,16 @@ OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
 LARGEST = 1e75  # beyond it volume x price, or a variance, would overflow
 ROUNDING = 1e-6  # a high below the body by less than this share of the price is a rounding of the source
 SWAP_FACTOR = 2.0  # amount / (volume x price) this far from 1 is not a rounding
-SWAP_AGREEMENT = 1.2  # this close to 1 it is volume times price
-SWAP_AGREEING_SHARE = 0.2
+SWAP_SLACK = 1e-3  # a mean price paid may lie outside its bar by this share: amounts are rounded
+SWAP_EVIDENT_SHARE = 0.75  # real tables in one unit show 0.97 and more
 # An isolated wick leaves its bar's body and the close before by more than 20 typical bar ranges and 2 % of the price.
 # Seven years of BTC hours have none; ten years of GBP/USD hours have two, one of them the flash crash of 2016-10-07.
 WICK_RANGES = 20.0
 WICK_SHARE_OF_PRICE = 0.02
 WICK_NEIGHBOURHOOD = 101  # bars
-# More isolated wicks than this share of the rows, and than so many, are a fault of the feed, not a crash of the market.
+WICK_HISTORY = 50  # bars before the first that is judged
+# More isolated wicks up to a bar than this share of the rows up to it, and than so many, are a fault of the feed, not a
+# crash of the market: from there on they are mended. Those before stay, because nobody could have known.
 WICK_REJECT_SHARE = 0.001
 WICK_REJECT_COUNT = 5
 
@@ -104,21 +109,26 @@ def contradictions(values: np.ndarray) -> np.ndarray:
     return (values[:, HIGH] < body_top - slack) | (values[:, LOW] > body_bottom + slack)
 
 
-def swapped_volume(values: np.ndarray) -> np.ndarray:
-    """Rows whose amount and volume only make sense the other way round.
+def swapped_volume(values: np.ndarray, whole: bool = False) -> np.ndarray:
+    """Rows, in time order, whose amount and volume only make sense the other way round.
 
-    Only in a table where amount is volume times price in a good part of the rows: in lots, thousands or another
-    currency the two cannot be told apart.
+    Only while the mean price paid, amount / volume one way or the other, lies inside their bars in most of the rows so
+    far: in lots, thousands or another currency the two cannot be told apart. The first bars of a table in lots may fit
+    by chance; with `whole`, the rows of the whole table must fit as well.
     """
-    if not len(values):
-        return np.zeros(0, dtype=bool)
+    volume, amount, prices = values[:, VOLUME], values[:, AMOUNT], values[:, : CLOSE + 1]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        lowest, highest = prices.min(axis=1) * (1 - SWAP_SLACK), prices.max(axis=1) * (1 + SWAP_SLACK)
+        evident = np.zeros(len(values), dtype=bool)
+        for paid in (amount / volume, volume / amount):
+            evident |= (lowest <= paid) & (paid <= highest)
+        told = np.cumsum(evident) >= SWAP_EVIDENT_SHARE * np.cumsum((volume > 0) & (amount > 0))
+        if whole:
+            told &= told[-1:]
         price = mean_price(values)
-        ratio = np.abs(np.log(values[:, AMOUNT] / (values[:, VOLUME] * price)))
-        swapped = np.abs(np.log(values[:, VOLUME] / (values[:, AMOUNT] * price)))
-        if not (ratio < np.log(SWAP_AGREEMENT)).mean() >= SWAP_AGREEING_SHARE:
-            return np.zeros(len(values), dtype=bool)
-        return (ratio > np.log(SWAP_FACTOR)) & (swapped < np.log(SWAP_FACTOR))
+        ratio = np.abs(np.log(amount / (volume * price)))
+        swapped = np.abs(np.log(volume / (amount * price)))
+        return told & (ratio > np.log(SWAP_FACTOR)) & (swapped < np.log(SWAP_FACTOR))
 
 
 def _reach(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,22 +141,19 @@ def _reach(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def isolated_wicks(values: np.ndarray) -> np.ndarray:
     """Bars whose high or low lies far outside their body and the close before (time-sorted, positive prices).
 
-    The typical range is the median of the bars before, so that no bar is judged by what follows it; but never less
-    than that of the table's bars that moved at all.
+    The typical range is the median of the bars before, but never less than that of all bars before that moved. Neither
+    it nor anything else looks at a bar after the one that is judged; the first `WICK_HISTORY` bars are not judged.
     """
-    if len(values) < WICK_NEIGHBOURHOOD:
-        return np.zeros(len(values), dtype=bool)
     top, bottom = _reach(values)
-    wick = np.maximum(np.log(values[:, HIGH] / top), np.log(bottom / values[:, LOW]))
-    suspects = np.flatnonzero(wick > WICK_SHARE_OF_PRICE)
-    ranges = np.log(values[:, HIGH] / values[:, LOW])
-    first = np.clip(suspects - WICK_NEIGHBOURHOOD, 0, len(values) - WICK_NEIGHBOURHOOD)
-    typical = np.median(ranges[first[:, None] + np.arange(WICK_NEIGHBOURHOOD)], axis=1)
-    moved = ranges[ranges > 0]
-    typical = np.maximum(typical, np.median(moved) if len(moved) else 0.0)
-    mask = np.zeros(len(values), dtype=bool)
-    mask[suspects[wick[suspects] > WICK_RANGES * typical]] = True
-    return mask
+    logs = np.log(values[:, : CLOSE + 1])
+    wick = np.maximum(logs[:, HIGH] - np.log(top), np.log(bottom) - logs[:, LOW])
+    if not (wick > WICK_SHARE_OF_PRICE).any():
+        return np.zeros(len(values), dtype=bool)
+    ranges = pd.Series(logs[:, HIGH] - logs[:, LOW])
+    near = ranges.rolling(WICK_NEIGHBOURHOOD, min_periods=WICK_HISTORY).median().shift(1)
+    moved = ranges.where(ranges > 0).expanding().median().shift(1).fillna(0.0)
+    typical = np.maximum(near.to_numpy(), moved.to_numpy())
+    return (wick > WICK_SHARE_OF_PRICE) & (wick > WICK_RANGES * typical)
 
 
 def _mend_prices(values: np.ndarray, bad: np.ndarray) -> None:
@@ -159,7 +166,7 @@ def _mend_prices(values: np.ndarray, bad: np.ndarray) -> None:
 
 
 def _check_values(table: CleanTable, has_amount: bool, policy: str, report: QualityReport) -> CleanTable:
-    """Defects that one row shows by itself."""
+    """Defects that one row shows by itself or, of volume and amount, beside the rows before."""
     values = table.values
     prices = values[:, : CLOSE + 1]
     missing, infinite = np.isnan(values), np.abs(values) > LARGEST
@@ -184,7 +191,7 @@ def _check_values(table: CleanTable, has_amount: bool, policy: str, report: Qual
         table.values[derived, AMOUNT] = derive_amount(table.values[derived])
 
     if has_amount:
-        swapped = swapped_volume(table.values)
+        swapped = swapped_volume(table.values, whole=policy == "error")
         report.add("swapped_volume", swapped, table.rows, policy)
         if policy != "drop":
             table.values[swapped, VOLUME], table.values[swapped, AMOUNT] = (
@@ -202,12 +209,14 @@ def _check_values(table: CleanTable, has_amount: bool, policy: str, report: Qual
     return table
 
 
-def _sort_and_deduplicate(table: CleanTable, policy: str, report: QualityReport) -> CleanTable:
-    """Time order; exact duplicates removed, conflicting ones by policy."""
+def _sort(table: CleanTable, report: QualityReport) -> CleanTable:
+    """Time order; rows of one time stay in the order of the source."""
     report.was_sorted = bool((np.diff(table.times) >= 0).all())
-    order = np.argsort(table.times, kind="stable")
-    if not report.was_sorted:
-        table = table.keep(order)
+    return table if report.was_sorted else table.keep(np.argsort(table.times, kind="stable"))
+
+
+def _deduplicate(table: CleanTable, policy: str, report: QualityReport) -> CleanTable:
+    """Exact duplicates removed, conflicting ones by policy."""
     same_time = np.zeros(len(table.times), dtype=bool)
     same_time[1:] = np.diff(table.times) == 0
     if not same_time.any():
@@ -232,18 +241,20 @@ def _sort_and_deduplicate(table: CleanTable, policy: str, report: QualityReport)
 
 def _check_wicks(table: CleanTable, policy: str, report: QualityReport) -> CleanTable:
     wicks = isolated_wicks(table.values)
-    count = int(wicks.sum())
-    if count <= max(WICK_REJECT_COUNT, WICK_REJECT_SHARE * len(wicks)):
-        if count:
-            first = ", ".join(str(row) for row in table.rows[wicks][:3])
-            report.remarks.append(f"{count} isolated wicks left as they are (first at {first}): a crash or a bad tick")
-        return table
-    report.add("isolated_wick", wicks, table.rows, policy)
+    most = np.maximum(WICK_REJECT_COUNT, WICK_REJECT_SHARE * np.arange(1, len(wicks) + 1))
+    faults = wicks & (np.cumsum(wicks) > most)
+    if policy == "error" and faults.any():  # which says of the whole table what is wrong with it
+        report.add("isolated_wick", wicks, table.rows, policy)
+    else:
+        report.add("isolated_wick", faults, table.rows, policy)
+        if left := int((wicks & ~faults).sum()):
+            first = ", ".join(str(row) for row in table.rows[wicks & ~faults][:WICK_REJECT_COUNT])
+            report.remarks.append(f"{left} isolated wicks left as they are (first at {first}): a crash or a bad tick")
     if policy == "drop":
-        return table.keep(~wicks)
+        return table.keep(~faults)
     top, bottom = _reach(table.values)
-    table.values[wicks, HIGH] = np.minimum(table.values[wicks, HIGH], top[wicks])
-    table.values[wicks, LOW] = np.maximum(table.values[wicks, LOW], bottom[wicks])
+    table.values[faults, HIGH] = np.minimum(table.values[faults, HIGH], top[faults])
+    table.values[faults, LOW] = np.maximum(table.values[faults, LOW], bottom[faults])
     return table
 
 
@@ -256,14 +267,14 @@ def check_policy(policy: str) -> None:
 def clean(
     times: np.ndarray, values: np.ndarray, rows: np.ndarray, *, readable: np.ndarray, has_amount: bool, policy: str
 ) -> tuple[CleanTable, QualityReport]:
-    """Checks every row, applies the policy and sorts by time.
+    """Sorts by time, checks every row and applies the policy.
 
     Under `error` the table comes out as `repair` would leave it, with the defects in the report: the caller rejects it,
     and a description of the whole table still makes sense.
 
     Args:
         times (`np.ndarray` of int64, shape `(N,)`): nanoseconds since 1970 UTC.
-        values (`np.ndarray` of float64, shape `(N, 6)`): as in the source; changed in place by `repair`.
+        values (`np.ndarray` of float64, shape `(N, 6)`): as in the source; left as they are.
         rows (`np.ndarray` of int, shape `(N,)`): row numbers of the source, for messages.
         readable (`np.ndarray` of bool, shape `(N,)`): rows whose time could be read.
         has_amount (`bool`): the amount is the source's own, not derived.
@@ -277,8 +288,9 @@ def clean(
     report = QualityReport(rows_read=len(times))
     report.add("unreadable_time", ~readable, rows, policy)
     table = CleanTable(times, values, rows).keep(readable)
+    table = _sort(table, report)
     table = _check_values(table, has_amount, policy, report)
-    table = _sort_and_deduplicate(table, policy, report)
+    table = _deduplicate(table, policy, report)
     table = _check_wicks(table, policy, report)
     report.rows_kept = len(table.times)
     return table, report

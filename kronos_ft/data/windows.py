@@ -136,27 +136,29 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     return np.clip((windows - mean) / scale, -clip, clip).astype(np.float32), mean, scale
 
 
-def too_long_gaps(series: CandleSeries, max_gap: int | None = None) -> np.ndarray:
+def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> np.ndarray:
     """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
 
     Args:
         series ([`CandleSeries`]): one symbol's candles.
-        max_gap (`int`, *optional*): as in [`WindowShape`].
+        max_gap (`int`, *optional*): as in [`WindowShape`]; the long gaps of a session market are those of training.
+        train_end (`int`): first bar after the training split; of one without a gap, all gaps are taken.
     """
     missing = series.missing_before()
     if max_gap is None:
         max_gap = 0
         if series.report.market == "session":
-            max_gap = int(SESSION_GAPS * np.quantile(missing[missing > 0], LONG_GAP_QUANTILE))
+            known = missing[:train_end] if missing[:train_end].any() else missing
+            max_gap = int(SESSION_GAPS * np.quantile(known[known > 0], LONG_GAP_QUANTILE))
     return missing > max_gap
 
 
 def _window_starts(
-    series: CandleSeries, bounds: tuple[int, int], shape: WindowShape
+    series: CandleSeries, bounds: tuple[int, int], shape: WindowShape, train_end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts of windows inside `bounds`, and for each the first and last start that a time shift may reach."""
     first, end = bounds
-    breaks = first + 1 + np.flatnonzero(too_long_gaps(series, shape.max_gap)[first + 1 : end])
+    breaks = first + 1 + np.flatnonzero(too_long_gaps(series, shape.max_gap, train_end)[first + 1 : end])
     edges = [first, *breaks.tolist(), end]
     starts, low, high = [], [], []
     for segment_start, segment_end in itertools.pairwise(edges):
@@ -206,20 +208,21 @@ class WindowDataset(Dataset):
         self.split = split
         self.shape = shape or WindowShape()
         self.symbols = [one.symbol for one in series]
-        self.bounds = {one.symbol: split_bounds(one, ratios, dates, embargo)[split] for one in series}
+        bounds = {one.symbol: split_bounds(one, ratios, dates, embargo) for one in series}
+        self.bounds = {symbol: own[split] for symbol, own in bounds.items()}
         self.embargo = embargo if split != "train" else 0
         self._augmenter = WindowAugmenter(augmentation, seed) if augment else None
         self._values = series[0].values if len(series) == 1 else np.concatenate([one.values for one in series])
         self._stamps = np.concatenate([calendar_features(one.timestamps) for one in series])
         self._times = [one.timestamps for one in series]
-        self._locate(series)
+        self._locate(series, {symbol: own["train"][1] for symbol, own in bounds.items()})
         if not len(self):
             raise ValueError(self._no_window_message(series))
 
-    def _locate(self, series: list[CandleSeries]) -> None:
+    def _locate(self, series: list[CandleSeries], train_ends: dict[str, int]) -> None:
         offset, parts, gaps = 0, [], 0
         for one in series:
-            starts, low, high = _window_starts(one, self.bounds[one.symbol], self.shape)
+            starts, low, high = _window_starts(one, self.bounds[one.symbol], self.shape, train_ends[one.symbol])
             gap_ends = np.cumsum(one.missing_before() > 0)
             gaps += int((gap_ends[starts + self.shape.length - 1] > gap_ends[starts]).sum())
             parts.append(np.stack((starts, low, high)) + offset)

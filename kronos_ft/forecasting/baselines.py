@@ -16,6 +16,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from ..data.candles import CandleSeries
+from ..data.rhythm import rhythm_before
 from .targets import CLOSE, check_origins
 
 DAY_SECONDS = 86_400
@@ -123,9 +124,13 @@ def season_bars(series: CandleSeries, origin: int) -> int:
     """Bars of a season: a day of intraday bars, a week of daily bars, a year of longer ones.
 
     In a session market a day is the median number of bars on the days (UTC) seen before the origin, and a week has
-    five of them.
+    five of them. Step and market are those of the bars before the origin, too.
+
+    Raises:
+        ValueError: fewer than 2 bars before the origin.
     """
-    step, session = series.report.step_seconds, series.report.market == "session"
+    step, market = rhythm_before(series.timestamps, origin)
+    session = market == "session"
     if step > DAY_SECONDS:
         return max(round(YEAR_DAYS * DAY_SECONDS / step), 1)
     if step > DAY_SECONDS / 2:
@@ -160,7 +165,7 @@ class SeasonalNaive:
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of shape `(N, 1, H, 4)`."""
-        origins = usable_origins(series, origins, horizon, 1)
+        origins = usable_origins(series, origins, horizon, 2)
         seasons = self.history(series, origins) - 1
         if len(origins):
             scarce = (origins - seasons).argmin()

@@ -13,13 +13,12 @@ from ft_core.files import write_file
 from ft_core.progress import LineProgress
 
 from ..data.candles import CandleSeries
-from ..data.future import future_timestamps
 from ..data.sources import load_source
 from ..data.timestamps import calendar_features
 from ..models.configuration_kronos import PREDICTOR_CONTEXT
 from .evaluated_models import load_networks, pairing_remark
 from .forecast import Forecast
-from .kronos_forecaster import origin_seed
+from .kronos_forecaster import inferred_times, origin_seed
 from .plots import plot_forecast
 from .predictor import KronosPredictor
 
@@ -159,9 +158,8 @@ def _origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
 
 def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
     """Times of the bars to come, inferred from the bars before the origin alone."""
-    report = series.report
     try:
-        return future_timestamps(series.timestamps[:origin], horizon, report.step_seconds, report.market)
+        return inferred_times(series, origin, horizon)
     except ValueError as error:
         raise ValueError(f"{series.symbol}: {error}") from error
 

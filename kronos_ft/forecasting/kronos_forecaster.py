@@ -10,6 +10,7 @@ import numpy as np
 from ..data.candles import CandleSeries
 from ..data.columns import PRICES
 from ..data.future import future_timestamps
+from ..data.rhythm import rhythm_before
 from ..data.timestamps import calendar_features
 
 
@@ -24,13 +25,12 @@ def origin_seed(seed: int, symbol: str, time: np.datetime64) -> int:
 
 
 def inferred_times(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
-    """Times of the bars from an origin on, shape `(H,)`, from those before it.
+    """Times of the bars from an origin on, shape `(H,)`: step, market and sessions are those of the bars before it.
 
     Raises:
         ValueError: the bars before show no pattern.
     """
-    report = series.report
-    return future_timestamps(series.timestamps[:origin], horizon, report.step_seconds, report.market)
+    return future_timestamps(series.timestamps[:origin], horizon, *rhythm_before(series.timestamps, origin))
 
 
 class KronosForecaster:

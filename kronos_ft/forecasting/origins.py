@@ -106,7 +106,7 @@ def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
     # baselines take lookback returns, which need one bar more
     first = max(start, train_end + plan.lookback, plan.lookback + 1)
     candidates = np.arange(first, end - plan.horizon + 1, plan.step, dtype=np.int64)
-    gaps = np.cumsum(too_long_gaps(series, plan.max_gap))
+    gaps = np.cumsum(too_long_gaps(series, plan.max_gap, train_end))
     whole = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
     constant = whole & _constant_contexts(series, candidates, plan.lookback)
     kept = candidates[whole & ~constant]

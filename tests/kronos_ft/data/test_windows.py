@@ -1,6 +1,7 @@
 """Windows: against brute force, without leaks, inside their split, in reproducible order."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -108,6 +109,30 @@ def test_a_session_market_spans_weekends_but_not_an_outage():
     longest = max(np.diff(series[0].timestamps[start : start + 25]).max() for start in windows._starts)
     assert longest == np.timedelta64(3, "D")
     assert windows.windows_across_gaps == len(windows)
+
+
+@pytest.mark.fault(17)
+def test_gaps_of_later_splits_do_not_decide_what_training_spans():
+    """An outage of 90 days is long beside weekends, but not beside the many that follow later on."""
+    daily = simulate_candles(1500, step="1D")
+    table = daily[daily.timestamps.dt.dayofweek < 5].drop(index=range(600, 690), errors="ignore").reset_index(drop=True)
+    later = table.copy()
+    outages = np.maximum(np.arange(len(table)) - round(0.7 * len(table)), 0) // 20
+    later["timestamps"] += pd.to_timedelta(outages * 80, unit="D")
+    starts = []
+    for one in (table, later):
+        series = load_candles({"S": one})
+        assert series[0].report.market == "session"
+        starts.append(WindowDataset(series, "train", SHAPE)._starts)
+    np.testing.assert_array_equal(*starts)
+    assert len(starts[0]) < round(0.7 * len(table)) - SHAPE.length + 1
+
+
+def test_a_table_without_training_bars_takes_all_gaps():
+    daily = simulate_candles(700, step="1D")
+    series = load_candles({"S": daily[daily.timestamps.dt.dayofweek < 5]})
+    windows = WindowDataset(series, "test", SHAPE, ratios=(0, 0, 1))
+    assert len(windows) == len(series[0]) - SHAPE.length + 1
 
 
 def test_symbols_without_a_window_are_named():

@@ -143,7 +143,7 @@ def test_encodings_and_line_ends(tmp_path, end, zipped):
         file, "\ufeff" + GOOD % "a", '{"id": "b", "text": "\u2028|\\ud83d\\ude00|\U0001f600", "summary": "s"}', end=end
     )
     if zipped:
-        file.write_bytes(gzip.compress(file.read_bytes()))
+        file.write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     records, _ = read_records(file, PAIR)
     assert [(record.id, record.source) for record in records] == [("a", "t"), ("b", "\u2028|😀|😀")]
 
@@ -172,8 +172,8 @@ def test_rows_without_targets(file):
         (None, "does not exist; correct the path"),
         (b"", "is empty; pass a file with one JSON object per line"),
         (b"\xef\xbb\xbf\n \r\n", "is empty; pass a file with one JSON object per line"),
-        (gzip.compress(b""), "is empty; pass a file"),
-        (gzip.compress(b"x" * 1000)[:20], "is a damaged gzip file"),
+        (gzip.compress(b"", mtime=0), "is empty; pass a file"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:20], "is a damaged gzip file"),
         ("{}".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (b"{}\n{}", "its rows have no fields at all"),
         (b'{"id": 1, "txt": "a"}', "sources 'text' in no row of the file; name fields that exist: 'id', 'txt'"),
