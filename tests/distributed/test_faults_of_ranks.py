@@ -15,6 +15,7 @@ import pytest
 from ft_core.checkpoints import list_checkpoints
 from ft_core.manifest import defect_of, file_hash
 from kronos_ft.data.sources import simulate_candles
+from tests.fault_sample import sample
 
 pytestmark = pytest.mark.distributed
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "KRONOS_FT_TRACEBACK": ""}
@@ -84,7 +85,7 @@ def resume(folder, run):
 
 
 @pytest.mark.fault(13)
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", sample([0, 1], 1))
 def test_a_killed_rank_ends_the_others(folder, whole, rank, tmp_path):
     run = tmp_path / "run"
     process = launch(folder, "--output_dir", run)
@@ -101,7 +102,7 @@ def test_a_killed_rank_ends_the_others(folder, whole, rank, tmp_path):
 
 
 @pytest.mark.fault(11)
-@pytest.mark.parametrize("rank", [0, 1, None])
+@pytest.mark.parametrize("rank", sample([0, 1, None], 0))
 def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole, rank, tmp_path):
     run = tmp_path / "run"
     process = launch(folder, "--output_dir", run)
@@ -154,6 +155,7 @@ def test_a_nan_on_one_rank_is_skipped_on_both(tmp_path):
 
 
 @pytest.mark.fault(8)
+@pytest.mark.thorough
 def test_too_many_stop_both(tmp_path):
     (one, two) = train_with_nan(tmp_path, 3, 4, 5)
     assert one == two

@@ -8,6 +8,7 @@ import pytest
 from ft_core.checkpoints import find_newest_whole, list_checkpoints
 from ft_core.manifest import MANIFEST, defect_of
 from tests.fault_runs import outcome, start
+from tests.fault_sample import sample
 
 KINDS = ("tokenizer", "predictor", "mt5")
 
@@ -34,6 +35,11 @@ DAMAGES = [
     pytest.param(remove, marks=pytest.mark.fault(2)),
     pytest.param(flip_a_bit, marks=pytest.mark.fault(3)),
     pytest.param(cut, marks=pytest.mark.fault(4)),
+]
+
+IN_THE_SAMPLE = [
+    DAMAGES[1],
+    *(pytest.param(*one.values, marks=(*one.marks, pytest.mark.thorough)) for one in (DAMAGES[0], DAMAGES[2])),
 ]
 
 
@@ -69,8 +75,8 @@ def test_every_file_matters(kind, damage, whole, tmp_path):
         assert expected in defect
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", sample(KINDS, "tokenizer", "mt5"))
+@pytest.mark.parametrize("damage", IN_THE_SAMPLE)
 def test_a_broken_one_is_skipped_and_the_end_is_the_same(kind, damage, whole, make_run, tmp_path):
     source, expected, _ = whole(kind)
     run = interrupted(make_run(kind), source, tmp_path)
@@ -86,7 +92,7 @@ def test_a_broken_one_is_skipped_and_the_end_is_the_same(kind, damage, whole, ma
 
 
 @pytest.mark.fault(5)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sample(KINDS, "predictor"))
 def test_an_empty_newest_folder(kind, whole, make_run, tmp_path):
     source, expected, _ = whole(kind)
     run = interrupted(make_run(kind), source, tmp_path)
@@ -98,7 +104,7 @@ def test_an_empty_newest_folder(kind, whole, make_run, tmp_path):
 
 
 @pytest.mark.fault(2, 3)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sample(KINDS, "mt5"))
 def test_none_is_whole(kind, whole, make_run, tmp_path):
     run = interrupted(make_run(kind), whole(kind)[0], tmp_path)
     for path in list_checkpoints(run.output).values():

@@ -15,6 +15,7 @@ def kind(request):
     return request.param
 
 
+@pytest.mark.thorough
 def test_two_uninterrupted_runs_are_equal(kind, whole, make_run):
     run = make_run(kind)
     assert start(run).code == 0
