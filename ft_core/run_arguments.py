@@ -35,6 +35,11 @@ class RunArguments:
             raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
         if self.max_bad_steps < 1:
             raise ValueError(f"max_bad_steps={self.max_bad_steps} is below 1; use 1 to stop at the first bad step")
+        if self.push_to_hub:  # the Trainer would push checkpoints, with a pickle and this machine's paths
+            raise ValueError(
+                "push_to_hub=True is not supported: push the finished run in one commit, with kronos-ft push RUN "
+                "OWNER/NAME or mt5-ft push"
+            )
         if self.resume_force:
             self.resume = True
         if self.resume and self.overwrite:

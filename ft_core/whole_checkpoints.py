@@ -98,8 +98,6 @@ class WholeCheckpoints(Trainer):
             return
         if self.args.should_save:
             self._keep_within_limit(run)
-        if self.args.push_to_hub:
-            self._push_from_checkpoint(str(path))
 
     def _name_best(self, run: Path, path: Path) -> None:
         """Notes where the best checkpoint lies, which may be the one that is being written."""
