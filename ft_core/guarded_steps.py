@@ -73,6 +73,8 @@ class GuardedSteps(Trainer):
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float:
         """As the parent's; decides whether the step is applied."""
         norm = super()._get_grad_norm(model, grad_norm)
+        if hasattr(norm, "full_tensor"):  # of sharded parameters
+            norm = norm.full_tensor()
         self._look_at_waiting()
         if self._decides_on_device(norm):
             finite = torch.isfinite(norm)
