@@ -119,7 +119,7 @@ def _acquire(run: Path, overwrite_lock: bool) -> None:
 def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
     """Holds the folder of a run for all ranks together, for as long as the context lasts; may be nested.
 
-    The main process holds the lock and all ranks learn whether it could. A folder made for it goes again when nothing
+    The main process holds the lock and all ranks learn whether it could. Folders made for it go again when nothing
     was written.
 
     Raises:
@@ -130,7 +130,7 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
         yield
         return
     state = PartialState()
-    created = not run.exists()
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
     problem = [None]
     if state.is_main_process:
         try:
@@ -150,5 +150,7 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
         _held.discard(key)
         if state.is_main_process:
             (run / LOCK_FILE).unlink(missing_ok=True)
-            if created and run.is_dir() and not any(run.iterdir()):
-                run.rmdir()
+            for folder in made:
+                if not folder.is_dir() or any(folder.iterdir()):
+                    break
+                folder.rmdir()

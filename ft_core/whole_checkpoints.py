@@ -148,7 +148,9 @@ class WholeCheckpoints(Trainer):
         fault = None
         try:
             work()
-        except SAVE_FAULTS as error:
+        except Exception as error:
+            if not isinstance(error, SAVE_FAULTS) and not is_full_disk(error):  # tokenizers raise plain exceptions
+                raise
             words = " ".join(str(getattr(error, "strerror", None) or error).split())
             fault = "the disk is full" if is_full_disk(error) else words[:300] or type(error).__name__
         faults = gather_object([fault]) if self.args.world_size > 1 else [fault]

@@ -138,7 +138,7 @@ def _only_cached(name: str) -> bool:
         return False  # adapters, or no model: what loads it says so
     except LOADING_ERRORS as error:
         explained = _explain(name, error)
-        if isinstance(explained, ModelUnreachable) and try_to_load_from_cache(name, "config.json"):
+        if isinstance(explained, ModelUnreachable) and isinstance(try_to_load_from_cache(name, "config.json"), str):
             return True
         raise explained from None
     return False
@@ -237,7 +237,7 @@ def _load_whole(name: str, local: bool) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         if not config.is_encoder_decoder:
             raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-        if not local and not any(try_to_load_from_cache(name, file) for file in WEIGHT_FILES):
+        if not local and not any(isinstance(try_to_load_from_cache(name, file), str) for file in WEIGHT_FILES):
             check_published_weights(name)
         return AutoModelForSeq2SeqLM.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False

@@ -23,8 +23,8 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--npro
 PATIENCE = 120  # seconds; a hang is a failure
 WORDS = [
     *("tokenizer", "--model", "tiny", "--from_scratch", "--lookback_window", "20", "--predict_window", "4"),
-    *("--max_steps", "60", "--eval_strategy", "steps", "--eval_steps", "10", "--save_strategy", "steps"),
-    *("--save_steps", "10", "--logging_steps", "7", "--per_device_train_batch_size", "8", "--keep_best", "9"),
+    *("--max_steps", "240", "--eval_strategy", "steps", "--eval_steps", "20", "--save_strategy", "steps"),
+    *("--save_steps", "20", "--logging_steps", "7", "--per_device_train_batch_size", "8", "--keep_best", "20"),
 ]
 
 
@@ -113,7 +113,7 @@ def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole
             one.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0, text[-3000:]
-    stopped = re.search(r"stopped by SIGTERM: step (\d+) of 60 is saved in", text)
+    stopped = re.search(r"stopped by SIGTERM: step (\d+) of 240 is saved in", text)
     assert stopped, text[-3000:]
     assert defect_of(run / f"checkpoint-{stopped[1]}") is None
     assert max(list_checkpoints(run)) == int(stopped[1])

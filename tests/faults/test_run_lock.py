@@ -80,10 +80,10 @@ def test_a_damaged_lock_is_not_taken_for_none(tmp_path):
 
 
 def test_it_goes_with_its_folder_when_nothing_was_written(tmp_path):
-    folder = tmp_path / "run"
+    folder = tmp_path / "runs" / "today"
     with run_lock(folder):
         assert (folder / LOCK_FILE).is_file()
         with run_lock(folder):  # once more in the same process
             pass
         assert (folder / LOCK_FILE).is_file()
-    assert not folder.exists()
+    assert not folder.parent.exists()
