@@ -237,7 +237,8 @@ def _load_whole(name: str, local: bool) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         if not config.is_encoder_decoder:
             raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-        if not local and not any(isinstance(try_to_load_from_cache(name, file), str) for file in WEIGHT_FILES):
+        weights = (*WEIGHT_FILES, ADAPTER_WEIGHTS)
+        if not local and not any(isinstance(try_to_load_from_cache(name, file), str) for file in weights):
             check_published_weights(name)
         return AutoModelForSeq2SeqLM.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False
