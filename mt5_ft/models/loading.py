@@ -124,6 +124,11 @@ def _explain(name: str, error: Exception) -> Exception:
     )
 
 
+def _cached(name: str, *files: str) -> bool:
+    """Whether the cache holds one of the files of a repository."""
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in files)
+
+
 def _only_cached(name: str) -> bool:
     """Whether a name is to be loaded without the Hub: a folder, or a Hub that cannot be asked while the cache knows it.
 
@@ -138,7 +143,7 @@ def _only_cached(name: str) -> bool:
         return False  # adapters, or no model: what loads it says so
     except LOADING_ERRORS as error:
         explained = _explain(name, error)
-        if isinstance(explained, ModelUnreachable) and isinstance(try_to_load_from_cache(name, "config.json"), str):
+        if isinstance(explained, ModelUnreachable) and _cached(name, "config.json", ADAPTER_CONFIG):
             return True
         raise explained from None
     return False
@@ -237,8 +242,7 @@ def _load_whole(name: str, local: bool) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         if not config.is_encoder_decoder:
             raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-        weights = (*WEIGHT_FILES, ADAPTER_WEIGHTS)
-        if not local and not any(isinstance(try_to_load_from_cache(name, file), str) for file in weights):
+        if not local and not _cached(name, *WEIGHT_FILES, ADAPTER_WEIGHTS):
             check_published_weights(name)
         return AutoModelForSeq2SeqLM.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False
