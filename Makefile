@@ -20,14 +20,14 @@ demo-mt5: $(READY)
 	$(BIN)/python examples/train_emotion_summary.py
 
 test: quality
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-ddp: $(READY)
 	$(BIN)/python -m pytest -m distributed
 
 # every fault, 50 kills each; writes the table of docs/reliability.md
 test-faults: $(READY)
-	$(BIN)/python -m pytest -m fault --kills 50 --fault-table benchmarks/results/faults.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fault --kills 50 --fault-table benchmarks/results/faults.json
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
 bench: $(READY)
