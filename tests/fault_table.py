@@ -25,23 +25,17 @@ def pytest_addoption(parser):
 
 
 class FaultTable:
-    """Counts outcomes by family."""
+    """Counts outcomes by family; the tests may run in several processes."""
 
     def __init__(self, path: Path, kills: int):
         self.path = path
         self.kills = kills
-        self.families: dict[str, list[int]] = {}
         self.counts = {number: defaultdict(int) for number in FAMILIES}
-
-    def pytest_collection_modifyitems(self, items):
-        for item in items:
-            numbers = sorted({number for mark in item.iter_markers("fault") for number in mark.args})
-            self.families[item.nodeid] = numbers
 
     def pytest_runtest_logreport(self, report):
         if report.when != "call" and report.outcome == "passed":
             return
-        for number in self.families.get(report.nodeid, ()):
+        for number in dict(report.user_properties).get("faults", ()):
             self.counts[number][report.outcome] += 1
 
     def pytest_sessionfinish(self, session):
@@ -64,9 +58,15 @@ class FaultTable:
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        numbers = sorted({number for mark in item.iter_markers("fault") for number in mark.args})
+        item.user_properties.append(("faults", numbers))
+
+
 def pytest_configure(config):
     path = config.getoption("--fault-table")
-    if path:
+    if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(FaultTable(Path(path), config.getoption("--kills")))
 
 
