@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .early_stopping import metric_history
-from .manifest import defect_of
+from .manifest import defect_of, is_extra
 
 PREFIX = "checkpoint-"
 SAVING = ".saving-"  # being written
@@ -75,6 +75,11 @@ def steps_within(steps: list[int], best: int | None, limit: int) -> set[int]:
     return set(kept)
 
 
+def outdated_extras(checkpoints: dict[int, Path]) -> list[int]:
+    """Steps of checkpoints that were written for a signal alone and are not the newest any more."""
+    return [step for step, path in checkpoints.items() if step < max(checkpoints) and is_extra(path)]
+
+
 class KeepBestCheckpoints(TrainerCallback):
     """After each save, removes all checkpoints but the best `keep_best` and the last.
 
@@ -96,6 +101,8 @@ class KeepBestCheckpoints(TrainerCallback):
         if not state.is_world_process_zero:
             return
         checkpoints = list_checkpoints(Path(args.output_dir))
+        for step in outdated_extras(checkpoints):
+            remove_checkpoint(checkpoints.pop(step))
         metric = dict(metric_history(state, args.metric_for_best_model))
         keep = steps_to_keep(list(checkpoints), metric, self.keep_best, args.greater_is_better)
         for step, path in checkpoints.items():

@@ -20,6 +20,7 @@ from transformers.utils import logging
 from .checkpoints import find_newest_whole
 from .files import write_json
 from .run_folder import BAD_STEPS_FILE
+from .run_record import unless_going_on
 
 logger = logging.get_logger(__name__)
 
@@ -39,7 +40,7 @@ def _text(value: float) -> float | str:
 
 class GuardedSteps(Trainer):
     """A Trainer that guards its steps. Expects `args.max_bad_steps`, a `meter`, and from a subclass `sample_names` and
-    `sample_terms`; `compute_loss` is to return [`poison_if_not_finite`] of its loss."""
+    `sample_terms`, and `choose_best`; `compute_loss` is to return [`poison_if_not_finite`] of its loss."""
 
     stops_after_save = False  # asked to end by a signal
     _bad_in_a_row = 0
@@ -57,6 +58,11 @@ class GuardedSteps(Trainer):
         raise NotImplementedError
 
     # A step
+
+    def forget_steps(self) -> None:
+        """Begins anew, as after an earlier `train()` that was broken off."""
+        self._bad_in_a_row, self._waiting, self._batches = 0, None, []
+        self.meter.reset()
 
     def get_batch_samples(self, *args, **kwargs) -> tuple[list, Tensor | int | None]:
         """As the parent's; remembers the micro-batches of a step until it is known to be good."""
@@ -205,7 +211,8 @@ class GuardedSteps(Trainer):
             earlier = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             earlier = []
-        write_json(path, [*earlier, entry][-MOST_RECORDED:])
+        with unless_going_on(self.args, path):
+            write_json(path, [*earlier, entry][-MOST_RECORDED:])
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
         """As the parent's; not while steps are bad, or a diverged run would leave its weights as the newest."""
@@ -213,6 +220,7 @@ class GuardedSteps(Trainer):
         if self._bad_in_a_row and not self.stops_after_save:
             if self.args.should_save:
                 logger.warning(f"no checkpoint is written at step {self.state.global_step}, which was not applied")
+            self.choose_best(Path(self.args.output_dir))  # or it would be this step's, which has none
             return
         super()._save_checkpoint(*args, **kwargs)
 

@@ -8,16 +8,35 @@ one look a step and no work on the device.
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch.distributed as dist
+from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from transformers.utils import logging
 
+from .checkpoints import PREFIX
+
 logger = logging.get_logger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def start_worker(start: Callable[[int], None] | None, number: int) -> None:
+    """Starts a process that loads data: signals to the whole process group are the training process's to answer.
+
+    A SIGTERM is ignored once; the second ends the process, so that its parent can still end it.
+    """
+
+    def ignore_once(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, ignore_once)
+    if start is not None:
+        start(number)
 
 
 class StoppedBySignal(SystemExit):
@@ -45,6 +64,7 @@ class StopAtSignal(TrainerCallback):
         self._stopping: int | None = None
         self.is_extra = False  # whether the last save is one that the run would not have made
         self._runs = 0
+        self._restore: Callable[[], None] = lambda: None
 
     @property
     def is_stopping(self) -> bool:
@@ -64,7 +84,8 @@ class StopAtSignal(TrainerCallback):
 
         def restore() -> None:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # one that Python did not set cannot be set again
+                    signal.signal(number, handler)
 
         def note(number: int, frame: object) -> None:
             restore()
@@ -75,10 +96,19 @@ class StopAtSignal(TrainerCallback):
 
         for number in SIGNALS:
             signal.signal(number, note)
+        self._restore = restore
         try:
             yield
         finally:
             restore()
+
+    def came_at_end(self) -> bool:
+        """Whether a signal came on any rank after the last step; from now on signals have their usual effect."""
+        self._restore()
+        several = dist.is_initialized() and dist.get_world_size() > 1
+        numbers = gather_object([self._received]) if several else [self._received]
+        self._stopping = next((number for number in numbers if number is not None), None)
+        return self._stopping is not None
 
     def _agreed(self, step: int) -> int | None:
         """The signal to stop for after this step, the same answer on every rank.
@@ -104,7 +134,7 @@ class StopAtSignal(TrainerCallback):
         if number is None:
             return
         self._stopping = number
-        at_epoch_end = abs(state.epoch - round(state.epoch)) < 1e-9
+        at_epoch_end = control.should_training_stop or abs(state.epoch - round(state.epoch)) < 1e-9
         by_epoch = IntervalStrategy.EPOCH in (args.eval_strategy, args.logging_strategy) or (
             args.save_strategy == SaveStrategy.EPOCH
         )
@@ -121,13 +151,22 @@ class StopAtSignal(TrainerCallback):
         if self._stopping is not None:
             self._ask_to_save(control)
 
+    def decide_on_save(self, is_best: bool) -> bool:
+        """Whether to save after an evaluation, where only a best one is saved."""
+        if self._stopping is None:
+            return is_best
+        self.is_extra = not is_best
+        return True
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if self._stopping is None:
             return
         stopped = StoppedBySignal(self._stopping)
         if state.is_world_process_zero:
+            step = f"step {state.global_step} of {state.max_steps}"
+            is_saved = (Path(args.output_dir) / f"{PREFIX}{state.global_step}").is_dir()
             logger.warning(
-                f"stopped by {stopped.name}: step {state.global_step} of {state.max_steps} is saved in "
-                f"{args.output_dir}; go on with --resume"
+                f"stopped by {stopped.name}: {step} is {'' if is_saved else 'NOT '}saved in {args.output_dir}; "
+                f"go on with --resume{'' if is_saved else ' from the checkpoint before'}"
             )
         raise stopped

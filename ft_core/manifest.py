@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> dict:
     seal = values.pop("seal", None) if isinstance(values, dict) else None
     if seal is None or _seal(values) != seal or not isinstance(values.get("files"), dict):
         raise ValueError(f"{MANIFEST} is damaged")
-    if values["format"] > FORMAT:
+    if values.get("format", 0) > FORMAT:
         raise ValueError(f"{MANIFEST} is of a newer version of this library")
     return values
 
@@ -75,6 +75,8 @@ def defect_of(folder: Path) -> str | None:
         return f"{MANIFEST} is missing: it was not written to its end"
     except ValueError as error:
         return str(error)
+    except (KeyError, TypeError):  # sealed, but not by this library
+        return f"{MANIFEST} is damaged"
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
     return None

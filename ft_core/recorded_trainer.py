@@ -12,9 +12,11 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import (
     PrinterCallback,
     TrainerCallback,
@@ -23,17 +25,17 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import TrainOutput
+from transformers.trainer_utils import SaveStrategy, TrainOutput
 from transformers.utils import logging
 
-from .checkpoints import find_newest_whole
+from .checkpoints import find_newest_whole, list_checkpoints
 from .command_line import is_full_disk
 from .early_stopping import EarlyStopping, measure_patience, metric_history
 from .guarded_steps import GuardedSteps
-from .interruption import StopAtSignal, StoppedBySignal
+from .interruption import StopAtSignal, StoppedBySignal, start_worker
 from .launch import check_precision, check_world_size, lost_process, warn_of_ignored_sharding
 from .loss_meter import LossMeter
-from .manifest import read_manifest
+from .manifest import defect_of, read_manifest
 from .progress import Progress
 from .resuming import COMMON_SETTINGS, settle_changes
 from .run_folder import prepare_run_folder
@@ -107,7 +109,9 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             checkpoint = prepare_run_folder(run, self.args.resume or bool(resume_from_checkpoint), self.args.overwrite)
             if not isinstance(resume_from_checkpoint, str):
                 resume_from_checkpoint = str(checkpoint) if checkpoint else None
+            self.forget_steps()
             if resume_from_checkpoint:
+                self._check_whole(Path(resume_from_checkpoint), checkpoint)
                 self.check_unchanged(run, Path(resume_from_checkpoint))
                 state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
                 if self._is_over(state):
@@ -127,6 +131,12 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                 if words is None:
                     raise
                 raise ValueError(words) from error
+
+    def _check_whole(self, named: Path, found: Path | None) -> None:
+        """Raises ValueError when a checkpoint is damaged; the one that was `found` has been looked at."""
+        defect = None if named == found else defect_of(named)
+        if defect is not None:
+            raise ValueError(f"{named} is not used: {defect}; name another, or resume without a name")
 
     def _in_words(self, run: Path, error: BaseException) -> str | None:
         """One line on an error that the machine made and not the code; None for others."""
@@ -217,6 +227,13 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             return self.args.max_steps
         return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
+    def _get_dataloader(self, *args, **kwargs) -> DataLoader:
+        """As the parent's; a signal to the whole process group does not end the processes that load data."""
+        loader = super()._get_dataloader(*args, **kwargs)
+        own = getattr(loader, "base_dataloader", loader)  # Accelerate wraps it
+        own.worker_init_fn = partial(start_worker, own.worker_init_fn)
+        return loader
+
     # Logging
 
     @abstractmethod
@@ -274,8 +291,23 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
     def _save_checkpoint(self, *args, **kwargs) -> None:
         started = time.monotonic()
         self.stops_after_save = self._stop_at_signal.is_stopping
+        self.saves_extra = self._stop_at_signal.is_extra
         super()._save_checkpoint(*args, **kwargs)
         self._busy_elsewhere += time.monotonic() - started
+
+    def _determine_best_metric(self, *args, **kwargs) -> bool:
+        """As the parent's; tells a run that saves only what is best to save what a signal asks for too."""
+        is_best = super()._determine_best_metric(*args, **kwargs)
+        return self._stop_at_signal.decide_on_save(is_best) if self.args.save_strategy == SaveStrategy.BEST else is_best
+
+    def _finalize_training(self, *args, **kwargs) -> TrainOutput:
+        """As the parent's, unless a signal came with the last evaluation or save; a resume then does what is left."""
+        if self._stop_at_signal.came_at_end():
+            self._stop_at_signal.is_extra = True
+            if self.state.global_step not in list_checkpoints(Path(self.args.output_dir)):
+                self._save_checkpoint(self.model_wrapped, None)
+            self._stop_at_signal.on_save(self.args, self.state, self.control)
+        return super()._finalize_training(*args, **kwargs)
 
     # Evaluation
 

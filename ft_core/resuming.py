@@ -15,6 +15,7 @@ logger = logging.get_logger(__name__)
 COMMON_SETTINGS = (
     *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"),
     *("num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "optim"),
+    *("adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "greater_is_better"),
     *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
 )
 LEARNING_RATE = "learning_rate"
@@ -27,27 +28,33 @@ SCHEDULE = (
 KEPT = "weights, optimizer state (with its weight_decay and betas), step count and history are the checkpoint's"
 
 
+def _by_name(changes: Sequence[str]) -> dict[str, str]:
+    return {change.partition(":")[0]: change for change in changes}
+
+
 def differences(
     run: Path, manifest: dict | None, facts: dict, args: TrainingArguments, names: Sequence[str]
 ) -> list[str]:
     """What differs between a recorded run and the one about to resume it, each as `name: before -> now`.
 
     Args:
-        run: the run's folder; without a readable record the manifest alone is compared.
+        run: the run's folder, whose record is compared where there is one.
         manifest (`dict`, *optional*): of the checkpoint, with the present training data's hash as `now`.
         facts (`dict`): what this run says of its data and model.
         args: its settings.
         names: fields of the settings that decide the result.
     """
-    found = []
+    found: dict[str, str] = {}
     if (run / RUN_FILE).is_file():
-        found = changed_settings(read_record(run), facts, args, names)
-    elif manifest is not None:
+        found = _by_name(changed_settings(read_record(run), facts, args, names))
+    if manifest is not None:
+        # the record may be of a forced resume that ended before its first checkpoint
         record = {"arguments": manifest["settings"], "world_size": manifest["world_size"]}
-        found = changed_settings(record, {}, args, names)
+        known = [name for name in names if name in manifest["settings"]]
+        found |= _by_name(changed_settings(record, {}, args, known))
     if manifest is not None and manifest["training_data"] != manifest["now"]:
-        found.append(f"training data: {manifest['training_data'][:12]} -> {manifest['now'][:12]} (SHA-256)")
-    return found
+        found["data"] = f"training data: {manifest['training_data'][:12]} -> {manifest['now'][:12]} (SHA-256)"
+    return list(found.values())
 
 
 def recorded_rate(run: Path, manifest: dict | None) -> float | None:

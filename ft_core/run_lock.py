@@ -149,7 +149,8 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
     finally:
         _held.discard(key)
         if state.is_main_process:
-            (run / LOCK_FILE).unlink(missing_ok=True)
+            if (_read(run / LOCK_FILE) or {}).get("pid") == os.getpid():  # not another's, who has overwritten it
+                (run / LOCK_FILE).unlink(missing_ok=True)
             for folder in made:
                 if not folder.is_dir() or any(folder.iterdir()):
                     break

@@ -3,24 +3,30 @@
 `run.json` is written when training starts and again when it ends; `metrics.jsonl` gets one line a log entry.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
 
 from .files import plain, write_json, write_text
 from .run_folder import LOG_FILE, RUN_FILE
 
+logger = logging.get_logger(__name__)
+
 PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "numpy", "pandas", "safetensors")
 SECRETS = ("hub_token",)
+# where the content is the same, another place is no difference
+PLACES = {"data.data": ("data.fingerprint", "data.content"), "model.tokenizer": ("model.tokenizer_sha256",)}
 NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
 
 
@@ -112,11 +118,27 @@ def changed_settings(record: dict, facts: dict, arguments: TrainingArguments, na
         if group in facts and group in record:
             before |= {f"{group}.{name}": value for name, value in record[group].items()}
             now |= {f"{group}.{name}": value for name, value in facts[group].items()}
+    moved = {
+        place
+        for place, contents in PLACES.items()
+        if any(before.get(name) is not None and before[name] == now.get(name) for name in contents)
+    }
     return [
         f"{name}: {before[name]} -> {now[name]}"
         for name in before
-        if not name.endswith(".symbols") and plain(before[name]) != plain(now.get(name))
+        if not name.endswith(".symbols") and name not in moved and plain(before[name]) != plain(now.get(name))
     ]
+
+
+@contextlib.contextmanager
+def unless_going_on(args: TrainingArguments, path: Path) -> Iterator[None]:
+    """Lets a record that cannot be written end the run, or be warned of, as `on_save_error` says."""
+    try:
+        yield
+    except OSError as error:
+        if getattr(args, "on_save_error", "stop") == "stop":
+            raise
+        logger.warning(f"{path} could not be written ({error.strerror or error}): going on without it")
 
 
 class RunRecorder(TrainerCallback):
@@ -130,6 +152,7 @@ class RunRecorder(TrainerCallback):
         self._started = 0.0
         self._earlier = 0.0  # seconds of the parts before a resume
         self._began = ""
+        self._is_torn = False  # a line of the log may be missing or half-written
 
     def seconds(self) -> float:
         """Time of training so far, over all parts of a resumed run."""
@@ -184,7 +207,8 @@ class RunRecorder(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if state.is_world_process_zero:
-            self._write_run(args, state, "running")
+            with unless_going_on(args, Path(args.output_dir) / RUN_FILE):
+                self._write_run(args, state, "running")
 
     def write_interruption(self, args: TrainingArguments, state: TrainerState, reason: str) -> None:
         """Records that a run ended before its time, if it had begun."""
@@ -200,8 +224,15 @@ class RunRecorder(TrainerCallback):
         **kwargs: object,
     ) -> None:
         if state.is_world_process_zero and logs and Path(args.output_dir).is_dir():
-            with open(Path(args.output_dir) / LOG_FILE, "a", encoding="utf-8") as file:
-                file.write(_line({**logs, "step": state.global_step}))
+            path = Path(args.output_dir) / LOG_FILE
+            torn, self._is_torn = self._is_torn, True
+            with unless_going_on(args, path):
+                if torn:
+                    write_text(path, "".join(_line(entry) for entry in state.log_history))
+                else:
+                    with open(path, "a", encoding="utf-8") as file:
+                        file.write(_line({**logs, "step": state.global_step}))
+                self._is_torn = False
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object

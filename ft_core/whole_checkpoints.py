@@ -29,6 +29,7 @@ from .checkpoints import (
     SAVING,
     find_newest_whole,
     list_checkpoints,
+    outdated_extras,
     remove_checkpoint,
     steps_within,
 )
@@ -67,6 +68,7 @@ class WholeCheckpoints(Trainer):
     `meter` with unlogged loss sums, and `checkpoint_facts()` for the manifest."""
 
     new_schedule = False  # a forced resume with another learning rate or length
+    saves_extra = False  # only a signal asked for the checkpoint that is written
 
     # Saving
 
@@ -80,8 +82,7 @@ class WholeCheckpoints(Trainer):
         run = Path(self._get_output_dir(trial=trial))
         path = run / f"{PREFIX}{self.state.global_step}"
         staged = run / f"{SAVING}{path.name}"
-        before = self.state.best_model_checkpoint
-        self._name_best(run, path)
+        self.choose_best(run, self.state.global_step)
         states = random_states(self.args.device, self.args.world_size) | {"meter": self.meter.state()}
         states = gather_object([states]) if self.args.world_size > 1 else [states]
         try:
@@ -91,19 +92,13 @@ class WholeCheckpoints(Trainer):
             else:
                 self._together(lambda: None)
         except CheckpointNotSaved as error:
-            self.state.best_model_checkpoint = before
+            self.choose_best(run)
             if self.args.should_save:
                 shutil.rmtree(staged, ignore_errors=True)
             self._after_failed_save(run, path.name, error)
             return
         if self.args.should_save:
             self._keep_within_limit(run)
-
-    def _name_best(self, run: Path, path: Path) -> None:
-        """Notes where the best checkpoint lies, which may be the one that is being written."""
-        best = self.state.best_global_step
-        if best and (best == self.state.global_step or (run / f"{PREFIX}{best}").is_dir()):
-            self.state.best_model_checkpoint = str(run / f"{PREFIX}{best}")
 
     def _fill(self, staged: Path, states: list[dict[str, object]]) -> None:
         if self.args.should_save:
@@ -167,7 +162,6 @@ class WholeCheckpoints(Trainer):
                 f"{name} could not be written to {run} ({error}); {left}: {remedy} and go on with --resume (or set "
                 "on_save_error continue, to train on without it)"
             ) from error
-        self._choose_best_of_existing(run)
         if self.args.should_save:
             logger.warning(f"{name} could not be written to {run} ({error}): going on without it; {left}")
 
@@ -176,7 +170,7 @@ class WholeCheckpoints(Trainer):
         if not self.args.save_total_limit or self.args.save_total_limit < 1:
             return
         checkpoints = list_checkpoints(run)
-        for step in [step for step, path in checkpoints.items() if step < self.state.global_step and is_extra(path)]:
+        for step in outdated_extras(checkpoints):
             remove_checkpoint(checkpoints.pop(step))
         keep = steps_within(list(checkpoints), self.state.best_global_step, self.args.save_total_limit)
         for step, path in checkpoints.items():
@@ -185,10 +179,16 @@ class WholeCheckpoints(Trainer):
 
     # Loading
 
-    def _choose_best_of_existing(self, run: Path) -> None:
-        """Makes the best checkpoint that exists the best one; none, when none with a metric does."""
+    def choose_best(self, run: Path, saving: int | None = None) -> None:
+        """Makes the best checkpoint that exists, or is being saved, the best one; none, when none with a metric does.
+
+        An evaluation without a checkpoint cannot be gone back to, and a checkpoint that only a signal asked for is not
+        there in a run without signals: neither is the best.
+        """
         metric = self.args.metric_for_best_model
-        steps = list_checkpoints(run)
+        steps = {step: path for step, path in list_checkpoints(run).items() if not is_extra(path)}
+        if saving is not None and not self.saves_extra:
+            steps[saving] = run / f"{PREFIX}{saving}"
         scores = [(value, step) for step, value in metric_history(self.state, metric or "") if step in steps]
         scores = [(value, step) for value, step in scores if value == value]
         sign = -1.0 if self.args.greater_is_better else 1.0
@@ -207,11 +207,15 @@ class WholeCheckpoints(Trainer):
         """As the parent's; the best checkpoint is looked for in this run's folder, which may have been moved."""
         found = super()._init_training_state(max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial)
         if checkpoint is not None:
+            # of the state that was loaded, they are those of the run that was begun
+            self.state.compute_steps(self.args, max_steps)
             self.relocate_best(Path(self._get_output_dir(trial)))
         return found
 
     def relocate_best(self, run: Path) -> None:
         """Points the state at the best checkpoint in `run`, or at the best that is left there."""
+        if self.args.resume_force:  # with another metric perhaps
+            self.choose_best(run)
         best = self.state.best_global_step
         if not best:
             return
@@ -219,7 +223,7 @@ class WholeCheckpoints(Trainer):
         if path.is_dir():
             self.state.best_model_checkpoint = str(path)
             return
-        self._choose_best_of_existing(run)
+        self.choose_best(run)
         now = self.state.best_model_checkpoint
         logger.warning(
             f"{path}, the best checkpoint, is gone: "

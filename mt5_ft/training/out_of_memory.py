@@ -99,7 +99,7 @@ def train_with_fitting_batch(
         )
         smaller = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
         if begun.first_step == 0:  # this attempt's folder is not the user's; a resumed one is
-            smaller |= {"resume": False, "overwrite": True}
+            smaller |= {"resume": False, "resume_force": False, "overwrite": True}
         del trainer, begun
         free_memory()
         args = replace(args, **smaller)

@@ -15,7 +15,7 @@ from .arguments import MT5Arguments
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
 DECISIVE_SETTINGS = (
     *(name for name in COMMON_SETTINGS if name not in PAIR),
-    *("optimizer", "precision", "warmup_steps", "lr_scheduler_type", "train_sampling_strategy"),
+    *("optimizer", "precision", "train_sampling_strategy"),
 )
 
 
@@ -55,8 +55,11 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
         ValueError: with the list of differences, unless `resume_force` is set.
     """
     changes = differences(run, manifest, facts, args, DECISIVE_SETTINGS)
-    if (run / RUN_FILE).is_file():
-        before, now = _pair(read_record(run)["arguments"]), _pair(vars(args))
+    recorded = manifest["settings"] if manifest else None
+    if recorded is None and (run / RUN_FILE).is_file():
+        recorded = read_record(run)["arguments"]
+    if recorded is not None:
+        before, now = _pair(recorded), _pair(vars(args))
         if before[0] * before[1] != now[0] * now[1]:
             changes.append(f"batch x accumulation: {before[0]} x {before[1]} -> {now[0]} x {now[1]}")
     return settle(run, changes, args, recorded_rate(run, manifest))
