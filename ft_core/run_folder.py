@@ -33,7 +33,7 @@ def is_empty(path: Path) -> bool:
 
 def remove_leftovers(run: Path) -> None:
     """Removes what a killed run left half-written or half-removed; only for who holds the folder's lock."""
-    patterns = [f"{SAVING}*", f"{DELETING}*", f"{LOCK_FILE}.*", f"{PREDICTIONS}/.{PREDICTIONS}-*"]
+    patterns = [f"{SAVING}*", f"{DELETING}*", f"{LOCK_FILE}.*", f".{LOCK_FILE}.*", f"{PREDICTIONS}/.{PREDICTIONS}-*"]
     patterns += [f".{name}.*" for name in (*OWN_FILES, *OWN_FOLDERS)] + [f"{OLD}{name}" for name in OWN_FOLDERS]
     for pattern in patterns:
         for path in run.glob(pattern):
