@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 IGNORED = -100
 LOGITS_IN_MEMORY = 2**25  # numbers, 128 MiB in fp32, twice: logits and probabilities
@@ -94,7 +94,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx, hidden: Tensor, weight: Tensor, labels: Tensor, chunks: _Chunks
+        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, labels: Tensor, chunks: _Chunks
     ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(hidden.device.type, enabled=False):
             losses, correct, *ctx.gradients = _work_off(hidden, weight, labels, chunks)
@@ -106,7 +106,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(  # type: ignore[override]
-        ctx, scale: Tensor, *_: Tensor
+        ctx: FunctionCtx, scale: Tensor, *_: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
         hidden, weight, labels = ctx.saved_tensors
         gradients, ctx.gradients = ctx.gradients, None
