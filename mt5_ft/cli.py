@@ -10,6 +10,7 @@ from ft_core.command_line import one_line_errors, run_command
 from ft_core.exact_options import ExactParser, check_variables
 
 from .summary_commands import evaluate_command, summarize_command
+from .vocabulary_commands import expand_command, trim_command
 
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
@@ -20,6 +21,8 @@ mt5-ft COMMAND [OPTIONS]
   evaluate    score a file of summaries against its records
   subset      drop a share of a JSONL file, keeping its distribution
   restore     bring back the file that subset cut, byte for byte
+  trim-vocab  keep the pieces of the vocabulary that a corpus needs: a model of a fraction of the size
+  expand-vocab  give a trimmed and trained model the full vocabulary back
   clean       remove the checkpoints of a finished run, but not the best one
   push        put a model on the Hugging Face Hub, in one commit
 
@@ -158,6 +161,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate_command,
     "subset": subset_command,
     "restore": restore_command,
+    "trim-vocab": trim_command,
+    "expand-vocab": expand_command,
     "clean": clean_command,
     "push": push_command,
 }

@@ -171,6 +171,10 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     )
     generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
 
+    linear_loss: bool = field(
+        default=True,
+        metadata={"help": "Take the loss in chunks of tokens, padding left out; false: from the logits of all tokens."},
+    )
     eval_generate_rows: int = field(
         default=100, metadata={"help": "Validation records summarised at each evaluation (all of them at the end)."}
     )

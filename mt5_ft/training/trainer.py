@@ -6,6 +6,8 @@ Notable:
   of the whole step.
 - Evaluation gathers sums of loss and tokens for each row, so that rows that pad a distributed batch count once; then a
   fixed set of rows is summarised, shared out over the ranks, and scored once.
+- The output layer takes the loss in chunks of tokens, without padding ([`~mt5_ft.models.loss_head`]);
+  `linear_loss=False` takes it from the logits of all tokens.
 """
 
 import hashlib
@@ -25,6 +27,7 @@ from transformers import (
     Seq2SeqTrainer,
     TrainerCallback,
 )
+from transformers.utils import logging
 
 from ft_core.epoch_order import EpochOrder
 from ft_core.files import write_text
@@ -37,11 +40,14 @@ from ..data.epoch_order import RecordOrder
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
 from ..metrics import score_texts
+from ..models.linear_cross_entropy import IGNORED, RowSums
 from ..models.loading import keep_feed_forward_in_fp32
+from ..models.loss_head import use_loss_head
 from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
 
-IGNORED = -100
+logger = logging.get_logger(__name__)
+
 ROW = "row"  # position of a record in its data set
 DEFAULT_LENGTH = 256
 SHOWN_EXAMPLES = 3
@@ -69,6 +75,14 @@ def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
         `torch.Tensor` of shape `(batch_size, target_len)`, fp32.
     """
     return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+
+
+def sums_of_logits(logits: Tensor, labels: Tensor) -> RowSums:
+    """The sums of a batch from the logits of all its tokens; arguments as for [`token_losses`]."""
+    losses = token_losses(logits, labels).sum(dim=1)
+    counted = labels != IGNORED
+    correct = ((logits.detach().argmax(dim=-1) == labels) & counted).sum(dim=1)
+    return RowSums(losses.sum(), losses, correct, counted.sum(dim=1))
 
 
 class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
@@ -106,6 +120,10 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         self.sampler: RecordOrder | None = None
         if args.fp16:
             keep_feed_forward_in_fp32(model)  # where mT5 overflows
+        # replicas of DataParallel would all see the labels of the whole batch
+        self.loss_head = use_loss_head(model) if args.linear_loss and args.n_gpu <= 1 else None
+        if args.linear_loss and self.loss_head is None:
+            logger.warning("linear_loss is not used: it needs an mT5 model, and one process for each GPU")
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
         super().__init__(
             model=model,
@@ -143,8 +161,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
 
     def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mean loss of a target token, and target tokens, of each row."""
-        losses, _, tokens, _ = self._token_sums(self.accelerator.unwrap_model(self.model), batch)
-        return {"loss": losses / tokens, "target_tokens": tokens}
+        sums, _ = self._token_sums(self.accelerator.unwrap_model(self.model), batch)
+        return {"loss": sums.losses / sums.tokens, "target_tokens": sums.tokens}
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         """Records in an order of (seed, epoch), or as they come."""
@@ -176,14 +194,16 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         if missing or load_result.unexpected_keys:
             super()._issue_warnings_after_load(load_result)
 
-    def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, nn.Module]:
-        """Loss, correct tokens and tokens of each row, shape `(batch_size,)` each, and the model's output."""
+    def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[RowSums, nn.Module]:
+        """Loss, correct tokens and tokens of each row, and the model's output."""
         labels = inputs["labels"]
-        outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", ROW)})
-        counted = labels != IGNORED
-        losses = token_losses(outputs.logits, labels).sum(dim=1)
-        correct = ((outputs.logits.detach().argmax(dim=-1) == labels) & counted).sum(dim=1)
-        return losses, correct, counted.sum(dim=1), outputs
+        given = {name: value for name, value in inputs.items() if name not in ("labels", ROW)}
+        if self.loss_head is None:
+            outputs = model(**given)
+            return sums_of_logits(outputs.logits, labels), outputs
+        with self.loss_head.counting(labels):
+            outputs = model(**given)
+        return outputs.logits, outputs
 
     def compute_loss(
         self,
@@ -193,13 +213,14 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, nn.Module]:
         """Summed cross-entropy over the target tokens of the whole optimizer step, on all ranks."""
-        losses, correct, tokens, outputs = self._token_sums(model, inputs)
-        self.meter.add_sums({"loss": losses.sum(), "correct": correct.sum(), "tokens": tokens.sum()})
+        sums, outputs = self._token_sums(model, inputs)
+        tokens = sums.tokens.sum()
+        self.meter.add_sums({"loss": sums.total, "correct": sums.correct.sum(), "tokens": tokens})
         if num_items_in_batch is None:
-            loss = losses.sum() / tokens.sum()
+            loss = sums.total / tokens
         else:
             # DDP averages gradients over ranks, and num_items_in_batch counts the tokens of all of them
-            loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
+            loss = sums.total * self.accelerator.num_processes / num_items_in_batch
         loss = poison_if_not_finite(loss)
         return (loss, outputs) if return_outputs else loss
 
@@ -215,8 +236,8 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         """Adds the sums of a batch of every rank, each row once, to the evaluation meter."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
-            losses, correct, tokens, _ = self._token_sums(model, inputs)
-        losses, correct, tokens = self.accelerator.gather_for_metrics((losses, correct, tokens))
+            sums, _ = self._token_sums(model, inputs)
+        losses, correct, tokens = self.accelerator.gather_for_metrics((sums.losses, sums.correct, sums.tokens))
         self.eval_meter.add_sums({"loss": losses.sum(), "correct": correct.sum(), "tokens": tokens.sum()})
         return losses.sum() / tokens.sum(), None, None
 

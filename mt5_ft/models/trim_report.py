@@ -1,0 +1,97 @@
+"""What trimming a vocabulary saves, and what it costs: coverage, changed segmentations, longer unseen texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from .kept_pieces import BYTE, TEXTS_AT_ONCE, KeptIds, choose_pieces
+from .vocabulary import trim_tokenizer
+
+HELD_OUT = 10  # every tenth text is left out of a second choice of pieces
+BYTES = 4
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class TextFigures:
+    """What a trimmed tokenizer makes of texts, beside the full one.
+
+    Attributes:
+        coverage (`float`): share of the characters, blanks not counted, that are neither `<unk>` nor bytes.
+        changed (`float`): share of the texts that are cut into other pieces.
+        growth (`float`): tokens over those of the full tokenizer, less 1.
+    """
+
+    coverage: float
+    changed: float
+    growth: float
+
+
+@dataclass(frozen=True)
+class TrimReport:
+    """A trimmed vocabulary in figures.
+
+    Attributes:
+        pieces_before, pieces_after (`int`): pieces of the tokenizers.
+        parameters_before, parameters_after (`int`): of the whole model.
+        corpus ([`TextFigures`]): on the texts that the pieces were chosen for.
+        unseen ([`TextFigures`], *optional*): on a tenth of the texts, with pieces chosen for the others; None where
+            there are fewer than two.
+    """
+
+    pieces_before: int
+    pieces_after: int
+    parameters_before: int
+    parameters_after: int
+    corpus: TextFigures
+    unseen: TextFigures | None
+
+    def lines(self) -> list[str]:
+        """The report for printing."""
+        sizes = [count * BYTES / MIB for count in (self.parameters_before, self.parameters_after)]
+        lines = [
+            f"pieces      {self.pieces_before:,} -> {self.pieces_after:,}",
+            f"parameters  {self.parameters_before:,} -> {self.parameters_after:,} "
+            f"({self.parameters_after / self.parameters_before:.1%})",
+            f"weights     {sizes[0]:,.1f} MiB -> {sizes[1]:,.1f} MiB in fp32",
+            f"coverage    {self.corpus.coverage:.3%} of the corpus's characters without <unk> or bytes",
+            f"changed     {self.corpus.changed:.2%} of the texts are cut into other pieces",
+        ]
+        if self.unseen:
+            lines.append(
+                f"unseen      {self.unseen.growth:+.1%} tokens and {self.unseen.coverage:.3%} coverage on texts that "
+                "the choice of pieces did not see"
+            )
+        return lines
+
+
+def measure_texts(
+    full: PreTrainedTokenizerBase, trimmed: PreTrainedTokenizerBase, kept: KeptIds, texts: Sequence[str]
+) -> TextFigures:
+    """Compares what the two tokenizers make of texts; `texts` must not be empty."""
+    names = trimmed.convert_ids_to_tokens(range(len(trimmed)))
+    lost = {number for number, piece in enumerate(names) if BYTE.fullmatch(piece)} | {trimmed.unk_token_id}
+    characters = lost_characters = changed = before = after = 0
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        some = list(texts[first : first + TEXTS_AT_ONCE])
+        old = full(some)["input_ids"]
+        new = trimmed(some, return_offsets_mapping=True)
+        for text, ids, other, places in zip(some, old, new["input_ids"], new["offset_mapping"], strict=True):
+            gone = {place for number, place in zip(other, places, strict=True) if number in lost}
+            characters += sum(not letter.isspace() for letter in text)
+            lost_characters += sum(not letter.isspace() for start, end in gone for letter in text[start:end])
+            changed += ids != kept.to_full(other)
+            before, after = before + len(ids), after + len(other)
+    return TextFigures(1 - lost_characters / max(1, characters), changed / len(texts), after / before - 1)
+
+
+def measure_unseen(
+    full: PreTrainedTokenizerBase, texts: Sequence[str], languages: Sequence[str], extra: int
+) -> TextFigures | None:
+    """What trimming does to text that it was not made for: every tenth text, with pieces chosen for the others."""
+    if len(texts) < 2:
+        return None
+    seen = [text for position, text in enumerate(texts) if position % HELD_OUT]
+    kept = choose_pieces(full, seen, languages, extra)
+    return measure_texts(full, trim_tokenizer(full, kept), kept, texts[::HELD_OUT])

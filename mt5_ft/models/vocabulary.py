@@ -1,0 +1,235 @@
+"""Trims the vocabulary of a model and its tokenizer to the pieces that are kept, and brings the full one back.
+
+Notable:
+- Every row of the trimmed tables is a row of the full ones, so that logits of kept pieces are the full model's.
+- `shared` and `lm_head` are cut apart from each other: transformers' own resizing would tie them.
+- config.json keeps which model was trimmed, so that checkpoints, final/ and merged adapters know it too. The kept ids
+  follow from the pieces themselves; `kept_ids.json` beside a trimmed model lists them for other programs.
+- Expanding writes the trained rows over the full model's tables and leaves their other rows as they were.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ft_core.files import write_text
+
+from .kept_pieces import MULTIPLE, KeptIds, backend_of
+from .loading import load_model, load_tokenizer
+
+KEPT_IDS_FILE = "kept_ids.json"
+ORIGIN = "full_model"  # keys of config.json; a local path is left out of what is pushed, because of its name
+ORIGIN_PATH = "full_model_path"
+ID_SETTINGS = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of a tokenizer's pieces, scores and rules."""
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    lasting = {name: value for name, value in backend.items() if name not in ("padding", "truncation")}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+
+
+def tables_digest(model: PreTrainedModel) -> str:
+    """SHA-256 of the two tables of a model, embeddings and output layer."""
+    digest = hashlib.sha256()
+    for table in (model.shared.weight, model.lm_head.weight):
+        digest.update(table.detach().cpu().float().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> PreTrainedTokenizerBase:
+    """The tokenizer with the kept pieces alone, in their order and with their scores.
+
+    Raises:
+        ValueError: not a Unigram tokenizer, or an added or special piece that is not kept.
+    """
+    backend = backend_of(tokenizer)
+    model = backend["model"]
+    model["vocab"] = [model["vocab"][position] for position in kept.ids.tolist() if position < len(model["vocab"])]
+    (model["unk_id"],) = kept.to_kept([model["unk_id"]])
+    for token in backend["added_tokens"]:
+        (token["id"],) = kept.to_kept([token["id"]])
+    for token in ((backend["post_processor"] or {}).get("special_tokens") or {}).values():
+        token["ids"] = kept.to_kept(token["ids"])
+    backend |= {"padding": None, "truncation": None}
+    named = dict(tokenizer.special_tokens_map)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        path.write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(path),
+            **named,
+            additional_special_tokens=[token for token in tokenizer.all_special_tokens if token not in named.values()],
+            model_max_length=tokenizer.model_max_length,
+            padding_side=tokenizer.padding_side,
+            truncation_side=tokenizer.truncation_side,
+        )
+
+
+def _configs(model: PreTrainedModel) -> tuple:
+    return model.config, model.encoder.config, model.decoder.config, model.generation_config
+
+
+def _rows(kept: Sequence[int], pieces: int, table_rows: int) -> list[int]:
+    """Rows of the full tables that the trimmed ones consist of: kept pieces, then rows beyond the vocabulary.
+
+    The latter make up a multiple of `MULTIPLE` where the full tables have as many.
+    """
+    spare = range(pieces, table_rows)[: -len(kept) % MULTIPLE]
+    return [*kept, *spare]
+
+
+def _set_tables(model: PreTrainedModel, shared: Tensor, output: Tensor) -> None:
+    """Puts other tables in, each of its own; never by resizing or tying."""
+    model.set_input_embeddings(nn.Embedding.from_pretrained(shared, freeze=False))
+    head = nn.Linear(output.shape[1], output.shape[0], bias=False, device="meta")
+    head.weight = nn.Parameter(output)
+    model.lm_head = head
+    for config in (model.config, model.encoder.config, model.decoder.config):
+        config.vocab_size = len(output)
+
+
+def _check_tables(model: PreTrainedModel, name: str) -> None:
+    if not isinstance(getattr(model, "shared", None), nn.Embedding) or model.lm_head.bias is not None:
+        raise ValueError(f"{name} has no tables like mT5's (shared, lm_head) to trim; pass an mT5 model")
+
+
+@torch.no_grad()
+def trim_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> PreTrainedModel:
+    """Cuts the tables of a model down to the kept pieces, in place; everything else stays as it is.
+
+    Args:
+        model: a full model, as [`~mt5_ft.models.loading.load_model`] gives it.
+        tokenizer: the full tokenizer.
+        kept ([`KeptIds`]): from [`~mt5_ft.models.kept_pieces.choose_pieces`].
+
+    Raises:
+        ValueError: another kind of model, or a special piece that is not kept.
+    """
+    _check_tables(model, model.name_or_path or "the model")
+    origin = {
+        "vocab_size": len(model.shared.weight),
+        "tokenizer_sha256": tokenizer_digest(tokenizer),
+        "tables_sha256": tables_digest(model),
+    }
+    for config in _configs(model):
+        for name in ID_SETTINGS:
+            value = getattr(config, name, None)
+            if isinstance(value, int):
+                setattr(config, name, kept.to_kept([value])[0])
+    rows = _rows(kept.ids.tolist(), len(tokenizer), len(model.shared.weight))
+    _set_tables(model, model.shared.weight[rows], model.lm_head.weight[rows])
+    setattr(model.config, ORIGIN, origin)
+    setattr(model.config, ORIGIN_PATH, model.name_or_path)
+    return model
+
+
+def write_trimmed(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> None:
+    """Fills a folder with a trimmed model, its tokenizer and the kept ids."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    digest = getattr(model.config, ORIGIN)["tokenizer_sha256"]
+    listed = {"full_tokenizer_sha256": digest, "kept_ids": kept.ids.tolist()}
+    write_text(folder / KEPT_IDS_FILE, json.dumps(listed) + "\n")
+
+
+def kept_ids(tokenizer: PreTrainedTokenizerBase, full: PreTrainedTokenizerBase) -> KeptIds:
+    """The ids that a trimmed tokenizer has kept of the full one, found by its pieces.
+
+    Raises:
+        ValueError: a piece that the full tokenizer lacks, or another order.
+    """
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    vocabulary = full.get_vocab()
+    ids = [vocabulary.get(piece, -1) for piece in pieces]
+    if -1 in ids or ids != sorted(set(ids)):
+        raise ValueError("the trimmed tokenizer has other pieces than the full one; pass the model it was made from")
+    return KeptIds(ids)
+
+
+def origin_of(model: PreTrainedModel, name: str) -> tuple[str | None, dict]:
+    """Name or folder of the full model, None where it is not known, and its digests.
+
+    Raises:
+        ValueError: a model that was not trimmed.
+    """
+    origin = getattr(model.config, ORIGIN, None)
+    if not isinstance(origin, dict) or not {"vocab_size", "tokenizer_sha256", "tables_sha256"} <= origin.keys():
+        raise ValueError(
+            f"{name} was not trimmed (its config.json has no {ORIGIN}); pass a model of trim-vocab, or one trained "
+            "from it"
+        )
+    path = getattr(model.config, ORIGIN_PATH, None)
+    return (path if isinstance(path, str) and path else None), origin
+
+
+@torch.no_grad()
+def expand_model(trained: PreTrainedModel, full: PreTrainedModel, kept: KeptIds, pieces: int) -> PreTrainedModel:
+    """Gives a trained, trimmed model the full tables back, in place.
+
+    Args:
+        trained: the trimmed model, trained or not.
+        full: the model it was trimmed from; its tables are written over and used.
+        kept ([`KeptIds`]): what was kept.
+        pieces (`int`): pieces of the full tokenizer.
+
+    Raises:
+        ValueError: models of other sizes.
+    """
+    rows = torch.tensor(_rows(kept.ids.tolist(), pieces, len(full.shared.weight)))
+    if trained.shared.weight.shape != (len(rows), full.config.d_model):
+        raise ValueError(
+            f"the trimmed model embeds {tuple(trained.shared.weight.shape)} and the full one would give "
+            f"{(len(rows), full.config.d_model)}; pass the model it was made from"
+        )
+    for table, part in ((full.shared, trained.shared), (full.lm_head, trained.lm_head)):
+        table.weight[rows] = part.weight.to(table.weight)
+    _set_tables(trained, full.shared.weight.detach(), full.lm_head.weight.detach())
+    for mine, theirs in zip(_configs(trained), _configs(full), strict=True):
+        for name in ID_SETTINGS:
+            if hasattr(theirs, name):
+                setattr(mine, name, getattr(theirs, name))
+    for name in (ORIGIN, ORIGIN_PATH):  # what the full model was trimmed from itself, if it was
+        delattr(trained.config, name)
+        if hasattr(full.config, name):
+            setattr(trained.config, name, getattr(full.config, name))
+    return trained
+
+
+def expand(name: str, original: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained, trimmed model with the full vocabulary, and the full tokenizer.
+
+    Args:
+        name (`str`): folder or Hub name of the trimmed model.
+        original (`str`, *optional*): the full model, where it is no longer what the trimmed one remembers.
+
+    Raises:
+        ValueError: a model that was not trimmed, or a full model that is not the one it was made from.
+        ModelUnreachable: the Hub cannot be reached.
+    """
+    tokenizer = load_tokenizer(name)
+    trained = load_model(name, tokenizer)
+    path, origin = origin_of(trained, name)
+    source = original or path
+    if source is None:
+        raise ValueError(f"{name} does not say where its full model is; pass --original DIR_OR_NAME")
+    try:
+        full_tokenizer = load_tokenizer(source)
+        full = load_model(source, full_tokenizer)
+    except ValueError as error:
+        if original:
+            raise
+        raise ValueError(f"the full model of {name} cannot be loaded ({error}); pass --original DIR_OR_NAME") from error
+    _check_tables(full, source)
+    if tokenizer_digest(full_tokenizer) != origin["tokenizer_sha256"]:
+        raise ValueError(f"{source} has another tokenizer than the model that {name} was trimmed from; pass that one")
+    if tables_digest(full) != origin["tables_sha256"]:
+        raise ValueError(f"{source} has other embeddings than the model that {name} was trimmed from; pass that one")
+    return expand_model(trained, full, kept_ids(tokenizer, full_tokenizer), len(full_tokenizer)), full_tokenizer
