@@ -1,0 +1,118 @@
+"""What every benchmark shares: alternating runs of rivals, one row of the table each, the machine's description."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from ft_core.files import write_json
+from ft_core.run_record import versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        work, reference: what was done, and beside what.
+        goal: ratio to reach, or most of a share where `at_most`; None where there is none.
+        ratio: reference's median over ours; None when not measured.
+        correct: whether results agree as they must; None where nothing was to compare.
+        note: why it was not measured, or what `correct` compared.
+        unit: what the figures `reference_value` and `our_value` are in.
+    """
+
+    work: str
+    reference: str
+    goal: float | None
+    ratio: float | None = None
+    correct: bool | None = None
+    note: str = ""
+    unit: str = "s"
+    reference_value: float | None = None
+    our_value: float | None = None
+    at_most: bool = False
+    details: dict = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """WRONG, not measured, met or missed."""
+        if self.correct is False:
+            return "WRONG"
+        if self.ratio is None:
+            return "not measured"
+        if self.goal is None:
+            return "-"
+        return "met" if (self.ratio <= self.goal if self.at_most else self.ratio >= self.goal) else "missed"
+
+
+def alternate(rivals: dict[str, Callable[[int], object]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Seconds of each rival, run in turns, the order changing each time; `repeat` is given to each."""
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for repeat in range(-warm_up, repeats):
+        for name in list(rivals)[:: 1 if repeat % 2 else -1]:
+            started = time.perf_counter()
+            rivals[name](repeat)
+            if repeat >= 0:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio_figures(reference: list[float], ours: list[float]) -> dict[str, float | dict]:
+    """Fields of a [`Row`]: the ratio of medians and the spread of the pairs."""
+    pairs = [a / b for a, b in zip(reference, ours, strict=True)]
+    return {
+        "ratio": statistics.median(reference) / statistics.median(ours),
+        "reference_value": statistics.median(reference),
+        "our_value": statistics.median(ours),
+        "details": {"pairs": {"min": min(pairs), "median": statistics.median(pairs), "max": max(pairs)}},
+    }
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        flags = next(line.split(":", 1)[1].split() for line in lines if line.startswith("flags"))
+    except (OSError, StopIteration):
+        flags = []
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "native_bf16": any(flag in flags for flag in ("avx512_bf16", "amx_bf16")),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "load_when_written": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        **versions(),
+    }
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Rows and machine as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listed = [{**asdict(row), "verdict": row.verdict} for row in rows]
+    write_json(path, {"rows": listed, "machine": machine()})
+
+
+def print_rows(rows: list[Row]) -> None:
+    """The table: work, reference, ours, ratio, goal, verdict."""
+    print(f"{'work':<66} {'reference':>10} {'ours':>10} {'ratio':>8} {'goal':>8}  verdict")
+    for row in rows:
+        values = [_figure(row.reference_value, row.unit), _figure(row.our_value, row.unit)]
+        ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
+        goal = "-" if row.goal is None else f"{'<= ' if row.at_most else ''}{row.goal:g}"
+        note = f" ({row.note})" if row.note else ""
+        print(f"{row.work:<66} {values[0]:>10} {values[1]:>10} {ratio:>8} {goal:>8}  {row.verdict}{note}")
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.3g} {unit}"
