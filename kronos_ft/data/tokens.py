@@ -37,13 +37,18 @@ CACHE_VARIABLE = "KRONOS_FT_CACHE"
 INT16_BITS = 15  # an index of so many bits fits a signed 16-bit integer
 
 
+def own_cache() -> Path:
+    """This library's cache folder: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "kronos-ft")
+
+
 def cache_folder(setting: str | bool) -> Path | None:
     """Folder of cached tokens: of `true` the user's (`KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`), of `false` none."""
     word = str(setting).lower()
     if word in ("false", "no", "off", "0"):
         return None
     if word in ("true", "yes", "on", "1"):
-        return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "kronos-ft") / "tokens"
+        return own_cache() / "tokens"
     return Path(setting)
 
 
