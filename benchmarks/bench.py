@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench [--only NAME ...] [--skip NAME ...]        what `make bench` runs
     python -m benchmarks.bench --gpu                                      what `make bench-gpu` runs
-    python -m benchmarks.bench --recorded                                 the table of what benchmarks/results holds
+    python -m benchmarks.bench --recorded [--page docs/performance.md]    the table of what benchmarks/results holds
 
 Each benchmark runs in a process of its own and writes benchmarks/results/NAME.json. Rows of the long ones, which have
 commands of their own, come from the file that they left; the column `from` says so. Exits 1 when results differ that
@@ -18,9 +18,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ft_core.files import write_text
 from ft_core.progress import span
 
-from .comparison import RESULTS, Row, print_rows
+from .comparison import RESULTS, Row, as_markdown, print_rows
+
+BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def main() -> int:
     parser.add_argument("--skip", nargs="+", default=[])
     parser.add_argument("--gpu", action="store_true", help="those that need a GPU, and only those")
     parser.add_argument("--recorded", action="store_true", help="run nothing")
+    parser.add_argument("--page", type=Path, help="Markdown page whose table is written anew")
     options = parser.parse_args()
     unknown = {*options.only, *options.skip} - {benchmark.name for benchmark in BENCHMARKS}
     if unknown:
@@ -101,6 +105,11 @@ def main() -> int:
             notes.append(benchmark.name)
         table += recorded(benchmark.name)
     print_rows(table)
+    if options.page:
+        page = options.page.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        after = rest.split(END)[1]
+        write_text(options.page, f"{before}{BEGIN}\n{as_markdown(table)}\n{END}{after}")
     if notes:
         print(f"from the files in benchmarks/results, not run now: {', '.join(notes)}")
     wrong = [row.work for row in table if row.correct is False]
