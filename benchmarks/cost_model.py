@@ -4,7 +4,7 @@
 
 Computing: 6 operations a weight and bar (forward 2, backward 4) for each pass of a bar through a block, and 12 x T x D
 for attention's products over T bars at width D, halved by the causal mask. Gradients: ring all-reduce, 2 (N - 1) / N
-x 4 bytes a weight, overlapped with nothing. Reading: what one loader thread was measured to deliver. Printed figures are
+x 4 bytes a weight, overlapped with nothing. Reading: what one loader thread was measured to deliver. The figures are
 those of the model, not measurements; `python -m benchmarks.ranks` and `make bench-gpu` measure.
 """
 
