@@ -4,9 +4,9 @@
     python -m benchmarks.bench --gpu                                      what `make bench-gpu` runs
     python -m benchmarks.bench --recorded [--page docs/performance.md]    the table of what benchmarks/results holds
 
-Each benchmark runs in a process of its own and writes benchmarks/results/NAME.json. Rows of the long ones, which have
-commands of their own, come from the file that they left; the column `from` says so. Exits 1 when results differ that
-must agree or a benchmark fails, never because something is slow.
+Each benchmark runs in a process of its own and writes benchmarks/results/NAME.json. Rows of those that are not run now
+come from the file that they left, as a line below the table says, with the machine where it is another. Exits 1 when
+results differ that must agree or a benchmark fails, never because something is slow.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from ft_core.files import write_text
 from ft_core.progress import span
 
-from .comparison import RESULTS, Row, as_markdown, print_rows
+from .comparison import RESULTS, Row, as_markdown, machine, print_rows
 
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
@@ -60,9 +60,11 @@ BENCHMARKS = (
 )
 
 
-def recorded(name: str) -> list[Row]:
-    """Rows of the file that a benchmark left; none without one."""
+def recorded(name: str, failed: bool = False) -> list[Row]:
+    """Rows of the file that a benchmark left; none without one. Those of one that `failed` now say so."""
     path = RESULTS / f"{name}.json"
+    if failed:
+        return [Row(f"{name}: FAILED, run python -m benchmarks.{name} to see why", "", None, correct=False)]
     if not path.is_file():
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -101,9 +103,9 @@ def main() -> int:
         if wanted and not options.recorded and benchmark.name not in options.skip:
             if not run(benchmark):
                 failed.append(benchmark.name)
-        else:
-            notes.append(benchmark.name)
-        table += recorded(benchmark.name)
+        elif recorded(benchmark.name):
+            notes.append(_source(benchmark.name))
+        table += recorded(benchmark.name, benchmark.name in failed)
     print_rows(table)
     if options.page:
         page = options.page.read_text(encoding="utf-8")
@@ -112,10 +114,15 @@ def main() -> int:
         write_text(options.page, f"{before}{BEGIN}\n{as_markdown(table)}\n{END}{after}")
     if notes:
         print(f"from the files in benchmarks/results, not run now: {', '.join(notes)}")
-    wrong = [row.work for row in table if row.correct is False]
-    for name in failed:
-        print(f"FAILED: {name}; run python -m benchmarks.{name} to see why")
-    return 1 if failed or wrong else 0
+    return 1 if any(row.correct is False for row in table) else 0
+
+
+def _source(name: str) -> str:
+    """A benchmark that was not run now, with its machine where that is another one."""
+    there = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["machine"]
+    here = machine()
+    same = all(there.get(key) == here[key] for key in ("processor", "cores", "gpu"))
+    return name if same else f"{name} (on {there.get('gpu') or there.get('processor')}, {there.get('cores')} cores)"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ products a second inside the step beside those of a bare product of the same sha
 import argparse
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,8 +16,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from ft_core.files import write_json
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
-from kronos_ft.models.fast_layers import compile_blocks, speed_up
+from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
+from kronos_ft.training.speed import choose_numerics, set_numerics
 
 from .comparison import RESULTS, machine
 from .training_step import Step, predictor_loss, tokenizer_loss
@@ -26,7 +26,7 @@ from .training_step import Step, predictor_loss, tokenizer_loss
 GROUPS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn"),
     "attention": ("scaled_dot_product",),
-    "optimizer and clipping": ("adamw", "vector_norm", "_foreach"),
+    "optimizer and clipping": ("adamw", "Optimizer", "vector_norm", "_foreach"),
     "compiled element-wise": ("CompiledFxGraph",),
     "random masks": ("random_", "bernoulli", "multinomial"),
 }
@@ -72,9 +72,10 @@ def main() -> int:
         config = KronosConfig.from_size("small")
         model, loss_of = Kronos(config), predictor_loss
         batch = (*torch.randint(2**config.s1_bits, (2, options.batch, 101)).unbind(0), found["stamps"])
-    speed_up(model, None, cheap=True)
+    numerics = choose_numerics("auto", "auto", False, "cpu")
+    set_numerics(model, numerics)
     if options.compile:
-        compile_blocks(model, TransformerBlock, partial(torch.compile, dynamic=False))
+        compile_blocks(model, TransformerBlock, torch.compile(TransformerBlock.compute, dynamic=False))
     step = Step(model, loss_of, [batch] * (REPEATS + 3), 2.0, fused=True)
     step(-1), step(0)
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiler:
@@ -89,7 +90,7 @@ def main() -> int:
     inside = sum(event.flops for event in products) / max(sum(event.self_cpu_time_total for event in products), 1) * 1e6
     bare = bare_speed(options.batch * 101, config.d_model, config.ff_dim)
     result = {
-        "work": f"{options.stage} step, {options.batch} x 101, fp32{', compiled' if options.compile else ''}",
+        "work": f"{options.stage} step, {options.batch} x 101, {numerics}{', compiled' if options.compile else ''}",
         "shares": dict(sorted(shares.items(), key=lambda item: -item[1])),
         "products_per_second_in_the_step": inside,
         "products_per_second_bare": bare,

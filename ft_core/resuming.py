@@ -46,7 +46,9 @@ def differences(
     """
     found: dict[str, str] = {}
     if (run / RUN_FILE).is_file():
-        found = _by_name(changed_settings(read_record(run), facts, args, names))
+        record = read_record(run)
+        known = [name for name in names if name in record["arguments"]]  # it may be older than a setting
+        found = _by_name(changed_settings(record, facts, args, known))
     if manifest is not None:
         # the record may be of a forced resume that ended before its first checkpoint
         record = {"arguments": manifest["settings"], "world_size": manifest["world_size"]}

@@ -71,7 +71,8 @@ def hardware(device: torch.device) -> dict[str, object]:
 
 def settings_of(arguments: object) -> dict[str, object]:
     """Fields of a dataclass as plain values, secrets blanked."""
-    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments) if field.init}
+    found = [field for field in dataclasses.fields(arguments) if field.init or field.metadata.get("recorded")]
+    values = {field.name: getattr(arguments, field.name) for field in found}
     return {name: "***" if value and name in SECRETS else value for name, value in values.items()}
 
 

@@ -2,8 +2,8 @@
 blocks. All of it is off until [`speed_up`] turns it on, and none of it touches evaluation, which stays exact fp32.
 
 Notable:
-- Weights, residual stream, norms, softmax and losses stay fp32; only matrix products are made in half precision. On a
-  CPU autocast does the same with more casts, and its attention falls back to a slow backward pass.
+- Weights, residual stream, norms, softmax and losses stay fp32; matrix products are made in half precision, so that
+  logits are rounded to it too. On a CPU autocast does the same with more casts and a slow backward pass of attention.
 - A mask of dropout costs 16 random bits an element instead of a draw of its own; the probability is met to 2^-17.
 - The blocks of a model share one compiled program for each shape, so that compiling takes seconds and not minutes.
 """
@@ -55,7 +55,7 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     """
     count = shape.numel()
     draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-    kept = draws >= round(p * DRAWS) - DRAWS // 2
+    kept = draws >= min(round(p * DRAWS), DRAWS - 1) - DRAWS // 2
     return kept.view(shape).to(dtype).mul_(1 / (1 - p))
 
 
@@ -85,7 +85,7 @@ def attend_causally(query: Tensor, key: Tensor, value: Tensor, dropout_p: float,
             softmax: the fused attention has no fast backward pass in half precision there, and none with dropout.
     """
     bars, on_cpu = query.shape[-2], query.device.type == "cpu"
-    half = query.dtype != torch.float32
+    half = query.dtype in (torch.bfloat16, torch.float16)
     if not (cheap and on_cpu and (half or dropout_p > 0)) or (bars > MOST_EXPLICIT_BARS and dropout_p == 0):
         if half and on_cpu and cheap:
             mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True)
@@ -102,25 +102,30 @@ def speed_up(model: nn.Module, products: torch.dtype | None, cheap: bool) -> Non
 
     Args:
         products (`torch.dtype`, *optional*): precision of the matrix products, None for that of the weights.
-        cheap (`bool`): cheap random masks and draws, and the attention that goes with them.
+        cheap (`bool`): cheap random masks and draws on a CPU, and the attention that goes with them.
     """
     for module in model.modules():
-        if isinstance(module, (Linear, RMSNorm)):
+        if isinstance(module, Linear):
             module.products = products
+        for name in ("norm1", "norm2"):  # of blocks, whose results are read by products alone
+            norm = getattr(module, name, None)
+            if isinstance(norm, RMSNorm):
+                norm.products = products
         if hasattr(module, "cheap"):
             module.cheap = cheap
 
 
-def compile_blocks(model: nn.Module, block_type: type[nn.Module], wrap: Callable[[Callable], Callable]) -> int:
+def compile_blocks(model: nn.Module, block_type: type[nn.Module], program: Callable[..., Tensor]) -> int:
     """Lets every block of a model be computed by a compiled program in training; returns how many.
 
     Args:
-        block_type: blocks, each with `compute` and an attribute `compiled`.
-        wrap: makes the compiled program of a function, such as `torch.compile`.
+        block_type: blocks with an attribute `compiled`.
+        program: takes a block and what its `compute` takes, such as `torch.compile(block_type.compute)`. It does not
+            hold on to a block, so that copies of a model train their own weights.
     """
     blocks = [module for module in model.modules() if isinstance(module, block_type)]
     for block in blocks:
-        block.compiled = wrap(block.compute)
+        block.compiled = program
     return len(blocks)
 
 

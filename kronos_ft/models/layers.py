@@ -95,7 +95,8 @@ class CausalSelfAttention(nn.Module):
 
     def attend_causally(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Each bar mixes the values up to its own."""
-        return attend_causally(query, key, value, self.attn_dropout_p if self.training else 0.0, self.cheap)
+        dropout_p = self.attn_dropout_p if self.training else 0.0
+        return attend_causally(query, key, value, dropout_p, self.cheap and self.training)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
         query = apply_rotary(self.split_heads(self.q_proj(x)), *rotary)
@@ -113,7 +114,8 @@ class TransformerBlock(nn.Module):
         attend (`Attend`, *optional*): mixes values instead of causal attention over `x`; a cache does.
     """
 
-    compiled: Callable[[Tensor, tuple[Tensor, Tensor]], Tensor] | None = None  # of `compute`, for training
+    # a compiled program of `compute`, shared by all blocks, for training
+    compiled: Callable[["TransformerBlock", Tensor, tuple[Tensor, Tensor]], Tensor] | None = None
 
     def __init__(
         self,
@@ -132,7 +134,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
         if self.compiled is not None and self.training and attend is None:
-            return self.compiled(x, rotary)
+            return self.compiled(self, x, rotary)
         return self.compute(x, rotary, attend)
 
     def compute(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
@@ -155,7 +157,8 @@ class HierarchicalEmbedding(nn.Module):
         self.scale = math.sqrt(d_model)
 
     def forward(self, s1_ids: Tensor, s2_ids: Tensor) -> Tensor:
-        return self.fusion_proj(torch.cat((self.emb_s1(s1_ids), self.emb_s2(s2_ids)), dim=-1) * self.scale)
+        fused = self.fusion_proj(torch.cat((self.emb_s1(s1_ids), self.emb_s2(s2_ids)), dim=-1) * self.scale)
+        return fused if self.fusion_proj.products is None else fused.float()  # the residual stream begins here
 
 
 class SinusoidalEmbedding(nn.Module):

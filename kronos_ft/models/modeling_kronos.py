@@ -270,7 +270,7 @@ class Kronos(KronosPreTrainedModel):
     def sample_sibling(self, s1_logits: Tensor) -> Tensor:
         """Coarse tokens drawn from logits, as the published training scripts condition the fine token."""
         probabilities = s1_logits.detach().float().softmax(dim=-1).flatten(0, 1)
-        if self.cheap:
+        if self.cheap and self.training and probabilities.device.type == "cpu":
             below = probabilities.cumsum(dim=-1)
             drawn = torch.rand(len(below), 1, device=below.device) * below[:, -1:]
             tokens = torch.searchsorted(below, drawn, right=True).clamp_(max=below.shape[-1] - 1)

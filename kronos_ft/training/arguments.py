@@ -16,7 +16,7 @@ from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.epoch_order import check_weighting
 from ..data.windows import WindowShape
-from .speed import SPEED_VARIABLE, choose_compile, choose_products
+from .speed import SPEED_VARIABLE, choose_compile, choose_numerics
 
 logger = logging.get_logger(__name__)
 
@@ -147,6 +147,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     compile_blocks: str = field(
         default="auto", metadata={"help": "Compile the model's blocks: auto (where the run is long enough), yes, no."}
     )
+    numerics: str = field(init=False, default="", metadata={"recorded": True})  # exact, fp32 or bf16: what speed became
     dry_run: bool = field(
         default=False, metadata={"help": "Say what would run and how long it would take, and write nothing."}
     )
@@ -166,19 +167,21 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             self.accelerator_config = {"non_blocking": True}  # batches are on their way while the step before computes
         if self.fp16:
             check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
-        self._settle_speed()
         super().__post_init__()
+        self._settle_speed()
         if self.early_stopping and self.eval_strategy == "no":
             raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")
 
     def _settle_speed(self) -> None:
-        """What `auto` means on this device."""
+        """What `auto` means on this device; after the parent has found it."""
         if self.exact:
             self.speed = "exact"
+        if self.torch_compile:
+            raise ValueError("torch_compile=True would compile evaluations too; set compile_blocks to yes instead")
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"
-        device = "cpu" if self.use_cpu else torch.accelerator.current_accelerator().type
-        self.products = choose_products(self.products, self.speed, self.bf16 or self.fp16 or launched, device)
-        self.compile_blocks = choose_compile(self.compile_blocks, self.speed)
+        mixed = self.bf16 or self.fp16 or launched
+        self.numerics = choose_numerics(self.products, self.speed, mixed, self.device.type)
+        choose_compile(self.compile_blocks, self.speed)
 
     def _check_ranges(self) -> None:
         check_weighting(self.symbol_weighting)

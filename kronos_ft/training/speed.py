@@ -1,11 +1,12 @@
 """How fast a run is made: which precision its matrix products have, and whether its blocks are compiled.
 
 Notable:
-- What is chosen depends on the device and on settings alone, or is kept with the checkpoint, so that a run that is
-  resumed ends with the same bits.
+- `numerics` is what the settings became on a device: exact (plain fp32, PyTorch's own random draws), fp32 (cheap random
+  draws on a CPU) or bf16 (such products). A run that is resumed goes on with the numerics that it began with.
 - Compiling takes from seconds (programs found in the cache) to minutes. It is done where the steps to come save more
-  than that, before the first step, and told while it lasts.
-- `speed exact` is the plain path that parity tests use: fp32 products, PyTorch's own random draws, nothing compiled.
+  than that, before the first step, and told while it lasts. Whether it pays is a matter of measured times, so that two
+  runs may decide differently and then differ in their last bits; a resumed run does as it did before, and
+  `compile_blocks` fixes it.
 """
 
 import contextlib
@@ -13,13 +14,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
@@ -30,7 +31,7 @@ from ft_core.run_folder import RUN_FILE
 from ft_core.run_record import read_record
 
 from ..data.tokens import own_cache
-from ..models.fast_layers import compile_blocks, forget_compiled
+from ..models.fast_layers import compile_blocks, forget_compiled, speed_up
 from ..models.layers import TransformerBlock
 
 if TYPE_CHECKING:
@@ -42,13 +43,12 @@ SPEED_VARIABLE = "KRONOS_FT_SPEED"
 SPEEDS = ("auto", "exact")
 PRODUCTS = ("auto", "fp32", "bf16")
 COMPILE = ("auto", "yes", "no")
-DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 TIMES_FILE = "compile_seconds.json"
-UNKNOWN_SECONDS = 90.0  # of compiling, where it has not been measured on this machine
+UNKNOWN_SECONDS, UNKNOWN_WARM_SECONDS = 90.0, 15.0  # of compiling, where it has not been measured on this machine
 LEAST_STEPS = 50  # below, not even a timed step pays
 MARGIN = 1.3
 # share of a step that compiled blocks save, as measured (docs/performance.md); a predictor's dropout leaves none
-GAINS = {"tokenizer": {"fp32": 0.13, "bf16": 0.35}, "predictor": {"fp32": 0.0, "bf16": 0.0}}
+GAINS = {"tokenizer": {"fp32": 0.13, "bf16": 0.35}, "predictor": {}}
 
 
 def has_native_bf16(device_type: str) -> bool:
@@ -60,22 +60,30 @@ def has_native_bf16(device_type: str) -> bool:
     return any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
 
 
-def choose_products(wanted: str, speed: str, mixed_precision: bool, device_type: str) -> str:
-    """`auto` becomes bf16 where it is native and nothing else makes products in half precision, else fp32.
+def choose_numerics(products: str, speed: str, mixed_precision: bool, device_type: str) -> str:
+    """exact, fp32 or bf16; `auto` is bf16 where it is native and nothing else makes products in half precision.
 
     Raises:
         ValueError: an unknown word, or bf16 products beside another precision or with `speed exact`.
     """
     if speed not in SPEEDS:
         raise ValueError(f"speed={speed!r} is not known; use one of {', '.join(SPEEDS)}")
-    if wanted not in PRODUCTS:
-        raise ValueError(f"products={wanted!r} is not known; use one of {', '.join(PRODUCTS)}")
-    if wanted == "bf16" and (speed == "exact" or mixed_precision):
+    if products not in PRODUCTS:
+        raise ValueError(f"products={products!r} is not known; use one of {', '.join(PRODUCTS)}")
+    if products == "bf16" and (speed == "exact" or mixed_precision):
         other = "speed exact" if speed == "exact" else "mixed precision"
         raise ValueError(f"products=bf16 and {other} exclude each other; choose one")
-    if wanted != "auto":
-        return wanted
-    return "bf16" if speed == "auto" and not mixed_precision and has_native_bf16(device_type) else "fp32"
+    if speed == "exact":
+        return "exact"
+    native = has_native_bf16(device_type)
+    if products == "bf16" and not native:
+        logger.warning(f"products=bf16: this {device_type} emulates them, up to 25 times slower; use fp32 or auto")
+    return "bf16" if products == "bf16" or (products == "auto" and native and not mixed_precision) else "fp32"
+
+
+def set_numerics(model: nn.Module, numerics: str) -> None:
+    """Sets how a model is trained from now on: exact, fp32 or bf16."""
+    speed_up(model, torch.bfloat16 if numerics == "bf16" else None, cheap=numerics != "exact")
 
 
 def choose_compile(wanted: object, speed: str) -> str:
@@ -86,6 +94,24 @@ def choose_compile(wanted: object, speed: str) -> str:
     if word == "yes" and speed == "exact":
         raise ValueError("compile_blocks=yes and speed exact exclude each other; choose one")
     return "no" if speed == "exact" else word
+
+
+def adopt_recorded(args: TrainingArguments, recorded: dict) -> None:
+    """Goes on with the numerics of the run that is resumed, unless others were asked for by name.
+
+    Args:
+        args: settings of the resuming run; `numerics` is changed in place.
+        recorded (`dict`): settings of the run, as in its record; one from before there was a choice was exact.
+    """
+    before = recorded.get("numerics") or "exact"
+    if before == args.numerics or args.speed != "auto" or args.products != "auto":
+        return
+    slow = before == "bf16" and not has_native_bf16(args.device.type)
+    logger.warning(
+        f"going on with {before} numerics, as the run was begun; this device would use {args.numerics}"
+        + (" and emulates bf16, which is much slower: --products fp32 --resume_force goes on without" if slow else "")
+    )
+    args.numerics = before
 
 
 def pays(steps: int, step_seconds: float, gain: float, compile_seconds: float) -> bool:
@@ -102,25 +128,36 @@ class CompileTimes:
 
     def __init__(self, key: str, folder: Path | None = None):
         self.key = key
-        self.path = (folder or own_cache()) / TIMES_FILE
+        self.folder = folder or own_cache()
+        self.path = self.folder / TIMES_FILE
 
-    def _read(self) -> dict[str, float]:
+    @property
+    def programs(self) -> Path:
+        """Where the compiler keeps its programs."""
+        return self.folder / "inductor"
+
+    def _read(self) -> dict[str, dict[str, float]]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-            return {str(key): float(value) for key, value in found.items()}
+            return {key: {kind: float(s) for kind, s in times.items()} for key, times in found.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 
     def expected(self) -> float:
-        """Seconds that compiling will take: as the last time, or as the slowest of other models."""
+        """Seconds that compiling will take: with programs from the cache, or the longest that it took without."""
         found = self._read()
-        return found.get(self.key, max(found.values(), default=UNKNOWN_SECONDS))
+        warm = found.get(self.key, {}).get("warm")
+        if self.key in found and self.programs.is_dir() and any(self.programs.iterdir()):
+            return warm if warm is not None else UNKNOWN_WARM_SECONDS
+        return max((times["cold"] for times in found.values() if "cold" in times), default=UNKNOWN_SECONDS)
 
-    def note(self, seconds: float) -> None:
+    def note(self, seconds: float, cold: bool) -> None:
         """Keeps what it took; a cache that cannot be written is no fault."""
+        found = self._read()
+        found.setdefault(self.key, {})["cold" if cold else "warm"] = round(seconds, 1)
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.path, {**self._read(), self.key: round(seconds, 1)})
+            write_json(self.path, found)
 
 
 @contextlib.contextmanager
@@ -139,19 +176,36 @@ def _without_trace(trainer: "WindowTrainer") -> Iterator[None]:
         trainer.meter = meter
 
 
-def timed_step(trainer: "WindowTrainer") -> float:
-    """Seconds of one forward and backward pass of the bare model over a micro-batch; nothing is changed by it."""
+def timed_step(trainer: "WindowTrainer", passes: int = 2) -> float:
+    """Seconds of the last of some forward and backward passes of the bare model; nothing is changed by them."""
+    seconds = 0.0
     with _without_trace(trainer):
         size = min(trainer.args.per_device_train_batch_size, len(trainer.train_dataset))
         batch = trainer._prepare_inputs(trainer.train_dataset.__getitems__(range(size)))
         weights = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-        started = time.perf_counter()
-        with trainer.accelerator.autocast():
-            loss = trainer.compute_loss(trainer.model, batch)
-        # gradients by name: those of parameters would wake the hooks of distributed training
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        next(g for g in gradients if g is not None).sum().item()
-        return time.perf_counter() - started
+        for _ in range(passes):
+            started = time.perf_counter()
+            with trainer.accelerator.autocast():
+                loss = trainer.compute_loss(trainer.model, batch)
+            # gradients by name: those of parameters would wake the hooks of distributed training
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            next(g for g in gradients if g is not None).sum().item()
+            seconds = time.perf_counter() - started
+    return seconds
+
+
+def programs_made() -> tuple[int, int]:
+    """Programs that this process has compiled, and how many of them were not in the cache."""
+    from torch._dynamo.utils import counters  # takes a second to import
+
+    return counters["stats"]["unique_graphs"], counters["inductor"]["fxgraph_cache_miss"]
+
+
+def is_compiler_fault(error: BaseException) -> bool:
+    """Whether an error comes from the compiler and not from the model or its memory."""
+    if "out of memory" in str(error).lower():
+        return False
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 class CompileBlocks(TrainerCallback):
@@ -169,54 +223,98 @@ class CompileBlocks(TrainerCallback):
         trainer = self._trainer
         forget_compiled(trainer.model)
         trainer.compiled = False
-        if args.compile_blocks != "no":
+        why = f"compile_blocks {args.compile_blocks}"
+        if choose_compile(args.compile_blocks, args.speed) != "no" and args.numerics != "exact":
             times = CompileTimes(trainer.compile_key())
-            wanted = self._wanted(args, state, times)
+            wanted, why = self._wanted(args, state, times)
             if args.world_size > 1:  # each process has timed it by itself
-                wanted = broadcast_object_list([wanted])[0]
-            started = time.perf_counter()
-            trainer.compiled = wanted and self._compile(times, state.is_world_process_zero)
+                wanted, why = broadcast_object_list([wanted, why])
             if wanted:
+                started = time.perf_counter()
+                trainer.compiled = self._compile(times, state.is_world_process_zero)
                 trainer.recorder.facts["compile_seconds"] = round(time.perf_counter() - started, 1)
         trainer.recorder.facts["compiled"] = trainer.compiled
+        if state.is_world_process_zero and args.speed != "exact":
+            blocks = "compiled" if trainer.compiled else "not compiled"
+            _say(f"speed: {args.numerics} numerics on {args.device.type}, blocks {blocks} ({why})")
 
-    def _wanted(self, args: TrainingArguments, state: TrainerState, times: CompileTimes) -> bool:
+    def _wanted(self, args: TrainingArguments, state: TrainerState, times: CompileTimes) -> tuple[bool, str]:
+        """Whether to compile, and why."""
         trainer = self._trainer
-        if args.compile_blocks == "yes":
-            return True
+        word = choose_compile(args.compile_blocks, args.speed)
+        if word == "yes":
+            return True, "as asked"
         before = trainer.compiled_before
         if before is None and args.resume and (Path(args.output_dir) / RUN_FILE).is_file():
             before = read_record(Path(args.output_dir)).get("compiled")  # killed before its first checkpoint
         if before is not None:  # or a resumed run would end with other bits
-            return before
+            return before, "as before"
         steps = state.max_steps - state.global_step
-        gain = GAINS[trainer.stage].get(args.products, 0.0) if args.device.type == "cpu" else 0.0
-        if steps < LEAST_STEPS or gain == 0:
-            return False
+        gain = GAINS[trainer.stage].get(args.numerics, 0.0) if args.device.type == "cpu" else 0.0
+        if gain == 0:
+            return False, f"no gain known for a {trainer.stage} on {args.device.type}"
+        if steps < LEAST_STEPS:
+            return False, f"fewer than {LEAST_STEPS} steps"
         step = timed_step(trainer) * args.gradient_accumulation_steps
-        return pays(steps, step, gain, times.expected())
+        expected = times.expected()
+        why = f"{steps} steps of {step:.2g} s save {span(steps * step * gain)}, compiling takes {span(expected)}"
+        return pays(steps, step, gain, expected), why
 
-    def _compile(self, times: CompileTimes, tells: bool) -> bool:
-        """Compiles; False where it cannot be done here."""
+    def _compile(self, times: CompileTimes, is_main: bool) -> bool:
+        """Compiles; False where it cannot be done here, on any rank."""
         trainer = self._trainer
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own_cache() / "inductor"))
-        if tells:
-            sys.stderr.write(f"compiling the model's blocks: about {span(times.expected())} ...\n")
-            sys.stderr.flush()
-        started = time.perf_counter()
-        compile_blocks(trainer.model, TransformerBlock, partial(torch.compile, dynamic=False))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(times.programs))
+        if is_main:
+            _say(f"compiling the model's blocks: about {span(times.expected())} ...")
+        started, (made, missed) = time.perf_counter(), programs_made()
+        fault = None
         try:
-            timed_step(trainer)
+            torch._dynamo.reset()  # it compiles a function for eight shapes at most
+            program = torch.compile(TransformerBlock.compute, dynamic=False)
+            compile_blocks(trainer.model, TransformerBlock, self._guarded(program))
+            timed_step(trainer, passes=1)
         except Exception as error:  # whatever compilers say
-            forget_compiled(trainer.model)
             if "out of memory" in str(error).lower():
                 raise
-            first = str(error).strip().partition("\n")[0][:160]
-            logger.warning(f"the model's blocks are not compiled ({first}); going on without, a little slower")
+            fault = str(error).strip().partition("\n")[0][:160] or type(error).__name__
+        now_made, now_missed = programs_made()
+        if fault is None and now_made == made:
+            fault = "nothing was compiled"
+        faults = gather_object([fault]) if trainer.args.world_size > 1 else [fault]
+        if any(faults):
+            self._give_up(next(filter(None, faults)))
             return False
         seconds = time.perf_counter() - started
-        times.note(seconds)
-        if tells:
-            sys.stderr.write(f"compiled in {span(seconds)}; kept for the next run\n")
-            sys.stderr.flush()
+        if is_main:
+            times.note(seconds, cold=now_missed > missed)
+            _say(f"compiled in {span(seconds)}; kept for the next run")
         return True
+
+    def _guarded(self, program: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The program; the plain computation from the moment on when compiling it for something new fails."""
+
+        def run(block: TransformerBlock, *inputs: object) -> Tensor:
+            try:
+                return program(block, *inputs)
+            except Exception as error:
+                if not is_compiler_fault(error):
+                    raise
+                if self._trainer.compiled:  # in the middle of training; before it, `_compile` tells
+                    self._give_up(str(error).strip().partition("\n")[0][:160])
+                    self._trainer.compiled = False
+                    return block.compute(*inputs)
+                raise
+
+        return run
+
+    def _give_up(self, reason: str) -> None:
+        forget_compiled(self._trainer.model)
+        bits = "; the run was compiled before, so its end differs in the last bits" * bool(
+            self._trainer.compiled_before or self._trainer.compiled
+        )
+        logger.warning(f"the model's blocks are not compiled ({reason}); going on without, a little slower{bits}")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_utils import TrainOutput
 
 from ft_core.checkpoints import KeepBestCheckpoints
 from ft_core.curves import Panel
@@ -13,12 +14,14 @@ from ft_core.epoch_order import EpochOrder
 from ft_core.manifest import read_manifest
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.recorded_trainer import RecordedTrainer
+from ft_core.run_folder import RUN_FILE
+from ft_core.run_record import read_record
 
 from ..data.epoch_order import EpochSampler
 from ..data.windows import WindowDataset, keep_batch
-from ..models.fast_layers import speed_up
+from ..models.fast_layers import forget_compiled
 from .arguments import WindowTrainingArguments
-from .speed import DTYPES, CompileBlocks
+from .speed import CompileBlocks, adopt_recorded, choose_compile, set_numerics
 
 
 class WindowTrainer(RecordedTrainer):
@@ -40,7 +43,7 @@ class WindowTrainer(RecordedTrainer):
     panels: tuple[Panel, ...]
     decisive_settings = (
         *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
-        *("symbol_weighting", "speed", "products"),
+        *("symbol_weighting", "numerics"),
     )
     stage: str  # tokenizer or predictor
     compiled = False
@@ -55,7 +58,7 @@ class WindowTrainer(RecordedTrainer):
         callbacks: list[TrainerCallback] | None = None,
     ):
         self.sampler: EpochSampler | None = None
-        speed_up(model, DTYPES[args.products], args.speed == "auto")
+        set_numerics(model, args.numerics)
         own: list[TrainerCallback] = [EpochOrder(self)]
         if args.save_strategy != "no" and args.eval_strategy != "no":
             own.append(KeepBestCheckpoints(args.keep_best))
@@ -74,18 +77,46 @@ class WindowTrainer(RecordedTrainer):
     def compile_key(self) -> str:
         """What compiled blocks depend on."""
         args, config = self.args, self.accelerator.unwrap_model(self.model).config
-        sizes = [getattr(config, name) for name in ("d_model", "n_heads", "ff_dim")]
-        batch = (args.per_device_train_batch_size, self.train_dataset.shape.length)
-        return f"{self.stage} {sizes} {batch} {args.products} {args.device.type} torch {torch.__version__}"
+        names = ("d_model", "n_heads", "ff_dim", "ffn_dropout_p", "attn_dropout_p", "resid_dropout_p")
+        facts = (
+            *(self.stage, [getattr(config, name) for name in names], type(self.model).__name__),
+            *(args.per_device_train_batch_size, self.train_dataset.shape.length),
+            *(args.numerics, self.accelerator.mixed_precision, args.device.type),
+            *(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), torch.__version__),
+        )
+        return " ".join(map(str, facts))
+
+    def train(self, *args, **kwargs) -> TrainOutput:
+        """As the parent's; the model is left as it was found: not compiled, with products of its own precision."""
+        set_numerics(self.model, self.args.numerics)
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            forget_compiled(self.model)
+            set_numerics(self.model, "exact")
 
     def checkpoint_facts(self) -> dict[str, object]:
         """As the parent's, with whether blocks were compiled."""
         return super().checkpoint_facts() | {"compiled": self.compiled}
 
     def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
-        """As the parent's; a resumed run is compiled if it was."""
+        """As the parent's; a resumed run has the numerics that it had, and is compiled if it was."""
+        manifest = {} if checkpoint is None else read_manifest(checkpoint)
+        if "settings" in manifest:
+            adopt_recorded(self.args, manifest["settings"])
+        elif (run / RUN_FILE).is_file():
+            adopt_recorded(self.args, read_record(run)["arguments"])
+        set_numerics(self.model, self.args.numerics)
         super().check_unchanged(run, checkpoint)
-        self.compiled_before = None if checkpoint is None else read_manifest(checkpoint).get("compiled")
+        self.compiled_before = before = manifest.get("compiled")
+        asked = choose_compile(self.args.compile_blocks, self.args.speed)
+        if before is None or asked == "auto" or (asked == "yes") == before or self.args.numerics == "exact":
+            return
+        if not self.args.resume_force:
+            raise ValueError(
+                f"compile_blocks={asked} but {run} was begun {'with' if before else 'without'} compiled blocks, and "
+                "would end with other bits; leave compile_blocks at auto, or pass --resume_force to go on all the same"
+            )
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training windows; each takes a full effective batch."""

@@ -53,12 +53,34 @@ def test_evaluation_is_exact(tiny_model, candles):
 
 def test_predictor_evaluation_is_exact(tiny_predictor):
     s1, s2 = torch.randint(16, (2, 4, 12)).unbind(0)
+    torch.manual_seed(4)
+    sampled = tiny_predictor.eval()(s1, s2).s2_logits
     fast = copy.deepcopy(tiny_predictor).eval()
     speed_up(fast, torch.bfloat16, cheap=True)
     expected = tiny_predictor.eval()(s1, s2, s1_targets=s1)
     found = fast(s1, s2, s1_targets=s1)
     assert torch.equal(found.s1_logits, expected.s1_logits)
     assert torch.equal(found.s2_logits, expected.s2_logits)
+    torch.manual_seed(4)
+    assert torch.equal(fast(s1, s2).s2_logits, sampled)  # as published figures are computed
+
+
+def test_autocast_evaluates_as_without(tiny_model, candles):
+    fast = copy.deepcopy(tiny_model).eval()
+    speed_up(fast, None, cheap=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(fast(candles).reconstruction, tiny_model.eval()(candles).reconstruction)
+
+
+def test_the_residual_stream_stays_fp32(tiny_predictor):
+    speed_up(tiny_predictor.train(), torch.bfloat16, cheap=True)
+    s1, s2 = torch.randint(16, (2, 4, 12)).unbind(0)
+    seen = []
+    for block in tiny_predictor.transformer:
+        block.register_forward_hook(lambda block, inputs, output: seen.extend((inputs[0].dtype, output.dtype)))
+    tiny_predictor.dep_layer.register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
+    tiny_predictor(s1, s2, s1_targets=s1)  # without a calendar, which would make it fp32 by itself
+    assert set(seen) == {torch.float32}
 
 
 def test_off_again(tiny_model, candles):
@@ -102,6 +124,7 @@ def test_dropout_drops_in_training_alone():
     assert 0 < int((layer.train()(x) == 0).sum()) < 1000
     assert torch.equal(drop(x, 0.0, True), x)
     assert torch.equal(drop(x, 1.0, True), torch.zeros(1000))
+    assert float((keep_mask(torch.Size((1000,)), 0.999999, torch.float32) > 0).float().mean()) < 0.01
 
 
 def test_plain_dropout_is_pytorchs():
@@ -152,27 +175,41 @@ def test_cheap_draws_follow_the_probabilities(tiny_predictor):
     assert drawn.shape == (1, 40_000)
 
 
-def test_compiled_blocks_give_the_same_gradients(tiny_model, candles):
-    compiled = copy.deepcopy(tiny_model).train()
-    used = []
+@pytest.fixture
+def compiled(tiny_model):
+    """A copy of the model with compiled blocks, and the calls of their program."""
+    model, used = copy.deepcopy(tiny_model).train(), []
+    program = torch.compile(TransformerBlock.compute, backend="aot_eager", dynamic=False)
+    compile_blocks(model, TransformerBlock, lambda *args: used.append(1) or program(*args))
+    return model, used
 
-    def wrap(function):
-        program = torch.compile(function, backend="aot_eager", dynamic=False)
-        return lambda *args: used.append(1) or program(*args)
 
-    blocks = compile_blocks(compiled, TransformerBlock, wrap)
-    assert blocks == len(compiled.encoder) + len(compiled.decoder)
+def test_compiled_blocks_give_the_same_gradients(compiled, tiny_model, candles):
+    model, used = compiled
+    blocks = len(model.encoder) + len(model.decoder)
     loss, gradient = loss_and_gradient(tiny_model.train(), candles)
-    compiled_loss, compiled_gradient = loss_and_gradient(compiled, candles)
+    compiled_loss, compiled_gradient = loss_and_gradient(model, candles)
     assert len(used) == blocks
     torch.testing.assert_close(compiled_loss, loss, rtol=1e-5, atol=0)
     torch.testing.assert_close(compiled_gradient, gradient, rtol=1e-4, atol=1e-6)
-    compiled.eval()(candles)
+    model.eval()(candles)
     assert len(used) == blocks  # evaluation does without
-    assert compiled.state_dict().keys() == tiny_model.state_dict().keys()
-    forget_compiled(compiled)
-    compiled.train()(candles)
+    assert model.state_dict().keys() == tiny_model.state_dict().keys()
+    forget_compiled(model)
+    model.train()(candles)
     assert len(used) == blocks
+
+
+def test_a_copy_of_a_compiled_model_trains_its_own_weights(compiled, candles):
+    model, _ = compiled
+    other = copy.deepcopy(model)
+    loss_and_gradient(other, candles)
+    assert all(p.grad is not None for p in other.encoder.parameters())
+    assert all(p.grad is None for p in model.parameters())
+    with torch.no_grad():
+        for p in other.parameters():
+            p.zero_()
+    assert not torch.equal(other(candles).reconstruction, model(candles).reconstruction)
 
 
 def test_linear_keeps_its_weights():

@@ -1,7 +1,11 @@
 """Speed: what is chosen and when, that a resume keeps it, and that it ends where the exact path ends."""
 
+import copy
+import dataclasses
 import json
 import logging
+import pickle
+import shutil
 
 import pytest
 import torch
@@ -10,8 +14,17 @@ from transformers import TrainerCallback
 
 import kronos_ft.training.speed as speed
 from ft_core.manifest import read_manifest
+from kronos_ft.models.configuration_kronos import KronosConfig
+from kronos_ft.models.modeling_kronos import Kronos
 from kronos_ft.training.arguments import KronosTokenizerArguments
-from kronos_ft.training.speed import CompileTimes, choose_compile, choose_products, pays, timed_step
+from kronos_ft.training.speed import (
+    CompileTimes,
+    choose_compile,
+    choose_numerics,
+    has_native_bf16,
+    pays,
+    timed_step,
+)
 
 
 class StopAfter(TrainerCallback):
@@ -30,6 +43,33 @@ def plain_compiler(monkeypatch):
     return asked
 
 
+@pytest.fixture
+def other_bits(monkeypatch):
+    """A compiler whose programs give other last bits, as real ones do; how often it was asked for."""
+    asked = []
+
+    def compile_it(function, **kwargs):
+        asked.append(1)
+        return lambda *args: function(*args) * (1 + 1e-6)
+
+    monkeypatch.setattr(torch, "compile", compile_it)
+    monkeypatch.setattr(speed, "programs_made", lambda: (len(asked), len(asked)))
+    return asked
+
+
+@pytest.fixture
+def dropping_predictor():
+    torch.manual_seed(2)
+    config = KronosConfig.from_size("tiny")
+    config.update({f"{name}_dropout_p": 0.2 for name in ("ffn", "attn", "resid", "token")})
+    return Kronos(config)
+
+
+class Killed(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        raise MemoryError
+
+
 def weights(trainer):
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
@@ -45,12 +85,19 @@ def assert_equal(first, second):
 
 def test_products_are_bf16_only_where_native(monkeypatch):
     monkeypatch.setattr(speed, "has_native_bf16", lambda device: device == "native")
-    assert choose_products("auto", "auto", False, "native") == "bf16"
-    assert choose_products("auto", "auto", False, "cpu") == "fp32"
-    assert choose_products("auto", "exact", False, "native") == "fp32"
-    assert choose_products("auto", "auto", True, "native") == "fp32"  # autocast takes care of them
-    assert choose_products("bf16", "auto", False, "cpu") == "bf16"
-    assert choose_products("fp32", "auto", False, "native") == "fp32"
+    assert choose_numerics("auto", "auto", False, "native") == "bf16"
+    assert choose_numerics("auto", "auto", False, "cpu") == "fp32"
+    assert choose_numerics("auto", "exact", False, "native") == "exact"
+    assert choose_numerics("auto", "auto", True, "native") == "fp32"  # autocast takes care of them
+    assert choose_numerics("bf16", "auto", False, "cpu") == "bf16"
+    assert choose_numerics("fp32", "auto", False, "native") == "fp32"
+
+
+def test_settings_can_be_copied(monkeypatch):
+    monkeypatch.setattr(speed, "has_native_bf16", lambda device: True)
+    args = KronosTokenizerArguments(use_cpu=True, speed="auto")
+    assert args.numerics == "bf16"
+    assert dataclasses.replace(args, exact=True).numerics == "exact"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +109,7 @@ def test_products_are_bf16_only_where_native(monkeypatch):
         ({"products": "bf16", "speed": "auto", "bf16": True}, "exclude each other"),
         ({"compile_blocks": "maybe"}, "compile_blocks='maybe' is not known"),
         ({"compile_blocks": "yes", "exact": True}, "exclude each other"),
+        ({"torch_compile": True}, "set compile_blocks to yes"),
     ],
 )
 def test_impossible_settings_are_refused(settings, words):
@@ -71,7 +119,7 @@ def test_impossible_settings_are_refused(settings, words):
 
 def test_exact_is_a_short_form():
     args = KronosTokenizerArguments(use_cpu=True, speed="auto", exact=True)
-    assert (args.speed, args.products, args.compile_blocks) == ("exact", "fp32", "no")
+    assert (args.speed, args.numerics) == ("exact", "exact")
 
 
 def test_the_environment_sets_a_default(monkeypatch):
@@ -95,9 +143,14 @@ def test_a_short_run_is_not_compiled():
 def test_measured_times_are_kept(tmp_path):
     times = CompileTimes("a", tmp_path)
     assert times.expected() == speed.UNKNOWN_SECONDS
-    times.note(12.0)
-    assert times.expected() == 12.0
-    assert CompileTimes("b", tmp_path).expected() == 12.0  # another model of this machine
+    times.note(70.0, cold=True)
+    assert times.expected() == 70.0  # the programs are not there
+    times.programs.mkdir()
+    (times.programs / "program").touch()
+    assert times.expected() == speed.UNKNOWN_WARM_SECONDS
+    times.note(4.0, cold=False)
+    assert times.expected() == 4.0
+    assert CompileTimes("b", tmp_path).expected() == 70.0  # another model of this machine, never seen
     (tmp_path / speed.TIMES_FILE).write_text("[broken")
     assert times.expected() == speed.UNKNOWN_SECONDS
 
@@ -123,6 +176,7 @@ def test_compiled_training_is_the_plain_one(make_trainer, tmp_path, plain_compil
     assert plain_compiler
     assert compiled.compiled
     assert not plain.compiled
+    pickle.dumps(compiled.model)  # the model that is left is a plain one
     for before, now in zip(plain.state.log_history, compiled.state.log_history, strict=True):
         if "eval_loss" in before:
             assert now["eval_loss"] == pytest.approx(before["eval_loss"], rel=1e-4)
@@ -134,32 +188,81 @@ def test_auto_compiles_only_a_long_run(make_trainer, tmp_path, plain_compiler, m
     assert not plain_compiler
     assert not short.compiled
     monkeypatch.setattr(speed, "LEAST_STEPS", 2)
-    monkeypatch.setattr(speed, "timed_step", lambda trainer: 1e6)
+    real = speed.timed_step
+    monkeypatch.setattr(speed, "timed_step", lambda trainer, passes=2: 1e6 + real(trainer, passes))
     long = make_trainer(output=tmp_path / "long", speed="auto", compile_blocks="auto")
     long.train()
     assert plain_compiler
     assert long.compiled
 
 
-def test_a_compiler_that_fails_is_no_fault(make_trainer, monkeypatch, caplog):
-    def broken(function, **kwargs):
-        def fail(*args):
-            raise RuntimeError("no C++ compiler found\nand much more")
+def refuses(function, **kwargs):
+    raise RuntimeError("no C++ compiler found\nand much more")
 
-        return fail
 
+def fails_at_once(function, **kwargs):
+    return lambda *args: refuses(function)
+
+
+def fails_later(function, **kwargs):
+    from torch._dynamo.exc import Unsupported
+
+    calls = []
+
+    def run(*args):
+        calls.append(1)
+        if len(calls) > 12:
+            raise Unsupported("no C++ compiler found\nand much more")
+        return function(*args)
+
+    return run
+
+
+@pytest.mark.parametrize("broken", [refuses, fails_at_once, fails_later])
+def test_a_compiler_that_fails_is_no_fault(broken, make_trainer, monkeypatch, caplog):
+    made = []
     monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(speed, "programs_made", lambda: made.append(1) or (len(made), 0))
     trainer = make_trainer(speed="auto", compile_blocks="yes")
     with caplog.at_level(logging.WARNING):
         monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
         trainer.train()
     assert trainer.state.global_step == 6
     assert not trainer.compiled
-    assert "no C++ compiler found" in caplog.text
+    assert caplog.text.count("no C++ compiler found") == 1
     assert "and much more" not in caplog.text
 
 
-def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, plain_compiler, monkeypatch):
+def test_what_was_not_compiled_is_not_said_to_be(make_trainer, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **kwargs: function)
+    monkeypatch.setattr(speed, "programs_made", lambda: (7, 7))
+    trainer = make_trainer(speed="auto", compile_blocks="yes")
+    trainer.train()
+    assert not trainer.compiled
+
+
+def test_many_shapes_in_one_process_are_all_compiled(make_trainer, tmp_path, plain_compiler):
+    for batch in range(2, 8):
+        trainer = make_trainer(
+            output=tmp_path / str(batch), speed="auto", compile_blocks="yes", per_device_train_batch_size=batch,
+            max_steps=1, save_strategy="no", eval_strategy="no", load_best_model_at_end=False,
+        )  # fmt: skip
+        before = speed.programs_made()
+        trainer.train()
+        assert trainer.compiled
+        assert speed.programs_made()[0] == before[0] + 2  # encoder and decoder
+
+
+def test_the_choice_is_said_once(make_trainer, tmp_path, capsys, plain_compiler):
+    make_trainer(output=tmp_path / "a", speed="auto").train()
+    assert capsys.readouterr().err.count("speed: fp32 numerics on cpu, blocks not compiled (fewer than 50 steps)") == 1
+    make_trainer(output=tmp_path / "b", speed="auto", compile_blocks="yes").train()
+    assert "blocks compiled (as asked)" in capsys.readouterr().err
+    make_trainer(output=tmp_path / "c", speed="exact").train()
+    assert "speed:" not in capsys.readouterr().err
+
+
+def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, other_bits, monkeypatch):
     settings = {"speed": "auto", "products": "bf16", "compile_blocks": "auto"}
     monkeypatch.setattr(speed, "LEAST_STEPS", 2)
     monkeypatch.setattr(speed, "pays", lambda *args: True)
@@ -169,20 +272,20 @@ def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, plain_compi
     cut.train()
     assert read_manifest(tmp_path / "cut" / "checkpoint-3")["compiled"] is True
     monkeypatch.setattr(speed, "pays", lambda *args: False)  # as fewer steps are left
+    with pytest.raises(ValueError, match="was begun with compiled blocks, and would end with other bits"):
+        make_trainer(output=tmp_path / "cut", resume=True, **settings | {"compile_blocks": "no"}).train()
+    shutil.copytree(tmp_path / "cut", tmp_path / "forced")
     resumed = make_trainer(output=tmp_path / "cut", resume=True, **settings)
     resumed.train()
     assert resumed.compiled
-    assert_equal(
-        load_file(tmp_path / "whole" / "checkpoint-6" / "model.safetensors"),
-        load_file(tmp_path / "cut" / "checkpoint-6" / "model.safetensors"),
-    )
+    end = load_file(tmp_path / "whole" / "checkpoint-6" / "model.safetensors")
+    assert_equal(end, load_file(tmp_path / "cut" / "checkpoint-6" / "model.safetensors"))
+    make_trainer(output=tmp_path / "forced", resume_force=True, **settings | {"compile_blocks": "no"}).train()
+    forced = load_file(tmp_path / "forced" / "checkpoint-6" / "model.safetensors")
+    assert any(not torch.equal(end[name], forced[name]) for name in end)
 
 
 def test_a_run_killed_before_its_first_checkpoint_is_compiled_as_it_was(make_trainer, plain_compiler, monkeypatch):
-    class Killed(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            raise MemoryError
-
     settings = {"speed": "auto", "compile_blocks": "auto"}
     monkeypatch.setattr(speed, "LEAST_STEPS", 2)
     monkeypatch.setattr(speed, "pays", lambda *args: True)
@@ -195,8 +298,12 @@ def test_a_run_killed_before_its_first_checkpoint_is_compiled_as_it_was(make_tra
 
 
 @pytest.mark.parametrize("conditioning", ["true", "sampled"])
-def test_a_fast_predictor_run_resumes_to_the_same_bits(make_predictor_trainer, tmp_path, conditioning):
-    settings = {"speed": "auto", "products": "bf16", "s1_conditioning": conditioning}
+def test_a_fast_predictor_run_resumes_to_the_same_bits(
+    make_predictor_trainer, tmp_path, conditioning, dropping_predictor
+):
+    settings = {
+        "speed": "auto", "products": "bf16", "s1_conditioning": conditioning, "model": dropping_predictor
+    }  # fmt: skip
     make_predictor_trainer(output=tmp_path / "whole", **settings).train()
     make_predictor_trainer(output=tmp_path / "cut", callbacks=[StopAfter(3)], **settings).train()
     make_predictor_trainer(output=tmp_path / "cut", resume=True, **settings).train()
@@ -206,10 +313,35 @@ def test_a_fast_predictor_run_resumes_to_the_same_bits(make_predictor_trainer, t
     )
 
 
-def test_other_products_are_another_run(make_trainer, tmp_path):
+def test_other_products_are_another_run(make_trainer):
     make_trainer(callbacks=[StopAfter(3)], speed="auto", products="fp32").train()
-    with pytest.raises(ValueError, match="products: fp32 -> bf16"):
+    with pytest.raises(ValueError, match="numerics: fp32 -> bf16"):
         make_trainer(resume=True, speed="auto", products="bf16").train()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_auto_goes_on_with_what_the_run_was_begun_with(make_trainer, tmp_path, known, monkeypatch, caplog):
+    """On another machine, or after a version of this library that had no choice."""
+    begun = {"speed": "auto", "products": "bf16"} if known else {"speed": "exact"}
+    make_trainer(output=tmp_path / "whole", **begun).train()
+    make_trainer(output=tmp_path / "cut", callbacks=[StopAfter(3)], **begun).train()
+    if not known:
+        path = tmp_path / "cut" / "run.json"
+        record = json.loads(path.read_text())
+        del record["arguments"]["numerics"]
+        path.write_text(json.dumps(record))
+        manifest = read_manifest(tmp_path / "cut" / "checkpoint-3")
+        del manifest["settings"]["numerics"]
+        for module in ("kronos_ft.training.window_trainer", "ft_core.recorded_trainer"):
+            monkeypatch.setattr(f"{module}.read_manifest", lambda path: copy.deepcopy(manifest))
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    make_trainer(output=tmp_path / "cut", resume=True, speed="auto").train()
+    assert f"going on with {'bf16' if known else 'exact'} numerics, as the run was begun" in caplog.text
+    assert ("emulates bf16, which is much slower" in caplog.text) == (known and not has_native_bf16("cpu"))
+    assert_equal(
+        load_file(tmp_path / "whole" / "checkpoint-6" / "model.safetensors"),
+        load_file(tmp_path / "cut" / "checkpoint-6" / "model.safetensors"),
+    )
 
 
 def test_adapters_train_on_half_precision_products(make_predictor_trainer, tmp_path):
@@ -223,5 +355,5 @@ def test_adapters_train_on_half_precision_products(make_predictor_trainer, tmp_p
 def test_the_choice_is_on_record(make_trainer, tmp_path):
     make_trainer(speed="auto", products="bf16").train()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (record["arguments"]["speed"], record["arguments"]["products"]) == ("auto", "bf16")
+    assert (record["arguments"]["speed"], record["arguments"]["numerics"]) == ("auto", "bf16")
     assert record["compiled"] is False
