@@ -3,8 +3,8 @@
     python -m benchmarks.convergence [--steps 200] [--seeds 1 2 3] [--output benchmarks/results/convergence.json]
 
 The fast runs have all that makes a run fast: bf16 products (emulated where the CPU has none, which is slow but rounds
-in the same way), compiled blocks in the tokenizer, cheap masks in the predictor, which has dropout. Exits 1 when the means
-of fast and exact runs differ by more than the exact ones do from seed to seed.
+in the same way), compiled blocks in the tokenizer, cheap masks in the predictor, which has dropout. Exits 1 when the
+means of fast and exact runs differ by more than the exact ones do from seed to seed.
 """
 
 import argparse

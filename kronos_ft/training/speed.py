@@ -86,6 +86,16 @@ def set_numerics(model: nn.Module, numerics: str) -> None:
     speed_up(model, torch.bfloat16 if numerics == "bf16" else None, cheap=numerics != "exact")
 
 
+def check_same_numerics(args: TrainingArguments) -> None:
+    """Raises ValueError, on every rank, when the processes of a run would compute in different precisions."""
+    found = gather_object([args.numerics]) if args.world_size > 1 else [args.numerics]
+    if len(set(found)) > 1:
+        raise ValueError(
+            f"the processes of this run would use different numerics ({', '.join(found)}), because their machines "
+            "differ; pass --products fp32, or --exact"
+        )
+
+
 def choose_compile(wanted: object, speed: str) -> str:
     """One of auto, yes and no; raises ValueError for another word, or for yes with `speed exact`."""
     word = {"true": "yes", "false": "no"}.get(str(wanted).lower(), str(wanted).lower())

@@ -21,7 +21,7 @@ from ..data.epoch_order import EpochSampler
 from ..data.windows import WindowDataset, keep_batch
 from ..models.fast_layers import forget_compiled
 from .arguments import WindowTrainingArguments
-from .speed import CompileBlocks, adopt_recorded, choose_compile, set_numerics
+from .speed import CompileBlocks, adopt_recorded, check_same_numerics, choose_compile, set_numerics
 
 
 class WindowTrainer(RecordedTrainer):
@@ -71,6 +71,7 @@ class WindowTrainer(RecordedTrainer):
             callbacks=[*own, *(callbacks or [])],
         )
         self.callback_handler.callbacks.insert(0, CompileBlocks(self))
+        check_same_numerics(args)
         # compute_loss returns the mean of its batch: the Trainer divides by the accumulation steps
         self.loss_is_scaled_for_ga = False
 
