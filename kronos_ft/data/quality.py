@@ -87,6 +87,9 @@ class CleanTable:
     rows: np.ndarray
 
     def keep(self, mask: np.ndarray) -> "CleanTable":
+        """The rows under a boolean mask, or at places; the table itself where all are kept."""
+        if mask.dtype == bool and mask.all():
+            return self
         return CleanTable(self.times[mask], self.values[mask], self.rows[mask])
 
 
@@ -287,7 +290,7 @@ def clean(
     assert values.shape[1] == len(FEATURES)
     report = QualityReport(rows_read=len(times))
     report.add("unreadable_time", ~readable, rows, policy)
-    table = CleanTable(times, values, rows).keep(readable)
+    table = CleanTable(times, values.copy(), rows).keep(readable)
     table = _sort(table, report)
     table = _check_values(table, has_amount, policy, report)
     table = _deduplicate(table, policy, report)
