@@ -2,8 +2,8 @@
 
     python -m benchmarks.large_data [--bars 10000000] [--output benchmarks/results/large_data.json]
 
-Files of simulated candles, one a symbol, are read the usual way by a process of their own, which trains a tiny tokenizer
-for three steps. Rows: its peak resident memory at 10 million bars; seconds of reading a bar as data grows 10x and 100x;
+Files of simulated candles, one a symbol, are read the usual way by a process of their own, which trains a tiny
+tokenizer for three steps. Rows: its peak resident memory at 10 million bars; seconds of reading a bar as data grows 10x and 100x;
 windows a second as the data grows, and as the same bars are spread over more symbols. Exits 1 when the memory exceeds
 its bound. Not part of `make bench`: it takes some minutes.
 """
@@ -29,7 +29,18 @@ BATCH, BATCHES = 64, 400
 SETTINGS = (
     *("--model", "tiny", "--from_scratch", "--max_steps", "3", "--per_device_train_batch_size", "8"),
     *("--validation_stride", "50000", "--eval_strategy", "steps", "--eval_steps", "3", "--save_strategy", "steps"),
-    *("--save_steps", "3", "--logging_steps", "1", "--disable_tqdm", "true", "--report_to", "none", "--use_cpu", "true"),
+    *(
+        "--save_steps",
+        "3",
+        "--logging_steps",
+        "1",
+        "--disable_tqdm",
+        "true",
+        "--report_to",
+        "none",
+        "--use_cpu",
+        "true",
+    ),
 )
 
 

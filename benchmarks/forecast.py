@@ -1,0 +1,82 @@
+"""Forecasts beside the published predictor: same weights, same context, same random numbers, alternating runs.
+
+    python -m benchmarks.forecast [--repeats 3] [--size small] [--output benchmarks/results/forecast.json]
+
+Rows: 1 and 32 paths over 24 and 112 bars after 400. Each checks that the forecasts are the same, to a relative
+difference of 1e-4 with the same seed; exits 1 when they are not. The published predictor needs minutes for 112 bars of 32
+paths: that row is one pair of runs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from benchmarks.rivals import REFERENCE, bars, predictors
+
+GOALS = {(24, 1): 12, (24, 32): 60, (112, 1): 20, (112, 32): 80}
+LOOKBACK = 400
+TOLERANCE = 1e-4
+FEW_FROM = 24 * 32  # bars of all paths from which on a case is repeated less
+
+
+def compare(rivals: dict[str, object], size: str, horizon: int, num_paths: int, repeats: int) -> Row:
+    """A row of one case."""
+    inputs, found = bars(LOOKBACK, horizon), {}
+
+    def forecast(name: str, repeat: int) -> None:
+        torch.manual_seed(repeat)
+        mean = rivals[name].predict(*inputs, horizon, sample_count=num_paths, verbose=False)
+        found[name] = mean.to_numpy()
+
+    size_of_case = horizon * num_paths
+    if size_of_case >= FEW_FROM:
+        repeats = min(repeats, 2) if size_of_case == FEW_FROM else 1
+    runs = {name: lambda repeat, name=name: forecast(name, repeat) for name in rivals}
+    seconds = alternate(runs, repeats, warm_up=1 if size_of_case < FEW_FROM else 0)
+    difference = float(np.abs(found["ours"] / found["published"] - 1).max())
+    row = Row(
+        f"forecast {size}, {LOOKBACK} -> {horizon} bars, {num_paths} path{'s' * (num_paths > 1)}",
+        REFERENCE,
+        GOALS.get((horizon, num_paths)) if size == "small" else None,
+        correct=difference < TOLERANCE,
+        note=f"largest relative difference {difference:.0e}; {repeats} pairs",
+        **ratio_figures(seconds["published"], seconds["ours"]),
+    )
+    row.details |= {"seconds": seconds, "largest_relative_difference": difference}
+    return row
+
+
+def rows(
+    size: str = "small",
+    cases: tuple[tuple[int, int], ...] = tuple(GOALS),
+    repeats: int = 3,
+) -> list[Row]:
+    """A row for each (horizon, paths)."""
+    rivals = predictors(size)
+    for rival in rivals.values():
+        rival.predict(*bars(50, 2), 2, verbose=False)
+    return [compare(rivals, size, horizon, num_paths, repeats) for horizon, num_paths in cases]
+
+
+def main() -> int:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--size", default="small", choices=["mini", "small", "base"])
+    parser.add_argument("--horizons", type=int, nargs="+", default=[24, 112])
+    parser.add_argument("--paths", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--output", type=Path, default=RESULTS / "forecast.json")
+    options = parser.parse_args()
+    cases = tuple(case for case in GOALS if case[0] in options.horizons and case[1] in options.paths)
+    found = rows(options.size, cases, options.repeats)
+    print_rows(found)
+    write_rows(options.output, found)
+    return 0 if all(row.correct for row in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
