@@ -3,9 +3,9 @@
     python -m benchmarks.large_data [--bars 10000000] [--output benchmarks/results/large_data.json]
 
 Files of simulated candles, one a symbol, are read the usual way by a process of their own, which trains a tiny
-tokenizer for three steps. Rows: its peak resident memory at 10 million bars; seconds of reading a bar as data grows 10x and 100x;
-windows a second as the data grows, and as the same bars are spread over more symbols. Exits 1 when the memory exceeds
-its bound. Not part of `make bench`: it takes some minutes.
+tokenizer for three steps. Rows: its peak resident memory at 10 million bars; seconds of reading a bar as data grows 10x
+and 100x; windows a second as the data grows, and as the same bars are spread over more symbols. Exits 1 when the memory
+exceeds its bound. Not part of `make bench`: it takes some minutes.
 """
 
 import argparse
