@@ -21,7 +21,7 @@ from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_fig
 from kronos_ft import load_sample
 from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.columns import FEATURES
-from kronos_ft.data.timestamps import CALENDAR_FEATURES
+from kronos_ft.data.timestamps import CALENDAR_FEATURES, calendar_features
 from kronos_ft.data.windows import WindowDataset, WindowShape, normalise
 
 GOAL = 100
@@ -35,8 +35,7 @@ class PublishedWindows(Dataset):
 
     def __init__(self, frame: pd.DataFrame):
         self.frame = frame.reset_index(drop=True)
-        for name in CALENDAR_FEATURES:
-            self.frame[name] = getattr(pd.DatetimeIndex(self.frame["timestamps"]), name)
+        self.frame[list(CALENDAR_FEATURES)] = calendar_features(frame["timestamps"].to_numpy())
 
     def __len__(self) -> int:
         return len(self.frame) - WINDOW + 1
