@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo demo-mt5 test test-ddp test-faults bench quality clean
+.PHONY: demo demo-mt5 test test-ddp test-faults bench bench-long bench-gpu quality clean
 
 # the published code, as a test oracle only; its own dependency pins are ignored
 $(READY): setup.cfg constraints.txt
@@ -30,9 +30,15 @@ test-faults: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m fault --kills 50 --fault-table benchmarks/results/faults.json
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
+# beside the published code, in one table; the long ones are run by name: make bench-long NAME=tokenizer_run
 bench: $(READY)
-	$(BIN)/python benchmarks/tokenizer_step.py
-	$(BIN)/python benchmarks/forecast_cache.py --paths 1
+	$(BIN)/python -m benchmarks.bench
+
+bench-long: $(READY)
+	$(BIN)/python -m benchmarks.bench --only $(NAME)
+
+bench-gpu: $(READY)
+	$(BIN)/python -m benchmarks.bench --gpu
 
 quality: $(READY)
 	$(BIN)/ruff check --output-format concise .

@@ -114,5 +114,18 @@ def print_rows(rows: list[Row]) -> None:
         print(f"{row.work:<66} {values[0]:>10} {values[1]:>10} {ratio:>8} {goal:>8}  {row.verdict}{note}")
 
 
+def as_markdown(rows: list[Row]) -> str:
+    """The table for a page."""
+    lines = ["| work | reference | reference's | ours | ratio | goal | verdict |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
+        goal = "-" if row.goal is None else f"{'at most ' if row.at_most else ''}{row.goal:g}"
+        note = f" ({row.note})" if row.note else ""
+        values = [_figure(row.reference_value, row.unit), _figure(row.our_value, row.unit)]
+        cells = (row.work, row.reference, *values, ratio, goal, row.verdict + note)
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def _figure(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.3g} {unit}"

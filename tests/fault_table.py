@@ -76,7 +76,8 @@ def as_markdown(table: dict) -> str:
     passed = sum(row.get("passed", 0) for row in table["families"])
     skipped = sum(row.get("skipped", 0) for row in table["families"])
     lines = [
-        f"{table['date']}, {table['machine']}: {passed} tests passed, {failed} failed, {skipped} skipped; "
+        f"{table['date']}, {table['machine']}: {passed} passed, {failed} failed, {skipped} skipped (a test may "
+        f"count in several families); "
         f"{table['kills']} kills for each of tokenizer, predictor and mT5.",
         "",
         "| | fault | how it is made | what must hold | tests | result |",

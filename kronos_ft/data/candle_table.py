@@ -29,8 +29,8 @@ IN_MEMORY = 256 * 2**20  # bytes of one column of arrays: 5.6 million candles
 PIECE = 2**20  # bars at once
 
 
-def cache_root() -> Path:
-    """The user's cache: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
+def own_cache() -> Path:
+    """This library's cache folder: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "kronos-ft")
 
 
@@ -63,7 +63,7 @@ class _Rows:
 
     def _move_to_file(self) -> None:
         try:
-            folder = cache_root() / "candles"
+            folder = own_cache() / "candles"
             folder.mkdir(parents=True, exist_ok=True)
             self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the array
             for part in self.parts:

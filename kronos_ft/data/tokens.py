@@ -27,7 +27,7 @@ from ft_core.launch import process_group
 
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.pretrained import weights_hash
-from .candle_table import cache_root
+from .candle_table import own_cache
 from .windows import WindowDataset
 
 logger = logging.get_logger(__name__)
@@ -42,7 +42,7 @@ def cache_folder(setting: str | bool) -> Path | None:
     if word in ("false", "no", "off", "0"):
         return None
     if word in ("true", "yes", "on", "1"):
-        return cache_root() / "tokens"
+        return own_cache() / "tokens"
     return Path(setting)
 
 

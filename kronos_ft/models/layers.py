@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .fast_layers import Dropout, Linear, RMSNorm, attend_causally
+
 ROTARY_BASE = 10000.0
 CALENDAR_SIZES = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 
@@ -48,29 +50,15 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin).type_as(x)
 
 
-class RMSNorm(nn.Module):
-    """Root-mean-square normalisation: fp32 inside, cast back to the input's precision, then scaled."""
-
-    def __init__(self, dim: int, eps: float = 1e-5):
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        values = x.float()
-        values = values * torch.rsqrt(values.square().mean(dim=-1, keepdim=True) + self.eps)
-        return values.type_as(x) * self.weight
-
-
 class FeedForward(nn.Module):
     """SwiGLU: `w2(silu(w1 x) * w3 x)`, no biases, dropout after."""
 
     def __init__(self, d_model: int, ff_dim: int, dropout_p: float):
         super().__init__()
-        self.w1 = nn.Linear(d_model, ff_dim, bias=False)
-        self.w3 = nn.Linear(d_model, ff_dim, bias=False)
-        self.w2 = nn.Linear(ff_dim, d_model, bias=False)
-        self.ffn_dropout = nn.Dropout(dropout_p)
+        self.w1 = Linear(d_model, ff_dim, bias=False)
+        self.w3 = Linear(d_model, ff_dim, bias=False)
+        self.w2 = Linear(ff_dim, d_model, bias=False)
+        self.ffn_dropout = Dropout(dropout_p)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.ffn_dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)))
@@ -87,17 +75,19 @@ class RotaryFrequencies(nn.Module):
 class CausalSelfAttention(nn.Module):
     """Multi-head causal self-attention with rotary positions."""
 
+    cheap = False  # see `fast_layers.attend_causally`
+
     def __init__(self, d_model: int, n_heads: int, attn_dropout_p: float, resid_dropout_p: float):
         super().__init__()
         self.n_heads = n_heads
         self.head_dim = d_model // n_heads
-        self.q_proj = nn.Linear(d_model, d_model)
-        self.k_proj = nn.Linear(d_model, d_model)
-        self.v_proj = nn.Linear(d_model, d_model)
-        self.out_proj = nn.Linear(d_model, d_model)
+        self.q_proj = Linear(d_model, d_model)
+        self.k_proj = Linear(d_model, d_model)
+        self.v_proj = Linear(d_model, d_model)
+        self.out_proj = Linear(d_model, d_model)
         self.rotary = RotaryFrequencies(self.head_dim)
         self.attn_dropout_p = attn_dropout_p
-        self.resid_dropout = nn.Dropout(resid_dropout_p)
+        self.resid_dropout = Dropout(resid_dropout_p)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """`(B, T, D)` -> `(B, H, T, C)`."""
@@ -105,8 +95,7 @@ class CausalSelfAttention(nn.Module):
 
     def attend_causally(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Each bar mixes the values up to its own."""
-        dropout_p = self.attn_dropout_p if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p, is_causal=True)
+        return attend_causally(query, key, value, self.attn_dropout_p if self.training else 0.0, self.cheap)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
         query = apply_rotary(self.split_heads(self.q_proj(x)), *rotary)
@@ -124,6 +113,8 @@ class TransformerBlock(nn.Module):
         attend (`Attend`, *optional*): mixes values instead of causal attention over `x`; a cache does.
     """
 
+    compiled: Callable[[Tensor, tuple[Tensor, Tensor]], Tensor] | None = None  # of `compute`, for training
+
     def __init__(
         self,
         d_model: int,
@@ -140,6 +131,12 @@ class TransformerBlock(nn.Module):
         self.ffn = FeedForward(d_model, ff_dim, ffn_dropout_p)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
+        if self.compiled is not None and self.training and attend is None:
+            return self.compiled(x, rotary)
+        return self.compute(x, rotary, attend)
+
+    def compute(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
+        """What [`forward`] does, without a compiled program."""
         x = x + self.self_attn(self.norm1(x), rotary, attend)
         return x + self.ffn(self.norm2(x))
 
@@ -154,7 +151,7 @@ class HierarchicalEmbedding(nn.Module):
         super().__init__()
         self.emb_s1 = nn.Embedding(2**s1_bits, d_model)
         self.emb_s2 = nn.Embedding(2**s2_bits, d_model)
-        self.fusion_proj = nn.Linear(2 * d_model, d_model)
+        self.fusion_proj = Linear(2 * d_model, d_model)
         self.scale = math.sqrt(d_model)
 
     def forward(self, s1_ids: Tensor, s2_ids: Tensor) -> Tensor:
@@ -214,10 +211,10 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.head_dim = d_model // n_heads
-        self.q_proj = nn.Linear(d_model, d_model)
-        self.k_proj = nn.Linear(d_model, d_model)
-        self.v_proj = nn.Linear(d_model, d_model)
-        self.out_proj = nn.Linear(d_model, d_model)
+        self.q_proj = Linear(d_model, d_model)
+        self.k_proj = Linear(d_model, d_model)
+        self.v_proj = Linear(d_model, d_model)
+        self.out_proj = Linear(d_model, d_model)
         self.rotary = RotaryFrequencies(self.head_dim)
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -264,5 +261,5 @@ class DualHead(nn.Module):
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int):
         super().__init__()
-        self.proj_s1 = nn.Linear(d_model, 2**s1_bits)
-        self.proj_s2 = nn.Linear(d_model, 2**s2_bits)
+        self.proj_s1 = Linear(d_model, 2**s1_bits)
+        self.proj_s2 = Linear(d_model, 2**s2_bits)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from .configuration_kronos import DEPENDENCY_HEADS, KronosConfig, KronosTokenizerConfig
+from .fast_layers import Dropout, RMSNorm, attend_causally
 from .layers import (
     Attend,
     DependencyAwareLayer,
     DualHead,
     HierarchicalEmbedding,
-    RMSNorm,
     SinusoidalEmbedding,
     TemporalEmbedding,
     TransformerBlock,
@@ -214,10 +214,11 @@ class Kronos(KronosPreTrainedModel):
 
     config_class = KronosConfig
     main_input_name = "s1_ids"
+    cheap = False  # draws of `sample_sibling`, see fast_layers
 
     def __init__(self, config: KronosConfig):
         super().__init__(config)
-        self.token_drop = nn.Dropout(config.token_dropout_p)
+        self.token_drop = Dropout(config.token_dropout_p)
         self.embedding = HierarchicalEmbedding(config.s1_bits, config.s2_bits, config.d_model)
         self.time_emb = TemporalEmbedding(config.d_model, config.learn_te)
         self.transformer = nn.ModuleList(
@@ -268,8 +269,14 @@ class Kronos(KronosPreTrainedModel):
 
     def sample_sibling(self, s1_logits: Tensor) -> Tensor:
         """Coarse tokens drawn from logits, as the published training scripts condition the fine token."""
-        probabilities = s1_logits.detach().float().softmax(dim=-1)
-        return torch.multinomial(probabilities.flatten(0, 1), 1).view(s1_logits.shape[:2])
+        probabilities = s1_logits.detach().float().softmax(dim=-1).flatten(0, 1)
+        if self.cheap:
+            below = probabilities.cumsum(dim=-1)
+            drawn = torch.rand(len(below), 1, device=below.device) * below[:, -1:]
+            tokens = torch.searchsorted(below, drawn, right=True).clamp_(max=below.shape[-1] - 1)
+        else:
+            tokens = torch.multinomial(probabilities, 1)
+        return tokens.view(s1_logits.shape[:2])
 
     def forward(
         self,
@@ -298,9 +305,8 @@ class Kronos(KronosPreTrainedModel):
         mixed = self.dep_layer(sibling, hidden, self.rotary(s1_ids.shape[1], DEPENDENCY_HEADS), attend)
         return KronosOutput(s1_logits=s1_logits, s2_logits=self.head.proj_s2(mixed))
 
-    @staticmethod
-    def _attend_causally(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    def _attend_causally(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attend_causally(query, key, value, 0.0, self.cheap and self.training)
 
     def decode_s1(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Coarse logits and the hidden states they come from, of shape `(batch_size, seq_len, d_model)`."""

@@ -1,5 +1,6 @@
 """Settings that every Kronos fine-tuning run takes, and those of the tokenizer; each field has one help text."""
 
+import os
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.epoch_order import check_weighting
 from ..data.windows import WindowShape
+from .speed import SPEED_VARIABLE, choose_compile, choose_products
 
 logger = logging.get_logger(__name__)
 
@@ -134,6 +136,17 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         default=1e-5, metadata={"help": "Least gain over the last improvement that counts, in units of the metric."}
     )
     keep_best: int = field(default=3, metadata={"help": "Best checkpoints to keep, beside the last one."})
+    speed: str = field(
+        default_factory=lambda: os.environ.get(SPEED_VARIABLE, "auto"),
+        metadata={"help": f"auto (what is fast and safe here) or exact (plain fp32); {SPEED_VARIABLE} sets a default."},
+    )
+    exact: bool = field(default=False, metadata={"help": "The same as speed exact."})
+    products: str = field(
+        default="auto", metadata={"help": "Precision of matrix products in training: auto, fp32 or bf16 (if native)."}
+    )
+    compile_blocks: str = field(
+        default="auto", metadata={"help": "Compile the model's blocks: auto (where the run is long enough), yes, no."}
+    )
     dry_run: bool = field(
         default=False, metadata={"help": "Say what would run and how long it would take, and write nothing."}
     )
@@ -151,9 +164,19 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             self.dataloader_pin_memory = False
         if self.fp16:
             check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
+        self._settle_speed()
         super().__post_init__()
         if self.early_stopping and self.eval_strategy == "no":
             raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")
+
+    def _settle_speed(self) -> None:
+        """What `auto` means on this device."""
+        if self.exact:
+            self.speed = "exact"
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"
+        device = "cpu" if self.use_cpu else torch.accelerator.current_accelerator().type
+        self.products = choose_products(self.products, self.speed, self.bf16 or self.fp16 or launched, device)
+        self.compile_blocks = choose_compile(self.compile_blocks, self.speed)
 
     def _check_ranges(self) -> None:
         check_weighting(self.symbol_weighting)

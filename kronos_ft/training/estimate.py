@@ -51,6 +51,7 @@ def describe_run(trainer: WindowTrainer, preset: str) -> list[str]:
         f"recipe      {preset}, learning rate {args.learning_rate:g}",
         f"model       {parameters:,} parameters{of_them} on {args.device.type}, precision "
         f"{trainer.accelerator.mixed_precision}",
+        f"speed       {args.speed}: products {args.products}, compile_blocks {args.compile_blocks}",
         f"batch       {trainer.effective_batch()} windows ({batch}), {left_out} windows left out of each epoch",
         f"steps       {trainer.planned_steps():,} ({trainer.steps_per_epoch():,} an epoch)",
     ]

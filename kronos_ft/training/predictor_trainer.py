@@ -76,6 +76,7 @@ class KronosTrainer(WindowTrainer):
         *WindowTrainer.decisive_settings,
         *("s1_conditioning", "lora", "lora_r", "lora_alpha", "lora_dropout"),
     )
+    stage = "predictor"
     title = "Kronos predictor"
     summary_terms = ("loss", "ce_s1", "ce_s2", "perplexity_s1", "perplexity_s2", "accuracy_s1", "accuracy_s2")
     panels = (

@@ -107,7 +107,8 @@ def run_stage(
     with run_lock(run, args.overwrite_lock):
         check_output_folder(run, args.resume, args.overwrite)
         trainer, splits = build(say)
-        if args.resume and (metrics := finished_metrics(run)):
+        longer = args.resume_force  # which may ask for more steps than the run had
+        if args.resume and not longer and (metrics := finished_metrics(run)):
             trainer.check_unchanged(run)
             say(f"finished    {run} is whole: nothing is left to train")
             return metrics

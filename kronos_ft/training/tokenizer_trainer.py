@@ -50,6 +50,7 @@ class KronosTokenizerTrainer(WindowTrainer):
 
     progress_terms = ("loss", "recon_all", "bars_per_second")
     evaluation_terms = ("recon_all", "recon_pre", "loss", "code_usage_s1")
+    stage = "tokenizer"
     title = "Kronos tokenizer"
     summary_terms = (
         *("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook"),

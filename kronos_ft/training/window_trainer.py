@@ -10,12 +10,15 @@ from transformers import PreTrainedModel, TrainerCallback
 from ft_core.checkpoints import KeepBestCheckpoints
 from ft_core.curves import Panel
 from ft_core.epoch_order import EpochOrder
+from ft_core.manifest import read_manifest
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.recorded_trainer import RecordedTrainer
 
 from ..data.epoch_order import EpochSampler
 from ..data.windows import WindowDataset, keep_batch
+from ..models.fast_layers import speed_up
 from .arguments import WindowTrainingArguments
+from .speed import DTYPES, CompileBlocks
 
 
 class WindowTrainer(RecordedTrainer):
@@ -37,8 +40,11 @@ class WindowTrainer(RecordedTrainer):
     panels: tuple[Panel, ...]
     decisive_settings = (
         *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
-        "symbol_weighting",
+        *("symbol_weighting", "speed", "products"),
     )
+    stage: str  # tokenizer or predictor
+    compiled = False
+    compiled_before: bool | None = None  # by the run that is resumed
 
     def __init__(
         self,
@@ -49,7 +55,8 @@ class WindowTrainer(RecordedTrainer):
         callbacks: list[TrainerCallback] | None = None,
     ):
         self.sampler: EpochSampler | None = None
-        own: list[TrainerCallback] = [EpochOrder(self)]
+        speed_up(model, DTYPES[args.products], args.speed == "auto")
+        own: list[TrainerCallback] = [EpochOrder(self), CompileBlocks(self)]
         if args.save_strategy != "no" and args.eval_strategy != "no":
             own.append(KeepBestCheckpoints(args.keep_best))
         super().__init__(
@@ -62,6 +69,22 @@ class WindowTrainer(RecordedTrainer):
         )
         # compute_loss returns the mean of its batch: the Trainer divides by the accumulation steps
         self.loss_is_scaled_for_ga = False
+
+    def compile_key(self) -> str:
+        """What compiled blocks depend on."""
+        args, config = self.args, self.accelerator.unwrap_model(self.model).config
+        sizes = [getattr(config, name) for name in ("d_model", "n_heads", "ff_dim")]
+        batch = (args.per_device_train_batch_size, self.train_dataset.shape.length)
+        return f"{self.stage} {sizes} {batch} {args.products} {args.device.type} torch {torch.__version__}"
+
+    def checkpoint_facts(self) -> dict[str, object]:
+        """As the parent's, with whether blocks were compiled."""
+        return super().checkpoint_facts() | {"compiled": self.compiled}
+
+    def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
+        """As the parent's; a resumed run is compiled if it was."""
+        super().check_unchanged(run, checkpoint)
+        self.compiled_before = None if checkpoint is None else read_manifest(checkpoint).get("compiled")
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training windows; each takes a full effective batch."""

@@ -189,7 +189,7 @@ def _run_locked(
     splits = read_splits(data, args.seed, say)
     if args.resume:
         check_resumable(run, _facts(model, data, *splits), args)
-        if (metrics := finished_metrics(run)) is not None:
+        if not args.resume_force and (metrics := finished_metrics(run)) is not None:
             say(f"{run} is already finished: nothing is left to train")
             return metrics
 

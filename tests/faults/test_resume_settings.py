@@ -101,6 +101,19 @@ def test_forced_with_another_schedule(kind, cut):
     assert last_rates(run.output) == pytest.approx(last_rates(straight.output))
 
 
+@pytest.mark.fault(6)
+@pytest.mark.parametrize("kind", sample(KINDS, "mt5"))
+def test_a_finished_run_is_made_longer(kind, cut):
+    run = cut(kind)
+    assert start(run, "--resume").code == 0
+    assert "cannot be resumed with other settings" in start(run, "--resume", "--max_steps", "28").text
+    ended = start(run, "--resume_force", "--max_steps", "28")
+    assert ended.code == 0, ended.text[-3000:]
+    assert "nothing is left" not in ended.text
+    record = json.loads((run.output / "run.json").read_text("utf-8"))
+    assert (record["status"], record["global_step"]) == ("finished", 28)
+
+
 @pytest.mark.fault(7)
 @pytest.mark.parametrize("kind", sample(KINDS, "mt5"))
 def test_another_learning_rate(kind, cut, whole):

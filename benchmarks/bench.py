@@ -1,0 +1,122 @@
+"""Every benchmark in one table: work, reference, ours, ratio, goal, verdict.
+
+    python -m benchmarks.bench [--only NAME ...] [--skip NAME ...]        what `make bench` runs
+    python -m benchmarks.bench --gpu                                      what `make bench-gpu` runs
+    python -m benchmarks.bench --recorded [--page docs/performance.md]    the table of what benchmarks/results holds
+
+Each benchmark runs in a process of its own and writes benchmarks/results/NAME.json. Rows of the long ones, which have
+commands of their own, come from the file that they left; the column `from` says so. Exits 1 when results differ that
+must agree or a benchmark fails, never because something is slow.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ft_core.files import write_text
+from ft_core.progress import span
+
+from .comparison import RESULTS, Row, as_markdown, print_rows
+
+BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One module of this folder.
+
+    Attributes:
+        name: the module, and its file of results.
+        is_long: not part of `make bench`.
+        gpu: needs a GPU.
+    """
+
+    name: str
+    is_long: bool = False
+    gpu: bool = False
+
+
+BENCHMARKS = (
+    Benchmark("training_step"),
+    Benchmark("tokenizer_run", is_long=True),
+    Benchmark("windows"),
+    Benchmark("forecast"),
+    Benchmark("walk_forward"),
+    Benchmark("mt5_step"),
+    Benchmark("mt5_batches"),
+    Benchmark("mt5_epoch", is_long=True),
+    Benchmark("ranks"),
+    Benchmark("large_data", is_long=True),
+    Benchmark("convergence", is_long=True),
+    Benchmark("command_line"),
+    Benchmark("gpu_training", gpu=True),
+    Benchmark("gpu_forecast", gpu=True),
+    Benchmark("gpu_mt5", gpu=True),
+)
+
+
+def recorded(name: str) -> list[Row]:
+    """Rows of the file that a benchmark left; none without one."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [Row(**{key: value for key, value in row.items() if key != "verdict"}) for row in found.get("rows", [])]
+
+
+def run(benchmark: Benchmark) -> bool:
+    """Runs a benchmark; False when it failed or found a difference."""
+    sys.stderr.write(f"{benchmark.name} ...\n")
+    started = time.monotonic()
+    environment = {key: value for key, value in os.environ.items() if key != "KRONOS_FT_SPEED"}
+    command = [sys.executable, "-m", f"benchmarks.{benchmark.name}"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+    sys.stderr.write(f"{benchmark.name}: {span(time.monotonic() - started)}\n")
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Runs what is asked for and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[], help="names of benchmarks, long ones too")
+    parser.add_argument("--skip", nargs="+", default=[])
+    parser.add_argument("--gpu", action="store_true", help="those that need a GPU, and only those")
+    parser.add_argument("--recorded", action="store_true", help="run nothing")
+    parser.add_argument("--page", type=Path, help="Markdown page whose table is written anew")
+    options = parser.parse_args()
+    unknown = {*options.only, *options.skip} - {benchmark.name for benchmark in BENCHMARKS}
+    if unknown:
+        parser.error(f"no benchmark is named {', '.join(sorted(unknown))}")
+
+    failed, table, notes = [], [], []
+    for benchmark in BENCHMARKS:
+        wanted = benchmark.name in options.only or (
+            not options.only and not benchmark.is_long and benchmark.gpu == options.gpu
+        )
+        if wanted and not options.recorded and benchmark.name not in options.skip:
+            if not run(benchmark):
+                failed.append(benchmark.name)
+        else:
+            notes.append(benchmark.name)
+        table += recorded(benchmark.name)
+    print_rows(table)
+    if options.page:
+        page = options.page.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        after = rest.split(END)[1]
+        write_text(options.page, f"{before}{BEGIN}\n{as_markdown(table)}\n{END}{after}")
+    if notes:
+        print(f"from the files in benchmarks/results, not run now: {', '.join(notes)}")
+    wrong = [row.work for row in table if row.correct is False]
+    for name in failed:
+        print(f"FAILED: {name}; run python -m benchmarks.{name} to see why")
+    return 1 if failed or wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Forecasts of 32 series x 30 paths on one GPU beside the published predictor, small size, 400 bars -> 24.
+
+    python -m benchmarks.gpu_forecast [--output benchmarks/results/gpu_forecast.json]
+
+Without a GPU the row says so and the exit status is 0.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import model as published
+import numpy as np
+import torch
+
+from kronos_ft import Kronos, KronosConfig, KronosPredictor, KronosTokenizer, KronosTokenizerConfig, load_sample
+
+from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from .gpu_training import NO_GPU
+
+SERIES, PATHS, CONTEXT, HORIZON = 32, 30, 400, 24
+TOLERANCE = 1e-3
+
+
+def rows() -> list[Row]:
+    """One row; forecasts must agree at the same seed for one path."""
+    row = Row(f"GPU: forecast small, {CONTEXT} -> {HORIZON}, {SERIES} x {PATHS} paths", "published predict_batch", 15.0)
+    if not torch.cuda.is_available():
+        row.note = NO_GPU
+        return [row]
+    tokenizer_config, config = KronosTokenizerConfig.from_size("base"), KronosConfig.from_size("small")
+    torch.manual_seed(0)
+    their_tokenizer = published.KronosTokenizer(
+        **{key: getattr(tokenizer_config, key) for key in tokenizer_config.published_keys()}
+    )
+    their_model = published.Kronos(**{key: getattr(config, key) for key in config.published_keys()})
+    tokenizer, model = KronosTokenizer(tokenizer_config), Kronos(config)
+    tokenizer.load_state_dict(their_tokenizer.state_dict())
+    model.load_state_dict(their_model.state_dict())
+    rivals = {
+        "published": published.KronosPredictor(their_model.eval(), their_tokenizer.eval(), device="cuda:0"),
+        "ours": KronosPredictor(model, tokenizer, device="cuda:0"),
+    }
+    frame = load_sample()[0].to_frame()
+    parts = [frame.iloc[start : start + CONTEXT + HORIZON] for start in range(0, SERIES * 100, 100)]
+    inputs = (
+        [part.iloc[:CONTEXT] for part in parts],
+        [part.timestamps[:CONTEXT] for part in parts],
+        [part.timestamps[CONTEXT:] for part in parts],
+    )
+
+    def forecast(name: str, repeat: int, paths: int = PATHS) -> np.ndarray:
+        torch.manual_seed(repeat)
+        found = rivals[name].predict_batch(*inputs, HORIZON, sample_count=paths, verbose=False)
+        torch.cuda.synchronize()
+        return np.stack([one.to_numpy() for one in found])
+
+    # the likeliest tokens, so that both draw the same ones
+    found = {}
+    for name in rivals:
+        torch.manual_seed(0)
+        frames = rivals[name].predict_batch(*inputs, HORIZON, top_k=1, sample_count=1, verbose=False)
+        found[name] = np.stack([one.to_numpy() for one in frames])
+    difference = float(np.abs(found["ours"] / found["published"] - 1).max())
+    seconds = alternate({name: (lambda repeat, name=name: forecast(name, repeat)) for name in rivals}, 3)
+    figures = ratio_figures(seconds["published"], seconds["ours"])
+    figures["details"] |= {"largest_relative_difference": difference}
+    return [Row(row.work, row.reference, row.goal, **figures, correct=difference < TOLERANCE)]
+
+
+def main() -> int:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=RESULTS / "gpu_forecast.json")
+    options = parser.parse_args()
+    found = rows()
+    write_rows(options.output, found)
+    print_rows(found)
+    return 1 if any(row.correct is False for row in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
