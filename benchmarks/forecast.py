@@ -53,6 +53,7 @@ def compare(rivals: dict[str, object], size: str, horizon: int, num_paths: int, 
         **ratio_figures([fewer * one for one in seconds["published"]], seconds["ours"]),
     )
     row.details |= {"seconds": seconds, "largest_relative_difference": difference}
+    print(f"{row.work}: {row.ratio:.1f} ({row.note})", file=sys.stderr, flush=True)
     return row
 
 

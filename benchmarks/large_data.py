@@ -98,7 +98,7 @@ def read(folder: Path) -> dict[str, float]:
 def in_own_process(work: str, folder: Path, output: Path) -> dict[str, float]:
     """What `train` or `read` measured, in a process whose memory is its own."""
     words = [sys.executable, "-m", "benchmarks.large_data", "--work", work, str(folder), str(output)]
-    environment = {**os.environ, "KRONOS_FT_CACHE": str(output / "cache")}
+    environment = {**os.environ, "KRONOS_FT_CACHE": str(output.parent / "cache")}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

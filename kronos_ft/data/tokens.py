@@ -37,7 +37,7 @@ INT16_BITS = 15  # an index of so many bits fits a signed 16-bit integer
 
 
 def cache_folder(setting: str | bool) -> Path | None:
-    """Folder of cached tokens: of `true` the user's ([`cache_root`]), of `false` none."""
+    """Folder of cached tokens: of `true` the user's ([`own_cache`]), of `false` none."""
     word = str(setting).lower()
     if word in ("false", "no", "off", "0"):
         return None
