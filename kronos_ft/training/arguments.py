@@ -162,6 +162,8 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             self.use_cpu = True  # without it several processes on a CPU would train apart from each other
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False
+        elif self.accelerator_config is None:
+            self.accelerator_config = {"non_blocking": True}  # batches are on their way while the step before computes
         if self.fp16:
             check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
         self._settle_speed()

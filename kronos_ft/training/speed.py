@@ -26,6 +26,8 @@ from transformers.utils import logging
 from ft_core.files import write_json
 from ft_core.loss_meter import LossMeter
 from ft_core.progress import span
+from ft_core.run_folder import RUN_FILE
+from ft_core.run_record import read_record
 
 from ..data.candle_table import own_cache
 from ..models.fast_layers import compile_blocks, forget_compiled
@@ -153,7 +155,10 @@ def timed_step(trainer: "WindowTrainer") -> float:
 
 
 class CompileBlocks(TrainerCallback):
-    """Compiles the blocks of a trainer's model before its first step, where that pays or is asked for."""
+    """Compiles the blocks of a trainer's model before its first step, where that pays or is asked for.
+
+    To be the first of all callbacks: the run's record says what was decided, and progress begins after it.
+    """
 
     def __init__(self, trainer: "WindowTrainer"):
         self._trainer = trainer
@@ -164,25 +169,32 @@ class CompileBlocks(TrainerCallback):
         trainer = self._trainer
         forget_compiled(trainer.model)
         trainer.compiled = False
-        if args.compile_blocks == "no":
-            return
-        key = trainer.compile_key()
-        times = CompileTimes(key)
-        if args.compile_blocks == "yes":
-            wanted = True
-        elif trainer.compiled_before is not None:  # or a resumed run would end with other bits
-            wanted = trainer.compiled_before
-        else:
-            steps = state.max_steps - state.global_step
-            gain = GAINS[trainer.stage].get(args.products, 0.0) if args.device.type == "cpu" else 0.0
-            wanted = steps >= LEAST_STEPS and gain > 0
+        if args.compile_blocks != "no":
+            times = CompileTimes(trainer.compile_key())
+            wanted = self._wanted(args, state, times)
+            if args.world_size > 1:  # each process has timed it by itself
+                wanted = broadcast_object_list([wanted])[0]
+            started = time.perf_counter()
+            trainer.compiled = wanted and self._compile(times, state.is_world_process_zero)
             if wanted:
-                step = timed_step(trainer) * args.gradient_accumulation_steps
-                wanted = pays(steps, step, gain, times.expected())
-        if args.world_size > 1:  # each process has timed it by itself
-            wanted = broadcast_object_list([wanted])[0]
-        if wanted:
-            trainer.compiled = self._compile(times, state.is_world_process_zero)
+                trainer.recorder.facts["compile_seconds"] = round(time.perf_counter() - started, 1)
+        trainer.recorder.facts["compiled"] = trainer.compiled
+
+    def _wanted(self, args: TrainingArguments, state: TrainerState, times: CompileTimes) -> bool:
+        trainer = self._trainer
+        if args.compile_blocks == "yes":
+            return True
+        before = trainer.compiled_before
+        if before is None and args.resume and (Path(args.output_dir) / RUN_FILE).is_file():
+            before = read_record(Path(args.output_dir)).get("compiled")  # killed before its first checkpoint
+        if before is not None:  # or a resumed run would end with other bits
+            return before
+        steps = state.max_steps - state.global_step
+        gain = GAINS[trainer.stage].get(args.products, 0.0) if args.device.type == "cpu" else 0.0
+        if steps < LEAST_STEPS or gain == 0:
+            return False
+        step = timed_step(trainer) * args.gradient_accumulation_steps
+        return pays(steps, step, gain, times.expected())
 
     def _compile(self, times: CompileTimes, tells: bool) -> bool:
         """Compiles; False where it cannot be done here."""

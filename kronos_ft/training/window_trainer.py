@@ -56,7 +56,7 @@ class WindowTrainer(RecordedTrainer):
     ):
         self.sampler: EpochSampler | None = None
         speed_up(model, DTYPES[args.products], args.speed == "auto")
-        own: list[TrainerCallback] = [EpochOrder(self), CompileBlocks(self)]
+        own: list[TrainerCallback] = [EpochOrder(self)]
         if args.save_strategy != "no" and args.eval_strategy != "no":
             own.append(KeepBestCheckpoints(args.keep_best))
         super().__init__(
@@ -67,6 +67,7 @@ class WindowTrainer(RecordedTrainer):
             eval_dataset=eval_dataset,
             callbacks=[*own, *(callbacks or [])],
         )
+        self.callback_handler.callbacks.insert(0, CompileBlocks(self))
         # compute_loss returns the mean of its batch: the Trainer divides by the accumulation steps
         self.loss_is_scaled_for_ga = False
 

@@ -178,6 +178,22 @@ def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, plain_compi
     )
 
 
+def test_a_run_killed_before_its_first_checkpoint_is_compiled_as_it_was(make_trainer, plain_compiler, monkeypatch):
+    class Killed(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise MemoryError
+
+    settings = {"speed": "auto", "compile_blocks": "auto"}
+    monkeypatch.setattr(speed, "LEAST_STEPS", 2)
+    monkeypatch.setattr(speed, "pays", lambda *args: True)
+    with pytest.raises(MemoryError):
+        make_trainer(callbacks=[Killed()], **settings).train()
+    monkeypatch.setattr(speed, "pays", lambda *args: False)
+    again = make_trainer(resume=True, **settings)
+    again.train()
+    assert again.compiled
+
+
 @pytest.mark.parametrize("conditioning", ["true", "sampled"])
 def test_a_fast_predictor_run_resumes_to_the_same_bits(make_predictor_trainer, tmp_path, conditioning):
     settings = {"speed": "auto", "products": "bf16", "s1_conditioning": conditioning}
@@ -206,5 +222,6 @@ def test_adapters_train_on_half_precision_products(make_predictor_trainer, tmp_p
 
 def test_the_choice_is_on_record(make_trainer, tmp_path):
     make_trainer(speed="auto", products="bf16").train()
-    record = json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]
-    assert (record["speed"], record["products"]) == ("auto", "bf16")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["arguments"]["speed"], record["arguments"]["products"]) == ("auto", "bf16")
+    assert record["compiled"] is False
