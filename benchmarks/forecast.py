@@ -3,9 +3,9 @@
     python -m benchmarks.forecast [--repeats 3] [--size small] [--output benchmarks/results/forecast.json]
 
 Rows: 1 and 32 paths over 24 and 112 bars after 400. Each checks that the forecasts are the same, to a relative
-difference of 1e-4 with the same seed; exits 1 when they are not. Of 32 paths the published predictor runs 8 (24 bars) or
-2 (112 bars), and its time is multiplied: it computes each path by itself, so that 1, 8 and 32 paths cost the same each to
-6 %. Those paths are also the ones that are compared.
+difference of 1e-4 with the same seed; exits 1 when they are not. Of 32 paths the published predictor runs 8 (24 bars)
+or 2 (112 bars), and its time is multiplied: it computes each path by itself, so that 1, 8 and 32 paths cost the same
+each to 6 %. Those paths are also the ones that are compared.
 """
 
 import argparse
