@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
+from .candle_table import CandleTable, TableWriter
 from .columns import FEATURES, match_all, match_columns, plain_name
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, read_tables
@@ -82,12 +83,14 @@ class CandleSeries:
         timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): UTC, strictly increasing.
         values (`np.ndarray` of float64, shape `(N, 6)`): in the order of `FEATURES`.
         report ([`CandleReport`]): what was found and done.
+        table ([`CandleTable`], *optional*): the table of all symbols that times and values are rows of.
     """
 
     symbol: str
     timestamps: np.ndarray
     values: np.ndarray
     report: CandleReport
+    table: CandleTable | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -282,7 +285,16 @@ def inspect_candles(source: object, policy: str = "error", timezone: str = "UTC"
 
     Args and errors as in [`load_candles`].
     """
-    return [_series_of(table, policy, timezone) for table in read_tables(source)]
+    writer, reports = TableWriter(), []
+    for raw in read_tables(source):
+        one = _series_of(raw, policy, timezone)
+        writer.add(one.timestamps, one.values)
+        reports.append(one.report)
+    table, rows = writer.finish()
+    return [
+        CandleSeries(report.symbol, table.timestamps[row], table.values[row], report, table)
+        for report, row in zip(reports, rows, strict=True)
+    ]
 
 
 def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:
@@ -320,6 +332,6 @@ def fingerprint(series: list[CandleSeries]) -> str:
     digest = hashlib.sha256()
     for one in series:
         digest.update(one.symbol.encode())
-        digest.update(np.ascontiguousarray(one.timestamps.astype("int64")).tobytes())
-        digest.update(np.ascontiguousarray(one.values).tobytes())
+        digest.update(np.ascontiguousarray(one.timestamps.astype("int64", copy=False)).data)
+        digest.update(np.ascontiguousarray(one.values).data)
     return digest.hexdigest()

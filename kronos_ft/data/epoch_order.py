@@ -6,12 +6,14 @@ Notable:
   some repeatedly. The epoch is as long as before.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
 
 WEIGHTINGS = ("length", "even")
+PIECE = 2**16
 
 
 def check_weighting(weighting: str) -> None:
@@ -88,5 +90,8 @@ class EpochSampler(Sampler[int]):
         if self._even:
             order = self._even_order(generator)
         else:
-            order = generator.permutation(self.num_windows) + self.epoch * self.num_windows
-        return iter(order[: self.used].tolist())
+            order = generator.permutation(self.num_windows)
+            order += self.epoch * self.num_windows
+        # as Python's numbers millions of windows would take five times the memory
+        pieces = (order[first : min(first + PIECE, self.used)].tolist() for first in range(0, self.used, PIECE))
+        return itertools.chain.from_iterable(pieces)

@@ -19,7 +19,10 @@ def _read(path: Path, limit: int) -> pd.DataFrame:
             if size > limit:
                 raise too_large(path, limit)
             batches.append(batch)
-        return pa.Table.from_batches(batches, schema=file.schema_arrow).to_pandas()
+        table = pa.Table.from_batches(batches, schema=file.schema_arrow)
+    batches.clear()
+    # column by column, each given up once it is converted
+    return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def parquet_frame(path: Path, limit: int | None = None) -> pd.DataFrame:

@@ -31,6 +31,7 @@ WICK_RANGES = 20.0
 WICK_SHARE_OF_PRICE = 0.02
 WICK_NEIGHBOURHOOD = 101  # bars
 WICK_HISTORY = 50  # bars before the first that is judged
+MANY_ROWS = 1e-4  # share of rows from which on medians of all are faster than those of each
 # More isolated wicks up to a bar than this share of the rows up to it, and than so many, are a fault of the feed, not a
 # crash of the market: from there on they are mended. Those before stay, because nobody could have known.
 WICK_REJECT_SHARE = 0.001
@@ -87,6 +88,9 @@ class CleanTable:
     rows: np.ndarray
 
     def keep(self, mask: np.ndarray) -> "CleanTable":
+        """The rows under a boolean mask, or at places; the table itself where all are kept."""
+        if mask.dtype == bool and mask.all():
+            return self
         return CleanTable(self.times[mask], self.values[mask], self.rows[mask])
 
 
@@ -149,11 +153,33 @@ def isolated_wicks(values: np.ndarray) -> np.ndarray:
     wick = np.maximum(logs[:, HIGH] - np.log(top), np.log(bottom) - logs[:, LOW])
     if not (wick > WICK_SHARE_OF_PRICE).any():
         return np.zeros(len(values), dtype=bool)
-    ranges = pd.Series(logs[:, HIGH] - logs[:, LOW])
-    near = ranges.rolling(WICK_NEIGHBOURHOOD, min_periods=WICK_HISTORY).median().shift(1)
-    moved = ranges.where(ranges > 0).expanding().median().shift(1).fillna(0.0)
-    typical = np.maximum(near.to_numpy(), moved.to_numpy())
-    return (wick > WICK_SHARE_OF_PRICE) & (wick > WICK_RANGES * typical)
+    far = np.flatnonzero(wick > WICK_SHARE_OF_PRICE)
+    ranges = logs[:, HIGH] - logs[:, LOW]
+    far = far[wick[far] > WICK_RANGES * _medians_before(ranges, far, WICK_NEIGHBOURHOOD)]
+    # few are left, of which most bars of a long table would have to be sorted
+    far = far[wick[far] > WICK_RANGES * _medians_before(np.where(ranges > 0, ranges, np.nan), far)]
+    found = np.zeros(len(values), dtype=bool)
+    found[far] = True
+    return found
+
+
+def _medians_before(ranges: np.ndarray, rows: np.ndarray, count: int | None = None) -> np.ndarray:
+    """Medians of the numbers among the `count` ranges before each of some rows, or among all before; shape of `rows`.
+
+    NaN where the last `count` are fewer than `WICK_HISTORY`, 0 where there are none at all.
+    """
+    if len(rows) > max(len(ranges) * MANY_ROWS, 8):
+        every = pd.Series(ranges)
+        medians = every.expanding() if count is None else every.rolling(count, min_periods=WICK_HISTORY)
+        medians = medians.median().shift(1)
+        return (medians.fillna(0.0) if count is None else medians).to_numpy()[rows]
+    found = np.full(len(rows), np.nan if count else 0.0)
+    for place, row in enumerate(rows.tolist()):
+        before = ranges[max(row - count, 0) if count else 0 : row]
+        before = before[~np.isnan(before)]
+        if len(before) >= (WICK_HISTORY if count else 1):
+            found[place] = np.median(before)
+    return found
 
 
 def _mend_prices(values: np.ndarray, bad: np.ndarray) -> None:
@@ -287,7 +313,7 @@ def clean(
     assert values.shape[1] == len(FEATURES)
     report = QualityReport(rows_read=len(times))
     report.add("unreadable_time", ~readable, rows, policy)
-    table = CleanTable(times, values, rows).keep(readable)
+    table = CleanTable(times, values.copy(), rows).keep(readable)
     table = _sort(table, report)
     table = _check_values(table, has_amount, policy, report)
     table = _deduplicate(table, policy, report)

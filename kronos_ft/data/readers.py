@@ -1,5 +1,6 @@
 """Reads candle tables from files, folders, globs, data sets and DataFrames, keeping each row's place in its source."""
 
+import codecs
 import csv
 import glob
 import io
@@ -24,6 +25,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
 ENCODINGS = ("utf-8-sig", "gb18030")
 DELIMITERS = ",;\t|"
+HEAD, PIECE = 2**18, 2**20  # bytes
 
 
 @dataclass
@@ -53,15 +55,20 @@ def _symbol_of(path: Path) -> str:
     return name.stem if name.suffix.lower() in SUFFIXES else name.name
 
 
-def _text_of(path: Path) -> str:
+def _content_of(path: Path) -> tuple[bytes, str]:
+    """The unpacked bytes of a text file and their encoding; UTF-16 becomes UTF-8."""
     content = unpack(path, path.read_bytes())
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16")
+        return content.decode("utf-16").encode(), "utf-8"
     for encoding in ENCODINGS:
-        try:
-            return content.decode(encoding)
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:  # in pieces: the whole text would lie in memory beside its bytes
+            for first in range(0, len(content), PIECE):
+                decoder.decode(content[first : first + PIECE])
+            decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             continue
+        return content, encoding
     raise ValueError(f"{path} is neither UTF-8, UTF-16 nor GB18030 text; save it as UTF-8")
 
 
@@ -123,9 +130,10 @@ def read_csv(path: Path) -> RawTable:
         ValueError: empty file, no rows, damaged or too large when unpacked, unknown encoding, or lines of unequal
             length.
     """
-    text = _text_of(path)
-    lines = text[:65536].splitlines()[:6]
-    filled = [line for line in text[:65536].splitlines() if line.strip()][:4]
+    content, encoding = _content_of(path)
+    head = codecs.getincrementaldecoder(encoding)().decode(content[:HEAD]).splitlines()
+    lines = head[:6]
+    filled = [line for line in head if line.strip()][:4]
     if not filled:
         raise ValueError(f"{path} is empty; pass a file with a header line and candles")
     delimiter = _delimiter(filled)
@@ -140,7 +148,8 @@ def read_csv(path: Path) -> RawTable:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
-                io.StringIO(text),
+                io.BytesIO(content),
+                encoding=encoding,
                 sep=delimiter,
                 header=None if names else 0,
                 names=names,

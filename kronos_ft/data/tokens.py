@@ -12,7 +12,6 @@ Shapes: B windows, L bars of a window, F = 6 features.
 
 import copy
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,22 +27,17 @@ from ft_core.launch import process_group
 
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.pretrained import weights_hash
+from .candle_table import own_cache
 from .windows import WindowDataset
 
 logger = logging.get_logger(__name__)
 
 BATCH = 256
-CACHE_VARIABLE = "KRONOS_FT_CACHE"
 INT16_BITS = 15  # an index of so many bits fits a signed 16-bit integer
 
 
-def own_cache() -> Path:
-    """This library's cache folder: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "kronos-ft")
-
-
 def cache_folder(setting: str | bool) -> Path | None:
-    """Folder of cached tokens: of `true` the user's (`KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`), of `false` none."""
+    """Folder of cached tokens: of `true` the user's ([`own_cache`]), of `false` none."""
     word = str(setting).lower()
     if word in ("false", "no", "off", "0"):
         return None

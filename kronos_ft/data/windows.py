@@ -11,18 +11,19 @@ Shapes: B windows, L bars of a window, N bars, F = 6 features.
 """
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from .augmentation import AugmentationArguments, WindowAugmenter
+from .candle_table import PIECE, joined
 from .candles import CandleSeries
-from .timestamps import calendar_features
+from .window_places import WindowPlaces, stretch_edges
 
 SPLITS = ("train", "validation", "test")
 PUBLISHED_EPS = 1e-5
@@ -130,10 +131,16 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     Returns:
         float32 windows of the same shape, means and scales of shape `(B, 1, F)`, float64.
     """
+    weights = np.full((1, lookback), 1.0 / lookback)
     past = windows[:, :lookback]
-    mean = past.mean(axis=1, keepdims=True)
-    scale = scale_of(mean, past.std(axis=1, keepdims=True))
-    return np.clip((windows - mean) / scale, -clip, clip).astype(np.float32), mean, scale
+    # means as products: reducing a middle axis is the slowest way through the memory
+    mean = weights @ past
+    centred = windows - mean
+    past = centred[:, :lookback]
+    shift = weights @ past  # what rounding left of the mean
+    scale = scale_of(mean, np.sqrt(np.maximum(weights @ np.square(past) - np.square(shift), 0.0)))
+    values = np.divide(centred, scale, out=centred).astype(np.float32)
+    return np.clip(values, -clip, clip, out=values), mean, scale
 
 
 def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> np.ndarray:
@@ -151,22 +158,6 @@ def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> 
             known = missing[:train_end] if missing[:train_end].any() else missing
             max_gap = int(SESSION_GAPS * np.quantile(known[known > 0], LONG_GAP_QUANTILE))
     return missing > max_gap
-
-
-def _window_starts(
-    series: CandleSeries, bounds: tuple[int, int], shape: WindowShape, train_end: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Starts of windows inside `bounds`, and for each the first and last start that a time shift may reach."""
-    first, end = bounds
-    breaks = first + 1 + np.flatnonzero(too_long_gaps(series, shape.max_gap, train_end)[first + 1 : end])
-    edges = [first, *breaks.tolist(), end]
-    starts, low, high = [], [], []
-    for segment_start, segment_end in itertools.pairwise(edges):
-        here = np.arange(segment_start, segment_end - shape.length + 1, shape.stride, dtype=np.int64)
-        starts.append(here)
-        low.append(np.full(len(here), segment_start, dtype=np.int64))
-        high.append(np.full(len(here), segment_end - shape.length, dtype=np.int64))
-    return np.concatenate(starts), np.concatenate(low), np.concatenate(high)
 
 
 class WindowDataset(Dataset):
@@ -212,24 +203,31 @@ class WindowDataset(Dataset):
         self.bounds = {symbol: own[split] for symbol, own in bounds.items()}
         self.embargo = embargo if split != "train" else 0
         self._augmenter = WindowAugmenter(augmentation, seed) if augment else None
-        self._values = series[0].values if len(series) == 1 else np.concatenate([one.values for one in series])
-        self._stamps = np.concatenate([calendar_features(one.timestamps) for one in series])
-        self._times = [one.timestamps for one in series]
-        self._locate(series, {symbol: own["train"][1] for symbol, own in bounds.items()})
+        table = joined(series, series[0].table if series else None)
+        self._values, self._stamps = table.values, table.stamps
+        self._series = series
+        self._ends = np.cumsum([len(one) for one in series])
+        self._locate({symbol: own["train"][1] for symbol, own in bounds.items()})
         if not len(self):
             raise ValueError(self._no_window_message(series))
 
-    def _locate(self, series: list[CandleSeries], train_ends: dict[str, int]) -> None:
-        offset, parts, gaps = 0, [], 0
-        for one in series:
-            starts, low, high = _window_starts(one, self.bounds[one.symbol], self.shape, train_ends[one.symbol])
-            gap_ends = np.cumsum(one.missing_before() > 0)
-            gaps += int((gap_ends[starts + self.shape.length - 1] > gap_ends[starts]).sum())
-            parts.append(np.stack((starts, low, high)) + offset)
-            offset += len(one)
-        self._starts, self._low, self._high = np.concatenate(parts, axis=1)
-        self.windows_per_symbol = [part.shape[1] for part in parts]
-        self.windows_across_gaps = gaps
+    def _locate(self, train_ends: dict[str, int]) -> None:
+        parts, self.windows_across_gaps = [], 0
+        for one, end in zip(self._series, self._ends, strict=True):
+            too_long = too_long_gaps(one, self.shape.max_gap, train_ends[one.symbol])
+            edges = stretch_edges(*self.bounds[one.symbol], too_long)
+            parts.append(edges + end - len(one))
+            gap_ends = np.cumsum(one.missing_before() > 0, dtype=np.int32)
+            for starts in WindowPlaces([edges], self.shape.length, self.shape.stride).pieces():
+                spanning = gap_ends[starts + self.shape.length - 1] > gap_ends[starts]
+                self.windows_across_gaps += int(spanning.sum())
+        self._places = WindowPlaces(parts, self.shape.length, self.shape.stride)
+        self.windows_per_symbol = self._places.per_symbol
+
+    @property
+    def _starts(self) -> np.ndarray:
+        """The row at which each window begins."""
+        return self._places.starts(np.arange(len(self)))
 
     def _no_window_message(self, series: list[CandleSeries]) -> str:
         bars = sum(end - first for first, end in self.bounds.values())
@@ -259,31 +257,46 @@ class WindowDataset(Dataset):
     def fingerprint(self) -> str:
         """SHA-256 of the clean windows: of the candles, where windows begin, and a sample of them as normalised."""
         digest = hashlib.sha256(repr((self.shape.lookback, self.shape.length, self.shape.clip)).encode())
-        digest.update(np.ascontiguousarray(self._values).tobytes())
-        digest.update(np.ascontiguousarray(self._stamps.astype(np.int64)).tobytes())
-        digest.update(self._starts.tobytes())
+        bars = int(self._ends[-1])
+        digest.update(np.ascontiguousarray(self._values[:bars]).data)
+        for first in range(0, bars, PIECE):
+            digest.update(self._stamps[first : min(first + PIECE, bars)].astype(np.int64).data)
+        for starts in self._places.pieces():
+            digest.update(starts.data)
         # another rule of normalising is found out by its results
         probe = np.unique(np.linspace(0, len(self) - 1, PROBED_WINDOWS).astype(np.int64))
-        bars = self._starts[probe][:, None] + np.arange(self.shape.length)
-        digest.update(normalise(self._values[bars], self.shape.lookback, self.shape.clip)[0].tobytes())
+        clean, _, _ = normalise(
+            self._gather(self._values, self._places.starts(probe)), self.shape.lookback, self.shape.clip
+        )
+        digest.update(clean.tobytes())
         return digest.hexdigest()
 
     def name_of(self, window: int) -> str:
         """Symbol and time of the first bar of a window, as it is without augmentation."""
-        start = self._starts[window]
-        for symbol, times in zip(self.symbols, self._times, strict=True):
-            if start < len(times):
-                return f"{symbol} from {times[start].astype('datetime64[s]')}"
-            start -= len(times)
-        raise IndexError(f"window {window} of {len(self)}")
+        if not 0 <= window < len(self):
+            raise IndexError(f"window {window} of {len(self)}")
+        start = int(self._places.starts(np.array([window]))[0])
+        position = int(np.searchsorted(self._ends, start, side="right"))
+        one = self._series[position]
+        return f"{one.symbol} from {one.timestamps[start - self._ends[position]].astype('datetime64[s]')}"
 
     def stamps_of(self, indices: Sequence[int]) -> Tensor:
         """Calendar features of windows without augmentation, int64 of shape `(B, L, 5)`."""
-        starts = self._starts[np.asarray(indices, dtype=np.int64) % len(self)]
-        return torch.from_numpy(self._stamps[starts[:, None] + np.arange(self.shape.length)].astype(np.int64))
+        starts = self._places.starts(np.asarray(indices, dtype=np.int64) % len(self))
+        return torch.from_numpy(self._gather(self._stamps, starts).astype(np.int64))
+
+    def _gather(self, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """`L` rows from each start on, shape `(B, L, ...)`.
+
+        The bars of a window follow each other in memory: in an overlapping view each window is one row, which is copied
+        whole instead of bar by bar.
+        """
+        length, width = self.shape.length, rows.shape[1]
+        overlapping = as_strided(rows, (len(rows) - length + 1, length * width), (rows.strides[0], rows.itemsize))
+        return overlapping[starts].reshape(len(starts), length, width)
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._places)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return (self[index] for index in range(len(self)))
@@ -294,18 +307,17 @@ class WindowDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """A batch: `candles` and `target` of shape `(B, L, 6)`, `stamps` of shape `(B, L, 5)`."""
         epoch, window = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
-        starts = self._starts[window]
-        generators = []
-        if self._augmenter is not None:
+        if self._augmenter is None:
+            starts = self._places.starts(window)
+        else:
             generators = self._augmenter.generators(epoch, window)
-            starts = np.clip(starts + self._augmenter.shifts(generators), self._low[window], self._high[window])
-        bars = starts[:, None] + np.arange(self.shape.length)
-        clean, _, _ = normalise(self._values[bars], self.shape.lookback, self.shape.clip)
+            starts = self._places.shifted(window, self._augmenter.shifts(generators))
+        clean, _, _ = normalise(self._gather(self._values, starts), self.shape.lookback, self.shape.clip)
         target = torch.from_numpy(clean)
         candles = target
         if self._augmenter is not None:
             candles = torch.from_numpy(self._augmenter.distort(clean, generators, self.shape.clip))
-        stamps = torch.from_numpy(self._stamps[bars].astype(np.int64))
+        stamps = torch.from_numpy(self._gather(self._stamps, starts).astype(np.int64))
         return {"candles": candles, "target": target, "stamps": stamps, "window": torch.from_numpy(window)}
 
 

@@ -36,17 +36,24 @@ class AttentionCache:
         self.length = 0
         self.first = 0
         self._single = num_paths == 1 and padding is None
-        self._prefix: tuple[Tensor, Tensor] | None = None
-        self._added: tuple[Tensor, Tensor] | None = None
+        self._prefix_bars = 0
+        self._prefix: tuple[Tensor, Tensor] | None = None  # (B, H, P, C)
+        self._added: tuple[Tensor, Tensor] | None = None  # (B, H, S, M, C); of a single path (B, H, 1, P + M, C)
 
     def set_prefix(self, key: Tensor, value: Tensor) -> None:
         """Stores the prefix, `(B, H, P, C)` each."""
-        self._prefix = key, value
+        self._prefix_bars = key.shape[2]
+        if self._single:
+            self._added = tuple(self._store(one, one.shape[0], self._prefix_bars) for one in (key, value))
+            for store, prefix in zip(self._added, (key, value), strict=True):
+                store[:, :, 0, : self._prefix_bars] = prefix
+        else:
+            self._prefix = key.contiguous(), value.contiguous()
 
-    def fill(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Stores the prefix and mixes it causally."""
+    def fill(self, query: Tensor | None, key: Tensor, value: Tensor) -> Tensor | None:
+        """Stores the prefix and mixes it causally; without a query it is stored only."""
         self.set_prefix(key, value)
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return None if query is None else F.scaled_dot_product_attention(query, key, value, is_causal=True)
 
     def forget_before(self, first: int) -> None:
         """Bars before `first`, counted from the start of the prefix, are no longer looked at."""
@@ -57,60 +64,67 @@ class AttentionCache:
         self.add(key, value)
         return self.look(query)
 
+    def add(self, key: Tensor, value: Tensor) -> None:
+        """Stores N bars of each path, `(R, H, N, C)` each."""
+        bars, offset = key.shape[2], self._prefix_bars if self._single else 0
+        if self._added is None:
+            self._added = tuple(self._store(one, one.shape[0] // self.num_paths, 0) for one in (key, value))
+        for store, new in zip(self._added, (key, value), strict=True):
+            store[:, :, :, offset + self.length : offset + self.length + bars] = self._by_series(new)
+        self.length += bars
+
     def look(self, query: Tensor) -> Tensor:
         """Mixes the prefix and the path's own bars for queries of shape `(R, H, N, C)`.
 
         The queries belong to the last N bars that were added, and each looks at those up to its own.
         """
-        prefix_bars = 0 if self._prefix is None else self._prefix[0].shape[2]
-        if self._single and query.shape[2] == 1 and self._added is not None:
-            held = (tensor[:, :, self.first : prefix_bars + self.length] for tensor in self._added)
+        bars = query.shape[2]
+        if self._single and bars == 1:
+            held = (one[:, :, 0, self.first : self._prefix_bars + self.length] for one in self._added)
             return F.scaled_dot_product_attention(query, *held)
-        scores, values, own_first = [], [], max(self.first - prefix_bars, 0)
-        query = query * query.shape[-1] ** -0.5
-        if self.first < prefix_bars:
-            keys, prefix_values = (tensor[:, :, self.first :] for tensor in self._prefix)
-            found = self._by_series(query) @ keys.transpose(-1, -2)
+        query = self._by_series(query) * query.shape[-1] ** -0.5
+        shared, own = self._shared_part(), self._own_part()
+        scores = []
+        if shared is not None:
+            found = query.flatten(2, 3) @ shared[0].transpose(-1, -2)
             if self.padding is not None:
                 found = found.masked_fill(self.padding[:, None, None, self.first :], float("-inf"))
-            scores.append(self._by_path(found, query.shape[2]))
-            values.append(prefix_values)
-        if self.length > own_first:
-            offset = prefix_bars if self._single else 0
-            own = slice(offset + own_first, offset + self.length)
-            keys, own_values = (tensor[:, :, own] for tensor in self._added)
-            found = query @ keys.transpose(-1, -2)
-            if query.shape[2] > 1:
-                found = found + self._future(query.shape[2], self.length - own_first, query)
-            scores.append(found)
-            values.append(own_values)
-        weights = torch.cat(scores, dim=-1).softmax(dim=-1)
-        if len(values) == 1 and self.first >= prefix_bars:
-            return weights @ values[0]
-        shared = weights[..., : values[0].shape[2]]
-        mixed = self._by_path(self._by_series(shared) @ values[0], query.shape[2])
-        return mixed if len(values) == 1 else mixed + weights[..., values[0].shape[2] :] @ values[1]
+            scores.append(found.unflatten(2, (self.num_paths, bars)))
+        if own is not None:
+            found = query @ own[0].transpose(-1, -2)
+            scores.append(found if bars == 1 else found + self._future(bars, found.shape[-1], query))
+        weights = torch.cat(scores, dim=-1).softmax(dim=-1) if len(scores) > 1 else scores[0].softmax(dim=-1)
+        if shared is None:
+            return self._by_path(weights @ own[1])
+        known = shared[0].shape[2]
+        mixed = (weights[..., :known].flatten(2, 3) @ shared[1]).unflatten(2, (self.num_paths, bars))
+        return self._by_path(mixed if own is None else mixed + weights[..., known:] @ own[1])
 
-    def add(self, key: Tensor, value: Tensor) -> None:
-        """Stores N bars of each path, `(R, H, N, C)` each."""
-        rows, heads, bars, size = key.shape
-        offset = self._prefix[0].shape[2] if self._single and self._prefix is not None else 0
-        if self._added is None:
-            self._added = tuple(key.new_empty(rows, heads, offset + self.capacity, size) for _ in range(2))
-            if offset:
-                for store, prefix in zip(self._added, self._prefix, strict=True):
-                    store[:, :, :offset] = prefix
-        for store, new in zip(self._added, (key, value), strict=True):
-            store[:, :, offset + self.length : offset + self.length + bars] = new
-        self.length += bars
+    def _shared_part(self) -> tuple[Tensor, Tensor] | None:
+        """What of the prefix is looked at, `(B, H, P', C)` each; nothing where a single path holds it with its own."""
+        if self._prefix is None or self.first >= self._prefix_bars:
+            return None
+        return tuple(one[:, :, self.first :] for one in self._prefix)
+
+    def _own_part(self) -> tuple[Tensor, Tensor] | None:
+        """What of the paths' own bars is looked at, `(B, H, S, N', C)` each."""
+        if self._single:
+            first, end = self.first, self._prefix_bars + self.length
+        else:
+            first, end = max(self.first - self._prefix_bars, 0), self.length
+        return None if self._added is None or first >= end else tuple(one[..., first:end, :] for one in self._added)
+
+    def _store(self, like: Tensor, series: int, prefix: int) -> Tensor:
+        return like.new_empty(series, like.shape[1], self.num_paths, prefix + self.capacity, like.shape[3])
 
     def _by_series(self, x: Tensor) -> Tensor:
-        """`(R, H, N, C)` -> `(B, H, S * N, C)`: the paths of a series become rows of one matrix."""
-        return x.unflatten(0, (-1, self.num_paths)).transpose(1, 2).flatten(2, 3)
+        """`(R, H, N, C)` -> `(B, H, S, N, C)`."""
+        return x.unflatten(0, (-1, self.num_paths)).transpose(1, 2)
 
-    def _by_path(self, x: Tensor, bars: int) -> Tensor:
+    @staticmethod
+    def _by_path(x: Tensor) -> Tensor:
         """The inverse of `_by_series`."""
-        return x.unflatten(2, (self.num_paths, bars)).transpose(1, 2).flatten(0, 1)
+        return x.transpose(1, 2).flatten(0, 1)
 
     @staticmethod
     def _future(queries: int, keys: int, like: Tensor) -> Tensor:

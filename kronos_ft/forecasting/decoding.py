@@ -24,8 +24,9 @@ from transformers.utils import logging
 from ft_core.progress import span
 
 from ..models.configuration_kronos import DEPENDENCY_HEADS
-from ..models.layers import apply_rotary
+from ..models.layers import rotary_table
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from .blocks import Rotary, fill_blocks, join_heads, normalise, rotate, run_blocks, split_heads
 from .cache import AttentionCache, CacheStack
 from .sampling import Sampler
 
@@ -124,40 +125,55 @@ class PathDecoder:
             lengths (`torch.LongTensor` of shape `(B,)`): bars of each.
         """
         model, bars = self.model, 0 if context is None else len(context)
-        positions = torch.arange(bars, device=lengths.device)
-        padding = None if bool((lengths == bars).all()) else positions >= lengths[:, None]
+        positions = torch.arange(bars + self.capacity, device=lengths.device)
+        self._equal = bool((lengths == bars).all())
+        padding = None if self._equal else positions[:bars] >= lengths[:, None]
         self.lengths = lengths.repeat_interleave(self.num_paths)
         self.blocks = CacheStack(len(model.transformer), self.num_paths, self.capacity, padding)
         self.dependency = AttentionCache(self.num_paths, self.capacity, padding)
+        # of every position that will be asked for, once
+        self._rotary = model.rotary(positions)
+        self._dependency_rotary = model.rotary(positions, DEPENDENCY_HEADS) if model.config.rotate_sibling else None
+        self.length = 0
         if context is None:
             return
         embedded = model.embed(context.s1, context.s2, context.stamp)
-        hidden = model.transform(embedded, model.rotary(positions), self.blocks.fill)
-        self.dependency.set_prefix(*self._dependency_entries(hidden, positions))
+        mixed = run_blocks(model.transformer, embedded, _first(self._rotary, bars), self.blocks.fill)
+        hidden = normalise(mixed, model.norm)
+        self.dependency.set_prefix(*self._dependency_entries(hidden, _first(self._dependency_rotary, bars)))
         last = hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
         self.hidden = last.repeat_interleave(self.num_paths, dim=0)[:, None]
 
     def append(self, bars: Bars) -> None:
         """Adds bars to each path, one row a path."""
-        model = self.model
-        added = self.dependency.length + torch.arange(len(bars), device=self.lengths.device)
-        positions = (self.lengths[:, None] + added)[:, None]
+        model, first = self.model, self.length
+        self.length += len(bars)
         embedded = model.embed(bars.s1, bars.s2, bars.stamp)
-        hidden = model.transform(embedded, model.rotary(positions), self.blocks.extend)
-        self.dependency.add(*self._dependency_entries(hidden, positions))
+        mixed = run_blocks(
+            model.transformer, embedded, self._tables_of(self._rotary, first, self.length), self.blocks.extend
+        )
+        hidden = normalise(mixed, model.norm)
+        tables = self._tables_of(self._dependency_rotary, first, self.length)
+        self.dependency.add(*self._dependency_entries(hidden, tables))
         self.hidden = hidden[:, -1:]
 
-    def _dependency_entries(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the dependency-aware layer."""
-        attention = self.model.dep_layer.cross_attn
-        key = self._rotated(attention.split_heads(attention.k_proj(hidden)), positions)
-        return key, attention.split_heads(attention.v_proj(hidden))
+    def _tables_of(self, rotary: Rotary | None, first: int, end: int) -> Rotary | None:
+        """Rotary tables of bars that the paths added, counted from the end of each context."""
+        if rotary is None:
+            return None
+        if self._equal:
+            context = len(rotary[0]) - self.capacity
+            return tuple(table[context + first : context + end] for table in rotary)
+        positions = self.lengths[:, None] + torch.arange(first, end, device=self.lengths.device)
+        return tuple(table[positions][:, None] for table in rotary)
 
-    def _rotated(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Queries or keys of the dependency-aware layer, rotated only where the configuration says so."""
-        if not self.model.config.rotate_sibling:
-            return x
-        return apply_rotary(x, *self.model.rotary(positions, DEPENDENCY_HEADS))
+    def _dependency_entries(self, hidden: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
+        """Keys and values of the dependency-aware layer, rotated only where the configuration says so."""
+        attention = self.model.dep_layer.cross_attn
+        key, value = (
+            split_heads(project(hidden), attention.n_heads) for project in (attention.k_proj, attention.v_proj)
+        )
+        return key if rotary is None else rotate(key, *rotary), value
 
     def forget_before(self, first: int) -> None:
         """Rolls the window: bars before `first`, counted from the start of the context, are no longer looked at."""
@@ -171,11 +187,17 @@ class PathDecoder:
     def fine_logits(self, s1: Tensor) -> Tensor:
         """Of the next bar given its coarse token of shape `(R,)`, `(R, 2^s2_bits)`."""
         model, layer = self.model, self.model.dep_layer
-        sibling = model.embedding.emb_s1(s1)[:, None]
-        last = (self.lengths + self.dependency.length - 1)[:, None, None]
-        query = self._rotated(layer.cross_attn.split_heads(layer.cross_attn.q_proj(sibling)), last)
-        mixed = layer.cross_attn.out_proj(self.dependency.look(query).transpose(1, 2).flatten(-2))
-        return model.head.proj_s2(layer.norm(self.hidden + mixed))[:, 0]
+        attention = layer.cross_attn
+        query = split_heads(attention.q_proj(model.embedding.emb_s1(s1)[:, None]), attention.n_heads)
+        if self._dependency_rotary is not None:
+            query = rotate(query, *self._tables_of(self._dependency_rotary, self.length - 1, self.length))
+        mixed = attention.out_proj(join_heads(self.dependency.look(query)))
+        return model.head.proj_s2(normalise(self.hidden + mixed, layer.norm))[:, 0]
+
+
+def _first(rotary: Rotary | None, bars: int) -> Rotary | None:
+    """Rotary tables of the first bars."""
+    return None if rotary is None else tuple(table[:bars] for table in rotary)
 
 
 def generate_tokens(
@@ -202,6 +224,9 @@ def generate_tokens(
 
     Returns:
         `tuple` of two `torch.LongTensor` of shape `(R, H)`: coarse and fine tokens.
+
+    Raises:
+        ValueError: the model's hidden states are NaN or infinite.
     """
     horizon = future_stamp.shape[1]
     future_stamp = future_stamp.repeat_interleave(num_paths, dim=0)
@@ -218,6 +243,9 @@ def generate_tokens(
         found.s2[:, bar] = sampler.draw(decoder.fine_logits(found.s1[:, bar]), bar, 1)
         if progress is not None:
             progress(bar + 1)
+    # what is not a number stays so in every later bar; the draws do not look for it
+    if not bool(torch.isfinite(decoder.hidden).all()):
+        raise ValueError("the model computes no numbers for this context; its weights are damaged or have diverged")
     return found.s1, found.s2
 
 
@@ -320,13 +348,14 @@ def _decode_window(
     bars = 0 if context is None else context[0].shape[1]
     excess = max(bars - room, 0)
     lengths = (lengths - excess).clamp(min=0)
-    device = generated[0].device
+    device, horizon = generated[0].device, generated[0].shape[1]
     positions = torch.arange(bars - excess, device=device)
     padding = None if bool((lengths == bars - excess).all()) else positions >= lengths[:, None]
-    caches = CacheStack(len(tokenizer.decoder), num_paths, generated[0].shape[1], padding)
+    blocks, head_dim = tokenizer.decoder, tokenizer.config.d_model // tokenizer.config.n_heads
+    caches = CacheStack(len(blocks), num_paths, horizon, padding)
     if bars > excess:
-        known = tuple(tokens[:, excess:] for tokens in context)
-        tokenizer.reconstruct(tokenizer.embed_codes(known, half=True), positions, caches.fill)
-    added = torch.arange(generated[0].shape[1], device=device)
-    own = lengths.repeat_interleave(num_paths)[:, None, None] + added
-    return tokenizer.reconstruct(tokenizer.embed_codes(generated, half=True), own, caches.extend)
+        known = tokenizer.embed_codes(tuple(tokens[:, excess:] for tokens in context), half=True)
+        fill_blocks(blocks, known, rotary_table(positions, head_dim, device), caches.fill)
+    own = lengths.repeat_interleave(num_paths)[:, None, None] + torch.arange(horizon, device=device)
+    embedded = tokenizer.embed_codes(generated, half=True)
+    return tokenizer.head(run_blocks(blocks, embedded, rotary_table(own, head_dim, device), caches.extend))

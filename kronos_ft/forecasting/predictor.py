@@ -270,7 +270,7 @@ class KronosPredictor:
             groups.setdefault(0 if bars + horizon <= self.max_context else bars, []).append(position)
         return [group[at : at + at_once] for group in groups.values() for at in range(0, len(group), at_once)]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _generate(
         self,
         contexts: list[Context],

@@ -30,7 +30,7 @@ from ft_core.progress import span
 from ft_core.run_folder import RUN_FILE
 from ft_core.run_record import read_record
 
-from ..data.tokens import own_cache
+from ..data.candle_table import own_cache
 from ..models.fast_layers import compile_blocks, forget_compiled, speed_up
 from ..models.layers import TransformerBlock
 

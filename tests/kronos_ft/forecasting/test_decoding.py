@@ -164,3 +164,11 @@ def test_trim_keeps_what_stays_exact_or_refuses():
     assert window.fits(25, 8)
     with pytest.raises(ValueError, match="horizon=32 leaves no two bars of max_context=32"):
         window.trimmed(100, 32)
+
+
+@pytest.mark.parametrize("kind", ["greedy", "generator", "seeded"])
+def test_a_model_without_numbers_is_refused(model, kind):
+    model.transformer[0].ffn.w2.weight.data.fill_(float("nan"))
+    sampler, _ = samplers(kind, 1, 2, 3)
+    with pytest.raises(ValueError, match="the model computes no numbers for this context; its weights are damaged"):
+        cached_tokens(model, random_bars(1, 8, 3), sampler, Window(64), num_paths=2)

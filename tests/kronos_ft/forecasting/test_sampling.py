@@ -90,3 +90,26 @@ def test_settings_out_of_range(settings, message):
 def test_none_means_off():
     sampler = Sampler(1.0, top_k=None, top_p=None)
     assert (sampler.top_k, sampler.top_p) == (0, 1.0)
+
+
+@pytest.mark.parametrize("settings", [{"top_p": 0.9}, {"top_k": 7}, {"temperature": 0.6}], ids=str)
+def test_draws_are_those_of_multinomial(settings):
+    """The same tokens from the same random numbers, which are used up alike; another torch may draw otherwise."""
+    logits = 2 * torch.randn(40, 300, generator=torch.Generator().manual_seed(5))
+    generator, reference = (torch.Generator().manual_seed(9) for _ in range(2))
+    sampler = Sampler(generator=generator, **settings)
+    for _ in range(3):
+        kept = keep_likely(logits / sampler.temperature, sampler.top_k, sampler.top_p)
+        expected = torch.multinomial(kept.softmax(dim=-1), 1, generator=reference)[:, 0]
+        assert torch.equal(sampler.draw(logits, 0, 0), expected)
+    assert torch.equal(generator.get_state(), reference.get_state())
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 0.999])
+def test_top_p_keeps_what_the_published_filter_keeps(top_p):
+    logits = 2 * torch.randn(50, 200, generator=torch.Generator().manual_seed(6))
+    ordered, order = logits.sort(descending=True)
+    beyond = ordered.softmax(dim=-1).cumsum(dim=-1) > top_p
+    beyond = torch.cat((torch.zeros_like(beyond[:, :1]), beyond[:, :-1]), dim=1)
+    removed = torch.zeros_like(beyond).scatter(1, order, beyond)
+    assert torch.equal(torch.isinf(keep_likely(logits, 0, top_p)), removed)

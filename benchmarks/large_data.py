@@ -1,0 +1,173 @@
+"""Candles by the million: peak memory of a training run, and what data costs as it grows.
+
+    python -m benchmarks.large_data [--bars 10000000] [--output benchmarks/results/large_data.json]
+
+Files of simulated candles, one a symbol, are read the usual way by a process of their own, which trains a tiny
+tokenizer for three steps. Rows: its peak resident memory at 10 million bars; seconds of reading a bar as data grows 10x
+and 100x; windows a second as the data grows, and as the same bars are spread over more symbols. Exits 1 when the memory
+exceeds its bound. Not part of `make bench`: it takes some minutes.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from kronos_ft.data.sources import simulate_candles
+
+from .comparison import RESULTS, Row, print_rows, write_rows
+
+GIB = 2**30
+BOUND = 2.0  # GiB
+BARS, SYMBOLS = 10_000_000, 8
+BATCH, BATCHES = 64, 400
+SETTINGS = (
+    *("--model", "tiny", "--from_scratch", "--max_steps", "3", "--per_device_train_batch_size", "8"),
+    *("--validation_stride", "50000", "--eval_strategy", "steps", "--eval_steps", "3", "--save_strategy", "steps"),
+    *(
+        "--save_steps",
+        "3",
+        "--logging_steps",
+        "1",
+        "--disable_tqdm",
+        "true",
+        "--report_to",
+        "none",
+        "--use_cpu",
+        "true",
+    ),
+)
+
+
+def write_candles(folder: Path, bars: int, symbols: int, kind: str = "parquet") -> None:
+    """One file of minute bars a symbol, the same market each, starting a day after one another."""
+    folder.mkdir(parents=True)
+    frame = simulate_candles(bars // symbols, step="1min", start="2000-01-01")
+    for symbol in range(symbols):
+        path = folder / f"S{symbol:04}.{kind}"
+        frame.to_parquet(path) if kind == "parquet" else frame.to_csv(path, index=False, float_format="%.6g")
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far; only Linux tells."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def train(folder: Path, output: Path) -> dict[str, float]:
+    """A whole run of `kronos-ft tokenizer`, in this process."""
+    from kronos_ft.cli import main
+
+    started = time.perf_counter()
+    words = ["tokenizer", "--data", str(folder), "--output_dir", str(output), *SETTINGS]
+    if main(words):
+        raise RuntimeError("the run failed; see its message above")
+    return {"seconds": time.perf_counter() - started, "peak_gib": peak_bytes() / GIB}
+
+
+def read(folder: Path) -> dict[str, float]:
+    """Reading, making windows, and delivering them in random order, in this process."""
+    from kronos_ft.data.candles import load_candles
+    from kronos_ft.data.windows import WindowDataset
+
+    started = time.perf_counter()
+    series = load_candles(folder)
+    loaded = time.perf_counter()
+    windows = WindowDataset(series, "train")
+    made = time.perf_counter()
+    indices = np.random.default_rng(0).integers(0, len(windows), (BATCHES, BATCH)).tolist()
+    for batch in indices[: BATCHES // 4]:
+        windows.__getitems__(batch)
+    drawn = time.perf_counter()
+    for batch in indices:
+        windows.__getitems__(batch)
+    return {
+        "bars": sum(len(one) for one in series),
+        "load_seconds": loaded - started,
+        "windows_seconds": made - loaded,
+        "windows_per_second": BATCH * BATCHES / (time.perf_counter() - drawn),
+        "peak_gib": peak_bytes() / GIB,
+    }
+
+
+def in_own_process(work: str, folder: Path, output: Path) -> dict[str, float]:
+    """What `train` or `read` measured, in a process whose memory is its own."""
+    words = [sys.executable, "-m", "benchmarks.large_data", "--work", work, str(folder), str(output)]
+    environment = {**os.environ, "KRONOS_FT_CACHE": str(output.parent / "cache")}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows(bars: int = BARS, folder: Path | None = None) -> list[Row]:
+    """Peak memory at `bars`, and costs at a hundredth, a tenth and all of them."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        place = Path(name)
+        found: dict[tuple[int, int], dict[str, float]] = {}
+        cases = [(bars // 100, SYMBOLS), (bars // 10, SYMBOLS), (bars // 10, 25 * SYMBOLS), (bars, SYMBOLS)]
+        for count, symbols in cases:
+            write_candles(place / f"{count}-{symbols}", count, symbols)
+            found[count, symbols] = in_own_process("read", place / f"{count}-{symbols}", place / f"r{count}-{symbols}")
+        run = in_own_process("train", place / f"{bars}-{SYMBOLS}", place / "run")
+    peak = run["peak_gib"]
+    result = [
+        Row(
+            f"peak memory, training on {bars / 1e6:g} million bars x 6 features",
+            "bound",
+            BOUND,
+            ratio=peak,
+            correct=peak <= BOUND,
+            note=f"{SYMBOLS} Parquet files; ratio: GiB resident at most, reading included",
+            unit="GiB",
+            our_value=peak,
+            at_most=True,
+            details={**run, "reading_and_windows_alone": found[bars, SYMBOLS]},
+        )
+    ]
+    small, many = found[bars // 10, SYMBOLS], found[bars // 10, 25 * SYMBOLS]
+    for growth, base in ((10, bars // 10), (100, bars // 100)):
+        before, after = found[base, SYMBOLS], found[bars, SYMBOLS]
+        for name, cost in (("reading", "load_seconds"), ("making windows", "windows_seconds")):
+            each = [one[cost] / one["bars"] * 1e6 for one in (before, after)]
+            result.append(_growth(f"{name}, seconds a million bars, data x {growth}", each, "s"))
+        each = [1e6 / one["windows_per_second"] for one in (before, after)]
+        result.append(_growth(f"delivering a window, data x {growth}", each, "us"))
+    each = [1e6 / one["windows_per_second"] for one in (small, many)]
+    result.append(_growth(f"delivering a window, {SYMBOLS} symbols -> {25 * SYMBOLS}", each, "us"))
+    return result
+
+
+def _growth(work: str, each: list[float], unit: str) -> Row:
+    """A row without a goal: cost of one before and after; 1 is flat."""
+    note = "ratio: cost of one before / after; 1 is flat"
+    return Row(work, "less data", None, each[0] / each[1], None, note, unit, each[0], each[1])
+
+
+def main() -> int:
+    """Runs the comparison, or one measurement in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bars", type=int, default=BARS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "large_data.json")
+    parser.add_argument("--folder", type=Path, help="where the candles are written; about 1 GiB")
+    parser.add_argument("--work", nargs=3, metavar=("WORK", "DATA", "OUTPUT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work, data, output = options.work
+        measured = train(Path(data), Path(output)) if work == "train" else read(Path(data))
+        print(json.dumps(measured))
+        return 0
+    found = rows(options.bars, options.folder)
+    print_rows(found)
+    write_rows(options.output, found)
+    return 1 if any(row.correct is False for row in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

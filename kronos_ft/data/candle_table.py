@@ -1,0 +1,158 @@
+"""Candles of all symbols in one table, which the windows of every split are cut from.
+
+Notable:
+- Symbols lie one after another: a batch is gathered at once however many there are, and the splits share one copy.
+- A table beyond `IN_MEMORY` bytes lies in files that the system maps and drops page by page, so that it may be larger
+  than the memory. They have no name: nothing is left of them when the run ends, however it ends. A run reads them as
+  often as it likes; another run reads its source again, and so never meets old candles.
+
+Shapes: N bars of all symbols.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+from transformers.utils import logging
+
+from .columns import FEATURES
+from .timestamps import CALENDAR_FEATURES, calendar_features
+
+logger = logging.get_logger(__name__)
+
+CACHE_VARIABLE = "KRONOS_FT_CACHE"
+IN_MEMORY = 256 * 2**20  # bytes of one column of arrays: 5.6 million candles
+PIECE = 2**20  # bars at once
+
+
+def own_cache() -> Path:
+    """This library's cache folder: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "kronos-ft")
+
+
+class Candles(Protocol):
+    """What a table is made of: times and values of one symbol."""
+
+    timestamps: np.ndarray
+    values: np.ndarray
+
+
+class _Rows:
+    """Rows that are appended part by part, in memory or, once they are many, in a file without a name."""
+
+    def __init__(self, dtype: str, *row_shape: int):
+        self.dtype, self.row_shape = np.dtype(dtype), row_shape
+        self.parts: list[np.ndarray] = []
+        self.count = 0
+        self.file: IO[bytes] | None = None
+        self.mappable = True
+
+    def append(self, part: np.ndarray) -> None:
+        part = np.ascontiguousarray(part, dtype=self.dtype)
+        self.count += len(part)
+        if self.file is None:
+            self.parts.append(part)
+            if self.mappable and sum(one.nbytes for one in self.parts) > IN_MEMORY:
+                self._move_to_file()
+        else:
+            self.file.write(part.data)
+
+    def _move_to_file(self) -> None:
+        try:
+            folder = own_cache() / "candles"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the array
+            for part in self.parts:
+                self.file.write(part.data)
+        except OSError as error:
+            logger.warning(
+                f"candles stay in memory: {error.strerror or error} (set {CACHE_VARIABLE} to another folder)"
+            )
+            self.file, self.mappable = None, False
+            return
+        self.parts.clear()
+
+    def finish(self) -> np.ndarray:
+        if self.file is not None:
+            self.file.flush()
+            # private to this process: writing to the array changes no file
+            mapped = np.memmap(self.file, self.dtype, "c", shape=(self.count, *self.row_shape))
+            return mapped.view(np.ndarray)
+        if len(self.parts) == 1:
+            return self.parts[0]
+        return np.concatenate(self.parts) if self.parts else np.empty((0, *self.row_shape), self.dtype)
+
+
+class CandleTable:
+    """Candles of some symbols, one after another.
+
+    Attributes:
+        timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): of each symbol increasing.
+        values (`np.ndarray` of float64, shape `(N, 6)`): in the order of `FEATURES`.
+    """
+
+    def __init__(self, timestamps: np.ndarray, values: np.ndarray):
+        self.timestamps = timestamps
+        self.values = values
+
+    @cached_property
+    def stamps(self) -> np.ndarray:
+        """Calendar features, int8 of shape `(N, 5)`; made when first asked for."""
+        rows = _Rows("int8", len(CALENDAR_FEATURES))
+        for first in range(0, len(self.timestamps), PIECE):
+            rows.append(calendar_features(self.timestamps[first : first + PIECE]))
+        return rows.finish()
+
+    def begins_with(self, series: Sequence[Candles]) -> bool:
+        """Whether the first rows of this table are the candles of `series`, one after another."""
+        row = 0
+        for one in series:
+            pairs = ((self.values, one.values), (self.timestamps, one.timestamps))
+            if not all(_is_part(whole, part, row) for whole, part in pairs):
+                return False
+            row += len(one.values)
+        return True
+
+
+def _is_part(whole: np.ndarray, part: np.ndarray, row: int) -> bool:
+    """Whether `part` is the memory of `whole` from `row` on."""
+    alike = part.dtype == whole.dtype and part.strides == whole.strides and row + len(part) <= len(whole)
+    return alike and part.ctypes.data == whole.ctypes.data + row * whole.strides[0]
+
+
+class TableWriter:
+    """Collects candles symbol by symbol, so that no more than one symbol's need to be held beside the table."""
+
+    def __init__(self):
+        self._times, self._values = _Rows("int64"), _Rows("float64", len(FEATURES))
+        self._ends = [0]
+
+    def add(self, timestamps: np.ndarray, values: np.ndarray) -> None:
+        """Appends a symbol's candles."""
+        self._times.append(timestamps.astype("datetime64[ns]").view(np.int64))
+        self._values.append(values)
+        self._ends.append(self._times.count)
+
+    def finish(self) -> tuple[CandleTable, list[slice]]:
+        """The table and the rows of each symbol."""
+        rows = [slice(first, end) for first, end in zip(self._ends[:-1], self._ends[1:], strict=True)]
+        return CandleTable(self._times.finish().view("datetime64[ns]"), self._values.finish()), rows
+
+
+def joined(series: Sequence[Candles], table: CandleTable | None) -> CandleTable:
+    """A table whose first rows are the candles of some symbols, one after another.
+
+    Args:
+        series: candles of each symbol.
+        table ([`CandleTable`], *optional*): one that may do; otherwise a new one is made.
+    """
+    if table is not None and table.begins_with(series):
+        return table
+    writer = TableWriter()
+    for one in series:
+        writer.add(one.timestamps, one.values)
+    return writer.finish()[0]
