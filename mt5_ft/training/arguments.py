@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import Seq2SeqTrainingArguments
+from transformers.utils import logging
 
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
@@ -15,7 +16,10 @@ from ft_core.run_arguments import RunArguments
 from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.records import TASKS, TaskFields, named_fields
+from ..data.token_batches import RECORDS_PER_STEP
 from ..rouge import ScriptTokenizer
+
+logger = logging.get_logger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
@@ -25,6 +29,7 @@ EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
     *("sentinel_share", "repeated_share"),
 )
+DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
 # inherited settings that this trainer does without: what works, and what to do instead
 NOT_USED: dict[str, tuple[tuple, str]] = {
@@ -145,14 +150,18 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         default=None, metadata={"help": "Peak learning rate; 1e-4 for adamw and 1e-3 for adafactor when not given."}
     )
     num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the training records."})
-    per_device_train_batch_size: int = field(default=2, metadata={"help": "Records a device and micro-batch."})
-    gradient_accumulation_steps: int = field(default=4, metadata={"help": "Micro-batches of an optimizer step."})
+    per_device_train_batch_size: int = field(
+        default=DEFAULT_BATCH[0], metadata={"help": "Records a device and micro-batch."}
+    )
+    gradient_accumulation_steps: int = field(
+        default=DEFAULT_BATCH[1], metadata={"help": "Micro-batches of an optimizer step."}
+    )
     warmup_steps: float = field(default=200, metadata={"help": "Steps in which the rate rises; below 1: their share."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient norm above which gradients are scaled."})
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
     )
-    length_column_name: str = field(default="length", metadata={"help": "Column that batches are grouped by."})
+    length_column_name: str = field(default="length", metadata={"help": "Column that evaluation is grouped by."})
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the loss before the first step too."})
     eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
@@ -171,6 +180,20 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     )
     generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
 
+    tokens_per_batch: int = field(
+        default=0,
+        metadata={
+            "help": "Most source and target tokens of a micro-batch, padding included, on a device; its records are of "
+            "like length. 0: per_device_train_batch_size records."
+        },
+    )
+    target_tokens_per_step: int = field(
+        default=0,
+        metadata={
+            "help": "Target tokens of an optimizer step with tokens_per_batch, on all devices together; 0: those of "
+            f"{RECORDS_PER_STEP} average records."
+        },
+    )
     linear_loss: bool = field(
         default=True,
         metadata={"help": "Take the loss in chunks of tokens, padding left out; false: from the logits of all tokens."},
@@ -188,6 +211,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
+        self._check_tokens()
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
         for name, (worked, remedy) in NOT_USED.items():
@@ -227,6 +251,31 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             self.precision = broadcast_object_list([self.precision])[0]
             self.bf16 = self.precision == "bf16"
         self.mixed_precision = "no" if self.precision == "fp32" else self.precision
+
+    def _check_tokens(self) -> None:
+        for name in ("tokens_per_batch", "target_tokens_per_step"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} is negative; use 0 or a number of tokens")
+        if not self.tokens_per_batch:
+            if self.target_tokens_per_step:
+                raise ValueError(
+                    f"target_tokens_per_step={self.target_tokens_per_step} has no effect without tokens_per_batch; set "
+                    "tokens_per_batch, e.g. to 2048"
+                )
+            return
+        if self.train_sampling_strategy != "group_by_length":
+            raise ValueError(
+                f"train_sampling_strategy={self.train_sampling_strategy} has no effect with tokens_per_batch, whose "
+                "batches are of like lengths; leave one of them out"
+            )
+        given = self.per_device_train_batch_size, self.gradient_accumulation_steps
+        if given not in (DEFAULT_BATCH, (1, 1)):
+            logger.warning(
+                f"per_device_train_batch_size={given[0]} and gradient_accumulation_steps={given[1]} are not used: "
+                "tokens_per_batch and target_tokens_per_step say how large batches and steps are"
+            )
+        # a step is one batch to the Trainer; its records and micro-batches follow from the two numbers of tokens
+        self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
 
     def _check_evaluations(self) -> None:
         if self.eval_strategy == "no":
