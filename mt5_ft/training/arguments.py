@@ -1,5 +1,6 @@
 """Settings of an mT5 fine-tuning run; each field has one help text with its unit."""
 
+import importlib.util
 import os
 import time
 from dataclasses import dataclass, field
@@ -17,13 +18,14 @@ from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP
+from ..models.kept_pieces import EXTRA, MAIN_LANGUAGES, check_languages
 from ..rouge import ScriptTokenizer
 
 logger = logging.get_logger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
-LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3}
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "adamw8bit": "adamw_bnb_8bit"}
+LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3, "adamw8bit": 1e-4}
 SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
@@ -56,7 +58,19 @@ class MT5ModelArguments:
         default=False,
         metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},
     )
-    preset: str = field(default="optimized", metadata={"help": "Recipe: original or optimized."})
+    preset: str = field(default="optimized", metadata={"help": "Recipe: original, optimized, fast, 8gb or cpu."})
+    trim_vocab: bool = field(
+        default=False,
+        metadata={
+            "help": "Train with the pieces of the vocabulary that the records need; mt5-ft expand-vocab brings the "
+            "others back."
+        },
+    )
+    trim_languages: list[str] = field(
+        default_factory=lambda: [*MAIN_LANGUAGES],
+        metadata={"help": "Languages, by their script, whose most frequent pieces are kept too."},
+    )
+    trim_extra: int = field(default=EXTRA, metadata={"help": "Pieces of each of these languages."})
     lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
     lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, divided by the rank."})
@@ -72,6 +86,15 @@ class MT5ModelArguments:
             )
         if self.from_scratch and self.lora:
             raise ValueError("lora=True adds adapters to weights that have learnt something; leave out from_scratch")
+        if self.from_scratch and self.trim_vocab:
+            logger.warning("trim_vocab is not used: a vocabulary made from the records has nothing to leave out")
+            self.trim_vocab = False
+        if self.trim_vocab and self.lora and not self.lora_merge:
+            raise ValueError(
+                "trim_vocab=True with lora=True would save adapters alone, whose base model has the full vocabulary; "
+                "set lora_merge true too, or trim_vocab false"
+            )
+        check_languages(self.trim_languages, self.trim_extra)
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:
@@ -144,7 +167,12 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     """
 
     precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
-    optimizer: str = field(default="adamw", metadata={"help": "adamw or adafactor (a third of the optimizer memory)."})
+    optimizer: str = field(
+        default="adamw",
+        metadata={
+            "help": "adamw, adamw8bit (a quarter of its state, needs bitsandbytes) or adafactor (hardly any state)."
+        },
+    )
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
     learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate; 1e-4 for adamw and 1e-3 for adafactor when not given."}
@@ -217,9 +245,12 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         for name, (worked, remedy) in NOT_USED.items():
             if getattr(self, name) not in worked:
                 raise ValueError(f"{name}={getattr(self, name)} has no effect here: {remedy}")
-        if self.optim not in (DEFAULT_OPTIM, *OPTIMIZERS.values()) or (
-            self.optim == OPTIMIZERS["adafactor"] and self.optimizer != "adafactor"
-        ):
+        if self.optimizer == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
+            raise ValueError(
+                "optimizer=adamw8bit needs the package bitsandbytes, which is not installed; pip install bitsandbytes, "
+                "or set optimizer adafactor"
+            )
+        if self.optim not in (DEFAULT_OPTIM, OPTIMIZERS[self.optimizer]):
             raise ValueError(f"optim={self.optim} has no effect here: set optimizer to one of {', '.join(OPTIMIZERS)}")
         for name in ("bf16", "fp16"):
             if getattr(self, name) and self.precision != name:

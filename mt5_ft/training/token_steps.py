@@ -74,6 +74,10 @@ class TokenSteps(RecordedTrainer):
             return super().effective_batch()
         return max(1, round(len(self.train_dataset) / self.steps_per_epoch()))
 
+    def longest_record(self) -> int:
+        """Source and target tokens of the longest record of the training data."""
+        return int(sum(token_lengths(self.train_dataset, name) for name in ("input_ids", "labels")).max())
+
     def get_batch_samples(self, *args, **kwargs) -> tuple[list, Tensor | int | None]:
         """As the parent's; the guard of bad steps is told of micro-batches."""
         batches, tokens = super().get_batch_samples(*args, **kwargs)
