@@ -138,7 +138,7 @@ def rows(samples: int = 8, records: int = RECORDS) -> list[Row]:
                 goal,
                 correct=correct,
                 unit="s/M",
-                note=f"every record once; padding {padding['reference']:.2f} -> {padding['ours']:.2f} tokens a counted one",
+                note=f"all records once; padded {padding['reference']:.2f} -> {padding['ours']:.2f} a counted one",
                 **figures,
             )
         )
