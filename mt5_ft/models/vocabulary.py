@@ -126,6 +126,8 @@ def trim_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept:
                 setattr(config, name, kept.to_kept([value])[0])
     rows = _rows(kept.ids.tolist(), len(tokenizer), len(model.shared.weight))
     _set_tables(model, model.shared.weight[rows], model.lm_head.weight[rows])
+    for parameter in model.parameters():  # views of the weights' file would keep all of it in memory
+        parameter.data = parameter.data.clone()
     setattr(model.config, ORIGIN, origin)
     setattr(model.config, ORIGIN_PATH, model.name_or_path)
     return model
