@@ -95,12 +95,10 @@ def test_the_most_frequent_of_a_language(tokenizer):
 def test_bytes_and_special_pieces_are_of_no_language(tokenizer):
     """Their score of 0 would make them the most frequent of English."""
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    bare = set(choose_pieces(tokenizer, ["。"]).ids.tolist())
     english = [position for position, piece in enumerate(pieces) if _scripts(piece) == {"ASCII"} and position > 300]
-    few = set(choose_pieces(tokenizer, ["。"], ["en"], 20).ids.tolist())
-    frequent = [position for position in english if not SENTINEL.fullmatch(pieces[position])][:20]
-    assert set(frequent) <= few
-    assert not set(frequent) <= bare
+    some = set(choose_pieces(tokenizer, ["。"], ["en"], 100).ids.tolist())
+    frequent = [position for position in english if not SENTINEL.fullmatch(pieces[position])][:100]
+    assert set(frequent) <= some
 
 
 def test_room_up_to_a_multiple_goes_to_chosen_languages_first(tokenizer):
