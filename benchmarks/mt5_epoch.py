@@ -150,8 +150,8 @@ def rows(
         shape, pieces, kept: smaller in tests.
     """
     found = [epoch_row(data, list(fields), steps, shape, pieces, kept)]
-    print_rows(found)  # the next takes minutes
     if seeds:
+        print_rows(found)  # the next takes minutes
         found.append(convergence_row(data, list(fields), seeds, min(pieces, SMALL_PIECES), records))
         found[0].correct = found[1].correct
     return found

@@ -63,7 +63,7 @@ def test_steps_are_equal_and_little_is_padded(budget, per_step, processes):
     assert tokens.std() / tokens.mean() < 0.06
     assert min(sum(len(mine) for mine in step) for step in steps) >= LEAST_BATCHES
     padded = sum(order.padded_tokens(batch) for step in steps for mine in step for batch in mine)
-    assert padded / (sources.sum() + targets.sum()) < 1.1
+    assert padded / (sources.sum() + targets.sum()) < 1.12
 
 
 def test_epochs_and_seeds_differ_and_steps_hold_short_and_long():
