@@ -57,6 +57,17 @@ class _LogFirst(TrainerCallback):
     on_epoch_end = on_step_end
 
 
+class _LimitAtEnd(TrainerCallback):
+    """Gives `save_total_limit` back once the stock Trainer has passed the place where it would go by it."""
+
+    limit: int | None = None
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
+
+
 class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
     """Base of this library's trainers. Settings come from dataclasses with the fields of
     [`~ft_core.run_arguments.RunArguments`] and `early_stopping`, `early_stopping_patience`, `early_stopping_min_delta`.
@@ -83,7 +94,8 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
         self._logged_at: float | None = None
         self._digest: str | None = None
         self._stop_at_signal = StopAtSignal()
-        own = [_LogFirst(), Progress(self.progress_terms, self.evaluation_terms), self.recorder]
+        self._limit_at_end = _LimitAtEnd()
+        own = [self._limit_at_end, _LogFirst(), Progress(self.progress_terms, self.evaluation_terms), self.recorder]
         if args.early_stopping:
             own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
         super().__init__(args=args, callbacks=[*own, *(callbacks or []), self._stop_at_signal], **kwargs)
@@ -307,6 +319,9 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             if self.state.global_step not in list_checkpoints(Path(self.args.output_dir)):
                 self._save_checkpoint(self.model_wrapped, None)
             self._stop_at_signal.on_save(self.args, self.state, self.control)
+        # with a limit of 1 the last checkpoint would go now, in place: a run that is killed before its last figures are
+        # written would begin again at the best one
+        self._limit_at_end.limit, self.args.save_total_limit = self.args.save_total_limit, None
         return super()._finalize_training(*args, **kwargs)
 
     # Evaluation

@@ -23,7 +23,8 @@ FINAL_MODEL = "final"
 PREDICTIONS = "predictions"
 OWN_FOLDERS = (BEST_MODEL, FINAL_MODEL, PREDICTIONS)
 BAD_STEPS_FILE = "bad_steps.json"
-OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE, BAD_STEPS_FILE)
+KEPT_IDS_FILE = "kept_ids.json"  # of a trimmed vocabulary
+OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE, BAD_STEPS_FILE, KEPT_IDS_FILE)
 
 
 def is_empty(path: Path) -> bool:

@@ -16,7 +16,7 @@ USAGE = """\
 mt5-ft COMMAND [OPTIONS]
 
   train       fine-tune mT5 on records (JSONL), with time and disk told beforehand; --lora trains adapters alone
-  plan        what a run would need; --compare original optimized puts presets side by side
+  plan        what a run would need; --compare original fast puts presets side by side
   summarize   write summaries of a JSONL file with a trained model
   evaluate    score a file of summaries against its records
   subset      drop a share of a JSONL file, keeping its distribution
@@ -28,13 +28,20 @@ mt5-ft COMMAND [OPTIONS]
 
 mt5-ft COMMAND --help lists the options of a command.
 
+presets, by --preset:
+  original   the reference recipe: batches of one record in random order, eight accumulated
+  optimized  fewer epochs, batches of like length, clipping, less disk (the default)
+  fast       optimized with the pieces of the vocabulary that the records need, and steps of equal target tokens
+  8gb        fast with small batches and activation checkpointing: mT5-base in 8 GB of device memory
+  cpu        fast with google/mt5-small on the CPU
+
 tasks, by --task or by naming fields:
   emotion_summary  case_description, consultation_process -> experience_and_reflection (the default)
   five_aspects     these three -> causes, symptoms, treatment_process, characteristics_of_illness, treatment_effect
   any other pair   --source_fields text --target_fields summary
 
 examples:
-  mt5-ft train --data cases.jsonl --output_dir runs/cases
+  mt5-ft train --data cases.jsonl --output_dir runs/cases --preset fast
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
   mt5-ft push runs/cases OWNER/NAME --private

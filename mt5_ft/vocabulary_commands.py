@@ -8,8 +8,6 @@ from pathlib import Path
 
 from ft_core.exact_options import ExactParser
 
-EXTRA = 2000
-
 
 def _trim_parser() -> argparse.ArgumentParser:
     parser = ExactParser(
@@ -21,10 +19,10 @@ def _trim_parser() -> argparse.ArgumentParser:
         "--data", required=True, action="append", help="JSONL file of records, or sample; may be given several times"
     )
     parser.add_argument("--output", required=True, type=Path, help="folder to write, new or empty")
-    parser.add_argument("--languages", nargs="*", default=["zh", "en"], help="languages of other texts (default zh en)")
     parser.add_argument(
-        "--extra", type=int, default=EXTRA, help=f"most frequent pieces of each language to keep (default {EXTRA})"
+        "--languages", nargs="*", help="languages of other texts, told apart by script alone (default zh en)"
     )
+    parser.add_argument("--extra", type=int, help="most frequent pieces of each language to keep (default 2000)")
     parser.add_argument("--task", default="emotion_summary", help="named fields (default emotion_summary)")
     parser.add_argument("--source_fields", nargs="+", help="fields that make the source")
     parser.add_argument("--target_fields", nargs="+", help="fields that make the target")
@@ -64,7 +62,8 @@ def _texts(options: argparse.Namespace) -> list[str]:
         records, report = read_records(path, fields, options.policy)
         for line in report.lines() if report.defects else ():
             print(line, file=sys.stderr)
-        texts += [f"{options.prefix}{record.source}\n{record.target}" for record in records]
+        # apart from each other, as a model reads and writes them
+        texts += [text for record in records for text in (options.prefix + record.source, record.target)]
     return texts
 
 
@@ -75,15 +74,17 @@ def trim_command(words: Sequence[str]) -> int:
 
     from transformers.utils import logging
 
-    from .models.kept_pieces import choose_pieces
+    from .models.kept_pieces import EXTRA, MAIN_LANGUAGES, choose_pieces
     from .models.loading import load_model, load_tokenizer
     from .models.trim_report import TrimReport, measure_texts, measure_unseen
     from .models.vocabulary import trim_model, trim_tokenizer, write_trimmed
 
     texts = _texts(options)
+    chosen = MAIN_LANGUAGES if options.languages is None else options.languages
+    extra = EXTRA if options.extra is None else options.extra
     logging.disable_progress_bar()
     tokenizer = load_tokenizer(options.model)
-    kept = choose_pieces(tokenizer, texts, options.languages, options.extra)
+    kept = choose_pieces(tokenizer, texts, chosen, extra)
     trimmed = trim_tokenizer(tokenizer, kept)
     model = load_model(options.model, tokenizer)
     before = model.num_parameters()
@@ -95,7 +96,7 @@ def trim_command(words: Sequence[str]) -> int:
         parameters_before=before,
         parameters_after=model.num_parameters(),
         corpus=measure_texts(tokenizer, trimmed, kept, texts),
-        unseen=measure_unseen(tokenizer, texts, options.languages, options.extra),
+        unseen=measure_unseen(tokenizer, texts, chosen, extra, texts_each=2),
     )
     print("\n".join(report.lines()))
     print(f"model       {options.output}; mt5-ft expand-vocab brings the full vocabulary back after training")

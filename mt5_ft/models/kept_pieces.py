@@ -20,9 +20,13 @@ MULTIPLE = 64  # rows of a table that products work well with
 SPACE = "▁"
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 SENTINEL = re.compile(rf"{SPACE}?<extra_id_\d+>")
+CONTROL = re.compile("<pad>|</s>|<s>|<unk>")
 TEXTS_AT_ONCE = 1000
 ASCII = "ASCII"
 LATIN = (ASCII, "LATIN")
+EXTRA = 2000  # most frequent pieces of each chosen language
+MAIN_LANGUAGES = ("zh", "en")
+# by script alone: a piece does not say which of the languages that share a script it is frequent in
 LANGUAGES: dict[str, tuple[str, ...]] = {
     "zh": ("CJK",),
     "ja": ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"),
@@ -85,12 +89,15 @@ def backend_of(tokenizer: PreTrainedTokenizerBase) -> dict:
     return backend
 
 
+def _is_special(piece: str) -> bool:
+    """Whether a piece is no text: its score is 0, as if it were the most frequent of all."""
+    return bool(BYTE.fullmatch(piece) or SENTINEL.fullmatch(piece) or CONTROL.fullmatch(piece))
+
+
 def _is_general(piece: str) -> bool:
     """Whether a piece helps to write any text: bytes, sentinels, one character, one digit or mark after a space."""
     bare = piece.removeprefix(SPACE)
-    return bool(
-        len(piece) == 1 or (len(bare) == 1 and not bare.isalpha()) or BYTE.fullmatch(piece) or SENTINEL.fullmatch(piece)
-    )
+    return len(piece) == 1 or (len(bare) == 1 and not bare.isalpha()) or _is_special(piece)
 
 
 def _script(letter: str) -> str:
@@ -103,16 +110,22 @@ def _scripts(piece: str) -> set[str]:
 
 def _of_languages(pieces: list[str], order: np.ndarray, languages: Sequence[str]) -> dict[str, list[int]]:
     """Ids of the pieces whose letters are all of a language's scripts, the most frequent first."""
-    unknown = [language for language in languages if language not in LANGUAGES]
-    if unknown:
-        raise ValueError(f"language {unknown[0]!r} is not known; use some of {', '.join(LANGUAGES)}")
     found: dict[str, list[int]] = {language: [] for language in languages}
     for position in order.tolist():
-        scripts = _scripts(pieces[position]) if found else ()
+        scripts = () if not found or _is_special(pieces[position]) else _scripts(pieces[position])
         for language, ids in found.items():
             if scripts and scripts <= set(LANGUAGES[language]):
                 ids.append(position)
     return found
+
+
+def check_languages(languages: Sequence[str], extra: int) -> None:
+    """Raises ValueError for an unknown language or a negative number of pieces."""
+    unknown = [language for language in languages if language not in LANGUAGES]
+    if unknown:
+        raise ValueError(f"language {unknown[0]!r} is not known; use some of {', '.join(LANGUAGES)}")
+    if extra < 0:
+        raise ValueError(f"extra={extra} is negative; use 0 or more pieces")
 
 
 def used_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[int]:
@@ -140,8 +153,7 @@ def choose_pieces(
     Raises:
         ValueError: an unknown language, a negative `extra`, or a tokenizer that is not Unigram.
     """
-    if extra < 0:
-        raise ValueError(f"extra={extra} is negative; use 0 or more pieces")
+    check_languages(languages, extra)
     backend = backend_of(tokenizer)
     pieces = [piece for piece, _ in backend["model"]["vocab"]]
     scores = np.array([score for _, score in backend["model"]["vocab"]])

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from .kept_pieces import BYTE, TEXTS_AT_ONCE, KeptIds, choose_pieces
 from .vocabulary import trim_tokenizer
 
-HELD_OUT = 10  # every tenth text is left out of a second choice of pieces
+HELD_OUT = 10  # every tenth record is left out of a second choice of pieces
 BYTES = 4
 MIB = 2**20
 
@@ -87,11 +87,16 @@ def measure_texts(
 
 
 def measure_unseen(
-    full: PreTrainedTokenizerBase, texts: Sequence[str], languages: Sequence[str], extra: int
+    full: PreTrainedTokenizerBase, texts: Sequence[str], languages: Sequence[str], extra: int, texts_each: int = 1
 ) -> TextFigures | None:
-    """What trimming does to text that it was not made for: every tenth text, with pieces chosen for the others."""
-    if len(texts) < 2:
+    """What trimming does to text that it was not made for: every tenth record, with pieces chosen for the others.
+
+    `texts_each` texts in a row are a record, held out together.
+    """
+    if len(texts) < 2 * texts_each:
         return None
-    seen = [text for position, text in enumerate(texts) if position % HELD_OUT]
+    held_out = [position // texts_each % HELD_OUT == 0 for position in range(len(texts))]
+    seen = [text for text, out in zip(texts, held_out, strict=True) if not out]
     kept = choose_pieces(full, seen, languages, extra)
-    return measure_texts(full, trim_tokenizer(full, kept), kept, texts[::HELD_OUT])
+    unseen = [text for text, out in zip(texts, held_out, strict=True) if out]
+    return measure_texts(full, trim_tokenizer(full, kept), kept, unseen)

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ft_core.files import write_text
+from ft_core.run_folder import KEPT_IDS_FILE
 
 from .kept_pieces import MULTIPLE, KeptIds, backend_of
 from .loading import load_model, load_tokenizer
 
-KEPT_IDS_FILE = "kept_ids.json"
 ORIGIN = "full_model"  # keys of config.json; a local path is left out of what is pushed, because of its name
 ORIGIN_PATH = "full_model_path"
 ID_SETTINGS = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
@@ -126,18 +126,23 @@ def trim_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept:
                 setattr(config, name, kept.to_kept([value])[0])
     rows = _rows(kept.ids.tolist(), len(tokenizer), len(model.shared.weight))
     _set_tables(model, model.shared.weight[rows], model.lm_head.weight[rows])
+    for parameter in model.parameters():  # views of the weights' file would keep all of it in memory
+        parameter.data = parameter.data.clone()
     setattr(model.config, ORIGIN, origin)
     setattr(model.config, ORIGIN_PATH, model.name_or_path)
     return model
+
+
+def kept_ids_text(kept: KeptIds, digest: str) -> str:
+    """The content of `kept_ids.json`: ids of the full tokenizer with this digest."""
+    return json.dumps({"full_tokenizer_sha256": digest, "kept_ids": kept.ids.tolist()}) + "\n"
 
 
 def write_trimmed(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> None:
     """Fills a folder with a trimmed model, its tokenizer and the kept ids."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    digest = getattr(model.config, ORIGIN)["tokenizer_sha256"]
-    listed = {"full_tokenizer_sha256": digest, "kept_ids": kept.ids.tolist()}
-    write_text(folder / KEPT_IDS_FILE, json.dumps(listed) + "\n")
+    write_text(folder / KEPT_IDS_FILE, kept_ids_text(kept, getattr(model.config, ORIGIN)["tokenizer_sha256"]))
 
 
 def kept_ids(tokenizer: PreTrainedTokenizerBase, full: PreTrainedTokenizerBase) -> KeptIds:

@@ -1,5 +1,6 @@
 """Settings of an mT5 fine-tuning run; each field has one help text with its unit."""
 
+import importlib.util
 import os
 import time
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import Seq2SeqTrainingArguments
+from transformers.utils import logging
 
 from ft_core.early_stopping import EarlyStopping, check_metric_name
 from ft_core.launch import check_precision
@@ -15,16 +17,21 @@ from ft_core.run_arguments import RunArguments
 from ft_core.secrets import PickledWithoutSecrets
 
 from ..data.records import TASKS, TaskFields, named_fields
+from ..data.token_batches import RECORDS_PER_STEP
+from ..models.kept_pieces import EXTRA, MAIN_LANGUAGES, check_languages
 from ..rouge import ScriptTokenizer
 
+logger = logging.get_logger(__name__)
+
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}
-LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3}
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "adamw8bit": "adamw_bnb_8bit"}
+LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3, "adamw8bit": 1e-4}
 SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
     *("sentinel_share", "repeated_share"),
 )
+DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
 # inherited settings that this trainer does without: what works, and what to do instead
 NOT_USED: dict[str, tuple[tuple, str]] = {
@@ -51,7 +58,19 @@ class MT5ModelArguments:
         default=False,
         metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},
     )
-    preset: str = field(default="optimized", metadata={"help": "Recipe: original or optimized."})
+    preset: str = field(default="optimized", metadata={"help": "Recipe: original, optimized, fast, 8gb or cpu."})
+    trim_vocab: bool = field(
+        default=False,
+        metadata={
+            "help": "Train with the pieces of the vocabulary that the records need; mt5-ft expand-vocab brings the "
+            "others back."
+        },
+    )
+    trim_languages: list[str] = field(
+        default_factory=lambda: [*MAIN_LANGUAGES],
+        metadata={"help": "Languages, by their script, whose most frequent pieces are kept too."},
+    )
+    trim_extra: int = field(default=EXTRA, metadata={"help": "Pieces of each of these languages."})
     lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
     lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, divided by the rank."})
@@ -67,6 +86,15 @@ class MT5ModelArguments:
             )
         if self.from_scratch and self.lora:
             raise ValueError("lora=True adds adapters to weights that have learnt something; leave out from_scratch")
+        if self.from_scratch and self.trim_vocab:
+            logger.warning("trim_vocab is not used: a vocabulary made from the records has nothing to leave out")
+            self.trim_vocab = False
+        if self.trim_vocab and self.lora and not self.lora_merge:
+            raise ValueError(
+                "trim_vocab=True with lora=True would save adapters alone, whose base model has the full vocabulary; "
+                "set lora_merge true too, or trim_vocab false"
+            )
+        check_languages(self.trim_languages, self.trim_extra)
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:
@@ -139,20 +167,29 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     """
 
     precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
-    optimizer: str = field(default="adamw", metadata={"help": "adamw or adafactor (a third of the optimizer memory)."})
+    optimizer: str = field(
+        default="adamw",
+        metadata={
+            "help": "adamw, adamw8bit (a quarter of its state, needs bitsandbytes) or adafactor (hardly any state)."
+        },
+    )
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
     learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate; 1e-4 for adamw and 1e-3 for adafactor when not given."}
     )
     num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the training records."})
-    per_device_train_batch_size: int = field(default=2, metadata={"help": "Records a device and micro-batch."})
-    gradient_accumulation_steps: int = field(default=4, metadata={"help": "Micro-batches of an optimizer step."})
+    per_device_train_batch_size: int = field(
+        default=DEFAULT_BATCH[0], metadata={"help": "Records a device and micro-batch."}
+    )
+    gradient_accumulation_steps: int = field(
+        default=DEFAULT_BATCH[1], metadata={"help": "Micro-batches of an optimizer step."}
+    )
     warmup_steps: float = field(default=200, metadata={"help": "Steps in which the rate rises; below 1: their share."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient norm above which gradients are scaled."})
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
     )
-    length_column_name: str = field(default="length", metadata={"help": "Column that batches are grouped by."})
+    length_column_name: str = field(default="length", metadata={"help": "Column that evaluation is grouped by."})
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the loss before the first step too."})
     eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
@@ -171,6 +208,20 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     )
     generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
 
+    tokens_per_batch: int = field(
+        default=0,
+        metadata={
+            "help": "Most source and target tokens of a micro-batch, padding included, on a device; its records are of "
+            "like length. 0: per_device_train_batch_size records."
+        },
+    )
+    target_tokens_per_step: int = field(
+        default=0,
+        metadata={
+            "help": "Target tokens of an optimizer step with tokens_per_batch, on all devices together; 0: those of "
+            f"{RECORDS_PER_STEP} average records."
+        },
+    )
     linear_loss: bool = field(
         default=True,
         metadata={"help": "Take the loss in chunks of tokens, padding left out; false: from the logits of all tokens."},
@@ -188,14 +239,18 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
+        self._check_tokens()
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
         for name, (worked, remedy) in NOT_USED.items():
             if getattr(self, name) not in worked:
                 raise ValueError(f"{name}={getattr(self, name)} has no effect here: {remedy}")
-        if self.optim not in (DEFAULT_OPTIM, *OPTIMIZERS.values()) or (
-            self.optim == OPTIMIZERS["adafactor"] and self.optimizer != "adafactor"
-        ):
+        if self.optimizer == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
+            raise ValueError(
+                "optimizer=adamw8bit needs the package bitsandbytes, which is not installed; pip install bitsandbytes, "
+                "or set optimizer adafactor"
+            )
+        if self.optim not in (DEFAULT_OPTIM, OPTIMIZERS[self.optimizer]):
             raise ValueError(f"optim={self.optim} has no effect here: set optimizer to one of {', '.join(OPTIMIZERS)}")
         for name in ("bf16", "fp16"):
             if getattr(self, name) and self.precision != name:
@@ -227,6 +282,31 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             self.precision = broadcast_object_list([self.precision])[0]
             self.bf16 = self.precision == "bf16"
         self.mixed_precision = "no" if self.precision == "fp32" else self.precision
+
+    def _check_tokens(self) -> None:
+        for name in ("tokens_per_batch", "target_tokens_per_step"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} is negative; use 0 or a number of tokens")
+        if not self.tokens_per_batch:
+            if self.target_tokens_per_step:
+                raise ValueError(
+                    f"target_tokens_per_step={self.target_tokens_per_step} has no effect without tokens_per_batch; set "
+                    "tokens_per_batch, e.g. to 2048"
+                )
+            return
+        if self.train_sampling_strategy != "group_by_length":
+            raise ValueError(
+                f"train_sampling_strategy={self.train_sampling_strategy} has no effect with tokens_per_batch, whose "
+                "batches are of like lengths; leave one of them out"
+            )
+        given = self.per_device_train_batch_size, self.gradient_accumulation_steps
+        if given not in (DEFAULT_BATCH, (1, 1)):
+            logger.warning(
+                f"per_device_train_batch_size={given[0]} and gradient_accumulation_steps={given[1]} are not used: "
+                "tokens_per_batch and target_tokens_per_step say how large batches and steps are"
+            )
+        # a step is one batch to the Trainer; its records and micro-batches follow from the two numbers of tokens
+        self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
 
     def _check_evaluations(self) -> None:
         if self.eval_strategy == "no":

@@ -49,6 +49,15 @@ def plan_cleaning(run: Path) -> Cleaning:
     return Cleaning(doomed, kept, sum(folder_bytes(path) for path in doomed), reason)
 
 
+def keep_within_limit(run: Path, limit: int | None) -> None:
+    """Removes the last checkpoint of a run that is over, where `save_total_limit` is 1 and another is the best.
+
+    Only now: before the last figures were written, a resume would have begun again at the best one.
+    """
+    if limit == 1 and read_record(run)["best_step"]:
+        clean(plan_cleaning(run))
+
+
 def clean(cleaning: Cleaning) -> None:
     """Removes what may go; a folder is renamed first, so that no half-removed checkpoint is ever found."""
     for path in cleaning.doomed:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from ft_core.curves import Panel, plot_curves
-from ft_core.files import write_folder, write_json
-from ft_core.run_folder import CURVES_FILE, FINAL_MODEL, METRICS_FILE
+from ft_core.files import write_folder, write_json, write_text
+from ft_core.run_folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
 
 from ..models.task import write_task
 from .arguments import MT5DataArguments, MT5ModelArguments
+from .cleaning import keep_within_limit
 from .trainer import MT5Trainer
+from .trimming import Trimming
 
 PANELS = (
     Panel("cross-entropy a target token, nats", ("loss",)),
@@ -19,8 +21,10 @@ PANELS = (
 TIMINGS = ("runtime", "per_second", "epoch", "preparation")
 
 
-def save_final(trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments) -> Path:
-    """Writes `final/`: model (or adapters alone), tokenizer and the task's fields."""
+def save_final(
+    trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments, trimming: Trimming | None = None
+) -> Path:
+    """Writes `final/`: model (or adapters alone), tokenizer, the task's fields, and ids of a trimmed vocabulary."""
     path = Path(trainer.args.output_dir) / FINAL_MODEL
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora and settings.lora_merge:
@@ -31,6 +35,8 @@ def save_final(trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataAr
         trainer.processing_class.save_pretrained(folder)
         limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
         write_task(folder, data.fields(), prefix=data.prefix, **limits)
+        if trimming is not None:
+            write_text(folder / KEPT_IDS_FILE, trimming.listed())
 
     if trainer.is_world_process_zero():
         write_folder(path, fill)
@@ -38,16 +44,19 @@ def save_final(trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataAr
     return path
 
 
-def finish_training(trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments) -> dict:
+def finish_training(
+    trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments, trimming: Trimming | None = None
+) -> dict:
     """Scores the whole validation split and writes `final/`, figures and curves; returns the figures."""
     trainer.generate_all_rows = True
     scores = trainer.evaluate(metric_key_prefix="final")
-    save_final(trainer, settings, data)
+    save_final(trainer, settings, data, trimming)
     metrics = _metrics_of(trainer, scores)
     if trainer.is_world_process_zero():
         run = Path(trainer.args.output_dir)
         plot_curves(trainer.state.log_history, PANELS, "mT5", run / CURVES_FILE)
-        write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
+        write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
+        keep_within_limit(run, trainer.args.save_total_limit)
     return metrics
 
 

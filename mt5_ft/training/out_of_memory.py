@@ -13,8 +13,9 @@ from .trainer import MT5Trainer
 FIRST_STEPS = 3
 HOST_MESSAGES = ("can't allocate memory", "out of memory", "not enough memory")
 REMEDY = (
-    "set lora true (gradients and optimizer state for 1 % of the parameters), optimizer adafactor (a third of the "
-    "optimizer memory), or max_source_length and max_target_length to 128 (half the activations)"
+    "set trim_vocab true (a vocabulary of a tenth), lora true (gradients and optimizer state for 1 % of the "
+    "parameters), optimizer adafactor (hardly any optimizer state), or max_source_length and max_target_length to 128 "
+    "(half the activations)"
 )
 
 
@@ -35,6 +36,30 @@ def smaller_batch(batch: int, accumulation: int) -> tuple[int, int]:
         raise ValueError(f"out of memory at per_device_train_batch_size=1; {REMEDY}")
     factor = next(divisor for divisor in range(2, batch + 1) if batch % divisor == 0)
     return batch // factor, accumulation * factor
+
+
+def smaller_settings(args: MT5Arguments, longest: int) -> tuple[dict[str, int], str]:
+    """Settings of a smaller batch with the same effective one, and words for both.
+
+    Args:
+        args ([`MT5Arguments`]): settings that were too large.
+        longest (`int`): source and target tokens of the longest record, which cannot be cut.
+
+    Raises:
+        ValueError: where batches are of one record, with the settings that would help.
+    """
+    if not args.tokens_per_batch:
+        batch, accumulation = smaller_batch(args.per_device_train_batch_size, args.gradient_accumulation_steps)
+        words = (
+            f"{args.per_device_train_batch_size} records at once: going on with {batch} x {accumulation} accumulated"
+        )
+        return {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}, words
+    if args.tokens_per_batch <= longest:
+        raise ValueError(
+            f"out of memory at tokens_per_batch={args.tokens_per_batch}, one record of {longest} tokens; {REMEDY}"
+        )
+    tokens = max(args.tokens_per_batch // 2, longest)
+    return {"tokens_per_batch": tokens}, f"{args.tokens_per_batch} tokens at once: going on with {tokens}"
 
 
 def free_memory() -> None:
@@ -86,18 +111,20 @@ def train_with_fitting_batch(
                 raise
             done = 0 if begun.first_step is None else trainer.state.global_step - begun.first_step
             if args.world_size > 1 or done > FIRST_STEPS:
+                tokens = args.tokens_per_batch
+                setting = (
+                    f"tokens_per_batch={tokens}; halve it"
+                    if tokens
+                    else f"per_device_train_batch_size={args.per_device_train_batch_size}; halve it, double "
+                    "gradient_accumulation_steps"
+                )
                 raise ValueError(
-                    f"out of memory at step {trainer.state.global_step} with per_device_train_batch_size="
-                    f"{args.per_device_train_batch_size}; halve it, double gradient_accumulation_steps and start again"
+                    f"out of memory at step {trainer.state.global_step} with {setting} and start again"
                 ) from error
         else:
             return trainer
-        batch, accumulation = smaller_batch(args.per_device_train_batch_size, args.gradient_accumulation_steps)
-        say(
-            f"out of memory with {args.per_device_train_batch_size} records at once: going on with {batch} x "
-            f"{accumulation} accumulated, the same effective batch of {trainer.effective_batch()}"
-        )
-        smaller = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        smaller, words = smaller_settings(args, trainer.longest_record())
+        say(f"out of memory with {words}, the same effective batch of {trainer.effective_batch()}")
         if begun.first_step == 0:  # this attempt's folder is not the user's; a resumed one is
             smaller |= {"resume": False, "resume_force": False, "overwrite": True}
         del trainer, begun

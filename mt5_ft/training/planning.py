@@ -14,12 +14,14 @@ from torch import nn
 from ft_core.progress import span
 
 from .probe import measure
+from .token_steps import token_lengths
 from .trainer import MT5Trainer
 
 BYTES = 4
 STATE_FILES_BYTES = 40_000  # trainer_state.json, scheduler.pt, rng_state.pth, training_args.bin, config.json
 LOG_BYTES = 300_000
 GIB = 2**30
+SMALL_IN_8_BIT, BLOCK_IN_8_BIT = 4096, 256  # parameters that stay as they are; parameters that share a scale
 
 
 def _gib(count: float) -> str:
@@ -32,8 +34,16 @@ def weight_bytes(model: nn.Module, adapters_only: bool = False) -> int:
 
 
 def optimizer_bytes(model: nn.Module, optimizer: str) -> int:
-    """Bytes of the optimizer's state: two moments a parameter for AdamW, row and column sums for Adafactor."""
+    """Bytes of the optimizer's state: two moments a parameter for AdamW, row and column sums for Adafactor.
+
+    In 8 bit the moments of embeddings and of small parameters stay in fp32, as bitsandbytes leaves them.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if optimizer == "adamw8bit":
+        tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        whole = [p for p in trainable if id(p) in tables or p.numel() < SMALL_IN_8_BIT]
+        rest = sum(p.numel() for p in trainable) - sum(p.numel() for p in whole)
+        return sum(2 * BYTES * p.numel() for p in whole) + rest * 2 + rest * 2 * BYTES // BLOCK_IN_8_BIT
     if optimizer == "adamw":
         return sum(2 * BYTES * parameter.numel() for parameter in trainable)
     return sum(
@@ -55,6 +65,7 @@ class Plan:
     preset: str
     parameters: int
     trainable: int
+    pieces: int
     epochs: float
     batch: int
     accumulation: int
@@ -72,17 +83,22 @@ class Plan:
     peak_disk: int
     final_disk: int
     free_disk: int
+    processes: int
     save_total_limit: int | None
+    tokens_per_batch: int = 0
+    target_tokens: float = 0.0
+    micro_batches: float = 1.0
 
     def lines(self) -> list[str]:
         """The plan for people."""
         keep = "all" if self.save_total_limit is None else str(self.save_total_limit)
-        processes = self.effective_batch // (self.batch * self.accumulation)
+        processes = self.processes
         together = f" x {processes} processes" if processes > 1 else ""
         where = "the whole process" if self.device == "cpu" else f"on the {self.device} device"
         lines = [
-            f"model       {self.parameters:,} parameters, {self.trainable / self.parameters:.1%} trainable",
-            f"batch       {self.batch} x {self.accumulation} accumulated{together} = {self.effective_batch} effective",
+            f"model       {self.parameters:,} parameters, {self.trainable / self.parameters:.1%} trainable; "
+            f"{self.pieces:,} pieces",
+            f"batch       {self._batch_words(together)}",
             f"steps       {self.steps:,} over {self.epochs:g} epochs",
             f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s a step)",
             f"memory      about {_gib(self.peak_memory)} ({where}, measured in a few steps)",
@@ -95,6 +111,14 @@ class Plan:
             lines.append(f"evaluation  {self.eval_batch} records at once: more do not fit into memory")
         return lines
 
+    def _batch_words(self, together: str) -> str:
+        if not self.tokens_per_batch:
+            return f"{self.batch} x {self.accumulation} accumulated{together} = {self.effective_batch} effective"
+        return (
+            f"up to {self.tokens_per_batch:,} tokens x {self.micro_batches:.1f} accumulated{together} = "
+            f"{self.target_tokens:,.0f} target tokens a step, those of {self.effective_batch} records"
+        )
+
     def check_disk(self) -> None:
         """Raises ValueError when the disk cannot hold the peak, naming the setting that would help."""
         if self.peak_disk <= self.free_disk:
@@ -102,7 +126,7 @@ class Plan:
         if self.save_total_limit != 1:
             remedy = "set save_total_limit to 1"
         else:
-            remedy = "set lora to train adapters alone, optimizer adafactor, or output_dir on another disk"
+            remedy = "set trim_vocab, lora to train adapters alone, optimizer adafactor, or output_dir on another disk"
         raise ValueError(
             f"the run needs {_gib(self.peak_disk)} of disk at its peak but {_gib(self.free_disk)} are free; {remedy}"
         )
@@ -162,6 +186,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         preset=preset,
         parameters=sum(p.numel() for p in trainer.model.parameters()),
         trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        pieces=len(trainer.processing_class),
         epochs=args.num_train_epochs if args.max_steps <= 0 else args.max_steps / per_epoch,
         batch=args.per_device_train_batch_size,
         accumulation=args.gradient_accumulation_steps,
@@ -179,20 +204,35 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         peak_disk=peak_disk,
         final_disk=final_disk,
         free_disk=shutil.disk_usage(parent).free,
+        processes=args.world_size,
         save_total_limit=args.save_total_limit,
+        tokens_per_batch=args.tokens_per_batch,
+        target_tokens=float(token_lengths(trainer.train_dataset, "labels").sum()) / per_epoch,
+        micro_batches=micro_batches,
     )
 
 
 def compare_plans(plans: list[Plan]) -> list[str]:
     """A table of plans side by side: before and after."""
     rows = (
+        ("parameters", [f"{plan.parameters / 1e6:,.1f} M" for plan in plans]),
+        ("vocabulary", [f"{plan.pieces:,}" for plan in plans]),
         ("epochs", [f"{plan.epochs:g}" for plan in plans]),
-        ("batch x accumulation", [f"{plan.batch} x {plan.accumulation}" for plan in plans]),
+        (
+            "batch x accumulation",
+            [
+                f"{f'{plan.tokens_per_batch} tok' if plan.tokens_per_batch else plan.batch} x "
+                f"{f'{plan.micro_batches:.1f}' if plan.tokens_per_batch else plan.accumulation}"
+                for plan in plans
+            ],
+        ),
         ("effective batch", [str(plan.effective_batch) for plan in plans]),
         ("steps", [f"{plan.steps:,}" for plan in plans]),
         ("time", [span(plan.seconds) for plan in plans]),
         ("rows per second", [f"{plan.rows_per_second:.3g}" for plan in plans]),
+        ("seconds a step", [f"{plan.step_seconds:.3g}" for plan in plans]),
         ("memory", [_gib(plan.peak_memory) for plan in plans]),
+        ("checkpoint", [_gib(plan.checkpoint_bytes) for plan in plans]),
         ("disk at the peak", [_gib(plan.peak_disk) for plan in plans]),
         ("disk at the end", [_gib(plan.final_disk) for plan in plans]),
     )

@@ -3,7 +3,7 @@
 Notable:
 - Nothing of it stays: the optimizer is the run's own at a learning rate of 0 and is dropped again, gradients too, and
   random numbers go on from where they were. No second model is made, so that what trains also fits the probe.
-- Batches grouped by length come longest first; those that are timed are spread evenly over the sizes of an epoch.
+- The largest batch is tried first; those that are timed are spread evenly over the sizes of an epoch.
 """
 
 import gc
@@ -16,10 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 import torch
+from datasets import Dataset
 from torch import nn
 
 from ..generation import GenerationSettings, generate_batch
 from .out_of_memory import free_memory, is_out_of_memory
+from .token_steps import token_lengths
 from .trainer import MT5Trainer
 
 TIMED_SECONDS = 6.0  # spent on timed micro-batches, where they are short enough
@@ -102,16 +104,30 @@ def left_as_it_was(trainer: MT5Trainer) -> Iterator[None]:
         free_memory()
 
 
-def _spread(batches: list[list[int]], lengths: list[int], count: int) -> list[list[int]]:
-    """`count` batches, evenly spread over the padded sizes of all of them, the largest first."""
-    sizes = [len(rows) * max(lengths[row] for row in rows) for rows in batches]
-    order = np.argsort(sizes, kind="stable")[::-1]
-    count = min(count, len(batches))
-    return [batches[order[int((place + 0.5) * len(batches) / count)]] for place in range(count)]
+class _Batches:
+    """Batches of rows by their size: padded source and target tokens.
 
+    Args:
+        records: the tokenised records that rows are of.
+        batches (`list`): rows of each batch.
+    """
 
-def _largest(batches: list[list[int]], lengths: list[int]) -> list[int]:
-    return max(batches, key=lambda rows: len(rows) * max(lengths[row] for row in rows))
+    def __init__(self, records: Dataset, batches: list[list[int]]):
+        lengths = [token_lengths(records, name) for name in ("input_ids", "labels")]
+        sizes = [len(rows) * sum(int(tokens[rows].max()) for tokens in lengths) for rows in batches]
+        self.largest_first = [batches[number] for number in np.argsort(sizes, kind="stable")[::-1]]
+
+    def __len__(self) -> int:
+        return len(self.largest_first)
+
+    def largest(self) -> list[int]:
+        """Rows of the largest batch."""
+        return self.largest_first[0]
+
+    def spread(self, count: int) -> list[list[int]]:
+        """`count` batches, evenly spread over the sizes of all of them, the largest first."""
+        count = min(count, len(self))
+        return [self.largest_first[int((place + 0.5) * len(self) / count)] for place in range(count)]
 
 
 class _StepProbe:
@@ -152,26 +168,24 @@ class _StepProbe:
 
 def _training_seconds(trainer: MT5Trainer) -> tuple[float, int, float]:
     """Seconds of the mean micro-batch, how many an epoch has, and seconds of an optimizer step."""
-    batches = [list(rows) for rows in trainer.get_train_dataloader().batch_sampler]
-    lengths = trainer.train_dataset["length"][:]
+    batches = _Batches(trainer.train_dataset, trainer.micro_batches())
     probe = _StepProbe(trainer)
     trainer.model.train()
-    probe.micro_batch(_largest(batches, lengths))  # fails here or nowhere, and warms up
+    probe.micro_batch(batches.largest())  # fails here or nowhere, and warms up
     probe.step()
-    if trainer.args.gradient_accumulation_steps == 1:
+    if trainer.args.gradient_accumulation_steps == 1 and not trainer.args.tokens_per_batch:
         trainer.model.zero_grad(set_to_none=True)
-    slowest = probe.micro_batch(_largest(batches, lengths))  # beside the optimizer's state: the peak of memory
+    slowest = probe.micro_batch(batches.largest())  # beside the optimizer's state: the peak of memory
     optimizer_seconds = probe.step()
     count = int(np.clip(TIMED_SECONDS / slowest, *TIMED_BATCHES))
-    seconds = [probe.micro_batch(rows) for rows in _spread(batches, lengths, count)]
+    seconds = [probe.micro_batch(rows) for rows in batches.spread(count)]
     return sum(seconds) / len(seconds), len(batches), optimizer_seconds
 
 
 @torch.no_grad()
 def _evaluation_seconds(trainer: MT5Trainer) -> float:
     """Seconds of the loss over this process's batches of the validation split."""
-    batches = [list(rows) for rows in trainer.get_eval_dataloader().batch_sampler]
-    lengths = trainer.eval_dataset["length"][:]
+    batches = _Batches(trainer.eval_dataset, [list(rows) for rows in trainer.get_eval_dataloader().batch_sampler])
     trainer.model.eval()
 
     def seconds_of(rows: list[int]) -> float:
@@ -182,8 +196,8 @@ def _evaluation_seconds(trainer: MT5Trainer) -> float:
         _wait_for(trainer.args.device)
         return time.perf_counter() - started
 
-    seconds_of(_largest(batches, lengths))
-    seconds = [seconds_of(rows) for rows in _spread(batches, lengths, TIMED_BATCHES[0])]
+    seconds_of(batches.largest())
+    seconds = [seconds_of(rows) for rows in batches.spread(TIMED_BATCHES[0])]
     return sum(seconds) / len(seconds) * len(batches)
 
 

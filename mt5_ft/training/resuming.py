@@ -13,9 +13,10 @@ from ft_core.saved_weights import holds_whole_model
 from .arguments import MT5Arguments
 
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
+BUDGET = ("tokens_per_batch", "target_tokens_per_step")
 DECISIVE_SETTINGS = (
     *(name for name in COMMON_SETTINGS if name not in PAIR),
-    *("optimizer", "precision", "train_sampling_strategy"),
+    *("optimizer", "precision", "train_sampling_strategy", *BUDGET),
 )
 
 
@@ -34,6 +35,10 @@ def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Argumen
     if before != now and before[0] * before[1] == now[0] * now[1]:
         say(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on so")
         found |= dict(zip(PAIR, before, strict=True))
+    budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (record, vars(args)))
+    if budget[0] and wanted[0] and budget != wanted and budget[1] == wanted[1]:
+        say(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens a step: going on so")
+        found[BUDGET[0]] = budget[0]
     if args.precision_was_timed and record["precision"] != args.precision:
         found |= {name: record[name] for name in ("precision", "bf16", "fp16")}
     return replace(args, **found) if found else args

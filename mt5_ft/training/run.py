@@ -16,6 +16,7 @@ from ft_core.run_lock import run_lock
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
 from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+from .cleaning import keep_within_limit
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
@@ -23,6 +24,7 @@ from .resuming import adopt_recorded, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
+from .trimming import KeepIds, Trimming, choose_trimming
 
 CUT_WARNING = 0.05
 SCRATCH_RATE = 1e-3
@@ -39,6 +41,7 @@ class Prepared:
     validation_tokens: Dataset
     lengths: TokenLengths
     facts: dict
+    trimming: Trimming | None = None
 
 
 def _facts(
@@ -64,14 +67,17 @@ def prepare(
     if args.disable_tqdm:
         logging.disable_progress_bar()  # one for each file that is loaded or saved
     train, validation = splits
-    tokenizer = start_tokenizer(model, args, train)
+    tokenizer, trimming = start_tokenizer(model, args, train), None
+    if model.trim_vocab:
+        trimming = choose_trimming(tokenizer, model, data, args, [*train, *validation])
+        tokenizer = trimming.tokenizer
     limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
     limits |= {"prefix": data.prefix, "cache": data.token_cache}
     with PartialState().main_process_first():
         train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
         validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
     facts = _facts(model, data, train, validation)
-    return Prepared(tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts)
+    return Prepared(tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts, trimming)
 
 
 def build_trainer(
@@ -84,13 +90,14 @@ def build_trainer(
     """
     try:
         trainer = MT5Trainer(
-            start_model(model, args, prepared.tokenizer),
+            start_model(model, args, prepared.tokenizer, prepared.trimming),
             args,
             prepared.tokenizer,
             prepared.train_tokens,
             prepared.validation_tokens,
             prepared.validation,
             data.prefix,
+            callbacks=[KeepIds(prepared.trimming)] if prepared.trimming else None,
         )
     except (ImportError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
@@ -108,6 +115,7 @@ def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArgument
         f"records     {len(prepared.train):,} to train on, {len(prepared.validation):,} to validate on",
         f"lengths     {prepared.lengths.line(data.max_source_length, data.max_target_length)}",
         f"precision   {args.precision} on {args.device.type}",
+        *(prepared.trimming.lines() if prepared.trimming else ()),
     ]
     lengths = prepared.lengths
     for name, share, most in (
@@ -191,6 +199,7 @@ def _run_locked(
         check_resumable(run, _facts(model, data, *splits), args)
         if not args.resume_force and (metrics := finished_metrics(run)) is not None:
             say(f"{run} is already finished: nothing is left to train")
+            keep_within_limit(run, args.save_total_limit)  # a kill may have come between
             return metrics
 
     def attempt(trainer: MT5Trainer) -> None:
@@ -207,7 +216,7 @@ def _run_locked(
         lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
     )
     try:
-        return finish_training(trainer, model, data)
+        return finish_training(trainer, model, data, prepared.trimming)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

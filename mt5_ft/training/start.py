@@ -10,6 +10,7 @@ from ..data.records import Record
 from ..models.from_scratch import small_model, train_tokenizer
 from ..models.loading import ADAPTER_CONFIG, load_model, load_tokenizer
 from .arguments import MT5Arguments, MT5ModelArguments
+from .trimming import Trimming
 
 VOCABULARY_RECORDS = 4000  # enough for 3,000 pieces; more would only take longer
 
@@ -30,8 +31,18 @@ def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list
     return train_tokenizer(f"{record.source}\n{record.target}" for record in train[::every])
 
 
-def start_model(settings: MT5ModelArguments, args: MT5Arguments, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def start_model(
+    settings: MT5ModelArguments,
+    args: MT5Arguments,
+    tokenizer: PreTrainedTokenizerBase,
+    trimming: Trimming | None = None,
+) -> PreTrainedModel:
     """The model to train, the same for the same seed.
+
+    Args:
+        settings, args: the run's.
+        tokenizer: the one that is trained with.
+        trimming ([`Trimming`], *optional*): how the vocabulary is trimmed.
 
     Raises:
         ValueError: a model that cannot be used, or new adapters on top of others that would be lost.
@@ -44,7 +55,9 @@ def start_model(settings: MT5ModelArguments, args: MT5Arguments, tokenizer: PreT
     set_seed(args.seed)
     if settings.from_scratch:
         return small_model(len(tokenizer), args.seed)
-    model = load_model(settings.model, tokenizer)
+    model = load_model(settings.model, tokenizer if trimming is None else trimming.full)
+    if trimming is not None:
+        trimming.apply(model)
     return _with_adapters(model, settings) if settings.lora else model
 
 

@@ -6,6 +6,7 @@ Notable:
   of the whole step.
 - Evaluation gathers sums of loss and tokens for each row, so that rows that pad a distributed batch count once; then a
   fixed set of rows is summarised, shared out over the ranks, and scored once.
+- Steps of a fixed number of target tokens are told in [`~mt5_ft.training.token_steps`].
 - The output layer takes the loss in chunks of tokens, without padding ([`~mt5_ft.models.loss_head`]);
   `linear_loss=False` takes it from the logits of all tokens.
 """
@@ -19,7 +20,6 @@ from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -33,10 +33,8 @@ from ft_core.epoch_order import EpochOrder
 from ft_core.files import write_text
 from ft_core.guarded_steps import poison_if_not_finite
 from ft_core.manifest import read_manifest
-from ft_core.recorded_trainer import RecordedTrainer
 from ft_core.run_folder import PREDICTIONS
 
-from ..data.epoch_order import RecordOrder
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
 from ..metrics import score_texts
@@ -45,6 +43,7 @@ from ..models.loading import keep_feed_forward_in_fp32
 from ..models.loss_head import use_loss_head
 from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
+from .token_steps import TokenSteps
 
 logger = logging.get_logger(__name__)
 
@@ -56,7 +55,9 @@ SHOWN_EXAMPLES = 3
 class MT5Collator(DataCollatorForSeq2Seq):
     """Dynamic padding of the model's inputs; columns that only the sampler reads are left out."""
 
-    def __call__(self, features: list[dict], return_tensors: str | None = None) -> dict[str, Tensor]:
+    def __call__(self, features: list, return_tensors: str | None = None) -> dict[str, Tensor] | list:
+        if isinstance(features[0], list):  # an optimizer step, as a list of micro-batches
+            return [self(rows, return_tensors) for rows in features[0]]
         wanted = ("input_ids", "attention_mask", "labels")
         batch = super().__call__([{name: row[name] for name in wanted} for row in features], return_tensors)
         if ROW in features[0]:
@@ -85,7 +86,7 @@ def sums_of_logits(logits: Tensor, labels: Tensor) -> RowSums:
     return RowSums(losses.sum(), losses, correct, counted.sum(dim=1))
 
 
-class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
+class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     """Fine-tunes mT5 on tokenised records.
 
     loss = sum over target tokens of cross-entropy / number of target tokens, over the whole optimizer step. Logged:
@@ -117,7 +118,6 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         prefix: str = "",
         callbacks: list[TrainerCallback] | None = None,
     ):
-        self.sampler: RecordOrder | None = None
         if args.fp16:
             keep_feed_forward_in_fp32(model)  # where mT5 overflows
         # replicas of DataParallel would all see the labels of the whole batch
@@ -163,19 +163,6 @@ class MT5Trainer(RecordedTrainer, Seq2SeqTrainer):
         """Mean loss of a target token, and target tokens, of each row."""
         sums, _ = self._token_sums(self.accelerator.unwrap_model(self.model), batch)
         return {"loss": sums.losses / sums.tokens, "target_tokens": sums.tokens}
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
-        """Records in an order of (seed, epoch), or as they come."""
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        args = self.args
-        if args.train_sampling_strategy not in ("random", "group_by_length"):
-            return super()._get_train_sampler(train_dataset)
-        lengths = dataset[args.length_column_name][:] if args.train_sampling_strategy == "group_by_length" else None
-        seed = args.seed if args.data_seed is None else args.data_seed
-        self.sampler = RecordOrder(
-            len(dataset), seed, lengths, args.train_batch_size * args.gradient_accumulation_steps
-        )
-        return self.sampler
 
     def generation_length(self) -> int:
         """Most tokens of a summary."""

@@ -25,7 +25,16 @@ class Gradients(TrainerCallback):
         self.steps.append({name: p.grad.flatten()[:5].tolist() for name, p in model.named_parameters()})
 
 
-def main(output, batch, accumulation, start):
+class Watched(MT5Trainer):
+    """Keeps the rows of each micro-batch of each step."""
+
+    def get_batch_samples(self, *args, **kwargs):
+        batches, tokens = super().get_batch_samples(*args, **kwargs)
+        self.rows = [*getattr(self, "rows", []), [batch["row"].tolist() for batch in self._batches]]
+        return batches, tokens
+
+
+def main(output, batch, accumulation, start, budget=0):
     records = read_records(sample_path(), EMOTION_SUMMARY)[0][:40]
     tokenizer = load_tokenizer(start)
     tokens, _ = tokenize_records(records, tokenizer, max_source_length=48, max_target_length=32)
@@ -42,14 +51,16 @@ def main(output, batch, accumulation, start):
         learning_rate=1e-3,
         max_grad_norm=1e6,
         precision="fp32",
-        train_sampling_strategy="sequential",
+        train_sampling_strategy="group_by_length" if budget else "sequential",
+        tokens_per_batch=budget,
+        target_tokens_per_step=250 if budget else 0,
         generation_max_length=10,
         use_cpu=True,
     )
     torch.manual_seed(0)
     train, validation = tokens.select(range(32)), tokens.select(range(32, 39))
     gradients = Gradients()
-    trainer = MT5Trainer(load_model(start), args, tokenizer, train, validation, records[32:39], callbacks=[gradients])
+    trainer = Watched(load_model(start), args, tokenizer, train, validation, records[32:39], callbacks=[gradients])
     trainer.train()
     Path(f"{output}-rank{args.process_index}.json").write_text(
         json.dumps(
@@ -57,6 +68,8 @@ def main(output, batch, accumulation, start):
                 "world_size": args.world_size,
                 "history": trainer.state.log_history,
                 "gradients": gradients.steps,
+                "rows": trainer.rows,
+                "steps_per_epoch": trainer.steps_per_epoch(),
                 "weights": [p.flatten()[:5].tolist() for p in trainer.model.parameters()],
             }
         )
@@ -64,4 +77,4 @@ def main(output, batch, accumulation, start):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], *map(int, sys.argv[5:]))

@@ -10,17 +10,19 @@ import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
+from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.models.from_scratch import train_tokenizer
-from mt5_ft.models.loading import untie
+from mt5_ft.models.loading import load_model, load_tokenizer, untie
 from mt5_ft.training.splits import sample_path
+from mt5_ft.training.trainer import MT5Collator
 
 pytestmark = pytest.mark.distributed
 SCRIPT = Path(__file__).with_name("mt5_two_ranks.py")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def start(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mt5")
     records = read_records(sample_path(), EMOTION_SUMMARY)[0][:40]
     tokenizer = train_tokenizer([f"{record.source}\n{record.target}" for record in records], vocab_size=1500)
@@ -35,22 +37,30 @@ def results(tmp_path_factory):
     start = folder / "start"
     model.save_pretrained(start)
     tokenizer.save_pretrained(start)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KRONOS_FT_CACHE": str(folder / "cache")}
-    found = []
-    for processes, batch, accumulation in ((1, 8, 1), (1, 4, 2), (2, 4, 1)):
-        output = folder / f"run{processes}x{batch}"
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        done = subprocess.run(
-            [*command, str(SCRIPT), str(output), str(batch), str(accumulation), str(start)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append([json.loads(Path(f"{output}-rank{rank}.json").read_text("utf-8")) for rank in range(processes)])
-    return found
+    return start
+
+
+def launch(start, processes, *words):
+    """Runs the script; what each rank saw."""
+    output = start.with_name(f"run{processes}x{'x'.join(map(str, words))}")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KRONOS_FT_CACHE": str(start.with_name("cache"))}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    batch, accumulation, *more = words
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(output), str(batch), str(accumulation), str(start), *map(str, more)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(Path(f"{output}-rank{rank}.json").read_text("utf-8")) for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def results(start):
+    return [launch(start, *words) for words in ((1, 8, 1), (1, 4, 2), (2, 4, 1))]
 
 
 def series_of(result, name):
@@ -82,3 +92,31 @@ def test_each_validation_row_counts_once(results):
         assert len(series_of(one, name)) == (3 if name in ("eval_loss", "eval_token_accuracy") else 2)
         for result in two:
             assert series_of(result, name) == pytest.approx(series_of(one, name), rel=1e-5), name
+
+
+def test_steps_of_tokens_on_two_ranks(start):
+    """Each rank has as many micro-batches, each record comes once, and the step is that of all its tokens."""
+    two = launch(start, 2, 1, 1, 180)
+    assert series_of(two[0], "loss") == series_of(two[1], "loss")
+    assert two[0]["weights"] == two[1]["weights"]
+    for mine, other in zip(two[0]["rows"], two[1]["rows"], strict=True):
+        assert len(mine) == len(other) >= 1
+    per_epoch = two[0]["steps_per_epoch"]
+    assert 1 < per_epoch <= 4
+    seen = [row for rank in two for step in rank["rows"][:per_epoch] for rows in step for row in rows]
+    assert sorted(seen) == list(range(32))
+
+    model, tokenizer = load_model(str(start)), load_tokenizer(str(start))
+    records = read_records(sample_path(), EMOTION_SUMMARY)[0][:40]
+    tokens, _ = tokenize_records(records, tokenizer, max_source_length=48, max_target_length=32, cache="none")
+    rows = [row for rank in two for rows in rank["rows"][0] for row in rows]
+    batch = MT5Collator(tokenizer, model=model)([tokens[row] for row in rows])
+    batch.pop("row")
+    loss = model.train()(**batch).loss  # the mean over all tokens
+    loss.backward()
+    assert series_of(two[0], "loss")[0] == pytest.approx(float(loss.detach()), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        expected = parameter.grad.flatten()[:5].tolist()
+        scale = max(abs(value) for value in expected)
+        found = two[0]["gradients"][0].get(f"module.{name}", two[0]["gradients"][0].get(name))
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4 * scale + 1e-8), name

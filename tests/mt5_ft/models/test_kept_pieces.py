@@ -92,6 +92,15 @@ def test_the_most_frequent_of_a_language(tokenizer):
     assert not set(chinese) <= few
 
 
+def test_bytes_and_special_pieces_are_of_no_language(tokenizer):
+    """Their score of 0 would make them the most frequent of English."""
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    english = [position for position, piece in enumerate(pieces) if _scripts(piece) == {"ASCII"} and position > 300]
+    some = set(choose_pieces(tokenizer, ["。"], ["en"], 100).ids.tolist())
+    frequent = [position for position in english if not SENTINEL.fullmatch(pieces[position])][:100]
+    assert set(frequent) <= some
+
+
 def test_room_up_to_a_multiple_goes_to_chosen_languages_first(tokenizer):
     plain = set(choose_pieces(tokenizer, ["。"]).ids.tolist())
     english = set(choose_pieces(tokenizer, ["。"], ["en"]).ids.tolist())

@@ -75,6 +75,14 @@ def test_any_other_text_comes_back_through_characters_and_bytes(trimmed, tokeniz
     assert loaded.decode(ids, skip_special_tokens=True) == expected
 
 
+def test_nothing_of_the_full_weights_stays_in_memory(start, tokenizer, kept):
+    """Weights are views of their file, which would stay mapped as a whole."""
+    model = trim_model(load_model(str(start)), tokenizer, kept)
+    for parameter in model.parameters():
+        assert parameter.untyped_storage().nbytes() == parameter.nbytes
+    assert model.config._attn_implementation == "sdpa"  # which is measured and equal to eager; nothing is to be set
+
+
 def test_special_pieces_keep_their_numbers(trimmed, tokenizer):
     for loaded in (load_tokenizer(str(trimmed)), AutoTokenizer.from_pretrained(trimmed)):
         assert (loaded.pad_token_id, loaded.eos_token_id, loaded.unk_token_id) == (0, 1, 2)

@@ -153,3 +153,28 @@ def test_memory_that_runs_out_later_says_what_to_set(train, monkeypatch, capsys)
     assert train(*words)[0] == 2
     err = capsys.readouterr().err
     assert "out of memory at step 5 with per_device_train_batch_size=2; halve it, double" in err
+
+
+def test_memory_that_runs_out_halves_the_tokens_of_a_batch(train, monkeypatch, capsys):
+    real = MT5Trainer._token_sums
+
+    def sums(self, model, inputs):
+        if model.training and inputs["input_ids"].numel() + inputs["labels"].numel() > 200:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, model, inputs)
+
+    monkeypatch.setattr(MT5Trainer, "_token_sums", sums)
+    code, run = train("--tokens_per_batch", "576", "--target_tokens_per_step", "200")
+    assert code == 0
+    out = capsys.readouterr().out
+    assert "with 576 tokens at once: going on with 288, the same effective batch of 9" in out
+    assert "with 288 tokens at once: going on with 144, the same effective batch of 9" in out
+    assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["tokens_per_batch"] == 144
+    assert train("--tokens_per_batch", "576", "--target_tokens_per_step", "200", "--resume")[0] == 0
+
+    def none(self, model, inputs):
+        raise MemoryError
+
+    monkeypatch.setattr(MT5Trainer, "_token_sums", none)
+    assert train("--tokens_per_batch", "60", output="other")[0] == 2
+    assert "out of memory at tokens_per_batch=60, one record of 72 tokens; set " in capsys.readouterr().err

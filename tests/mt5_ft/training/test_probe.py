@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 
-from mt5_ft.training.probe import PeakMemory, _spread, measure
+from mt5_ft.training.probe import PeakMemory, _Batches, measure
 
 
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "adafactor"}, {"activation_checkpointing": True}])
@@ -60,14 +61,20 @@ def test_infinite_gradients_do_not_reach_the_weights(make_trainer, monkeypatch):
 
 def test_batches_are_spread_over_the_sizes_of_an_epoch():
     rng = np.random.default_rng(0)
-    lengths = rng.lognormal(4, 0.8, 400).astype(int).tolist()
+    sources, targets = (rng.lognormal(median, 0.8, 400).astype(int) + 1 for median in (4, 3))
+    columns = {"input_ids": sources, "labels": targets}
+    records = Dataset.from_dict({name: [[0] * n for n in lengths] for name, lengths in columns.items()})
     batches = rng.permutation(400).reshape(100, 4).tolist()
-    sizes = [4 * max(lengths[row] for row in rows) for rows in batches]
-    chosen = _spread(batches, lengths, 20)
+
+    def size(rows):
+        return 4 * (sources[rows].max() + targets[rows].max())
+
+    found = _Batches(records, batches)
+    chosen = found.spread(20)
     assert len({tuple(rows) for rows in chosen}) == 20
-    mean = np.mean([4 * max(lengths[row] for row in rows) for rows in chosen])
-    assert mean == pytest.approx(np.mean(sizes), rel=0.05)
-    assert len(_spread(batches[:3], lengths, 20)) == 3
+    assert np.mean([size(rows) for rows in chosen]) == pytest.approx(np.mean([size(r) for r in batches]), rel=0.05)
+    assert size(found.largest()) == max(size(rows) for rows in batches)
+    assert len(_Batches(records, batches[:3]).spread(20)) == 3
 
 
 def test_memory_at_the_peak_is_seen():

@@ -1,0 +1,96 @@
+"""An optimizer step of mT5-small's shape: preset `fast` beside the stock Seq2SeqTrainer with the reference settings.
+
+    python -m benchmarks.mt5_step [--repeats 3] [--output benchmarks/results/mt5_step.json]
+
+Batch 2 x 256/256, 250,112 pieces against the 20,480 that a corpus leaves, random weights. Labels are padded to 256,
+30 % of them real, and all of them real in a row without a goal. Each rival has a process of its own, which gives its
+peak memory; they take their steps in turns. Correct is: the same loss on the pieces that are kept.
+"""
+
+import argparse
+import math
+import tempfile
+from pathlib import Path
+
+from mt5_ft.data.records import EMOTION_SUMMARY, read_records
+from mt5_ft.training.splits import sample_path
+
+from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from .mt5_rivals import FILLING, PIECES, Process, extra_pieces, write_full_model
+
+WORK = "mT5 step, mt5-small shape, 250,112 pieces, batch 2 x 256/256, CPU"
+REFERENCE = "transformers Seq2SeqTrainer, reference settings"
+REAL_LABELS = 0.3
+LENGTH = 256
+KEPT = 20_480
+TOLERANCE = 1e-4
+GIB = 2**30
+
+
+def rows(
+    repeats: int = 3, shape: str = "mt5-small", pieces: int = PIECES, kept: int = KEPT, length: int = LENGTH
+) -> list[Row]:
+    """Step times, peak memory and checkpoint of both.
+
+    Args:
+        repeats (`int`): steps of each, after one that warms up.
+        shape, pieces, kept, length: smaller in tests.
+    """
+    records = read_records(sample_path(), EMOTION_SUMMARY)[0]
+    texts = [text for record in records for text in (record.source, record.target)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        full = write_full_model(folder, texts, shape, pieces)
+        settings = {"data": {"data": "sample"}, "languages": [FILLING], "extra": extra_pieces(full, texts, kept)}
+        with Process(folder, "reference", settings) as reference, Process(folder, "ours", settings) as ours:
+            both = {"reference": reference, "ours": ours}
+            common = sorted(ours.ask("kept")["pieces"])
+            made = {"length": length, "rows": 2, "pieces": common}
+            seconds, losses = {}, {}
+            for batch, share in (("some", REAL_LABELS), ("all", 1.0)):
+                for rival in both.values():
+                    rival.ask("make", batch=batch, share=share, **made)
+            for rival in both:
+                losses[rival] = both[rival].ask("loss", batch="some", pieces=common)
+            for batch, times in (("some", repeats), ("all", max(1, repeats - 1))):
+                seconds[batch] = alternate(
+                    {rival: lambda _, r=rival, b=batch: both[r].ask("step", batch=b) for rival in both},
+                    times,
+                    warm_up=int(batch == "some"),
+                )
+            sizes = {rival: both[rival].ask("sizes") for rival in both}
+    found = [losses["reference"]["loss"], losses["ours"]["loss"], losses["ours"]["own"]]
+    correct = all(math.isclose(value, found[0], rel_tol=TOLERANCE) for value in found)
+    details = {"loss_on_kept_pieces": found, "kept_pieces": len(common), "precision": sizes["ours"]["precision"]}
+
+    def row(work: str, goal: float | None, figures: dict, **more: object) -> Row:
+        figures["details"] = {**figures.get("details", {}), **details}
+        return Row(work, REFERENCE, goal, correct=correct, **figures, **more)
+
+    def share(what: str) -> dict:
+        before, after = sizes["reference"][what] / GIB, sizes["ours"][what] / GIB
+        return {"ratio": after / before, "reference_value": before, "our_value": after}
+
+    compared = "the loss on kept pieces"
+    return [
+        row(WORK, 3.0, ratio_figures(*seconds["some"].values()), note=f"30 % of the labels real; {compared}"),
+        row(f"{WORK}, no padding", None, ratio_figures(*seconds["all"].values()), note="every label real"),
+        row(f"{WORK}: peak memory", 0.4, share("memory"), unit="GiB", at_most=True, note="of each process"),
+        row(f"{WORK}: checkpoint", 0.4, share("checkpoint"), unit="GiB", at_most=True, note="weights and AdamW state"),
+    ]
+
+
+def main() -> int:
+    """Runs the comparison; 1 when the losses differ."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULTS / "mt5_step.json")
+    options = parser.parse_args()
+    found = rows(options.repeats)
+    print_rows(found)
+    write_rows(options.output, found)
+    return int(any(row.correct is False for row in found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
