@@ -1,5 +1,6 @@
 """Checks that a run is what was asked for: number of processes and precision."""
 
+import atexit
 import os
 
 import torch
@@ -15,6 +16,21 @@ LOST_SIGNS = ("connection closed by peer", "connection reset by peer", "broken p
 def process_group() -> PartialState:
     """The processes that run together, on a machine without accelerator too, where Accelerate must be told."""
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def _leave() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def leave_group_at_exit() -> None:
+    """Ends this process's part in the group when it exits, before its threads are torn down.
+
+    Otherwise a process that has done its work can abort in its last moment ("terminate called without an active
+    exception"), and its launcher then ends the others, which may still be writing.
+    """
+    atexit.unregister(_leave)  # once is enough
+    atexit.register(_leave)
 
 
 def check_world_size(expected: int | None) -> None:

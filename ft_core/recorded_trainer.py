@@ -33,7 +33,13 @@ from .command_line import is_full_disk
 from .early_stopping import EarlyStopping, measure_patience, metric_history
 from .guarded_steps import GuardedSteps
 from .interruption import StopAtSignal, StoppedBySignal, start_worker
-from .launch import check_precision, check_world_size, lost_process, warn_of_ignored_sharding
+from .launch import (
+    check_precision,
+    check_world_size,
+    leave_group_at_exit,
+    lost_process,
+    warn_of_ignored_sharding,
+)
 from .loss_meter import LossMeter
 from .manifest import defect_of, read_manifest
 from .progress import Progress
@@ -88,6 +94,8 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
     def __init__(self, *, args: TrainingArguments, callbacks: list[TrainerCallback] | None = None, **kwargs):
         check_world_size(args.expected_world_size)
         check_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), args.device.type)
+        if args.world_size > 1:
+            leave_group_at_exit()
         self.meter, self.eval_meter = LossMeter(), LossMeter()
         self.recorder = RunRecorder()
         self._busy_elsewhere = 0.0

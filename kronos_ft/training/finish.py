@@ -127,4 +127,5 @@ def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None
     if trainer.is_world_process_zero():
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
         write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
+    trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
     return metrics
