@@ -119,8 +119,9 @@ def main() -> int:
 
 def _source(name: str) -> str:
     """A benchmark that was not run now, with its machine where that is another one."""
-    there = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["machine"]
-    here = machine()
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    there, here = found["machine"], machine()
+    name = f"{name} of {found.get('written', 'an unknown day')[:10]}"
     same = all(there.get(key) == here[key] for key in ("processor", "cores", "gpu"))
     return name if same else f"{name} (on {there.get('gpu') or there.get('processor')}, {there.get('cores')} cores)"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ft_core.files import write_json
-from ft_core.run_record import versions
+from ft_core.run_record import git_state, now, versions
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -100,7 +100,8 @@ def write_rows(path: Path, rows: list[Row]) -> None:
     """Rows and machine as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     listed = [{**asdict(row), "verdict": row.verdict} for row in rows]
-    write_json(path, {"rows": listed, "machine": machine()})
+    state = git_state(Path(__file__).parent)
+    write_json(path, {"written": now(), "git": state, "rows": listed, "machine": machine()})
 
 
 def print_rows(rows: list[Row]) -> None:

@@ -31,7 +31,14 @@ PIECE = 2**20  # bars at once
 
 def own_cache() -> Path:
     """This library's cache folder: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "kronos-ft")
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/kronos-ft").expanduser()
+
+
+def _full(error: OSError) -> ValueError:
+    return ValueError(
+        f"candles larger than memory do not fit into {own_cache()} ({error.strerror or error}); free some space, or "
+        f"set {CACHE_VARIABLE} to a folder on another disk"
+    )
 
 
 class Candles(Protocol):
@@ -59,7 +66,10 @@ class _Rows:
             if self.mappable and sum(one.nbytes for one in self.parts) > IN_MEMORY:
                 self._move_to_file()
         else:
-            self.file.write(part.data)
+            try:
+                self.file.write(part.data)
+            except OSError as error:
+                raise _full(error) from error
 
     def _move_to_file(self) -> None:
         try:
@@ -78,7 +88,10 @@ class _Rows:
 
     def finish(self) -> np.ndarray:
         if self.file is not None:
-            self.file.flush()
+            try:
+                self.file.flush()
+            except OSError as error:
+                raise _full(error) from error
             # private to this process: writing to the array changes no file
             mapped = np.memmap(self.file, self.dtype, "c", shape=(self.count, *self.row_shape))
             return mapped.view(np.ndarray)

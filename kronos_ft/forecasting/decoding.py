@@ -226,7 +226,7 @@ def generate_tokens(
         `tuple` of two `torch.LongTensor` of shape `(R, H)`: coarse and fine tokens.
 
     Raises:
-        ValueError: the model's hidden states are NaN or infinite.
+        ValueError: the model's hidden states or logits are NaN or infinite.
     """
     horizon = future_stamp.shape[1]
     future_stamp = future_stamp.repeat_interleave(num_paths, dim=0)
@@ -235,16 +235,20 @@ def generate_tokens(
     decoder = PathDecoder(model, num_paths, capacity=max(horizon - 1, 1))
     decoder.start(context, lengths)
     overflow = _Overflow(decoder, context, lengths, window, horizon)
+    # the draws do not look for NaN; sums of everything they saw keep it, and nothing waits for the device
+    seen = torch.zeros((), device=future_stamp.device)
     for bar in range(horizon):
         if bar and not overflow.recompute(found, bar):
             decoder.append(found.slice(bar - 1, bar))
             overflow.roll(bar)
-        found.s1[:, bar] = sampler.draw(decoder.coarse_logits(), bar, 0)
-        found.s2[:, bar] = sampler.draw(decoder.fine_logits(found.s1[:, bar]), bar, 1)
+        coarse = decoder.coarse_logits()
+        found.s1[:, bar] = sampler.draw(coarse, bar, 0)
+        fine = decoder.fine_logits(found.s1[:, bar])
+        found.s2[:, bar] = sampler.draw(fine, bar, 1)
+        seen = seen + coarse.sum(dtype=torch.float32) + fine.sum(dtype=torch.float32)
         if progress is not None:
             progress(bar + 1)
-    # what is not a number stays so in every later bar; the draws do not look for it
-    if not bool(torch.isfinite(decoder.hidden).all()):
+    if not bool(torch.isfinite(seen + decoder.hidden.sum(dtype=torch.float32))):
         raise ValueError("the model computes no numbers for this context; its weights are damaged or have diverged")
     return found.s1, found.s2
 

@@ -43,8 +43,8 @@ class TokenLengths:
 
 
 def cache_folder() -> Path:
-    """Where tokenised data is kept: `$KRONOS_FT_CACHE`, or `~/.cache/kronos_ft`."""
-    return Path(os.environ.get(CACHE, "~/.cache/kronos_ft")).expanduser()
+    """Where tokenised data is kept: `$KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
+    return Path(os.environ.get(CACHE) or "~/.cache/kronos-ft").expanduser()
 
 
 def _cache_file(cache: str | None, key: str) -> str | None:

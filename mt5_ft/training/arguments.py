@@ -117,7 +117,7 @@ class MT5DataArguments:
     prefix: str = field(default="", metadata={"help": "Text before each source."})
     token_cache: str | None = field(
         default=None,
-        metadata={"help": "Folder of tokenised records, ~/.cache/kronos_ft when not given; 'none' keeps nothing."},
+        metadata={"help": "Folder of tokenised records, ~/.cache/kronos-ft when not given; 'none' keeps nothing."},
     )
     max_source_length: int = field(default=256, metadata={"help": "Source tokens, the end mark included."})
     max_target_length: int = field(default=256, metadata={"help": "Target tokens, the end mark included."})

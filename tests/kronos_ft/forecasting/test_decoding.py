@@ -166,9 +166,14 @@ def test_trim_keeps_what_stays_exact_or_refuses():
         window.trimmed(100, 32)
 
 
+DAMAGED = ["transformer.0.ffn.w2", "head.proj_s1", "head.proj_s2", "dep_layer.cross_attn.q_proj", "embedding.emb_s1"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", DAMAGED)
 @pytest.mark.parametrize("kind", ["greedy", "generator", "seeded"])
-def test_a_model_without_numbers_is_refused(model, kind):
-    model.transformer[0].ffn.w2.weight.data.fill_(float("nan"))
+def test_a_model_without_numbers_is_refused(model, kind, place, value):
+    model.get_submodule(place).weight.data.fill_(value)
     sampler, _ = samplers(kind, 1, 2, 3)
     with pytest.raises(ValueError, match="the model computes no numbers for this context; its weights are damaged"):
         cached_tokens(model, random_bars(1, 8, 3), sampler, Window(64), num_paths=2)
