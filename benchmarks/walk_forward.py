@@ -4,8 +4,8 @@
 
 Ours forecasts all origins, in batches of eight, as `kronos-ft evaluate` does. The published loop calls `predict_batch`
 for one origin at a time, with all its paths; it is timed on a few origins and multiplied (more at a time cost it as
-much each: it computes every path in full). Closing prices of the likeliest paths (top_k=1) of two origins are compared, as
-the timed code of both makes them; exits 1 when they differ.
+much each: it computes every path in full). Closing prices of the likeliest paths (top_k=1) of two origins are compared,
+as the timed code of both makes them; exits 1 when they differ.
 """
 
 import argparse
