@@ -20,7 +20,7 @@ from .cleaning import keep_within_limit
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
-from .resuming import adopt_recorded, check_resumable, finished_metrics
+from .resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
@@ -193,6 +193,7 @@ def _run_locked(
     model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None]
 ) -> dict:
     run = Path(args.output_dir)
+    asked = batch_asked(args)
     args = _with_limits(adopt_recorded(args, say), data)
     splits = read_splits(data, args.seed, say)
     if args.resume:
@@ -210,6 +211,7 @@ def _run_locked(
         trainer.train()
 
     prepared = prepare(model, data, args, splits)
+    prepared.facts[ASKED] = asked
     for line in describe(prepared, model, data, args):
         say(line)
     trainer = train_with_fitting_batch(
