@@ -15,11 +15,12 @@ from ft_core.run_lock import run_lock
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
-from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+from .arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .cleaning import keep_within_limit
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
+from .presets import PRESETS
 from .resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model, start_tokenizer
@@ -128,6 +129,12 @@ def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArgument
             )
     if model.from_scratch and args.learning_rate < SCRATCH_RATE:
         lines.append(f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3")
+    if args.optimizer == "adafactor" and args.learning_rate == PRESETS.get(model.preset, {}).get("learning_rate"):
+        usual = LEARNING_RATES[args.optimizer]
+        lines.append(
+            f"WARNING     learning_rate={args.learning_rate:g} of preset {model.preset} is for adamw, and adafactor "
+            f"learns little at it; set --learning_rate {usual:g}"
+        )
     return lines
 
 
