@@ -175,6 +175,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
 
     state = optimizer_bytes(trainer.model, args.optimizer)
     tokenizer = len(trainer.processing_class.backend_tokenizer.to_str().encode())
+    tokenizer += sum(len(text.encode()) for text in trainer.further_files.values())
     saved_weights = weight_bytes(trainer.model, adapters_only=adapters)
     checkpoint = saved_weights + state + tokenizer + STATE_FILES_BYTES
     final = (weight_bytes(trainer.model) if merge or not adapters else saved_weights) + tokenizer

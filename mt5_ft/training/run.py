@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ft_core.launch import check_world_size
-from ft_core.run_folder import check_output_folder
+from ft_core.run_folder import KEPT_IDS_FILE, check_output_folder
 from ft_core.run_lock import run_lock
 
 from ..data.preprocessing import TokenLengths, tokenize_records
@@ -107,6 +107,8 @@ def build_trainer(
             ) from error
         raise ValueError(" ".join(str(error).split())) from error  # an optional package, e.g. of report_to
     trainer.recorder.facts = prepared.facts
+    if prepared.trimming:
+        trainer.further_files[KEPT_IDS_FILE] = prepared.trimming.listed()
     return trainer
 
 
