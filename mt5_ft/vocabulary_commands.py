@@ -130,4 +130,8 @@ def expand_command(words: Sequence[str]) -> int:
     print(f"pieces      {len(tokenizer):,}")
     print(f"parameters  {model.num_parameters():,}")
     print(f"model       {options.output}")
+    print(
+        "untrained   the pieces that came back took no part in the training and compete untrained with the others; "
+        "score the model before you use it"
+    )
     return 0

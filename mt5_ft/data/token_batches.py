@@ -25,6 +25,7 @@ MORE_BATCHES = 6  # tried for a step, where fewer do not give equal steps
 BLUR = 0.05  # of lengths, by which records are sorted
 LEAST_BATCHES = 2  # of a step, over all processes: with one, its tokens vary by as much as a record has
 LIKELY_PADDING = 1.05
+FULL_ENOUGH = 0.5  # of the budget: several processes take no smaller micro-batches to make steps more equal
 
 Rows = list[int]
 Step = tuple[tuple[int, ...], ...]
@@ -85,7 +86,11 @@ class StepBatches(Sampler[Step]):
         wanted = target_tokens_per_step or RECORDS_PER_STEP * tokens / records
         self.steps = int(np.clip(round(tokens / wanted), 1, records // processes))
         padded = LIKELY_PADDING * (int(self.sources.sum()) + tokens)
-        self._at_least = max(math.ceil(padded / (self.steps * self.budget)), processes, LEAST_BATCHES)
+        of_budget = padded / (self.steps * self.budget)
+        self._at_least = max(math.ceil(of_budget), processes, LEAST_BATCHES)
+        self._at_most = self._at_least + MORE_BATCHES - 1
+        if processes > 1:
+            self._at_most = int(np.clip(of_budget / FULL_ENOUGH, self._at_least, self._at_most))
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose steps come next."""
@@ -114,7 +119,7 @@ class StepBatches(Sampler[Step]):
     def _pieces(self) -> int:
         """Micro-batches of an epoch if the budget asked for no smaller ones: the least that give equal steps."""
         spread = {}
-        for each in range(self._at_least, self._at_least + MORE_BATCHES):
+        for each in range(self._at_least, self._at_most + 1):
             pieces = min(len(self.targets), self.steps * each)
             groups, steps = self._planned(seeded(self.seed, 0), pieces)
             tokens = [self._tokens(groups[number] for number in step) for step in steps]

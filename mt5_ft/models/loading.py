@@ -36,6 +36,7 @@ from transformers.utils import logging
 
 from ft_core.hub import hub_answers
 from ft_core.hub_errors import HubFailure, explain
+from ft_core.run_folder import KEPT_IDS_FILE
 from ft_core.saved_weights import defect_of_weights
 
 from .sources import (
@@ -291,6 +292,11 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
     base = adapter_base(folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
+    if (folder / KEPT_IDS_FILE).is_file():
+        raise ValueError(
+            f"{folder} holds adapters of a trimmed vocabulary, which {base} with its full one is no base for: go on "
+            "with --resume; final/ is the whole model"
+        )
     try:
         model = load_model(base)
     except (ValueError, ModelUnreachable) as error:

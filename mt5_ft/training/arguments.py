@@ -294,6 +294,11 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
                     "tokens_per_batch, e.g. to 2048"
                 )
             return
+        if self.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
+            raise ValueError(
+                f"tokens_per_batch={self.tokens_per_batch} does not work with DeepSpeed, which would take a step after "
+                "each micro-batch; set tokens_per_batch 0, or leave out DeepSpeed"
+            )
         if self.train_sampling_strategy != "group_by_length":
             raise ValueError(
                 f"train_sampling_strategy={self.train_sampling_strategy} has no effect with tokens_per_batch, whose "

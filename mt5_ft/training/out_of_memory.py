@@ -111,15 +111,12 @@ def train_with_fitting_batch(
                 raise
             done = 0 if begun.first_step is None else trainer.state.global_step - begun.first_step
             if args.world_size > 1 or done > FIRST_STEPS:
-                tokens = args.tokens_per_batch
-                setting = (
-                    f"tokens_per_batch={tokens}; halve it"
-                    if tokens
-                    else f"per_device_train_batch_size={args.per_device_train_batch_size}; halve it, double "
-                    "gradient_accumulation_steps"
-                )
+                smaller, _ = smaller_settings(args, trainer.longest_record())
+                setting = next(iter(smaller))
+                flags = " ".join(f"--{name} {value}" for name, value in smaller.items())
                 raise ValueError(
-                    f"out of memory at step {trainer.state.global_step} with {setting} and start again"
+                    f"out of memory at step {trainer.state.global_step} with {setting}={getattr(args, setting)}; go on "
+                    f"with --resume {flags}, the same effective batch"
                 ) from error
         else:
             return trainer

@@ -13,6 +13,7 @@ from torch import nn
 
 from ft_core.progress import span
 
+from ..data.token_batches import FULL_ENOUGH, LIKELY_PADDING
 from .probe import measure
 from .token_steps import token_lengths
 from .trainer import MT5Trainer
@@ -57,6 +58,7 @@ class Plan:
     """A planned run in figures; seconds and bytes.
 
     Attributes:
+        micro_tokens (`float`): source and target tokens of the mean micro-batch, with `tokens_per_batch`.
         peak_memory (`int`): measured; of the GPU, or of the whole process on a CPU.
         checkpoint_bytes, state_bytes (`int`): one checkpoint, and what of it is the optimizer's state.
         peak_disk, final_disk (`int`): while writing a checkpoint, and when the run is over.
@@ -88,6 +90,7 @@ class Plan:
     tokens_per_batch: int = 0
     target_tokens: float = 0.0
     micro_batches: float = 1.0
+    micro_tokens: float = 0.0
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -107,6 +110,11 @@ class Plan:
             f"checkpoint  {_gib(self.checkpoint_bytes)} ({_gib(self.checkpoint_bytes - self.state_bytes)} without the "
             f"optimizer's state), keeping {keep}",
         ]
+        if self.micro_tokens < FULL_ENOUGH * self.tokens_per_batch:
+            lines.append(
+                f"batch size  the step is the limit and not the budget: about {self.micro_tokens:,.0f} tokens at once; "
+                "raise target_tokens_per_step for fuller batches"
+            )
         if not self.eval_batch_fits:
             lines.append(f"evaluation  {self.eval_batch} records at once: more do not fit into memory")
         return lines
@@ -173,8 +181,10 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
     losses = evaluations + 1 + bool(args.eval_on_start)
     seconds = steps * step_seconds + losses * measured.evaluation_seconds + batches * measured.summaries_seconds
 
+    tokens = {name: int(token_lengths(trainer.train_dataset, name).sum()) for name in ("input_ids", "labels")}
     state = optimizer_bytes(trainer.model, args.optimizer)
     tokenizer = len(trainer.processing_class.backend_tokenizer.to_str().encode())
+    tokenizer += sum(len(text.encode()) for text in trainer.further_files.values())
     saved_weights = weight_bytes(trainer.model, adapters_only=adapters)
     checkpoint = saved_weights + state + tokenizer + STATE_FILES_BYTES
     final = (weight_bytes(trainer.model) if merge or not adapters else saved_weights) + tokenizer
@@ -207,8 +217,9 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         processes=args.world_size,
         save_total_limit=args.save_total_limit,
         tokens_per_batch=args.tokens_per_batch,
-        target_tokens=float(token_lengths(trainer.train_dataset, "labels").sum()) / per_epoch,
+        target_tokens=tokens["labels"] / per_epoch,
         micro_batches=micro_batches,
+        micro_tokens=LIKELY_PADDING * sum(tokens.values()) / (measured.micro_batches * args.world_size),
     )
 
 

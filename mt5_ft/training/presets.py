@@ -1,5 +1,6 @@
 """The named recipes. A preset sets defaults; a YAML file and the command line override them."""
 
+# no learning_rate: the optimizer's own
 _FAST: dict[str, object] = {
     "num_train_epochs": 3,
     "trim_vocab": True,
@@ -10,7 +11,6 @@ _FAST: dict[str, object] = {
     "save_total_limit": 1,
     "warmup_steps": 200,
     "max_grad_norm": 1.0,
-    "learning_rate": 5e-5,
     "max_source_length": 256,
     "max_target_length": 256,
 }

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from transformers.utils import logging
+
 from ft_core.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 from ft_core.run_folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
 from ft_core.run_record import read_record
@@ -12,8 +14,11 @@ from ft_core.saved_weights import holds_whole_model
 
 from .arguments import MT5Arguments
 
+logger = logging.get_logger(__name__)
+
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
 BUDGET = ("tokens_per_batch", "target_tokens_per_step")
+ASKED = "batch_asked_for"  # in the record: before memory ran out
 DECISIVE_SETTINGS = (
     *(name for name in COMMON_SETTINGS if name not in PAIR),
     *("optimizer", "precision", "train_sampling_strategy", *BUDGET),
@@ -24,19 +29,26 @@ def _pair(values: dict) -> tuple[int, int]:
     return values[PAIR[0]], values[PAIR[1]]
 
 
+def batch_asked(args: MT5Arguments) -> dict[str, int]:
+    """The settings that shrink when memory runs out, as they are before that."""
+    return {name: getattr(args, name) for name in (*PAIR, BUDGET[0])}
+
+
 def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Arguments:
-    """The settings with what a resumed run found out by itself: a batch halved for want of memory, and the precision
-    where none was asked for, because a second timing may come out differently."""
+    """The settings with what a resumed run found out by itself: a batch halved for want of memory, where the same one
+    is asked for as before, and the precision where none is, because a second timing may come out differently."""
     run = Path(args.output_dir)
     if not args.resume or not (run / RUN_FILE).is_file():
         return args
-    record, found = read_record(run)["arguments"], {}
+    whole, found = read_record(run), {}
+    record = whole["arguments"]
     before, now = _pair(record), _pair(vars(args))
-    if before != now and before[0] * before[1] == now[0] * now[1]:
+    asks_the_same = not args.resume_force and whole.get(ASKED) == batch_asked(args)
+    if asks_the_same and before != now and before[0] * before[1] == now[0] * now[1]:
         say(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on so")
         found |= dict(zip(PAIR, before, strict=True))
     budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (record, vars(args)))
-    if budget[0] and wanted[0] and budget != wanted and budget[1] == wanted[1]:
+    if asks_the_same and budget[0] and wanted[0] and budget != wanted and budget[1] == wanted[1]:
         say(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens a step: going on so")
         found[BUDGET[0]] = budget[0]
     if args.precision_was_timed and record["precision"] != args.precision:
@@ -45,7 +57,8 @@ def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Argumen
 
 
 def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict | None = None) -> bool:
-    """Refuses to go on with other settings, data or number of processes; batches are compared by their effective size.
+    """Refuses to go on with other settings, data or number of processes; batches are compared by their effective size,
+    and by the target tokens of a step where `tokens_per_batch` is set.
 
     Args:
         run: the run's folder.
@@ -64,6 +77,14 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
     if recorded is None and (run / RUN_FILE).is_file():
         recorded = read_record(run)["arguments"]
     if recorded is not None:
+        budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (recorded, vars(args)))
+        if budget[0] and wanted[0] and budget[0] != wanted[0] and budget[1] == wanted[1]:
+            changes = [change for change in changes if not change.startswith(f"{BUDGET[0]}:")]
+            if manifest is not None:
+                logger.warning(
+                    f"tokens_per_batch: {budget[0]} -> {wanted[0]}: the same target tokens a step, but the rest of "
+                    "this epoch is laid out anew, so that a record may come twice or not at all in it"
+                )
         before, now = _pair(recorded), _pair(vars(args))
         if before[0] * before[1] != now[0] * now[1]:
             changes.append(f"batch x accumulation: {before[0]} x {before[1]} -> {now[0]} x {now[1]}")

@@ -10,17 +10,18 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ft_core.launch import check_world_size
-from ft_core.run_folder import check_output_folder
+from ft_core.run_folder import KEPT_IDS_FILE, check_output_folder
 from ft_core.run_lock import run_lock
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
-from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+from .arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .cleaning import keep_within_limit
 from .finish import finish_training
 from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
 from .planning import Plan, make_plan
-from .resuming import adopt_recorded, check_resumable, finished_metrics
+from .presets import PRESETS
+from .resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
 from .start import start_model, start_tokenizer
 from .trainer import MT5Trainer
@@ -106,6 +107,8 @@ def build_trainer(
             ) from error
         raise ValueError(" ".join(str(error).split())) from error  # an optional package, e.g. of report_to
     trainer.recorder.facts = prepared.facts
+    if prepared.trimming:
+        trainer.further_files[KEPT_IDS_FILE] = prepared.trimming.listed()
     return trainer
 
 
@@ -128,6 +131,12 @@ def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArgument
             )
     if model.from_scratch and args.learning_rate < SCRATCH_RATE:
         lines.append(f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3")
+    if args.optimizer == "adafactor" and args.learning_rate == PRESETS.get(model.preset, {}).get("learning_rate"):
+        usual = LEARNING_RATES[args.optimizer]
+        lines.append(
+            f"WARNING     learning_rate={args.learning_rate:g} of preset {model.preset} is for adamw, and adafactor "
+            f"learns little at it; set --learning_rate {usual:g}"
+        )
     return lines
 
 
@@ -193,6 +202,7 @@ def _run_locked(
     model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None]
 ) -> dict:
     run = Path(args.output_dir)
+    asked = batch_asked(args)
     args = _with_limits(adopt_recorded(args, say), data)
     splits = read_splits(data, args.seed, say)
     if args.resume:
@@ -210,6 +220,7 @@ def _run_locked(
         trainer.train()
 
     prepared = prepare(model, data, args, splits)
+    prepared.facts[ASKED] = asked
     for line in describe(prepared, model, data, args):
         say(line)
     trainer = train_with_fitting_batch(

@@ -1,5 +1,6 @@
 """The model that a run starts from: loaded, guarded, with adapters where asked."""
 
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
@@ -71,4 +72,7 @@ def _with_adapters(model: PreTrainedModel, settings: MT5ModelArguments) -> PreTr
         lora_dropout=settings.lora_dropout,
         target_modules=["q", "v"],
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    # nothing trains the tables; by default peft asks the Hub for the base's, and saves those of a trimmed vocabulary
+    adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)
+    return adapted

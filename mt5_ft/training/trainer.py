@@ -138,6 +138,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         self.eval_records = eval_records or []
         self.prefix = prefix
         self.generate_all_rows = False
+        self.further_files: dict[str, str] = {}  # content of what each checkpoint holds besides
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
 
@@ -145,6 +146,13 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         """As the parent's; a halved batch with doubled accumulation is no change."""
         manifest = None if checkpoint is None else read_manifest(checkpoint) | {"now": self._data_digest()}
         self.new_schedule = check_resumable(run, self.recorder.facts, self.args, manifest)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent's, with `further_files`."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            for name, text in self.further_files.items():
+                write_text(Path(output_dir or self.args.output_dir) / name, text)
 
     def data_digest(self) -> str:
         """SHA-256 of the tokens of sources and targets, in order."""

@@ -43,10 +43,11 @@ def test_trim_train_and_expand(trim, train, start, data, tmp_path, capsys):
     assert "full_model" not in json.loads((output / "config.json").read_text("utf-8"))
 
 
-def test_trim_and_expand_give_the_same_file(trim, start, tmp_path):
+def test_trim_and_expand_give_the_same_file(trim, start, tmp_path, capsys):
     _, trimmed = trim()
     output = tmp_path / "expanded"
     assert main(["expand-vocab", "--model", str(trimmed), "--output", str(output)]) == 0
+    assert "came back took no part in the training and compete untrained" in capsys.readouterr().out
     one, two = (load_file(folder / "model.safetensors") for folder in (output, start))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -60,10 +60,19 @@ def test_steps_are_equal_and_little_is_padded(budget, per_step, processes):
     steps = epoch_of(order)
     tokens = np.array([sum(targets[list(batch)].sum() for mine in step for batch in mine) for step in steps])
     assert tokens.mean() == pytest.approx(wanted, rel=0.02)
-    assert tokens.std() / tokens.mean() < 0.06
+    # several processes do not split their batches any further to make steps more equal
+    assert tokens.std() / tokens.mean() < (0.06 if processes == 1 else 0.13)
     assert min(sum(len(mine) for mine in step) for step in steps) >= LEAST_BATCHES
     padded = sum(order.padded_tokens(batch) for step in steps for mine in step for batch in mine)
     assert padded / (sources.sum() + targets.sum()) < 1.12
+
+
+def test_processes_do_not_split_their_batches_for_the_sake_of_equality():
+    sources, targets = lognormal(4000)
+    for budget, per_step in ((2048, 0), (4096, 2500), (8192, 16000)):
+        order = StepBatches(sources, targets, 0, budget, per_step, 2)
+        padded = [order.padded_tokens(batch) for step in epoch_of(order) for mine in step for batch in mine]
+        assert np.mean(padded) > 0.47 * budget
 
 
 def test_epochs_and_seeds_differ_and_steps_hold_short_and_long():

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 from torch import nn
 
+from mt5_ft.cli import _settings, main
 from mt5_ft.training.arguments import MT5Arguments
 from mt5_ft.training.planning import optimizer_bytes
 
@@ -33,3 +34,21 @@ def test_bytes_of_the_state():
     assert optimizer_bytes(model, "adafactor") == 4 * (164 + 192 + 128)
     model[1].weight.requires_grad = False
     assert optimizer_bytes(model, "adamw") == 8 * (whole + bias)
+
+
+@pytest.mark.parametrize("preset", ["fast", "8gb", "cpu"])
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 1e-4), ("adafactor", 1e-3)])
+def test_presets_take_the_optimizers_own_rate(preset, optimizer, rate, tmp_path):
+    words = ["--output_dir", str(tmp_path), "--precision", "fp32", "--optimizer", optimizer]
+    assert _settings(words, "mt5-ft train", preset)[2].learning_rate == rate
+    assert _settings([*words, "--learning_rate", "3e-4"], "mt5-ft train", preset)[2].learning_rate == 3e-4
+
+
+def test_the_rate_of_a_preset_for_adamw_is_warned_of_with_adafactor(train, tmp_path, capsys):
+    words = [str(word) for word in [*train.base, "--output_dir", tmp_path / "plan", "--optimizer", "adafactor"]]
+    del words[words.index("--learning_rate") : words.index("--learning_rate") + 2]
+    assert main(["plan", *words]) == 0
+    warning = "learning_rate=5e-05 of preset optimized is for adamw, and adafactor learns little at it"
+    assert f"{warning}; set --learning_rate 0.001" in capsys.readouterr().out
+    assert main(["plan", *words, "--learning_rate", "1e-3"]) == 0
+    assert "learns little" not in capsys.readouterr().out

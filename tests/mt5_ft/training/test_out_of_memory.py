@@ -152,7 +152,79 @@ def test_memory_that_runs_out_later_says_what_to_set(train, monkeypatch, capsys)
     words = ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "1", "--max_steps", "8"]
     assert train(*words)[0] == 2
     err = capsys.readouterr().err
-    assert "out of memory at step 5 with per_device_train_batch_size=2; halve it, double" in err
+    flags = "--per_device_train_batch_size 1 --gradient_accumulation_steps 2"
+    assert f"out of memory at step 5 with per_device_train_batch_size=2; go on with --resume {flags}" in err
+    assert train(*words, "--resume", *flags.split())[0] == 0
+
+
+def budget_exceeded_from(first_step, most, monkeypatch):
+    """Lets memory run out for micro-batches of more padded tokens than `most`."""
+    real = MT5Trainer._token_sums
+
+    def sums(self, model, inputs):
+        tokens = inputs["input_ids"].numel() + inputs["labels"].numel()
+        if model.training and tokens > most and self.state.global_step >= first_step:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, model, inputs)
+
+    monkeypatch.setattr(MT5Trainer, "_token_sums", sums)
+
+
+def test_tokens_that_are_too_many_later_are_set_by_hand(train, monkeypatch, capsys, caplog):
+    budgeted = ["--target_tokens_per_step", "200", "--max_steps", "8", "--tokens_per_batch"]
+    with monkeypatch.context() as patch:
+        budget_exceeded_from(5, 300, patch)
+        assert train(*budgeted, "576")[0] == 2
+        err = capsys.readouterr().err
+        assert "at step 5 with tokens_per_batch=576; go on with --resume --tokens_per_batch 288" in err
+        code, run = train(*budgeted, "288", "--resume")
+    assert code == 0
+    assert "tokens_per_batch: 576 -> 288" in caplog.text
+    assert "the rest of this epoch is laid out anew" in caplog.text
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    assert (record["arguments"]["tokens_per_batch"], record["global_step"]) == (288, 8)
+
+
+def test_a_budget_halved_after_a_resume_goes_on(train, monkeypatch, capsys):
+    words = ["--target_tokens_per_step", "200", "--max_steps", "8", "--tokens_per_batch", "576"]
+    with monkeypatch.context() as patch:
+        budget_exceeded_from(5, 0, patch)
+        assert train(*words)[0] == 2
+    with monkeypatch.context() as patch:
+        budget_exceeded_from(4, 300, patch)
+        real = MT5Trainer.training_step
+
+        def interrupted(self, *args, **kwargs):
+            if self.state.global_step == 7:
+                raise KeyboardInterrupt
+            return real(self, *args, **kwargs)
+
+        patch.setattr(MT5Trainer, "training_step", interrupted)
+        code, run = train(*words, "--resume")
+        assert code == 130
+        assert "with 576 tokens at once: going on with 288" in capsys.readouterr().out
+        patch.setattr(MT5Trainer, "training_step", real)
+        assert train(*words, "--resume")[0] == 0  # the same flags
+        assert "was trained with tokens_per_batch=288" in capsys.readouterr().out
+    assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["tokens_per_batch"] == 288
+
+
+def test_a_forced_resume_takes_the_budget_that_is_set(train, monkeypatch):
+    words = ["--target_tokens_per_step", "200", "--max_steps", "8", "--tokens_per_batch", "576"]
+    with monkeypatch.context() as patch:
+        budget_exceeded_from(0, 300, patch)
+        real = MT5Trainer.training_step
+
+        def interrupted(self, *args, **kwargs):
+            if self.state.global_step == 5:
+                raise KeyboardInterrupt
+            return real(self, *args, **kwargs)
+
+        patch.setattr(MT5Trainer, "training_step", interrupted)
+        code, run = train(*words)
+        assert code == 130
+    assert train(*words, "--resume_force")[0] == 0
+    assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["tokens_per_batch"] == 576
 
 
 def test_memory_that_runs_out_halves_the_tokens_of_a_batch(train, monkeypatch, capsys):

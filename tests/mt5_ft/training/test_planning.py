@@ -49,3 +49,13 @@ def test_plan_and_compare(start, data, tmp_path, capsys, refused):
         assert any(line.startswith(name) for line in out.splitlines())
     assert not (tmp_path / "none").exists()
     refused([*base, "--compare", "original"], "--compare needs two presets or more")
+
+
+def test_a_step_that_leaves_the_budget_empty_is_said(start, data, tmp_path, capsys):
+    words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
+    words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]
+    said = "batch size  the step is the limit and not the budget: about "
+    assert main([*words, "--tokens_per_batch", "2048"]) == 0
+    assert said in capsys.readouterr().out
+    assert main([*words, "--tokens_per_batch", "200"]) == 0
+    assert said not in capsys.readouterr().out

@@ -108,8 +108,16 @@ def test_other_steps_are_no_resume(make):
     make("run", callbacks=[StopAfterSave(2)]).train()
     with pytest.raises(ValueError, match="target_tokens_per_step: 90 -> 95"):
         make("run", resume=True, target_tokens_per_step=95).train()
-    with pytest.raises(ValueError, match="tokens_per_batch: 180 -> 200"):
-        make("run", resume=True, tokens_per_batch=200).train()
+
+
+def test_a_smaller_budget_goes_on_with_the_same_steps(make, caplog):
+    cut = make("run", callbacks=[StopAfterSave(2)])
+    cut.train()
+    resumed = make("run", resume=True, tokens_per_batch=120)
+    resumed.train()
+    assert resumed.state.global_step == resumed.state.max_steps == cut.state.max_steps
+    assert "tokens_per_batch: 180 -> 120: the same target tokens a step" in caplog.text
+    assert caplog.text.count("laid out anew") == 1
 
 
 def test_a_bad_step_names_its_records(make, monkeypatch):
@@ -142,6 +150,15 @@ def test_a_bad_step_names_its_records(make, monkeypatch):
 def test_settings_that_exclude_each_other(values, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         MT5Arguments(output_dir=str(tmp_path / "run"), **values)
+
+
+def test_deepspeed_is_refused_with_steps_of_tokens(tmp_path, monkeypatch):
+    message = "tokens_per_batch=500 does not work with DeepSpeed, which would take a step after each micro-batch"
+    with pytest.raises(ValueError, match=message):
+        MT5Arguments(output_dir=str(tmp_path), tokens_per_batch=500, deepspeed={"zero_optimization": {"stage": 2}})
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ValueError, match=message):
+        MT5Arguments(output_dir=str(tmp_path), tokens_per_batch=500)
 
 
 def test_batches_of_records_are_not_used(tmp_path, caplog):

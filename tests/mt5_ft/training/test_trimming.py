@@ -1,9 +1,11 @@
 """A run that trims its vocabulary: what it keeps, how it goes on, and what it ends with."""
 
 import json
+import re
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ft_core.checkpoints import list_checkpoints
@@ -46,6 +48,7 @@ def test_the_run_and_its_model_say_what_was_kept(run, start, few):
     kept = json.loads((run / "kept_ids.json").read_text("utf-8"))["kept_ids"]
     assert json.loads((run / "final" / "kept_ids.json").read_text("utf-8"))["kept_ids"] == kept
     assert f"vocabulary  {len(full):,} -> {len(kept):,} pieces; 0.00% of the texts cut otherwise" in out
+    assert "; records left out of a trial choice of pieces take +" in out
     tokenizer, model = (
         AutoTokenizer.from_pretrained(run / "final"),
         AutoModelForSeq2SeqLM.from_pretrained(run / "final"),
@@ -104,6 +107,23 @@ def test_trimming_and_adapters(train, capsys):
     kept = json.loads((run / "kept_ids.json").read_text("utf-8"))["kept_ids"]
     assert len(AutoTokenizer.from_pretrained(run / "final")) == len(kept)
     assert len(load_model(str(run / "final")).lm_head.weight) >= len(kept)
+
+
+def test_checkpoints_of_adapters_of_a_trimmed_vocabulary(train, capsys):
+    words = [*FAST, "--lora", "--lora_merge"]
+    code, run = train(*words)
+    assert code == 0
+    plan = capsys.readouterr().out
+    (checkpoint,) = list_checkpoints(run).values()
+    assert (checkpoint / "kept_ids.json").read_bytes() == (run / "kept_ids.json").read_bytes()
+    names = load_file(checkpoint / "adapter_model.safetensors").keys()
+    assert names
+    assert all(".lora_" in name for name in names), "the tables are the base's"
+    planned = float(re.search(r"checkpoint  ([\d.]+) MiB", plan)[1]) * 2**20
+    assert sum(path.stat().st_size for path in checkpoint.iterdir()) == pytest.approx(planned, rel=0.25)
+    with pytest.raises(ValueError, match=r"adapters of a trimmed vocabulary, .* go on with --resume; final/ is the"):
+        load_model(str(checkpoint))
+    assert train(*words, "--max_steps", "8", "--resume_force")[0] == 0
 
 
 def test_a_vocabulary_of_the_records_is_not_trimmed(caplog):
