@@ -108,11 +108,13 @@ def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole
     process = launch(folder, "--output_dir", run)
     wait_for_checkpoint(process, run)
     ranks = ranks_of(process)
+    assert set(ranks) == {0, 1}
+    reached = max(list_checkpoints(run))
     for number, one in ranks.items():
         if rank in (number, None):
             one.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode != 0, text[-3000:]
+    assert process.returncode != 0, f"signalled after step {reached}: {text[-9000:]}"
     stopped = re.search(r"stopped by SIGTERM: step (\d+) of 240 is saved in", text)
     assert stopped, text[-3000:]
     assert defect_of(run / f"checkpoint-{stopped[1]}") is None
