@@ -3,15 +3,13 @@
 python -m benchmarks.command_line [--output benchmarks/results/command_line.json]
 """
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from .comparison import RESULTS, Row, print_rows, write_rows
+from .comparison import Row, command
 
 REPEATS = 5
 # a second interpreter that says which modules the command line has loaded when it ends
@@ -48,16 +46,5 @@ def rows() -> list[Row]:
     ]
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "command_line.json")
-    options = parser.parse_args()
-    found = rows()
-    write_rows(options.output, found)
-    print_rows(found)
-    return 1 if any(row.correct is False for row in found) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__, "command_line", rows))

@@ -1,5 +1,6 @@
 """What every benchmark shares: alternating runs of rivals, one row of the table each, the machine's description."""
 
+import argparse
 import os
 import platform
 import statistics
@@ -113,6 +114,17 @@ def print_rows(rows: list[Row]) -> None:
         goal = "-" if row.goal is None else f"{'<= ' if row.at_most else ''}{row.goal:g}"
         note = f" ({row.note})" if row.note else ""
         print(f"{row.work:<66} {values[0]:>10} {values[1]:>10} {ratio:>8} {goal:>8}  {row.verdict}{note}")
+
+
+def command(description: str, name: str, rows: Callable[[], list[Row]]) -> int:
+    """The command line of a benchmark without settings: measures, writes `NAME.json`, prints; returns the exit code."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{name}.json")
+    options = parser.parse_args()
+    found = rows()
+    write_rows(options.output, found)
+    print_rows(found)
+    return 1 if any(row.correct is False for row in found) else 0
 
 
 def as_markdown(rows: list[Row]) -> str:

@@ -5,9 +5,7 @@
 Without a GPU the row says so and the exit status is 0.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import model as published
 import numpy as np
@@ -15,7 +13,7 @@ import torch
 
 from kronos_ft import Kronos, KronosConfig, KronosPredictor, KronosTokenizer, KronosTokenizerConfig, load_sample
 
-from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from .comparison import Row, alternate, command, ratio_figures
 from .gpu_training import NO_GPU
 
 SERIES, PATHS, CONTEXT, HORIZON = 32, 30, 400, 24
@@ -68,16 +66,5 @@ def rows() -> list[Row]:
     return [Row(row.work, row.reference, row.goal, **figures, correct=difference < TOLERANCE)]
 
 
-def main() -> int:
-    """Runs the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "gpu_forecast.json")
-    options = parser.parse_args()
-    found = rows()
-    write_rows(options.output, found)
-    print_rows(found)
-    return 1 if any(row.correct is False for row in found) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__, "gpu_forecast", rows))

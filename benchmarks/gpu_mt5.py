@@ -8,10 +8,8 @@ counts it (reserved, and the CUDA context). Without a
 GPU every row says so and the exit status is 0.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -20,7 +18,7 @@ from transformers import MT5Config, MT5ForConditionalGeneration
 from mt5_ft.models.linear_cross_entropy import IGNORED
 from mt5_ft.models.loss_head import use_loss_head
 
-from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from .comparison import Row, alternate, command, ratio_figures
 from .gpu_training import NO_GPU
 
 PIECES, KEPT = 250_112, 20_480
@@ -118,16 +116,5 @@ def rows() -> list[Row]:
     return [timed, memory]
 
 
-def main() -> int:
-    """Runs the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "gpu_mt5.json")
-    options = parser.parse_args()
-    found = rows()
-    write_rows(options.output, found)
-    print_rows(found)
-    return 1 if any(row.correct is False for row in found) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__, "gpu_mt5", rows))

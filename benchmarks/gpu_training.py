@@ -6,11 +6,9 @@ Ours is what a run does by default on a GPU; the ratio with compiled blocks is i
 says so and the exit status is 0.
 """
 
-import argparse
 import copy
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import model as published
 import torch
@@ -21,7 +19,7 @@ from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
 from kronos_ft.training.speed import set_numerics
 
-from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from .comparison import Row, alternate, command, ratio_figures
 from .training_step import (
     predictor_loss,
     published_predictor_loss,
@@ -122,16 +120,5 @@ def rows() -> list[Row]:
     return [compare(stage, precision) for stage in ("tokenizer", "predictor") for precision in GOALS]
 
 
-def main() -> int:
-    """Runs the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "gpu_training.json")
-    options = parser.parse_args()
-    found = rows()
-    write_rows(options.output, found)
-    print_rows(found)
-    return 1 if any(row.correct is False for row in found) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__, "gpu_training", rows))
