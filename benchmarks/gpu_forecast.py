@@ -7,14 +7,14 @@ Without a GPU the row says so and the exit status is 0.
 
 import sys
 
-import model as published
 import numpy as np
 import torch
 
-from kronos_ft import Kronos, KronosConfig, KronosPredictor, KronosTokenizer, KronosTokenizerConfig, load_sample
+from kronos_ft import load_sample
 
 from .comparison import Row, alternate, command, ratio_figures
 from .gpu_training import NO_GPU
+from .rivals import predictors
 
 SERIES, PATHS, CONTEXT, HORIZON = 32, 30, 400, 24
 TOLERANCE = 1e-3
@@ -26,19 +26,7 @@ def rows() -> list[Row]:
     if not torch.cuda.is_available():
         row.note = NO_GPU
         return [row]
-    tokenizer_config, config = KronosTokenizerConfig.from_size("base"), KronosConfig.from_size("small")
-    torch.manual_seed(0)
-    their_tokenizer = published.KronosTokenizer(
-        **{key: getattr(tokenizer_config, key) for key in tokenizer_config.published_keys()}
-    )
-    their_model = published.Kronos(**{key: getattr(config, key) for key in config.published_keys()})
-    tokenizer, model = KronosTokenizer(tokenizer_config), Kronos(config)
-    tokenizer.load_state_dict(their_tokenizer.state_dict())
-    model.load_state_dict(their_model.state_dict())
-    rivals = {
-        "published": published.KronosPredictor(their_model.eval(), their_tokenizer.eval(), device="cuda:0"),
-        "ours": KronosPredictor(model, tokenizer, device="cuda:0"),
-    }
+    rivals = predictors("small", "cuda:0")
     frame = load_sample()[0].to_frame()
     parts = [frame.iloc[start : start + CONTEXT + HORIZON] for start in range(0, SERIES * 100, 100)]
     inputs = (
