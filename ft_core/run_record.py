@@ -5,6 +5,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import platform
@@ -41,6 +42,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache  # the code that runs was loaded once: a save must neither ask again nor record a later commit
 def git_state(folder: Path) -> dict[str, object] | None:
     """Commit of the checkout that holds `folder` and whether it has changes; None outside of one."""
 

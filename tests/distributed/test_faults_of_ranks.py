@@ -51,9 +51,9 @@ def whole(folder):
 
 
 def ranks_of(process):
-    """The training processes of a launch by rank."""
+    """The training processes of a launch by rank; what they start themselves carries their rank too."""
     found = {}
-    for child in psutil.Process(process.pid).children(recursive=True):
+    for child in psutil.Process(process.pid).children():
         try:
             rank = child.environ().get("RANK")
         except psutil.Error:
