@@ -1,0 +1,216 @@
+"""The named recipes side by side: are the gains that `optimized` promises real?
+
+    python -m benchmarks.recipes kronos [--presets baseline optimized best] [--seeds 1 2 3]
+    python -m benchmarks.recipes mt5 [--presets original optimized fast] [--data records.jsonl]
+    python -m benchmarks.recipes search [--seeds 11 12]       candidates for `best`, on seeds of their own
+    python -m benchmarks.recipes page                         writes the tables of docs/recipes.md
+
+Kronos: a tiny tokenizer and predictor are trained on the first 60 % of the embedded candles; each recipe fine-tunes
+these weights on the last 40 %, a later market, for as many passes over the same windows. mT5: a small model from random
+weights on the embedded records (or a JSONL of your own), at one learning rate for all, the presets' epochs doubled.
+Runs that are already in the results are not repeated. Every figure comes from the runs' own records; the test split has
+no part in any choice.
+"""
+
+import argparse
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ft_core.files import write_json
+from ft_core.run_folder import BEST_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
+from ft_core.run_record import git_state, now, versions
+
+from .comparison import RESULTS, machine
+
+RESULT = RESULTS / "recipes.json"
+EARLIER = 0.6  # share of the embedded candles that the starting weights have seen
+WINDOWS = ("--lookback_window", "90", "--predict_window", "10", "--stride", "25", "--validation_stride", "10")
+START = ("--max_steps", "600", "--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7")
+SCORES = {"tokenizer": "eval_recon_all", "predictor": "eval_loss"}
+PRESETS = {"kronos": ["baseline", "optimized"], "mt5": ["original", "optimized", "fast"]}
+MT5 = ("--model", "small", "--from_scratch", "--max_source_length", "192", "--max_target_length", "128")
+MT5_EPOCHS = {"original": 10, "optimized": 6, "fast": 6}
+MT5_STEPS = {  # evaluations and saves at like places of an epoch, as 500 and 1000 steps are of the reference corpus
+    "original": ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20"),
+    "optimized": ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20"),
+    "fast": ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20"),
+}
+_NO_AUGMENTATION = {f"augment_{name}": False for name in ("noise", "feature_dropout", "time_shift", "scale")}
+CANDIDATES: dict[str, dict[str, object]] = {
+    "optimized-plain": {"preset": "optimized", **_NO_AUGMENTATION},
+    "optimized-fast-rate": {"preset": "optimized", **_NO_AUGMENTATION, "learning_rate": 5e-4},
+    "baseline-fast-rate": {"preset": "baseline", "learning_rate": 5e-4, "max_grad_norm": 1.0, "early_stopping": True},
+    "baseline-faster-rate": {"preset": "baseline", "learning_rate": 1e-3, "max_grad_norm": 1.0, "early_stopping": True},
+    "baseline-small-batch": {
+        "preset": "baseline",
+        "learning_rate": 5e-4,
+        "per_device_train_batch_size": 25,
+        "max_grad_norm": 1.0,
+        "early_stopping": True,
+    },
+}
+
+
+def _words(settings: dict[str, object]) -> list[str]:
+    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}
+    return [word for name, text in texts.items() for word in (f"--{name}", text)]
+
+
+def _run(module: str, words: Iterable[str], folder: Path) -> int:
+    """One run in a process of its own; returns the most bytes that its folder held, looked at twice a second.
+
+    Raises:
+        RuntimeError: the run failed; with its last lines.
+    """
+    command = [sys.executable, "-m", module, *words, "--output_dir", str(folder)]
+    most = 0
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            most = max(most, _bytes(folder))
+            time.sleep(0.5)
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{said.read()[-3000:]}")
+    return max(most, _bytes(folder))
+
+
+def _history(run: Path, score: str) -> list[dict[str, float]]:
+    """Evaluations of a run: step, passes over the data, the score."""
+    lines = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()
+    entries = [entry for entry in map(json.loads, lines) if score in entry]
+    return [{"step": entry["step"], "epoch": entry["epoch"], "score": entry[score]} for entry in entries]
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a checkpoint that is being renamed or removed
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def figures_of(run: Path, score: str) -> dict[str, object]:
+    """What a finished run recorded: its evaluations, steps, time, test figures and size on disk."""
+    metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
+    record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+    return {
+        "history": _history(run, score),
+        "steps": record["global_step"],
+        "max_steps": record["max_steps"],
+        "epochs": record["epoch"],
+        "planned_epochs": record["arguments"]["num_train_epochs"],
+        "seconds": record["seconds"],
+        "test": metrics.get("test"),
+        "disk_at_end": _bytes(run),
+    }
+
+
+def halves(folder: Path) -> tuple[Path, Path]:
+    """The embedded candles in two files: what the starting weights see, and the later market."""
+    from kronos_ft.data.sources import load_sample
+
+    table = load_sample()[0].to_frame()
+    cut = int(len(table) * EARLIER)
+    paths = folder / "earlier.csv", folder / "later.csv"
+    table.iloc[:cut].to_csv(paths[0], index=False)
+    table.iloc[cut:].to_csv(paths[1], index=False)
+    return paths
+
+
+class KronosRecipes:
+    """Tokenizers and predictors fine-tuned from the same weights; starting weights are trained once."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.earlier, self.later = halves(folder)
+        shared = (*WINDOWS, *START, "--model", "tiny", "--from_scratch", "--data", str(self.earlier))
+        self.tokenizer, self.predictor = folder / "start-tokenizer", folder / "start-predictor"
+        _run("kronos_ft", ("tokenizer", *shared), self.tokenizer)
+        self.tokenizer_words = ("--tokenizer", str(self.tokenizer / BEST_MODEL))
+        _run("kronos_ft", ("predictor", *shared, *self.tokenizer_words), self.predictor)
+
+    def train(self, stage: str, settings: dict[str, object], seed: int) -> dict[str, object]:
+        """Figures of one run of a stage with these settings."""
+        run = self.folder / "run"
+        start = self.tokenizer if stage == "tokenizer" else self.predictor
+        words = [stage, *WINDOWS, "--data", str(self.later), "--model", str(start / BEST_MODEL), "--seed", str(seed)]
+        words += self.tokenizer_words if stage == "predictor" else ()
+        _run("kronos_ft", [*words, *_words(settings)], run)
+        try:
+            return figures_of(run, SCORES[stage])
+        finally:
+            shutil.rmtree(run)
+
+
+def train_mt5(preset: str, seed: int, data: str, folder: Path) -> dict[str, object]:
+    """Figures of one mT5 run with a preset: time, disk and the quality of the test split."""
+    run = folder / "run"
+    words = ["train", "--preset", preset, *MT5, "--data", data, "--seed", str(seed), "--learning_rate", "3e-3"]
+    words += ["--num_train_epochs", str(MT5_EPOCHS[preset]), *MT5_STEPS[preset], "--logging_steps", "10"]
+    most = _run("mt5_ft", words, run)
+    try:
+        return figures_of(run, "eval_loss") | {"disk_at_peak": most}
+    finally:
+        shutil.rmtree(run)
+
+
+def _load(path: Path) -> dict[str, dict]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": {}}
+
+
+def _keep(path: Path, found: dict, key: str, figures: dict[str, object]) -> None:
+    """Adds a run to the file at once, so that a stopped benchmark goes on where it was."""
+    found["runs"][key] = figures
+    about = {"written": now(), "machine": machine(), "versions": versions(), "git": git_state(Path(__file__).parent)}
+    write_json(path, {**found, **about})
+    sys.stderr.write(f"{key}: {figures['steps']} steps, {figures['seconds']:.0f} s\n")
+
+
+def main() -> int:
+    """Trains what is not in the results yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("kronos", "mt5", "search", "page"))
+    parser.add_argument("--presets", nargs="+", help="default: those of the package")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; for search 11 12")
+    parser.add_argument("--stages", nargs="+", choices=tuple(SCORES), default=list(SCORES))
+    parser.add_argument("--data", default="sample", help="mT5: JSONL of records (default: the embedded ones)")
+    parser.add_argument("--output", type=Path, default=RESULT)
+    options = parser.parse_args()
+    found = _load(options.output)
+    if options.what == "page":
+        from .recipe_tables import write_page
+
+        write_page(found["runs"])
+        return 0
+    seeds = options.seeds or ([11, 12] if options.what == "search" else [1, 2, 3])
+    presets = options.presets or (list(CANDIDATES) if options.what == "search" else PRESETS[options.what])
+    with tempfile.TemporaryDirectory() as name:
+        if options.what == "mt5":
+            wanted = {f"mt5/{preset}/{seed}": (preset, seed) for seed in seeds for preset in presets}
+            for key, (preset, seed) in wanted.items():
+                if key not in found["runs"]:
+                    _keep(options.output, found, key, train_mt5(preset, seed, options.data, Path(name)))
+            return 0
+        wanted = {
+            f"{stage}/{preset}/{seed}": (stage, CANDIDATES.get(preset, {"preset": preset}), seed)
+            for seed in seeds
+            for stage in options.stages
+            for preset in presets
+        }
+        missing = {key: what for key, what in wanted.items() if key not in found["runs"]}
+        recipes = KronosRecipes(Path(name)) if missing else None
+        for key, what in missing.items():
+            _keep(options.output, found, key, recipes.train(*what))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
