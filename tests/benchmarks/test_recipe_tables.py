@@ -42,7 +42,9 @@ def test_variation_is_that_of_the_second_half():
 
 def test_interval_of_three_seeds_is_students():
     low, high = interval([-0.1, -0.2, -0.3])
-    assert (low, high) == pytest.approx((-0.2 - 4.30265 * 0.1 / math.sqrt(3), -0.2 + 4.30265 * 0.1 / math.sqrt(3)), rel=1e-5)
+    assert (low, high) == pytest.approx(
+        (-0.2 - 4.30265 * 0.1 / math.sqrt(3), -0.2 + 4.30265 * 0.1 / math.sqrt(3)), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
