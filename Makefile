@@ -27,7 +27,7 @@ test-ddp: $(READY)
 
 # every fault, 50 kills each; writes the table of docs/reliability.md
 test-faults: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m fault --kills 50 --fault-table benchmarks/results/faults.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m fault --kills=50 --fault-table=benchmarks/results/faults.json tests
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
 # beside the published code, in one table; the long ones are run by name: make bench-long NAME=tokenizer_run
