@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     path = config.getoption("--fault-table")
-    if path and not hasattr(config, "workerinput"):
+    if path and not hasattr(config, "workerinput") and not config.option.collectonly:
         config.pluginmanager.register(FaultTable(Path(path), config.getoption("--kills")))
 
 
