@@ -121,7 +121,7 @@ def _source(name: str) -> str:
     """A benchmark that was not run now, with its machine where that is another one."""
     found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     there, here = found["machine"], machine()
-    name = f"{name} of {found.get('written', 'an unknown day')[:10]}"
+    name = f"{name} ({found['written'][:10] if 'written' in found else 'no date'})"
     same = all(there.get(key) == here[key] for key in ("processor", "cores", "gpu"))
     return name if same else f"{name} (on {there.get('gpu') or there.get('processor')}, {there.get('cores')} cores)"
 

@@ -44,14 +44,24 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """WRONG, not measured, met or missed."""
+        """WRONG, not measured, met, missed, or undecided where the median pair says otherwise than the medians."""
         if self.correct is False:
             return "WRONG"
         if self.ratio is None:
             return "not measured"
         if self.goal is None:
             return "-"
-        return "met" if (self.ratio <= self.goal if self.at_most else self.ratio >= self.goal) else "missed"
+        found = {self._reaches(ratio) for ratio in (self.ratio, self.details.get("pairs", {}).get("median")) if ratio}
+        return "undecided" if len(found) > 1 else "met" if True in found else "missed"
+
+    def _reaches(self, ratio: float) -> bool:
+        return ratio <= self.goal if self.at_most else ratio >= self.goal
+
+    @property
+    def pairs(self) -> str:
+        """Least and greatest ratio of two runs side by side, where there were several."""
+        pairs = self.details.get("pairs", {})
+        return f"{pairs['min']:.2f}-{pairs['max']:.2f}" if pairs.get("max", 0) > pairs.get("min", 0) else "-"
 
 
 def alternate(rivals: dict[str, Callable[[int], object]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
@@ -106,14 +116,15 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 
 def print_rows(rows: list[Row]) -> None:
-    """The table: work, reference, ours, ratio, goal, verdict."""
-    print(f"{'work':<66} {'reference':>10} {'ours':>10} {'ratio':>8} {'goal':>8}  verdict")
+    """The table: work, reference, ours, ratio, least and greatest ratio of a pair, goal, verdict; and beside what."""
+    print(f"{'work':<78} {'reference':>10} {'ours':>10} {'ratio':>7} {'pairs':>12} {'goal':>8}  verdict, beside")
     for row in rows:
         values = [_figure(row.reference_value, row.unit), _figure(row.our_value, row.unit)]
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         goal = "-" if row.goal is None else f"{'<= ' if row.at_most else ''}{row.goal:g}"
         note = f" ({row.note})" if row.note else ""
-        print(f"{row.work:<66} {values[0]:>10} {values[1]:>10} {ratio:>8} {goal:>8}  {row.verdict}{note}")
+        figures = f"{values[0]:>10} {values[1]:>10} {ratio:>7} {row.pairs:>12} {goal:>8}"
+        print(f"{row.work:<78} {figures}  {row.verdict}, {row.reference}{note}")
 
 
 def command(description: str, name: str, rows: Callable[[], list[Row]]) -> int:
@@ -129,13 +140,16 @@ def command(description: str, name: str, rows: Callable[[], list[Row]]) -> int:
 
 def as_markdown(rows: list[Row]) -> str:
     """The table for a page."""
-    lines = ["| work | reference | reference's | ours | ratio | goal | verdict |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| work | reference | reference's | ours | ratio | pairs | goal | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         goal = "-" if row.goal is None else f"{'at most ' if row.at_most else ''}{row.goal:g}"
         note = f" ({row.note})" if row.note else ""
         values = [_figure(row.reference_value, row.unit), _figure(row.our_value, row.unit)]
-        cells = (row.work, row.reference, *values, ratio, goal, row.verdict + note)
+        cells = (row.work, row.reference, *values, ratio, row.pairs, goal, row.verdict + note)
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines)
 

@@ -65,6 +65,8 @@ def _settings(words: Sequence[str], program: str, preset: str | None = None) -> 
 
 def train_command(words: Sequence[str]) -> int:
     """`mt5-ft train`."""
+    if "--dry_run" in words:
+        raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
     model, data, args = _settings(words, "mt5-ft train")
     from ft_core.run_folder import FINAL_MODEL
 

@@ -99,7 +99,10 @@ def trim_command(words: Sequence[str]) -> int:
         unseen=measure_unseen(tokenizer, texts, chosen, extra, texts_each=2),
     )
     print("\n".join(report.lines()))
-    print(f"model       {options.output}; mt5-ft expand-vocab brings the full vocabulary back after training")
+    if len(trimmed) == len(tokenizer):
+        print(f"model       {options.output}; nothing was left out: the model is as large as before")
+    else:
+        print(f"model       {options.output}; mt5-ft expand-vocab brings the full vocabulary back after training")
     return 0
 
 

@@ -140,7 +140,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         default_factory=lambda: os.environ.get(SPEED_VARIABLE, "auto"),
         metadata={"help": f"auto (what is fast and safe here) or exact (plain fp32); {SPEED_VARIABLE} sets a default."},
     )
-    exact: bool = field(default=False, metadata={"help": "The same as speed exact."})
+    exact: bool = field(default=False, metadata={"help": "The same as speed exact, whatever speed says."})
     products: str = field(
         default="auto", metadata={"help": "Precision of matrix products in training: auto, fp32 or bf16 (if native)."}
     )
@@ -180,8 +180,13 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             raise ValueError("torch_compile=True would compile evaluations too; set compile_blocks to yes instead")
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"
         mixed = self.bf16 or self.fp16 or launched
-        self.numerics = choose_numerics(self.products, self.speed, mixed, self.device.type)
-        choose_compile(self.compile_blocks, self.speed)
+        try:
+            self.numerics = choose_numerics(self.products, self.speed, mixed, self.device.type)
+            choose_compile(self.compile_blocks, self.speed)
+        except ValueError as error:
+            if os.environ.get(SPEED_VARIABLE) != self.speed:
+                raise
+            raise ValueError(f"{error} ({SPEED_VARIABLE}={self.speed} is set in the environment)") from error
 
     def _check_ranges(self) -> None:
         check_weighting(self.symbol_weighting)

@@ -7,6 +7,7 @@ import torch
 
 from ft_core.progress import span
 
+from .speed import planned_compile
 from .window_trainer import WindowTrainer
 
 
@@ -51,14 +52,16 @@ def describe_run(trainer: WindowTrainer, preset: str) -> list[str]:
         f"recipe      {preset}, learning rate {args.learning_rate:g}",
         f"model       {parameters:,} parameters{of_them} on {args.device.type}, precision "
         f"{trainer.accelerator.mixed_precision}",
-        f"speed       {args.speed}: {args.numerics} numerics, compile_blocks {args.compile_blocks}",
+        "speed       exact: plain fp32, blocks not compiled"
+        if args.numerics == "exact"
+        else f"speed       {args.speed}: {args.numerics} numerics, compile_blocks {args.compile_blocks}",
         f"batch       {trainer.effective_batch()} windows ({batch}), {left_out} windows left out of each epoch",
         f"steps       {trainer.planned_steps():,} ({trainer.steps_per_epoch():,} an epoch)",
     ]
 
 
 def describe_time(trainer: WindowTrainer) -> str:
-    """A line on the expected time of a run, from a probe."""
+    """A line on the expected time of a run, compiling included, from a probe."""
     args = trainer.args
     per_epoch, steps = trainer.steps_per_epoch(), trainer.planned_steps()
     if args.eval_strategy == "steps":
@@ -67,6 +70,8 @@ def describe_time(trainer: WindowTrainer) -> str:
         every = per_epoch
     evaluations = (-(-steps // int(every)) if args.eval_strategy != "no" else 0) + args.eval_on_start
     step_seconds, evaluation_seconds = probe_seconds(trainer)
-    total = span(steps * step_seconds + evaluations * evaluation_seconds)
+    compiling, why = planned_compile(trainer)
+    total = span(compiling + steps * step_seconds + evaluations * evaluation_seconds)
     per = f"{step_seconds:.3g} s a step, {evaluations} evaluations of {evaluation_seconds:.3g} s"
+    per += f", compiling {span(compiling)} ({why})" if compiling else f", blocks not compiled ({why})"
     return f"time        about {total}: {per}"

@@ -106,6 +106,11 @@ def choose_compile(wanted: object, speed: str) -> str:
     return "no" if speed == "exact" else word
 
 
+def may_compile(args: TrainingArguments) -> bool:
+    """Whether settings leave room for compiled blocks at all."""
+    return choose_compile(args.compile_blocks, args.speed) != "no" and args.numerics != "exact"
+
+
 def adopt_recorded(args: TrainingArguments, recorded: dict) -> None:
     """Goes on with the numerics of the run that is resumed, unless others were asked for by name.
 
@@ -218,6 +223,15 @@ def is_compiler_fault(error: BaseException) -> bool:
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
+def planned_compile(trainer: "WindowTrainer") -> tuple[float, str]:
+    """Seconds that a run would spend on compiling (0 where it would not), and why."""
+    if not may_compile(trainer.args):
+        return 0.0, f"compile_blocks {choose_compile(trainer.args.compile_blocks, trainer.args.speed)}"
+    times = CompileTimes(trainer.compile_key())
+    wanted, why = CompileBlocks(trainer).decide(trainer.args, trainer.planned_steps(), times)
+    return times.expected() if wanted else 0.0, why
+
+
 class CompileBlocks(TrainerCallback):
     """Compiles the blocks of a trainer's model before its first step, where that pays or is asked for.
 
@@ -234,9 +248,9 @@ class CompileBlocks(TrainerCallback):
         forget_compiled(trainer.model)
         trainer.compiled = False
         why = f"compile_blocks {args.compile_blocks}"
-        if choose_compile(args.compile_blocks, args.speed) != "no" and args.numerics != "exact":
+        if may_compile(args):
             times = CompileTimes(trainer.compile_key())
-            wanted, why = self._wanted(args, state, times)
+            wanted, why = self.decide(args, state.max_steps - state.global_step, times)
             if args.world_size > 1:  # each process has timed it by itself
                 wanted, why = broadcast_object_list([wanted, why])
             if wanted:
@@ -248,8 +262,8 @@ class CompileBlocks(TrainerCallback):
             blocks = "compiled" if trainer.compiled else "not compiled"
             _say(f"speed: {args.numerics} numerics on {args.device.type}, blocks {blocks} ({why})")
 
-    def _wanted(self, args: TrainingArguments, state: TrainerState, times: CompileTimes) -> tuple[bool, str]:
-        """Whether to compile, and why."""
+    def decide(self, args: TrainingArguments, steps: int, times: CompileTimes) -> tuple[bool, str]:
+        """Whether to compile for that many steps to come, and why."""
         trainer = self._trainer
         word = choose_compile(args.compile_blocks, args.speed)
         if word == "yes":
@@ -259,7 +273,6 @@ class CompileBlocks(TrainerCallback):
             before = read_record(Path(args.output_dir)).get("compiled")  # killed before its first checkpoint
         if before is not None:  # or a resumed run would end with other bits
             return before, "as before"
-        steps = state.max_steps - state.global_step
         gain = GAINS[trainer.stage].get(args.numerics, 0.0) if args.device.type == "cpu" else 0.0
         if gain == 0:
             return False, f"no gain known for a {trainer.stage} on {args.device.type}"

@@ -78,8 +78,9 @@ class MT5ModelArguments:
     lora_merge: bool = field(default=False, metadata={"help": "Merge the adapters into final/ instead of saving them."})
 
     def __post_init__(self):
+        check_languages(self.trim_languages, self.trim_extra)
         if self.from_scratch and self.model not in SIZES:
-            raise ValueError(f"from_scratch=True makes no {self.model}; set model to one of {', '.join(SIZES)}")
+            raise ValueError(f"from_scratch=True makes no {self.model}; add --model {' or '.join(SIZES)}")
         if self.model in SIZES and not self.from_scratch and not Path(self.model).is_dir():
             raise ValueError(
                 f"model={self.model} has no weights; set from_scratch too, or name published ones (google/mt5-small)"
@@ -94,7 +95,6 @@ class MT5ModelArguments:
                 "trim_vocab=True with lora=True would save adapters alone, whose base model has the full vocabulary; "
                 "set lora_merge true too, or trim_vocab false"
             )
-        check_languages(self.trim_languages, self.trim_extra)
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:

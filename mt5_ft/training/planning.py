@@ -58,6 +58,7 @@ class Plan:
     """A planned run in figures; seconds and bytes.
 
     Attributes:
+        target_tokens (`float`): of the mean step; `wanted_tokens` (`int`) is the setting, 0 where it is not set.
         micro_tokens (`float`): source and target tokens of the mean micro-batch, with `tokens_per_batch`.
         peak_memory (`int`): measured; of the GPU, or of the whole process on a CPU.
         checkpoint_bytes, state_bytes (`int`): one checkpoint, and what of it is the optimizer's state.
@@ -91,6 +92,7 @@ class Plan:
     target_tokens: float = 0.0
     micro_batches: float = 1.0
     micro_tokens: float = 0.0
+    wanted_tokens: int = 0
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -115,6 +117,16 @@ class Plan:
                 f"batch size  the step is the limit and not the budget: about {self.micro_tokens:,.0f} tokens at once; "
                 "raise target_tokens_per_step for fuller batches"
             )
+        elif self.micro_tokens > LIKELY_PADDING * self.tokens_per_batch > 0:
+            lines.append(
+                f"batch size  most records are longer than tokens_per_batch={self.tokens_per_batch} and stand alone, "
+                f"about {self.micro_tokens:,.0f} tokens at once; raise it for batches"
+            )
+        if self.wanted_tokens > 2 * self.target_tokens:
+            lines.append(
+                f"step size   the records hold only {self.target_tokens:,.0f} target tokens, less than "
+                f"target_tokens_per_step={self.wanted_tokens:,}: one step an epoch; lower it"
+            )
         if not self.eval_batch_fits:
             lines.append(f"evaluation  {self.eval_batch} records at once: more do not fit into memory")
         return lines
@@ -122,8 +134,10 @@ class Plan:
     def _batch_words(self, together: str) -> str:
         if not self.tokens_per_batch:
             return f"{self.batch} x {self.accumulation} accumulated{together} = {self.effective_batch} effective"
+        alone = self.micro_tokens > LIKELY_PADDING * self.tokens_per_batch
+        batch = "1 record" if alone else f"up to {self.tokens_per_batch:,} tokens"
         return (
-            f"up to {self.tokens_per_batch:,} tokens x {self.micro_batches:.1f} accumulated{together} = "
+            f"{batch} x {self.micro_batches:.1f} accumulated{together} = "
             f"{self.target_tokens:,.0f} target tokens a step, those of {self.effective_batch} records"
         )
 
@@ -220,6 +234,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         target_tokens=tokens["labels"] / per_epoch,
         micro_batches=micro_batches,
         micro_tokens=LIKELY_PADDING * sum(tokens.values()) / (measured.micro_batches * args.world_size),
+        wanted_tokens=args.target_tokens_per_step,
     )
 
 

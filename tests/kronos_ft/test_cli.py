@@ -111,6 +111,20 @@ def test_dry_run_writes_nothing(csv, run, capsys):
     assert not run.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--speed", "exact"], "blocks not compiled (compile_blocks no)"),
+        (["--speed", "auto", "--compile_blocks", "no"], "blocks not compiled (compile_blocks no)"),
+        (["--speed", "auto", "--use_cpu", "true"], "blocks not compiled (fewer than 50 steps)"),
+        (["--speed", "auto", "--compile_blocks", "yes"], "(as asked)"),
+    ],
+)
+def test_dry_run_says_whether_blocks_are_compiled(csv, run, capsys, words, said):
+    assert main(["tokenizer", "--data", str(csv), "--output_dir", str(run), "--dry_run", *SMALL, *words]) == 0
+    assert said in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("time"))
+
+
 def test_data_check(csv, capsys, tmp_path):
     assert main(["data", "check", str(csv)]) == 0
     assert "OK        under policy error" in capsys.readouterr().out

@@ -357,3 +357,10 @@ def test_the_choice_is_on_record(make_trainer, tmp_path):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["arguments"]["speed"], record["arguments"]["numerics"]) == ("auto", "bf16")
     assert record["compiled"] is False
+
+
+@pytest.mark.parametrize(("value", "more"), [("turbo", {}), ("exact", {"products": "bf16"})])
+def test_a_refusal_names_the_variable_that_it_comes_from(value, more, monkeypatch, tmp_path):
+    monkeypatch.setenv("KRONOS_FT_SPEED", value)
+    with pytest.raises(ValueError, match=rf"\(KRONOS_FT_SPEED={value} is set in the environment\)"):
+        KronosTokenizerArguments(output_dir=str(tmp_path), **more)

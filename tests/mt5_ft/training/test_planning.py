@@ -59,3 +59,17 @@ def test_a_step_that_leaves_the_budget_empty_is_said(start, data, tmp_path, caps
     assert said in capsys.readouterr().out
     assert main([*words, "--tokens_per_batch", "200"]) == 0
     assert said not in capsys.readouterr().out
+
+
+def test_records_longer_than_the_budget_and_steps_larger_than_an_epoch_are_said(start, data, tmp_path, capsys):
+    words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
+    words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]
+    assert main([*words, "--tokens_per_batch", "10", "--target_tokens_per_step", "100000000"]) == 0
+    out = capsys.readouterr().out
+    assert "records are longer than tokens_per_batch=10 and stand alone" in out
+    assert "less than target_tokens_per_step=100,000,000: one step an epoch; lower it" in out
+    assert "batch       1 record x " in out
+
+
+def test_a_dry_run_is_a_plan(refused):
+    refused(["train", "--data", "sample", "--dry_run"], "--dry_run is `mt5-ft plan` here")

@@ -46,7 +46,7 @@ def test_a_small_model_from_scratch_needs_no_hub(data, small, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"from_scratch": True}, "from_scratch=True makes no google/mt5-base; set model to one of small"),
+        ({"from_scratch": True}, "from_scratch=True makes no google/mt5-base; add --model small"),
         ({"model": "small"}, "model=small has no weights; set from_scratch too"),
         ({"model": "small", "from_scratch": True, "lora": True}, "lora=True adds adapters to weights that have learnt"),
         ({"lora_r": 0}, "lora_r=0 is below 1"),
