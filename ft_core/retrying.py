@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
@@ -24,14 +23,20 @@ class MayPass(ConnectionError):
         self.retry_after = retry_after
 
 
+def moment_of(value: str) -> float | None:
+    """Seconds since 1970 of a date in a header; None for anything else."""
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
 def retry_after(value: str) -> float | None:
     """Seconds that a `Retry-After` header asks to wait, a number or a date; None for anything else."""
     if value.strip().isdigit():
         return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    moment = moment_of(value)
+    return None if moment is None else max(0.0, moment - time.time())
 
 
 def try_again(
