@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ft_core.line_progress import LineProgress
+from ft_core.secrets import without_secrets
 
 from .archive_plan import ArchivePlan, day_in, end_of, plan_archives, start_of
 from .archive_store import FolderStore, Zip, open_store
@@ -86,14 +87,15 @@ class ArchiveSource:
                 raise ValueError(f"symbol={symbol!r} is not as in the names of archives; write it as {bare}")
         self.step = step_of(timeframe)
         self.store = open_store(archive, say)
-        self.name = self.store.name
+        self.name = without_secrets(self.store.name)
         self.say = say
+        self.since, self.until = since, until
         self.asked = {
             "archive": str(Path(archive).expanduser().resolve()) if isinstance(self.store, FolderStore) else self.name,
             "symbols": list(symbols),
             "timeframe": timeframe,
-            "since": since,
-            "until": until,
+            "since": text_of(since),
+            "until": None if until is None else text_of(until),
         }
 
     def _check_names(self) -> None:
@@ -119,12 +121,12 @@ class ArchiveSource:
             ValueError: a name that is not there, no archive, or a span without finished candles.
         """
         self._check_names()
-        since, until, timeframe = (self.asked[name] for name in ("since", "until", "timeframe"))
-        span = span_of(since, until, self.step, self.store.now(), "the archive's clock")
+        timeframe = self.asked["timeframe"]
+        span = span_of(self.since, self.until, self.step, self.store.now(), "the archive's clock")
         spans, files, missing = {}, {}, {}
         for symbol in self.asked["symbols"]:
             look = LineProgress(f"{symbol}: looked for months")
-            found: ArchivePlan = plan_archives(self.store, symbol, timeframe, since, until, look)
+            found: ArchivePlan = plan_archives(self.store, symbol, timeframe, self.since, self.until, look)
             spans[symbol] = [span.start, min(span.end, found.end), self.step]
             files[symbol], missing[symbol] = found.names, found.missing
             if found.missing:

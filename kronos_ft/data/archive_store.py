@@ -1,4 +1,4 @@
-"""Zip archives of candles, in a folder or behind an address, checked against their `.CHECKSUM` files where there are any.
+"""Zip archives of candles, in a folder or behind an address, checked against `.CHECKSUM` files where there are any.
 
 Layout as on data.binance.vision: `BASE/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01.zip` and
 `BASE/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01-31.zip`. In a folder the files may lie anywhere; their names tell.

@@ -108,7 +108,7 @@ def _settings_of(
 def _gather(part: PartFile, source: Source, plan: dict, pages: list[Page]) -> None:
     symbols = list(plan["spans"])
     progress = LineProgress("fetched candles")
-    lengths = [(end - start) // step for start, end, step in plan["spans"].values()]
+    lengths = [-((start - end) // step) for start, end, step in plan["spans"].values()]
     for place, symbol in enumerate(symbols):
         before = [page for page in pages if page.facts["symbol"] == symbol]
         for page, share in source.pages(symbol, plan, before):
@@ -147,14 +147,14 @@ def _outcome(output: Path, source: Source, found: list[Findings], reasons: list[
         first, last = text_of(one.rows[0, 0]), text_of(one.rows[-1, 0])
         lines.append(f"{one.symbol}  {len(one.rows):,} candles of {source.asked['timeframe']}, {first} to {last} UTC")
         if one.starts_late:
-            lines.append(f"  note      {source.name} has none before {first}")
+            lines.append(f"  note      {source.name} gives none before {first}")
         lines += [f"  FOUND     {line}" for line in one.lines()]
     lines += [f"  REJECTED  {reason}" for reason in reasons]
     has_gaps = any(one.gaps for one in found)
     has_faults = bool(reasons) or any(one.repeated or one.conflicting or one.uneven for one in found)
     gaps = f"{sum(one.missing for one in found):,} candles missing" if has_gaps else "no gaps"
     twice = sum(sum(times.values()) for one in found for times in (one.repeated, one.conflicting))
-    lines.append(f"{gaps}, {f'{twice:,} duplicates' if twice else 'no duplicates'}")
+    lines.append(f"{gaps}, {f'{twice:,} duplicate' + 's' * (twice > 1) if twice else 'no duplicates'}")
     lines.append(f"candles     {output}")
     lines.append(f"source      {provenance_path(output)}")
     return Outcome(lines, has_gaps, has_faults)

@@ -52,11 +52,13 @@ class Findings:
                 (text_of(first) if count == 1 else f"{text_of(first)} to {text_of(last)}") + f" ({count:,})"
                 for first, last, count in self.gaps
             ]
-            lines.append(f"{len(self.gaps):,} gaps, {self.missing:,} candles missing: {_some(shown)}")
+            gaps = f"{len(self.gaps):,} gap" + "s" * (len(self.gaps) > 1)
+            lines.append(f"{gaps}, {self.missing:,} candles missing: {_some(shown)}")
         for kind, found in (("equal", self.repeated), ("DIFFERENT (the last is kept)", self.conflicting)):
             if found:
                 shown = [text_of(time) + (f" ({count} times)" if count > 1 else "") for time, count in found.items()]
-                lines.append(f"{sum(found.values()):,} duplicates, {kind}: {_some(shown)}")
+                count = sum(found.values())
+                lines.append(f"{count:,} duplicate{'s' * (count > 1)}, {kind}: {_some(shown)}")
         if self.uneven:
             lines.append(f"{len(self.uneven):,} candles off the timeframe: {_some([text_of(t) for t in self.uneven])}")
         return lines

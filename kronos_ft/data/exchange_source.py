@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ft_core.secrets import without_secrets
+
 from .download_part import COLUMNS, Page
-from .download_spans import Span, span_of
+from .download_spans import Span, span_of, text_of
 from .exchange import ExchangeCandles
 from .exchange_pages import walk
 
@@ -38,13 +40,14 @@ class ExchangeSource:
     ):
         self.candles = ExchangeCandles(exchange, api_url, say)
         self.name = exchange
+        self.since, self.until = since, until
         self.asked = {
             "exchange": exchange,
-            "api_url": api_url,
+            "api_url": api_url and without_secrets(api_url),
             "symbols": list(symbols),
             "timeframe": timeframe,
-            "since": since,
-            "until": until,
+            "since": text_of(since),
+            "until": None if until is None else text_of(until),
         }
         self._is_checked = False
 
@@ -61,7 +64,7 @@ class ExchangeSource:
         """
         step = self._check()
         now, clock = self.candles.now()
-        span = span_of(self.asked["since"], self.asked["until"], step, now, clock)
+        span = span_of(self.since, self.until, step, now, clock)
         return {"spans": {symbol: [span.start, span.end, span.step] for symbol in self.asked["symbols"]}}
 
     def pages(self, symbol: str, plan: dict, before: list[Page]) -> Iterator[tuple[Page, float]]:
