@@ -17,6 +17,7 @@ class MarketHandler(BaseHTTPRequestHandler):
     """Answers from `server.market.answer(path, query)`: an object for JSON, bytes, or None for 404."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits for the client's acknowledgement of its headers
 
     def log_message(self, *args):
         pass

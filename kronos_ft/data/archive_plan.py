@@ -112,7 +112,7 @@ def plan_archives(
         if found or plan.names:  # what precedes the first candle is not missing
             begun = found[0] if len(plan.names) == len(found) else ""
             plan.missing += [day for day in days if day not in found and day > begun] if found else [month]
-        if until is None and not found and all(not present[later] for later in months[number:]):
+        if until is None and plan.names and not found and not any(present[later] for later in months[number:]):
             break
     if not plan.names:
         raise ValueError(

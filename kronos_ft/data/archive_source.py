@@ -33,10 +33,11 @@ def _rows_of(archive: Zip, where: str) -> np.ndarray:
         path.write_bytes(archive.content)
         try:
             frame = read_file(path).frame
+            columns = match_columns(frame.columns)
+            times = parse_times(frame[columns["time"]])
         except ValueError as error:
-            raise ValueError(str(error).replace(str(path), f"{where}/{archive.name}")) from None
-    columns = match_columns(frame.columns)
-    times = parse_times(frame[columns["time"]])
+            words = str(error).replace(f"{path}", archive.name)
+            raise ValueError(f"{where}: {words if archive.name in words else f'{archive.name}: {words}'}") from None
     if times.isna().any():
         raise ValueError(f"{where}/{archive.name}: {int(times.isna().sum())} times cannot be read; fetch it again")
     rows = np.full((len(frame), COLUMNS), np.nan)

@@ -192,7 +192,9 @@ def download(
                 say(f"going on after {_kept(pages):,} candles")
             _gather(file, source, settings["plan"], pages)
         except MayPass as failure:
-            remedy = f"{_kept(pages):,} candles are kept: go on with --resume" if pages else "check the network"
+            remedy = "nothing was fetched: check the network, or try again later"
+            if pages:
+                remedy = f"{_kept(pages):,} candles are kept: go on with --resume"
             raise MayPass(f"{failure}; {remedy}") from failure
         found = _findings(source, settings["plan"], pages)
         frame = candle_frame(found)
