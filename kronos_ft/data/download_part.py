@@ -74,6 +74,8 @@ class PartFile:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._file.closed:
+            return
         is_empty = self._file.seek(0, os.SEEK_END) == 0
         self._file.close()
         if is_empty:  # the source refused before anything was fetched
@@ -103,7 +105,8 @@ class PartFile:
         self._write(json.dumps(facts).encode() + b"\n" + content)
 
     def remove(self) -> None:
-        """Takes the file away: its candles are in the output."""
+        """Closes the file and takes it away: its candles are in the output."""
+        self._file.close()
         self.path.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:

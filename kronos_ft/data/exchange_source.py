@@ -88,7 +88,7 @@ class ExchangeSource:
             yield Page({"symbol": symbol, "next": cursor}, rows), (cursor - span.start) / (span.end - span.start)
 
     def facts(self, pages: list[Page]) -> dict:
-        """ccxt's version, and whether the amount is the exchange's own."""
+        """The version of ccxt, which reads the exchange's answers."""
         import ccxt
 
         return {"ccxt": ccxt.__version__}
