@@ -20,8 +20,9 @@ def packed(name, rows, unit=1, header=False):
         close = row[6] * unit + (unit - 1)
         lines.append(",".join(map(str, [row[0] * unit, *row[1:6], close, *row[7:]])))
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(zipfile.ZipInfo(name.replace(".zip", ".csv"), (2020, 1, 1, 0, 0, 0)), "\n".join(lines) + "\n")
+    entry = zipfile.ZipInfo(name.replace(".zip", ".csv"), (2020, 1, 1, 0, 0, 0))
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(entry, "\n".join(lines) + "\n", zipfile.ZIP_DEFLATED)
     return content.getvalue()
 
 

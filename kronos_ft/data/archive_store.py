@@ -202,7 +202,7 @@ class WebStore:
                         content += piece
                         if len(content) > limit:
                             raise ValueError(
-                                f"{url} holds more than {limit / 2**20:,.0f} MiB; no archive is that large"
+                                f"{url} holds more than {limit / 2**20:,.0f} MiB, too much for one archive"
                             )
                     return bytes(content)
             except httpx.TransportError as error:
