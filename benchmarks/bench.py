@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ft_core.files import write_text
-from ft_core.progress import span
+from ft_core.line_progress import span
 
 from .comparison import RESULTS, Row, as_markdown, machine, print_rows
 

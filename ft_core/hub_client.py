@@ -7,19 +7,17 @@ out on an upload.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from huggingface_hub import set_client_factory
 from huggingface_hub.utils import httpx, logging, parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory  # no public way back to it
 
+from . import retrying
 from .hub_errors import HubFailure, cut_connection, failure_in
 
 TIMEOUT = httpx.Timeout(120.0, connect=15.0)  # seconds without a byte; a large commit takes the Hub a while
 WAITS = (1.0, 4.0, 16.0, 32.0)  # seconds before each further try
-LONGEST_WAIT = 300.0  # seconds; a Hub that asks for more is left alone
 TEMPORARY = (408, 412, 425, 429, 500, 502, 503, 504)  # 412: the branch moved between reading and writing
 
 wait = time.sleep
@@ -31,13 +29,7 @@ def _retry_after(headers: httpx.Headers) -> float | None:
     limit = parse_ratelimit_headers(headers)
     if limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)
-    value = headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    return retrying.retry_after(headers.get("retry-after", ""))
 
 
 class _Client(httpx.Client):
@@ -75,22 +67,7 @@ def try_again(action: Callable[[], T], say: Callable[[str], None]) -> T:
         say: told of each failure and how long is waited.
 
     Raises:
-        HubFailure: the Hub failed at every try, or asks to wait longer than `LONGEST_WAIT`.
+        HubFailure: the Hub failed at every try, or asks to wait longer than `retrying.LONGEST_WAIT`.
     """
     with _one_policy():
-        for number, usual in enumerate((*WAITS, None), 1):
-            try:
-                return action()
-            except Exception as error:
-                failure = failure_in(error)
-                if failure is None:
-                    raise
-            asked = failure.retry_after
-            if usual is None:
-                raise HubFailure(f"{failure}, {number} times in a row")
-            if asked is not None and asked > LONGEST_WAIT:
-                raise HubFailure(f"{failure} and asks to wait {asked:.0f} s")
-            seconds = usual if asked is None else asked
-            say(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(WAITS)})")
-            wait(seconds)
-    raise AssertionError("unreachable")
+        return retrying.try_again(action, say, failure_in, WAITS, wait)

@@ -12,6 +12,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import httpx
 
+from .retrying import MayPass
+
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _TOKENS = re.compile(r"\b(hf|api_org|hf_oauth)_[A-Za-z0-9_.-]{4,}")
 
@@ -20,17 +22,8 @@ class HubRefusal(ValueError):
     """The Hub answered and will answer the same again: something has to be changed first."""
 
 
-class HubFailure(ConnectionError):
-    """The Hub gave no usable answer; it may give one later.
-
-    Args:
-        reason: what went wrong, in words.
-        retry_after: seconds after which the Hub wants to be asked again, if it said so.
-    """
-
-    def __init__(self, reason: str, retry_after: float | None = None):
-        super().__init__(reason)
-        self.retry_after = retry_after
+class HubFailure(MayPass):
+    """The Hub gave no usable answer; it may give one later."""
 
 
 def without_tokens(text: str) -> str:

@@ -7,19 +7,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .early_stopping import metric_history
-
-LINE_SECONDS = 30.0
-
-
-def span(seconds: float) -> str:
-    """A time span to read at a glance: `45 s`, `3 min 20 s`, `2 h 5 min`."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+from .line_progress import LINE_SECONDS, span
 
 
 class Progress(TrainerCallback):
@@ -103,31 +91,3 @@ class Progress(TrainerCallback):
         else:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
-
-
-class LineProgress:
-    """Says how many of a number of things are done and how long the rest takes: a bar on a terminal, else a line.
-
-    Args:
-        verb (`str`): what is done to them, such as `summarised`.
-    """
-
-    def __init__(self, verb: str):
-        self.verb = verb
-        self._started = self._last_line = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Shows that `done` of `total` are done."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = done
-        on_terminal = sys.stderr.isatty()
-        if not on_terminal and now - self._last_line < LINE_SECONDS and done < total:
-            return
-        self._last_line = now
-        rate = (done - self._first) / max(now - self._started, 1e-9)
-        left = f", {span((total - done) / rate)} left" if rate > 0 and done < total else ""
-        end = "\r" if on_terminal and done < total else "\n"
-        sys.stderr.write(f"{self.verb} {done:,} of {total:,}{left}    {end}")
-        sys.stderr.flush()

@@ -1,12 +1,11 @@
 """The `kronos-ft` command. Nothing heavy is imported until a command needs it."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from ft_core.command_line import one_line_errors, run_command
-from ft_core.exact_options import ExactParser, check_variables
+from ft_core.exact_options import check_variables
 
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
@@ -17,11 +16,13 @@ kronos-ft COMMAND [OPTIONS]
   forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
+  data download fetch candles from an exchange or from zip archives
   push          put a model on the Hugging Face Hub, in one commit
 
 kronos-ft COMMAND --help lists the options of a command.
 
 examples:
+  kronos-ft data download --exchange binance --symbol BTC/USDT --timeframe 1h --since 2018-01-01 --output btc.parquet
   kronos-ft data check btc.csv
   kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
@@ -157,33 +158,10 @@ def run_forecast_command(words: Sequence[str]) -> int:
 
 
 def run_data_command(words: Sequence[str]) -> int:
-    """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
-    parser = ExactParser(
-        prog="kronos-ft data check", description="Reads candles and says what was found; exits 1 if they are rejected."
-    )
-    parser.add_argument("action", choices=["check"], help=argparse.SUPPRESS)
-    parser.add_argument("source", nargs="+", help="CSV or Parquet files, a folder, a glob, or a Hub data set")
-    parser.add_argument("--policy", default="error", choices=["error", "drop", "repair"], help="as in training")
-    parser.add_argument("--timezone", default="UTC", help="zone of times without an offset of their own")
-    parser.add_argument("--lookback_window", type=int, default=90, help="bars (default 90)")
-    parser.add_argument("--predict_window", type=int, default=10, help="bars (default 10)")
-    options = parser.parse_args(words)
+    """`kronos-ft data check` and `kronos-ft data download`."""
+    from .data.command import run_data
 
-    if options.lookback_window < 2 or options.predict_window < 0:
-        raise ValueError(
-            f"lookback_window={options.lookback_window} and predict_window={options.predict_window} make no window; "
-            "use at least 2 and 0"
-        )
-    from .data.candles import inspect_candles
-    from .data.check import check
-
-    window = options.lookback_window + options.predict_window + 1
-    passes = True
-    for source in options.source:
-        lines, fine = check(inspect_candles(source, options.policy, options.timezone), window)
-        print("\n".join(lines))
-        passes &= fine
-    return 0 if passes else 1
+    return run_data(words)
 
 
 def run_push_command(words: Sequence[str]) -> int:

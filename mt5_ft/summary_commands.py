@@ -66,7 +66,7 @@ def summarize_command(words: Sequence[str]) -> int:
     import torch
     from transformers.utils import logging
 
-    from ft_core.progress import LineProgress
+    from ft_core.line_progress import LineProgress
 
     from .data.records import EMOTION_SUMMARY, TaskFields, read_records
     from .generation import GenerationSettings

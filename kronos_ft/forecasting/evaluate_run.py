@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from ft_core.progress import LineProgress
+from ft_core.line_progress import LineProgress
 from ft_core.run_folder import check_writable
 
 from ..data.sources import load_source

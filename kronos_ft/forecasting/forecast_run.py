@@ -10,7 +10,7 @@ import pandas as pd
 
 from ft_core.cells import neutral_frame
 from ft_core.files import write_file
-from ft_core.progress import LineProgress
+from ft_core.line_progress import LineProgress
 
 from ..data.candles import CandleSeries
 from ..data.sources import load_source

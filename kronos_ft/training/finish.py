@@ -8,7 +8,7 @@ from pathlib import Path
 from ft_core.curves import plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
-from ft_core.progress import span
+from ft_core.line_progress import span
 from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 
 from ..data.windows import WindowDataset

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from transformers import set_seed
 
-from ft_core.progress import LineProgress
+from ft_core.line_progress import LineProgress
 
 from ..data.augmentation import AugmentationArguments
 from ..data.tokens import TokenWindowDataset, cache_folder

@@ -25,8 +25,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.utils import logging
 
 from ft_core.files import write_json
+from ft_core.line_progress import span
 from ft_core.loss_meter import LossMeter
-from ft_core.progress import span
 from ft_core.run_folder import RUN_FILE
 from ft_core.run_record import read_record
 
