@@ -6,8 +6,6 @@ from pathlib import Path
 
 from ft_core.exact_options import ExactParser
 
-LANGUAGES = ("en", "zh")
-
 
 def _parser() -> ExactParser:
     parser = ExactParser(
@@ -21,7 +19,7 @@ def _parser() -> ExactParser:
     parser.add_argument("--tokenizer", metavar="DIR", help="its tokenizer; default: the one it was trained with")
     parser.add_argument("--data", metavar="FILE", help="candles to offer; default: the run's own; 'sample'")
     parser.add_argument("--evaluation", metavar="DIR", help="folder of kronos-ft evaluate; default: one in the run")
-    parser.add_argument("--lang", default="en", choices=LANGUAGES, help="language of the page (default en)")
+    parser.add_argument("--lang", default="en", choices=["en", "zh"], help="language of the page (default en)")
     parser.add_argument("--device", help="cpu, cuda, ...; the accelerator if there is one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
     parser.add_argument("--port", type=int, default=7860, help="port, 0 for any that is free (default 7860)")
@@ -32,8 +30,6 @@ def _parser() -> ExactParser:
 def run_ui_command(words: Sequence[str]) -> int:
     """`kronos-ft ui RUN_OR_MODEL`: everything is checked and loaded before the page opens."""
     options = _parser().parse_args(words)
-    if find_spec("gradio") is None:
-        raise ValueError("gradio is not installed, which the page needs; pip install 'kronos-ft[ui]'")
     from transformers.utils import logging
 
     from .forecasting.evaluated_models import load_networks, pairing_remark
@@ -51,6 +47,8 @@ def run_ui_command(words: Sequence[str]) -> int:
     candles = CandleChoice.of(shown, options.data)
     if options.data is not None:
         candles.read(next(iter(candles.kinds())))  # what the command line names is refused there
+    if find_spec("gradio") is None:
+        raise ValueError("gradio is not installed, which the page needs; pip install 'kronos-ft[ui]'")
     logging.disable_progress_bar()
     networks = load_networks(shown.model, shown.tokenizer)
     warning = pairing_remark(shown.model, shown.tokenizer, networks[1])

@@ -117,7 +117,7 @@ def _axes(low: float, high: float, y: Callable, times: np.ndarray, xs: np.ndarra
     ticks = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     digits = max(0, -int(np.floor(np.log10(np.diff(ticks).min()) + 1e-9)) + 1) if np.diff(ticks).min() < 10 else 0
     for tick in ticks:
-        if low < tick < high:
+        if low < tick < high and y(tick) > TOP + 4:
             parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
             parts.append(_label("tick", WIDTH - RIGHT + 8, y(tick) + 4, f"{tick:,.{digits}f}"))
     for bar in np.unique(np.linspace(0, len(times) - 1, 8).round().astype(int))[1:-1]:
@@ -133,7 +133,7 @@ def _legend(layers: Collection[str], ahead: bool, truth: bool, words: Mapping[st
         shown += [("median", "median")]
         shown += [(name, f"layer_{name}") for name in ("paths", "50", "90") if name in layers]
     if truth:
-        shown.append(("truth", "happened"))
+        shown.append(("truth", "layer_truth"))
     items = "".join(f'<li><i class="key key-{name}"></i>{text(words[word])}</li>' for name, word in shown)
     return f'<ul class="kf-legend">{items}</ul>'
 
@@ -202,7 +202,7 @@ def candle_chart(
     candles = _candles(context, xs[:shown], body, y, "candle")
     happened = _candles(known, xs[shown : shown + len(known)], body, y, "truth")
     if paths is None:
-        parts = [axes, volumes, candles]
+        ground, parts, over = "", [candles], ""
     else:
         origin = xs[shown] - slot / 2
         ground = f'<rect class="future" x="{origin:.1f}" y="{TOP}" width="{WIDTH - RIGHT - origin:.1f}" {FULL}/>'
@@ -210,7 +210,7 @@ def candle_chart(
         mark = f'<path class="origin" d="M{origin:.1f} {TOP}V{VOLUMES_END}"/>' + _label(
             "tick origin-label", origin - 6, TOP + 11, words["origin_mark"]
         )
-        parts = [ground, axes, volumes, ahead, mark, candles, happened, _tag(float(quantiles[2, -1]), y)]
+        parts, over = [ahead, mark, candles, happened], _tag(float(quantiles[2, -1]), y)
     titles = _titles(times, context, None if quantiles is None else quantiles[:, 1:], known, words)
     for x, title in zip(xs, titles, strict=True):
         parts.append(
@@ -218,9 +218,9 @@ def candle_chart(
             f"<title>{title}</title></rect>"
         )
     label = text(f"{words['known']}, {words['tab_forecast']}")
-    clip = f'<clipPath id="kf-clip"><rect x="0" y="{TOP}" width="{WIDTH}" height="{HEIGHT - TOP}"/></clipPath>'
+    clip = f'<clipPath id="kf-clip"><rect x="0" y="{TOP}" width="{WIDTH - RIGHT}" {FULL}/></clipPath>'
     svg = (
         f'<svg class="kf-chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
-        f'<defs>{clip}</defs><g clip-path="url(#kf-clip)">{"".join(parts)}</g></svg>'
+        f'<defs>{clip}</defs>{ground}{axes}{volumes}<g clip-path="url(#kf-clip)">{"".join(parts)}</g>{over}</svg>'
     )
     return _legend(layers, paths is not None, len(known) > 0, words) + svg

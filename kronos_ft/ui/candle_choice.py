@@ -57,12 +57,13 @@ class CandleChoice:
         own = {} if self.data in (None, "sample") else {OWN: Path(self.data).name or self.data}
         return {**own, SAMPLE: "", UPLOAD: ""}
 
-    def read(self, kind: str, upload: str | None = None) -> list[CandleSeries]:
+    def read(self, kind: str, upload: str | None = None, policy: str = "error") -> list[CandleSeries]:
         """The candles of a choice, one series a symbol.
 
         Args:
             kind (`str`): one of [`~CandleChoice.kinds`].
             upload (`str`, *optional*): the file that was uploaded; it is deleted.
+            policy (`str`): what happens to its rows with a defect, as in [`load_candles`].
 
         Raises:
             ValueError: no such choice, nothing uploaded, or data that cannot be used, as [`load_candles`].
@@ -72,7 +73,7 @@ class CandleChoice:
         if kind == UPLOAD:
             if not upload:
                 raise ValueError("no file is uploaded yet; choose a CSV or Parquet file of candles")
-            return read_upload(Path(upload))
+            return read_upload(Path(upload), policy)
         if kind not in self._read:
             self._read[kind] = load_source(
                 "sample" if kind == SAMPLE else self.data,
@@ -81,14 +82,14 @@ class CandleChoice:
         return self._read[kind]
 
 
-def read_upload(path: Path) -> list[CandleSeries]:
+def read_upload(path: Path, policy: str = "error") -> list[CandleSeries]:
     """Reads an uploaded file and deletes it, whether it could be read or not.
 
     Raises:
         ValueError: as [`load_candles`], with the file's name instead of the place where it was kept.
     """
     try:
-        return load_candles(path)
+        return load_candles(path, policy)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), path.name)) from error
     finally:

@@ -35,6 +35,7 @@ from .shown_model import ShownModel
 HORIZON, MOST_BARS, PATHS, MOST_PATHS = 24, 256, 50, 500
 LOOKBACK = 400
 END, PAST = "end", "past"
+HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}  # of events that take no time
 # letters of the machine itself: a page must not ask another host for them
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -117,9 +118,12 @@ class Page:
                 with gr.Tab(words["tab_forecast"], id="forecast"):
                     self._forecast_tab(page)
                 with gr.Tab(words["tab_evaluation"], id="evaluation"):
-                    gr.HTML(lambda: evaluation_tab(self.shown, self.evaluation, words), elem_id="evaluation")
+                    evaluation = gr.HTML(elem_id="evaluation")
                 with gr.Tab(words["tab_report"], id="report"):
-                    gr.HTML(lambda: report_tab(self.shown, words), elem_id="report")
+                    report = gr.HTML(elem_id="report")
+            # read anew for each visit: an evaluation or a report may have been written since
+            page.load(lambda: evaluation_tab(self.shown, self.evaluation, words), None, evaluation, **HIDDEN)
+            page.load(lambda: report_tab(self.shown, words), None, report, **HIDDEN)
         return page.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 
     def _header(self) -> str:
@@ -152,6 +156,13 @@ class Page:
                         visible=False,
                         height=120,
                         elem_id="upload",
+                    )
+                    policy = gr.Dropdown(
+                        [(words[f"policy_{name}"], name) for name in ("error", "drop", "repair")],
+                        value="error",
+                        label=words["policy"],
+                        visible=False,
+                        elem_id="policy",
                     )
                     symbol = gr.Dropdown([], label=words["symbol"], elem_id="symbol", visible=False)
                     facts = gr.HTML(elem_id="facts")
@@ -218,14 +229,14 @@ class Page:
             return describe(one, words), past_origin(one, int(horizon or 1)), chart_of_known(one, words), *nothing()
 
         @_said(5 + len(cleared))
-        def read(kind: str, upload: str | None, horizon: float) -> tuple:
-            loaded = self.candles.read(kind, upload)
+        def read(kind: str, upload: str | None, policy: str, horizon: float) -> tuple:
+            loaded = self.candles.read(kind, upload, policy)
             names = [one.symbol for one in loaded]
             choices = gr.update(choices=names, value=names[0], visible=len(names) > 1)
             return loaded, choices, *shown_series(loaded[0], horizon)
 
         def show_upload(kind: str) -> tuple:
-            return gr.update(visible=kind == UPLOAD, value=None)
+            return gr.update(visible=kind == UPLOAD, value=None), gr.update(visible=kind == UPLOAD)
 
         @_said(3 + len(cleared))
         def choose(series: list[CandleSeries] | None, symbol: str, horizon: float) -> tuple:
@@ -273,21 +284,21 @@ class Page:
                 quantile_table(one, words, show_truth=truth),
             )
 
-        hidden = {"api_visibility": "private", "show_progress": "hidden"}
+        chosen = [kind, upload, policy, bars]
         loads = [said, series, symbol, facts, origin, chart, *cleared]
-        page.load(read, [kind, upload, bars], loads, **hidden)
-        kind.change(show_upload, kind, upload, **hidden)
-        kind.input(lambda: ("", None, gr.update(visible=False), "", "", "", *nothing()), None, loads, **hidden).then(
-            lambda kind, upload, bars: (gr.skip(),) * len(loads) if kind == UPLOAD else read(kind, upload, bars),
-            [kind, upload, bars],
+        page.load(read, chosen, loads, **HIDDEN)
+        kind.change(show_upload, kind, [upload, policy], **HIDDEN)
+        kind.input(lambda: ("", None, gr.update(visible=False), "", "", "", *nothing()), None, loads, **HIDDEN).then(
+            lambda kind, *fields: (gr.skip(),) * len(loads) if kind == UPLOAD else read(kind, *fields),
+            chosen,
             loads,
-            **hidden,
+            **HIDDEN,
         )
-        upload.upload(read, [kind, upload, bars], loads, **hidden)
-        symbol.input(choose, [series, symbol, bars], [said, facts, origin, chart, *cleared], **hidden)
-        start.change(show_origin, start, [origin, moves], **hidden)
+        upload.upload(read, chosen, loads, **HIDDEN)
+        symbol.input(choose, [series, symbol, bars], [said, facts, origin, chart, *cleared], **HIDDEN)
+        start.change(show_origin, start, [origin, moves], **HIDDEN)
         for which, direction in ((earlier, -1), (later, 1)):
-            which.click(move(direction), [series, symbol, origin, bars], [said, origin], **hidden)
+            which.click(move(direction), [series, symbol, origin, bars], [said, origin], **HIDDEN)
         button.click(
             forecast,
             [series, symbol, start, origin, bars, paths, context, temperature, top_p, seed, layers],
@@ -295,4 +306,4 @@ class Page:
             api_visibility="private",
             show_progress_on=[chart],
         )
-        layers.input(drawn, [found, layers], [chart, tiles, quantiles], **hidden)
+        layers.input(drawn, [found, layers], [chart, tiles, quantiles], **HIDDEN)
