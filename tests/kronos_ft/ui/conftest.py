@@ -12,8 +12,8 @@ from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.ui.shown_model import find_shown
 
 SMALL = {
-    "model": "tiny", "tokenizer": "tiny", "lookback_window": 20, "predict_window": 4, "max_steps": 4,
-    "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2, "logging_steps": 2,
+    "model": "tiny", "tokenizer": "tiny", "lookback_window": 20, "predict_window": 4, "max_steps": 2,
+    "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2, "logging_steps": 1,
     "per_device_train_batch_size": 8, "learning_rate": "1e-3",
 }  # fmt: skip
 EVALUATION = {"lookback": 20, "horizon": 3, "step": 10, "max_origins": 6, "num_paths": 5}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kronos_ft.cli import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.ui.forecast_view import (
@@ -128,3 +129,12 @@ def test_fields_out_of_range(field, value, message):
 def test_a_context_longer_than_the_data(predictor, run):
     with pytest.raises(ValueError, match="market has 600 bars before the forecast, fewer than lookback=700"):
         make_forecast(predictor, run.series, ForecastChoices.checked(None, **{**CHOICES, "lookback": 700}))
+
+
+def test_paths_are_those_of_the_command(forecast, run, shown, tmp_path):
+    words = {"horizon": 8, "num_paths": 11, "lookback": 40, "seed": 3, "origin": "2020-01-20", "device": "cpu"}
+    words |= {"data": run.data, "model": shown.model, "tokenizer": shown.tokenizer, "output": tmp_path / "paths.csv"}
+    assert main(["forecast", *(f"--{name}={value}" for name, value in words.items())]) == 0
+    (tmp_path / "page").mkdir()
+    _, paths = write_tables(forecast, tmp_path / "page")
+    assert paths.read_bytes() == (tmp_path / "paths.csv").read_bytes()

@@ -14,7 +14,7 @@ def test_a_run_of_both_stages(run):
     assert shown.model == str(run.folder / "predictor" / "best_model")
     assert shown.tokenizer == str(run.folder / "tokenizer")
     assert shown.run == run.folder
-    assert shown.steps() == 4
+    assert shown.steps() == 2
     assert shown.data_settings()["data"] == run.data
     assert find_shown(str(run.folder), "elsewhere").tokenizer == "elsewhere"
 
@@ -27,7 +27,7 @@ def test_a_predictor_run_names_its_tokenizer(run):
 
 def test_a_model_folder(run, tmp_path):
     inside = find_shown(str(run.folder / "predictor" / "best_model"))
-    assert (inside.run, inside.steps()) == (None, 4)
+    assert (inside.run, inside.steps()) == (None, 2)
     shutil.copytree(run.folder / "predictor" / "best_model", tmp_path / "model")
     (tmp_path / "model" / PAIRING_FILE).unlink(missing_ok=True)
     alone = find_shown(str(tmp_path / "model"), "base")
