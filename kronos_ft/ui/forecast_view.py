@@ -123,10 +123,10 @@ def quantile_table(one: SymbolForecast, words: Mapping[str, str], *, show_truth:
     )
 
 
-def _change(value: float, last: float) -> tuple[str, str]:
+def _change(value: float, last: float, digits: int = 2) -> tuple[str, str]:
     """A price's distance from the last close in per cent, and its direction."""
     change = 100 * (value / last - 1)
-    return f"{change:+.2f} %", "up" if change > 0 else "down" if change < 0 else ""
+    return f"{change:+.{digits}f} %", "up" if change > 0 else "down" if change < 0 else ""
 
 
 def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool = True) -> str:
@@ -140,7 +140,7 @@ def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool =
         tile(words["at_end"].format(bars=one.forecast.horizon), moved, price(median), kind),
     ]
     for level, low, high in (("50 %", low50, high50), ("90 %", low90, high90)):
-        span = f"{_change(low, last)[0].removesuffix(' %')} … {_change(high, last)[0]}"
+        span = f"{_change(low, last, 1)[0].removesuffix(' %')} … {_change(high, last, 1)[0]}"
         tiles.append(tile(words["band_at_end"].format(level=level), span, f"{price(low)} – {price(high)}"))
     if show_truth and len(truth) == one.forecast.horizon:
         happened = float(truth[-1, CLOSE])
