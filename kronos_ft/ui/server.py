@@ -68,6 +68,17 @@ def serve(build: Callable[[Path], object], host: str, port: int, share: bool, sa
     port = check_address(host, port)
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
+    previous = signal.signal(signal.SIGTERM, _stop)  # or a page that is ended while it starts leaves its folder
+    try:
+        _serve(build, host, port, share, say)
+    except KeyboardInterrupt:
+        say("ended")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _serve(build: Callable[[Path], object], host: str, port: int, share: bool, say: Callable[[str], None]) -> None:
+    """Starts the page and waits for its end."""
     with tempfile.TemporaryDirectory(prefix="kronos-ft-ui-") as folder:
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
         from .page import STYLE_FILE, UPLOAD_LIMIT, page_theme
@@ -90,15 +101,11 @@ def serve(build: Callable[[Path], object], host: str, port: int, share: bool, sa
             theme=page_theme(),
             css=STYLE_FILE.read_text(encoding="utf-8"),
         )
-        previous = signal.signal(signal.SIGTERM, _stop)
         try:
             say(f"page        {local}")
             if public:
                 say(f"public      {public}")
             say("Ctrl-C ends it")
             threading.Event().wait()
-        except KeyboardInterrupt:
-            say("ended")
         finally:
-            signal.signal(signal.SIGTERM, previous)
             page.close(verbose=False)
