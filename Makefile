@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo demo-mt5 test test-ddp test-faults bench bench-long bench-gpu quality clean
+.PHONY: demo demo-mt5 test test-ddp test-ui test-faults bench bench-long bench-gpu quality clean
 
 # the published code, as a test oracle only; its own dependency pins are ignored
 $(READY): setup.cfg constraints.txt
@@ -24,6 +24,12 @@ test: quality
 
 test-ddp: $(READY)
 	$(BIN)/python -m pytest -m distributed
+
+# the page of kronos-ft ui, in a real browser
+test-ui: $(READY)
+	@command -v chromium >/dev/null || { echo "make test-ui needs Chromium: apt-get install -y chromium"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ui]" playwright
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ui
 
 # every fault, 50 kills each; writes the table of docs/reliability.md
 test-faults: $(READY)

@@ -15,6 +15,7 @@ kronos-ft COMMAND [OPTIONS]
   predictor     fine-tune the Kronos predictor on a tokenizer's tokens
   forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
+  ui            a page to look at forecasts, the evaluation and the report of a run
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
   data download fetch candles from an exchange or from zip archives
   push          put a model on the Hugging Face Hub, in one commit
@@ -30,6 +31,7 @@ examples:
   kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor
   kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
+  kronos-ft ui runs/btc-both
   kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
@@ -176,12 +178,20 @@ def run_push_command(words: Sequence[str]) -> int:
     return push_command("kronos-ft", words, "best_model", find_model)
 
 
+def run_ui_command(words: Sequence[str]) -> int:
+    """`kronos-ft ui RUN_OR_MODEL`: a page of forecasts, the evaluation and the report."""
+    from .ui_command import run_ui_command
+
+    return run_ui_command(words)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
     "predictor": run_predictor_command,
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
+    "ui": run_ui_command,
     "data": run_data_command,
     "push": run_push_command,
 }

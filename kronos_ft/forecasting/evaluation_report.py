@@ -14,6 +14,7 @@ from .evaluation_tables import (
     BACKTEST_HEADER,
     CALIBRATION_HEADER,
     SCORE_HEADER,
+    SKILL_HEADER,
     SKILL_NOTE,
     backtest_rows,
     backtest_title,
@@ -22,7 +23,7 @@ from .evaluation_tables import (
     horizon_table,
     markdown_table,
     score_rows,
-    skill_table,
+    skill_rows,
     target_table,
     text_table,
 )
@@ -63,7 +64,7 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
     lines += _conditions(evaluation)
     lines += [f"## Close, {horizon} bars ahead", "", *markdown_table(SCORE_HEADER, score_rows(evaluation))]
     lines += ["bp: 0.01 % of log return. Direction with its 95 % interval; IC over origins.", ""]
-    lines += [f"## Skill of the close, {horizon} bars ahead", "", *skill_table(evaluation, "close")]
+    lines += [f"## Skill of the close, {horizon} bars ahead", "", *markdown_table(SKILL_HEADER, skill_rows(evaluation))]
     lines += [SKILL_NOTE, ""]
     for model in models:
         name = markdown_text(model)

@@ -108,9 +108,12 @@ def shown_horizons(horizon: int) -> list[int]:
     return sorted(steps)
 
 
-def skill_table(evaluation: dict, target: str) -> list[str]:
-    header = ("", "absolute error", "all horizons", "CRPS", "all horizons")
-    rows = [
+SKILL_HEADER = ("", "absolute error", "all horizons", "CRPS", "all horizons")
+
+
+def skill_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
+    """Skill of each model against each reference at the last horizon and over all, under `SKILL_HEADER`."""
+    return [
         [
             f"{model} against {reference}",
             *(_skill(outcome[target][loss], at) for loss in ("absolute", "crps") for at in (-1, None)),
@@ -118,7 +121,6 @@ def skill_table(evaluation: dict, target: str) -> list[str]:
         for model, against in evaluation["skill"].items()
         for reference, outcome in against.items()
     ]
-    return markdown_table(header, rows)
 
 
 def _references(evaluation: dict) -> tuple[str | None, str | None]:

@@ -117,23 +117,27 @@ class SymbolForecast:
     forecast: Forecast
     lookback: int
 
+    def truth(self) -> np.ndarray:
+        """Known bars from the origin on that stand at the forecast's times, shape `(K, 6)` with K <= horizon."""
+        found = self.series.timestamps[self.origin : self.origin + self.forecast.horizon]
+        same = found == self.times[: len(found)]
+        known = len(same) if same.all() else int(same.argmin())
+        return self.series.values[self.origin : self.origin + known]
+
     def plot(self, path: str | Path) -> None:
         """Draws candles, paths, bands and, where known, what happened, as a PNG file."""
-        series, end = self.series, self.origin + self.forecast.horizon
-        first = self.origin - self.lookback
-        same = series.timestamps[self.origin : end] == self.times[: len(series.timestamps[self.origin : end])]
-        known = len(same) if same.all() else int(same.argmin())
+        series, first, truth = self.series, self.origin - self.lookback, self.truth()
         plot_forecast(
             series.values[first : self.origin],
             self.forecast.paths,
             Path(path),
             times=np.concatenate((series.timestamps[first : self.origin], self.times)),
-            truth=series.values[self.origin : self.origin + known] if known else None,
+            truth=truth if len(truth) else None,
             title=f"{series.symbol}: {self.forecast.horizon} bars, {self.forecast.num_paths} paths",
         )
 
 
-def _origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
+def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
     """Index of the first bar to forecast.
 
     Raises:
@@ -192,7 +196,7 @@ def forecast_series(
     """
     if lookback < 2 or horizon < 1:
         raise ValueError(f"lookback={lookback} and horizon={horizon} forecast nothing; use at least 2 and 1")
-    origins = [_origin_of(one, lookback, origin) for one in series]
+    origins = [origin_of(one, lookback, origin) for one in series]
     times = [_future_of(one, first, horizon) for one, first in zip(series, origins, strict=True)]
     contexts = [slice(first - lookback, first) for first in origins]
     forecasts = predictor.predict_paths(
@@ -209,7 +213,8 @@ def forecast_series(
     return [SymbolForecast(*one, lookback) for one in zip(series, origins, times, forecasts, strict=True)]
 
 
-def _table(found: list[SymbolForecast]) -> pd.DataFrame:
+def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
+    """All paths of some forecasts as one long table, with the symbol first."""
     tables = []
     for one in found:
         table = one.forecast.to_frame(one.times)
@@ -219,7 +224,7 @@ def _table(found: list[SymbolForecast]) -> pd.DataFrame:
 
 
 def _write_table(found: list[SymbolForecast], path: Path) -> None:
-    table = _table(found)
+    table = forecast_table(found)
     if path.suffix == ".parquet":
         write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
     else:
@@ -265,7 +270,7 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     args.check_files()
     series = load_source(args.data, args.policy, args.timezone)
     for one in series:  # before the models are loaded
-        _future_of(one, _origin_of(one, args.lookback, args.origin), args.horizon)
+        _future_of(one, origin_of(one, args.lookback, args.origin), args.horizon)
     networks = load_networks(args.model, args.tokenizer)
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
         say(f"WARNING     {remark}")

@@ -38,6 +38,17 @@ def _ends(trained: dict) -> dict[str, dict[str, np.datetime64]] | None:
         return None
 
 
+def seen_bars(model: str, symbol: str) -> dict[str, np.datetime64]:
+    """Times of the last bars of a symbol that a model was trained on and chosen by, by split; empty where unrecorded.
+
+    Args:
+        model (`str`): model folder or run folder.
+        symbol (`str`): as in the record.
+    """
+    trained = _trained_on(model)
+    return ((_ends(trained) if trained is not None else None) or {}).get(symbol, {})
+
+
 def _seen(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[str, np.datetime64]) -> list[str]:
     """A line for training bars, else for validation bars, that reach past the first test origin of their symbol."""
     for split, words in DONE_WITH.items():

@@ -1,0 +1,137 @@
+"""Candles that a visitor chooses: the run's own, the embedded sample, or an uploaded file, which is deleted once read.
+
+Notable:
+- Nothing of a visitor's names a file on this machine: own data are what the command line or the run's record says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..data.candles import CandleSeries, load_candles
+from ..data.check import duration
+from ..data.sources import load_source
+from .shown_model import ShownModel
+
+OWN, SAMPLE, UPLOAD = "own", "sample", "upload"
+UPLOAD_TYPES = (".csv", ".parquet", ".gz", ".tsv", ".txt")
+UPLOAD_LIMIT = "50mb"
+
+
+def time_text(time: np.datetime64) -> str:
+    """`2019-09-01 12:00`."""
+    return str(time.astype("datetime64[m]")).replace("T", " ")
+
+
+@dataclass
+class CandleChoice:
+    """The candles that can be chosen, each read when it is first asked for.
+
+    Attributes:
+        data (`str`, *optional*): file, folder, glob or `sample` that the run was trained on or the user named.
+        policy, timezone (`str`): how it is read.
+    """
+
+    data: str | None
+    policy: str = "error"
+    timezone: str = "UTC"
+    _read: dict[str, list[CandleSeries]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, shown: ShownModel, data: str | None = None) -> "CandleChoice":
+        """Candles named on the command line, else those of the run's record."""
+        settings = shown.data_settings()
+        if data is not None:
+            return cls(data)
+        own = settings.get("data")
+        return cls(
+            own if isinstance(own, str) else None,
+            str(settings.get("policy") or "error"),
+            str(settings.get("timezone") or "UTC"),
+        )
+
+    def kinds(self) -> dict[str, str]:
+        """What can be chosen, by kind: the name to show, empty where the page has its own words."""
+        own = {} if self.data in (None, "sample") else {OWN: Path(self.data).name or self.data}
+        return {**own, SAMPLE: "", UPLOAD: ""}
+
+    def read(self, kind: str, upload: str | None = None, policy: str = "error") -> list[CandleSeries]:
+        """The candles of a choice, one series a symbol.
+
+        Args:
+            kind (`str`): one of [`~CandleChoice.kinds`].
+            upload (`str`, *optional*): the file that was uploaded; it is deleted.
+            policy (`str`): what happens to its rows with a defect, as in [`load_candles`].
+
+        Raises:
+            ValueError: no such choice, nothing uploaded, or data that cannot be used, as [`load_candles`].
+        """
+        if kind not in self.kinds():
+            raise ValueError(f"data={kind!r} is no choice; use one of {', '.join(self.kinds())}")
+        if kind == UPLOAD:
+            if not upload:
+                raise ValueError("no file is uploaded yet; choose a CSV or Parquet file of candles")
+            return read_upload(Path(upload), policy)
+        if kind not in self._read:
+            self._read[kind] = load_source(
+                "sample" if kind == SAMPLE else self.data,
+                *((self.policy, self.timezone) if kind == OWN else ("error", "UTC")),
+            )
+        return self._read[kind]
+
+
+def read_upload(path: Path, policy: str = "error") -> list[CandleSeries]:
+    """Reads an uploaded file and deletes it, whether it could be read or not.
+
+    Raises:
+        ValueError: as [`load_candles`], with the file's name instead of the place where it was kept.
+    """
+    try:
+        return load_candles(path, policy)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), path.name)) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def series_of(series: list[CandleSeries] | None, symbol: str | None) -> CandleSeries:
+    """The series of a symbol, the first one without a symbol.
+
+    Raises:
+        ValueError: no candles, or none of this symbol.
+    """
+    if not series:
+        raise ValueError("no candles are loaded; choose data first")
+    for one in series:
+        if symbol in (None, one.symbol):
+            return one
+    raise ValueError(f"symbol {symbol!r} is not in these data; choose one of them")
+
+
+def describe(one: CandleSeries, words: Mapping[str, str]) -> str:
+    """Bars, step and time range in one line."""
+    return words["bars_known"].format(
+        bars=f"{len(one):,}",
+        step=duration(one.report.step_seconds),
+        first=time_text(one.timestamps[0])[:10],
+        last=time_text(one.timestamps[-1]),
+    )
+
+
+def past_origin(one: CandleSeries, bars: int) -> str:
+    """Time of the bar from which `bars` known ones follow, itself counted."""
+    return time_text(one.timestamps[max(len(one) - max(bars, 1), 1)])
+
+
+def moved_origin(one: CandleSeries, origin: str, bars: int) -> str:
+    """An origin moved by some bars, inside the data.
+
+    Raises:
+        ValueError: an origin that is no time.
+    """
+    from ..forecasting.forecast_run import origin_of
+
+    at = origin_of(one, 1, origin) + bars
+    return time_text(one.timestamps[min(max(at, 1), len(one) - 1)])

@@ -1,0 +1,126 @@
+"""The evaluation tab: verdict, warnings, tables and pictures of an `evaluation.json`."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..forecasting.evaluation_pictures import PICTURES
+from ..forecasting.evaluation_report import EVALUATION_FILE
+from ..forecasting.evaluation_tables import (
+    CALIBRATION_HEADER,
+    SCORE_HEADER,
+    SKILL_HEADER,
+    SKILL_NOTE,
+    calibration_rows,
+    score_rows,
+    skill_rows,
+)
+from ..forecasting.verdict import models_of, verdict
+from .markup import command, notice, table, text
+from .shown_model import ShownModel
+
+LARGEST_FILE = 64 * 2**20  # bytes
+LARGEST_PICTURE = 4 * 2**20
+SHOWN_PICTURES = ("skill", "reliability")
+
+
+def find_evaluation(shown: ShownModel, named: str | None = None) -> Path | None:
+    """Folder of the evaluation that was named, else of one inside the run; None where there is none.
+
+    Raises:
+        ValueError: a folder was named that holds none.
+    """
+    if named is not None:
+        folder = Path(named).parent if Path(named).name == EVALUATION_FILE else Path(named)
+        if not (folder / EVALUATION_FILE).is_file():
+            raise ValueError(f"evaluation={named} holds no {EVALUATION_FILE}; name the folder of kronos-ft evaluate")
+        return folder
+    run = shown.run
+    places = [] if run is None else [run / "evaluation", run, run / "predictor" / "evaluation", run / "predictor"]
+    return next((place for place in places if (place / EVALUATION_FILE).is_file()), None)
+
+
+def read_evaluation(folder: Path) -> dict:
+    """An evaluation as `kronos-ft evaluate` wrote it.
+
+    Raises:
+        ValueError: a file that is no evaluation.
+    """
+    path = folder / EVALUATION_FILE
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path} is larger than 64 MiB, which no evaluation is; name another folder")
+    try:
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        evaluation["scores"], evaluation["skill"], evaluation["settings"]["horizon"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no evaluation ({error!r}); run kronos-ft evaluate again") from error
+    return evaluation
+
+
+def _picture(folder: Path, name: str) -> str:
+    """A picture inside the page, or nothing where it is absent or large."""
+    path = folder / PICTURES[name]
+    if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img class="kf-picture" alt="{name}" src="data:image/png;base64,{data}">'
+
+
+def _calibrated(evaluation: dict, models: Sequence[str]) -> list[list[str]]:
+    """Calibration of the models alone; the naive forecasts' is in the evaluation's own report."""
+    return [row for row in calibration_rows(evaluation) if row[0].rsplit(",", 1)[0] in models]
+
+
+def _translated(header: Sequence[str], words: Mapping[str, str]) -> list[str]:
+    return [words.get(name, name) for name in header]
+
+
+def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) -> str:
+    """Verdict first, then what takes it back, then the tables; all as HTML.
+
+    Raises:
+        ValueError: figures that are missing from the file.
+    """
+    try:
+        models = models_of(evaluation)
+        names = [row[0] for row in score_rows(evaluation)]
+        titled = {
+            words["scores_title"].format(
+                horizon=evaluation["settings"]["horizon"], origins=f"{evaluation['origins']['test']:,}"
+            ): (SCORE_HEADER, score_rows(evaluation), [names.index(model) for model in models]),
+            words["skill_title"]: (SKILL_HEADER, skill_rows(evaluation), []),
+            words["calibration_title"]: (CALIBRATION_HEADER, _calibrated(evaluation, models), []),
+        }
+        sentence = verdict(evaluation)
+        warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / EVALUATION_FILE} lacks figures ({error!r}); run kronos-ft evaluate again"
+        ) from error
+    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span><p>{text(sentence)}.</p></div>']
+    parts += [notice(f"{words['warning']}: {warning}", "warning") for warning in warnings]
+    for title, (header, rows, marked) in titled.items():
+        if rows:
+            parts.append(f'<h3 class="kf-head">{text(title)}</h3>')
+            parts.append(table(_translated(header, words), rows, marked=marked))
+    parts.append(f'<p class="kf-small">{text(SKILL_NOTE)}</p>')
+    pictures = "".join(_picture(folder, name) for name in SHOWN_PICTURES)
+    parts.append(f'<div class="kf-pictures">{pictures}</div>' if pictures else "")
+    parts += [f'<p class="kf-small">{text(note)}</p>' for note in notes if note not in warnings]
+    return "".join(parts)
+
+
+def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, str]) -> str:
+    """The whole tab: an evaluation, the command that makes one, or the line that says why it cannot be read."""
+    if folder is None:
+        place = Path(shown.run or "runs") / "evaluation"
+        line = (
+            f"kronos-ft evaluate --data {shown.data_settings().get('data') or 'sample'} --model {shown.model} "
+            f"--tokenizer {shown.tokenizer} --output_dir {place}"
+        )
+        return command(words["no_evaluation"], line)
+    try:
+        return evaluation_page(read_evaluation(folder), folder, words)
+    except (ValueError, OSError) as error:
+        return notice(str(error), "error")

@@ -1,0 +1,309 @@
+"""The page itself: fields, buttons, tabs, and what happens when they change. The one module that imports gradio.
+
+Notable:
+- One visitor's candles and forecast live in the page's session; what visitors share is the model and the embedded data.
+- Bad input of every kind is the same line as on the command line, shown where a visitor looks.
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import gradio as gr
+
+from ..data.candles import CandleSeries
+from ..forecasting.forecast_run import SymbolForecast
+from ..forecasting.predictor import KronosPredictor
+from .candle_chart import LAYERS, MOST_CONTEXT, candle_chart
+from .candle_choice import (
+    UPLOAD,
+    UPLOAD_LIMIT,
+    UPLOAD_TYPES,
+    CandleChoice,
+    describe,
+    moved_origin,
+    past_origin,
+    series_of,
+)
+from .evaluation_view import evaluation_tab
+from .forecast_view import ForecastChoices, make_forecast, quantile_table, remarks, summary, write_tables
+from .markup import notice, text
+from .report_view import report_tab
+from .shown_model import ShownModel
+
+HORIZON, MOST_BARS, PATHS, MOST_PATHS = 24, 256, 50, 500
+LOOKBACK = 400
+END, PAST = "end", "past"
+HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}  # of events that take no time
+# letters of the machine itself: a page must not ask another host for them
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
+MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+STYLE_FILE = Path(__file__).with_name("page.css")
+
+
+def page_theme() -> gr.themes.Base:
+    """Quiet colours and the machine's own letters."""
+    return gr.themes.Base(
+        primary_hue="blue", neutral_hue="slate", radius_size="md", font=list(FONTS), font_mono=list(MONOSPACE)
+    ).set(button_primary_background_fill="#2563a8", button_primary_background_fill_hover="#1d4f88")
+
+
+def _said(outputs: int) -> Callable:
+    """Puts a first output before a function's: the line of an error that it raised, the others left as they are."""
+
+    def wrap(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def said(*args: object, **options: object) -> tuple:
+            try:
+                found = function(*args, **options)
+            except (ValueError, OSError, ImportError) as error:
+                return notice(str(error), "error"), *(gr.skip() for _ in range(outputs))
+            return "", *(found if isinstance(found, tuple) else (found,))
+
+        return said
+
+    return wrap
+
+
+def chart_of(one: SymbolForecast, layers: list[str], words: Mapping[str, str]) -> str:
+    """The chart of a forecast as a card."""
+    first = one.origin - min(one.lookback, MOST_CONTEXT)
+    context = one.series.values[first : one.origin]
+    times = [*one.series.timestamps[first : one.origin], *one.times]
+    drawn = candle_chart(context, times, words, paths=one.forecast.paths, truth=one.truth(), layers=layers)
+    return f'<div class="kf-card">{drawn}</div>'
+
+
+def chart_of_known(one: CandleSeries, words: Mapping[str, str]) -> str:
+    """The last candles alone, before anything is forecast."""
+    drawn = candle_chart(one.values[-MOST_CONTEXT:], one.timestamps[-MOST_CONTEXT:], words)
+    return f'<div class="kf-card">{drawn}</div>'
+
+
+class Page:
+    """Builds the page of one model.
+
+    Args:
+        shown ([`ShownModel`]): what was named.
+        predictor ([`KronosPredictor`]): its networks.
+        candles ([`CandleChoice`]): what can be chosen.
+        evaluation (`Path`, *optional*): folder with an evaluation.
+        words: the page's words.
+        warning (`str`, *optional*): what is wrong with the pair of predictor and tokenizer.
+        folder (`Path`): where files to download are kept for as long as the page runs.
+    """
+
+    def __init__(
+        self,
+        shown: ShownModel,
+        predictor: KronosPredictor,
+        candles: CandleChoice,
+        evaluation: Path | None,
+        words: Mapping[str, str],
+        warning: str | None,
+        folder: Path,
+    ):
+        self.shown, self.predictor, self.candles = shown, predictor, candles
+        self.evaluation, self.words, self.warning, self.folder = evaluation, words, warning, folder
+
+    def build(self) -> gr.Blocks:
+        """The page, ready to be served."""
+        words = self.words
+        with gr.Blocks(
+            title=words["title"], analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+        ) as page:
+            gr.HTML(self._header())
+            with gr.Tabs():
+                with gr.Tab(words["tab_forecast"], id="forecast"):
+                    self._forecast_tab(page)
+                with gr.Tab(words["tab_evaluation"], id="evaluation"):
+                    evaluation = gr.HTML(elem_id="evaluation")
+                with gr.Tab(words["tab_report"], id="report"):
+                    report = gr.HTML(elem_id="report")
+            # read anew for each visit: an evaluation or a report may have been written since
+            page.load(lambda: evaluation_tab(self.shown, self.evaluation, words), None, evaluation, **HIDDEN)
+            page.load(lambda: report_tab(self.shown, words), None, report, **HIDDEN)
+        return page.queue(default_concurrency_limit=1, max_size=32, api_open=False)
+
+    def _header(self) -> str:
+        words, shown = self.words, self.shown
+        size = sum(parameter.numel() for parameter in self.predictor.model.parameters())
+        facts = [f"{size:,} {words['parameters']}", self.predictor.device.type]
+        if (steps := shown.steps()) is not None:
+            facts.append(words["trained"].format(steps=f"{steps:,}"))
+        about = text(" · ".join(facts))
+        warning = notice(f"{words['warning']}: {self.warning}", "warning") if self.warning else ""
+        return (
+            f'<div class="kf-title"><h1>{text(words["title"])}</h1><code>{text(shown.name)}</code>'
+            f"<span>{about}</span></div>{warning}"
+        )
+
+    def _forecast_tab(self, page: gr.Blocks) -> None:
+        words = self.words
+        kinds = {name or words[f"data_{kind}"]: kind for kind, name in self.candles.kinds().items()}
+        first = next(iter(kinds.values()))
+        lookback = self.shown.data_settings().get("lookback_window")
+        horizon = self.shown.data_settings().get("predict_window")
+        series, found = gr.State(), gr.State()
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=310):
+                with gr.Group():
+                    kind = gr.Radio(list(kinds.items()), value=first, label=words["candles"], elem_id="data")
+                    upload = gr.File(
+                        label=words["upload"].format(size=UPLOAD_LIMIT.upper().replace("MB", " MB")),
+                        file_types=list(UPLOAD_TYPES),
+                        visible=False,
+                        height=120,
+                        elem_id="upload",
+                    )
+                    policy = gr.Dropdown(
+                        [(words[f"policy_{name}"], name) for name in ("error", "drop", "repair")],
+                        value="error",
+                        label=words["policy"],
+                        visible=False,
+                        elem_id="policy",
+                    )
+                    symbol = gr.Dropdown([], label=words["symbol"], elem_id="symbol", visible=False)
+                    facts = gr.HTML(elem_id="facts")
+                with gr.Group():
+                    start = gr.Radio(
+                        [(words["origin_end"], END), (words["origin_past"], PAST)],
+                        value=END,
+                        label=words["origin"],
+                        elem_id="start",
+                    )
+                    origin = gr.Textbox(
+                        label=words["origin_time"],
+                        info=words["origin_hint"],
+                        visible=False,
+                        elem_id="origin",
+                        max_lines=1,
+                    )
+                    with gr.Row(visible=False, elem_id="moves") as moves:
+                        earlier = gr.Button(words["earlier"], size="sm", min_width=80, elem_id="earlier")
+                        later = gr.Button(words["later"], size="sm", min_width=80, elem_id="later")
+                bars = gr.Slider(
+                    1, MOST_BARS, horizon if isinstance(horizon, int) and 1 <= horizon <= MOST_BARS else HORIZON,
+                    step=1, label=words["horizon"], elem_id="horizon",
+                )  # fmt: skip
+                paths = gr.Slider(1, MOST_PATHS, PATHS, step=1, label=words["paths"], elem_id="paths")
+                with gr.Accordion(words["sampling"], open=False):
+                    temperature = gr.Slider(0, 2, 1, step=0.05, label=words["temperature"])
+                    top_p = gr.Slider(0.05, 1, 0.9, step=0.05, label=words["top_p"])
+                    context = gr.Number(
+                        lookback if isinstance(lookback, int) else LOOKBACK,
+                        label=words["lookback"],
+                        precision=0,
+                        elem_id="lookback",
+                    )
+                    seed = gr.Number(42, label=words["seed"], precision=0, elem_id="seed")
+                button = gr.Button(words["run"], variant="primary", elem_id="run")
+            with gr.Column(scale=3, min_width=480):
+                said = gr.HTML(elem_id="said")
+                tiles = gr.HTML(elem_id="tiles")
+                layers = gr.CheckboxGroup(
+                    [(words[f"layer_{name}"], name) for name in LAYERS],
+                    value=list(LAYERS),
+                    label=words["show"],
+                    show_label=False,
+                    container=False,
+                    visible=False,
+                    elem_id="layers",
+                )
+                chart = gr.HTML(elem_id="chart")
+                caution = gr.HTML(elem_id="caution")
+                quantiles = gr.HTML(elem_id="table")
+                with gr.Row(visible=False) as files:
+                    quantile_file = gr.DownloadButton(words["download_quantiles"], size="sm", elem_id="quantile_file")
+                    path_file = gr.DownloadButton(words["download_paths"], size="sm", elem_id="path_file")
+                gr.HTML(f'<p class="kf-small">{text(words["not_advice"])}</p>')
+
+        # what there is to see before anything is forecast; a new choice of data takes an old forecast away
+        cleared = [found, tiles, layers, caution, quantiles, files]
+
+        def nothing() -> tuple:
+            return None, "", gr.update(visible=False), "", "", gr.update(visible=False)
+
+        def shown_series(one: CandleSeries, horizon: float) -> tuple:
+            return describe(one, words), past_origin(one, int(horizon or 1)), chart_of_known(one, words), *nothing()
+
+        @_said(5 + len(cleared))
+        def read(kind: str, upload: str | None, policy: str, horizon: float) -> tuple:
+            loaded = self.candles.read(kind, upload, policy)
+            names = [one.symbol for one in loaded]
+            choices = gr.update(choices=names, value=names[0], visible=len(names) > 1)
+            return loaded, choices, *shown_series(loaded[0], horizon)
+
+        def show_upload(kind: str) -> tuple:
+            return gr.update(visible=kind == UPLOAD, value=None), gr.update(visible=kind == UPLOAD)
+
+        @_said(3 + len(cleared))
+        def choose(series: list[CandleSeries] | None, symbol: str, horizon: float) -> tuple:
+            return shown_series(series_of(series, symbol), horizon)
+
+        def show_origin(start: str) -> tuple:
+            return gr.update(visible=start == PAST), gr.update(visible=start == PAST)
+
+        def move(direction: int) -> Callable:
+            @_said(1)
+            def moved(series: list[CandleSeries] | None, symbol: str | None, origin: str, horizon: float) -> str:
+                return moved_origin(series_of(series, symbol), origin, direction * int(horizon or 1))
+
+            return moved
+
+        @_said(5 + len(cleared) - 2)
+        def forecast(
+            series: list[CandleSeries] | None, symbol: str | None, start: str, origin: str, horizon: float,
+            paths: float, context: float, temperature: float, top_p: float, seed: float, layers: list[str],
+            progress: gr.Progress = gr.Progress(),  # noqa: B008
+        ) -> tuple:  # fmt: skip
+            choices = ForecastChoices.checked(
+                origin if start == PAST else None,
+                horizon=horizon, num_paths=paths, lookback=context, T=temperature, top_p=top_p, seed=seed,
+            )  # fmt: skip
+            progress((0, choices.horizon), desc=words["progress"])
+            one = make_forecast(
+                self.predictor,
+                series_of(series, symbol),
+                choices,
+                lambda done, total: progress((done, total), desc=words["progress"]),
+            )
+            places = write_tables(one, Path(tempfile.mkdtemp(dir=self.folder)))
+            caution = remarks(one, self.shown.model, words)
+            visible = gr.update(visible=True)
+            return one, *drawn(one, layers), visible, caution, *map(str, places), visible
+
+        def drawn(one: SymbolForecast | None, layers: list[str]) -> tuple:
+            if one is None:
+                return gr.skip(), gr.skip(), gr.skip()
+            truth = "truth" in layers
+            return (
+                chart_of(one, layers, words),
+                summary(one, words, show_truth=truth),
+                quantile_table(one, words, show_truth=truth),
+            )
+
+        chosen = [kind, upload, policy, bars]
+        loads = [said, series, symbol, facts, origin, chart, *cleared]
+        page.load(read, chosen, loads, **HIDDEN)
+        kind.change(show_upload, kind, [upload, policy], **HIDDEN)
+        kind.input(lambda: ("", None, gr.update(visible=False), "", "", "", *nothing()), None, loads, **HIDDEN).then(
+            lambda kind, *fields: (gr.skip(),) * len(loads) if kind == UPLOAD else read(kind, *fields),
+            chosen,
+            loads,
+            **HIDDEN,
+        )
+        upload.upload(read, chosen, loads, **HIDDEN)
+        symbol.input(choose, [series, symbol, bars], [said, facts, origin, chart, *cleared], **HIDDEN)
+        start.change(show_origin, start, [origin, moves], **HIDDEN)
+        for which, direction in ((earlier, -1), (later, 1)):
+            which.click(move(direction), [series, symbol, origin, bars], [said, origin], **HIDDEN)
+        button.click(
+            forecast,
+            [series, symbol, start, origin, bars, paths, context, temperature, top_p, seed, layers],
+            [said, found, chart, tiles, quantiles, layers, caution, quantile_file, path_file, files],
+            api_visibility="private",
+            show_progress_on=[chart],
+        )
+        layers.input(drawn, [found, layers], [chart, tiles, quantiles], **HIDDEN)

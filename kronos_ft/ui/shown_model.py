@@ -1,0 +1,111 @@
+"""What `kronos-ft ui` was pointed at: the predictor, its tokenizer, and what the run around them left behind."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ft_core.pushed_source import is_hub_name
+from ft_core.run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
+from ft_core.run_record import read_record
+
+from ..models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.pairing import TOKENIZER_OF_PUBLISHED, trained_with
+
+CONFIG_NAME = "config.json"
+STAGES = ("tokenizer", "predictor")
+
+
+@dataclass(frozen=True)
+class ShownModel:
+    """A model to look at.
+
+    Attributes:
+        name (`str`): as the user named it.
+        model, tokenizer (`str`): folders or Hub names.
+        run (`Path`, *optional*): the run folder that was named; None for a model alone.
+        record (`dict`): the predictor's run record; empty without one.
+    """
+
+    name: str
+    model: str
+    tokenizer: str
+    run: Path | None = None
+    record: dict = field(default_factory=dict)
+
+    def data_settings(self) -> dict:
+        """Data, policy, timezone and lookback window of the run; empty where it has no record of them."""
+        settings = self.record.get("data")
+        return settings if isinstance(settings, dict) else {}
+
+    def steps(self) -> int | None:
+        """Optimizer steps of the training, where recorded."""
+        found = self.record.get("global_step")
+        return found if isinstance(found, int) else None
+
+
+def _record(run: Path) -> dict:
+    return read_record(run) if (run / RUN_FILE).is_file() else {}
+
+
+def _check_predictor(folder: Path) -> None:
+    """Raises ValueError for a folder without a configuration, or one of a tokenizer."""
+    try:
+        keys = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder} is no model folder and no run folder (no {CONFIG_NAME}); name one") from error
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+    if isinstance(keys, dict) and "n_enc_layers" in keys:
+        raise ValueError(f"{folder} holds a tokenizer, which forecasts nothing; name a predictor's run or model folder")
+
+
+def _tokenizer_of(folder: Path) -> str:
+    """The tokenizer that a predictor's folder says it was trained with.
+
+    Raises:
+        ValueError: it says none, or one that is not there.
+    """
+    named = trained_with(folder).get("tokenizer")
+    if not isinstance(named, str):
+        raise ValueError(f"{folder} does not say which tokenizer it was trained with; pass --tokenizer DIR")
+    if named not in PUBLISHED_TOKENIZERS and not is_hub_name(named) and not Path(named).is_dir():
+        raise ValueError(f"the tokenizer {named} that {folder} was trained with is not there; pass --tokenizer DIR")
+    return named
+
+
+def find_shown(named: str, tokenizer: str | None = None) -> ShownModel:
+    """Finds the predictor of a run or model folder, or a published one, and its tokenizer.
+
+    Args:
+        named (`str`): folder of `kronos-ft finetune` or `predictor`, model folder, Hub name, or mini, small, base.
+        tokenizer (`str`, *optional*): its tokenizer, where the folder does not say it.
+
+    Raises:
+        ValueError: nothing there, an unfinished run, a tokenizer instead of a predictor, or no tokenizer to be found.
+    """
+    path = Path(named)
+    if not path.is_dir():
+        if path.exists():
+            raise ValueError(f"{named} is a file; name a run folder or a model folder")
+        if named not in PUBLISHED_PREDICTORS and not is_hub_name(named):
+            raise ValueError(f"{named} is not there; name a run folder, a model folder, or mini, small, base")
+        sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
+        tokenizer = tokenizer or TOKENIZER_OF_PUBLISHED.get(sizes.get(named, named))
+        if tokenizer is None:
+            raise ValueError(f"model {named} has no known tokenizer; pass --tokenizer DIR")
+        return ShownModel(named, named, tokenizer)
+    if any((path / stage / RUN_FILE).is_file() or (path / stage / BEST_MODEL).is_dir() for stage in STAGES):
+        own, run = path / "predictor", path
+        if not tokenizer and (path / "tokenizer" / BEST_MODEL).is_dir():
+            tokenizer = str(path / "tokenizer")
+    else:
+        own, run = path, path if (path / RUN_FILE).is_file() or (path / BEST_MODEL).is_dir() else None
+    if run is not None:
+        if not (own / BEST_MODEL).is_dir():
+            raise ValueError(f"the run in {path} has no finished predictor ({own / BEST_MODEL}); go on with --resume")
+        folder, record = own / BEST_MODEL, _record(own)
+    else:
+        above = path.resolve().parent
+        folder, record = path, _record(above) if path.resolve().name in (BEST_MODEL, FINAL_MODEL) else {}
+    _check_predictor(folder)
+    return ShownModel(named, str(folder), tokenizer or _tokenizer_of(folder), run, record)

@@ -1,0 +1,124 @@
+"""Every word of the page, in English and Chinese."""
+
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "zh")
+
+_TEXTS: dict[str, tuple[str, str]] = {
+    "title": ("Kronos forecast", "Kronos 预测"),
+    "tab_forecast": ("Forecast", "预测"),
+    "tab_evaluation": ("Evaluation", "评估"),
+    "tab_report": ("Training report", "训练报告"),
+    "parameters": ("parameters", "参数"),
+    "tokenizer": ("tokenizer", "分词器"),
+    "trained": ("trained for {steps} steps", "训练 {steps} 步"),
+    "candles": ("Candles", "K 线数据"),
+    "data_run": ("{name}", "{name}"),
+    "data_sample": ("embedded BTC sample", "内置 BTC 样例"),
+    "data_upload": ("upload a file", "上传文件"),
+    "upload": ("CSV or Parquet, at most {size}", "CSV 或 Parquet，最大 {size}"),
+    "policy": ("Rows with a defect", "有缺陷的行"),
+    "policy_error": ("reject the file", "拒绝该文件"),
+    "policy_drop": ("leave them out", "删除"),
+    "policy_repair": ("repair what can be", "尽量修复"),
+    "symbol": ("Symbol", "标的"),
+    "bars_known": ("{bars} bars of {step}, {first} to {last} UTC", "{bars} 根 {step} K 线，{first} 至 {last} UTC"),
+    "origin": ("Forecast from", "预测起点"),
+    "origin_end": ("the end of the data", "数据末尾"),
+    "origin_past": ("an earlier bar, to compare with what happened", "更早的 K 线，与实际走势比较"),
+    "origin_time": ("First bar to forecast (UTC)", "第一根预测 K 线（UTC）"),
+    "origin_hint": ("This bar and all later ones are hidden from the model.", "模型看不到这根及之后的 K 线。"),
+    "earlier": ("◀ earlier", "◀ 更早"),
+    "later": ("later ▶", "更晚 ▶"),
+    "horizon": ("Bars to forecast", "预测 K 线数"),
+    "paths": ("Paths", "路径数"),
+    "sampling": ("Sampling", "采样设置"),
+    "lookback": ("Bars of context", "上下文 K 线数"),
+    "temperature": ("Temperature (0: the likeliest)", "温度（0 取最可能者）"),
+    "top_p": ("top_p: share of probability drawn from", "top_p：采样的概率份额"),
+    "seed": ("Seed", "随机种子"),
+    "run": ("Forecast", "开始预测"),
+    "progress": ("forecast bars", "预测 K 线"),
+    "show": ("Show", "显示"),
+    "layer_paths": ("paths", "路径"),
+    "layer_90": ("90 % band", "90 % 区间"),
+    "layer_50": ("50 % band", "50 % 区间"),
+    "layer_truth": ("what happened", "实际走势"),
+    "median": ("median", "中位数"),
+    "known": ("candles", "K 线"),
+    "origin_mark": ("origin", "起点"),
+    "last_close": ("Last close", "最新收盘"),
+    "at_end": ("Median after {bars} bars", "{bars} 根后的中位数"),
+    "band_at_end": ("{level} of the paths end in", "{level} 的路径终于"),
+    "happened": ("What happened", "实际走势"),
+    "inside_50": ("inside the 50 % band", "在 50 % 区间内"),
+    "inside_90": ("inside the 90 % band", "在 90 % 区间内"),
+    "outside_90": ("outside the 90 % band", "在 90 % 区间外"),
+    "seen_train": (
+        "The model was trained on bars up to {time} UTC: from this origin it forecasts what it has seen.",
+        "模型的训练数据截至 {time} UTC：从该起点出发，它预测的是见过的数据。",
+    ),
+    "seen_validation": (
+        "The model was chosen by validation on bars up to {time} UTC: they are no fair test of it.",
+        "模型按截至 {time} UTC 的验证数据选出：这些 K 线不能公正地检验它。",
+    ),
+    "touched": (
+        "{share} of the forecast bars were no possible candles and were moved to the nearest one.",
+        "{share} 的预测 K 线本不可能存在，已移至最近的合法 K 线。",
+    ),
+    "table_title": ("Quantiles of the close over {paths} paths", "{paths} 条路径的收盘价分位数"),
+    "time": ("time (UTC)", "时间（UTC）"),
+    "download_quantiles": ("Download quantiles (CSV)", "下载分位数（CSV）"),
+    "download_paths": ("Download all paths (CSV)", "下载全部路径（CSV）"),
+    "not_advice": (
+        "A forecast is a distribution of what a model holds possible, not investment advice; the evaluation tab says "
+        "whether it beats naive forecasts.",
+        "预测是模型认为可能的分布，不构成投资建议；它是否优于朴素预测，见“评估”。",
+    ),
+    "verdict": ("Verdict", "结论"),
+    "warning": ("Warning", "警告"),
+    "scores_title": ("Close, {horizon} bars ahead, {origins} origins", "收盘价，{horizon} 根之后，{origins} 个起点"),
+    "skill_title": ("Skill against the other forecasts", "相对其他预测的技巧分数"),
+    "calibration_title": ("Bands, calibrated on the validation split", "用验证集校准的区间"),
+    "no_evaluation": (
+        "No evaluation here yet. This command makes one, then start the page again:",
+        "尚无评估结果。运行以下命令生成，然后重新打开页面：",
+    ),
+    "no_report": (
+        "No report here yet. This command writes one; then reload the page:",
+        "尚无报告。运行以下命令生成，然后刷新页面：",
+    ),
+    "no_run": (
+        "A model folder has no report: name a run folder to see one.",
+        "模型文件夹没有报告：请指定训练目录。",
+    ),
+    "stage_finetune": ("both stages", "两个阶段"),
+    "stage_tokenizer": ("tokenizer", "分词器"),
+    "stage_predictor": ("predictor", "预测器"),
+    "open": ("open", "开"),
+    "high": ("high", "高"),
+    "low": ("low", "低"),
+    "close": ("close", "收"),
+    "forecaster": ("forecaster", "预测方法"),
+    "direction": ("direction", "方向"),
+    "90 % width bp": ("90 % width bp", "90 % 宽度 bp"),
+    "in 50 %": ("in 50 %", "50 % 内"),
+    "in 80 %": ("in 80 %", "80 % 内"),
+    "in 90 %": ("in 90 %", "90 % 内"),
+    "absolute error": ("absolute error", "绝对误差"),
+    "all horizons": ("all horizons", "全部步长"),
+    "coverage": ("coverage", "覆盖率"),
+    "calibrated": ("calibrated", "校准后"),
+    "width bp": ("width bp", "宽度 bp"),
+}
+
+
+def words_of(language: str) -> Mapping[str, str]:
+    """The page's words by name; some hold fields for `str.format`.
+
+    Raises:
+        ValueError: a language that there is none of.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f"lang={language!r} is not known; use one of {', '.join(LANGUAGES)}")
+    return {name: texts[LANGUAGES.index(language)] for name, texts in _TEXTS.items()}

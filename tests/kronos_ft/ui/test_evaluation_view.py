@@ -1,0 +1,65 @@
+"""The evaluation tab: the run's own figures, the command where there are none, and one line where they are damaged."""
+
+import json
+import shutil
+
+import pytest
+
+from kronos_ft.forecasting.verdict import verdict
+from kronos_ft.ui.evaluation_view import evaluation_tab, find_evaluation, read_evaluation
+from kronos_ft.ui.markup import text
+from kronos_ft.ui.shown_model import find_shown
+from kronos_ft.ui.words import words_of
+
+WORDS = words_of("en")
+
+
+def test_found_in_the_run_or_named(run, shown, tmp_path):
+    inside = run.folder / "evaluation"
+    assert find_evaluation(shown) == inside
+    assert find_evaluation(shown, str(inside / "evaluation.json")) == inside
+    assert find_evaluation(find_shown(str(run.folder / "predictor" / "best_model"))) is None
+    with pytest.raises(ValueError, match=r"holds no evaluation\.json; name the folder of kronos-ft evaluate"):
+        find_evaluation(shown, str(tmp_path))
+
+
+def test_verdict_tables_and_pictures(run, shown):
+    evaluation = read_evaluation(run.folder / "evaluation")
+    page = evaluation_tab(shown, run.folder / "evaluation", WORDS)
+    assert text(verdict(evaluation)) in page
+    assert all(f'<th scope="row">{name}</th>' in page for name in evaluation["forecasters"])
+    assert page.count("data:image/png;base64,") == 2
+    assert page.index("kf-verdict") < page.index("kf-table")
+    chinese = evaluation_tab(shown, run.folder / "evaluation", words_of("zh"))
+    assert "预测方法" in chinese
+    assert "结论" in chinese
+
+
+def test_the_command_where_there_is_none(run, shown):
+    page = evaluation_tab(shown, None, WORDS)
+    assert f"kronos-ft evaluate --data {run.data} --model {shown.model}" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "is no evaluation"), ("[]", "is no evaluation"), ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}',
+     "lacks figures")],
+)  # fmt: skip
+def test_a_damaged_file_is_one_line(shown, tmp_path, content, message):
+    (tmp_path / "evaluation.json").write_text(content)
+    page = evaluation_tab(shown, tmp_path, WORDS)
+    assert message in page
+    assert 'role="alert"' in page
+    assert "\n" not in page
+
+
+def test_names_of_others_are_no_markup(run, shown, tmp_path):
+    shutil.copytree(run.folder / "evaluation", tmp_path, dirs_exist_ok=True)
+    evaluation = json.loads((tmp_path / "evaluation.json").read_text())
+    evaluation["notes"] = ["<img src=x onerror=alert(1)>"]
+    evaluation["warnings"] = ["<script>alert(1)</script>"]
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    page = evaluation_tab(shown, tmp_path, WORDS)
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "<img src=x" not in page

@@ -1,0 +1,140 @@
+"""What the page says of a forecast: nothing from the origin on is seen, figures are those of the paths."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kronos_ft.cli import main
+from kronos_ft.data.candles import load_candles
+from kronos_ft.forecasting.forecast import Forecast
+from kronos_ft.ui.forecast_view import (
+    LEVELS,
+    ForecastChoices,
+    make_forecast,
+    quantile_frame,
+    quantile_table,
+    remarks,
+    summary,
+    write_tables,
+)
+from kronos_ft.ui.words import words_of
+
+WORDS = words_of("en")
+CHOICES = {"horizon": 8, "num_paths": 11, "lookback": 40, "T": 1.0, "top_p": 0.9, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def forecast(predictor, run):
+    return make_forecast(predictor, run.series, ForecastChoices.checked("2020-01-20", **CHOICES))
+
+
+def test_nothing_from_the_origin_on_is_seen(forecast, predictor, run):
+    frame = run.series.to_frame()
+    later = frame.timestamps >= "2020-01-20"
+    frame.loc[later, ["open", "high", "low", "close", "volume", "amount"]] *= 3
+    (changed,) = load_candles({run.series.symbol: frame})
+    again = make_forecast(predictor, changed, ForecastChoices.checked("2020-01-20", **CHOICES))
+    np.testing.assert_array_equal(again.forecast.paths, forecast.forecast.paths)
+    np.testing.assert_allclose(again.truth()[:, 3], 3 * forecast.truth()[:, 3])
+    assert str(forecast.times[0]).startswith("2020-01-20T00:00")
+
+
+def test_progress_is_told_bar_by_bar(predictor, run):
+    told = []
+    make_forecast(predictor, run.series, ForecastChoices.checked(None, **CHOICES), lambda *one: told.append(one))
+    assert told[-1] == (8, 8)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_quantiles_and_truth(forecast, predictor, run):
+    frame = quantile_frame(forecast)
+    closes = forecast.forecast.paths[:, :, 3]
+    for level in LEVELS:
+        np.testing.assert_allclose(frame[f"close_q{100 * level:02.0f}"], np.quantile(closes, level, axis=0))
+    known = run.series.to_frame().set_index("timestamps").close
+    np.testing.assert_array_equal(frame.happened, known[frame.timestamps])
+    near_end = make_forecast(predictor, run.series, ForecastChoices.checked("2020-01-25 20:00", **CHOICES))
+    assert quantile_frame(near_end).happened.notna().tolist() == [True] * 4 + [False] * 4
+    at_end = make_forecast(predictor, run.series, ForecastChoices.checked(None, **CHOICES))
+    assert quantile_frame(at_end).happened.isna().all()
+    assert WORDS["happened"] not in quantile_table(at_end, WORDS) + summary(at_end, WORDS)
+
+
+def test_the_table_and_the_tiles_hide_the_truth_on_request(forecast):
+    for shown in (quantile_table, summary):
+        assert WORDS["happened"] in shown(forecast, WORDS)
+        assert WORDS["happened"] not in shown(forecast, WORDS, show_truth=False)
+    assert quantile_table(forecast, WORDS).count("<tr") == 9
+
+
+@pytest.mark.parametrize(("share", "where"), [(0.5, "inside_50"), (0.2, "inside_90"), (0.01, "outside_90")])
+def test_where_the_truth_fell(forecast, share, where):
+    happened = forecast.truth()[-1, 3]
+    paths = np.repeat(forecast.forecast.paths[:1], 101, axis=0)
+    paths[:, -1, 3] = happened * np.linspace(1 - 0.02 * share, 1 + 0.02 * (1 - share), 101)
+    one = dataclasses.replace(forecast, forecast=Forecast(paths, 0.0, 0.0))
+    assert WORDS[where] in summary(one, WORDS)
+
+
+def test_bars_that_the_model_has_seen(predictor, run, shown):
+    def said(origin):
+        one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **CHOICES))
+        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown.model, WORDS)
+
+    ends = shown.data_settings()["split_ends"]["market"]
+    assert "was trained on bars up to" in said("2020-01-05")
+    assert "was chosen by validation on bars up to" in said(str(np.datetime64(ends["validation"])))
+    assert said("2020-01-25") == ""
+    assert said(None) == ""
+
+
+def test_many_impossible_candles_are_told(forecast, shown):
+    one = dataclasses.replace(forecast, forecast=Forecast(forecast.forecast.paths, 0.31, 0.0))
+    assert "31% of the forecast bars were no possible candles" in remarks(one, "nowhere", WORDS)
+
+
+def test_files_to_download(forecast, tmp_path):
+    quantiles, paths = write_tables(forecast, tmp_path)
+    assert re.fullmatch(r"market-2020-01-20T0000-quantiles\.csv", quantiles.name)
+    np.testing.assert_allclose(pd.read_csv(quantiles).close_q50, quantile_frame(forecast).close_q50)
+    assert len(pd.read_csv(paths)) == 11 * 8
+
+
+def test_names_of_files_hold_no_path(forecast, tmp_path):
+    series = dataclasses.replace(forecast.series, symbol="../=A&B/USDT")
+    places = write_tables(dataclasses.replace(forecast, series=series), tmp_path)
+    assert {place.parent for place in places} == {tmp_path}
+    assert pd.read_csv(places[0]).symbol[0] == "../=A&B/USDT"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("horizon", None, "horizon is empty or no number; enter one"),
+        ("horizon", 2.5, "horizon=2.5 is no whole number"),
+        ("num_paths", 0, "num_paths=0 is too small; use 1 or more"),
+        ("lookback", 1, "lookback=1 is too small; use 2 or more"),
+        ("seed", -1, "seed=-1 is too small; use 0 or more"),
+        ("T", float("nan"), "T is empty or no number"),
+    ],
+)
+def test_fields_out_of_range(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        ForecastChoices.checked(None, **{**CHOICES, field: value})
+
+
+def test_a_context_longer_than_the_data(predictor, run):
+    with pytest.raises(ValueError, match="market has 600 bars before the forecast, fewer than lookback=700"):
+        make_forecast(predictor, run.series, ForecastChoices.checked(None, **{**CHOICES, "lookback": 700}))
+
+
+def test_paths_are_those_of_the_command(forecast, run, shown, tmp_path):
+    words = {"horizon": 8, "num_paths": 11, "lookback": 40, "seed": 3, "origin": "2020-01-20", "device": "cpu"}
+    words |= {"data": run.data, "model": shown.model, "tokenizer": shown.tokenizer, "output": tmp_path / "paths.csv"}
+    assert main(["forecast", *(f"--{name}={value}" for name, value in words.items())]) == 0
+    (tmp_path / "page").mkdir()
+    _, paths = write_tables(forecast, tmp_path / "page")
+    assert paths.read_bytes() == (tmp_path / "paths.csv").read_bytes()
