@@ -1,19 +1,12 @@
 """From what was named to what is pushed: the model folder of a run, its record, and the base of its adapters."""
 
 import json
-import re
 from pathlib import Path
 
+from .hub_origin import is_hub_name
 from .run_folder import BEST_MODEL, FINAL_MODEL, METRICS_FILE, RUN_FILE
 from .run_record import read_record
 from .saved_weights import CONFIGS
-
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def is_hub_name(name: object) -> bool:
-    """Whether a model's name can only be one of the Hub: owner/name, and no folder here."""
-    return isinstance(name, str) and bool(_HUB_NAME.fullmatch(name)) and not Path(name).exists()
 
 
 def find_folder(path: Path, kept: str) -> tuple[Path, Path | None]:

@@ -28,6 +28,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ft_core.hub import hub_answers
 from ft_core.hub_errors import LOG_IN, HubFailure, explain
+from ft_core.hub_origin import HubOrigin, origin_of
 from ft_core.model_files import check_model_folder, check_revision
 from ft_core.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 
@@ -69,6 +70,8 @@ def _fetch(name: str, options: dict) -> Path:
     """Downloads the files of a whole model, or of adapters where the repository holds them alone."""
     folder = Path(hf_hub_download(name, CONFIG_NAME, **options)).parent
     check_model_folder(folder)  # before the weights are fetched
+    if origin := origin_of(folder):  # the branch may move on between two files
+        options = {**options, "revision": origin.commit}
     try:
         hf_hub_download(name, WEIGHTS_NAME, **options)
     except EntryNotFoundError as missing:
@@ -183,6 +186,7 @@ class KronosPreTrainedModel(PreTrainedModel):
     """Base of the Kronos models: loads published folders (no `model_type`) strictly and from safetensors alone."""
 
     base_model_prefix = ""
+    hub_origin: HubOrigin | None = None  # commit of the Hub that it was loaded from
     _no_split_modules: ClassVar[list[str]] = ["TransformerBlock"]
     _supports_sdpa = True
 
@@ -216,11 +220,15 @@ class KronosPreTrainedModel(PreTrainedModel):
 
             check_model_folder(folder)
             config = config or cls._read_config(folder, kwargs)[0]
-            return load_merged(cls, folder, config=config, **kwargs)
+            model = load_merged(cls, folder, config=config, **kwargs)
+            model.hub_origin = origin_of(folder)
+            return model
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls._check_weights(folder, config)
-        return super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+        model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+        model.hub_origin = origin_of(folder)
+        return model
 
     @classmethod
     def read_config(cls, name_or_path: str | Path, **options) -> PreTrainedConfig:

@@ -23,7 +23,7 @@ from .planning import Plan, make_plan
 from .presets import PRESETS
 from .resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
-from .start import start_model, start_tokenizer
+from .start import pin_model, start_model, start_tokenizer
 from .trainer import MT5Trainer
 from .trimming import KeepIds, Trimming, choose_trimming
 
@@ -156,6 +156,7 @@ def plan_run(
     args = _with_limits(args, data)
     created = not Path(args.output_dir).exists()
     plans: list[Plan] = []
+    model = pin_model(model, args)
     try:
         prepared = prepare(model, data, args, read_splits(data, args.seed, say))
         for line in describe(prepared, model, data, args):
@@ -205,6 +206,7 @@ def _run_locked(
     asked = batch_asked(args)
     args = _with_limits(adopt_recorded(args, say), data)
     splits = read_splits(data, args.seed, say)
+    model = pin_model(model, args)
     if args.resume:
         check_resumable(run, _facts(model, data, *splits), args)
         if not args.resume_force and (metrics := finished_metrics(run)) is not None:
