@@ -18,6 +18,7 @@ kronos-ft COMMAND [OPTIONS]
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
   push          put a model on the Hugging Face Hub, in one commit
+  pull          fetch a model from the Hub into a folder, at one commit
 
 kronos-ft COMMAND --help lists the options of a command.
 
@@ -195,7 +196,19 @@ def run_push_command(words: Sequence[str]) -> int:
 
         return kronos_model
 
-    return push_command("kronos-ft", words, "best_model", find_model)
+    return push_command("kronos-ft", words, "best_model", find_model, forecasts=True)
+
+
+def run_pull_command(words: Sequence[str]) -> int:
+    """`kronos-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
+    from ft_core.pull_command import CheckFolder, pull_command
+
+    def find_check() -> CheckFolder:
+        from .pull import check_kronos_folder
+
+        return check_kronos_folder
+
+    return pull_command("kronos-ft", words, find_check)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -206,6 +219,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": run_evaluate_command,
     "data": run_data_command,
     "push": run_push_command,
+    "pull": run_pull_command,
 }
 
 

@@ -167,6 +167,21 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
     return _download(str(name_or_path), {k: v for k, v in options.items() if v is not None})
 
 
+def read_keys(folder: Path) -> dict:
+    """Settings of a folder's `config.json`, whatever model it describes.
+
+    Raises:
+        ValueError: a file that is not JSON, or no mapping of settings.
+    """
+    try:
+        values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{folder / CONFIG_NAME} holds a {type(values).__name__}, not settings; restore the file")
+    return values
+
+
 def _holds_adapters(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / WEIGHTS_NAME).is_file()
 
@@ -225,7 +240,7 @@ class KronosPreTrainedModel(PreTrainedModel):
             return model
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
-        cls._check_weights(folder, config)
+        cls.check_weights(folder, config)
         model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
         model.hub_origin = origin_of(folder)
         return model
@@ -238,7 +253,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         return cls._read_config(folder, {})[0]
 
     @classmethod
-    def _check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:
+    def check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:
         """Compares names and shapes in the file's header with the architecture, before anything is loaded."""
         try:
             with safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
@@ -262,12 +277,7 @@ class KronosPreTrainedModel(PreTrainedModel):
     @classmethod
     def _read_config(cls, folder: Path, kwargs: dict) -> tuple[PreTrainedConfig, dict]:
         """Configuration of a folder with overrides taken out of `kwargs`; refuses another architecture's."""
-        try:
-            values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{folder / CONFIG_NAME} holds a {type(values).__name__}, not settings; restore the file")
+        values = read_keys(folder)
         fields = cls.config_class.published_keys()
         missing = [key for key in fields if key not in values]
         if missing:

@@ -223,6 +223,7 @@ def _run_locked(
 
     prepared = prepare(model, data, args, splits)
     prepared.facts[ASKED] = asked
+    prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
     for line in describe(prepared, model, data, args):
         say(line)
     trainer = train_with_fitting_batch(
