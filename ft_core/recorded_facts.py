@@ -25,7 +25,6 @@ COMMON_RECIPE = {
     "early_stopping": "early stopping",
     "metric_for_best_model": "best checkpoint by",
 }
-OFF = (None, False, -1, "")
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,10 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
     rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
     for name, title in {**COMMON_RECIPE, **names}.items():
         value = arguments.get(name, facts.group("model").get(name))
-        if value not in OFF and not (name == "max_steps" and value <= 0):
-            rows[title] = f"{value:g}" if isinstance(value, float) else f"{value}"
+        by_steps = (arguments.get("max_steps") or -1) > 0
+        if value is None or value is False or value == "" or name == ("num_train_epochs" if by_steps else "max_steps"):
+            continue
+        rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
     if facts.record.get("world_size", 1) > 1:
         rows["processes"] = f"{facts.record['world_size']}"
     versions = facts.group("versions")

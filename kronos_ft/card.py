@@ -125,7 +125,7 @@ def _results(facts: RunFacts) -> list[Result]:
         value, split = (metrics.get("best") or {}).get("value"), "validation"
     if not isinstance(value, float):
         return []
-    return [Result(symbols, hub or "candles", split, metric, f"{metric} of windows", value)]
+    return [Result(symbols, hub or "candles, windows", split, metric, f"{metric} of windows", value)]
 
 
 def tokenizer_repository(facts: RunFacts, stated: str | None) -> str | None:

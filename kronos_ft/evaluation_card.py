@@ -11,6 +11,7 @@ from .forecasting.evaluation_tables import SCORE_HEADER, markdown_table, score_r
 from .forecasting.verdict import PERSISTENCE, verdict
 
 THIS = "this model"
+DATA_TYPE = "candles, walk-forward origins"  # not the windows that training figures are of
 FOLDERS = ("evaluation", ".")  # of a run, and beside it
 
 
@@ -136,4 +137,4 @@ def _describe(card: CardFacts, evaluation: dict, name: str) -> None:
         figures["mae_skill"] = (f"share of persistence's MAE saved, {horizon} bars", skill)
     for metric, (title, value) in figures.items():
         if value is not None:
-            card.results.append(Result(_span(evaluation), "candles", "test", metric, title, value))
+            card.results.append(Result(_span(evaluation), DATA_TYPE, "test", metric, title, value))

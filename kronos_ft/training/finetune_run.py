@@ -65,6 +65,9 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
             shared["tokenizer"]["model"] = value
         elif name in ("model", "revision"):
             shared["predictor"][name] = value
+        elif name == "hub_model_id":  # two models are two repositories
+            for each in STAGES:
+                shared[each][name] = _with_suffix(value, each)
         elif not any(name in names for names in known.values()):
             raise ValueError(f"--{name} is not a setting; {nearest_name(name, sorted(set.union(*known.values())))}")
         else:
@@ -72,6 +75,11 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
                 if name in known[each]:
                     shared[each][name] = value
     return {stage: shared[stage] | own[stage] for stage in STAGES}
+
+
+def _with_suffix(value: object, stage: str) -> object:
+    """`owner/name` as `owner/name-STAGE`, as a word or a list of one."""
+    return [f"{one}-{stage}" for one in value] if isinstance(value, list) else f"{value}-{stage}"
 
 
 def read_words(words: Sequence[str]) -> dict[str, object]:

@@ -12,11 +12,13 @@ from ft_core.launch import check_world_size
 from ft_core.pinned_revision import pin
 from ft_core.run_folder import check_output_folder
 from ft_core.run_lock import run_lock
+from ft_core.training_push import check_hub, push_finished
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint
 from ..data.windows import split_bounds
 from ..models.pretrained import HubUnreachable, find_pretrained
+from ..push import kronos_model
 from .arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from .estimate import describe_run, describe_time
 from .finish import finish_run, finished_metrics
@@ -147,14 +149,16 @@ def run_stage(
         return None
     with run_lock(run, args.overwrite_lock):
         check_output_folder(run, args.resume, args.overwrite)
+        check_hub(args)
         trainer, splits = build(say)
         longer = args.resume_force  # which may ask for more steps than the run had
         if args.resume and not longer and (metrics := finished_metrics(run)):
             trainer.check_unchanged(run)
             say(f"finished    {run} is whole: nothing is left to train")
+            push_finished("kronos-ft", args, kronos_model, say)
             return metrics
         if before_training is not None:
             before_training()
         trainer.train()
         symbols = ", ".join(splits.train.symbols[:3])
-        return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")
+        return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}", say=say)

@@ -12,9 +12,11 @@ from transformers.utils import logging
 from ft_core.launch import check_world_size
 from ft_core.run_folder import KEPT_IDS_FILE, check_output_folder
 from ft_core.run_lock import run_lock
+from ft_core.training_push import check_hub, push_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
+from ..push import mt5_model
 from .arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .cleaning import keep_within_limit
 from .finish import finish_training
@@ -196,6 +198,7 @@ def run_training(
         say = lambda line: None  # noqa: E731
     with run_lock(run, args.overwrite_lock):
         check_output_folder(run, args.resume, args.overwrite)
+        check_hub(args)
         return _run_locked(model, data, args, say)
 
 
@@ -212,6 +215,7 @@ def _run_locked(
         if not args.resume_force and (metrics := finished_metrics(run)) is not None:
             say(f"{run} is already finished: nothing is left to train")
             keep_within_limit(run, args.save_total_limit)  # a kill may have come between
+            push_finished("mt5-ft", args, mt5_model, say)
             return metrics
 
     def attempt(trainer: MT5Trainer) -> None:
@@ -230,7 +234,7 @@ def _run_locked(
         lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
     )
     try:
-        return finish_training(trainer, model, data, prepared.trimming)
+        metrics = finish_training(trainer, model, data, prepared.trimming)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -238,3 +242,5 @@ def _run_locked(
             "out of memory in the last evaluation; the checkpoints are complete: halve per_device_eval_batch_size and "
             "go on with --resume"
         ) from error
+    push_finished(trainer.program, trainer.args, mt5_model, say, trainer.push_checkpoints)
+    return metrics
