@@ -18,7 +18,7 @@ from huggingface_hub.hf_api import ModelInfo
 
 from .files import write_folder, write_json
 from .hub_client import try_again
-from .hub_errors import HubFailure, explain, without_tokens
+from .hub_errors import HubFailure, explain, no_hub, without_tokens
 from .hub_origin import PULLED_FILE, origin_of
 from .model_files import check_model_folder, check_revision
 from .pickles import is_pickle
@@ -159,7 +159,7 @@ def _in_words(error: Exception, repo: str, revision: str | None) -> Exception:
     """One line on what went wrong; the error itself where it is one of this machine's."""
     found = explain(error, repo, revision)
     if isinstance(error, json.JSONDecodeError):
-        return ValueError(f"what answers at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
+        return no_hub()
     if found is None:
         return error if isinstance(error, ValueError | OSError) else HubFailure(without_tokens(str(error)))
     if isinstance(found, HubFailure):

@@ -16,7 +16,7 @@ from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from .hub_client import try_again
-from .hub_errors import LOG_IN, HubFailure, HubRefusal, explain, without_tokens
+from .hub_errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
 from .model_card import CardFacts, is_untouched, model_card
 from .pushed_files import CARD, PushedFiles, choose_files, decides_what_loads
 
@@ -168,9 +168,7 @@ def push_model(
         found = explain(error, repo, branch)
         said = without_tokens(str(error))
         if isinstance(error, json.JSONDecodeError):
-            found = ValueError(
-                f"what answers at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network"
-            )
+            found = no_hub()
         elif found is None and isinstance(error, ValueError):
             found = ValueError(f"{repo}: {said}")
         if isinstance(found, ValueError):

@@ -25,7 +25,7 @@ from transformers.utils import logging
 from .checkpoints import PREFIX
 from .files import write_text
 from .hub_client import try_again
-from .hub_errors import LOG_IN, HubFailure, explain, without_tokens
+from .hub_errors import LOG_IN, HubFailure, explain, no_hub, without_tokens
 from .manifest import is_extra
 from .model_card import CardFacts, model_card
 from .push import check_login, push_model
@@ -70,7 +70,7 @@ def check_hub(args: TrainingArguments) -> None:
                 f"{constants.ENDPOINT}/{repo}/settings, or leave out hub_private_repo"
             )
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
-        found = explain(error, repo)
+        found = no_hub() if isinstance(error, json.JSONDecodeError) else explain(error, repo)
         if isinstance(found, HubFailure):
             raise HubFailure(
                 f"{found}, so push_to_hub cannot be promised; start again later, or without it, and push afterwards"
