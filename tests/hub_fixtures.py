@@ -1,5 +1,6 @@
 """A Hub on this machine that this process talks to, without waiting between tries."""
 
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -44,7 +45,8 @@ def hub(monkeypatch, tmp_path):
 @pytest.fixture
 def traces(tmp_path):
     """A function: what is pushed to a Hub that must not be: pickles, files of a training, paths of this machine."""
-    places = {str(tmp_path), str(Path.home()), str(Path.cwd()), socket.gethostname(), tempfile.gettempdir(), TOKEN}
+    places = [str(tmp_path), str(Path.cwd()), tempfile.gettempdir(), TOKEN, str(Path.home()) + "/"]
+    host = re.compile(rf"\b{re.escape(socket.gethostname())}\b".encode())
 
     def find(hub):
         found = []
@@ -54,6 +56,8 @@ def traces(tmp_path):
                     if is_pickle(file) or file in STATE:
                         found.append(f"{name}: {file}")
                     found += [f"{name}: {file} holds {place}" for place in places if place.encode() in content]
+                    if not file.endswith(".safetensors") and host.search(content):
+                        found.append(f"{name}: {file} names the host")
         return found
 
     return find

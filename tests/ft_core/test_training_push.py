@@ -1,7 +1,6 @@
 """Pushes beside a training, without the training: what a save starts, what a failure says, what an end leaves."""
 
 import json
-import logging
 import shutil
 from types import SimpleNamespace
 
@@ -46,16 +45,13 @@ def save(args, tmp_path):
 @pytest.fixture
 def warnings(caplog):
     """A function: what was warned of since the last call."""
-    logger = logging.getLogger("ft_core.training_push")
-    logger.addHandler(caplog.handler)
 
     def read():
         found = [record.getMessage() for record in caplog.records if record.name == "ft_core.training_push"]
         caplog.clear()
         return found
 
-    yield read
-    logger.removeHandler(caplog.handler)
+    return read
 
 
 def state_at(step):
