@@ -137,8 +137,7 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             if not isinstance(resume_from_checkpoint, str):
                 resume_from_checkpoint = str(checkpoint) if checkpoint else None
             self.forget_steps()
-            if not self.args.hub_checked:
-                check_hub(self.args)
+            check_hub(self.args)
             if resume_from_checkpoint:
                 self._check_whole(Path(resume_from_checkpoint), checkpoint)
                 self.check_unchanged(run, Path(resume_from_checkpoint))

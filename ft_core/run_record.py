@@ -28,6 +28,7 @@ PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "num
 SECRETS = ("hub_token",)
 # where the content is the same, another place is no difference
 PLACES = {"data.data": ("data.fingerprint", "data.content"), "model.tokenizer": ("model.tokenizer_sha256",)}
+PLACES |= {f"model.tokenizer_{one}": ("model.tokenizer_sha256",) for one in ("repository", "revision")}
 PLACES |= {f"model.{one}revision_asked": (f"model.{one}revision",) for one in ("", "tokenizer_")}
 NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
 

@@ -54,7 +54,7 @@ def check_hub(args: TrainingArguments) -> None:
         ValueError: no token, one that is not valid or only reads, or a public repository that shall be private.
         HubFailure: the Hub cannot be asked.
     """
-    if not args.push_to_hub or not PartialState().is_main_process:
+    if not args.push_to_hub or args.hub_checked or not PartialState().is_main_process:
         return
     repo = args.hub_model_id
     check_login(repo, args.hub_token)
@@ -112,7 +112,7 @@ class PushCheckpoints(TrainerCallback):
         try:
             staged = self._stage(run, checkpoint, args.hub_model_id)
             self._start(staged, state, args)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the training goes on
             self._warn(args, checkpoint, str(error))
             return
         self._checkpoint = checkpoint
@@ -225,7 +225,7 @@ def push_finished(
         folder, card = find_run(run)
         settings = {"private": bool(args.hub_private_repo), "revision": args.hub_revision, "token": args.hub_token}
         pushed = push_model(folder, args.hub_model_id, card, say=lambda line: None, **settings)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever it is, the run is whole
         words = without_tokens(" ".join(str(error).split()))
         logger.warning(
             f"the finished model was not pushed to {args.hub_model_id} ({words}); this repeats it: "

@@ -96,7 +96,13 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
         candidates = [base / name / EVALUATION_FILE for base in (above, above.parent) for name in FOLDERS]
         candidates = [path for path in dict.fromkeys(candidates) if path.is_file()]
     for path in candidates:
-        evaluation = _read(path)
+        try:
+            evaluation = _read(path)
+        except ValueError as error:
+            if named is not None:
+                raise
+            card.remarks.append(f"not on the card: {error}")
+            continue
         entry = _entry(evaluation, sha256, places)
         if entry is not None:
             _describe(card, evaluation, entry["name"])

@@ -15,6 +15,7 @@ from ft_core.launch import check_world_size
 from ft_core.run_folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
 from ft_core.run_lock import run_lock
 from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_yaml
+from ft_core.training_push import check_hub
 
 from ..data.augmentation import AugmentationArguments
 from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
@@ -159,6 +160,8 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
     check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
     if args.dry_run:
         return _run_stages(settings, say)
+    for stage in (settings.tokenizer[-1], args):  # or the second would be refused after the first was trained
+        check_hub(stage)
     with run_lock(settings.folder, args.overwrite_lock):
         return _run_stages(settings, say)
 

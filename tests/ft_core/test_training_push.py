@@ -158,6 +158,7 @@ def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
     check_hub(args)
     assert args.hub_checked
     assert hub.requests == [("GET", "/api/whoami-v2")]
+    args.hub_checked = False
     for fault, message in (
         ({"status": 401}, r"the Hub refused the log-in for me/x \(401\); log in with"),
         ({"status": 503}, "5 times in a row, so push_to_hub cannot be promised; start again later"),
@@ -170,6 +171,7 @@ def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
         hub.mend()
     args.hub_private_repo = True
     check_hub(args)  # it does not exist yet
+    args.hub_checked = False
     hub.create("me/x")
     with pytest.raises(ValueError, match="me/x is public already, and hub_private_repo is for new repositories"):
         check_hub(args)

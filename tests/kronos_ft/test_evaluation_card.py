@@ -105,4 +105,8 @@ def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_pred
         assert code == 2
         assert message in errors[-1]
     path.write_text("{")
-    assert "is no evaluation of kronos-ft evaluate" in run("push", pushed / "predictor", "me/predictor")[2][-1]
+    code, lines, _ = run("push", pushed / "predictor", "me/predictor")
+    assert (code, lines[0].partition(" (")[0]) == (0, f"not on the card: {path} is no evaluation of kronos-ft evaluate")
+    code, _, errors = run("push", pushed / "predictor", "me/predictor", "--evaluation", path)
+    assert code == 2
+    assert "is no evaluation of kronos-ft evaluate" in errors[-1]

@@ -109,12 +109,12 @@ def test_every_save_is_pushed_beside_the_training_without_a_change_to_it(hub, tr
     assert not (run / ".pushing").exists()
 
 
-def test_pushes_that_fail_are_warnings_with_the_command_that_repeats_them(hub, train, one_at_a_time):
+def test_pushes_that_fail_are_warnings_with_the_command_that_repeats_them(hub, train, one_at_a_time, caplog):
     hub.fail("POST /commit/", Fault(status=403, times=FOREVER))
-    code, run, said = train(*PUSH, "me/tok", "--hub_strategy", "every_save", "--hub_revision", "tried")
+    code, run, _ = train(*PUSH, "me/tok", "--hub_strategy", "every_save", "--hub_revision", "tried")
     assert code == 0
     assert (run / "training_metrics.json").is_file()
-    lines = [line for line in said.splitlines() if "not pushed to me/tok" in line]
+    lines = [line for line in caplog.messages if "not pushed to me/tok" in line]
     assert len(lines) == 3
     assert f"this repeats it: kronos-ft push {run / 'checkpoint-2'} me/tok --revision tried" in lines[0]
     assert "the Hub forbids this for me/tok (403)" in lines[0]
