@@ -77,6 +77,8 @@ def test_a_save_is_pushed_from_what_stays_when_the_checkpoint_goes(hub, args, sa
     assert traces(hub) == []
 
 
+@pytest.mark.fault(23)
+@pytest.mark.thorough
 def test_a_save_that_comes_while_a_push_is_under_way_is_left_out(hub, args, save):
     hub.fail("POST /commit/", Fault(stall=3.0))
     pushes = PushCheckpoints("kronos-ft", lambda folder, run: CARD)

@@ -95,6 +95,7 @@ def test_a_revision_stays_while_the_branch_moves_on(hub, run, pushed, tiny_predi
     assert weights_hash(Kronos.from_pretrained("me/predictor", revision=first.oid)) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("request_", ["GET /api/models/me/predictor", "GET /model.safetensors"])
 @pytest.mark.parametrize(
@@ -111,6 +112,7 @@ def test_what_fails_once_is_done_again(hub, run, pushed, request_, fault, waits)
     assert weights_hash(Kronos.from_pretrained(target)) == weights_hash(Kronos.from_pretrained(pushed / "predictor"))
 
 
+@pytest.mark.thorough
 @pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("fault", "message"),

@@ -109,6 +109,8 @@ def test_every_save_is_pushed_beside_the_training_without_a_change_to_it(hub, tr
     assert not (run / ".pushing").exists()
 
 
+@pytest.mark.fault(23)
+@pytest.mark.thorough
 def test_pushes_that_fail_are_warnings_with_the_command_that_repeats_them(hub, train, one_at_a_time, caplog):
     hub.fail("POST /commit/", Fault(status=403, times=FOREVER))
     code, run, _ = train(*PUSH, "me/tok", "--hub_strategy", "every_save", "--hub_revision", "tried")
@@ -145,6 +147,8 @@ def test_a_hub_that_refuses_or_fails_ends_the_run_before_it_begins(hub, train, r
     assert not hub.repositories
 
 
+@pytest.mark.fault(23)
+@pytest.mark.thorough
 def test_a_hub_that_fails_once_is_asked_again(hub, train):
     hub.fail("GET /whoami", Fault(status=503))
     hub.fail("POST /commit/", Fault(status=503))
@@ -172,6 +176,8 @@ def test_a_dry_run_asks_no_hub(hub, train):
     assert not hub.requests
 
 
+@pytest.mark.fault(23)
+@pytest.mark.thorough
 def test_both_stages_go_to_a_repository_each_and_the_card_names_the_tokenizer(hub, csv, tmp_path, traces):
     words = ["--data", csv, "--output_dir", tmp_path / "both", "--tokenizer", "tiny", *SMALL, *PUSH, "me/btc"]
     assert main(["finetune", *map(str, words)]) == 0

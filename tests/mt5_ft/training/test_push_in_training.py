@@ -65,6 +65,8 @@ def test_every_save_and_the_final_model_are_pushed_and_pulled(hub, train, traces
     )
 
 
+@pytest.mark.fault(23)
+@pytest.mark.thorough
 def test_a_failed_push_is_a_warning_and_the_run_is_whole(hub, train, caplog):
     hub.fail("POST /commit/", Fault(status=503, times=FOREVER))
     code, run = train(*PUSH)
