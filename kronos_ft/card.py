@@ -25,7 +25,7 @@ PUBLISHED_USAGE = {
     "predictor": (
         "from model import Kronos, KronosTokenizer, KronosPredictor\n\n"
         'tokenizer = KronosTokenizer.from_pretrained("TOKENIZER")\n'
-        'predictor = KronosPredictor(Kronos.from_pretrained("{repo}"), tokenizer, device="cpu", max_context=512)  # or cuda:0'
+        'predictor = KronosPredictor(Kronos.from_pretrained("{repo}"), tokenizer, device="cpu", max_context=512)'
     ),
 }
 RECIPE = {
