@@ -34,6 +34,11 @@ def without_tokens(text: str) -> str:
     return _TOKENS.sub("***", " ".join(text.split()))[:300]
 
 
+def no_hub() -> HubRefusal:
+    """What an answer means that is not JSON."""
+    return HubRefusal(f"what answers at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
+
+
 def cut_connection(error: Exception) -> str:
     """What a failed request says, without what it held: a bad header is quoted with the token in it."""
     if isinstance(error, httpx.LocalProtocolError):

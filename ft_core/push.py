@@ -16,8 +16,8 @@ from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from .hub_client import try_again
-from .hub_errors import LOG_IN, HubFailure, HubRefusal, explain, without_tokens
-from .model_card import CardFacts, model_card
+from .hub_errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
+from .model_card import CardFacts, is_untouched, model_card
 from .pushed_files import CARD, PushedFiles, choose_files, decides_what_loads
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
@@ -54,10 +54,11 @@ def check_branch(revision: str | None) -> None:
         raise ValueError(f"revision={revision!r} names no branch; use letters, digits, '-', '_', '.' and '/'")
 
 
-def _check_login(repo: str) -> None:
+def check_login(repo: str, token: str | None = None) -> None:
+    """Raises ValueError where there is no token, or one that cannot be one, or the Hub must not be asked."""
     if constants.is_offline_mode():
         raise ValueError(f"HF_HUB_OFFLINE is set, so nothing is pushed to {repo}; unset it and push again")
-    token = get_token()
+    token = token or get_token()
     if token is None:
         raise ValueError(f"no Hub token was found, and {repo} needs one to write; {LOG_IN}")
     if not re.fullmatch(r"[!-~]+", token):
@@ -79,12 +80,15 @@ def _branch_head(api: HfApi, repo: str, private: bool, branch: str) -> ModelInfo
     return api.model_info(repo, revision=branch)
 
 
-def _operations(
-    chosen: PushedFiles, held: set[str], card: CardFacts, repo: str
-) -> list[CommitOperationAdd | CommitOperationDelete]:
+def _keeps_card(api: HfApi, repo: str, head: ModelInfo, card: str | None) -> bool:
+    """Whether the repository's card is one that somebody has edited, and other than the folder's own (`card`)."""
+    path = api.hf_hub_download(repo, CARD, revision=head.sha)
+    held = Path(path).read_text(encoding="utf-8", errors="replace")
+    return held != card and not is_untouched(held)
+
+
+def _operations(chosen: PushedFiles, held: set[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
     added = [CommitOperationAdd(name, content) for name, content in chosen.files.items()]
-    if CARD not in held and CARD not in chosen.files:
-        added.append(CommitOperationAdd(CARD, model_card(card, repo).encode()))
     stale = sorted(name for name in held - chosen.files.keys() if decides_what_loads(name))
     return [*added, *(CommitOperationDelete(name) for name in stale)]
 
@@ -97,12 +101,15 @@ def push_model(
     private: bool = False,
     revision: str | None = None,
     message: str | None = None,
+    update_card: bool = False,
+    token: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Pushed:
     """Pushes a model folder in one commit; makes the repository and the branch where they are missing.
 
-    Weights of another model that the repository holds under other names are removed in the same commit. A card is
-    written where neither the folder nor the repository has one.
+    Weights of another model that the repository holds under other names are removed in the same commit. The card is the
+    folder's own, or one made of `card`. It replaces one that this library wrote, and one that somebody has edited only
+    with `update_card`.
 
     Args:
         folder (`Path`): holds the model; it is only read.
@@ -111,6 +118,8 @@ def push_model(
         private (`bool`): make a new repository private; an existing public one is refused.
         revision (`str`, *optional*): branch, main by default.
         message (`str`, *optional*): the commit's message.
+        update_card (`bool`): replace a card that was edited on the Hub too.
+        token (`str`, *optional*): of the Hub; the one that is logged in when not given.
         say: receives lines for people.
 
     Raises:
@@ -120,11 +129,14 @@ def push_model(
     check_repository(repo)
     check_branch(revision)
     chosen = choose_files(folder)
-    _check_login(repo)
-    for line in chosen.lines():
+    check_login(repo, token)
+    for line in (*card.remarks, *chosen.lines()):
         say(line)
-    api, branch = HfApi(), revision or constants.DEFAULT_REVISION
+    api, branch = HfApi(token=token), revision or constants.DEFAULT_REVISION
     first_head: list[str] = []
+    own_card = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in chosen.files else None
+    chosen.files.setdefault(CARD, model_card(card, repo).encode())
+    kept_card: list[str] = []
 
     def attempt() -> Pushed:
         head = _branch_head(api, repo, private, branch)
@@ -135,10 +147,15 @@ def push_model(
                 f"{constants.ENDPOINT}/{repo}/settings, or push without --private"
             )
         held = {file.rfilename for file in head.siblings or ()}
+        kept_card.clear()
+        files = dict(chosen.files)
+        if CARD in held and not update_card and _keeps_card(api, repo, head, own_card):
+            kept_card.append(repo)
+            del files[CARD]
         # with the parent named, a commit whose answer was lost cannot be made twice
         commit = api.create_commit(
             repo,
-            _operations(chosen, held, card, repo),
+            _operations(PushedFiles(files), held),
             commit_message=message or f"Push {folder.name} with kronos-ft",
             revision=branch,
             parent_commit=head.sha,
@@ -146,14 +163,12 @@ def push_model(
         return Pushed(commit.commit_url, commit.oid, commit.oid != first_head[0])
 
     try:
-        return try_again(attempt, say)
+        pushed = try_again(attempt, say)
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = explain(error, repo, branch)
         said = without_tokens(str(error))
         if isinstance(error, json.JSONDecodeError):
-            found = ValueError(
-                f"what answers at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network"
-            )
+            found = no_hub()
         elif found is None and isinstance(error, ValueError):
             found = ValueError(f"{repo}: {said}")
         if isinstance(found, ValueError):
@@ -163,3 +178,6 @@ def push_model(
         if found is None and re.search(r"\b40[13]\b", said):
             raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
         raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None
+    if kept_card:
+        say(f"kept the card of {repo}, which was edited there; --update_card replaces it")
+    return pushed

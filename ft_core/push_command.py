@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .command_line import OneLineParser
-from .model_card import CardFacts
+from .model_card import CardFacts, CardOptions
 
-FindModel = Callable[[Path], tuple[Path, CardFacts]]
+FindModel = Callable[[Path, CardOptions], tuple[Path, CardFacts]]
 
 
-def push_command(program: str, words: Sequence[str], kept: str, find_model: Callable[[], FindModel]) -> int:
-    """`push DIR REPO [--private] [--revision BRANCH] [--message TEXT]`.
+def push_command(
+    program: str, words: Sequence[str], kept: str, find_model: Callable[[], FindModel], forecasts: bool = False
+) -> int:
+    """`push DIR REPO [--private] [--revision BRANCH] [--message TEXT] [--update_card]`, and what its card says.
 
     Args:
         program: name for messages.
@@ -19,6 +21,7 @@ def push_command(program: str, words: Sequence[str], kept: str, find_model: Call
         kept: folder of a run that is pushed.
         find_model: gives the function that finds the model folder and says what its card says; called late, since it
             imports what is heavy.
+        forecasts: whether the program's models have evaluations, and tokenizers of their own.
     """
     parser = OneLineParser(
         prog=f"{program} push",
@@ -30,13 +33,24 @@ def push_command(program: str, words: Sequence[str], kept: str, find_model: Call
     parser.add_argument("--private", action="store_true", help="make a new repository private (default: public)")
     parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, made if missing (default main)")
     parser.add_argument("--message", metavar="TEXT", help="message of the commit")
+    parser.add_argument("--update_card", action="store_true", help="replace a card that was edited on the Hub too")
+    parser.add_argument("--power", metavar="WATTS", type=float, help="mean power of a device in training, for the card")
+    parser.add_argument(
+        "--carbon_intensity", metavar="GRAMS", type=float, help="g CO2eq a kWh (default 475, the world's average)"
+    )
+    if forecasts:
+        parser.add_argument(
+            "--evaluation", metavar="DIR", help="evaluation of this model for the card (default: beside the run)"
+        )
+        parser.add_argument("--tokenizer", metavar="REPO", help="the predictor's tokenizer on the Hub, for the card")
     options = parser.parse_args(words)
     from .push import check_branch, check_repository, push_model
 
     check_repository(options.repo)
     check_branch(options.revision)
-    folder, card = find_model()(options.folder)
-    settings = {"private": options.private, "revision": options.revision, "message": options.message}
+    about = ("power", "carbon_intensity", *(("evaluation", "tokenizer") if forecasts else ()))
+    folder, card = find_model()(options.folder, CardOptions(**{name: getattr(options, name) for name in about}))
+    settings = {name: getattr(options, name) for name in ("private", "revision", "message", "update_card")}
     try:
         pushed = push_model(folder, options.repo, card, **settings)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .hub_origin import PULLED_FILE
 from .pickles import is_pickle
 from .saved_weights import defect_of_weights
 
@@ -12,10 +13,11 @@ CARD = "README.md"
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md")
 LICENCES = ("LICENSE", "NOTICE")
 STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "manifest.json")
-CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+# JSON without settings: pieces of a vocabulary may look like paths
+NO_SETTINGS = ("tokenizer.json", "vocab.json", "added_tokens.json", "kept_ids.json")
 UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
 _PLACES = re.compile(r"(path|file|dir|folder)$")
-_WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
 
 @dataclass
@@ -36,7 +38,7 @@ class PushedFiles:
 
 def decides_what_loads(name: str) -> bool:
     """Whether a file of a repository would be loaded as weights, so that an old one must not stay beside new ones."""
-    return bool(_WEIGHTS.fullmatch(name)) or name in ("adapter_config.json", "base_model.json")
+    return bool(WEIGHTS.fullmatch(name)) or name in ("adapter_config.json", "base_model.json")
 
 
 def _reason_to_leave(path: Path) -> str | None:
@@ -47,6 +49,8 @@ def _reason_to_leave(path: Path) -> str | None:
         return "a folder"
     if is_pickle(path):
         return "pickled, could run code"
+    if name == PULLED_FILE:
+        return "where it was pulled from"
     if name in STATE:
         return "the record of a training, with paths of this machine"
     if path.suffix not in SUFFIXES and not name.startswith(LICENCES):
@@ -54,6 +58,14 @@ def _reason_to_leave(path: Path) -> str | None:
     if name == CARD and UNTOUCHED_CARD in path.read_text(encoding="utf-8", errors="replace"):
         return "a card that nobody filled in"
     return None
+
+
+def _is_place(name: str, value: str) -> bool:
+    """Whether a setting names a place on this machine."""
+    if Path(value).is_absolute() or re.match(r"(\.{1,2}|~[\w.-]*)[/\\]|[A-Za-z]:[/\\]", value):
+        return True
+    may_be = _PLACES.search(name) or "/" in value or "\\" in value
+    return bool(value and may_be and len(value) < 4096 and Path(value).exists())
 
 
 def _without_places(path: Path) -> bytes | None:
@@ -64,14 +76,7 @@ def _without_places(path: Path) -> bytes | None:
         raise ValueError(f"{path} is not valid JSON ({error}); restore the file, then push") from error
     if not isinstance(values, dict):
         return None
-    places = [
-        name
-        for name, value in values.items()
-        if _PLACES.search(name)
-        and isinstance(value, str)
-        and value
-        and (Path(value).is_absolute() or value.startswith(("./", "../", "~")) or Path(value).exists())
-    ]
+    places = [name for name, value in values.items() if isinstance(value, str) and _is_place(name, value)]
     if not places:
         return None
     kept = {name: value for name, value in values.items() if name not in places}
@@ -93,6 +98,7 @@ def choose_files(folder: Path) -> PushedFiles:
         if reason:
             chosen.left_out[path.name] = reason
             continue
-        changed = _without_places(path) if path.name in CONFIGS else None
+        is_settings = path.suffix == ".json" and path.name not in NO_SETTINGS and not path.name.endswith(".index.json")
+        changed = _without_places(path) if is_settings else None
         chosen.files[path.name] = path if changed is None else changed
     return chosen

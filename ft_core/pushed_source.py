@@ -1,19 +1,10 @@
 """From what was named to what is pushed: the model folder of a run, its record, and the base of its adapters."""
 
-import json
-import re
 from pathlib import Path
 
-from .run_folder import BEST_MODEL, FINAL_MODEL, METRICS_FILE, RUN_FILE
-from .run_record import read_record
+from .hub_origin import is_hub_name
+from .run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from .saved_weights import CONFIGS
-
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def is_hub_name(name: object) -> bool:
-    """Whether a model's name can only be one of the Hub: owner/name, and no folder here."""
-    return isinstance(name, str) and bool(_HUB_NAME.fullmatch(name)) and not Path(name).exists()
 
 
 def find_folder(path: Path, kept: str) -> tuple[Path, Path | None]:
@@ -39,34 +30,6 @@ def find_folder(path: Path, kept: str) -> tuple[Path, Path | None]:
     above = path.resolve().parent
     of_run = path.resolve().name in (BEST_MODEL, FINAL_MODEL) and (above / RUN_FILE).is_file()
     return path, above if of_run else None
-
-
-def facts_of_run(run: Path | None) -> tuple[dict | None, dict[str, str]]:
-    """The model settings on a run's record, where it has them, and what its card says of the training.
-
-    Raises:
-        ValueError: a record that cannot be read.
-    """
-    if run is None or not (run / RUN_FILE).is_file():
-        return None, {}
-    record = read_record(run)
-    facts = {"steps": f"{record.get('global_step')}"}
-    versions = record.get("versions", {})
-    facts["trained with"] = ", ".join(
-        f"{name} {versions[name]}" for name in ("kronos-ft", "torch", "transformers") if name in versions
-    )
-    metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8")) if (run / METRICS_FILE).is_file() else {}
-    best = metrics.get("best") or {}
-    if metrics.get("metric") and isinstance(best.get("value"), float):
-        start = f" (before training {metrics['start']:.4f})" if isinstance(metrics.get("start"), float) else ""
-        facts[f"best `{metrics['metric']}` in validation"] = f"{best['value']:.4f}{start}"
-    loss = metrics.get("validation_loss") or {}
-    if isinstance(loss.get("best"), float):
-        facts["best validation loss"] = f"{loss['best']:.4f}"
-    rouge = (metrics.get("final") or {}).get("rougeL")
-    if isinstance(rouge, float):
-        facts["rougeL in validation"] = f"{rouge:.1f}"
-    return record.get("model"), facts
 
 
 def check_base(folder: Path, base: str, merge: str) -> str:

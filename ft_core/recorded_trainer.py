@@ -42,11 +42,13 @@ from .launch import (
 )
 from .loss_meter import LossMeter
 from .manifest import defect_of, read_manifest
+from .model_card import CardFacts
 from .progress import Progress
 from .resuming import COMMON_SETTINGS, settle_changes
 from .run_folder import prepare_run_folder
 from .run_lock import run_lock
 from .run_record import RunRecorder, versions
+from .training_push import EVERY_SAVE, PushCheckpoints, check_hub
 from .whole_checkpoints import WholeCheckpoints
 
 logger = logging.get_logger(__name__)
@@ -90,6 +92,7 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
     progress_terms: tuple[str, ...] = ("loss",)
     evaluation_terms: tuple[str, ...] = ("loss",)
     decisive_settings: tuple[str, ...] = ()
+    program: str  # the command that pushes what it trains
 
     def __init__(self, *, args: TrainingArguments, callbacks: list[TrainerCallback] | None = None, **kwargs):
         check_world_size(args.expected_world_size)
@@ -106,6 +109,10 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
         own = [self._limit_at_end, _LogFirst(), Progress(self.progress_terms, self.evaluation_terms), self.recorder]
         if args.early_stopping:
             own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
+        self.push_checkpoints: PushCheckpoints | None = None
+        if args.push_to_hub and args.hub_strategy == EVERY_SAVE:
+            self.push_checkpoints = PushCheckpoints(self.program, self.describe_pushed)
+            own.append(self.push_checkpoints)
         super().__init__(args=args, callbacks=[*own, *(callbacks or []), self._stop_at_signal], **kwargs)
         warn_of_ignored_sharding(self.is_fsdp_enabled)
         self.remove_callback(PrinterCallback)
@@ -130,6 +137,7 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             if not isinstance(resume_from_checkpoint, str):
                 resume_from_checkpoint = str(checkpoint) if checkpoint else None
             self.forget_steps()
+            check_hub(self.args)
             if resume_from_checkpoint:
                 self._check_whole(Path(resume_from_checkpoint), checkpoint)
                 self.check_unchanged(run, Path(resume_from_checkpoint))
@@ -144,6 +152,8 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                 with self._stop_at_signal.listening():
                     return super().train(resume_from_checkpoint, *args, **kwargs)
             except BaseException as error:
+                if self.push_checkpoints is not None:
+                    self.push_checkpoints.abandon(self.args)
                 reason = error.name if isinstance(error, StoppedBySignal) else type(error).__name__
                 with contextlib.suppress(OSError):  # as on a full disk
                     self.recorder.write_interruption(self.args, self.state, reason)
@@ -253,6 +263,18 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
         own = getattr(loader, "base_dataloader", loader)  # Accelerate wraps it
         own.worker_init_fn = partial(start_worker, own.worker_init_fn)
         return loader
+
+    # Pushing
+
+    @abstractmethod
+    def describe_pushed(self, folder: Path, run: Path) -> CardFacts:
+        """The card of a checkpoint of the run. Defined by the subclass."""
+
+    def init_hf_repo(self, *args, **kwargs) -> None:
+        """Nothing: the parent would make the repository, to push checkpoints with a pickle and this machine's paths."""
+
+    def push_to_hub(self, *args, **kwargs) -> None:
+        """Nothing: what ends the run pushes its best model, in one commit."""
 
     # Logging
 

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 
 SAVE_ERRORS = ("stop", "continue")
+PUSH_STRATEGIES = ("end", "every_save")
 
 
 @dataclass
 class RunArguments:
-    """Fields that this library's training settings share, beside those of [`~transformers.TrainingArguments`]."""
+    """Fields that this library's training settings share, beside those of [`~transformers.TrainingArguments`].
+
+    `hub_strategy` is `end` and not the parent's `every_save`: one commit a run unless more are asked for.
+    """
 
     resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint of output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
@@ -29,18 +33,47 @@ class RunArguments:
         default=None, metadata={"help": "Number of processes that must take part; checked before training."}
     )
 
+    push_to_hub: bool = field(
+        default=False,
+        metadata={"help": "Push the best model to hub_model_id when the run ends; a failed push is a warning."},
+    )
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "When to push: end, or every_save (each checkpoint's model too, beside the training)."},
+    )
+    hub_checked: bool = field(init=False, default=False)  # whether the Hub was asked already
+
     def check_run_arguments(self) -> None:
         """Raises ValueError for values that cannot be meant."""
         if self.on_save_error not in SAVE_ERRORS:
             raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
         if self.max_bad_steps < 1:
             raise ValueError(f"max_bad_steps={self.max_bad_steps} is below 1; use 1 to stop at the first bad step")
-        if self.push_to_hub:  # the Trainer would push checkpoints, with a pickle and this machine's paths
-            raise ValueError(
-                "push_to_hub=True is not supported: push the finished run in one commit, with kronos-ft push RUN "
-                "OWNER/NAME or mt5-ft push"
-            )
+        self._check_push()
         if self.resume_force:
             self.resume = True
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other; choose one")
+
+    def _check_push(self) -> None:
+        """What the settings of pushing say by themselves; the Hub is asked when the run begins."""
+        self.hub_strategy = str(getattr(self.hub_strategy, "value", self.hub_strategy))
+        if self.hub_strategy not in PUSH_STRATEGIES:
+            raise ValueError(
+                f"hub_strategy={self.hub_strategy} is not supported: whole checkpoints hold pickled states, which are "
+                f"never pushed; use one of {', '.join(PUSH_STRATEGIES)}"
+            )
+        if not self.push_to_hub:
+            return
+        if not self.hub_model_id:
+            raise ValueError("push_to_hub=True needs a repository; set hub_model_id to OWNER/NAME")
+        if self.hub_always_push:
+            raise ValueError(
+                "hub_always_push=True is not supported: a save that comes while a push is under way is left out; leave "
+                "it off"
+            )
+        from .push import check_branch, check_login, check_repository
+
+        check_repository(self.hub_model_id)
+        check_branch(self.hub_revision)
+        check_login(self.hub_model_id, self.hub_token)

@@ -14,6 +14,7 @@ from .files import OLD
 logger = logging.get_logger(__name__)
 
 LOCK_FILE = ".lock"
+PUSHING = ".pushing"  # what is on its way to the Hub
 RUN_FILE = "run.json"
 LOG_FILE = "metrics.jsonl"
 METRICS_FILE = "training_metrics.json"
@@ -34,7 +35,14 @@ def is_empty(path: Path) -> bool:
 
 def remove_leftovers(run: Path) -> None:
     """Removes what a killed run left half-written or half-removed; only for who holds the folder's lock."""
-    patterns = [f"{SAVING}*", f"{DELETING}*", f"{LOCK_FILE}.*", f".{LOCK_FILE}.*", f"{PREDICTIONS}/.{PREDICTIONS}-*"]
+    patterns = [
+        PUSHING,
+        f"{SAVING}*",
+        f"{DELETING}*",
+        f"{LOCK_FILE}.*",
+        f".{LOCK_FILE}.*",
+        f"{PREDICTIONS}/.{PREDICTIONS}-*",
+    ]
     patterns += [f".{name}.*" for name in (*OWN_FILES, *OWN_FOLDERS)] + [f"{OLD}{name}" for name in OWN_FOLDERS]
     for pattern in patterns:
         for path in run.glob(pattern):

@@ -28,6 +28,8 @@ PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "num
 SECRETS = ("hub_token",)
 # where the content is the same, another place is no difference
 PLACES = {"data.data": ("data.fingerprint", "data.content"), "model.tokenizer": ("model.tokenizer_sha256",)}
+PLACES |= {f"model.tokenizer_{one}": ("model.tokenizer_sha256",) for one in ("repository", "revision")}
+PLACES |= {f"model.{one}revision_asked": (f"model.{one}revision",) for one in ("", "tokenizer_")}
 NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
 
 
@@ -129,7 +131,11 @@ def changed_settings(record: dict, facts: dict, arguments: TrainingArguments, na
     return [
         f"{name}: {before[name]} -> {now[name]}"
         for name in before
-        if not name.endswith(".symbols") and name not in moved and plain(before[name]) != plain(now.get(name))
+        if not name.endswith(".symbols")
+        and name not in moved
+        and plain(before[name]) != plain(now.get(name))
+        # earlier versions recorded no commit
+        and not (name.startswith("model.") and name.endswith("revision") and before[name] is None)
     ]
 
 

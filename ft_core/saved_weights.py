@@ -1,6 +1,7 @@
 """Whether a folder holds weights that are whole, and what is wrong with them otherwise; nothing is loaded for it."""
 
 import json
+import math
 from pathlib import Path
 
 from .pickles import is_pickle
@@ -9,21 +10,35 @@ NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt",
 CONFIGS = ("config.json", "adapter_config.json")
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a safetensors file has all the bytes that its header promises."""
+def _tensors(path: Path) -> tuple[dict[str, dict], int] | None:
+    """Entries of a safetensors file's header and where its data begins, or None for a file without such a header."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
-            return False
+            return None
         try:
             header = json.loads(file.read(length))
         except ValueError:
-            return False
+            return None
     if not isinstance(header, dict):
+        return None
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file has all the bytes that its header promises."""
+    found = _tensors(path)
+    if found is None:
         return False
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return 8 + length + max(ends, default=0) == size
+    ends = [entry["data_offsets"][1] for entry in found[0].values()]
+    return found[1] + max(ends, default=0) == path.stat().st_size
+
+
+def count_parameters(folder: Path) -> int:
+    """Numbers in all tensors of a model folder's weights, from their headers alone."""
+    headers = [found[0] for path in folder.glob("*.safetensors") if (found := _tensors(path))]
+    return sum(math.prod(entry["shape"]) for header in headers for entry in header.values())
 
 
 def _parts(index: Path) -> set[str]:

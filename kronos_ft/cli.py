@@ -19,6 +19,7 @@ kronos-ft COMMAND [OPTIONS]
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
   data download fetch candles from an exchange or from zip archives
   push          put a model on the Hugging Face Hub, in one commit
+  pull          fetch a model from the Hub into a folder, at one commit
 
 kronos-ft COMMAND --help lists the options of a command.
 
@@ -175,7 +176,19 @@ def run_push_command(words: Sequence[str]) -> int:
 
         return kronos_model
 
-    return push_command("kronos-ft", words, "best_model", find_model)
+    return push_command("kronos-ft", words, "best_model", find_model, forecasts=True)
+
+
+def run_pull_command(words: Sequence[str]) -> int:
+    """`kronos-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
+    from ft_core.pull_command import CheckFolder, pull_command
+
+    def find_check() -> CheckFolder:
+        from .pull import check_kronos_folder
+
+        return check_kronos_folder
+
+    return pull_command("kronos-ft", words, find_check)
 
 
 def run_ui_command(words: Sequence[str]) -> int:
@@ -194,6 +207,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "ui": run_ui_command,
     "data": run_data_command,
     "push": run_push_command,
+    "pull": run_pull_command,
 }
 
 

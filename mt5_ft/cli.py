@@ -25,6 +25,7 @@ mt5-ft COMMAND [OPTIONS]
   expand-vocab  give a trimmed and trained model the full vocabulary back
   clean       remove the checkpoints of a finished run, but not the best one
   push        put a model on the Hugging Face Hub, in one commit
+  pull        fetch a model from the Hub into a folder, at one commit
 
 mt5-ft COMMAND --help lists the options of a command.
 
@@ -163,6 +164,19 @@ def push_command(words: Sequence[str]) -> int:
     return push("mt5-ft", words, "final", find_model)
 
 
+def pull_command(words: Sequence[str]) -> int:
+    """`mt5-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
+    from ft_core.pull_command import CheckFolder
+    from ft_core.pull_command import pull_command as pull
+
+    def find_check() -> CheckFolder:
+        from .pull import check_mt5_folder
+
+        return check_mt5_folder
+
+    return pull("mt5-ft", words, find_check)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train_command,
     "plan": plan_command,
@@ -174,6 +188,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "expand-vocab": expand_command,
     "clean": clean_command,
     "push": push_command,
+    "pull": pull_command,
 }
 
 

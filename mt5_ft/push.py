@@ -3,19 +3,14 @@
 import json
 from pathlib import Path
 
-from ft_core.model_card import CardFacts
-from ft_core.pushed_source import check_base, facts_of_run, find_folder, is_hub_name
+from ft_core.model_card import NO_OPTIONS, CardFacts, CardOptions
+from ft_core.pushed_source import check_base, find_folder
 from ft_core.run_folder import FINAL_MODEL
 
+from .card import mt5_card
 from .models.loading import ADAPTER_CONFIG, adapter_base, load_tokenizer
-from .models.task import read_task
 
 TOKENIZERS = ("tokenizer.json", "spiece.model")
-USAGE = """\
-from mt5_ft.models.loading import load_model, load_tokenizer
-
-tokenizer = load_tokenizer("{repo}")
-model = load_model("{repo}", tokenizer)"""
 MERGE = (
     'merge them first: python -c "from mt5_ft.models.loading import load_model, load_tokenizer; '
     "load_model('{folder}').save_pretrained('MERGED'); load_tokenizer('{folder}').save_pretrained('MERGED')\"; "
@@ -23,7 +18,8 @@ MERGE = (
 )
 
 
-def _check_whole(folder: Path) -> None:
+def check_whole(folder: Path) -> None:
+    """Raises ValueError unless a folder's configuration is that of an encoder-decoder model."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -33,7 +29,20 @@ def _check_whole(folder: Path) -> None:
         raise ValueError(f"{folder} holds a {config.get('model_type')} model, not encoder-decoder; push an mT5 model")
 
 
-def mt5_model(path: Path) -> tuple[Path, CardFacts]:
+def describe_mt5(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
+    """What the card of an mT5 model folder says, without loading it.
+
+    Raises:
+        ValueError: another kind of model, adapters to a model that nobody else has, or options out of range.
+    """
+    adapters = (folder / ADAPTER_CONFIG).is_file()
+    base = check_base(folder, adapter_base(folder), MERGE.format(folder=folder)) if adapters else None
+    if not adapters:
+        check_whole(folder)
+    return mt5_card(folder, run, options, base)
+
+
+def mt5_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, CardFacts]:
     """The folder to push for a model folder or run folder, and its card.
 
     Raises:
@@ -41,30 +50,8 @@ def mt5_model(path: Path) -> tuple[Path, CardFacts]:
             model that nobody else has.
     """
     folder, run = find_folder(path, FINAL_MODEL)
-    adapters = (folder / ADAPTER_CONFIG).is_file()
-    base = check_base(folder, adapter_base(folder), MERGE.format(folder=folder)) if adapters else None
-    if not adapters:
-        _check_whole(folder)
+    card = describe_mt5(folder, run, options)
     if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
         raise ValueError(f"{folder} has no tokenizer ({' or '.join(TOKENIZERS)}); save the model's own beside it")
     load_tokenizer(str(folder))
-    named, facts = facts_of_run(run)
-    named_base = named and not named.get("from_scratch") and named.get("model")
-    task = read_task(folder)
-    if task:
-        facts = {
-            "reads": ", ".join(task["source_fields"]),
-            "writes": ", ".join(task["target_fields"]),
-            "longest input, tokens": f"{task['max_source_length']}",
-            **facts,
-        }
-    return folder, CardFacts(
-        kind=f"mT5 {'adapters' if adapters else 'model'} for summaries",
-        library="transformers",
-        pipeline="summarization",
-        tags=["mt5", "summarization", "kronos-ft"],
-        usage=USAGE,
-        base_model=base or (named_base if is_hub_name(named_base) else None),
-        facts=facts,
-        limits=["Summaries may leave out or invent things; read them beside their source. This is no clinical tool."],
-    )
+    return folder, card

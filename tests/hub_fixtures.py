@@ -1,5 +1,9 @@
 """A Hub on this machine that this process talks to, without waiting between tries."""
 
+import re
+import socket
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub.file_download
@@ -8,6 +12,8 @@ import pytest
 from huggingface_hub import constants
 
 from ft_core import hub_client
+from ft_core.pickles import is_pickle
+from ft_core.pushed_files import STATE
 
 from .pushable_hub import PushableHub
 
@@ -26,12 +32,35 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
+        for name, value in (("ENDPOINT", hub.url), ("HUB_OFFLINE", "0"), ("HUB_DISABLE_XET", "1")):
+            monkeypatch.setenv(f"HF_{name}", value)  # of processes that a training starts
         monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # keeps the address of its first use
         hub.waits = []
         monkeypatch.setattr(hub_client, "wait", hub.waits.append)
         for module in (huggingface_hub.utils._http, huggingface_hub.file_download):
             monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
         yield hub
+
+
+@pytest.fixture
+def traces(tmp_path):
+    """A function: what is pushed to a Hub that must not be: pickles, files of a training, paths of this machine."""
+    places = [str(tmp_path), str(Path.cwd()), tempfile.gettempdir(), TOKEN, str(Path.home()) + "/"]
+    host = re.compile(rf"\b{re.escape(socket.gethostname())}\b".encode())
+
+    def find(hub):
+        found = []
+        for name, repository in hub.repositories.items():
+            for commit in (commit for history in repository.branches.values() for commit in history):
+                for file, content in commit.files.items():
+                    if is_pickle(file) or file in STATE:
+                        found.append(f"{name}: {file}")
+                    found += [f"{name}: {file} holds {place}" for place in places if place.encode() in content]
+                    if not file.endswith(".safetensors") and host.search(content):
+                        found.append(f"{name}: {file} names the host")
+        return found
+
+    return find
 
 
 @pytest.fixture

@@ -131,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         match parts:
             case ["api", "repos", "create"]:
                 self._create(asked)
+            case ["api", "whoami-v2"]:
+                self._json({"name": "me", "type": "user", "auth": {"accessToken": {"role": self.hub.role}}})
             case ["api", "validate-yaml"]:
                 self._json({"errors": [], "warnings": []})
             case ["lfs", oid]:
@@ -180,9 +182,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "tree":
             self._json([{"type": "file", "path": p, "size": len(c), "oid": git_oid(c)} for p, c in found.files.items()])
         else:
-            siblings = [{"rfilename": file} for file in found.files]
+            siblings = [self._sibling(*file) for file in found.files.items()]
             facts = {"id": name, "sha": found.oid, "siblings": siblings, "private": repository.private}
             self._json({**facts, "tags": [], "downloads": 0})
+
+    @staticmethod
+    def _sibling(path, content):
+        large = {"sha256": oid_of(path, content), "size": len(content), "pointerSize": 134}
+        return {"rfilename": path, "size": len(content), **({"lfs": large} if path.endswith(LARGE) else {})}
 
     @staticmethod
     def _mode(found, path):
@@ -245,6 +252,7 @@ class PushableHub:
         self.large: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str] = set()
+        self.role = "write"  # what its tokens may do
         self.lock = threading.Lock()
         self._faults: list[tuple[str, str, list[Fault]]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))

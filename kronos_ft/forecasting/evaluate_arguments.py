@@ -14,9 +14,11 @@ class EvaluateArguments:
         default=None,
         metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
     )
-    model: str | None = field(default=None, metadata={"help": "Predictor: model folder, run folder, or Hub name."})
+    model: str | None = field(
+        default=None, metadata={"help": "Predictor: model folder, run folder, or Hub name (or NAME@REVISION)."}
+    )
     tokenizer: str | None = field(
-        default=None, metadata={"help": "Tokenizer of the model: model folder, run folder, or Hub name."}
+        default=None, metadata={"help": "Tokenizer of the model: model folder, run folder, or Hub name (@REVISION)."}
     )
     compare: list[str] | None = field(
         default=None,

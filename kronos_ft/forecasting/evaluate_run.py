@@ -10,7 +10,7 @@ from ft_core.run_folder import check_writable
 
 from ..data.sources import load_source
 from .evaluate_arguments import EvaluateArguments
-from .evaluated_models import load_forecasters, model_sources, pairing_remark
+from .evaluated_models import identity, load_forecasters, model_sources, pairing_remark
 from .evaluation_pictures import PICTURES, draw_pictures
 from .evaluation_report import EVALUATION_FILE, REPORT_FILE, write_report
 from .origins import plan_origins
@@ -95,6 +95,10 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
         say(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
+    identities = [  # before forecasts, which may change a model's numerics
+        identity(source, one.predictor.model, one.predictor.tokenizer)
+        for source, one in zip(sources, forecasters, strict=True)
+    ]
     evaluation = evaluate_forecasters(
         series, forecasters, settings, baselines=baselines, progress=LineProgress("forecast")
     )
@@ -103,7 +107,7 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     evaluation["settings"].update(
         {name: getattr(args, name) for name in ("num_paths", "T", "top_k", "top_p", "overflow")}
     )
-    evaluation["models"] = [vars(source) for source in sources]
+    evaluation["models"] = identities
     first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
     seen, maybe = training_remarks(sources, args, first)
     evaluation["warnings"] = [*mismatched, *seen]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ft_core.hub_origin import split_revision
 from ft_core.run_folder import BEST_MODEL, FINAL_MODEL
 
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
@@ -71,20 +72,35 @@ def folder_of(name: str) -> str:
 
 def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
     """What is wrong with a predictor and a tokenizer of another, or None."""
-    return mismatch(folder_of(model), folder_of(tokenizer), weights_hash(network))
+    named, paired = split_revision(model)[0], split_revision(tokenizer)[0]
+    return mismatch(folder_of(named), folder_of(paired), weights_hash(network))
+
+
+def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> dict[str, str | None]:
+    """What an evaluation records of a model: its names, the hashes of its weights, and its commits on the Hub."""
+    found = dict(vars(source))
+    for prefix, network in (("", model), ("tokenizer_", tokenizer)):
+        found[f"{prefix}sha256"] = weights_hash(network)
+        found[f"{prefix}revision"] = network.hub_origin.commit if network.hub_origin else None
+        found[f"{prefix}repository"] = network.hub_origin.repository if network.hub_origin else None
+    return found
+
+
+def _load_named(kind: type[Kronos] | type[KronosTokenizer], name: str) -> Kronos | KronosTokenizer:
+    """A model of a folder, run folder, published size, or Hub name with or without `@revision`."""
+    named, revision = split_revision(name)
+    published = PUBLISHED_PREDICTORS if kind is Kronos else PUBLISHED_TOKENIZERS
+    return kind.from_pretrained(published.get(named, folder_of(named)), revision=revision)
 
 
 def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
-    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names.
+    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names (`@revision` after them).
 
     Raises:
         ValueError: a folder that holds something else.
         HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
-    return (
-        Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(model, folder_of(model))),
-        KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(tokenizer, folder_of(tokenizer))),
-    )
+    return _load_named(Kronos, model), _load_named(KronosTokenizer, tokenizer)
 
 
 def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> list[KronosForecaster]:
@@ -93,14 +109,15 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
     Raises:
         ValueError: a folder that holds something else, or a tokenizer whose bits are not the model's.
     """
-    tokenizers = {
-        name: KronosTokenizer.from_pretrained(PUBLISHED_TOKENIZERS.get(name, folder_of(name)))
-        for name in sorted({source.tokenizer for source in sources})
-    }
+    tokenizers = {name: _load_named(KronosTokenizer, name) for name in sorted({source.tokenizer for source in sources})}
     forecasters = []
     for source in sources:
-        model = Kronos.from_pretrained(PUBLISHED_PREDICTORS.get(source.model, folder_of(source.model)))
-        bars = PREDICTOR_CONTEXT.get(source.model, 512) if args.max_context is None else args.max_context
+        model = _load_named(Kronos, source.model)
+        bars = (
+            PREDICTOR_CONTEXT.get(split_revision(source.model)[0], 512)
+            if args.max_context is None
+            else args.max_context
+        )
         predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=bars)
         forecasters.append(
             KronosForecaster(

@@ -37,10 +37,12 @@ class ForecastArguments:
         metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
     )
     model: str | None = field(
-        default=None, metadata={"help": "Predictor: model folder, run folder, Hub name, or mini, small, base."}
+        default=None,
+        metadata={"help": "Predictor: model folder, run folder, Hub name (or NAME@REVISION), or mini, small, base."},
     )
     tokenizer: str | None = field(
-        default=None, metadata={"help": "Its tokenizer: model folder, run folder, Hub name, or base, 2k."}
+        default=None,
+        metadata={"help": "Its tokenizer: model folder, run folder, Hub name (or NAME@REVISION), or base, 2k."},
     )
     horizon: int = field(default=24, metadata={"help": "Bars to forecast."})
     lookback: int = field(default=400, metadata={"help": "Bars of the context."})
@@ -272,6 +274,9 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     for one in series:  # before the models are loaded
         _future_of(one, origin_of(one, args.lookback, args.origin), args.horizon)
     networks = load_networks(args.model, args.tokenizer)
+    for word, network in zip(("model", "tokenizer"), networks, strict=True):
+        if network.hub_origin:
+            say(f"{word:18}{network.hub_origin.words()}")
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
         say(f"WARNING     {remark}")
     predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())

@@ -38,6 +38,7 @@ def add_adapters(model: "PreTrainedModel", r: int, alpha: int, dropout: float) -
     )
     adapted.peft_config["default"].base_model_name_or_path = base_name
     adapted.base_sha256 = digest
+    adapted.base_revision = model.hub_origin.commit if model.hub_origin else None
     return adapted
 
 
@@ -47,7 +48,7 @@ def save_adapters(model: "PeftModel", folder: Path, state_dict: dict | None = No
     (folder / "README.md").unlink(missing_ok=True)  # a card of empty headings
     model.get_base_model().config.save_pretrained(folder)
     base = model.peft_config["default"].base_model_name_or_path
-    write_json(folder / BASE_FILE, {"name": base, "sha256": model.base_sha256})
+    write_json(folder / BASE_FILE, {"name": base, "sha256": model.base_sha256, "revision": model.base_revision})
 
 
 def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
@@ -68,7 +69,7 @@ def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
         raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
     try:
         base = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
-        name, digest = str(base["name"]), base["sha256"]
+        name, digest, revision = str(base["name"]), base["sha256"], base.get("revision")
         with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
             found = set(file.keys())
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -77,7 +78,7 @@ def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
         raise ValueError(f"{folder / BASE_FILE} names the adapters' own folder as their model; train them again")
     remedy = "put the model back there, or train with --lora_merge, which saves a model that needs no other"
     try:
-        model = cls.from_pretrained(name, **kwargs)
+        model = cls.from_pretrained(name, revision=revision, **kwargs)
     except ValueError as error:
         raise ValueError(f"{folder} holds adapters to {name}, which cannot be loaded ({error}); {remedy}") from error
     if weights_hash(model) != digest:

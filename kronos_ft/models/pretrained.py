@@ -28,6 +28,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ft_core.hub import hub_answers
 from ft_core.hub_errors import LOG_IN, HubFailure, explain
+from ft_core.hub_origin import HubOrigin, origin_of
 from ft_core.model_files import check_model_folder, check_revision
 from ft_core.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 
@@ -69,6 +70,8 @@ def _fetch(name: str, options: dict) -> Path:
     """Downloads the files of a whole model, or of adapters where the repository holds them alone."""
     folder = Path(hf_hub_download(name, CONFIG_NAME, **options)).parent
     check_model_folder(folder)  # before the weights are fetched
+    if origin := origin_of(folder):  # the branch may move on between two files
+        options = {**options, "revision": origin.commit}
     try:
         hf_hub_download(name, WEIGHTS_NAME, **options)
     except EntryNotFoundError as missing:
@@ -164,6 +167,21 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
     return _download(str(name_or_path), {k: v for k, v in options.items() if v is not None})
 
 
+def read_keys(folder: Path) -> dict:
+    """Settings of a folder's `config.json`, whatever model it describes.
+
+    Raises:
+        ValueError: a file that is not JSON, or no mapping of settings.
+    """
+    try:
+        values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{folder / CONFIG_NAME} holds a {type(values).__name__}, not settings; restore the file")
+    return values
+
+
 def _holds_adapters(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / WEIGHTS_NAME).is_file()
 
@@ -183,6 +201,7 @@ class KronosPreTrainedModel(PreTrainedModel):
     """Base of the Kronos models: loads published folders (no `model_type`) strictly and from safetensors alone."""
 
     base_model_prefix = ""
+    hub_origin: HubOrigin | None = None  # commit of the Hub that it was loaded from
     _no_split_modules: ClassVar[list[str]] = ["TransformerBlock"]
     _supports_sdpa = True
 
@@ -216,11 +235,15 @@ class KronosPreTrainedModel(PreTrainedModel):
 
             check_model_folder(folder)
             config = config or cls._read_config(folder, kwargs)[0]
-            return load_merged(cls, folder, config=config, **kwargs)
+            model = load_merged(cls, folder, config=config, **kwargs)
+            model.hub_origin = origin_of(folder)
+            return model
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
-        cls._check_weights(folder, config)
-        return super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+        cls.check_weights(folder, config)
+        model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+        model.hub_origin = origin_of(folder)
+        return model
 
     @classmethod
     def read_config(cls, name_or_path: str | Path, **options) -> PreTrainedConfig:
@@ -230,7 +253,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         return cls._read_config(folder, {})[0]
 
     @classmethod
-    def _check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:
+    def check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:
         """Compares names and shapes in the file's header with the architecture, before anything is loaded."""
         try:
             with safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
@@ -254,12 +277,7 @@ class KronosPreTrainedModel(PreTrainedModel):
     @classmethod
     def _read_config(cls, folder: Path, kwargs: dict) -> tuple[PreTrainedConfig, dict]:
         """Configuration of a folder with overrides taken out of `kwargs`; refuses another architecture's."""
-        try:
-            values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{folder / CONFIG_NAME} holds a {type(values).__name__}, not settings; restore the file")
+        values = read_keys(folder)
         fields = cls.config_class.published_keys()
         missing = [key for key in fields if key not in values]
         if missing:

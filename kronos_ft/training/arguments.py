@@ -33,6 +33,9 @@ class ModelArguments:
         default=False, metadata={"help": "Random weights of the named size (base, 2k, tiny) instead of trained ones."}
     )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the Hub repository."})
+    # of a model of the Hub, for the record: what was asked for, and where it is; revision becomes the commit
+    revision_asked: str | None = field(init=False, default=None)
+    repository: str | None = field(init=False, default=None)
     preset: str = field(default="baseline", metadata={"help": "Recipe: baseline (as published) or optimized."})
 
 

@@ -15,6 +15,7 @@ from ft_core.launch import check_world_size
 from ft_core.run_folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
 from ft_core.run_lock import run_lock
 from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_yaml
+from ft_core.training_push import check_hub
 
 from ..data.augmentation import AugmentationArguments
 from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
@@ -65,6 +66,9 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
             shared["tokenizer"]["model"] = value
         elif name in ("model", "revision"):
             shared["predictor"][name] = value
+        elif name == "hub_model_id":  # two models are two repositories
+            for each in STAGES:
+                shared[each][name] = _with_suffix(value, each)
         elif not any(name in names for names in known.values()):
             raise ValueError(f"--{name} is not a setting; {nearest_name(name, sorted(set.union(*known.values())))}")
         else:
@@ -72,6 +76,11 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
                 if name in known[each]:
                     shared[each][name] = value
     return {stage: shared[stage] | own[stage] for stage in STAGES}
+
+
+def _with_suffix(value: object, stage: str) -> object:
+    """`owner/name` as `owner/name-STAGE`, as a word or a list of one."""
+    return [f"{one}-{stage}" for one in value] if isinstance(value, list) else f"{value}-{stage}"
 
 
 def read_words(words: Sequence[str]) -> dict[str, object]:
@@ -151,6 +160,8 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
     check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
     if args.dry_run:
         return _run_stages(settings, say)
+    for stage in (settings.tokenizer[-1], args):  # or the second would be refused after the first was trained
+        check_hub(stage)
     with run_lock(settings.folder, args.overwrite_lock):
         return _run_stages(settings, say)
 

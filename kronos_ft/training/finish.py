@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ft_core.curves import plot_curves
@@ -10,8 +10,10 @@ from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.line_progress import span
 from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
+from ft_core.training_push import push_finished
 
 from ..data.windows import WindowDataset
+from ..push import kronos_model
 from .window_trainer import WindowTrainer
 
 
@@ -107,13 +109,21 @@ def summary_table(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None, title: str | None = None) -> dict:
+def finish_run(
+    trainer: WindowTrainer,
+    test_dataset: WindowDataset | None = None,
+    title: str | None = None,
+    say: Callable[[str], None] = print,
+) -> dict:
     """Writes `best_model/`, `training_metrics.json` and `loss_curves.png`; call it on every rank after training.
+
+    With `push_to_hub` the best model is pushed then, by the main process; a failure is a warning.
 
     Args:
         trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
         test_dataset ([`WindowDataset`], *optional*): windows that no choice was made on, to evaluate the best model.
         title (`str`, *optional*): heading of the picture.
+        say: told of a push.
 
     Returns:
         `dict`: the figures of [`training_metrics`].
@@ -128,4 +138,5 @@ def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
         write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
     trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
+    push_finished(trainer.program, trainer.args, kronos_model, say, trainer.push_checkpoints)
     return metrics

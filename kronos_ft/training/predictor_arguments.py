@@ -36,6 +36,8 @@ class PredictorModelArguments(ModelArguments):
     tokenizer_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of the tokenizer's Hub repository."}
     )
+    tokenizer_revision_asked: str | None = field(init=False, default=None)
+    tokenizer_repository: str | None = field(init=False, default=None)
     rotate_sibling: bool | None = field(
         default=None,
         metadata={

@@ -16,9 +16,14 @@ from .arguments import DataArguments
 from .predictor_arguments import KronosArguments, PredictorModelArguments
 from .predictor_trainer import KronosTrainer, check_bits
 from .splits import WindowSplits, build_splits, describe_data, load_series
-from .stage import Say, build_trainer, data_facts, run_stage
+from .stage import Say, build_trainer, data_facts, pin_model, run_stage
 
 TOKENIZER_OF_SIZE = {"mini": "2k"}  # the others were trained on the tokenizer base
+
+
+def named_tokenizer(model: PredictorModelArguments) -> str:
+    """The tokenizer that the settings name, or that of the model's size."""
+    return model.tokenizer or TOKENIZER_OF_SIZE.get(model.model, "base")
 
 
 def load_tokenizer(model: PredictorModelArguments) -> KronosTokenizer:
@@ -28,7 +33,7 @@ def load_tokenizer(model: PredictorModelArguments) -> KronosTokenizer:
         ValueError: a folder or repository that holds no Kronos tokenizer.
         HubUnreachable: published weights were asked for and cannot be had.
     """
-    named = model.tokenizer or TOKENIZER_OF_SIZE.get(model.model, "base")
+    named = named_tokenizer(model)
     try:
         return KronosTokenizer.from_pretrained(
             PUBLISHED_TOKENIZERS.get(named, named), revision=model.tokenizer_revision
@@ -145,9 +150,13 @@ def run_predictor(
         windows = build_splits(series, data, augmentation, args.seed)
         for line in describe_data(series, windows):
             say(line)
-        codes = tokenizer or load_tokenizer(model)
+        pinned = pin_model(model, PUBLISHED_PREDICTORS, args)
+        if tokenizer is None:
+            named = named_tokenizer(model)
+            pinned = pin_model(pinned, PUBLISHED_TOKENIZERS, args, named, prefix="tokenizer_")
+        codes = tokenizer or load_tokenizer(pinned)
         set_seed(args.seed)
-        network = build_predictor(model, args)
+        network = build_predictor(pinned, args)
         check_bits(network.config, codes.config)
         digest = weights_hash(codes)
         say(f"tokenizer   {codes.config.s1_bits} + {codes.config.s2_bits} bits, weights {digest[:16]}")
@@ -155,7 +164,7 @@ def run_predictor(
         splits = windows if args.dry_run else tokenise_splits(windows, codes, args)
         facts = {
             "stage": "predictor",
-            "model": {**vars(model), "tokenizer_sha256": digest},
+            "model": {**vars(pinned), "tokenizer_sha256": digest},
             **data_facts(series, data, splits, augmentation),
             "config": network.config.to_dict(),
             "tokenizer_config": codes.config.to_dict(),

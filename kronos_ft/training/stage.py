@@ -1,19 +1,25 @@
 """How a stage runs, whatever it trains: checks, dry run, training, resume, and the end of a run."""
 
+import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from accelerate import PartialState
 
+from ft_core.hub_origin import HubOrigin, is_hub_name, origin_of
 from ft_core.launch import check_world_size
+from ft_core.pinned_revision import pin
 from ft_core.run_folder import check_output_folder
 from ft_core.run_lock import run_lock
+from ft_core.training_push import check_hub, push_finished
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint
 from ..data.windows import split_bounds
-from .arguments import DataArguments, WindowTrainingArguments
+from ..models.pretrained import HubUnreachable, find_pretrained
+from ..push import kronos_model
+from .arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from .estimate import describe_run, describe_time
 from .finish import finish_run, finished_metrics
 from .splits import WindowSplits
@@ -39,6 +45,42 @@ def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dic
     return found
 
 
+def pin_model(
+    model: ModelArguments,
+    published: Mapping[str, str],
+    args: WindowTrainingArguments,
+    name: str | None = None,
+    prefix: str = "",
+) -> ModelArguments:
+    """A copy of the settings whose revision is a commit, where the model is one of the Hub.
+
+    A run that is resumed takes the commit that it recorded, whatever the repository holds by now.
+
+    Args:
+        model ([`ModelArguments`]): the settings.
+        published (`Mapping`): repositories of named sizes.
+        args: tell whether the run is resumed.
+        name (`str`, *optional*): the model or tokenizer to look for; `model.model` when not given.
+        prefix (`str`): of the fields to set.
+
+    Raises:
+        ValueError: no such folder, repository or revision.
+    """
+    if (model.from_scratch and not prefix) or (name or model.model) == "tiny":
+        return copy.copy(model)
+    asked = name or model.model
+
+    def find(revision: str | None) -> HubOrigin | None:
+        path = Path(asked)
+        try:
+            return origin_of(path if path.is_dir() else find_pretrained(published.get(asked, asked), revision=revision))
+        except HubUnreachable:  # what loads the model says so, with its remedy
+            return None
+
+    recorded_as = getattr(model, prefix.rstrip("_") or "model")
+    return pin(model, recorded_as, find, Path(args.output_dir) if args.resume else None, prefix)
+
+
 def data_facts(
     series: list[CandleSeries], data: DataArguments, splits: WindowSplits, augmentation: AugmentationArguments
 ) -> dict[str, object]:
@@ -47,6 +89,7 @@ def data_facts(
         "data": {
             **vars(data),
             "embargo": data.embargo_bars,
+            "hub_dataset": data.data if is_hub_name(data.data) else None,
             "fingerprint": fingerprint(series),
             "symbols": [one.report.to_dict() for one in series],
             "split_ends": split_ends(series, data),
@@ -106,14 +149,16 @@ def run_stage(
         return None
     with run_lock(run, args.overwrite_lock):
         check_output_folder(run, args.resume, args.overwrite)
+        check_hub(args)
         trainer, splits = build(say)
         longer = args.resume_force  # which may ask for more steps than the run had
         if args.resume and not longer and (metrics := finished_metrics(run)):
             trainer.check_unchanged(run)
             say(f"finished    {run} is whole: nothing is left to train")
+            push_finished("kronos-ft", args, kronos_model, say)
             return metrics
         if before_training is not None:
             before_training()
         trainer.train()
         symbols = ", ".join(splits.train.symbols[:3])
-        return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")
+        return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}", say=say)

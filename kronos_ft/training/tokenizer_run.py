@@ -10,7 +10,7 @@ from ..models.modeling_kronos import KronosTokenizer
 from ..models.pretrained import HubUnreachable
 from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
 from .splits import WindowSplits, build_splits, describe_data, load_series
-from .stage import build_trainer, data_facts, run_stage
+from .stage import build_trainer, data_facts, pin_model, run_stage
 from .tokenizer_trainer import KronosTokenizerTrainer
 
 
@@ -59,11 +59,12 @@ def run_tokenizer(
         splits = build_splits(series, data, augmentation, args.seed)
         for line in describe_data(series, splits):
             say(line)
+        pinned = pin_model(model, PUBLISHED_TOKENIZERS, args)
         set_seed(args.seed)
-        network = build_model(model)
+        network = build_model(pinned)
         facts = {
             "stage": "tokenizer",
-            "model": vars(model),
+            "model": vars(pinned),
             **data_facts(series, data, splits, augmentation),
             "config": network.config.to_dict(),
         }

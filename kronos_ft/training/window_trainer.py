@@ -12,6 +12,7 @@ from ft_core.checkpoints import KeepBestCheckpoints
 from ft_core.curves import Panel
 from ft_core.epoch_order import EpochOrder
 from ft_core.manifest import read_manifest
+from ft_core.model_card import CardFacts
 from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.recorded_trainer import RecordedTrainer
 from ft_core.run_folder import RUN_FILE
@@ -20,6 +21,7 @@ from ft_core.run_record import read_record
 from ..data.epoch_order import EpochSampler
 from ..data.windows import WindowDataset, keep_batch
 from ..models.fast_layers import forget_compiled
+from ..push import describe_kronos
 from .arguments import WindowTrainingArguments
 from .speed import CompileBlocks, adopt_recorded, check_same_numerics, choose_compile, set_numerics
 
@@ -46,6 +48,7 @@ class WindowTrainer(RecordedTrainer):
         *("symbol_weighting", "numerics"),
     )
     stage: str  # tokenizer or predictor
+    program = "kronos-ft"
     compiled = False
     compiled_before: bool | None = None  # by the run that is resumed
 
@@ -146,6 +149,10 @@ class WindowTrainer(RecordedTrainer):
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
         """Writes the model, whose gathered weights are `state_dict`, into a folder; on the main process only."""
         self.accelerator.unwrap_model(self.model_wrapped).save_pretrained(folder, state_dict=state_dict)
+
+    def describe_pushed(self, folder: Path, run: Path) -> CardFacts:
+        """The card of a checkpoint of the run."""
+        return describe_kronos(folder, run)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

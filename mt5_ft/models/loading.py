@@ -36,6 +36,8 @@ from transformers.utils import logging
 
 from ft_core.hub import hub_answers
 from ft_core.hub_errors import HubFailure, explain
+from ft_core.hub_origin import HubOrigin, origin_of
+from ft_core.model_files import check_revision
 from ft_core.run_folder import KEPT_IDS_FILE
 from ft_core.saved_weights import defect_of_weights
 
@@ -101,12 +103,12 @@ def _may_download(name: str) -> bool:
     return not Path(name).is_dir() and hub_answers()
 
 
-def _explain(name: str, error: Exception) -> Exception:
+def _explain(name: str, error: Exception, revision: str | None = None) -> Exception:
     """One line for what transformers says about a name it cannot load."""
     text = " ".join(str(error).split())
     if Path(name).exists():
         return ValueError(f"{name} cannot be loaded ({text[:200]}); pass the folder of an mT5 model")
-    found = explain(error, name)
+    found = explain(error, name, revision)
     if isinstance(found, HubFailure):
         return ModelUnreachable(
             f"{found}, and the local cache does not hold {name}; nothing half is kept: try again later, or pass a "
@@ -125,33 +127,58 @@ def _explain(name: str, error: Exception) -> Exception:
     )
 
 
-def _cached(name: str, *files: str) -> bool:
-    """Whether the cache holds one of the files of a repository."""
-    return any(isinstance(try_to_load_from_cache(name, file), str) for file in files)
+def _cached(name: str, revision: str | None, *files: str) -> Path | None:
+    """The first of the files of a repository that the cache holds, or None."""
+    found = (try_to_load_from_cache(name, file, revision=revision) for file in files)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
-def _only_cached(name: str) -> bool:
-    """Whether a name is to be loaded without the Hub: a folder, or a Hub that cannot be asked while the cache knows it.
+def locate(name: str, revision: str | None = None) -> tuple[bool, HubOrigin | None]:
+    """Whether a name is to be loaded without the Hub, and the commit that it stands for.
+
+    Without it are loaded: a folder, and what the cache holds while the Hub cannot be asked.
 
     Asks for the file that every whole model has, so that a failing Hub is waited for and explained once: transformers
     would ask for file after file, each with all its tries, and say less.
+
+    Args:
+        name (`str`): folder or Hub repository.
+        revision (`str`, *optional*): branch, tag or commit.
+
+    Raises:
+        ValueError: no such repository or revision, or one that may not be read.
+        ModelUnreachable: the Hub cannot be reached, and the cache does not hold the model.
     """
+    check_name(name)
+    check_revision("revision", revision)
+    folder = Path(name)
+    if folder.is_dir():
+        return True, origin_of(folder)
     if not _may_download(name):
-        return True
+        return True, _origin(_cached(name, revision, "config.json", ADAPTER_CONFIG))
     try:
-        hf_hub_download(name, "config.json")
-    except RemoteEntryNotFoundError:
-        return False  # adapters, or no model: what loads it says so
+        return False, _origin(Path(hf_hub_download(name, "config.json", revision=revision)))
+    except RemoteEntryNotFoundError as error:  # adapters, or no model: what loads it says so
+        commit = error.response.headers.get("X-Repo-Commit")
+        return False, HubOrigin(name, commit) if commit else None
     except LOADING_ERRORS as error:
-        explained = _explain(name, error)
-        if isinstance(explained, ModelUnreachable) and _cached(name, "config.json", ADAPTER_CONFIG):
-            return True
+        explained = _explain(name, error, revision)
+        cached = _cached(name, revision, "config.json", ADAPTER_CONFIG)
+        if isinstance(explained, ModelUnreachable) and cached:
+            return True, _origin(cached)
         raise explained from None
-    return False
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def _origin(file: Path | None) -> HubOrigin | None:
+    return None if file is None else origin_of(file.parent)
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or Hub repository, with byte fallback where its vocabulary has bytes.
+
+    Args:
+        name (`str`): folder or Hub repository.
+        revision (`str`, *optional*): branch, tag or commit.
 
     Raises:
         ValueError: no tokenizer there, a pickled one, or one that asks for code of its own.
@@ -161,11 +188,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     folder = Path(name)
     if folder.is_dir():
         check_tokenizer_folder(folder)
-    local = _only_cached(name)
+    local, origin = locate(name, revision)
+    options = {"local_files_only": local, "revision": None if folder.is_dir() or origin is None else origin.commit}
     try:
         if not folder.is_dir():
-            check_repository(name, local, TOKENIZER_CONFIGS)
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+            check_repository(name, TOKENIZER_CONFIGS, **options)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except RefusedModel:
         raise
     except LOADING_ERRORS as error:
@@ -200,8 +228,17 @@ def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
         )
 
 
-def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> PreTrainedModel:
+def load_model(
+    name: str, tokenizer: PreTrainedTokenizerBase | None = None, revision: str | None = None
+) -> PreTrainedModel:
     """An encoder-decoder model of a folder or Hub repository, fp32 and untied; adapters are merged into their base.
+
+    Its `hub_origin` is the commit of the Hub that it came from, or None.
+
+    Args:
+        name (`str`): folder or Hub repository.
+        tokenizer (*optional*): its tokenizer, to be compared with its embeddings.
+        revision (`str`, *optional*): branch, tag or commit.
 
     Raises:
         ValueError: no model, another kind of model, pickled or cut weights, adapters without their base, or fewer
@@ -211,10 +248,11 @@ def load_model(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> P
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder)
-    check_name(name)
-    local = _only_cached(name)
+    local, origin = locate(name, revision)
     with _quiet():
-        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(name, local)
+        adapters = (folder / ADAPTER_CONFIG).is_file()
+        model = _load_adapters(folder) if adapters else _load_whole(name, local, origin)
+    model.hub_origin = origin
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
         raise ValueError(
@@ -236,36 +274,36 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _load_whole(name: str, local: bool) -> PreTrainedModel:
+def _load_whole(name: str, local: bool, origin: HubOrigin | None) -> PreTrainedModel:
+    revision = None if Path(name).is_dir() or origin is None else origin.commit
+    options = {"local_files_only": local, "revision": revision}
     try:
         if not Path(name).is_dir():
-            check_repository(name, local, MODEL_CONFIGS)
-        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+            check_repository(name, MODEL_CONFIGS, **options)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
         if not config.is_encoder_decoder:
             raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-        if not local and not _cached(name, *WEIGHT_FILES, ADAPTER_WEIGHTS):
-            check_published_weights(name)
+        if not local and not _cached(name, revision, *WEIGHT_FILES, ADAPTER_WEIGHTS):
+            check_published_weights(name, revision)
         return AutoModelForSeq2SeqLM.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32, local_files_only=local, trust_remote_code=False
+            name, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, **options
         )
     except RefusedModel:
         raise
     except (*LOADING_ERRORS, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise  # memory may have run out
-        adapters = _adapters_on_the_hub(name, local)
+        adapters = None if Path(name).is_dir() else _adapters_on_the_hub(name, options)
         if adapters:
             return _load_adapters(adapters)
         raise _explain(name, error) from None
 
 
-def _adapters_on_the_hub(name: str, local: bool) -> Path | None:
+def _adapters_on_the_hub(name: str, options: dict) -> Path | None:
     """Folder of the adapters that a Hub repository without a whole model holds, or None."""
-    if Path(name).is_dir():
-        return None
     try:
-        hf_hub_download(name, ADAPTER_CONFIG, local_files_only=local)
-        return Path(hf_hub_download(name, ADAPTER_WEIGHTS, local_files_only=local)).parent
+        hf_hub_download(name, ADAPTER_CONFIG, **options)
+        return Path(hf_hub_download(name, ADAPTER_WEIGHTS, **options)).parent
     except LOADING_ERRORS:
         return None
 
@@ -276,20 +314,26 @@ def adapter_base(folder: Path) -> str:
     Raises:
         ValueError: an adapter configuration that does not say it.
     """
+    return _adapter_base(folder)[0]
+
+
+def _adapter_base(folder: Path) -> tuple[str, str | None]:
+    """The base model of a folder of adapters, and its commit where it was one of the Hub."""
     path = folder / ADAPTER_CONFIG
     try:
-        base = str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
+        values = json.loads(path.read_text(encoding="utf-8"))
+        base, revision = str(values["base_model_name_or_path"]), values.get("revision")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} names no base model ({error}); restore it or train again") from error
     if Path(base).resolve() == folder.resolve():
         raise ValueError(f"{path} names the adapters' own folder as their base model; correct it")
-    return base
+    return base, revision
 
 
 def _load_adapters(folder: Path) -> PreTrainedModel:
     from peft import PeftModel
 
-    base = adapter_base(folder)
+    base, revision = _adapter_base(folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
     if (folder / KEPT_IDS_FILE).is_file():
@@ -298,7 +342,7 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
             "with --resume; final/ is the whole model"
         )
     try:
-        model = load_model(base)
+        model = load_model(base, revision=revision)
     except (ValueError, ModelUnreachable) as error:
         raise ValueError(
             f"{folder} holds adapters of the base model {base}, which cannot be loaded ({error}); put it back, or "

@@ -75,12 +75,12 @@ def check_tokenizer_folder(folder: Path) -> None:
         )
 
 
-def _published_file(name: str, file: str, local: bool) -> Path | None:
+def _published_file(name: str, file: str, options: dict) -> Path | None:
     """A small file of a repository, from the cache or the Hub; None where it has none or cannot be reached."""
     found = cached_file(
         name,
         file,
-        local_files_only=local,
+        **options,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
@@ -88,13 +88,13 @@ def _published_file(name: str, file: str, local: bool) -> Path | None:
     return None if found is None else Path(found)
 
 
-def check_repository(name: str, local: bool, files: tuple[str, ...]) -> None:
+def check_repository(name: str, files: tuple[str, ...], **options) -> None:
     """Looks at the small files of a Hub repository before its weights are fetched.
 
     Args:
         name (`str`): owner/name.
-        local (`bool`): look into the cache alone.
         files (`tuple` of `str`): what to look at.
+        options: `revision`, and `local_files_only` to look into the cache alone.
 
     Raises:
         RefusedModel: code of its own, weights that are pickled or outside of the repository.
@@ -102,7 +102,7 @@ def check_repository(name: str, local: bool, files: tuple[str, ...]) -> None:
     """
     try:
         for file in files:
-            if (path := _published_file(name, file, local)) is not None:
+            if (path := _published_file(name, file, options)) is not None:
                 if file.endswith(".index.json"):
                     check_weights_index(path)
                 else:
@@ -112,14 +112,14 @@ def check_repository(name: str, local: bool, files: tuple[str, ...]) -> None:
         raise RefusedModel(f"{name}: {error}") from error
 
 
-def check_published_weights(name: str) -> None:
+def check_published_weights(name: str, revision: str | None = None) -> None:
     """Refuses a repository on the Hub without safetensors, which transformers would have converted by a third party.
 
     Raises:
         RefusedModel: with the way to convert pickled weights.
         OSError: the Hub does not answer.
     """
-    files = HfApi().list_repo_files(name)
+    files = HfApi().list_repo_files(name, revision=revision)
     if {*WEIGHT_FILES, "adapter_model.safetensors"} & set(files):
         return
     pickles = sorted(file for file in files if is_pickle(file) and not file.startswith(NOT_WEIGHTS))

@@ -54,6 +54,10 @@ class MT5ModelArguments:
     """Which weights to start from."""
 
     model: str = field(default="google/mt5-base", metadata={"help": "Hub repository owner/name, or model folder."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the Hub repository."})
+    # of a model of the Hub, for the record: what was asked for, and where it is; revision becomes the commit
+    revision_asked: str | None = field(init=False, default=None)
+    repository: str | None = field(init=False, default=None)
     from_scratch: bool = field(
         default=False,
         metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},

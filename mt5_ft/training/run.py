@@ -12,9 +12,11 @@ from transformers.utils import logging
 from ft_core.launch import check_world_size
 from ft_core.run_folder import KEPT_IDS_FILE, check_output_folder
 from ft_core.run_lock import run_lock
+from ft_core.training_push import check_hub, push_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
+from ..push import mt5_model
 from .arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .cleaning import keep_within_limit
 from .finish import finish_training
@@ -23,7 +25,7 @@ from .planning import Plan, make_plan
 from .presets import PRESETS
 from .resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
 from .splits import content_digest, read_splits
-from .start import start_model, start_tokenizer
+from .start import pin_model, start_model, start_tokenizer
 from .trainer import MT5Trainer
 from .trimming import KeepIds, Trimming, choose_trimming
 
@@ -156,6 +158,7 @@ def plan_run(
     args = _with_limits(args, data)
     created = not Path(args.output_dir).exists()
     plans: list[Plan] = []
+    model = pin_model(model, args)
     try:
         prepared = prepare(model, data, args, read_splits(data, args.seed, say))
         for line in describe(prepared, model, data, args):
@@ -195,6 +198,7 @@ def run_training(
         say = lambda line: None  # noqa: E731
     with run_lock(run, args.overwrite_lock):
         check_output_folder(run, args.resume, args.overwrite)
+        check_hub(args)
         return _run_locked(model, data, args, say)
 
 
@@ -205,11 +209,13 @@ def _run_locked(
     asked = batch_asked(args)
     args = _with_limits(adopt_recorded(args, say), data)
     splits = read_splits(data, args.seed, say)
+    model = pin_model(model, args)
     if args.resume:
         check_resumable(run, _facts(model, data, *splits), args)
         if not args.resume_force and (metrics := finished_metrics(run)) is not None:
             say(f"{run} is already finished: nothing is left to train")
             keep_within_limit(run, args.save_total_limit)  # a kill may have come between
+            push_finished("mt5-ft", args, mt5_model, say)
             return metrics
 
     def attempt(trainer: MT5Trainer) -> None:
@@ -221,13 +227,14 @@ def _run_locked(
 
     prepared = prepare(model, data, args, splits)
     prepared.facts[ASKED] = asked
+    prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
     for line in describe(prepared, model, data, args):
         say(line)
     trainer = train_with_fitting_batch(
         lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
     )
     try:
-        return finish_training(trainer, model, data, prepared.trimming)
+        metrics = finish_training(trainer, model, data, prepared.trimming)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -235,3 +242,5 @@ def _run_locked(
             "out of memory in the last evaluation; the checkpoints are complete: halve per_device_eval_batch_size and "
             "go on with --resume"
         ) from error
+    push_finished(trainer.program, trainer.args, mt5_model, say, trainer.push_checkpoints)
+    return metrics

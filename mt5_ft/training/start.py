@@ -1,19 +1,36 @@
 """The model that a run starts from: loaded, guarded, with adapters where asked."""
 
+import copy
 from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ft_core.checkpoints import find_newest_whole
+from ft_core.pinned_revision import pin
 
 from ..data.records import Record
 from ..models.from_scratch import small_model, train_tokenizer
-from ..models.loading import ADAPTER_CONFIG, load_model, load_tokenizer
+from ..models.loading import ADAPTER_CONFIG, load_model, load_tokenizer, locate
 from .arguments import MT5Arguments, MT5ModelArguments
 from .trimming import Trimming
 
 VOCABULARY_RECORDS = 4000  # enough for 3,000 pieces; more would only take longer
+
+
+def pin_model(settings: MT5ModelArguments, args: MT5Arguments) -> MT5ModelArguments:
+    """A copy of the settings whose revision is a commit, where the model is one of the Hub.
+
+    A run that is resumed takes the commit that it recorded, whatever the repository holds by now.
+
+    Raises:
+        ValueError: no such folder, repository or revision.
+        ModelUnreachable: the Hub cannot be reached and the cache does not hold the model.
+    """
+    if settings.from_scratch:
+        return copy.copy(settings)
+    run = Path(args.output_dir) if args.resume else None
+    return pin(settings, settings.model, lambda revision: locate(settings.model, revision)[1], run)
 
 
 def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
@@ -24,7 +41,7 @@ def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list
         ModelUnreachable: the Hub cannot be reached.
     """
     if not settings.from_scratch:
-        return load_tokenizer(settings.model)
+        return load_tokenizer(settings.model, settings.revision)
     checkpoint = find_newest_whole(Path(args.output_dir))[0] if args.resume else None
     if checkpoint is not None:
         return load_tokenizer(str(checkpoint))
@@ -56,7 +73,7 @@ def start_model(
     set_seed(args.seed)
     if settings.from_scratch:
         return small_model(len(tokenizer), args.seed)
-    model = load_model(settings.model, tokenizer if trimming is None else trimming.full)
+    model = load_model(settings.model, tokenizer if trimming is None else trimming.full, settings.revision)
     if trimming is not None:
         trimming.apply(model)
     return _with_adapters(model, settings) if settings.lora else model
@@ -72,7 +89,8 @@ def _with_adapters(model: PreTrainedModel, settings: MT5ModelArguments) -> PreTr
         lora_dropout=settings.lora_dropout,
         target_modules=["q", "v"],
     )
-    adapted = get_peft_model(model, config)
+    origin = model.hub_origin  # adapters fit the weights of that commit alone
+    adapted = get_peft_model(model, config, revision=origin.commit if origin else None)
     # nothing trains the tables; by default peft asks the Hub for the base's, and saves those of a trimmed vocabulary
     adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)
     return adapted

@@ -33,6 +33,7 @@ from ft_core.epoch_order import EpochOrder
 from ft_core.files import write_text
 from ft_core.guarded_steps import poison_if_not_finite
 from ft_core.manifest import read_manifest
+from ft_core.model_card import CardFacts
 from ft_core.run_folder import PREDICTIONS
 
 from ..data.records import Record
@@ -41,6 +42,7 @@ from ..metrics import score_texts
 from ..models.linear_cross_entropy import IGNORED, RowSums
 from ..models.loading import keep_feed_forward_in_fp32
 from ..models.loss_head import use_loss_head
+from ..push import describe_mt5
 from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
 from .token_steps import TokenSteps
@@ -103,6 +105,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         callbacks (*optional*): further callbacks; the list is not changed.
     """
 
+    program = "mt5-ft"
     progress_terms = ("loss", "target_tokens_per_second")
     evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share", "summarised_rows")
     decisive_settings = DECISIVE_SETTINGS
@@ -303,3 +306,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         name = f"predictions-{self.state.global_step}{'-all' if self.generate_all_rows else ''}.jsonl"
         write_text(folder / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         self.examples = lines[:SHOWN_EXAMPLES]
+
+    def describe_pushed(self, folder: Path, run: Path) -> CardFacts:
+        """The card of a checkpoint of the run."""
+        return describe_mt5(folder, run)

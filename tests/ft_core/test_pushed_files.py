@@ -8,9 +8,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from ft_core.hub_origin import is_hub_name
 from ft_core.model_card import CardFacts, model_card
 from ft_core.pushed_files import choose_files
-from ft_core.pushed_source import check_base, facts_of_run, find_folder, is_hub_name
+from ft_core.pushed_source import check_base, find_folder
+from ft_core.recorded_facts import read_run
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_card():
     _, metadata, text = model_card(facts, "me/btc").split("---\n", 2)
     assert yaml.safe_load(metadata) == {
         "library_name": "kronos-ft", "pipeline_tag": "time-series-forecasting", "tags": ["kronos"],
-        "base_model": "NeoQuasar/Kronos-small", "license": "mit",
+        "base_model": "NeoQuasar/Kronos-small", "license": "mit", "base_model_relation": "finetune",
     }  # fmt: skip
     assert "# btc" in text
     assert 'load("me/btc")' in text
@@ -109,7 +111,7 @@ def test_folder_of_what_was_named(folder, tmp_path):
     with pytest.raises(ValueError, match="is not there; name a model folder or a run folder"):
         find_folder(tmp_path / "nowhere", "best_model")
     with pytest.raises(ValueError, match=r"run.json is no record of a run"):
-        facts_of_run(run)
+        read_run(run)
 
 
 def test_names_of_the_hub(tmp_path, monkeypatch):

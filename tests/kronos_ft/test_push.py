@@ -86,7 +86,7 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     for text in (
         "base_model: NeoQuasar/Kronos-small", "license: mit", "pipeline_tag: time-series-forecasting",
         'from_pretrained("NeoQuasar/Kronos-Tokenizer-base")', 'Kronos.from_pretrained("me/btc")', "| steps | 80 |",
-        "| best `eval_loss` in validation | 1.4416 (before training 7.2500) |", "`abababababababab`",
+        "best by `eval_loss` in validation: 1.4416 (before training 7.2500)", "`abababababababab`",
     ):  # fmt: skip
         assert text in card
     assert "/home" not in card

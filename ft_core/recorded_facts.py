@@ -1,0 +1,120 @@
+"""What the record of a run says for a card: recipe, cost and base model; no path, name or host of this machine."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .hub_origin import is_hub_name, origin_of
+from .model_card import CardFacts, CardOptions, pairs
+from .run_folder import METRICS_FILE, RUN_FILE
+from .run_record import read_record
+from .training_cost import training_cost
+
+# settings that decide what a model becomes, by what they are called on a card
+COMMON_RECIPE = {
+    "learning_rate": "learning rate",
+    "per_device_train_batch_size": "samples of a micro-batch",
+    "gradient_accumulation_steps": "micro-batches of a step",
+    "num_train_epochs": "epochs asked for",
+    "max_steps": "steps asked for",
+    "weight_decay": "weight decay",
+    "adam_beta2": "AdamW beta2",
+    "max_grad_norm": "gradient clipping",
+    "seed": "seed",
+    "early_stopping": "early stopping",
+    "metric_for_best_model": "best checkpoint by",
+}
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The record of a run and its last figures, both empty where there is none."""
+
+    record: dict
+    metrics: dict
+
+    def group(self, name: str) -> dict:
+        """A part of the record: model, data, arguments, ..."""
+        found = self.record.get(name)
+        return found if isinstance(found, dict) else {}
+
+
+def read_run(run: Path | None) -> RunFacts:
+    """What a run folder says of itself.
+
+    Raises:
+        ValueError: a record that cannot be read.
+    """
+    if run is None or not (run / RUN_FILE).is_file():
+        return RunFacts({}, {})
+    path = run / METRICS_FILE
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); resume the run, which writes it again") from error
+    return RunFacts(read_record(run), metrics)
+
+
+def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Hub repository and commit that a run started from, where they are known."""
+    model = facts.group("model")
+    if not model or model.get("from_scratch"):
+        return None, None
+    if model.get("repository"):
+        return model["repository"], model.get("revision")
+    name = published.get(model.get("model"), model.get("model"))
+    return (name, None) if "repository" not in model and is_hub_name(name) else (None, None)
+
+
+def pulled_base(folder: Path) -> tuple[str | None, str | None]:
+    """The same of a folder that was pulled and never trained."""
+    origin = origin_of(folder)
+    return (origin.repository, origin.commit) if origin else (None, None)
+
+
+def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
+    """The settings that matter, by what they are called.
+
+    Args:
+        facts ([`RunFacts`]): the run.
+        names (`Mapping`): of settings beside those of every run, with what they are called.
+    """
+    arguments = facts.group("arguments")
+    if not arguments:
+        return {}
+    rows = {}
+    preset = facts.group("model").get("preset")
+    if preset:
+        rows["preset"] = f"`{preset}`"
+    done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
+    rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
+    for name, title in {**COMMON_RECIPE, **names}.items():
+        value = arguments.get(name, facts.group("model").get(name))
+        by_steps = (arguments.get("max_steps") or -1) > 0
+        if value is None or value is False or value == "" or name == ("num_train_epochs" if by_steps else "max_steps"):
+            continue
+        rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
+    if facts.record.get("world_size", 1) > 1:
+        rows["processes"] = f"{facts.record['world_size']}"
+    versions = facts.group("versions")
+    known = ", ".join(f"{name} {versions[name]}" for name in ("kronos-ft", "torch", "transformers") if name in versions)
+    return rows | ({"trained with": known} if known else {})
+
+
+def add_training(card: CardFacts, facts: RunFacts, names: Mapping[str, str], options: CardOptions) -> None:
+    """Adds recipe, time, energy and CO2 to a card.
+
+    Raises:
+        ValueError: options out of range.
+    """
+    rows = recipe_rows(facts, names)
+    if rows:
+        card.sections.append(("Recipe", pairs(rows)))
+    cost = training_cost(facts.record, options.power, options.carbon_intensity)
+    if cost is not None:
+        card.sections.append(("Time, energy, CO2", pairs(cost.rows())))
+        card.emissions = cost.metadata("fine-tuning" if card.base_model else "pre-training")
+    if facts.record.get("status") == "running":
+        done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
+        card.summary.append(f"**This is step {done} of {planned} of a training that is under way.**")

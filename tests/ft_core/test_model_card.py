@@ -1,0 +1,160 @@
+"""The card: what is claimed and what is left out, who may change it, and what a training is said to have cost."""
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from ft_core.model_card import CardFacts, Result, is_untouched, model_card
+from ft_core.push import push_model
+from ft_core.recorded_facts import RunFacts, named_base, recipe_rows
+from ft_core.training_cost import board_power, training_cost
+
+CARD = CardFacts("A model", "kronos-ft", "time-series-forecasting", ["kronos"], 'load("{repo}")')
+REPO = "me/model"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    save_file({"weight": torch.arange(10.0)}, path / "model.safetensors")
+    (path / "config.json").write_text('{"model_type": "any"}')
+    return path
+
+
+@pytest.fixture
+def push(hub, folder):
+    """A function that pushes; what the repository's card says then, and what was said."""
+
+    def run(card=CARD, **settings):
+        lines = []
+        push_model(folder, REPO, card, say=lines.append, **settings)
+        return hub.history(REPO)[-1].files["README.md"].decode(), lines
+
+    return run
+
+
+def changed(**values):
+    return CardFacts(**{**vars(CARD), **values})
+
+
+def test_a_card_of_this_library_follows_what_is_recorded(hub, push):
+    first, _ = push()
+    assert is_untouched(first)
+    assert is_untouched(first.replace("\n", "\r\n"))
+    second, lines = push(changed(facts={"steps": "80"}))
+    assert "| steps | 80 |" in second
+    assert lines == []
+    assert len(hub.history(REPO)) == 2
+    push(changed(facts={"steps": "80"}))
+    assert len(hub.history(REPO)) == 2
+
+
+def test_an_edited_card_of_the_hub_is_kept_unless_it_is_to_be_replaced(hub, push):
+    first, _ = push()
+    edited = first.replace("# model", "# My model")
+    assert not is_untouched(edited)
+    hub.history(REPO)[-1].files["README.md"] = edited.encode()
+    card, lines = push(changed(facts={"steps": "80"}))
+    assert card == edited
+    assert lines == ["kept the card of me/model, which was edited there; --update_card replaces it"]
+    card, lines = push(changed(facts={"steps": "80"}), update_card=True)
+    assert "| steps | 80 |" in card
+    assert lines == []
+
+
+def test_a_card_in_the_folder_is_pushed_and_does_not_replace_an_edited_one(hub, push, folder):
+    (folder / "README.md").write_text("# Mine\n")
+    assert push() == ("# Mine\n", [])
+    assert push() == ("# Mine\n", [])
+    (folder / "README.md").write_text("# Mine, later\n")
+    card, lines = push()
+    assert card == "# Mine\n"
+    assert "--update_card replaces it" in lines[0]
+    assert push(update_card=True) == ("# Mine, later\n", [])
+    assert (folder / "README.md").read_text() == "# Mine, later\n"
+
+
+def test_metadata_is_what_is_known():
+    facts = changed(
+        base_model="google/mt5-small", base_commit="ab" * 20, languages=["zh"], datasets=["me/data"],
+        results=[Result("records", "records", "validation", "rouge", "ROUGE-L", 31.5)],
+        emissions={"emissions": 12.0, "source": "assumed"},
+    )  # fmt: skip
+    _, metadata, text = model_card(facts, REPO).split("---\n", 2)
+    values = yaml.safe_load(metadata)
+    assert values["license"] == "apache-2.0"
+    assert (values["language"], values["datasets"]) == (["zh"], ["me/data"])
+    assert values["co2_eq_emissions"] == {"emissions": 12.0, "source": "assumed"}
+    (result,) = values["model-index"][0]["results"]
+    assert result["task"]["type"] == "time-series-forecasting"
+    assert result["metrics"] == [{"type": "rouge", "value": 31.5, "name": "ROUGE-L"}]
+    assert "at commit `abababababab`" in text
+    bare = yaml.safe_load(model_card(CARD, REPO).split("---\n", 2)[1])
+    assert bare.keys() == {"library_name", "pipeline_tag", "tags"}
+    assert "Not stated by this card" in model_card(CARD, REPO)
+
+
+@pytest.mark.parametrize(
+    ("name", "watts"),
+    [
+        ("NVIDIA H100 80GB HBM3", 700), ("NVIDIA H100 PCIe", 350), ("NVIDIA A100-SXM4-80GB", 400),
+        ("NVIDIA A100-PCIE-40GB", 250), ("Tesla T4", 70), ("NVIDIA GeForce RTX 4090", 450),
+        ("NVIDIA GeForce RTX 3080 Ti", None), ("NVIDIA GeForce RTX 4090 Laptop GPU", None), (None, None), ("", None),
+    ],
+)  # fmt: skip
+def test_board_power(name, watts):
+    assert board_power(name) == watts
+
+
+def test_cost_of_a_training_with_its_assumptions():
+    record = {"seconds": 7200, "world_size": 2, "hardware": {"device": "cuda", "name": "NVIDIA H100 80GB HBM3"}}
+    cost = training_cost(record)
+    assert cost.energy == pytest.approx(2 * 0.7 * 2)
+    assert cost.emissions == pytest.approx(2.8 * 475)
+    rows = cost.rows()
+    assert rows["training time"] == "2 h on 2 x NVIDIA H100 80GB HBM3"
+    assert "700 W (its board power)" in rows["energy, estimated"]
+    assert "475 g CO2eq a kWh (world average, IEA 2019)" in rows["CO2, estimated"]
+    found = cost.metadata("fine-tuning")
+    assert (found["emissions"], found["training_type"]) == (1330.0, "fine-tuning")
+    stated = training_cost(record, power=500, intensity=50)
+    assert stated.emissions == pytest.approx(2.0 * 50)
+    assert "as stated" in stated.rows()["CO2, estimated"]
+
+
+def test_no_cost_is_invented():
+    processor = {"seconds": 600, "world_size": 1, "hardware": {"device": "cpu", "machine": "x86_64", "threads": 2}}
+    cost = training_cost(processor)
+    assert cost.metadata("fine-tuning") is None
+    assert cost.rows() == {
+        "training time": "10 min on 1 x x86_64 cpu (2 threads)",
+        "energy and CO2": "not estimated: the power of the device is not known (`push --power WATTS` sets it)",
+    }
+    assert training_cost({"seconds": 0}) is None
+    assert training_cost({}) is None
+    with pytest.raises(ValueError, match=r"power=-3 is out of range; pass a positive number"):
+        training_cost(processor, power=-3)
+
+
+def test_recipe_and_base_of_a_record():
+    arguments = {"learning_rate": 1e-4, "max_steps": 80, "num_train_epochs": 30, "weight_decay": 0.0, "lora": True}
+    record = {"arguments": arguments, "global_step": 80, "max_steps": 80, "model": {"preset": "fast"}, "world_size": 2}
+    rows = recipe_rows(RunFacts(record, {}), {"lora": "low-rank adapters"})
+    assert rows == {
+        "preset": "`fast`", "optimizer steps": "80 of 80", "learning rate": "0.0001", "steps asked for": "80",
+        "weight decay": "0", "low-rank adapters": "on", "processes": "2",
+    }  # fmt: skip
+    assert recipe_rows(RunFacts({}, {}), {}) == {}
+    for model, base in (
+        ({"model": "small"}, ("NeoQuasar/Kronos-small", None)),
+        ({"model": "small", "from_scratch": True}, (None, None)),
+        (
+            {"model": "small", "repository": "NeoQuasar/Kronos-small", "revision": "ab"},
+            ("NeoQuasar/Kronos-small", "ab"),
+        ),
+        ({"model": "models/mine", "repository": None}, (None, None)),  # a folder, wherever it is now
+        ({}, (None, None)),
+    ):
+        assert named_base(RunFacts({"model": model}, {}), {"small": "NeoQuasar/Kronos-small"}) == base
