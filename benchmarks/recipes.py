@@ -15,6 +15,7 @@ no part in any choice.
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -91,9 +92,10 @@ def _history(run: Path, score: str) -> list[dict[str, float]]:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # a checkpoint that is being renamed or removed
-            total += path.stat().st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # which passes over folders that are removed meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 

@@ -85,7 +85,8 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     card = commit.files["README.md"].decode()
     for text in (
         "base_model: NeoQuasar/Kronos-small", "license: mit", "pipeline_tag: time-series-forecasting",
-        'from_pretrained("NeoQuasar/Kronos-Tokenizer-base")', 'Kronos.from_pretrained("me/btc")', "| steps | 80 |",
+        'from_pretrained("NeoQuasar/Kronos-Tokenizer-base")', 'Kronos.from_pretrained("me/btc")',
+        "| optimizer steps | 80 |",
         "best by `eval_loss` in validation: 1.4416 (before training 7.2500)", "`abababababababab`",
     ):  # fmt: skip
         assert text in card
