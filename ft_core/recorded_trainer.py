@@ -43,6 +43,7 @@ from .launch import (
 from .loss_meter import LossMeter
 from .manifest import defect_of, read_manifest
 from .progress import Progress
+from .pruned_run import PRUNED, RunPruned
 from .resuming import COMMON_SETTINGS, settle_changes
 from .run_folder import prepare_run_folder
 from .run_lock import run_lock
@@ -145,8 +146,9 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                     return super().train(resume_from_checkpoint, *args, **kwargs)
             except BaseException as error:
                 reason = error.name if isinstance(error, StoppedBySignal) else type(error).__name__
+                status = PRUNED if isinstance(error, RunPruned) else f"interrupted: {reason}"
                 with contextlib.suppress(OSError):  # as on a full disk
-                    self.recorder.write_interruption(self.args, self.state, reason)
+                    self.recorder.write_interruption(self.args, self.state, status)
                 words = self._in_words(run, error)
                 if words is None:
                     raise
