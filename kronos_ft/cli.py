@@ -17,6 +17,7 @@ kronos-ft COMMAND [OPTIONS]
   forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
+  sweep         search over settings of tokenizer or predictor, with trials pruned and resumable
   push          put a model on the Hugging Face Hub, in one commit
 
 kronos-ft COMMAND --help lists the options of a command.
@@ -29,6 +30,7 @@ examples:
   kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor
   kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
+  kronos-ft sweep tokenizer --data btc.csv --space space.yaml --trials 30 --output_dir runs/sweep
   kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
@@ -45,6 +47,19 @@ Fine-tunes the tokenizer into RUN/tokenizer, then the predictor on the tokens of
   --predictor_NAME VALUE   that of the predictor stage alone, such as --predictor_learning_rate 4e-5
 
 `kronos-ft tokenizer --help` and `kronos-ft predictor --help` list the settings. A YAML file takes the same names.
+"""
+
+SWEEP_USAGE = """\
+kronos-ft sweep tokenizer|predictor --space SPACE.yaml [--trials N] [--output_dir DIR] [--resume] [OPTIONS]
+
+Searches over settings: each trial is a whole run of `kronos-ft tokenizer` or `predictor`. SPACE.yaml:
+
+  learning_rate: {low: 1e-5, high: 1e-3, log: true}
+  weight_decay: [0.0, 0.05, 0.1]
+  augment_noise: [true, false]
+
+Any setting of the runs holds for all trials. DIR ends with best.yaml, trials.csv, importance.png and sweep.json.
+`kronos-ft sweep tokenizer --help` lists the options.
 """
 
 
@@ -198,6 +213,23 @@ def run_push_command(words: Sequence[str]) -> int:
     return push_command("kronos-ft", words, "best_model", find_model)
 
 
+def run_sweep_command(words: Sequence[str]) -> int:
+    """`kronos-ft sweep tokenizer|predictor`: a search over settings."""
+    from ft_core.sweep_command import sweep_command
+
+    def tokenizer() -> Callable:
+        from .training.sweep_stages import tokenizer_stage
+
+        return tokenizer_stage
+
+    def predictor() -> Callable:
+        from .training.sweep_stages import predictor_stage
+
+        return predictor_stage
+
+    return sweep_command("kronos-ft", words, {"tokenizer": tokenizer, "predictor": predictor}, SWEEP_USAGE)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
@@ -205,6 +237,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "data": run_data_command,
+    "sweep": run_sweep_command,
     "push": run_push_command,
 }
 
