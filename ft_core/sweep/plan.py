@@ -1,5 +1,6 @@
 """A search as it was asked for: its space, the settings that all trials share, and those of one trial."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class SweepPlan:
     def _resolved(self, values: dict[str, Value], names: Sequence[str]) -> dict[str, object]:
         parts = reversed(self.settings(self.folder, values))
         everything = {name: value for part in parts for name, value in vars(part).items()}
-        return {name: plain(everything[name]) for name in names}
+        return json.loads(json.dumps({name: plain(everything[name]) for name in names}))  # enumerations as text
 
     def identity(self, data: str) -> dict[str, object]:
         """What may not change when the search goes on."""

@@ -115,7 +115,7 @@ def _describe(plan: SweepPlan, study: Study) -> list[str]:
     better = "lower" if plan.direction == "minimize" else "higher"
     lines = [
         f"objective   {plan.metric} on the validation split, {better} is better; the test split is left alone",
-        f"space       {', '.join(f'{one.name} {one.written()}' for one in plan.space)}",
+        f"space       {', '.join(map(str, plan.space))}",
         f"search      {search.method}, {plan.trials} trials, pruner {search.pruner}, {search.workers} "
         f"worker{'s' * (search.workers > 1)}",
     ]

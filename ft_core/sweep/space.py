@@ -54,6 +54,12 @@ class Dimension:
             return trial.suggest_int(self.name, self.low, self.high, step=self.step or 1, log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
 
+    def __str__(self) -> str:
+        if self.choices:
+            return f"{self.name} {' | '.join(str(choice) for choice in self.choices)}"
+        how = " log" if self.log else f" by {self.step:g}" if self.step else ""
+        return f"{self.name} {self.low:g} to {self.high:g}{how}"
+
     def written(self) -> object:
         """As in YAML, for the record."""
         if self.choices:

@@ -1,11 +1,9 @@
 """One trial: a whole run, watched at its evaluations, and how it ended."""
 
-import gc
 import json
 import math
 from pathlib import Path
 
-import torch
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -118,6 +116,3 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
         else:
             study.tell(trial.number, value, state)
         free_disk(study, plan)
-    gc.collect()  # a failed run's tensors hang in its traceback's frames until now
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

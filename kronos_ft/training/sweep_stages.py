@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ft_core.memory import free_memory
 from ft_core.pruned_run import AsTrial
 from ft_core.run_folder import BEST_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
@@ -90,11 +91,13 @@ def score_predictor(settings: tuple, folder: Path) -> dict[str, float] | None:
 
 def run_tokenizer_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
     """A tokenizer run as a trial."""
+    free_memory()
     run_tokenizer(*settings, say, as_trial=as_trial)
 
 
 def run_predictor_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
     """A predictor run as a trial."""
+    free_memory()
     run_predictor(*settings, say, as_trial=as_trial)
 
 

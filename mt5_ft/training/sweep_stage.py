@@ -1,5 +1,6 @@
 """What a search needs to know of mT5 runs. Their data have no test split: the best trial is not evaluated again."""
 
+from ft_core.memory import free_memory
 from ft_core.pruned_run import AsTrial
 from ft_core.run_folder import FINAL_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
@@ -34,6 +35,7 @@ def check_records(settings: tuple, say: Say) -> str:
 
 def run_mt5_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
     """An mT5 run as a trial."""
+    free_memory()
     run_training(*settings, say, as_trial=as_trial)
 
 
