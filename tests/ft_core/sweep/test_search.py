@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from ft_core.interruption import StoppedBySignal
+from ft_core.sweep import samplers
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import Died, toy_stage
 
 RATE = "learning_rate: {low: 1e-5, high: 1e-1, log: true}\n"
 
 
-USUAL = ["--trials", 12, "--prune_startup", 3]
+USUAL = ["--trials", 8, "--prune_startup", 2]
 
 
 def search(folder, *words, space=RATE, output="sweep"):
@@ -34,9 +35,16 @@ def sweep(tmp_path):
     return partial(search, tmp_path)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_random_trials():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samplers, "RANDOM_TRIALS", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
-    """The record of a search of twelve trials, two of them by TPE, that nothing disturbed."""
+    """The record of a search of eight trials, four of them by TPE, that nothing disturbed."""
     return search(tmp_path_factory.mktemp("usual"), *USUAL)[0]
 
 
@@ -49,13 +57,13 @@ def steps_of(tmp_path, number):
 
 
 def test_a_grid_covers_all_points_once(sweep, tmp_path):
-    space = "learning_rate: [1e-4, 1e-3]\nlayers: {low: 2, high: 4, step: 2}\nnoise: [true, false]\n"
+    space = "learning_rate: [1e-4, 1e-3]\nlayers: {low: 2, high: 4, step: 2}\n"
     record, said = sweep("--method", "grid", "--pruner", "none", space=space)
     found = [tuple(one["values"].values()) for one in record["trials"]]
-    assert sorted(found) == sorted((r, n, b) for r in (1e-4, 1e-3) for n in (2, 4) for b in (True, False))
+    assert found == [(1e-4, 2), (1e-4, 4), (1e-3, 2), (1e-3, 4)]
     assert record["best"]["values"]["learning_rate"] == 1e-3
-    assert "trials      8 finished" in said
-    assert set(record["importance"]["values"]) == {"learning_rate", "layers", "noise"}
+    assert "trials      4 finished" in said
+    assert set(record["importance"]["values"]) == {"learning_rate", "layers"}
     assert max(record["importance"]["values"], key=record["importance"]["values"].get) == "learning_rate"
 
 
@@ -63,28 +71,28 @@ def test_the_same_seed_proposes_the_same(sweep, usual):
     assert outcomes(sweep(*USUAL)[0]) == outcomes(usual)
     other, _ = sweep("--trials", 2, "--sampler_seed", 7, output="other")
     assert outcomes(other)[0] != outcomes(usual)[0]
-    assert len({one["values"]["learning_rate"] for one in usual["trials"]}) == 12
+    assert len({one["values"]["learning_rate"] for one in usual["trials"]}) == 8
     assert usual["best"]["objective"] == min(one["objective"] for one in usual["trials"] if one["objective"])
 
 
 def test_tpe_learns(sweep):
     """What it proposes ends far closer to the optimum than the random trials that it begins with."""
-    record, _ = sweep("--trials", 26, "--pruner", "none")
+    record, _ = sweep("--trials", 18, "--pruner", "none")
     found = [one["objective"] for one in record["trials"]]
-    assert statistics.median(found[18:]) < 0.2 * statistics.median(found[:10])
+    assert statistics.median(found[12:]) < 0.3 * statistics.median(found[:4])
 
 
 @pytest.mark.parametrize("how", ["die", "stop"])
 def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usual, how):
     """Broken off twice, after different evaluations: the running trials go on, the finished are not repeated."""
     words = [*USUAL, "--die_at", tmp_path / "die"]
-    (tmp_path / "die").write_text(f"{how} 0002 3\n{how} 0011 2")
+    (tmp_path / "die").write_text(f"{how} 0002 3\n{how} 0007 1")
     for resume in ([], ["--resume"]):
         with pytest.raises(Died if how == "die" else StoppedBySignal):
             sweep(*words, *resume)
     record, said = sweep(*words, "--resume")
     assert outcomes(record) == outcomes(usual)
-    assert any(line.startswith("resumed     11 of 12 trials are over") for line in said)
+    assert any(line.startswith("resumed     7 of 8 trials are over") for line in said)
     assert steps_of(tmp_path, 2) == ["1", "2", "3", "3", "4"]  # from its checkpoint
     assert steps_of(tmp_path, 1) == ["1", "2", "3", "4"]
     again, said = sweep(*words, "--resume")
@@ -93,25 +101,25 @@ def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usu
 
 
 def test_a_search_goes_on_with_more_trials(sweep, usual):
-    sweep("--trials", 5, *USUAL[2:])
+    sweep("--trials", 3, *USUAL[2:])
     assert outcomes(sweep(*USUAL, "--resume")[0]) == outcomes(usual)
 
 
 def test_a_trial_that_takes_its_process_down_twice_is_failed(sweep, tmp_path):
-    words = ["--trials", 4, "--die_at", tmp_path / "die"]
+    words = ["--trials", 3, "--die_at", tmp_path / "die"]
     (tmp_path / "die").write_text("die 0001 2\n" * 2)
     for resume in ([], ["--resume"]):
         with pytest.raises(Died):
             sweep(*words, *resume)
     record, _ = sweep(*words, "--resume")
     # the first time it had come further than at its start: that one does not count
-    assert [one["state"] for one in record["trials"]] == ["finished"] * 4
+    assert [one["state"] for one in record["trials"]] == ["finished"] * 3
     (tmp_path / "die").write_text("die 0001 1\n" * 3)
     for resume in ([], ["--resume"]):
         with pytest.raises(Died):
             sweep(*words, *resume, output="other")
     record, _ = sweep(*words, "--resume", output="other")
-    assert [one["state"] for one in record["trials"]] == ["finished", "failed", "finished", "finished"]
+    assert [one["state"] for one in record["trials"]] == ["finished", "failed", "finished"]
     assert "its process ended 2 times without a step further" in record["trials"][1]["reason"]
 
 
@@ -143,14 +151,12 @@ def test_failed_trials_are_on_record_and_the_search_goes_on(sweep):
 
 
 def test_many_failures_in_a_row_stop_the_search(sweep):
-    words = ["--trials", 9, "--most_failures", 3, "--kind", "broken"]
-    with pytest.raises(ValueError, match=r"3 trials in a row have failed .*kind=broken cannot be trained.*--resume"):
+    words = ["--trials", 5, "--most_failures", 2, "--kind", "broken"]
+    with pytest.raises(ValueError, match=r"2 trials in a row have failed .*kind=broken cannot be trained.*--resume"):
         sweep(*words)
-    with pytest.raises(ValueError, match=r"3 trials in a row have failed"):  # who goes on has seen those before
+    with pytest.raises(ValueError, match=r"2 trials in a row have failed"):  # who goes on has seen those before
         sweep(*words, "--resume")
-    with pytest.raises(ValueError, match=r"3 trials in a row have failed"):
-        sweep(*words, "--resume")
-    with pytest.raises(ValueError, match="none of 9 trials finished, so there is no best one"):
+    with pytest.raises(ValueError, match="none of 5 trials finished, so there is no best one"):
         sweep(*words, "--resume", "--most_failures", 99)
 
 
@@ -208,6 +214,7 @@ def test_best_settings_against_default_ones_over_seeds(sweep, tmp_path):
     assert written == {"weight_decay": 0.25, "learning_rate": record["best"]["values"]["learning_rate"]}
 
 
+@pytest.mark.distributed
 def test_a_killed_process_and_two_workers(tmp_path):
     """A worker is killed in a trial and another takes it over; then the whole search is killed and goes on."""
     (tmp_path / "space.yaml").write_text(RATE)
@@ -217,7 +224,7 @@ def test_a_killed_process_and_two_workers(tmp_path):
         "if __name__ == '__main__': run_sweep(toy_stage, sys.argv[1:], 'toy sweep')"
     )
     (tmp_path / "main.py").write_text(code)
-    words = ["--space", "space.yaml", "--output_dir", "sweep", "--die_at", "die", "--pruner", "none", "--trials", "6"]
+    words = ["--space", "space.yaml", "--output_dir", "sweep", "--die_at", "die", "--pruner", "none", "--trials", "4"]
 
     def start(*more):
         return subprocess.run(
@@ -228,13 +235,13 @@ def test_a_killed_process_and_two_workers(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "ended by SIGKILL; its trial goes on from its checkpoint in another" in done.stdout
     record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
-    assert [one["trial"] for one in record["trials"]] == list(range(6))
+    assert [one["trial"] for one in record["trials"]] == list(range(4))
     assert {one["state"] for one in record["trials"]} == {"finished"}
     assert steps_of(tmp_path, 1) == ["1", "2", "2", "3", "4"]
-    (tmp_path / "die").write_text("kill 0007 3\n")
-    words[-1] = "9"
+    (tmp_path / "die").write_text("kill 0004 3\n")
+    words[-1] = "5"
     assert start("--resume").returncode == -9
     assert start("--resume").returncode == 0
     record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
-    assert len(record["trials"]) == 9
-    assert steps_of(tmp_path, 7) == ["1", "2", "3", "3", "4"]
+    assert len(record["trials"]) == 5
+    assert steps_of(tmp_path, 4) == ["1", "2", "3", "3", "4"]
