@@ -44,6 +44,7 @@ from .loss_meter import LossMeter
 from .manifest import defect_of, read_manifest
 from .model_card import CardFacts
 from .progress import Progress
+from .pruned_run import PRUNED, RunPruned
 from .resuming import COMMON_SETTINGS, settle_changes
 from .run_folder import prepare_run_folder
 from .run_lock import run_lock
@@ -155,8 +156,9 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                 if self.push_checkpoints is not None:
                     self.push_checkpoints.abandon(self.args)
                 reason = error.name if isinstance(error, StoppedBySignal) else type(error).__name__
+                status = PRUNED if isinstance(error, RunPruned) else f"interrupted: {reason}"
                 with contextlib.suppress(OSError):  # as on a full disk
-                    self.recorder.write_interruption(self.args, self.state, reason)
+                    self.recorder.write_interruption(self.args, self.state, status)
                 words = self._in_words(run, error)
                 if words is None:
                     raise

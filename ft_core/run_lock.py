@@ -21,13 +21,17 @@ logger = logging.get_logger(__name__)
 _held: set[Path] = set()
 
 
-def _owner() -> dict[str, object]:
+def this_process() -> dict[str, object]:
+    """This process by machine, number and start, so that another one can tell whether it still runs."""
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "process_started": psutil.Process().create_time(),
-        "locked": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _owner() -> dict[str, object]:
+    return this_process() | {"locked": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _read(path: Path) -> dict | None:
@@ -41,7 +45,7 @@ def _read(path: Path) -> dict | None:
     return values if isinstance(values, dict) else {}
 
 
-def _is_gone(owner: dict) -> bool:
+def is_gone(owner: dict) -> bool:
     """Whether the owner was a process of this machine that has ended; another machine's cannot be asked."""
     if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
         return False
@@ -67,7 +71,7 @@ def check_unlocked(run: Path, overwrite_lock: bool) -> None:
     name = f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown host')}"
     if overwrite_lock:
         logger.warning(f"the lock of {name} on {run} is overwritten")
-    elif _is_gone(owner):
+    elif is_gone(owner):
         logger.warning(f"{name}, which worked on {run}, has ended: its lock is cleared")
     else:
         here = owner.get("host") == socket.gethostname()

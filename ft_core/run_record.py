@@ -219,10 +219,10 @@ class RunRecorder(TrainerCallback):
             with unless_going_on(args, Path(args.output_dir) / RUN_FILE):
                 self._write_run(args, state, "running")
 
-    def write_interruption(self, args: TrainingArguments, state: TrainerState, reason: str) -> None:
+    def write_interruption(self, args: TrainingArguments, state: TrainerState, status: str) -> None:
         """Records that a run ended before its time, if it had begun."""
         if state.is_world_process_zero and self._began:
-            self._write_run(args, state, f"interrupted: {reason}")
+            self._write_run(args, state, status)
 
     def on_log(
         self,

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -117,6 +117,40 @@ def as_words(values: Mapping[str, object], known: Sequence[str], source: str) ->
         elif value is not None:
             words.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
     return words
+
+
+def read_words(words: Sequence[str]) -> dict[str, object]:
+    """Settings of a command line by name, those of `--config FILE.yaml` below them.
+
+    Raises:
+        ValueError: a word that is no setting, or a YAML file that cannot be read.
+    """
+    found: dict[str, object] = {}
+    name = None
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            found[name] = [value] if "=" in word else []
+        elif name is None:
+            raise ValueError(f"{word!r} is not expected here; settings are written --name value")
+        else:
+            found[name].append(word)
+    config = found.pop("config", None)
+    if config is not None and len(config) != 1:
+        raise ValueError("--config needs one value; see --help")
+    return (read_yaml(Path(config[0])) if config else {}) | found
+
+
+def value_parsers(types: Sequence[type]) -> dict[str, Callable[[str], object]]:
+    """What makes the value of each setting out of a word, by the setting's type; those that take a list are left out.
+
+    Such a function raises ValueError, TypeError or `argparse.ArgumentTypeError` for a word that is no such value.
+    """
+    actions = _Parser(types, prog="", add_help=False)._option_string_actions
+    names = field_names(types)
+    single = {name: action for name in names if (action := actions[f"--{name}"]).nargs in (None, "?")}
+    return {name: action.type or str for name, action in single.items()}
 
 
 def _preset_words(

@@ -18,6 +18,7 @@ kronos-ft COMMAND [OPTIONS]
   ui            a page to look at forecasts, the evaluation and the report of a run
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
   data download fetch candles from an exchange or from zip archives
+  sweep         search over settings of tokenizer or predictor, with trials pruned and resumable
   push          put a model on the Hugging Face Hub, in one commit
   pull          fetch a model from the Hub into a folder, at one commit
 
@@ -33,6 +34,7 @@ examples:
   kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
   kronos-ft ui runs/btc-both
+  kronos-ft sweep tokenizer --data btc.csv --space space.yaml --trials 30 --output_dir runs/sweep
   kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
@@ -49,6 +51,19 @@ Fine-tunes the tokenizer into RUN/tokenizer, then the predictor on the tokens of
   --predictor_NAME VALUE   that of the predictor stage alone, such as --predictor_learning_rate 4e-5
 
 `kronos-ft tokenizer --help` and `kronos-ft predictor --help` list the settings. A YAML file takes the same names.
+"""
+
+SWEEP_USAGE = """\
+kronos-ft sweep tokenizer|predictor --space SPACE.yaml [--trials N] [--output_dir DIR] [--resume] [OPTIONS]
+
+Searches over settings: each trial is a whole run of `kronos-ft tokenizer` or `predictor`. SPACE.yaml:
+
+  learning_rate: {low: 1e-5, high: 1e-3, log: true}
+  weight_decay: [0.0, 0.05, 0.1]
+  augment_noise: [true, false]
+
+Any setting of the runs holds for all trials. DIR ends with best.yaml, trials.csv, importance.png and sweep.json.
+`kronos-ft sweep tokenizer --help` lists the options.
 """
 
 
@@ -198,6 +213,23 @@ def run_ui_command(words: Sequence[str]) -> int:
     return run_ui_command(words)
 
 
+def run_sweep_command(words: Sequence[str]) -> int:
+    """`kronos-ft sweep tokenizer|predictor`: a search over settings."""
+    from ft_core.sweep_command import sweep_command
+
+    def tokenizer() -> Callable:
+        from .training.sweep_stages import tokenizer_stage
+
+        return tokenizer_stage
+
+    def predictor() -> Callable:
+        from .training.sweep_stages import predictor_stage
+
+        return predictor_stage
+
+    return sweep_command("kronos-ft", words, {"tokenizer": tokenizer, "predictor": predictor}, SWEEP_USAGE)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
@@ -206,6 +238,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": run_evaluate_command,
     "ui": run_ui_command,
     "data": run_data_command,
+    "sweep": run_sweep_command,
     "push": run_push_command,
     "pull": run_pull_command,
 }

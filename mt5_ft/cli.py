@@ -24,6 +24,7 @@ mt5-ft COMMAND [OPTIONS]
   trim-vocab  keep the pieces of the vocabulary that a corpus needs: a model of a fraction of the size
   expand-vocab  give a trimmed and trained model the full vocabulary back
   clean       remove the checkpoints of a finished run, but not the best one
+  sweep       search over settings of train, with trials pruned and resumable
   push        put a model on the Hugging Face Hub, in one commit
   pull        fetch a model from the Hub into a folder, at one commit
 
@@ -45,6 +46,7 @@ examples:
   mt5-ft train --data cases.jsonl --output_dir runs/cases --preset fast
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
+  mt5-ft sweep --data cases.jsonl --space space.yaml --trials 20 --output_dir runs/sweep
   mt5-ft push runs/cases OWNER/NAME --private
 """
 
@@ -177,6 +179,18 @@ def pull_command(words: Sequence[str]) -> int:
     return pull("mt5-ft", words, find_check)
 
 
+def run_sweep_command(words: Sequence[str]) -> int:
+    """`mt5-ft sweep`: a search over settings of `train`."""
+    from ft_core.sweep_command import sweep_command
+
+    def stage() -> Callable:
+        from .training.sweep_stage import mt5_stage
+
+        return mt5_stage
+
+    return sweep_command("mt5-ft", words, {"": stage})
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train_command,
     "plan": plan_command,
@@ -187,6 +201,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "trim-vocab": trim_command,
     "expand-vocab": expand_command,
     "clean": clean_command,
+    "sweep": run_sweep_command,
     "push": push_command,
     "pull": pull_command,
 }
@@ -194,7 +209,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "the same command goes on (train: with --resume)"
+    interrupted = "the same command goes on (train, sweep: with --resume)"
 
     def run() -> int:
         check_variables()

@@ -14,7 +14,7 @@ from transformers import set_seed
 from ft_core.launch import check_world_size
 from ft_core.run_folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
 from ft_core.run_lock import run_lock
-from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_yaml
+from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_words
 from ft_core.training_push import check_hub
 
 from ..data.augmentation import AugmentationArguments
@@ -81,29 +81,6 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
 def _with_suffix(value: object, stage: str) -> object:
     """`owner/name` as `owner/name-STAGE`, as a word or a list of one."""
     return [f"{one}-{stage}" for one in value] if isinstance(value, list) else f"{value}-{stage}"
-
-
-def read_words(words: Sequence[str]) -> dict[str, object]:
-    """Settings of a command line by name, those of `--config FILE.yaml` below them.
-
-    Raises:
-        ValueError: a word that is no setting, or a YAML file that cannot be read.
-    """
-    found: dict[str, object] = {}
-    name = None
-    for word in words:
-        if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            name = name.replace("-", "_")
-            found[name] = [value] if "=" in word else []
-        elif name is None:
-            raise ValueError(f"{word!r} is not expected here; settings are written --name value")
-        else:
-            found[name].append(word)
-    config = found.pop("config", None)
-    if config is not None and len(config) != 1:
-        raise ValueError("--config needs one value; see --help")
-    return (read_yaml(Path(config[0])) if config else {}) | found
 
 
 def parse_finetune(words: Sequence[str]) -> FinetuneSettings:

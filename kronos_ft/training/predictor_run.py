@@ -1,10 +1,12 @@
 """A whole predictor run: settings in, run folder out. The command line and `examples/finetune_btc.py` both end here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from transformers import set_seed
 
 from ft_core.line_progress import LineProgress
+from ft_core.pruned_run import AsTrial
 
 from ..data.augmentation import AugmentationArguments
 from ..data.tokens import TokenWindowDataset, cache_folder
@@ -128,6 +130,7 @@ def run_predictor(
     args: KronosArguments,
     say: Callable[[str], None] = print,
     tokenizer: KronosTokenizer | None = None,
+    as_trial: AsTrial | None = None,
 ) -> dict | None:
     """Fine-tunes a predictor from settings to run folder; with `dry_run` only says what would happen.
 
@@ -135,6 +138,7 @@ def run_predictor(
         model, data, augmentation, args: the settings.
         say: receives each line of text, on the main process only.
         tokenizer ([`KronosTokenizer`], *optional*): instead of the one that `model` names.
+        as_trial (*optional*): for a run of a search; called with the trainer. The test split is not touched then.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -148,6 +152,8 @@ def run_predictor(
         check_context(model, data)
         series = load_series(data)
         windows = build_splits(series, data, augmentation, args.seed)
+        if as_trial is not None:
+            windows = replace(windows, test=None)
         for line in describe_data(series, windows):
             say(line)
         pinned = pin_model(model, PUBLISHED_PREDICTORS, args)
@@ -174,4 +180,4 @@ def run_predictor(
         )
         return trainer, splits
 
-    return run_stage(args, build, say)
+    return run_stage(args, build, say, as_trial=as_trial)

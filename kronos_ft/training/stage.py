@@ -10,6 +10,7 @@ from accelerate import PartialState
 from ft_core.hub_origin import HubOrigin, is_hub_name, origin_of
 from ft_core.launch import check_world_size
 from ft_core.pinned_revision import pin
+from ft_core.pruned_run import AsTrial
 from ft_core.run_folder import check_output_folder
 from ft_core.run_lock import run_lock
 from ft_core.training_push import check_hub, push_finished
@@ -120,6 +121,7 @@ def run_stage(
     build: Callable[[Say], tuple[WindowTrainer, WindowSplits]],
     say: Say = print,
     before_training: Callable[[], None] | None = None,
+    as_trial: AsTrial | None = None,
 ) -> dict | None:
     """Trains one stage into its run folder; with `dry_run` only says what would happen.
 
@@ -130,6 +132,7 @@ def run_stage(
         build: makes the trainer and the windows, saying what they are.
         say: receives each line of text, on the main process only.
         before_training (*optional*): called once settings, data and model have proved usable.
+        as_trial (*optional*): for a run of a search; called with the trainer before it trains.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -159,6 +162,8 @@ def run_stage(
             return metrics
         if before_training is not None:
             before_training()
+        if as_trial is not None:
+            as_trial(trainer)
         trainer.train()
         symbols = ", ".join(splits.train.symbols[:3])
         return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}", say=say)

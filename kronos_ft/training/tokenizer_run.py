@@ -1,8 +1,11 @@
 """A whole tokenizer run: settings in, run folder out. The command line and `examples/train_btc.py` both end here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from transformers import set_seed
+
+from ft_core.pruned_run import AsTrial
 
 from ..data.augmentation import AugmentationArguments
 from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
@@ -39,6 +42,7 @@ def run_tokenizer(
     args: KronosTokenizerArguments,
     say: Callable[[str], None] = print,
     before_training: Callable[[], None] | None = None,
+    as_trial: AsTrial | None = None,
 ) -> dict | None:
     """Fine-tunes a tokenizer from settings to run folder; with `dry_run` only says what would happen.
 
@@ -46,6 +50,7 @@ def run_tokenizer(
         model, data, augmentation, args: the settings.
         say: receives each line of text, on the main process only.
         before_training (*optional*): called once settings, data and model have proved usable.
+        as_trial (*optional*): for a run of a search; called with the trainer. The test split is not touched then.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -57,6 +62,8 @@ def run_tokenizer(
     def build(say: Callable[[str], None]) -> tuple[KronosTokenizerTrainer, WindowSplits]:
         series = load_series(data)
         splits = build_splits(series, data, augmentation, args.seed)
+        if as_trial is not None:
+            splits = replace(splits, test=None)
         for line in describe_data(series, splits):
             say(line)
         pinned = pin_model(model, PUBLISHED_TOKENIZERS, args)
@@ -73,4 +80,4 @@ def run_tokenizer(
         )
         return trainer, splits
 
-    return run_stage(args, build, say, before_training)
+    return run_stage(args, build, say, before_training, as_trial)

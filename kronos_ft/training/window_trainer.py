@@ -92,12 +92,19 @@ class WindowTrainer(RecordedTrainer):
 
     def train(self, *args, **kwargs) -> TrainOutput:
         """As the parent's; the model is left as it was found: not compiled, with products of its own precision."""
-        set_numerics(self.model, self.args.numerics)
+        if self.model is not None:  # transformers' own search drops the model of the trial before
+            set_numerics(self.model, self.args.numerics)
         try:
             return super().train(*args, **kwargs)
         finally:
             forget_compiled(self.model)
             set_numerics(self.model, "exact")
+
+    def call_model_init(self, trial: object = None) -> nn.Module:
+        """As the parent's; a fresh model computes as the settings say."""
+        model = super().call_model_init(trial)
+        set_numerics(model, self.args.numerics)
+        return model
 
     def checkpoint_facts(self) -> dict[str, object]:
         """As the parent's, with whether blocks were compiled."""

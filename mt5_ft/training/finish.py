@@ -45,11 +45,16 @@ def save_final(
 
 
 def finish_training(
-    trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments, trimming: Trimming | None = None
+    trainer: MT5Trainer,
+    settings: MT5ModelArguments,
+    data: MT5DataArguments,
+    trimming: Trimming | None = None,
+    score: bool = True,
 ) -> dict:
-    """Scores the whole validation split and writes `final/`, figures and curves; returns the figures."""
+    """Scores the whole validation split, unless `score` is off, and writes `final/`, figures and curves; returns the
+    figures."""
     trainer.generate_all_rows = True
-    scores = trainer.evaluate(metric_key_prefix="final")
+    scores = trainer.evaluate(metric_key_prefix="final") if score else {}
     save_final(trainer, settings, data, trimming)
     metrics = _metrics_of(trainer, scores)
     if trainer.is_world_process_zero():

@@ -1,11 +1,12 @@
 """Halves the batch when memory runs out in the first steps, keeping the effective batch."""
 
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ft_core.memory import free_memory
 
 from .arguments import MT5Arguments
 from .trainer import MT5Trainer
@@ -60,13 +61,6 @@ def smaller_settings(args: MT5Arguments, longest: int) -> tuple[dict[str, int], 
         )
     tokens = max(args.tokens_per_batch // 2, longest)
     return {"tokens_per_batch": tokens}, f"{args.tokens_per_batch} tokens at once: going on with {tokens}"
-
-
-def free_memory() -> None:
-    """Gives back what the failed attempt held."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 class _Begun(TrainerCallback):

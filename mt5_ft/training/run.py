@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ft_core.launch import check_world_size
+from ft_core.pruned_run import AsTrial
 from ft_core.run_folder import KEPT_IDS_FILE, check_output_folder
 from ft_core.run_lock import run_lock
 from ft_core.training_push import check_hub, push_finished
@@ -181,9 +182,18 @@ def _remove_if_empty(run: Path, created: bool) -> None:
 
 
 def run_training(
-    model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None] = print
+    model: MT5ModelArguments,
+    data: MT5DataArguments,
+    args: MT5Arguments,
+    say: Callable[[str], None] = print,
+    as_trial: AsTrial | None = None,
 ) -> dict:
     """Fine-tunes mT5 from settings to run folder.
+
+    Args:
+        model, data, args: the settings.
+        say: receives each line of text, on the main process only.
+        as_trial (*optional*): for a run of a search; called with each trainer. Its best model is not scored again.
 
     Returns:
         `dict`: the figures of `training_metrics.json`: loss first, best and last, scores of the whole validation split,
@@ -199,11 +209,15 @@ def run_training(
     with run_lock(run, args.overwrite_lock):
         check_output_folder(run, args.resume, args.overwrite)
         check_hub(args)
-        return _run_locked(model, data, args, say)
+        return _run_locked(model, data, args, say, as_trial)
 
 
 def _run_locked(
-    model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None]
+    model: MT5ModelArguments,
+    data: MT5DataArguments,
+    args: MT5Arguments,
+    say: Callable[[str], None],
+    as_trial: AsTrial | None,
 ) -> dict:
     run = Path(args.output_dir)
     asked = batch_asked(args)
@@ -219,6 +233,8 @@ def _run_locked(
             return metrics
 
     def attempt(trainer: MT5Trainer) -> None:
+        if as_trial is not None:
+            as_trial(trainer)
         plan = _plan(trainer, model)
         for line in plan.lines():
             say(line)
@@ -234,7 +250,7 @@ def _run_locked(
         lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
     )
     try:
-        metrics = finish_training(trainer, model, data, prepared.trimming)
+        metrics = finish_training(trainer, model, data, prepared.trimming, score=as_trial is None)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -1,0 +1,165 @@
+"""A search as it was asked for: its space, the settings that all trials share, and those of one trial."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import plain
+from ..settings import as_words, field_names, parse_settings, read_words
+from .arguments import DEFAULT_TRIALS, SweepArguments
+from .space import Dimension, Value, grid_points, read_space
+from .stage import HOUSEKEEPING, SweepStage
+
+DEFAULT_FOLDER = "runs/sweep"
+TRIALS, REPEATS = "trials", "repeats"
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What is searched, where and how.
+
+    Attributes:
+        stage ([`SweepStage`]): the kind of run.
+        search ([`SweepArguments`]): how to search.
+        space: the settings to search over.
+        given (`dict`): settings of all trials as they were given, by name.
+        folder (`Path`): the search's own.
+        trials (`int`): how many there shall be in all.
+        metric (`str`): logged name of the objective.
+        direction (`str`): `minimize` or `maximize`.
+        resume, overwrite, overwrite_lock (`bool`): what to do with what the folder holds.
+    """
+
+    stage: SweepStage
+    search: SweepArguments
+    space: tuple[Dimension, ...]
+    given: dict[str, object]
+    folder: Path
+    trials: int
+    metric: str
+    direction: str
+    resume: bool
+    overwrite: bool
+    overwrite_lock: bool
+
+    @property
+    def points(self) -> list[dict[str, Value]] | None:
+        """The points of a grid in the order of trials; None for another method."""
+        return grid_points(self.space) if self.search.method == "grid" else None
+
+    def trial_folder(self, number: int) -> Path:
+        """The run folder of a trial."""
+        return self.folder / TRIALS / f"{number:04d}"
+
+    def settings(self, folder: Path, values: dict[str, Value], resume: bool = False, **further: object) -> tuple:
+        """Settings of a run: those of all trials, then a trial's own.
+
+        Raises:
+            ValueError: values that do not go together.
+        """
+        return _parse(self.stage, self.given | values | further, folder, resume)
+
+    def chosen(self, values: dict[str, Value]) -> dict[str, object]:
+        """The settings that make a trial again, by name, each as parsed."""
+        return self._resolved(values, [*self.given, *values])
+
+    def _resolved(self, values: dict[str, Value], names: Sequence[str]) -> dict[str, object]:
+        parts = reversed(self.settings(self.folder, values))
+        everything = {name: value for part in parts for name, value in vars(part).items()}
+        return json.loads(json.dumps({name: plain(everything[name]) for name in names}))  # enumerations as text
+
+    def identity(self, data: str) -> dict[str, object]:
+        """What may not change when the search goes on."""
+        search = self.search
+        preset = self.stage.presets[self.given.get("preset", self.stage.default_preset)]
+        return {
+            "stage": self.stage.command,
+            "method": search.method,
+            "sampler_seed": search.sampler_seed,
+            "pruner": {"name": search.pruner, "startup": search.prune_startup, "warmup": search.prune_warmup},
+            "objective": {"metric": self.metric, "direction": self.direction},
+            "space": {dimension.name: dimension.written() for dimension in self.space},
+            "settings": self._resolved({}, [*preset, *self.given]),
+            "data": {"digest": data},
+        }
+
+
+def _word(value: object) -> object:
+    """A value of a command line (a list of words) or of YAML as one that `as_words` writes."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _parse(stage: SweepStage, values: dict[str, object], folder: Path, resume: bool) -> tuple:
+    own = {"output_dir": str(folder), "resume": resume, "overwrite": False}
+    flags = [f"--{name}" for name, value in values.items() if value == []]
+    known = field_names(stage.types)
+    words = as_words({name: value for name, value in values.items() if value != []} | own, known, "the sweep")
+    return parse_settings(
+        stage.types,
+        [*words, *flags],
+        presets=stage.presets,
+        default_preset=stage.default_preset,
+        program=stage.command,
+    )
+
+
+def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepPlan:
+    """A search from a command line: its own settings, and any setting of the runs for all trials.
+
+    Every choice and both ends of every range are tried on the settings, so that a value that a run would refuse is
+    refused now.
+
+    Raises:
+        ValueError: one line on what cannot be used.
+    """
+    parsed = parse_settings(
+        (SweepArguments, *stage.types),
+        words,
+        presets=stage.presets,
+        default_preset=stage.default_preset,
+        program=program,
+    )
+    search, args = parsed[0], parsed[-1]
+    given = {name: _word(value) for name, value in read_words(words).items()}
+    folder = Path(str(given.get("output_dir", DEFAULT_FOLDER)))
+    for name in ("dry_run", "resume_force"):
+        if name in given:
+            raise ValueError(f"{name} is not a setting of a sweep; leave it out, or use it with {stage.command}")
+    for name in (*field_names((SweepArguments,)), *HOUSEKEEPING):
+        given.pop(name, None)
+    if search.objective is not None:
+        given["metric_for_best_model"] = search.objective
+    space = read_space(Path(search.space), stage.types, stage.fixed)
+    doubled = [dimension for dimension in space if dimension.name in given]
+    if doubled:
+        raise ValueError(
+            f"{doubled[0].name} is set for all trials and searched over on {doubled[0].place}; leave one of them out"
+        )
+    args = _parse(stage, given, folder, False)[-1]
+    if args.metric_for_best_model is None or str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
+        raise ValueError("a sweep needs evaluations and a metric; set eval_strategy and --objective")
+    for dimension in space:
+        for value in dimension.extremes:
+            try:
+                _parse(stage, given | {dimension.name: value}, folder, False)
+            except ValueError as error:
+                raise ValueError(f"{dimension.place}: {dimension.name}={value} is refused: {error}") from error
+    trials = search.trials or DEFAULT_TRIALS
+    if search.method == "grid":
+        trials = len(grid_points(space))
+        if search.trials not in (None, trials):
+            raise ValueError(f"trials={search.trials} but the grid has {trials} points; leave --trials out")
+    return SweepPlan(
+        stage=stage,
+        search=search,
+        space=space,
+        given=given,
+        folder=folder,
+        trials=trials,
+        metric=args.metric_for_best_model,
+        direction="maximize" if args.greater_is_better else "minimize",
+        resume=bool(parsed[-1].resume),
+        overwrite=bool(parsed[-1].overwrite),
+        overwrite_lock=bool(parsed[-1].overwrite_lock),
+    )

@@ -1,0 +1,123 @@
+"""The best and the default settings, trained again with other seeds: what the search has really gained.
+
+The best of N trials looks better than it is, because the luckiest of N draws was taken. Fresh seeds draw again.
+"""
+
+import shutil
+import statistics
+from collections.abc import Callable
+
+from optuna.trial import FrozenTrial
+from scipy import stats
+
+from .plan import REPEATS, SweepPlan
+from .stage import Say
+from .study import remove_checkpoints
+from .trial import TRIAL_FAULTS, fault_in_words, objective_of
+
+BEST, DEFAULT = "best", "default"
+LEVEL = 0.95
+
+
+def run_repeats(
+    plan: SweepPlan, best: FrozenTrial, done: list[dict], say: Say, note: Callable[[list[dict]], None]
+) -> list[dict]:
+    """Trains best and default settings with `repeat_best` further seeds, those that are not done yet.
+
+    Args:
+        plan: the search.
+        best: the best trial.
+        done: entries of an earlier call, each with `kind`, `trial`, `seed`, `objective` and `reason`.
+        say: receives a line for each run.
+        note: receives all entries after each run.
+
+    Returns:
+        `list` of `dict`: all entries.
+    """
+    first = plan.settings(plan.folder, {})[-1].seed + 1
+    wanted = [
+        {"kind": kind, "trial": best.number if kind == BEST else None, "seed": first + i}
+        for i in range(plan.search.repeat_best)
+        for kind in (BEST, DEFAULT)
+    ]
+    entries = [entry for entry in done if _of(entry) in wanted]
+    known = [_of(entry) for entry in entries]
+    for one in wanted:
+        if one in known:
+            continue
+        entry = one | _run(plan, one, best)
+        shown = f"{plan.metric} {entry['objective']:.6g}" if entry["reason"] is None else f"failed: {entry['reason']}"
+        say(f"again       {one['kind']} settings, seed {one['seed']}: {shown}")
+        entries.append(entry)
+        note(entries)
+    return entries
+
+
+def _of(entry: dict) -> dict:
+    return {name: entry[name] for name in ("kind", "trial", "seed")}
+
+
+def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
+    """Objective, or the reason why there is none; leaves the record of the run and nothing large."""
+    named = DEFAULT if one["trial"] is None else f"{BEST}-{one['trial']:04d}"
+    folder = plan.folder / REPEATS / f"{named}-seed-{one['seed']}"
+    objective = reason = None
+    try:
+        values = {} if one["trial"] is None else best.params
+        settings = plan.settings(folder, values, resume=folder.exists(), seed=one["seed"])
+        plan.stage.run(settings, lambda line: None, lambda trainer: None)
+        objective = objective_of(folder, plan.metric, plan.direction)
+    except TRIAL_FAULTS as error:
+        reason = fault_in_words(error)
+    remove_checkpoints(folder)
+    shutil.rmtree(folder / plan.stage.model_folder, ignore_errors=True)
+    return {"objective": objective, "reason": reason}
+
+
+def gain_of(entries: list[dict], direction: str) -> dict[str, object]:
+    """Mean and standard deviation of both settings over seeds, and the gain of the best one, seed by seed.
+
+    The gain is positive where the best settings are better; its interval is Student's t over the pairs, at 95 %.
+    """
+    found = {
+        kind: {entry["seed"]: entry["objective"] for entry in entries if entry["kind"] == kind and not entry["reason"]}
+        for kind in (BEST, DEFAULT)
+    }
+    facts: dict[str, object] = {
+        kind: {
+            "seeds": len(values),
+            "mean": statistics.fmean(values.values()) if values else None,
+            "sd": statistics.stdev(values.values()) if len(values) > 1 else None,
+        }
+        for kind, values in found.items()
+    }
+    sign = 1.0 if direction == "minimize" else -1.0
+    pairs = [
+        sign * (found[DEFAULT][seed] - found[BEST][seed]) for seed in sorted(found[BEST].keys() & found[DEFAULT].keys())
+    ]
+    if len(pairs) < 2:
+        return facts | {"gain": None}
+    mean = statistics.fmean(pairs)
+    half = statistics.stdev(pairs) / len(pairs) ** 0.5 * float(stats.t.ppf((1 + LEVEL) / 2, len(pairs) - 1))
+    return facts | {"gain": {"mean": mean, "low": mean - half, "high": mean + half, "pairs": len(pairs)}}
+
+
+def gain_lines(facts: dict, metric: str) -> list[str]:
+    """Lines on [`gain_of`]."""
+    lines = []
+    for kind in (BEST, DEFAULT):
+        one = facts[kind]
+        if one["mean"] is not None:
+            spread = f" +- {one['sd']:.2g}" if one["sd"] is not None else ""
+            lines.append(f"{kind:12}{metric} {one['mean']:.6g}{spread} over {one['seeds']} fresh seeds")
+    gain = facts["gain"]
+    if gain is None:
+        return [*lines, "gain        not known: fewer than two seeds finished with both settings"]
+    interval = f"{LEVEL:.0%} interval {gain['low']:.3g} to {gain['high']:.3g}, {gain['pairs']} seeds"
+    if gain["low"] > 0:
+        verdict = "better than the default settings"
+    elif gain["high"] < 0:
+        verdict = "WORSE than the default settings"
+    else:
+        verdict = "not told apart from the default settings"
+    return [*lines, f"gain        {gain['mean']:.3g} ({interval}): {verdict}"]

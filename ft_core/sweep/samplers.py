@@ -1,0 +1,64 @@
+"""What proposes a trial's values and what ends bad trials, made so that a search can be broken off anywhere.
+
+Optuna's samplers keep a random state in the process, which a new process does not have. Here each trial has a sampler
+of its own, seeded by the search's seed and the trial's number: with the same trials before it, the same values follow.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from .arguments import SweepArguments
+from .space import Value
+
+RANDOM_TRIALS = 10  # of TPE, before it has anything to go by
+
+
+class PointByNumber(BaseSampler):
+    """Gives trial n the n-th point of a grid.
+
+    Args:
+        points: the grid, in order.
+    """
+
+    def __init__(self, points: Sequence[dict[str, Value]]):
+        self.points = points
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Value]:
+        return {}
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, distribution: object) -> Value:
+        return self.points[trial.number][param_name]
+
+
+def make_sampler(search: SweepArguments, points: Sequence[dict[str, Value]] | None, number: int) -> BaseSampler:
+    """The sampler of one trial."""
+    if points is not None:
+        return PointByNumber(points)
+    seed = int(np.random.SeedSequence([search.sampler_seed, number]).generate_state(1)[0])
+    if search.method == "random":
+        return RandomSampler(seed=seed)
+    # running trials count as bad ones, or several workers would try the same place
+    return TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=search.workers > 1)
+
+
+def make_pruner(search: SweepArguments) -> BasePruner:
+    """What decides, at each evaluation of a trial, whether it goes on; its resource is the number of evaluations."""
+    first = search.prune_warmup + 1
+    if search.pruner == "median":
+        return MedianPruner(n_startup_trials=search.prune_startup, n_warmup_steps=first)
+    if search.pruner == "halving":
+        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=3)
+    if search.pruner == "hyperband":
+        return HyperbandPruner(min_resource=first, reduction_factor=3)
+    return NopPruner()

@@ -1,0 +1,180 @@
+"""A whole search: folder, trials, and what is said and written at its end."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from ..launch import process_group
+from ..run_folder import check_writable, is_empty
+from ..run_lock import run_lock
+from .importance import importance_of, note_on, plot_importance
+from .plan import REPEATS, TRIALS, SweepPlan, parse_sweep
+from .repeats import gain_lines, gain_of, run_repeats
+from .results import (
+    BEST_FILE,
+    IDENTITY,
+    IMPORTANCE_FILE,
+    OWN_FILES,
+    SWEEP_FILE,
+    differences,
+    read_sweep,
+    write_results,
+)
+from .stage import MakeStage, Say
+from .study import CLAIM_LOCK, STUDY_FILE, begin_session, best_trials, claim_lock, ended_trials, free_disk, open_study
+from .table import final_table, values_of
+from .workers import run_trials, run_workers
+
+END_FACTS = ("importance", "test", "repeats", "gain")
+
+
+def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Say = print) -> None:
+    """Searches a space from a command line to `best.yaml`.
+
+    Args:
+        make_stage: describes the runs; importable by name, for workers.
+        words: the command line.
+        program: name for messages.
+        say: receives each line of text.
+
+    Raises:
+        ValueError: settings, a space or data that cannot be used; a folder that holds another search; too many failed
+            trials in a row; no trial that finished.
+        StoppedBySignal: after SIGTERM or Ctrl-C, once what runs is saved.
+    """
+    plan = parse_sweep(make_stage(), words, program)
+    if process_group().num_processes > 1:
+        raise ValueError(
+            f"{program} runs each trial in one process; start it without a launcher, and pass --workers N for several "
+            "trials at a time"
+        )
+    check_writable(plan.folder)
+    with run_lock(plan.folder, plan.overwrite_lock):
+        _check_folder(plan)
+        identity = plan.identity(plan.stage.check(plan.settings(plan.folder, {}), say))
+        record = _settle_folder(plan, identity)
+        further = {name: record[name] for name in END_FACTS if name in record}
+        study = open_study(plan)
+        write_results(study, plan, identity, "running", further)
+        begin_session(study)
+        for line in _describe(plan, study):
+            say(line)
+        try:
+            if plan.search.workers > 1:
+                run_workers(study, plan, make_stage, words, program, say)
+            else:
+                run_trials(study, plan, say)
+        finally:  # whatever ended it, the files show what there is
+            write_results(study, plan, identity, "running", further)
+        with claim_lock(plan):
+            free_disk(study, plan)  # a kill may have come between
+        _finish(study, plan, identity, further, say)
+
+
+def _check_folder(plan: SweepPlan) -> None:
+    """Raises ValueError when the folder holds something, and it was not said what to do with it."""
+    if plan.resume and plan.overwrite:
+        raise ValueError("--resume and --overwrite exclude each other; choose one")
+    if is_empty(plan.folder):
+        return
+    if not plan.resume and not plan.overwrite:
+        raise ValueError(
+            f"output_dir={plan.folder} is not empty; pass --resume to go on with the sweep or --overwrite to replace it"
+        )
+    if not (plan.folder / SWEEP_FILE).is_file():
+        raise ValueError(f"output_dir={plan.folder} holds no sweep (no {SWEEP_FILE}); name another folder")
+
+
+def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
+    """The record of the search that goes on; an empty one for a new search, whose folder is cleared.
+
+    Raises:
+        ValueError: the folder's search is another one.
+    """
+    record = read_sweep(plan.folder) if plan.resume else None
+    if record is not None:
+        changes = differences(record[IDENTITY], identity)
+        if changes:
+            raise ValueError(
+                f"{plan.folder} cannot go on with another space or other settings ({'; '.join(changes)}); use the "
+                "same, or start anew in another folder or with --overwrite"
+            )
+        return record
+    for name in (TRIALS, REPEATS):
+        shutil.rmtree(plan.folder / name, ignore_errors=True)
+    for name in (STUDY_FILE, f"{STUDY_FILE}-journal", CLAIM_LOCK, *reversed(OWN_FILES)):  # the record last
+        (plan.folder / name).unlink(missing_ok=True)
+    return {}
+
+
+def _describe(plan: SweepPlan, study: Study) -> list[str]:
+    search, ended = plan.search, len(ended_trials(study))
+    better = "lower" if plan.direction == "minimize" else "higher"
+    lines = [
+        f"objective   {plan.metric} on the validation split, {better} is better; the test split is left alone",
+        f"space       {', '.join(map(str, plan.space))}",
+        f"search      {search.method}, {plan.trials} trials, pruner {search.pruner}, {search.workers} "
+        f"worker{'s' * (search.workers > 1)}",
+    ]
+    return [*lines, f"resumed     {ended} of {plan.trials} trials are over"] if ended else lines
+
+
+def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, object], say: Say) -> None:
+    best = best_trials(study)
+    if not best:
+        raise ValueError(
+            f"none of {len(ended_trials(study))} trials finished, so there is no best one; see the reasons in "
+            f"{plan.folder / SWEEP_FILE}"
+        )
+    for line in final_table(study, plan):
+        say(line)
+    further["importance"] = importance = importance_of(study, plan.search.sampler_seed)
+    if "values" in importance:
+        title = f"{plan.stage.command}: what {plan.metric} depends on"
+        plot_importance(importance["values"], importance["trials"], title, plan.folder / IMPORTANCE_FILE)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in importance["values"].items())
+        say(f"importance  {shares} ({note_on(importance['trials'])})")
+    else:
+        say(f"importance  not known: {importance['reason']}")
+    say(f"best        trial {best[0].number}: {plan.metric} {best[0].value:.6g} with {values_of(best[0].params)}")
+    say(
+        f"            the best of {len(ended_trials(study))} looks better than it is, as the luckiest draw"
+        + ("" if plan.search.repeat_best else "; --resume --repeat_best 3 tells the gain over the default settings")
+    )
+    _look_at_test(plan, best[0], further, say)
+    write_results(study, plan, identity, "running", further)
+    if plan.search.repeat_best:
+
+        def note(entries: list[dict]) -> None:
+            further["repeats"] = entries
+            write_results(study, plan, identity, "running", further)
+
+        further["repeats"] = run_repeats(plan, best[0], further.get("repeats", []), say, note)
+        further["gain"] = gain_of(further["repeats"], plan.direction)
+        for line in gain_lines(further["gain"], plan.metric):
+            say(line)
+    write_results(study, plan, identity, "finished", further)
+    say(f"train       {plan.stage.command} --config {plan.folder / BEST_FILE} --output_dir RUN")
+    say(f"sweep       {plan.folder}")
+
+
+def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object], say: Say) -> None:
+    """Evaluates the best trial on the test split, once; a look after further trials is counted."""
+    if plan.stage.test is None:
+        return
+    seen = further.get("test") or {"looks": 0}
+    if seen.get("trial") != best.number:
+        folder = plan.trial_folder(best.number)
+        figures = plan.stage.test(plan.settings(folder, best.params), Path(folder) / plan.stage.model_folder)
+        if figures is None:
+            say("test split  has no window")
+            return
+        further["test"] = seen = {"trial": best.number, "looks": seen["looks"] + 1, "figures": figures}
+    metric = plan.metric.removeprefix("eval_")
+    value = seen["figures"].get(metric)
+    again = "" if seen["looks"] == 1 else f"; look number {seen['looks']}, no longer a first one"
+    shown = "-" if value is None else f"{value:.6g}"
+    say(f"test split  {metric} {shown} of trial {best.number}, the only one looked at{again}")

@@ -1,0 +1,49 @@
+"""What a search needs to know of the runs that it makes; each package describes its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..pruned_run import AsTrial
+
+Say = Callable[[str], None]
+
+# settings that belong to the search's folder and not to a trial
+HOUSEKEEPING = ("output_dir", "resume", "overwrite", "resume_force", "overwrite_lock", "dry_run")
+_SAME_SEED = "the luckiest seed is no better recipe; --repeat_best tells the spread over seeds"
+_ONE_METRIC = "all trials are compared by one metric; pass it as --objective"
+COMMON_FIXED: dict[str, str] = {
+    **dict.fromkeys(HOUSEKEEPING, "it is the search's own; pass it on the command line"),
+    **dict.fromkeys(("seed", "data_seed"), _SAME_SEED),
+    **dict.fromkeys(("metric_for_best_model", "greater_is_better"), _ONE_METRIC),
+}
+
+
+@dataclass(frozen=True)
+class SweepStage:
+    """A kind of run to search over.
+
+    Attributes:
+        command (`str`): the command that trains one such run, such as `kronos-ft tokenizer`.
+        types: dataclasses of its settings; the training settings are the last.
+        presets, default_preset: its named recipes.
+        fixed: settings that a search may not change, each with the reason.
+        model_folder (`str`): where a run puts its best model.
+        run: trains from settings to run folder as a trial.
+        check: reads the data of settings and returns their identity; raises ValueError where they cannot be used.
+        test (*optional*): figures of a run's model on the test split, or None where there is none.
+    """
+
+    command: str
+    types: tuple[type, ...]
+    presets: Mapping[str, Mapping[str, object]]
+    default_preset: str
+    fixed: Mapping[str, str]
+    model_folder: str
+    run: Callable[[tuple, Say, AsTrial], object]
+    check: Callable[[tuple, Say], str]
+    test: Callable[[tuple, Path], dict[str, float] | None] | None = None
+
+
+# a function without arguments, importable by name, so that workers can make the stage themselves
+MakeStage = Callable[[], SweepStage]

@@ -1,0 +1,156 @@
+"""The trials of a search in its SQLite file: who takes the next one, and what becomes of one whose process is gone.
+
+Notable:
+- Trials are taken, ended and cleaned up under a lock that ends with its process, so that there are never more than were
+  asked for, and two workers never take the same one.
+- A trial whose process has ended without telling how is taken first, with the same number, values and run folder: it
+  goes on from its checkpoint. A trial that takes its process down twice without getting further is failed.
+"""
+
+import shutil
+from pathlib import Path
+
+import optuna
+from filelock import FileLock
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ..checkpoints import BROKEN, list_checkpoints, remove_checkpoint
+from ..run_lock import is_gone, this_process
+from .plan import SweepPlan
+from .samplers import make_pruner, make_sampler
+
+STUDY_FILE = "study.db"
+STUDY_NAME = "sweep"
+CLAIM_LOCK = ".claim"
+LOCK_SECONDS = 120  # how long to wait for another process's write
+MOST_ATTEMPTS = 2
+OWNER, ATTEMPTS, FROM_STEP, REASON = "owner", "attempts", "from_step", "reason"
+SESSION = "ended_before_session"
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class TooManyFailures(ValueError):
+    """So many trials in a row have failed that the fault is not theirs."""
+
+
+def open_study(plan: SweepPlan) -> Study:
+    """The search's trials; made when there are none."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{(plan.folder / STUDY_FILE).resolve()}"
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+    return optuna.create_study(
+        storage=storage,
+        study_name=STUDY_NAME,
+        direction=plan.direction,
+        pruner=make_pruner(plan.search),
+        load_if_exists=True,
+    )
+
+
+def claim_lock(plan: SweepPlan) -> FileLock:
+    """Held while the list of trials is looked at and changed."""
+    return FileLock(plan.folder / CLAIM_LOCK, timeout=LOCK_SECONDS)
+
+
+def ended_trials(study: Study) -> list[FrozenTrial]:
+    """Trials that are over, in the order in which they ended."""
+    found = study.get_trials(deepcopy=False, states=ENDED)
+    return sorted(found, key=lambda trial: (trial.datetime_complete, trial.number))
+
+
+def best_trials(study: Study) -> list[FrozenTrial]:
+    """Finished trials, the best first, ties to the earlier."""
+    found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
+    return sorted(found, key=lambda trial: (sign * trial.value, trial.number))
+
+
+def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
+    """The trial to run next, with its values: one that was left behind, or a new one; None when there are enough.
+
+    Raises:
+        TooManyFailures: the last trials have all failed.
+    """
+    with claim_lock(plan):
+        check_failures(study, plan)
+        mine = this_process()
+        for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            owner = frozen.user_attrs.get(OWNER)
+            if owner is None or owner == mine or is_gone(owner):
+                trial = _take_over(study, plan, frozen)
+                if trial is not None:
+                    return trial
+        number = len(study.get_trials(deepcopy=False))
+        if number >= plan.trials:
+            return None
+        study.sampler = make_sampler(plan.search, plan.points, number)
+        trial = study.ask()
+        return _own(trial, plan, attempts=1, step=0)
+
+
+def _take_over(study: Study, plan: SweepPlan, frozen: FrozenTrial) -> Trial | None:
+    """A trial that was left behind; None when it has been tried too often and is failed now."""
+    study.sampler = make_sampler(plan.search, plan.points, frozen.number)
+    trial = Trial(study, frozen._trial_id)
+    step = max(list_checkpoints(plan.trial_folder(frozen.number)), default=0)
+    before = frozen.user_attrs.get(FROM_STEP, 0)
+    attempts = 1 if step > before else frozen.user_attrs.get(ATTEMPTS, 0) + 1
+    if attempts > MOST_ATTEMPTS:
+        fail_trial(study, trial, f"its process ended {MOST_ATTEMPTS} times without a step further (out of memory?)")
+        free_disk(study, plan)
+        return None
+    return _own(trial, plan, attempts, step)
+
+
+def _own(trial: Trial, plan: SweepPlan, attempts: int, step: int) -> Trial:
+    trial.set_user_attr(OWNER, this_process())
+    trial.set_user_attr(ATTEMPTS, attempts)
+    trial.set_user_attr(FROM_STEP, step)
+    for dimension in plan.space:
+        dimension.suggest(trial)
+    return trial
+
+
+def release_trial(trial: Trial) -> None:
+    """Lets a trial that was asked to stop, and is saved, go on as if it had never been interrupted."""
+    trial.set_user_attr(ATTEMPTS, 0)
+
+
+def fail_trial(study: Study, trial: Trial, reason: str) -> None:
+    """Ends a trial as failed, with the reason on record."""
+    trial.set_user_attr(REASON, reason)
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def begin_session(study: Study) -> None:
+    """Failures before now count no more: who goes on with a search has seen them."""
+    study.set_user_attr(SESSION, len(ended_trials(study)))
+
+
+def check_failures(study: Study, plan: SweepPlan) -> None:
+    """Raises TooManyFailures when the last `most_failures` trials of this session have failed."""
+    last = ended_trials(study)[study.user_attrs.get(SESSION, 0) :][-plan.search.most_failures :]
+    if len(last) == plan.search.most_failures and all(trial.state == TrialState.FAIL for trial in last):
+        raise TooManyFailures(
+            f"{len(last)} trials in a row have failed (most_failures={plan.search.most_failures}), the last one: "
+            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space, then go on with --resume"
+        )
+
+
+def free_disk(study: Study, plan: SweepPlan) -> None:
+    """Removes checkpoints of trials that are over, and the models of all but the best `keep_models`."""
+    kept = {trial.number for trial in best_trials(study)[: plan.search.keep_models]}
+    for trial in ended_trials(study):
+        folder = plan.trial_folder(trial.number)
+        remove_checkpoints(folder)
+        if trial.number not in kept:
+            shutil.rmtree(folder / plan.stage.model_folder, ignore_errors=True)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Removes all checkpoints of a run that will not go on."""
+    for path in list_checkpoints(folder).values():
+        remove_checkpoint(path)
+    for path in folder.glob(f"{BROKEN}*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""One trial: a whole run, watched at its evaluations, and how it ended."""
+
+import json
+import math
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..command_line import is_full_disk
+from ..early_stopping import metric_history
+from ..interruption import StoppedBySignal
+from ..progress import Progress
+from ..pruned_run import RunPruned
+from ..run_folder import LOG_FILE
+from ..run_record import read_record
+from ..secrets import without_secrets
+from ..whole_checkpoints import CheckpointNotSaved
+from .plan import SweepPlan
+from .study import claim_lock, fail_trial, free_disk, release_trial
+
+TRIAL_FAULTS = (ValueError, RuntimeError, MemoryError, OSError, ImportError, ArithmeticError)
+MOST_REASON = 300  # characters
+
+
+class ReportToTrial(TrainerCallback):
+    """Tells a trial of each evaluation, counted from 1, and ends the run when the trial is to be pruned.
+
+    An evaluation of the starting weights does not count. Counting evaluations instead of steps compares trials of
+    unequal batches at the same share of their training.
+
+    Args:
+        trial: of Optuna.
+        metric (`str`): logged name of the objective.
+    """
+
+    def __init__(self, trial: Trial, metric: str):
+        self.trial = trial
+        self.metric = metric
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        history = [value for step, value in metric_history(state, self.metric) if step > 0]
+        if state.global_step == 0 or not history:
+            return
+        # a resumed run does again what came after its checkpoint; a value is taken once
+        if len(history) not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:
+            self.trial.report(history[-1], len(history))
+        if state.global_step < state.max_steps and self.trial.should_prune():
+            raise RunPruned(f"pruned after {len(history)} evaluations")
+
+
+def objective_of(folder: Path, metric: str, direction: str) -> float:
+    """The objective of a run that ended: that of its best checkpoint, or its best evaluation where none was kept.
+
+    Raises:
+        ValueError: it was never evaluated, or no evaluation is finite.
+    """
+    kept = read_record(folder)["best_metric"]
+    entries = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
+    logged = [entry[metric] for entry in entries if metric in entry and entry["step"] > 0]
+    values = [value for value in (logged if kept is None else [kept]) if value is not None and math.isfinite(value)]
+    if not values:
+        raise ValueError(
+            f"no evaluation of the run gave a finite {metric}; lower learning_rate"
+            if logged
+            else f"{metric} was not evaluated after the first step; lower eval_steps or train for longer"
+        )
+    return min(values) if direction == "minimize" else max(values)
+
+
+def fault_in_words(error: BaseException) -> str:
+    """One line on why a trial failed.
+
+    Raises:
+        ValueError: the disk is full, which no other trial would mend.
+    """
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    words = without_secrets(" ".join(f"{kind}{error}".split()))
+    if isinstance(error, CheckpointNotSaved) or is_full_disk(error):
+        raise ValueError(f"the sweep cannot go on: {words}") from error
+    return words[:MOST_REASON]
+
+
+def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
+    """Runs a claimed trial to its end, or on from its checkpoint, and tells the study how it ended.
+
+    Raises:
+        ValueError: the disk is full, which no other trial would mend.
+        StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved; the trial goes on with the search.
+    """
+    folder = plan.trial_folder(trial.number)
+
+    def as_trial(trainer: Trainer) -> None:
+        trainer.add_callback(ReportToTrial(trial, plan.metric))
+        if plan.search.workers > 1:  # their lines would not tell whose they are
+            trainer.remove_callback(Progress)
+
+    reason = state = value = None
+    try:
+        settings = plan.settings(folder, trial.params, resume=folder.exists())
+        plan.stage.run(settings, lambda line: None, as_trial)
+        value = objective_of(folder, plan.metric, plan.direction)
+    except RunPruned:
+        state = TrialState.PRUNED
+    except StoppedBySignal:
+        release_trial(trial)
+        raise
+    except TRIAL_FAULTS as error:
+        reason = fault_in_words(error)
+    with claim_lock(plan):
+        if reason is not None:
+            fail_trial(study, trial, reason)
+        else:
+            study.tell(trial.number, value, state)
+        free_disk(study, plan)

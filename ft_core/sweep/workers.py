@@ -1,0 +1,160 @@
+"""Who runs the trials: this process, or several with a device or a share of the cores each.
+
+Notable:
+- Workers share nothing but the search's folder. One that dies is replaced, and its trial goes on in another.
+- They have a process group of their own, so that Ctrl-C reaches this process alone, which lets them save; and they end
+  at once when this process is gone, whatever took it.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+import torch
+from optuna.study import Study
+
+from ..interruption import StoppedBySignal
+from .plan import SweepPlan, parse_sweep
+from .stage import MakeStage, Say
+from .study import TooManyFailures, check_failures, claim_trial, open_study
+from .table import progress_line, trial_line
+from .trial import run_trial
+
+DEVICES = "CUDA_VISIBLE_DEVICES"
+THREADS = "OMP_NUM_THREADS"
+STOP_CODE = 3  # of a worker: too many failures, or a fault that is not its trial's
+
+
+def run_trials(study: Study, plan: SweepPlan, say: Say) -> None:
+    """Runs trials in this process until there are enough.
+
+    Raises:
+        ValueError: too many failures in a row, or the disk is full.
+        StoppedBySignal: the running trial is saved.
+    """
+    while (trial := claim_trial(study, plan)) is not None:
+        say(trial_line(plan, trial.number, trial.params))
+        run_trial(study, plan, trial)
+        say(progress_line(study, plan, trial.number))
+
+
+def device_share(worker: int, workers: int) -> dict[str, str]:
+    """Variables that give a worker its device, or its share of the cores."""
+    visible = os.environ.get(DEVICES)
+    devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    found = {DEVICES: devices[worker % len(devices)]} if devices and torch.cuda.is_available() else {}
+    cores = int(os.environ.get(THREADS) or os.cpu_count() or 1)
+    return found | {THREADS: str(max(1, cores // workers))}
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _end_with_parent() -> None:
+    def watch() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def work(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
+    """What a worker does: trials until there are enough. Exits with [`STOP_CODE`] when the search cannot go on."""
+    os.setpgrp()
+    _end_with_parent()
+    torch.set_num_threads(int(os.environ[THREADS]))
+    try:
+        plan = parse_sweep(make_stage(), words, program)
+        run_trials(open_study(plan), plan, lambda line: print(line, flush=True))
+    except TooManyFailures:
+        sys.exit(STOP_CODE)  # the one that started it says why
+    except ValueError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(STOP_CODE)
+
+
+def run_workers(
+    study: Study, plan: SweepPlan, make_stage: MakeStage, words: Sequence[str], program: str, say: Say
+) -> None:
+    """Runs trials in `workers` processes until there are enough.
+
+    Raises:
+        ValueError: too many failures in a row, or a worker that cannot go on.
+        StoppedBySignal: after SIGTERM or Ctrl-C, once every running trial is saved.
+    """
+    number = min(plan.search.workers, plan.trials)
+    context = multiprocessing.get_context("spawn")
+
+    def start(worker: int) -> BaseProcess:
+        process = context.Process(target=work, args=(make_stage, list(words), program))
+        with _environment(device_share(worker, number)):
+            process.start()
+        return process
+
+    with _stopped_by_signals():
+        running = {worker: start(worker) for worker in range(number)}
+        try:
+            while running:
+                wait([process.sentinel for process in running.values()])
+                for worker, process in list(running.items()):
+                    if process.is_alive():
+                        continue
+                    process.join()
+                    del running[worker]
+                    if process.exitcode == 0:
+                        continue
+                    if process.exitcode > 0:
+                        check_failures(study, plan)
+                        raise ValueError(f"a worker ended with code {process.exitcode}; see above, then use --resume")
+                    name = signal.Signals(-process.exitcode).name
+                    say(f"worker      ended by {name}; its trial goes on from its checkpoint in another")
+                    running[worker] = start(worker)
+        finally:
+            _end(list(running.values()))
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turns SIGTERM and Ctrl-C into StoppedBySignal, raised where this process waits."""
+
+    def stop(number: int, frame: object) -> None:
+        raise StoppedBySignal(number)
+
+    before: dict[int, Callable | int | None] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """Asks workers to save and end, and waits; a second signal ends them at once."""
+    for process in processes:
+        process.terminate()
+    try:
+        for process in processes:
+            process.join()
+    except StoppedBySignal:
+        for process in processes:
+            process.kill()
+        raise

@@ -1,0 +1,248 @@
+"""A search over a formula: what it proposes, prunes, repeats, refuses, and how it goes on after it was broken off."""
+
+import json
+import statistics
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import yaml
+
+from ft_core.interruption import StoppedBySignal
+from ft_core.sweep import samplers
+from ft_core.sweep.search import run_sweep
+from tests.sweep_stage import Died, toy_stage
+
+RATE = "learning_rate: {low: 1e-5, high: 1e-1, log: true}\n"
+
+
+USUAL = ["--trials", 8, "--prune_startup", 2]
+
+
+def search(folder, *words, space=RATE, output="sweep"):
+    """Searches, and returns the record and the lines said."""
+    (folder / "space.yaml").write_text(space)
+    base = ["--space", folder / "space.yaml", "--output_dir", folder / output]
+    said = []
+    run_sweep(toy_stage, [str(word) for word in (*base, *words)], "toy sweep", said.append)
+    return json.loads((folder / output / "sweep.json").read_text()), said
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """[`search`] in a folder of the test."""
+    return partial(search, tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_random_trials():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samplers, "RANDOM_TRIALS", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The record of a search of eight trials, four of them by TPE, that nothing disturbed."""
+    return search(tmp_path_factory.mktemp("usual"), *USUAL)[0]
+
+
+def outcomes(record):
+    return [(one["trial"], one["state"], one["objective"], one["values"]) for one in record["trials"]]
+
+
+def steps_of(tmp_path, number):
+    return (tmp_path / "sweep" / "trials" / f"{number:04d}" / "steps.txt").read_text().split()
+
+
+def test_a_grid_covers_all_points_once(sweep, tmp_path):
+    space = "learning_rate: [1e-4, 1e-3]\nlayers: {low: 2, high: 4, step: 2}\n"
+    record, said = sweep("--method", "grid", "--pruner", "none", space=space)
+    found = [tuple(one["values"].values()) for one in record["trials"]]
+    assert found == [(1e-4, 2), (1e-4, 4), (1e-3, 2), (1e-3, 4)]
+    assert record["best"]["values"]["learning_rate"] == 1e-3
+    assert "trials      4 finished" in said
+    assert set(record["importance"]["values"]) == {"learning_rate", "layers"}
+    assert max(record["importance"]["values"], key=record["importance"]["values"].get) == "learning_rate"
+
+
+def test_the_same_seed_proposes_the_same(sweep, usual):
+    assert outcomes(sweep(*USUAL)[0]) == outcomes(usual)
+    other, _ = sweep("--trials", 2, "--sampler_seed", 7, output="other")
+    assert outcomes(other)[0] != outcomes(usual)[0]
+    assert len({one["values"]["learning_rate"] for one in usual["trials"]}) == 8
+    assert usual["best"]["objective"] == min(one["objective"] for one in usual["trials"] if one["objective"])
+
+
+def test_tpe_learns(sweep):
+    """Proposals by chance are a decade off in the median, which is an objective of 1."""
+    record, _ = sweep("--trials", 18, "--pruner", "none")
+    found = [one["objective"] for one in record["trials"]]
+    assert statistics.median(found[12:]) < 0.5
+
+
+@pytest.mark.parametrize("how", ["die", "stop"])
+def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usual, how):
+    """Broken off twice, after different evaluations: the running trials go on, the finished are not repeated."""
+    words = [*USUAL, "--die_at", tmp_path / "die"]
+    (tmp_path / "die").write_text(f"{how} 0002 3\n{how} 0007 1")
+    for resume in ([], ["--resume"]):
+        with pytest.raises(Died if how == "die" else StoppedBySignal):
+            sweep(*words, *resume)
+    record, said = sweep(*words, "--resume")
+    assert outcomes(record) == outcomes(usual)
+    assert any(line.startswith("resumed     7 of 8 trials are over") for line in said)
+    assert steps_of(tmp_path, 2) == ["1", "2", "3", "3", "4"]  # from its checkpoint
+    assert steps_of(tmp_path, 1) == ["1", "2", "3", "4"]
+    again, said = sweep(*words, "--resume")
+    assert outcomes(again) == outcomes(usual)
+    assert not any(line.startswith("trial ") for line in said)
+
+
+def test_a_search_goes_on_with_more_trials(sweep, usual):
+    sweep("--trials", 3, *USUAL[2:])
+    assert outcomes(sweep(*USUAL, "--resume")[0]) == outcomes(usual)
+
+
+def test_a_trial_that_takes_its_process_down_twice_is_failed(sweep, tmp_path):
+    words = ["--trials", 3, "--die_at", tmp_path / "die"]
+    (tmp_path / "die").write_text("die 0001 2\n" * 2)
+    for resume in ([], ["--resume"]):
+        with pytest.raises(Died):
+            sweep(*words, *resume)
+    record, _ = sweep(*words, "--resume")
+    # the first time it had come further than at its start: that one does not count
+    assert [one["state"] for one in record["trials"]] == ["finished"] * 3
+    (tmp_path / "die").write_text("die 0001 1\n" * 3)
+    for resume in ([], ["--resume"]):
+        with pytest.raises(Died):
+            sweep(*words, *resume, output="other")
+    record, _ = sweep(*words, "--resume", output="other")
+    assert [one["state"] for one in record["trials"]] == ["finished", "failed", "finished"]
+    assert "its process ended 2 times without a step further" in record["trials"][1]["reason"]
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+def test_bad_trials_are_pruned(sweep, tmp_path, pruner):
+    record, said = sweep(*USUAL, "--pruner", pruner, "--keep_models", 2)
+    pruned = [one for one in record["trials"] if one["state"] == "pruned"]
+    finished = [one for one in record["trials"] if one["state"] == "finished"]
+    assert pruned
+    assert finished
+    assert all(1 < one["evaluations"] < 4 for one in pruned)
+    worst = max(one["best_evaluation"] for one in pruned)
+    assert record["best"]["objective"] < worst
+    folder = tmp_path / "sweep"
+    assert not list(folder.glob("trials/*/checkpoint-*"))
+    assert len(list(folder.glob("trials/*/model"))) == 2
+    assert any("pruned after" in line for line in said)
+
+
+def test_failed_trials_are_on_record_and_the_search_goes_on(sweep):
+    space = "kind: [a, broken, nan, memory]\n"
+    record, said = sweep("--method", "grid", space=space)
+    assert [one["state"] for one in record["trials"]] == ["finished", "failed", "failed", "failed"]
+    reasons = [one["reason"] for one in record["trials"]]
+    assert reasons[1] == "kind=broken cannot be trained; choose a or b"
+    assert reasons[2].startswith("no evaluation of the run gave a finite eval_loss")
+    assert reasons[3] == "RuntimeError: CUDA out of memory"
+    assert "trials      1 finished, 3 failed" in said
+
+
+def test_many_failures_in_a_row_stop_the_search(sweep):
+    words = ["--trials", 5, "--most_failures", 2, "--kind", "broken"]
+    with pytest.raises(ValueError, match=r"2 trials in a row have failed .*kind=broken cannot be trained.*--resume"):
+        sweep(*words)
+    with pytest.raises(ValueError, match=r"2 trials in a row have failed"):  # who goes on has seen those before
+        sweep(*words, "--resume")
+    with pytest.raises(ValueError, match="none of 5 trials finished, so there is no best one"):
+        sweep(*words, "--resume", "--most_failures", 99)
+
+
+def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
+    sweep("--trials", 2)
+    before = (tmp_path / "sweep" / "sweep.json").read_bytes()
+    for words, space, message in (
+        ([], "learning_rate: {low: 1e-5, high: 1e-2, log: true}\n", r"space.learning_rate: .*0\.1.* -> .*0\.01"),
+        ([], RATE + "layers: [1, 2]\n", r"space.layers: not set -> \[1, 2\]"),
+        (["--weight_decay", 0.1], RATE, r"settings.weight_decay: not set -> 0\.1"),
+        (["--preset", "strong"], RATE, r"settings.weight_decay: not set -> 0\.5"),
+        (["--sampler_seed", 1], RATE, "sampler_seed: 42 -> 1"),
+        (["--pruner", "none"], RATE, "pruner.name: median -> none"),
+        (["--greater_is_better", "true"], RATE, "objective.direction: minimize -> maximize"),
+    ):
+        refusal = f"cannot go on with another space or other settings .*{message}"
+        with pytest.raises(ValueError, match=refusal) as error:
+            sweep("--trials", 2, "--resume", *words, space=space)
+        assert "\n" not in str(error.value)
+        assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
+
+
+def test_folders(sweep, tmp_path):
+    sweep("--trials", 2)
+    with pytest.raises(ValueError, match="is not empty; pass --resume to go on with the sweep or --overwrite"):
+        sweep("--trials", 2)
+    with pytest.raises(ValueError, match="--resume and --overwrite exclude each other"):
+        sweep("--resume", "--overwrite")
+    record, _ = sweep("--trials", 3, "--overwrite", "--sampler_seed", 3)
+    assert len(record["trials"]) == 3
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds no sweep \(no sweep.json\)"):
+        sweep("--overwrite", output="other")
+    assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
+    (tmp_path / "sweep" / "sweep.json").write_text("{")
+    with pytest.raises(ValueError, match="is not readable JSON"):
+        sweep("--trials", 3, "--resume")
+
+
+def test_best_settings_against_default_ones_over_seeds(sweep, tmp_path):
+    record, said = sweep("--trials", 4, "--repeat_best", 3, "--weight_decay", 0.25)
+    entries = record["repeats"]
+    assert [(one["kind"], one["seed"]) for one in entries] == [
+        (kind, seed) for seed in (43, 44, 45) for kind in ("best", "default")
+    ]
+    best = record["best"]["objective"]
+    assert record["gain"]["best"]["mean"] == pytest.approx(best + 0.002)
+    assert record["gain"]["default"]["mean"] == pytest.approx(1 + 0.25 + 0.002)  # the rate of 1e-2 is a decade away
+    assert record["gain"]["gain"]["mean"] == pytest.approx(1.25 - best)
+    assert any(line.startswith("gain") and "better than the default settings" in line for line in said)
+    assert not list((tmp_path / "sweep").glob("repeats/*/checkpoint-*"))
+    assert not list((tmp_path / "sweep").glob("repeats/*/model"))
+    written = yaml.safe_load((tmp_path / "sweep" / "best.yaml").read_text())
+    assert written == {"weight_decay": 0.25, "learning_rate": record["best"]["values"]["learning_rate"]}
+
+
+@pytest.mark.thorough
+@pytest.mark.distributed
+def test_a_killed_process_and_two_workers(tmp_path):
+    """A worker is killed in a trial and another takes it over; then the whole search is killed and goes on."""
+    (tmp_path / "space.yaml").write_text(RATE)
+    (tmp_path / "die").write_text("kill 0001 2\n")
+    code = (
+        "import sys; from ft_core.sweep.search import run_sweep; from tests.sweep_stage import toy_stage\n"
+        "if __name__ == '__main__': run_sweep(toy_stage, sys.argv[1:], 'toy sweep')"
+    )
+    (tmp_path / "main.py").write_text(code)
+    words = ["--space", "space.yaml", "--output_dir", "sweep", "--die_at", "die", "--pruner", "none", "--trials", "4"]
+
+    def start(*more):
+        return subprocess.run(
+            [sys.executable, "main.py", *words, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+
+    done = start("--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "ended by SIGKILL; its trial goes on from its checkpoint in another" in done.stdout
+    record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert [one["trial"] for one in record["trials"]] == list(range(4))
+    assert {one["state"] for one in record["trials"]} == {"finished"}
+    assert steps_of(tmp_path, 1) == ["1", "2", "2", "3", "4"]
+    (tmp_path / "die").write_text("kill 0004 3\n")
+    words[-1] = "5"
+    assert start("--resume").returncode == -9
+    assert start("--resume").returncode == 0
+    record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert len(record["trials"]) == 5
+    assert steps_of(tmp_path, 4) == ["1", "2", "3", "3", "4"]

@@ -1,0 +1,127 @@
+"""What a space may hold, and the one line on what it may not."""
+
+import pytest
+
+from ft_core.sweep.plan import parse_sweep
+from ft_core.sweep.space import grid_points, read_space
+from tests.sweep_stage import toy_stage
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A function that plans a search over a space."""
+
+    def make(text, *words):
+        path = tmp_path / "space.yaml"
+        path.write_text(text)
+        return parse_sweep(toy_stage(), ["--space", str(path), *map(str, words)], "toy sweep")
+
+    return make
+
+
+def test_values_have_the_types_of_their_settings(plan):
+    space = plan(
+        "learning_rate: {low: 1e-5, high: 1, log: true}\nlayers: {low: 2, high: 8, step: 2}\nnoise: [true, false]\n"
+        "weight_decay: [0, 1e-2]\nkind: [a, 7]\n"
+    ).space
+    rate, layers, noise, decay, kind = space
+    assert (rate.low, rate.high, rate.log) == (1e-5, 1.0, True)
+    assert isinstance(rate.high, float)
+    assert layers.extremes == (2, 8)
+    assert noise.choices == (True, False)
+    assert decay.choices == (0.0, 0.01)
+    assert isinstance(decay.choices[0], float)
+    assert kind.choices == ("a", "7")
+
+
+def test_settings_of_a_trial_and_of_all(plan, tmp_path):
+    made = plan("learning_rate: [1e-4, 1e-3]\n", "--weight_decay", 0.2, "--noise", "--shares", 0.7, 0.3)
+    (args,) = made.settings(tmp_path / "t", {"learning_rate": 1e-4})
+    assert (args.learning_rate, args.weight_decay, args.noise, args.shares) == (1e-4, 0.2, True, [0.7, 0.3])
+    assert args.output_dir == str(tmp_path / "t")
+    assert made.trials == 20
+    assert plan("preset: [plain, strong]\n", "--method", "grid").trials == 2
+    (strong,) = made.settings(tmp_path / "t", {"preset": "strong"})
+    assert strong.weight_decay == 0.2  # given for all trials
+
+
+def test_the_objective_and_its_direction(plan):
+    made = plan("layers: [1, 2]\n", "--objective", "eval_accuracy", "--greater_is_better", "true")
+    assert (made.metric, made.direction) == ("eval_accuracy", "maximize")
+    assert made.settings("x", {})[0].metric_for_best_model == "eval_accuracy"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lerning_rate: [1e-3]\n", r"yaml:1: 'lerning_rate' is not a setting to search over; did you mean learning_r"),
+        ("layers: [1]\nshares: [0.5]\n", "yaml:2: shares cannot be searched over: trials must be judged by the same"),
+        ("seed: [1, 2]\n", "yaml:1: seed cannot be searched over: the luckiest seed is no better recipe"),
+        ("output_dir: [a]\n", "yaml:1: output_dir cannot be searched over: it is the search's own"),
+        ("layers: [1, 2.5]\n", r"yaml:1: layers=2\.5 is no int; correct it"),
+        ("# rates\n\nlearning_rate: [fast]\n", "yaml:3: learning_rate='fast' is no float"),
+        ("learning_rate: [.nan]\n", "learning_rate=nan is not finite"),
+        ("noise: [maybe]\n", "noise='maybe' is refused"),
+        ("layers: [null]\n", "layers=None is no single value"),
+        ("layers: [[1, 2]]\n", "is no single value"),
+        ("layers: []\n", "layers is an empty list"),
+        ("layers: [1, 1]\n", "layers lists a value twice"),
+        ("layers: 3\n", "layers=3 is neither a list nor a range"),
+        ("layers: {low: 1}\n", "layers is a range without low or high"),
+        ("layers: {low: 1, hihg: 2}\n", "layers has 'hihg', which no range has; did you mean high?"),
+        ("layers: {low: 3, high: 1}\n", "layers has low=3 and high=1; low must be below high"),
+        ("layers: {low: 1, high: 4, step: 2}\n", "layers has step=2, which does not lead from 1 to 4"),
+        ("layers: {low: 1, high: 4, step: 0}\n", "layers has step=0, which does not lead"),
+        ("learning_rate: {low: 0, high: 1, log: true}\n", "a logarithmic range starts above 0"),
+        ("learning_rate: {low: 1, high: 2, log: true, step: 1}\n", "log and step; choose one"),
+        ("learning_rate: {low: 1, high: 2, log: 3}\n", "learning_rate.log=3 is neither true nor false"),
+        ("kind: {low: 1, high: 2}\n", "kind is no number, so it has no range"),
+        ("noise: {low: 0, high: 1}\n", "noise is no number, so it has no range"),
+        ("learning_rate: {low: -1, high: 1}\n", r"learning_rate=-1\.0 is refused: learning_rate=-1\.0 is not positive"),
+        ("layers: [1]\nlayers: [2]\n", "yaml:2: layers is set on line 1 already"),
+        ("", "is empty; write e.g. `learning_rate"),
+        ("- 1\n", "holds a list"),
+        ("layers: [1\n", r"yaml:\d is not valid YAML"),
+    ],
+)
+def test_spaces_that_are_refused(plan, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        plan(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "bayes"], "method='bayes' is not known; use one of tpe, grid, random"),
+        (["--pruner", "mean"], "pruner='mean' is not known"),
+        (["--trails", 3], "--trails is not a setting; did you mean trials?"),
+        (["--trials", 0], "trials=0 is below 1"),
+        (["--workers", 0], "workers=0 is below 1"),
+        (["--repeat_best", 1], "repeat_best=1 tells nothing of the spread"),
+        (["--learning_rate", 1], "learning_rate is set for all trials and searched over on .*yaml:1"),
+        (["--method", "grid"], "learning_rate is a range without step, and a grid needs choices; write a list"),
+        (["--dry_run"], "dry_run is not a setting of a sweep"),
+        (["--eval_strategy", "no"], "a sweep needs evaluations and a metric"),
+    ],
+)
+def test_words_that_are_refused(plan, words, message):
+    with pytest.raises(ValueError, match=message) as error:
+        plan("learning_rate: {low: 1e-4, high: 1e-2}\n", *words)
+    assert "\n" not in str(error.value)
+
+
+def test_grids(plan, tmp_path):
+    with pytest.raises(ValueError, match="trials=3 but the grid has 2 points; leave --trials out"):
+        plan("layers: [1, 2]\n", "--method", "grid", "--trials", 3)
+    (tmp_path / "wide.yaml").write_text("layers: {low: 0, high: 20000, step: 1}\n")
+    space = read_space(tmp_path / "wide.yaml", toy_stage().types, {})
+    with pytest.raises(ValueError, match="the grid has 20,001 points, more than 10,000"):
+        grid_points(space)
+
+
+def test_a_missing_space():
+    with pytest.raises(ValueError, match="space is not set; pass --space FILE"):
+        parse_sweep(toy_stage(), [], "toy sweep")
+    with pytest.raises(ValueError, match=r"space=none\.yaml does not exist"):
+        parse_sweep(toy_stage(), ["--space", "none.yaml"], "toy sweep")
