@@ -17,6 +17,7 @@ kronos-ft COMMAND [OPTIONS]
   forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
+  demo          all of it on the embedded BTC candles, in a few minutes
   push          put a model on the Hugging Face Hub, in one commit
 
 kronos-ft COMMAND --help lists the options of a command.
@@ -198,6 +199,13 @@ def run_push_command(words: Sequence[str]) -> int:
     return push_command("kronos-ft", words, "best_model", find_model)
 
 
+def run_demo_command(words: Sequence[str]) -> int:
+    """`kronos-ft demo`."""
+    from .demo import demo_command
+
+    return demo_command(words)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
@@ -205,6 +213,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "data": run_data_command,
+    "demo": run_demo_command,
     "push": run_push_command,
 }
 

@@ -24,6 +24,7 @@ mt5-ft COMMAND [OPTIONS]
   trim-vocab  keep the pieces of the vocabulary that a corpus needs: a model of a fraction of the size
   expand-vocab  give a trimmed and trained model the full vocabulary back
   clean       remove the checkpoints of a finished run, but not the best one
+  demo        training, summaries and scores on the embedded fictional records, in a few minutes
   push        put a model on the Hugging Face Hub, in one commit
 
 mt5-ft COMMAND --help lists the options of a command.
@@ -148,6 +149,13 @@ def clean_command(words: Sequence[str]) -> int:
     return 0
 
 
+def demo_command(words: Sequence[str]) -> int:
+    """`mt5-ft demo`."""
+    from .demo import demo_command as demo
+
+    return demo(words)
+
+
 def push_command(words: Sequence[str]) -> int:
     """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
     from ft_core.push_command import FindModel
@@ -171,6 +179,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "trim-vocab": trim_command,
     "expand-vocab": expand_command,
     "clean": clean_command,
+    "demo": demo_command,
     "push": push_command,
 }
 
