@@ -1,6 +1,7 @@
 """Runs documented commands in processes that are forked from one that has imported everything.
 
-`python -m tests.docs.zygote`: a line of JSON comes in, an exit code goes out. A request has `kind`, `folder`, `log` and `environment`:
+`python -m tests.docs.zygote`: a line of JSON comes in, an exit code goes out. A request has `kind`, `folder`, `log` and
+`environment`:
 - `run`: `words` go to the command line that they name, as from a shell.
 - `parse`: the same, but it ends with exit code 0 where its own parser has taken the words.
 - `python`: `source` is run as a script whose training is cut to a few steps.
