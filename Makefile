@@ -41,7 +41,7 @@ wheel-check: $(READY)
 # the site, from disk and without a network: site/index.html; a broken link fails
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # beside the published code, in one table; the long ones are run by name: make bench-long NAME=tokenizer_run
 bench: $(READY)

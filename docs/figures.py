@@ -75,11 +75,13 @@ def curves(entries: list[dict]) -> dict[str, dict[str, list[float]]]:
 
 
 def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Three panels on one axis of steps: the loss by parts, reconstruction alone, what the reward is made of."""
+    """Three panels: the loss by parts, reconstruction alone, and what the reward is made of."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
+    from kronos_ft import KronosTokenizerConfig
 
     figure, (parts, reconstruction, reward) = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
     held_out = found["validation"]
@@ -90,8 +92,7 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
     below = [step for step, value in zip(steps, held_out["loss"], strict=True) if value < 0]
     if below:
         parts.axvline(below[0], color="grey", linestyle=":")
-        parts.annotate(f"loss below zero\nat step {below[0]}", (below[0], parts.get_ylim()[1] * 0.7), xytext=(5, 0),
-                       textcoords="offset points")  # fmt: skip
+        parts.text(below[0], -0.04, f" loss below zero\n from step {below[0]}")
     parts.set_title("loss = (recon_pre + recon_all + bsq) / 2")
     parts.legend()
 
@@ -101,10 +102,16 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
     reconstruction.set_title("recon_all, the one to read")
     reconstruction.legend()
 
-    reward.plot(steps, held_out["entropy_codebook"], "C2-", label="entropy_codebook: rewarded")
-    reward.plot(steps, held_out["entropy_sample"], "C1-", label="entropy_sample: penalised")
-    reward.set_title("nats; bsq falls as these part")
-    reward.legend()
+    weights = KronosTokenizerConfig()
+    commitment = [weights.beta * value for value in held_out["commitment"]]
+    both = zip(held_out["entropy_sample"], held_out["entropy_codebook"], strict=True)
+    entropies = [weights.zeta * (weights.gamma0 * one - weights.gamma * all_) for one, all_ in both]
+    reward.plot(steps, commitment, "C1-", label="beta * commitment")
+    reward.plot(steps, entropies, "C2-", label="entropies, the codebook's rewarded")
+    reward.plot(steps, held_out["bsq"], "C3-", linewidth=2, label="bsq, their sum")
+    reward.axhline(0, color="grey", linewidth=0.8)
+    reward.set_title("what bsq is made of")
+    reward.legend(loc="center right")
     for axis in (parts, reconstruction, reward):
         axis.set_xlabel("step, validation" if axis is not reconstruction else "step")
     path.parent.mkdir(parents=True, exist_ok=True)

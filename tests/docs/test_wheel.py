@@ -1,6 +1,5 @@
 """The wheel: built, installed into a new environment, and used from outside of the repository; `make wheel-check`."""
 
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -55,17 +54,11 @@ def installed(wheel, tmp_path_factory):
     assert run(sys.executable, "-m", "venv", home / "venv", folder=home).returncode == 0
     programs = home / "venv" / "bin"
     done = run(
-        programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", *_torch(), wheel,
+        programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel,
         folder=home,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return programs
-
-
-def _torch() -> list[str]:
-    """The index of the torch build that this environment has, so that a CPU build is not exchanged for gigabytes."""
-    build = importlib.metadata.version("torch").partition("+")[2]
-    return ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"] if build else []
 
 
 def test_what_is_in_it(wheel):
