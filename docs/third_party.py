@@ -1,7 +1,7 @@
 """The table of runtime dependencies in THIRD_PARTY.md, from the metadata of what is installed.
 
-`python -m docs.third_party` lists those of setup.cfg and all that they need in turn, but not NVIDIA's libraries, which torch
-brings along on a GPU.
+`python -m docs.third_party` lists those of setup.cfg and all that they need in turn, but not the libraries of NVIDIA
+that torch brings along on a GPU.
 """
 
 import configparser
