@@ -32,6 +32,7 @@ test-faults: $(READY)
 
 # every command and every Python block of README and docs/, on small data, beside a Hub on this machine
 test-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,tracking]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m docs tests/docs
 
 # builds the wheel, installs it into a new environment, and runs the demonstrations from outside of the repository

@@ -140,7 +140,7 @@ class Reader:
         """Runs a line by bash."""
         done = subprocess.run(
             ["bash", "-c", line],
-            cwd=folder, env=self.environment, capture_output=True, text=True, check=False, timeout=240,
+            cwd=folder, env=self.environment, capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
         self.output = done.stdout + done.stderr
         return done.returncode

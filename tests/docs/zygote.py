@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-SECONDS = 240
+SECONDS = 600
 STEPS = 4
 
 
