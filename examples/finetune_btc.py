@@ -1,123 +1,14 @@
 """Fine-tune both halves of Kronos on BTC candles: the tokenizer, then the predictor on its tokens.
 
-    accelerate launch examples/finetune_btc.py [candles.csv]
+    accelerate launch examples/finetune_btc.py [candles.csv] [--output_dir RUN] [--steps N]
 
-Without a network it trains the same architectures from random weights, to show that everything works.
+The same as `kronos-ft demo`; the steps of it are numbered in kronos_ft/demo.py, to copy from.
 """
 
 import sys
-from pathlib import Path
 
-from transformers import set_seed
+from ft_core.command_line import one_line_errors
+from kronos_ft.demo import demo_command
 
-from kronos_ft import (
-    EvaluateArguments,
-    Kronos,
-    KronosArguments,
-    KronosConfig,
-    KronosPredictor,
-    KronosTokenizer,
-    KronosTokenizerArguments,
-    KronosTokenizerConfig,
-    KronosTokenizerTrainer,
-    KronosTrainer,
-    TokenWindowDataset,
-    WindowDataset,
-    WindowShape,
-    describe_forecast,
-    finish_run,
-    forecast_series,
-    load_candles,
-    load_sample,
-    run_evaluation,
-    summary_table,
-    terminal_text,
-)
-
-RUN = Path("runs/finetune-demo")
-STEPS = {"eval_strategy": "steps", "save_strategy": "steps", "logging_steps": 5, "pct_start": 0.1, "seed": 7}
-
-# 1. Settings of both stages come first: they start the process group when there are several processes.
-tokenizer_args = KronosTokenizerArguments(
-    output_dir=str(RUN / "tokenizer"),
-    overwrite=True,
-    learning_rate=1e-4,
-    per_device_train_batch_size=16,
-    max_steps=40,
-    eval_steps=20,
-    save_steps=20,
-    **STEPS,
-)
-args = KronosArguments(
-    output_dir=str(RUN / "predictor"),
-    overwrite=True,
-    learning_rate=4e-5,
-    per_device_train_batch_size=32,
-    max_steps=80,
-    eval_steps=40,
-    save_steps=40,
-    **STEPS,
-)
-
-# 2. Candles, and windows of 90 + 10 + 1 bars; one window is left out between the splits.
-series = load_candles(sys.argv[1]) if len(sys.argv) > 1 else load_sample()
-embargo = WindowShape().length
-train = WindowDataset(series, "train", WindowShape(stride=10))
-validation = WindowDataset(series, "validation", WindowShape(stride=20), embargo=embargo)
-test = WindowDataset(series, "test", WindowShape(stride=20), embargo=embargo)
-
-# 3. The published weights, or the same architectures from random ones.
-set_seed(7)
-try:
-    tokenizer = KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-2k")
-    model = Kronos.from_pretrained("NeoQuasar/Kronos-mini")
-except ConnectionError:
-    if args.process_index == 0:
-        print("The published weights were not reachable: training the same architectures (2k, mini) from random ones.")
-    tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("2k"))
-    model = Kronos(KronosConfig.from_size("mini"))
-    model.config.rotate_sibling = True  # trained on the true coarse token, it forecasts better with it
-    tokenizer_args.learning_rate, args.learning_rate = 2e-3, 1e-3
-
-# 4. The tokenizer; its best model makes the tokens.
-trainer = KronosTokenizerTrainer(tokenizer, tokenizer_args, train, validation)
-trainer.train()
-metrics = {"tokenizer": finish_run(trainer, test)}
-tokenizer = KronosTokenizer.from_pretrained(RUN / "tokenizer" / "best_model")
-
-# 5. The predictor, on tokens that are made once and kept.
-tokens = [TokenWindowDataset(windows, tokenizer, RUN / "tokens") for windows in (train, validation, test)]
-trainer = KronosTrainer(model, args, *tokens[:2])
-trainer.train()
-metrics["predictor"] = finish_run(trainer, tokens[2])
-
-# 6. One process tells how it went, forecasts the last day of the data, which it hides, and asks whether such forecasts
-#    are better than naive ones: the verdict may well be no after so few steps.
-if trainer.is_world_process_zero():
-    for stage, figures in metrics.items():
-        print(f"\n{stage}\n{summary_table(figures)}")
-    folders = {name: str(RUN / name / "best_model") for name in ("tokenizer", "predictor")}
-    predictor = KronosPredictor(Kronos.from_pretrained(folders["predictor"]), tokenizer)
-    hidden = str(series[0].timestamps[-10])
-    forecast = forecast_series(predictor, series[:1], horizon=10, lookback=90, num_paths=50, origin=hidden)[0]
-    forecast.plot(RUN / "forecast.png")
-    print("", *describe_forecast(forecast), sep="\n")
-    evaluation = run_evaluation(
-        EvaluateArguments(
-            data=sys.argv[1] if len(sys.argv) > 1 else "sample",
-            model=folders["predictor"],
-            tokenizer=folders["tokenizer"],
-            lookback=90,
-            horizon=10,
-            step=50,
-            max_origins=60,
-            num_paths=30,
-            output_dir=str(RUN / "evaluation"),
-            overwrite=True,
-        )
-    )
-    print("", terminal_text(evaluation), "", sep="\n")
-    print(f"forecast           {RUN}/forecast.png")
-    print(f"evaluation         {RUN}/evaluation/evaluation.md, skill.png, reliability.png")
-    print(f"curves             {RUN}/predictor/loss_curves.png")
-    print(f"run folder         {RUN}")
+if __name__ == "__main__":
+    sys.exit(one_line_errors("finetune_btc.py", lambda: demo_command(sys.argv[1:]), "start it again"))

@@ -88,7 +88,8 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
     if preset:
         rows["preset"] = f"`{preset}`"
     done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
-    rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
+    if done is not None:
+        rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
     for name, title in {**COMMON_RECIPE, **names}.items():
         value = arguments.get(name, facts.group("model").get(name))
         by_steps = (arguments.get("max_steps") or -1) > 0

@@ -19,6 +19,7 @@ kronos-ft COMMAND [OPTIONS]
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
   data download fetch candles from an exchange or from zip archives
   sweep         search over settings of tokenizer or predictor, with trials pruned and resumable
+  demo          all of it on the embedded BTC candles, in a few minutes
   push          put a model on the Hugging Face Hub, in one commit
   pull          fetch a model from the Hub into a folder, at one commit
 
@@ -230,6 +231,13 @@ def run_sweep_command(words: Sequence[str]) -> int:
     return sweep_command("kronos-ft", words, {"tokenizer": tokenizer, "predictor": predictor}, SWEEP_USAGE)
 
 
+def run_demo_command(words: Sequence[str]) -> int:
+    """`kronos-ft demo`."""
+    from .demo import demo_command
+
+    return demo_command(words)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
@@ -239,6 +247,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "ui": run_ui_command,
     "data": run_data_command,
     "sweep": run_sweep_command,
+    "demo": run_demo_command,
     "push": run_push_command,
     "pull": run_pull_command,
 }

@@ -25,6 +25,7 @@ mt5-ft COMMAND [OPTIONS]
   expand-vocab  give a trimmed and trained model the full vocabulary back
   clean       remove the checkpoints of a finished run, but not the best one
   sweep       search over settings of train, with trials pruned and resumable
+  demo        training, summaries and scores on the embedded fictional records, in a few minutes
   push        put a model on the Hugging Face Hub, in one commit
   pull        fetch a model from the Hub into a folder, at one commit
 
@@ -153,6 +154,13 @@ def clean_command(words: Sequence[str]) -> int:
     return 0
 
 
+def demo_command(words: Sequence[str]) -> int:
+    """`mt5-ft demo`."""
+    from .demo import demo_command as demo
+
+    return demo(words)
+
+
 def push_command(words: Sequence[str]) -> int:
     """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
     from ft_core.push_command import FindModel
@@ -202,6 +210,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "expand-vocab": expand_command,
     "clean": clean_command,
     "sweep": run_sweep_command,
+    "demo": demo_command,
     "push": push_command,
     "pull": pull_command,
 }

@@ -19,7 +19,7 @@ from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
 
-pytest_plugins = ["tests.fault_table", "tests.hub_fixtures", "tests.fault_run_fixtures"]
+pytest_plugins = ["tests.fault_table", "tests.hub_fixtures", "tests.fault_run_fixtures", "tests.docs.counts"]
 
 # the same examples on every run, and no deadline: a busy machine is no failure
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)

@@ -1,0 +1,86 @@
+"""The demonstration: mT5 fine-tuned on emotion summaries, the embedded fictional records or a JSONL of your own.
+
+When the model cannot be reached it trains a small mT5 from random weights, to show that everything works.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from ft_core.exact_options import ExactParser
+
+
+def demo_parser(program: str = "mt5-ft demo") -> argparse.ArgumentParser:
+    """The options of the demonstration."""
+    parser = ExactParser(prog=program, description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?", default="sample", help="JSONL file of records (default: the embedded ones)")
+    parser.add_argument("--model", default="google/mt5-base", help="Hub name or folder")
+    parser.add_argument("--source_fields", nargs="+", help="default: case_description consultation_process")
+    parser.add_argument("--target_fields", nargs="+", help="default: experience_and_reflection")
+    parser.add_argument("--output_dir", default="runs/emotion", help="run folder (default runs/emotion)")
+    parser.add_argument("--max_steps", type=int, default=-1, help="end after as many steps (default: all epochs)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an older run (of the embedded records: always)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    return parser
+
+
+def demo_command(words: Sequence[str], program: str = "mt5-ft demo") -> int:
+    """`mt5-ft demo [FILE] [OPTIONS]`: four numbered steps that read as an example of the Python interface.
+
+    Raises:
+        ValueError: records, a model or a folder that cannot be used.
+    """
+    options = demo_parser(program).parse_args(words)
+    from transformers.utils import logging
+
+    from ft_core.run_folder import FINAL_MODEL
+
+    from .models.loading import ModelUnreachable, load_tokenizer
+    from .training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+    from .training.run import run_training
+    from .training.summary import summary_lines
+
+    logging.disable_progress_bar()
+
+    # 1. Records: the embedded sample of fictional cases, or your own file. Targets are cut at 128 tokens.
+    data = MT5DataArguments(
+        data=options.data,
+        source_fields=options.source_fields,
+        target_fields=options.target_fields,
+        max_source_length=192,
+        max_target_length=128,
+    )
+    args = MT5Arguments(
+        output_dir=options.output_dir,
+        resume=options.resume,
+        overwrite=options.overwrite or (options.data == "sample" and not options.resume),
+        num_train_epochs=3,
+        max_steps=options.max_steps,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=1,
+        warmup_steps=0.1,
+        eval_steps=80,
+        save_steps=80,
+        logging_steps=10,
+        eval_generate_rows=16,
+    )
+
+    # 2. The model, or a small one whose vocabulary is trained on the records.
+    model = MT5ModelArguments(model=options.model)
+    try:
+        load_tokenizer(options.model)
+    except ModelUnreachable:
+        if args.process_index == 0:
+            print(f"{options.model} was not reachable: training a small mT5 from random weights instead.")
+        model = MT5ModelArguments(model="small", from_scratch=True)
+        args.learning_rate, args.num_train_epochs = 3e-3, 10
+
+    # 3. Training: time and disk are told beforehand; the best weights end in final/.
+    metrics = run_training(model, data, args)
+
+    # 4. What came out: three summaries, the loss and ROUGE of the validation split.
+    if args.process_index == 0:
+        print("\n".join(summary_lines(metrics)))
+        print(f"model       {args.output_dir}/{FINAL_MODEL}\nrun folder  {args.output_dir}")
+    return 0

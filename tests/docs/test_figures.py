@@ -1,0 +1,41 @@
+"""The figures that docs/loss.md tells are those of its picture, and the picture can be drawn from them."""
+
+import json
+
+from docs.figures import PICTURES, TERMS, draw
+
+from .markdown import ROOT
+
+FOUND = json.loads((PICTURES / "tokenizer_loss.json").read_text(encoding="utf-8"))
+PAGE = " ".join((ROOT / "docs/loss.md").read_text(encoding="utf-8").split())
+
+
+def at(step):
+    held_out = FOUND["validation"]
+    place = held_out["step"].index(step)
+    return {term: held_out[term][place] for term in TERMS}
+
+
+def test_the_page_tells_what_the_run_logged():
+    first = next(
+        step for step, loss in zip(FOUND["validation"]["step"], FOUND["validation"]["loss"], strict=True) if loss < 0
+    )
+    assert f"below zero from step {first} on, where `recon_all` is still {at(first)['recon_all']:.4f}" in PAGE
+    end = at(FOUND["steps"])
+    assert f"ends at {end['loss']:.4f} with `recon_all` {end['recon_all']:.4f} and `bsq` {end['bsq']:.4f}" in PAGE
+    before, after = at(600), at(700)
+    assert after["loss"] < before["loss"]
+    assert after["recon_all"] > before["recon_all"]
+    assert f"from {before['loss']:.4f} to {after['loss']:.4f}" in PAGE
+    assert f"from {before['recon_all']:.4f} to {after['recon_all']:.4f}" in PAGE
+
+
+def test_terms_add_up_to_the_loss():
+    for step in FOUND["validation"]["step"]:
+        row = at(step)
+        assert abs(row["loss"] - (row["recon_pre"] + row["recon_all"] + row["bsq"]) / 2) < 2e-6
+
+
+def test_the_picture_can_be_drawn(tmp_path):
+    draw(FOUND, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

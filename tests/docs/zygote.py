@@ -1,0 +1,105 @@
+"""Runs documented commands in processes that are forked from one that has imported everything.
+
+`python -m tests.docs.zygote`: a line of JSON comes in, an exit code goes out. A request has `kind`, `folder`, `log` and
+`environment`:
+- `run`: `words` go to the command line that they name, as from a shell.
+- `parse`: the same, but it ends with exit code 0 where its own parser has taken the words.
+- `python`: `source` is run as a script whose training is cut to a few steps.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+SECONDS = 600
+STEPS = 4
+
+
+def _parsed(parse: Callable) -> Callable:
+    def parse_and_end(*args, **kwargs):
+        parse(*args, **kwargs)
+        raise SystemExit(0)
+
+    return parse_and_end
+
+
+def _only_parse() -> None:
+    import ft_core.exact_options
+    import ft_core.settings
+    import kronos_ft.training.finetune_run as finetune_run
+
+    ft_core.exact_options.ExactParser.parse_args = _parsed(ft_core.exact_options.ExactParser.parse_args)
+    ft_core.settings.parse_settings = _parsed(ft_core.settings.parse_settings)
+    finetune_run.parse_finetune = _parsed(finetune_run.parse_finetune)
+
+
+def _shorten_training() -> None:
+    from transformers import TrainingArguments
+
+    complete = TrainingArguments.__post_init__
+
+    def shortened(self):
+        if self.max_steps <= 0:
+            self.max_steps = STEPS
+        complete(self)
+
+    TrainingArguments.__post_init__ = shortened
+
+
+def _work(request: dict) -> int:
+    from kronos_ft.cli import main as kronos_main
+    from mt5_ft.cli import main as mt5_main
+
+    if request["kind"] == "python":
+        _shorten_training()
+        exec(compile(request["source"], request["name"], "exec"), {"__name__": "__main__"})
+        return 0
+    if request["kind"] == "parse":
+        _only_parse()
+    program, *words = request["words"]
+    return {"kronos-ft": kronos_main, "mt5-ft": mt5_main}[program](words)
+
+
+def _child(request: dict) -> int:
+    signal.alarm(SECONDS)
+    os.setsid()
+    os.chdir(request["folder"])
+    sys.path.insert(0, request["folder"])
+    os.environ.update(request["environment"])
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        code = _work(request)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def main() -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import mt5_ft.metrics
+    import mt5_ft.training.run  # noqa: F401
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(_child(json.loads(line)))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps(code), flush=True)
+
+
+if __name__ == "__main__":
+    main()
