@@ -73,6 +73,7 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     record = dict.fromkeys(NEEDED, 0) | {
         "global_step": 80,
         "versions": {"torch": "2.13.0"},
+        "arguments": {"learning_rate": 1e-4},
         "model": {"model": "small", "from_scratch": False, "tokenizer": "base", "tokenizer_sha256": "ab" * 32},
         "data": {"data": "/home/someone/btc.csv"},
     }
