@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from ft_core.command_line import one_line_errors, run_command
 from ft_core.exact_options import ExactParser, check_variables
 
+from .report_command import run_report_command
+
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
@@ -17,6 +19,7 @@ kronos-ft COMMAND [OPTIONS]
   forecast      paths of the bars to come, as a table and a picture
   evaluate      forecast from many origins and compare with naive forecasts, or models with each other
   data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
+  report        say how a run went and what to change, or compare several runs: Markdown and HTML
   push          put a model on the Hugging Face Hub, in one commit
 
 kronos-ft COMMAND --help lists the options of a command.
@@ -29,6 +32,7 @@ examples:
   kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor
   kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
+  kronos-ft report runs/btc --lang zh
   kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
@@ -205,6 +209,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "data": run_data_command,
+    "report": run_report_command,
     "push": run_push_command,
 }
 

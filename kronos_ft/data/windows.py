@@ -244,6 +244,15 @@ class WindowDataset(Dataset):
             f"raise max_gap or shorten lookback_window"
         )
 
+    def spans(self) -> dict[str, list[str]]:
+        """Times (UTC) of the first and last bar of the split, by symbol; of symbols without a bar none."""
+        return {
+            one.symbol: [str(one.timestamps[row].astype("datetime64[s]")) for row in (first, end - 1)]
+            for one in self._series
+            for first, end in (self.bounds[one.symbol],)
+            if first < end
+        }
+
     @property
     def symbols_without_windows(self) -> list[str]:
         """Symbols too short, or with too many gaps, for a window of this split."""

@@ -9,6 +9,7 @@ from ft_core.curves import plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.progress import span
+from ft_core.report.at_end import report_at_end
 from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 
 from ..data.windows import WindowDataset
@@ -108,7 +109,7 @@ def summary_table(metrics: dict) -> str:
 
 
 def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None, title: str | None = None) -> dict:
-    """Writes `best_model/`, `training_metrics.json` and `loss_curves.png`; call it on every rank after training.
+    """Writes `best_model/`, `training_metrics.json`, `loss_curves.png` and the report; call it on every rank after training.
 
     Args:
         trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
@@ -126,6 +127,7 @@ def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None
         metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}
     if trainer.is_world_process_zero():
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
-        write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
+        write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
+        report_at_end(run, "kronos_ft.report.views")
     trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
     return metrics
