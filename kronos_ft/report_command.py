@@ -7,10 +7,4 @@ from ft_core.report.command import report_command
 
 def run_report_command(words: Sequence[str]) -> int:
     """`kronos-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
-
-    def find_views() -> Sequence[object]:
-        from .report.views import VIEWS
-
-        return VIEWS
-
-    return report_command("kronos-ft", words, find_views)
+    return report_command("kronos-ft", words, "kronos_ft.report.views")

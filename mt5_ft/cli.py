@@ -9,6 +9,7 @@ from pathlib import Path
 from ft_core.command_line import one_line_errors, run_command
 from ft_core.exact_options import ExactParser, check_variables
 
+from .report_command import report_command
 from .summary_commands import evaluate_command, summarize_command
 from .vocabulary_commands import expand_command, trim_command
 
@@ -24,6 +25,7 @@ mt5-ft COMMAND [OPTIONS]
   trim-vocab  keep the pieces of the vocabulary that a corpus needs: a model of a fraction of the size
   expand-vocab  give a trimmed and trained model the full vocabulary back
   clean       remove the checkpoints of a finished run, but not the best one
+  report      say how a run went and what to change, or compare several runs: Markdown and HTML
   push        put a model on the Hugging Face Hub, in one commit
 
 mt5-ft COMMAND --help lists the options of a command.
@@ -44,6 +46,7 @@ examples:
   mt5-ft train --data cases.jsonl --output_dir runs/cases --preset fast
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
+  mt5-ft report runs/cases --lang zh
   mt5-ft push runs/cases OWNER/NAME --private
 """
 
@@ -171,6 +174,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "trim-vocab": trim_command,
     "expand-vocab": expand_command,
     "clean": clean_command,
+    "report": report_command,
     "push": push_command,
 }
 

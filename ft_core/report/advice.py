@@ -42,7 +42,7 @@ class Change:
     figure: str
 
 
-def gather_changes(findings: Sequence[Finding], facts: RunFacts) -> list[Change]:
+def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) -> list[Change]:
     """What findings advise, one change a setting: of several values that of the gravest, then the first, finding."""
     graded = sorted(findings, key=lambda finding: finding.verdict != "problem")
     found: dict[str, Change] = {}
@@ -54,7 +54,7 @@ def gather_changes(findings: Sequence[Finding], facts: RunFacts) -> list[Change]
                 rules = [*change.rules, finding.rule.id]
                 found[setting] = Change(setting, before, change.after, rules, change.figure)
             elif value != before:
-                found[setting] = Change(setting, before, value, [finding.rule.id], finding.outcome.figure)
+                found[setting] = Change(setting, before, value, [finding.rule.id], finding.figure(language))
     return list(found.values())
 
 

@@ -1,6 +1,7 @@
 """The command that writes reports, the same for both programs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from ..exact_options import ExactParser
@@ -16,13 +17,13 @@ def _runs_of(path: Path) -> list[Path]:
     return stages if stages and not (path / RUN_FILE).is_file() else [path]
 
 
-def report_command(program: str, words: Sequence[str], find_views: Callable[[], Sequence[object]]) -> int:
+def report_command(program: str, words: Sequence[str], known: str) -> int:
     """`report RUN [RUN ...]`: the report of a run, or the comparison of several.
 
     Args:
         program: `kronos-ft` or `mt5-ft`.
         words: the command line after the command's name.
-        find_views: gives the kinds of runs that the program knows; called late, because it imports much.
+        known: the module that knows the program's kinds of runs, as `VIEWS`; imported late, because it imports much.
 
     Raises:
         ValueError: no run there, or a language that reports are not written in.
@@ -43,7 +44,7 @@ def report_command(program: str, words: Sequence[str], find_views: Callable[[], 
     from .wording import default_language
 
     language = options.lang or default_language()
-    views = find_views()
+    views = import_module(known).VIEWS
     runs = [run for path in options.runs for run in _runs_of(path)]
     if len(options.runs) == 1:
         from .write import write_report
@@ -70,5 +71,5 @@ def report_lines(report: object, language: str) -> list[str]:
     lines = [f"{report.facts.path}: {say('summary', language, **counts)}"]
     for finding in report.findings:
         if finding.verdict == PROBLEM:
-            lines.append(f"  {finding.rule.id}: {finding.reason(language)} ({finding.outcome.figure})")
+            lines.append(f"  {finding.rule.id}: {finding.reason(language)} ({finding.figure(language)})")
     return [*lines, *(str(file) for file in report.files)]

@@ -103,7 +103,7 @@ def checklist_blocks(findings: Sequence[Finding], language: str) -> list[Block]:
     head = [say(word, language) for word in ("question", "verdict", "figure", "reason", "rule")]
     for group in GROUPS:
         rows = [
-            [f.rule.question(language), Verdict(f.verdict), f.outcome.figure, f.reason(language), f"`{f.rule.id}`"]
+            [f.rule.question(language), Verdict(f.verdict), f.figure(language), f.reason(language), f"`{f.rule.id}`"]
             for f in findings
             if f.rule.group == group
         ]
@@ -208,7 +208,7 @@ def opening(facts: RunFacts, findings: Sequence[Finding], language: str) -> list
     summary = say("summary", language, **{("silent" if v == SILENT else v): n for v, n in counts.items()})
     sense = say("sense_nats" if facts.view.in_nats else "sense_error", language)
     rows = [
-        [Verdict(f.verdict), f.rule.question(language), f"{f.reason(language)} ({f.outcome.figure})"]
+        [Verdict(f.verdict), f.rule.question(language), f"{f.reason(language)} ({f.figure(language)})"]
         for verdict in ("problem", "watch")
         for f in findings
         if f.verdict == verdict

@@ -17,6 +17,7 @@ RUNNING, FINISHED, EARLY, INTERRUPTED, KILLED, UNFINISHED = (
     *("running", "finished", "stopped early", "interrupted"),
     *("ended without a word", "not at its end"),
 )
+UNTRAINED = 0.8  # of the error of a constant answer
 SETTING_GROUPS = ("arguments", "data", "augmentation", "model")
 
 
@@ -130,6 +131,13 @@ class RunFacts:
         """As [`observed`], of what is a number."""
         value = self.observed(*names)
         return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def is_untrained_at_start(self) -> bool:
+        """Whether the run began with random weights: it says so, or its error was that of an answer of 0 everywhere."""
+        level, start = self.observed_number("validation", "inputs", "mean_square"), self.primary_evaluated.points()[:1]
+        is_as_bad = level is not None and not self.view.in_nats and start and start[0][1] > UNTRAINED * level
+        return bool(self.setting("from_scratch") or is_as_bad)
 
     # What was logged
 

@@ -5,6 +5,7 @@ verdict each, so that the tables of rules read like the checklist that they make
 decides which case it is, and says by which figure.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ class Outcome:
 
     Attributes:
         case (`str`): a case of the rule.
-        figure (`str`): the figure behind it, in numbers and names of terms, the same in every language.
+        figure (`str`): the figure behind it: numbers, names of terms and as few English words as can be.
         values (`Mapping`): for the places in the case's reason.
         advice (`Mapping`): settings for the next run.
     """
@@ -60,7 +61,8 @@ class Rule:
         en, zh (`str`): the question.
         look (`Callable`): facts to an [`Outcome`]; None where the facts that it needs are not recorded.
         cases (`Mapping`): its answers.
-        needs (`Case`): what it needs, as the reason where `look` finds nothing.
+        needs (`tuple` of `str`): what is missing where `look` finds nothing, in English and in Chinese.
+        zh_figure (`Sequence`): patterns of the words in its figures, and what stands for them in Chinese.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Rule:
     look: Callable[["RunFacts"], Outcome | None]
     cases: Mapping[str, Case]
     needs: tuple[str, str]
+    zh_figure: Sequence[tuple[str, str]] = ()
 
     def question(self, language: str) -> str:
         """The question in a language."""
@@ -95,6 +98,13 @@ class Finding:
     def verdict(self) -> str:
         """ok, watch, problem or not applicable."""
         return self.case.verdict
+
+    def figure(self, language: str) -> str:
+        """The figure behind it, in a language."""
+        figure = self.outcome.figure
+        for pattern, words in self.rule.zh_figure if language == "zh" else ():
+            figure = re.sub(pattern, words, figure)
+        return figure
 
     def reason(self, language: str) -> str:
         """Why, in a language."""

@@ -97,7 +97,7 @@ def _still_falling(facts: RunFacts) -> str:
     late = facts.primary.between(facts.step - facts.step // 2, float("inf"))
     found = trend(late, least=0.05)
     rate = facts.training("learning_rate").values[-1:]
-    if found is not None and found.direction < 0 and rate and rate[0] > 0.5 * top and best(curve)[1] == last:
+    if found is not None and found.direction < 0 and rate and rate[0] > 0.5 * top and before > last == best(curve)[1]:
         return f"{name} {number(found.first)} -> {number(found.last)} in the last half"
     return ""
 
@@ -178,8 +178,8 @@ RULES = (
                 "记录显示仍在运行，但进程已不存在：训练被强行终止；用相同命令加 --resume 可从第 {step} 步继续。",
             ),
             "lost": problem(
-                "it ended before its time ({why}) and no checkpoint is whole: it has to begin anew.",
-                "训练提前终止（{why}），且没有完整的检查点：只能从头开始。",
+                "it ended before its time and no checkpoint is whole: it has to begin anew.",
+                "训练提前终止，且没有完整的检查点：只能从头开始。",
             ),
             "unfinished": watch(
                 "not all planned steps were made, and nothing says why: it is still running, or was stopped by hand.",
@@ -187,6 +187,10 @@ RULES = (
             ),
         },
         ("nothing was recorded", "没有任何记录"),
+        zh_figure=(
+            (r"([\d,]+) of ([\d,]+) steps", r"\1 / \2 步"),
+            (r"([\d,]+) steps", r"\1 步"),
+        ),
     ),
     Rule(
         "early-stopping",
@@ -214,6 +218,18 @@ RULES = (
             "not_needed": ok("it is off, and would have saved little.", "早停未启用，启用也节省不了多少。"),
         },
         ("early stopping or the evaluations are not recorded", "没有记录早停设置或验证结果"),
+        zh_figure=(
+            (r"([\d,]+) of ([\d,]+) steps saved", r"节省 \1 / \2 步"),
+            (r"([\d.]+) epochs", r"\1 轮"),
+            (r" in the last evaluation, the best of all", r"（最后一次验证，为全程最佳）"),
+            (r" in the last half", r"（后半程）"),
+            (r"(\d+) evaluations since step (\d+)", r"自第 \2 步起 \1 次验证"),
+            (r"\(patience (\d+)\)", r"（耐心值 \1）"),
+            (
+                r"best at step (\d+); patience (\d+) would have ended it at ([\d,]+) of ([\d,]+)",
+                r"最佳在第 \1 步；耐心值 \2 会在 \3 / \4 步结束",
+            ),
+        ),
     ),
     Rule(
         "long-enough",
@@ -256,6 +272,11 @@ RULES = (
             ),
         },
         ("only a Trainer's state is there", "只有 Trainer 的状态文件"),
+        zh_figure=(
+            (r"(\d+) checkpoints", r"\1 个检查点"),
+            (r"newest whole:", r"最新完整："),
+            (r"best:", r"最佳："),
+        ),
     ),
     Rule(
         "speed",
@@ -273,6 +294,7 @@ RULES = (
                 "后三分之一变慢（{change}）：机器有其他负载，或内存不足。",
             ),
         },
-        ("throughput was not logged", "没有记录吞吐量"),
+        ("throughput was logged fewer than six times", "吞吐量的记录不足六次"),
+        zh_figure=((r"\(median of the first and last third\)", r"（首尾三分之一的中位数）"),),
     ),
 )

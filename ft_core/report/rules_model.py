@@ -65,7 +65,7 @@ def optimizer(facts: RunFacts) -> Outcome | None:
     if rate is None or not isinstance(name, str):
         return None
     low, high = facts.view.usual_rates
-    factor = 10.0 if facts.setting("from_scratch") or name == "adafactor" else 1.0
+    factor = 10.0 if facts.is_untrained_at_start or name == "adafactor" else 1.0
     beta = facts.amount("adam_beta1")
     figure = f"{name}, learning_rate {rate:g} (usual {low:g} to {factor * high:g})"
     values = {
@@ -147,6 +147,7 @@ RULES = (
             ),
         },
         ("the size of model or data is not recorded", "没有记录模型或数据的规模"),
+        zh_figure=((r"([\d,]+) trained parameters, ([\d,]+) training values", r"可训练参数 \1，训练数值 \2"),),
     ),
     Rule(
         "loss-suits",
@@ -168,6 +169,10 @@ RULES = (
             ),
         },
         ("no metric chooses the best checkpoint", "没有用于选择最佳检查点的指标"),
+        zh_figure=(
+            (r"best checkpoint by (\w+)", r"按 \1 选择检查点"),
+            (r"lowest", r"最低"),
+        ),
     ),
     Rule(
         "optimizer",
@@ -191,6 +196,7 @@ RULES = (
             ),
         },
         ("optimizer or learning rate is not recorded", "没有记录优化器或学习率"),
+        zh_figure=((r"\(usual (\S+) to (\S+)\)", r"（常用 \1 至 \2）"),),
     ),
     Rule(
         "regularisation",
@@ -214,6 +220,7 @@ RULES = (
             "strong": watch("weight decay is so strong that it holds back what is learnt.", "权重衰减过强，妨碍学习。"),
         },
         ("weight decay is not recorded", "没有记录权重衰减"),
+        zh_figure=((r"augmentation (\d) of (\d)", r"数据增强 \1 / \2"),),
     ),
     Rule(
         "precision",
@@ -235,5 +242,6 @@ RULES = (
             ),
         },
         ("the precision is not recorded", "没有记录精度"),
+        zh_figure=((r"products", r"矩阵乘法"),),
     ),
 )

@@ -117,6 +117,10 @@ RULES = (
             "the settings, the length or the logged rates are not recorded, or the schedule is not one that is checked",
             "没有记录设置、总步数或学习率，或不是可核对的计划",
         ),
+        zh_figure=(
+            (r"([\d,]+) steps, highest (\S+) at step (\d+), last", r"\1 步，最高 \2（第 \3 步），末值"),
+            (r"step (\d+): (\S+) logged, (\S+) by the settings", r"第 \1 步：记录为 \2，按设置应为 \3"),
+        ),
     ),
     Rule(
         "gradients",
@@ -144,6 +148,10 @@ RULES = (
             ),
         },
         ("gradient norms were not logged", "没有记录梯度范数"),
+        zh_figure=(
+            (r"median norm", r"范数中位数"),
+            (r"(\d+ %) of entries above (max_grad_norm \S+)", r"\1 的记录超过 \2"),
+        ),
     ),
     Rule(
         "finite",
@@ -164,6 +172,9 @@ RULES = (
             ),
         },
         ("no training entry was logged", "没有训练记录"),
+        zh_figure=(
+            (r"(\d+) steps not applied, (\d+) entries without a finite loss", r"\1 步未应用，\2 条记录的损失非有限值"),
+        ),
     ),
     Rule(
         "weights",
@@ -183,5 +194,6 @@ RULES = (
             ),
         },
         ("weight norms were not logged", "没有记录权重范数"),
+        zh_figure=((r"weight norm", r"权重范数"),),
     ),
 )

@@ -170,6 +170,7 @@ RULES = (
             ),
         },
         ("validation was not evaluated at step 0 and later", "第 0 步及之后没有验证记录"),
+        zh_figure=((r"\(step (\d+)\)", r"（第 \1 步）"),),
     ),
     Rule(
         "in-step",
@@ -198,7 +199,8 @@ RULES = (
                 "只能解释一部分，其余可能是验证区间更容易或数据泄漏。",
             ),
         },
-        ("training and validation did not log the same quantity", "训练与验证没有记录同一指标"),
+        ("the same quantity was not logged in both training and validation", "同一指标没有在训练和验证中都记录"),
+        zh_figure=((r", step (\d+)", r"，第 \1 步"),),
     ),
     Rule(
         "overfitting",
@@ -227,6 +229,7 @@ RULES = (
             ),
         },
         ("fewer than three evaluations after the first step", "首步之后的验证不足三次"),
+        zh_figure=((r"\(step (\d+)\)", r"（第 \1 步）"),),
     ),
     Rule(
         "learning-rate",
@@ -257,6 +260,13 @@ RULES = (
             ),
         },
         ("the learning rate or the training error was not recorded", "没有记录学习率或训练误差"),
+        zh_figure=(
+            (r"highest logged", r"记录的最高值"),
+            (r"(\d+) steps not applied", r"\1 步未应用"),
+            (r"best (eval_\w+) (\S+) against (\S+) at the start", r"\1 最佳 \2，起点 \3"),
+            (r"\(step (\d+)\)", r"（第 \1 步）"),
+            (r"(\d+) of (\d+) entries of (\w+) jump by half", r"\3 的 \2 条记录中有 \1 条突增一半以上"),
+        ),
     ),
     Rule(
         "steady",
@@ -279,5 +289,6 @@ RULES = (
             ),
         },
         ("fewer than six training entries were logged", "训练日志不足六条"),
+        zh_figure=((r"(\w+) varies by (\S+ %) from entry to entry, (\d+) jumps", r"\1 相邻记录变化 \2，突增 \3 次"),),
     ),
 )

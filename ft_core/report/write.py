@@ -76,7 +76,7 @@ def write_report(run: Path, views: Sequence[StageView], language: str, folder: P
     facts = read_run(run, views)
     folder = folder or (run if run.is_dir() else run.parent)
     findings = ask_all(rules_for(facts.view), facts)
-    changes = gather_changes(findings, facts)
+    changes = gather_changes(findings, facts, language)
     known = facts.view.settings is not None and isinstance(facts.record.get("arguments"), dict)
     document = run_document(facts, findings, changes, language, str(folder / NEXT_FILE) if known else None)
     files = write_document(document, folder)

@@ -9,6 +9,7 @@ from ft_core.report.trends import best
 EXPLAINED_LIMITS = (0.5, 0.8)  # of the variance: problem below the first, watch below the second
 COLLAPSED, FEW_CODES = 4.0, 12.0  # perplexity
 LOST_SHARE = 0.4
+FEW_SHARE = 0.25  # of all codes
 
 
 def explained(facts: RunFacts) -> Outcome | None:
@@ -35,13 +36,15 @@ def code_usage(facts: RunFacts) -> Outcome | None:
     ).replace("%", " %")
     last = min(curve.values[-1] for curve in found.values())
     values = {"codes": f"{last:.1f}"}
-    if last < COLLAPSED:
+    bits = min(int(facts.observed_number("config", f"{name}_bits") or 10) for name in found)
+    few = min(FEW_CODES, FEW_SHARE * 2**bits)  # of a small codebook no large number can be had
+    if last < min(COLLAPSED, few):
         rate = facts.amount("learning_rate")
         return Outcome("collapsed", figure, values, {"learning_rate": rate / 3} if rate else {})
     lost = min(curve.values[-1] / curve.values[0] for curve in found.values() if curve.values[0] > 0)
-    if lost < LOST_SHARE and last < FEW_CODES:
+    if lost < LOST_SHARE and last < few:
         return Outcome("shrinks", figure, values)
-    return Outcome("few" if last < FEW_CODES else "many", figure, values)
+    return Outcome("few" if last < few else "many", figure, values)
 
 
 def beats_frequencies(facts: RunFacts) -> Outcome | None:
@@ -92,6 +95,7 @@ EXPLAINED = Rule(
         ),
     },
     ("the size of the targets or the validation error is not recorded", "没有记录目标尺度或验证误差"),
+    zh_figure=((r"against (\S+) of a constant", r"对比常数 \1"),),
 )
 CODE_USAGE = Rule(
     "code-usage",
@@ -114,6 +118,10 @@ CODE_USAGE = Rule(
         ),
     },
     ("code usage was not logged", "没有记录码本使用情况"),
+    zh_figure=(
+        (r"perplexity", r"困惑度"),
+        (r"\((\S+ %) of codes\)", r"（占全部码的 \1）"),
+    ),
 )
 BEATS_FREQUENCIES = Rule(
     "beats-frequencies",
@@ -129,6 +137,10 @@ BEATS_FREQUENCIES = Rule(
         ),
     },
     ("the frequencies of tokens or the cross-entropies are not recorded", "没有记录词元频率或交叉熵"),
+    zh_figure=(
+        (r"\(perplexity (\S+)\)", r"（困惑度 \1）"),
+        (r"against", r"对比"),
+    ),
 )
 CONDITIONING = Rule(
     "conditioning",

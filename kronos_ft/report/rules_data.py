@@ -175,6 +175,9 @@ RULES = (
             ),
         },
         ("the quality of the candles was not recorded", "没有记录 K 线质量"),
+        zh_figure=(
+            (r"([\d,]+) rows, ([\d,]+) with a defect, ([\d,]+) bars missing", r"\1 行，缺陷 \2 行，缺失 \3 根 K 线"),
+        ),
     ),
     Rule(
         "scaling",
@@ -192,6 +195,7 @@ RULES = (
             ),
         },
         ("the inputs were not looked at when the run began", "训练开始时没有记录输入统计"),
+        zh_figure=((r"mean (\S+), standard deviation (\S+), largest", r"均值 \1，标准差 \2，最大"),),
     ),
     Rule(
         "clipping",
@@ -210,6 +214,7 @@ RULES = (
             ),
         },
         ("the inputs were not looked at when the run began", "训练开始时没有记录输入统计"),
+        zh_figure=((r"(\S+ %) of values at the bound of", r"\1 的数值位于边界"),),
     ),
     Rule(
         "scale-from-past",
@@ -229,6 +234,7 @@ RULES = (
             ),
         },
         ("the inputs were not looked at when the run began", "训练开始时没有记录输入统计"),
+        zh_figure=((r"mean offset (\S+) over the lookback, (\S+) over the window", r"平均偏移：回看 \1，整窗 \2"),),
     ),
     Rule(
         "windows",
@@ -251,6 +257,12 @@ RULES = (
             ),
         },
         ("the windows were not counted", "没有记录窗口数量"),
+        zh_figure=(
+            (
+                r"([\d,]+) training and ([\d,]+) validation windows of (\d+) bars",
+                r"训练窗口 \1，验证窗口 \2，每窗 \3 根 K 线",
+            ),
+        ),
     ),
     Rule(
         "split",
@@ -266,6 +278,7 @@ RULES = (
             ),
         },
         ("the splits were not recorded", "没有记录数据划分"),
+        zh_figure=((r"([\d,]+) bars to train on, ([\d,]+) to validate on", r"训练 \1 根，验证 \2 根"),),
     ),
     Rule(
         "leakage",
@@ -291,6 +304,11 @@ RULES = (
             ),
         },
         ("training and validation were not both recorded", "没有同时记录训练与验证区间"),
+        zh_figure=(
+            (r"(\S+ %) of the time of validation lies inside training", r"验证时间的 \1 落在训练区间内"),
+            (r"training of (.+) ends (\S+), validation of (.+) begins (\S+)", r"\1 的训练止于 \2，\3 的验证始于 \4"),
+            (r"embargo (\d+) bars", r"隔离 \1 根 K 线"),
+        ),
     ),
     Rule(
         "gaps",
@@ -310,5 +328,6 @@ RULES = (
             ),
         },
         ("the windows were not counted", "没有记录窗口数量"),
+        zh_figure=((r"([\d,]+) of ([\d,]+) training windows span a gap", r"\2 个训练窗口中有 \1 个跨越缺口"),),
     ),
 )

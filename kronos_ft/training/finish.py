@@ -109,7 +109,7 @@ def summary_table(metrics: dict) -> str:
 
 
 def finish_run(trainer: WindowTrainer, test_dataset: WindowDataset | None = None, title: str | None = None) -> dict:
-    """Writes `best_model/`, `training_metrics.json`, `loss_curves.png` and the report; call it on every rank after training.
+    """Writes `best_model/`, figures, curves and the report of a run; call it on every rank after training.
 
     Args:
         trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
