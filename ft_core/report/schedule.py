@@ -15,9 +15,9 @@ def one_cycle_rate(step: int, total: int, peak: float, pct_start: float, div: fl
     """The rate of the one-cycle schedule after `step` of `total` steps (arXiv 1708.07120, as PyTorch computes it)."""
     rise, end = pct_start * total - 1, total - 1
     low = peak / div
-    if step <= rise and rise > 0:
-        return _between(low, peak, step / rise)
-    return _between(peak, low / final_div, (step - max(rise, 0)) / max(end - max(rise, 0), 1))
+    if step <= rise:
+        return _between(low, peak, step / rise if rise > 0 else 0.0)
+    return _between(peak, low / final_div, (step - rise) / (end - rise))  # the rise may end before the first step
 
 
 def warmup_rate(name: str, step: int, total: int, peak: float, warmup: int) -> float:
