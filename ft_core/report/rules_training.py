@@ -9,6 +9,7 @@ RATIO_LIMITS = (1.3, 2.0)  # of an error, validation over training: watch, probl
 NATS_LIMITS = (0.15, 0.5)  # of a cross-entropy, validation less training
 EASIER_RATIO, EASIER_NATS = 0.6, -0.5
 RISE_LIMITS = (0.02, 0.1)  # of validation since its best
+EXPLODED = 3.0  # times the start
 WORSE = 1.02  # validation over the starting weights' that only a learning rate too high explains
 SCATTER = 0.25
 SOME_SPIKES = 3
@@ -104,6 +105,11 @@ def learning_rate(facts: RunFacts) -> Outcome | None:
     if found is not None and start is not None and found[1] > WORSE * start > 0:
         figure = f"learning_rate {rate:g}, best eval_{name} {number(found[1])} against {number(start)} at the start"
         return Outcome("worse", figure, values, {"learning_rate": rate / 10})
+    first = start or facts.primary.values[0]
+    highest = max((*facts.primary.points(), *facts.trained_evaluations.points()), key=lambda point: point[1])
+    if highest[1] > EXPLODED * first > 0:
+        figure = f"learning_rate {rate:g}, {name} {number(first)} -> {number(highest[1])} (step {highest[0]})"
+        return Outcome("exploded", figure, values | {"step": highest[0]}, {"learning_rate": rate / 10})
     lowest, last = best(facts.primary), trend(facts.primary)
     if last is not None and lowest[0] < 0.7 * facts.primary.steps[-1] and last.last > 1.5 * lowest[1] > 0:
         figure = f"learning_rate {rate:g}, {name} {number(lowest[1])} (step {lowest[0]}) -> {number(last.last)}"
@@ -249,6 +255,10 @@ RULES = (
             "worse": problem(
                 "every evaluation after the start is worse than the starting weights: {rate} destroys what they knew.",
                 "起点之后的每次验证都比初始权重差：{rate} 破坏了已有的知识。",
+            ),
+            "exploded": problem(
+                "the error rose to several times its start, at step {step}: {rate} threw away what was there.",
+                "误差在第 {step} 步升到起点的数倍：{rate} 毁掉了已有的权重。",
             ),
             "thrown_back": problem(
                 "training was best at step {step} and half as high again at the end: {rate} throws the weights back.",

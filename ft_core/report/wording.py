@@ -31,8 +31,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "title": {"en": "Report of {name}", "zh": "训练报告：{name}"},
     "title_several": {"en": "Comparison of {count} runs", "zh": "{count} 次训练的比较"},
     "summary": {
-        "en": "{problem} problems, {watch} to watch, {ok} ok, {silent} not applicable.",
-        "zh": "{problem} 项问题，{watch} 项留意，{ok} 项正常，{silent} 项不适用。",
+        "en": "{problem} to mend, {watch} to watch, {ok} ok, {silent} not applicable",
+        "zh": "{problem} 项问题，{watch} 项留意，{ok} 项正常，{silent} 项不适用",
     },
     "main_quantity": {
         "en": "The quantity to read is **{term}**: {sense}.",

@@ -130,6 +130,7 @@ SCENARIOS = {
         "bearable": nothing,
         "not_finite": bad_steps(2),
         "worse": validated(lambda step, _: 0.5 if step else 0.2),
+        "exploded": trained("recon_all", lambda step, old: 9.0 if step == 100 else old),
         "thrown_back": trained("recon_all", rising_after(100)),
         "jumps": trained("recon_all", lambda step, old: 3 * old if step // EVERY % 7 == 6 else old),
     },
