@@ -174,10 +174,10 @@ def tokenizer_run() -> WrittenRun:
     observed = {
         "stage": "tokenizer", "parameters": 22160, "trainable": 22160, "steps_per_epoch": 100, "effective_batch": 50,
         "train_samples": 5000, "validation_samples": 130, "shared_share": 0.0,
+        "candles": {"rows": 9000, "defects": {}, "missing_bars": 0, "markets": ["continuous"]},
         "shape": {"lookback": 90, "horizon": 10, "stride": 1, "clip": 5.0},
         "config": {"s1_bits": 10, "s2_bits": 10, "resid_dropout_p": 0.1}, **splits,
     }  # fmt: skip
-    quality = {"rows_read": 9000, "rows_kept": 9000, "defects": {}}
     record = _record(
         "tokenizer",
         arguments,
@@ -186,7 +186,6 @@ def tokenizer_run() -> WrittenRun:
         data={
             "data": "btc.csv", "policy": "error", "stride": 1, "validation_stride": 10, "clip": 5.0, "embargo": 101,
             "split_ratios": [0.7, 0.15, 0.15], "split_dates": None, "fingerprint": "f",
-            "symbols": [{"symbol": "BTC", "market": "continuous", "missing_bars": 0, "quality": quality}],
         },
         augmentation={"augment_noise": False, "augment_scale": False},
     )  # fmt: skip

@@ -13,30 +13,18 @@ GAP_LIMIT = 0.2
 SHARED_LIMIT = 0.001
 
 
-def _reports(facts: RunFacts) -> list[dict]:
-    symbols = facts.setting("symbols")
-    return [one for one in symbols if isinstance(one, dict)] if isinstance(symbols, list) else []
-
-
 def preprocessing(facts: RunFacts) -> Outcome | None:
     """Rows that were dropped or mended on reading."""
-    reports = _reports(facts)
-    if not reports:
+    rows, defects = facts.observed_number("candles", "rows"), facts.observed("candles", "defects")
+    if rows is None or not isinstance(defects, dict):
         return None
-    read = mended = 0
-    kinds: dict[str, int] = {}
-    for one in reports:
-        quality = one.get("quality") or {}
-        read += int(quality.get("rows_read") or 0)
-        for kind, defect in (quality.get("defects") or {}).items():
-            kinds[kind] = kinds.get(kind, 0) + int(defect.get("count") or 0)
-    mended = sum(kinds.values())
-    missing = sum(int(one.get("missing_bars") or 0) for one in reports)
-    figure = f"{read:,} rows, {mended:,} with a defect, {missing:,} bars missing"
-    values = {"policy": facts.setting("policy") or "-", "kinds": ", ".join(f"{k} {n}" for k, n in kinds.items()) or "-"}
-    if not mended:
+    count, missing = sum(defects.values()), facts.observed_number("candles", "missing_bars") or 0
+    figure = f"{rows:,.0f} rows, {count:,} with a defect, {missing:,.0f} bars missing"
+    kinds = ", ".join(f"{kind} {number}" for kind, number in defects.items())
+    values = {"policy": facts.setting("policy") or "-", "kinds": kinds or "-"}
+    if not count:
         return Outcome("clean", figure, values)
-    return Outcome("many" if mended > MANY_DEFECTS * read else "mended", figure, values)
+    return Outcome("many" if count > MANY_DEFECTS * rows else "mended", figure, values)
 
 
 def scaling(facts: RunFacts) -> Outcome | None:
@@ -152,7 +140,7 @@ def gaps(facts: RunFacts) -> Outcome | None:
     figure = f"{across:,.0f} of {count:,.0f} training windows span a gap"
     if share <= GAP_LIMIT:
         return Outcome("few", figure)
-    session = any(one.get("market") == "session" for one in _reports(facts))
+    session = "session" in (facts.observed("candles", "markets") or ())
     return Outcome("session" if session else "many", figure, {}, {} if session else {"max_gap": 0})
 
 

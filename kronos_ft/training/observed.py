@@ -60,14 +60,31 @@ def token_entropies(tokens: TokenWindowDataset) -> dict[str, float]:
     return found
 
 
-def _split_figures(dataset: WindowDataset | TokenWindowDataset) -> dict[str, object]:
-    windows = dataset.windows if isinstance(dataset, TokenWindowDataset) else dataset
+def _windows_of(dataset: WindowDataset | TokenWindowDataset) -> WindowDataset:
+    return dataset.windows if isinstance(dataset, TokenWindowDataset) else dataset
+
+
+def _split_figures(windows: WindowDataset) -> dict[str, object]:
     return {
         "windows": len(windows),
         "bars": sum(end - first for first, end in windows.bounds.values()),
         "across_gaps": windows.windows_across_gaps,
         "spans": windows.spans(),
         "inputs": input_figures(windows),
+    }
+
+
+def candle_figures(windows: WindowDataset) -> dict[str, object]:
+    """What reading the candles found, over all symbols: rows, defects by kind, missing bars, kinds of markets."""
+    defects: dict[str, int] = {}
+    for report in windows.reports():
+        for kind, defect in report.quality.defects.items():
+            defects[kind] = defects.get(kind, 0) + defect.count
+    return {
+        "rows": sum(report.quality.rows_read for report in windows.reports()),
+        "defects": defects,
+        "missing_bars": sum(report.missing_bars for report in windows.reports()),
+        "markets": sorted({report.market for report in windows.reports()}),
     }
 
 
@@ -99,11 +116,12 @@ def observed_windows(
             "stride": train.shape.stride,
             "clip": train.shape.clip if math.isfinite(train.shape.clip) else None,
         },
-        "train": _split_figures(train),
+        "candles": candle_figures(_windows_of(train)),
+        "train": _split_figures(_windows_of(train)),
     }
     if validation is None:
         return found
-    found["validation"] = _split_figures(validation)
+    found["validation"] = _split_figures(_windows_of(validation))
     spans = [found[name]["spans"] for name in ("train", "validation")]
     found["shared_share"] = shared_share(*spans)
     if isinstance(validation, TokenWindowDataset):

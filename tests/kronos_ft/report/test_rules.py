@@ -23,14 +23,13 @@ def counted(split, **values):
 
 
 def defects(count):
-    quality = {"rows_read": 9000, "defects": {"contradiction": {"count": count, "rows": [3], "action": "widened"}}}
-    return lambda run: run.record["data"]["symbols"][0].update(quality=quality)
+    return lambda run: run.observed["candles"].update(defects={"contradiction": count})
 
 
 def market(kind):
     def change(run):
         run.observed["train"]["across_gaps"] = 4000
-        run.record["data"]["symbols"][0]["market"] = kind
+        run.observed["candles"]["markets"] = [kind]
 
     return change
 
