@@ -53,12 +53,13 @@ Fine-tunes the tokenizer into RUN/tokenizer, then the predictor on the tokens of
 
 
 def _print_run(metrics: dict, folder: str) -> None:
-    from ft_core.run_folder import CURVES_FILE
+    from ft_core.run_folder import CURVES_FILE, REPORT_HTML
 
     from .training.finish import summary_table
 
     print(summary_table(metrics))
     print(f"curves             {os.path.join(folder, CURVES_FILE)}")
+    print(f"report             {os.path.join(folder, REPORT_HTML)}")
     print(f"run folder         {folder}")
 
 

@@ -69,7 +69,7 @@ def _settings(words: Sequence[str], program: str, preset: str | None = None) -> 
 def train_command(words: Sequence[str]) -> int:
     """`mt5-ft train`."""
     model, data, args = _settings(words, "mt5-ft train")
-    from ft_core.run_folder import FINAL_MODEL
+    from ft_core.run_folder import FINAL_MODEL, REPORT_HTML
 
     from .training.run import run_training
     from .training.summary import summary_lines
@@ -78,6 +78,7 @@ def train_command(words: Sequence[str]) -> int:
     if args.process_index == 0:
         print("\n".join(summary_lines(metrics)))
         print(f"model       {os.path.join(args.output_dir, FINAL_MODEL)}")
+        print(f"report      {os.path.join(args.output_dir, REPORT_HTML)}")
         print(f"run folder  {args.output_dir}")
     return 0
 

@@ -23,12 +23,13 @@ h3 { font-size: 1.05rem; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92em; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top;
   overflow-wrap: anywhere; }
-th { background: var(--soft); }
+th { background: var(--soft); white-space: nowrap; }
 td.verdict { white-space: nowrap; font-weight: 600; }
 .ok { color: var(--ok); } .watch { color: var(--watch); }
 .problem { color: var(--problem); } .silent { color: var(--silent); }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .92em; background: var(--soft); }
 pre { padding: .8rem; overflow-x: auto; } code { padding: 0 .2em; overflow-wrap: anywhere; }
+td:last-child > code:only-child { white-space: nowrap; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem; margin: 1rem 0; }
 figure { margin: 0; }
 @media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #f3f5f7; --rule: #999; --ok: #1b7f4b;

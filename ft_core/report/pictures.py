@@ -12,7 +12,8 @@ from html import escape
 from .history import Curve
 
 WIDTH, HEIGHT = 520, 250
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 34, 30
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 36, 30
+NAMES, LINE_HEIGHT, LETTER = 28, 14, 6.2
 MOST_POINTS = 400
 TICKS = 5
 # distinct for colour-blind readers (Okabe-Ito), lighter on dark
@@ -87,6 +88,18 @@ def _label(value: float) -> str:
     return f"{value:.4g}"
 
 
+def _places_of_names(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each name of the legend begins, and in which of its rows."""
+    places, x, row = [], LEFT, 0
+    for name in names:
+        width = 30 + round(LETTER * len(name))
+        if x + width > WIDTH and x > LEFT:
+            x, row = LEFT, row + 1
+        places.append((x, row))
+        x += width
+    return places
+
+
 def draw(chart: Chart, alone: bool = False) -> str:
     """The SVG of a chart; empty without a point to show.
 
@@ -104,13 +117,15 @@ def draw(chart: Chart, alone: bool = False) -> str:
     if high - low <= 1e-12 * max(abs(high), abs(low), 1e-300):
         low, high = (low / 2, high * 2) if log_scale else (low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2)
     first, last = min(steps), max(max(steps), min(steps) + 1)
+    places_of_names = _places_of_names([line.name for line, _ in drawn])
+    top = TOP + LINE_HEIGHT * places_of_names[-1][1]
 
     def across(step: float) -> float:
         return LEFT + (step - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
     def down(value: float) -> float:
         place = (math.log(value / low) / math.log(high / low)) if log_scale else (value - low) / (high - low)
-        return HEIGHT - BOTTOM - place * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - place * (HEIGHT - top - BOTTOM)
 
     named = ", ".join(line.name for line, _ in drawn)
     parts = [
@@ -140,11 +155,10 @@ def draw(chart: Chart, alone: bool = False) -> str:
                 parts.append(
                     f'<circle class="f{line.colour}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{tip}</title></circle>'
                 )
-    x = LEFT
-    for line, _ in drawn:
-        mark = f'<circle class="f{line.colour}" cx="{x + 6}" cy="24" r="3"/>' if line.dots else (
-            f'<line class="s{line.colour}" x1="{x}" x2="{x + 12}" y1="24" y2="24" stroke-width="2"/>'
-        )  # fmt: skip
-        parts.append(f'{mark}<text class="ink" x="{x + 16}" y="28">{escape(line.name)}</text>')
-        x += 30 + round(6.2 * len(line.name))
+    for (line, _), (x, row) in zip(drawn, places_of_names, strict=True):
+        y = NAMES + LINE_HEIGHT * row
+        mark = f'<line class="s{line.colour}" x1="{x}" x2="{x + 12}" y1="{y - 4}" y2="{y - 4}" stroke-width="2"/>'
+        if line.dots:
+            mark = f'<circle class="f{line.colour}" cx="{x + 6}" cy="{y - 4}" r="3"/>'
+        parts.append(f'{mark}<text class="ink" x="{x + 16}" y="{y}">{escape(line.name)}</text>')
     return "".join([*parts, "</svg>"])
