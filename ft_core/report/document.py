@@ -44,6 +44,14 @@ def _data_words(facts: RunFacts, split: str, samples: str, language: str) -> str
     return say("samples", language, count=count) if isinstance(count, int) else None
 
 
+def _lengths(facts: RunFacts, language: str) -> str | None:
+    lengths = facts.record.get("lengths")
+    try:
+        return say("lengths_of", language, source=lengths["source_mean"], target=lengths["target_mean"])
+    except (TypeError, KeyError, ValueError):  # not recorded
+        return None
+
+
 def status_block(facts: RunFacts, language: str) -> list[Block]:
     """What was run, on what, and how far it is."""
     unknown = say("unknown", language)
@@ -87,6 +95,7 @@ def status_block(facts: RunFacts, language: str) -> list[Block]:
                 if isinstance(batch, int) and isinstance(per_epoch, int)
                 else None,
             ),
+            (say("lengths", language), _lengths(facts, language)),
             (say("model_size", language), size),
             (say("hardware", language), _words(facts.record.get("hardware"))),
             (say("versions", language), _words(facts.record.get("versions"))),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class RunFacts:
         why (`str`): of an interrupted run, by what.
         checkpoints (`dict`): bytes by step.
         newest_whole (`int`, *optional*): step of the newest checkpoint whose files are all there.
+        elapsed (`float`, *optional*): of a run in progress, seconds from its start to its last log entry.
         disk (`dict`): bytes by kind of content.
         bad_steps (`list`): steps that were not applied.
     """
@@ -49,6 +51,7 @@ class RunFacts:
     why: str = ""
     checkpoints: dict[int, int] = field(default_factory=dict)
     newest_whole: int | None = None
+    elapsed: float | None = None
     disk: dict[str, int] = field(default_factory=dict)
     bad_steps: list[dict] = field(default_factory=list)
 
@@ -91,7 +94,7 @@ class RunFacts:
         recorded, at = self.record.get("seconds"), _whole(self.record.get("global_step"))
         if isinstance(recorded, int | float) and at:
             return recorded / at * self.step
-        return None
+        return self.elapsed
 
     @property
     def seconds_a_step(self) -> float | None:
@@ -265,9 +268,19 @@ def read_run(path: Path, views: Sequence[StageView] = ()) -> RunFacts:
         why,
         checkpoints,
         max(whole, default=None),
+        _elapsed(path, record) if status == RUNNING else None,
         _disk(path, checkpoints),
         _bad_steps(path),
     )
+
+
+def _elapsed(run: Path, record: dict) -> float | None:
+    """Seconds from a recorded start to the last line of the log; None where either is not known."""
+    try:
+        started = datetime.fromisoformat(record["started"]).timestamp()
+        return max((run / LOG_FILE).stat().st_mtime - started, 0.0) or None
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _bad_steps(run: Path) -> list[dict]:

@@ -40,6 +40,8 @@ def improved(facts: RunFacts) -> Outcome | None:
     values = {"term": facts.view.primary, "step": step, "change": percent(value / start - 1 if start > 0 else 0.0, 1)}
     if value < start - BETTER * abs(start):
         return Outcome("better", figure, values)
+    if value < start:
+        return Outcome("hardly", figure, values)
     rate = facts.amount("learning_rate")
     return Outcome("not_better", figure, values, {"learning_rate": rate / 3} if rate else {})
 
@@ -169,6 +171,11 @@ RULES = (
             "better": ok(
                 "the best validation lies {change} from that of the starting weights, reached at step {step}.",
                 "最好的验证结果比初始权重变化 {change}，出现在第 {step} 步。",
+            ),
+            "hardly": watch(
+                "the best validation is hardly better than the starting weights ({change}, step {step}): little was "
+                "there to gain, or the learning rate is too low.",
+                "最好的验证结果几乎没有优于初始权重（{change}，第 {step} 步）：提升空间很小，或学习率过低。",
             ),
             "not_better": problem(
                 "no evaluation beat the starting weights: this run did not help; keep the model that it started from.",

@@ -70,6 +70,11 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "{count} samples a step, {steps:,} steps an epoch",
         "zh": "每步 {count} 个样本，每轮 {steps:,} 步",
     },
+    "lengths": {"en": "lengths", "zh": "长度"},
+    "lengths_of": {
+        "en": "sources average {source:.0f} tokens, targets {target:.0f}",
+        "zh": "原文平均 {source:.0f} 个词元，目标 {target:.0f} 个",
+    },
     "source": {"en": "read from", "zh": "数据来源"},
     "torn": {"en": "{source} ({torn} torn lines left out)", "zh": "{source}（略去 {torn} 行残缺记录）"},
     "speed": {"en": "throughput", "zh": "吞吐量"},

@@ -1,6 +1,8 @@
 """Runs are read in whatever state they are: in progress, interrupted, torn, a plain Trainer's."""
 
 import json
+import os
+from datetime import UTC, datetime
 
 import pytest
 
@@ -47,6 +49,18 @@ def test_a_run_in_progress_has_time_left(tmp_path):
     assert facts.status == RUNNING
     assert facts.seconds_left == pytest.approx(0.5 * 120)
     assert read_run(folder, VIEWS).status == KILLED  # its process is gone, and said nothing
+
+
+def test_before_the_first_checkpoint_the_log_tells_the_time(tmp_path):
+    run = tokenizer_run()
+    run.end_at(80, "running")
+    run.record |= {"global_step": 0, "started": "2026-01-01T00:00:00+00:00"}
+    folder = run.write(tmp_path / "run")
+    began = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    os.utime(folder / "metrics.jsonl", (began + 40, began + 40))
+    with run_lock(folder):
+        facts = read_run(folder, VIEWS)
+    assert (facts.seconds, facts.seconds_left) == (pytest.approx(40), pytest.approx(60))
 
 
 def test_an_interrupted_run_says_why(tmp_path):

@@ -112,6 +112,7 @@ SCENARIOS = {
     },
     "improved": {
         "better": nothing,
+        "hardly": validated(lambda step, _: 0.1998 if step else 0.2),
         "not_better": validated(lambda step, _: 0.3 if step else 0.2),
     },
     "in-step": {

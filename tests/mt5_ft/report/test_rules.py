@@ -4,6 +4,7 @@ import pytest
 
 from ft_core.report.rules import LANGUAGES, OK, SILENT
 from ft_core.report.table import rules_for
+from ft_core.report.write import write_report
 from mt5_ft.report.views import MT5, VIEWS
 from tests.written_runs import mt5_run
 
@@ -62,6 +63,12 @@ def test_a_healthy_run_is_well(tmp_path):
     facts = mt5_run().facts(tmp_path / "run", VIEWS)
     found = {rule.id: rule.ask(facts).verdict for rule in rules_for(facts.view)}
     assert set(found.values()) == {OK}, found
+
+
+def test_the_report_tells_the_lengths(tmp_path):
+    folder = mt5_run().write(tmp_path / "run")
+    write_report(folder, VIEWS, "en")
+    assert "sources average 120 tokens, targets 60" in (folder / "report.md").read_text()
 
 
 def test_summaries_of_the_whole_split_count_where_there_are_some(tmp_path):
