@@ -8,7 +8,7 @@ import yaml
 
 from ..settings import own_names
 from .facts import RunFacts
-from .rules import Finding
+from .rules import PROBLEM, Finding
 from .views import StageView
 
 # settings of transformers that decide a run and are not declared anew here
@@ -31,7 +31,7 @@ class Change:
 
     Attributes:
         before (`object`): its recorded value; None where it is not recorded.
-        rules (`Sequence` of `str`): rules that ask for it, the gravest first.
+        rules (`Sequence` of `str`): rules that ask for it, first the one whose value it is.
         figure (`str`): the figure that triggered the first of them.
     """
 
@@ -43,19 +43,21 @@ class Change:
 
 
 def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) -> list[Change]:
-    """What findings advise, one change a setting: of several values that of the gravest, then the first, finding."""
-    graded = sorted(findings, key=lambda finding: finding.verdict != "problem")
-    found: dict[str, Change] = {}
-    for finding in graded:
+    """What findings advise, one change a setting: of several values that of the gravest, then the first, finding; of
+    several learning rates the lowest."""
+    asked: dict[str, list[tuple[object, Finding]]] = {}
+    for finding in sorted(findings, key=lambda finding: finding.verdict != PROBLEM):
         for setting, value in finding.outcome.advice.items():
-            before = facts.setting(setting)
-            if setting in found:
-                change = found[setting]
-                rules = [*change.rules, finding.rule.id]
-                found[setting] = Change(setting, before, change.after, rules, change.figure)
-            elif value != before:
-                found[setting] = Change(setting, before, value, [finding.rule.id], finding.figure(language))
-    return list(found.values())
+            if value != facts.setting(setting):
+                asked.setdefault(setting, []).append((value, finding))
+    changes = []
+    for setting, found in asked.items():
+        if setting == "learning_rate":
+            found = sorted(found, key=lambda pair: pair[0])
+        value, first = found[0]
+        rules = [finding.rule.id for _, finding in found]
+        changes.append(Change(setting, facts.setting(setting), value, rules, first.figure(language)))
+    return changes
 
 
 def yaml_value(value: object) -> str:

@@ -69,10 +69,14 @@ def spikes(curve: Curve) -> list[int]:
 
 
 def variation(curve: Curve) -> float:
-    """Median relative change from point to point, in the second half of a curve; NaN with too few points."""
+    """Scatter of the relative change from point to point in the second half of a curve of positive values: its median
+    distance from the mean change, so that a steep fall is no scatter. NaN with too few points."""
     points = curve.points()[len(curve) // 2 :]
-    changes = [abs(b - a) / abs(a) for (_, a), (_, b) in pairwise(points) if a]
-    return statistics.median(changes) if changes else math.nan
+    changes = [math.log(b / a) for (_, a), (_, b) in pairwise(points) if a > 0 and b > 0]
+    if not changes:
+        return math.nan
+    usual = statistics.fmean(changes)
+    return math.expm1(statistics.median(abs(change - usual) for change in changes))
 
 
 @dataclass(frozen=True)

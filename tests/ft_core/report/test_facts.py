@@ -10,7 +10,7 @@ from ft_core.report.facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, 
 from ft_core.report.history import Curve
 from ft_core.report.rules import SILENT, ask_all
 from ft_core.report.table import rules_for
-from ft_core.report.trends import best, gaps, spikes, still_improving, trend
+from ft_core.report.trends import best, gaps, spikes, still_improving, trend, variation
 from ft_core.report.views import PLAIN
 from ft_core.run_lock import run_lock
 from kronos_ft.report.views import TOKENIZER, VIEWS
@@ -161,6 +161,11 @@ def test_a_trend_must_stand_out_of_the_scatter():
 def test_gaps_take_training_since_the_evaluation_before():
     found = gaps(curve_of(4, 3, 2, 1), Curve((0, 20, 40), (9.0, 3.5, 1.5)))
     assert [(gap.step, gap.training, gap.validation) for gap in found] == [(20, 3.0, 3.5), (40, 1.0, 1.5)]
+
+
+def test_a_steep_fall_is_no_scatter():
+    assert variation(curve_of(*(2.0**-i for i in range(10)))) == pytest.approx(0)
+    assert variation(curve_of(*[1, 2] * 6)) > 0.5
 
 
 def test_spikes_best_and_what_still_improves():

@@ -179,6 +179,15 @@ def test_the_next_run_parses_and_has_what_was_advised(tmp_path):
     assert '- metric_for_best_model: "eval_loss"\n+ metric_for_best_model: "eval_recon_all"  # [loss-suits]' in markdown
 
 
+def test_of_several_learning_rates_the_lowest_is_advised(tmp_path):
+    run = tokenizer_run()
+    run.arguments["learning_rate"] = 2.0
+    run.training("recon_all", lambda step, old: 9.0 if step == 100 else old)
+    changes = {change.setting: change for change in write_report(run.write(tmp_path / "run"), VIEWS, "en").changes}
+    assert changes["learning_rate"].after == 5e-4  # not a tenth of 2
+    assert changes["learning_rate"].rules == ["optimizer", "learning-rate"]
+
+
 def test_every_advised_setting_is_one(tmp_path):
     """All settings that a rule's answers name in their advice are fields of the stage that they are given to."""
     from tests.ft_core.report.test_rules import SCENARIOS as COMMON_RUNS
