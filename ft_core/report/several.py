@@ -39,13 +39,18 @@ def names_of(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def settings_of(run: RunFacts) -> dict[str, str]:
-    """All recorded settings as text, by group and name."""
+    """All recorded settings as text, by group and name, and which windows were trained and validated on."""
     found = {}
     for group in SETTING_GROUPS:
         values = run.record.get(group)
         for name, value in values.items() if isinstance(values, dict) else ():
             if name not in NO_SETTINGS:
                 found[f"{group}.{name}"] = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    for split in ("train", "validation"):
+        spans = run.observed(split, "spans")
+        if isinstance(spans, dict):
+            where = ", ".join(f"{symbol} {' .. '.join(ends)}" for symbol, ends in list(spans.items())[:3])
+            found[f"observed.{split}"] = f"{run.observed(split, 'windows')} windows, {where}"
     return found
 
 

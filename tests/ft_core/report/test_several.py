@@ -33,6 +33,15 @@ def test_runs_that_differ_in_their_seed_alone_are_a_group(three, tmp_path):
     assert set(found) == {"arguments.learning_rate", "arguments.seed"}
 
 
+def test_other_windows_are_a_difference(tmp_path):
+    run = tokenizer_run()
+    run.arguments["seed"] = 9
+    run.observed["validation"]["windows"] = 131
+    runs = [read_run(path, VIEWS) for path in (seeded(tmp_path / "a", 1), run.write(tmp_path / "b"))]
+    assert differing(runs)["observed.validation"][1].startswith("131 windows, BTC 2020-09-06")
+    assert seed_groups(runs) == []
+
+
 def test_two_runs_of_one_seed_are_no_spread(tmp_path):
     runs = [read_run(seeded(tmp_path / name, 4), VIEWS) for name in ("a", "b")]
     assert seed_groups(runs) == []
