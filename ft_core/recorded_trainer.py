@@ -94,6 +94,7 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
     evaluation_terms: tuple[str, ...] = ("loss",)
     decisive_settings: tuple[str, ...] = ()
     program: str  # the command that pushes what it trains
+    stage: str  # what is trained: tokenizer, predictor or mt5
 
     def __init__(self, *, args: TrainingArguments, callbacks: list[TrainerCallback] | None = None, **kwargs):
         check_world_size(args.expected_world_size)
@@ -139,6 +140,8 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                 resume_from_checkpoint = str(checkpoint) if checkpoint else None
             self.forget_steps()
             check_hub(self.args)
+            if self.args.should_save:
+                self.recorder.observed = self.observed_facts()
             if resume_from_checkpoint:
                 self._check_whole(Path(resume_from_checkpoint), checkpoint)
                 self.check_unchanged(run, Path(resume_from_checkpoint))
@@ -243,6 +246,19 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
             self._load_from_checkpoint(checkpoint)
         self.recorder.on_train_end(self.args, self.state, self.control)
         return TrainOutput(state.global_step, float("nan"), {})
+
+    def observed_facts(self) -> dict[str, object]:
+        """What a report tells a run's data and model by, beside its settings."""
+        parameters = list(self.model.parameters())
+        return {
+            "stage": self.stage,
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            "steps_per_epoch": self.steps_per_epoch(),
+            "effective_batch": self.effective_batch(),
+            "train_samples": len(self.train_dataset),
+            "validation_samples": len(self.eval_dataset or ()),
+        }
 
     def effective_batch(self) -> int:
         """Samples of an optimizer step, over accumulation and processes."""

@@ -58,6 +58,12 @@ def is_gone(owner: dict) -> bool:
     return abs(started - owner.get("process_started", started)) > 1.0  # the number belongs to another process now
 
 
+def is_held(run: Path) -> bool:
+    """Whether a process works on the folder, or one of another machine may do so."""
+    owner = _read(run / LOCK_FILE)
+    return owner is not None and not _is_gone(owner)
+
+
 def check_unlocked(run: Path, overwrite_lock: bool) -> None:
     """Clears a lock that is stale or to be overwritten.
 

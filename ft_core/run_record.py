@@ -153,11 +153,13 @@ def unless_going_on(args: TrainingArguments, path: Path) -> Iterator[None]:
 class RunRecorder(TrainerCallback):
     """Writes `run.json` and `metrics.jsonl`.
 
-    Set `facts` before training for anything beyond the settings, such as the data's fingerprint.
+    Set `facts` before training for anything beyond the settings, such as the data's fingerprint; `observed` is what the
+    trainer itself found before the first step.
     """
 
     def __init__(self):
         self.facts: dict[str, object] = {}
+        self.observed: dict[str, object] = {}
         self._started = 0.0
         self._earlier = 0.0  # seconds of the parts before a resume
         self._began = ""
@@ -195,6 +197,7 @@ class RunRecorder(TrainerCallback):
                 "versions": versions(),
                 "git": git_state(Path(__file__).parent),
                 **self.facts,
+                "observed": self.observed,
                 "arguments": settings_of(args),
             },
         )

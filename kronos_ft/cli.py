@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from ft_core.command_line import one_line_errors, run_command
 from ft_core.exact_options import check_variables
 
+from .report_command import run_report_command
+
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
@@ -20,6 +22,7 @@ kronos-ft COMMAND [OPTIONS]
   data download fetch candles from an exchange or from zip archives
   sweep         search over settings of tokenizer or predictor, with trials pruned and resumable
   demo          all of it on the embedded BTC candles, in a few minutes
+  report        say how a run went and what to change, or compare several runs: Markdown and HTML
   push          put a model on the Hugging Face Hub, in one commit
   pull          fetch a model from the Hub into a folder, at one commit
 
@@ -36,6 +39,7 @@ examples:
   kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
   kronos-ft ui runs/btc-both
   kronos-ft sweep tokenizer --data btc.csv --space space.yaml --trials 30 --output_dir runs/sweep
+  kronos-ft report runs/btc --lang zh
   kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
@@ -69,12 +73,13 @@ Any setting of the runs holds for all trials. DIR ends with best.yaml, trials.cs
 
 
 def _print_run(metrics: dict, folder: str) -> None:
-    from ft_core.run_folder import CURVES_FILE
+    from ft_core.run_folder import CURVES_FILE, REPORT_HTML
 
     from .training.finish import summary_table
 
     print(summary_table(metrics))
     print(f"curves             {os.path.join(folder, CURVES_FILE)}")
+    print(f"report             {os.path.join(folder, REPORT_HTML)}")
     print(f"run folder         {folder}")
 
 
@@ -248,6 +253,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "data": run_data_command,
     "sweep": run_sweep_command,
     "demo": run_demo_command,
+    "report": run_report_command,
     "push": run_push_command,
     "pull": run_pull_command,
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from ft_core.command_line import one_line_errors, run_command
 from ft_core.exact_options import ExactParser, check_variables
 
+from .report_command import report_command
 from .summary_commands import evaluate_command, summarize_command
 from .vocabulary_commands import expand_command, trim_command
 
@@ -26,6 +27,7 @@ mt5-ft COMMAND [OPTIONS]
   clean       remove the checkpoints of a finished run, but not the best one
   sweep       search over settings of train, with trials pruned and resumable
   demo        training, summaries and scores on the embedded fictional records, in a few minutes
+  report      say how a run went and what to change, or compare several runs: Markdown and HTML
   push        put a model on the Hugging Face Hub, in one commit
   pull        fetch a model from the Hub into a folder, at one commit
 
@@ -48,6 +50,7 @@ examples:
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
   mt5-ft sweep --data cases.jsonl --space space.yaml --trials 20 --output_dir runs/sweep
+  mt5-ft report runs/cases --lang zh
   mt5-ft push runs/cases OWNER/NAME --private
 """
 
@@ -72,7 +75,7 @@ def train_command(words: Sequence[str]) -> int:
     if "--dry_run" in words:
         raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
     model, data, args = _settings(words, "mt5-ft train")
-    from ft_core.run_folder import FINAL_MODEL
+    from ft_core.run_folder import FINAL_MODEL, REPORT_HTML
 
     from .training.run import run_training
     from .training.summary import summary_lines
@@ -81,6 +84,7 @@ def train_command(words: Sequence[str]) -> int:
     if args.process_index == 0:
         print("\n".join(summary_lines(metrics)))
         print(f"model       {os.path.join(args.output_dir, FINAL_MODEL)}")
+        print(f"report      {os.path.join(args.output_dir, REPORT_HTML)}")
         print(f"run folder  {args.output_dir}")
     return 0
 
@@ -211,6 +215,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "clean": clean_command,
     "sweep": run_sweep_command,
     "demo": demo_command,
+    "report": report_command,
     "push": push_command,
     "pull": pull_command,
 }

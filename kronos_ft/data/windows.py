@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from .augmentation import AugmentationArguments, WindowAugmenter
 from .candle_table import PIECE, joined
-from .candles import CandleSeries
+from .candles import CandleReport, CandleSeries
 from .window_places import WindowPlaces, stretch_edges
 
 SPLITS = ("train", "validation", "test")
@@ -243,6 +243,19 @@ class WindowDataset(Dataset):
             f"no window of {self.shape.length} bars fits between the gaps of the {self.split} split ({bars} bars); "
             f"raise max_gap or shorten lookback_window"
         )
+
+    def reports(self) -> list[CandleReport]:
+        """What was found when the candles of each symbol were read."""
+        return [one.report for one in self._series]
+
+    def spans(self) -> dict[str, list[str]]:
+        """Times (UTC) of the first and last bar of the split, by symbol; of symbols without a bar none."""
+        return {
+            one.symbol: [str(one.timestamps[row].astype("datetime64[s]")) for row in (first, end - 1)]
+            for one in self._series
+            for first, end in (self.bounds[one.symbol],)
+            if first < end
+        }
 
     @property
     def symbols_without_windows(self) -> list[str]:

@@ -9,6 +9,7 @@ from ft_core.curves import plot_curves
 from ft_core.early_stopping import metric_history
 from ft_core.files import write_folder, write_json
 from ft_core.line_progress import span
+from ft_core.report.at_end import report_at_end
 from ft_core.run_folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 from ft_core.training_push import push_finished
 
@@ -115,7 +116,7 @@ def finish_run(
     title: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict:
-    """Writes `best_model/`, `training_metrics.json` and `loss_curves.png`; call it on every rank after training.
+    """Writes `best_model/`, figures, curves and the report of a run; call it on every rank after training.
 
     With `push_to_hub` the best model is pushed then, by the main process; a failure is a warning.
 
@@ -136,7 +137,8 @@ def finish_run(
         metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}
     if trainer.is_world_process_zero():
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
-        write_json(run / METRICS_FILE, metrics)  # the last of all: it says that the run is whole
+        write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
+        report_at_end(run, "kronos_ft.report.views")
     trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
     push_finished(trainer.program, trainer.args, kronos_model, say, trainer.push_checkpoints)
     return metrics

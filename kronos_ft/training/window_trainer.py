@@ -23,6 +23,7 @@ from ..data.windows import WindowDataset, keep_batch
 from ..models.fast_layers import forget_compiled
 from ..push import describe_kronos
 from .arguments import WindowTrainingArguments
+from .observed import observed_windows
 from .speed import CompileBlocks, adopt_recorded, check_same_numerics, choose_compile, set_numerics
 
 
@@ -47,7 +48,6 @@ class WindowTrainer(RecordedTrainer):
         *("one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum", "decay_all_parameters"),
         *("symbol_weighting", "numerics"),
     )
-    stage: str  # tokenizer or predictor
     program = "kronos-ft"
     compiled = False
     compiled_before: bool | None = None  # by the run that is resumed
@@ -128,6 +128,11 @@ class WindowTrainer(RecordedTrainer):
                 f"compile_blocks={asked} but {run} was begun {'with' if before else 'without'} compiled blocks, and "
                 "would end with other bits; leave compile_blocks at auto, or pass --resume_force to go on all the same"
             )
+
+    def observed_facts(self) -> dict[str, object]:
+        """As the parent's, with figures of the windows and of the model's configuration."""
+        config = self.accelerator.unwrap_model(self.model).config.to_dict()
+        return super().observed_facts() | observed_windows(self.train_dataset, self.eval_dataset) | {"config": config}
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training windows; each takes a full effective batch."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ft_core.curves import Panel, plot_curves
 from ft_core.files import write_folder, write_json, write_text
+from ft_core.report.at_end import report_at_end
 from ft_core.run_folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
 
 from ..models.task import write_task
@@ -62,6 +63,7 @@ def finish_training(
         plot_curves(trainer.state.log_history, PANELS, "mT5", run / CURVES_FILE)
         write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
         keep_within_limit(run, trainer.args.save_total_limit)
+        report_at_end(run, "mt5_ft.report.views")
     return metrics
 
 

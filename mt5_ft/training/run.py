@@ -1,7 +1,7 @@
 """A whole mT5 run: settings in, run folder out. The command line and the example both end here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -56,6 +56,22 @@ def _facts(
     return {"stage": "mt5", "model": vars(model), "data": {**kept, "content": content_digest(train, validation)}}
 
 
+def _found(
+    train: list[Record], validation: list[Record], lengths: TokenLengths, trimming: Trimming | None
+) -> dict[str, object]:
+    """What the run's report tells its data by: lengths, texts on both sides, the vocabulary."""
+    sources = {record.source.strip() for record in validation}
+    found: dict[str, object] = {
+        "lengths": asdict(lengths),
+        "shared_sources": sum(record.source.strip() in sources for record in train),
+    }
+    if trimming is not None:
+        pieces = {"before": len(trimming.full), "after": len(trimming.tokenizer)}
+        unseen = {"unseen_growth": trimming.unseen.growth} if trimming.unseen else {}
+        found["vocabulary"] = {**pieces, "coverage": trimming.records.coverage, **unseen}
+    return found
+
+
 def prepare(
     model: MT5ModelArguments,
     data: MT5DataArguments,
@@ -80,7 +96,7 @@ def prepare(
     with PartialState().main_process_first():
         train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
         validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
-    facts = _facts(model, data, train, validation)
+    facts = _facts(model, data, train, validation) | _found(train, validation, lengths, trimming)
     return Prepared(tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts, trimming)
 
 

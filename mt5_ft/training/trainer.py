@@ -109,6 +109,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     progress_terms = ("loss", "target_tokens_per_second")
     evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share", "summarised_rows")
     decisive_settings = DECISIVE_SETTINGS
+    stage = "mt5"
 
     def __init__(
         self,

@@ -1,0 +1,134 @@
+"""Advice as settings of the next run: a diff to read, and a file to start it with."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import yaml
+
+from ..settings import own_names
+from .facts import RunFacts
+from .rules import PROBLEM, Finding
+from .views import StageView
+
+# settings of transformers that decide a run and are not declared anew here
+FURTHER = (
+    *("max_steps", "eval_steps", "save_steps", "logging_steps", "gradient_accumulation_steps", "lr_scheduler_type"),
+    *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "seed", "data_seed"),
+    *("activation_checkpointing", "dataloader_num_workers", "early_stopping"),
+)
+# what a file must not repeat: it belongs to one start, or follows from others
+LEFT_OUT = (
+    *("output_dir", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "exact", "preset", "numerics"),
+    *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache"),
+)
+BETWEEN = {True: "true", False: "false", None: "null"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting for the next run.
+
+    Attributes:
+        before (`object`): its recorded value; None where it is not recorded.
+        rules (`Sequence` of `str`): rules that ask for it, first the one whose value it is.
+        figure (`str`): the figure that triggered the first of them.
+    """
+
+    setting: str
+    before: object
+    after: object
+    rules: Sequence[str]
+    figure: str
+
+
+def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) -> list[Change]:
+    """What findings advise, one change a setting: of several values that of the gravest, then the first, finding; of
+    several learning rates the lowest."""
+    asked: dict[str, list[tuple[object, Finding]]] = {}
+    for finding in sorted(findings, key=lambda finding: finding.verdict != PROBLEM):
+        for setting, value in finding.outcome.advice.items():
+            if value != facts.setting(setting):
+                asked.setdefault(setting, []).append((value, finding))
+    changes = []
+    for setting, found in asked.items():
+        if setting == "learning_rate":
+            found = sorted(found, key=lambda pair: pair[0])
+        value, first = found[0]
+        rules = [finding.rule.id for _, finding in found]
+        changes.append(Change(setting, facts.setting(setting), value, rules, first.figure(language)))
+    return changes
+
+
+def yaml_value(value: object) -> str:
+    """A value as one line of YAML, numbers in a form that its readers take for numbers."""
+    if isinstance(value, bool) or value is None:
+        return BETWEEN[value]
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+        mantissa, mark, exponent = text.partition("e")
+        return f"{mantissa}{'' if '.' in mantissa else '.0'}e{exponent}" if mark else text
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | str) else str(value)
+
+
+def _comment(change: Change) -> str:
+    """One line, whatever is in a figure."""
+    return f"[{', '.join(change.rules)}] {' '.join(change.figure.split())}"
+
+
+def diff_lines(changes: Sequence[Change]) -> list[str]:
+    """The changes as lines of a diff, each with the rule that asks for it and the figure behind it."""
+    lines = []
+    for change in changes:
+        if change.before is not None:
+            lines.append(f"- {change.setting}: {yaml_value(change.before)}")
+        lines.append(f"+ {change.setting}: {yaml_value(change.after)}  # {_comment(change)}")
+    return lines
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str) or (
+        isinstance(value, list) and all(isinstance(item, bool | int | float | str) for item in value)
+    )  # fmt: skip
+
+
+def recorded_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
+    """Recorded settings that differ from their defaults, so that they must be said to be had again."""
+    if view.settings is None:
+        return {}
+    types, presets = view.settings()
+    preset = facts.setting("preset")
+    preset = preset if preset in presets else None
+    defaults: dict[str, object] = {}
+    for kind in types:
+        for field in fields(kind):
+            if field.init:
+                made = field.default_factory() if callable(field.default_factory) else field.default
+                defaults[field.name] = made
+    defaults |= presets[preset] if preset else {}
+    found: dict[str, object] = {"preset": preset} if preset else {}
+    for name in dict.fromkeys((*own_names(types), *FURTHER)):
+        if name in LEFT_OUT or name not in defaults:
+            continue
+        value = facts.setting(name)
+        if value is not None and value != defaults[name] and (value or defaults[name]) and _plain(value):
+            found[name] = value
+    return found
+
+
+def next_settings(facts: RunFacts, changes: Sequence[Change], language: str) -> str:
+    """A YAML file for the next run: the settings of this one, and the changes with their reasons."""
+    view = facts.view
+    note = {"en": ("settings of", "changes; a comment names the rule and the figure"),
+            "zh": ("本次训练的设置：", "更改；注释给出规则和数据")}[language]  # fmt: skip
+    kept = recorded_settings(facts, view)
+    changed = {change.setting for change in changes}
+    lines = [f"# {note[0]} {' '.join(facts.name.split())}"]
+    lines += [f"{name}: {yaml_value(value)}" for name, value in kept.items() if name not in changed]
+    lines.append(f"output_dir: {yaml_value(f'{facts.path}-next')}")
+    if changes:
+        lines.append(f"# {note[1]}")
+    lines += [f"{change.setting}: {yaml_value(change.after)}  # {_comment(change)}" for change in changes]
+    text = "\n".join(lines) + "\n"
+    assert isinstance(yaml.safe_load(text), dict)
+    return text

@@ -1,0 +1,255 @@
+"""The report of one run as blocks: status, checklist, losses, curves, schedule and norms, disk, advice."""
+
+import statistics
+from collections.abc import Sequence
+
+from ..progress import span
+from .advice import Change, diff_lines
+from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
+from .facts import RunFacts
+from .pictures import Chart, Line
+from .rules import GROUPS, SILENT, Finding, count_verdicts, number
+from .trends import best, trend
+from .wording import GROUP_WORDS, STATUS_WORDS, say
+
+MOST_ROWS = 12
+MEGABYTE = 1e6
+OPTIMISATION = ("learning_rate", "grad_norm", "weight_norm")
+
+
+def _rows(pairs: Sequence[tuple[str, str | None]]) -> list[list[str]]:
+    return [[name, value] for name, value in pairs if value]
+
+
+def _words(value: object) -> str | None:
+    """Recorded facts on one line."""
+    if not isinstance(value, dict) or not value:
+        return None
+    return ", ".join(f"{name} {item}" for name, item in value.items())
+
+
+def _spans(facts: RunFacts, split: str) -> str:
+    spans = facts.observed(split, "spans")
+    if not isinstance(spans, dict) or not spans:
+        return ""
+    named = [f"{symbol} {ends[0][:10]} .. {ends[1][:10]}" for symbol, ends in list(spans.items())[:3]]
+    return ", ".join(named) + (f", ... ({len(spans)})" if len(spans) > 3 else "")
+
+
+def _data_words(facts: RunFacts, split: str, samples: str, language: str) -> str | None:
+    windows, bars = facts.observed(split, "windows"), facts.observed(split, "bars")
+    if isinstance(windows, int) and isinstance(bars, int):
+        return say("windows_of", language, count=windows, bars=bars, spans=_spans(facts, split))
+    count = facts.observed(samples)
+    return say("samples", language, count=count) if isinstance(count, int) else None
+
+
+def _lengths(facts: RunFacts, language: str) -> str | None:
+    lengths = facts.record.get("lengths")
+    try:
+        return say("lengths_of", language, source=lengths["source_mean"], target=lengths["target_mean"])
+    except (TypeError, KeyError, ValueError):  # not recorded
+        return None
+
+
+def status_block(facts: RunFacts, language: str) -> list[Block]:
+    """What was run, on what, and how far it is."""
+    unknown = say("unknown", language)
+    status = STATUS_WORDS.get(facts.status, {}).get(language, facts.status) + (f" ({facts.why})" if facts.why else "")
+    total = f"{facts.max_steps:,}" if facts.max_steps else unknown
+    progress = say("steps_of", language, step=facts.step, total=total)
+    if facts.progress is not None:
+        progress += f" ({facts.progress:.0%})".replace("%", " %")
+    if facts.epoch is not None:
+        progress += ", " + say("epochs", language, epoch=facts.epoch)
+    time = unknown
+    if facts.seconds is not None and facts.seconds_a_step is not None:
+        time = say("per_step", language, span=span(facts.seconds), seconds=facts.seconds_a_step)
+    left = None
+    if facts.status == "running":
+        left = unknown if facts.seconds_left is None else span(facts.seconds_left)
+    speed = facts.training(facts.view.speed) if facts.view.speed else None
+    median = f"{statistics.median(speed.values):,.0f} {facts.view.speed}" if speed is not None and len(speed) else None
+    parameters, trainable = facts.observed("parameters"), facts.observed("trainable")
+    size = None
+    if isinstance(parameters, int) and isinstance(trainable, int):
+        size = say("trainable", language, all=parameters, trainable=trainable)
+    batch, per_epoch = facts.observed("effective_batch"), facts.observed("steps_per_epoch")
+    git = facts.record.get("git")
+    commit = f"{git.get('commit', '')[:12]}{' +' if git.get('changed') else ''}" if isinstance(git, dict) else None
+    torn = facts.history.torn
+    source = say("torn", language, source=facts.history.source, torn=torn) if torn else facts.history.source
+    rows = _rows(
+        (
+            (say("status", language), status),
+            (say("progress", language), progress),
+            (say("time", language), time),
+            (say("time_left", language), left),
+            (say("speed", language), median),
+            (say("started", language), str(facts.record["started"]) if facts.record.get("started") else None),
+            (say("data_train", language), _data_words(facts, "train", "train_samples", language)),
+            (say("data_validation", language), _data_words(facts, "validation", "validation_samples", language)),
+            (
+                say("batch", language),
+                say("batch_of", language, count=batch, steps=per_epoch)
+                if isinstance(batch, int) and isinstance(per_epoch, int)
+                else None,
+            ),
+            (say("lengths", language), _lengths(facts, language)),
+            (say("model_size", language), size),
+            (say("hardware", language), _words(facts.record.get("hardware"))),
+            (say("versions", language), _words(facts.record.get("versions"))),
+            (say("commit", language), commit),
+            (say("source", language), source),
+        )
+    )
+    return [Heading(2, say("status", language)), Table(("", ""), rows)]
+
+
+def checklist_blocks(findings: Sequence[Finding], language: str) -> list[Block]:
+    """The findings, a table for each group."""
+    blocks: list[Block] = [Heading(2, say("checklist", language))]
+    head = [say(word, language) for word in ("question", "verdict", "figure", "reason", "rule")]
+    for group in GROUPS:
+        rows = [
+            [f.rule.question(language), Verdict(f.verdict), f.figure(language), f.reason(language), f"`{f.rule.id}`"]
+            for f in findings
+            if f.rule.group == group
+        ]
+        if rows:
+            blocks += [Heading(3, GROUP_WORDS[group][language]), Table(head, rows)]
+    return blocks
+
+
+def _ends(values: Sequence[float]) -> tuple[str, str]:
+    return (number(values[0]), number(values[-1])) if values else ("-", "-")
+
+
+def losses_block(facts: RunFacts, language: str) -> list[Block]:
+    """First, last and best value of each term, and training beside validation of the main one."""
+    rows = []
+    for term in facts.view.terms:
+        training, evaluated = facts.training(term), facts.evaluated(term)
+        if not len(training) and not len(evaluated):
+            continue
+        found = trend(training)
+        word = "-" if found is None else say({-1: "falls", 1: "rises", 0: "level"}[found.direction], language)
+        top = best(evaluated) if term not in facts.view.signed and term == facts.view.primary else None
+        shown = f"{number(top[1])} ({top[0]})" if top else "-"
+        first, last = _ends(evaluated.values)
+        rows.append([f"`{term}`", *_ends(training.values), word, first, shown, last])
+    if not rows:
+        return []
+    head = ("term", "train_first", "train_last", "trend", "valid_first", "valid_best", "valid_last")
+    blocks: list[Block] = [Heading(2, say("losses", language)), Table([say(word, language) for word in head], rows)]
+    signed = [f"`{term}`" for term in facts.view.signed if len(facts.training(term))]
+    if signed:
+        blocks.append(Text(say("signed", language, terms=", ".join(signed))))
+    if facts.gaps:
+        kept = facts.gaps[:: -(-len(facts.gaps) // MOST_ROWS)]
+        kept = kept if kept[-1] == facts.gaps[-1] else [*kept, facts.gaps[-1]]
+        last = "difference" if facts.view.in_nats else "ratio"
+        head = [say(word, language) for word in ("step", "training", "validation", last)]
+        rows = [
+            [f"{gap.step:,}", number(gap.training), number(gap.validation),
+             f"{gap.difference:+.4g}" if facts.view.in_nats else f"{gap.ratio:.3f}"]
+            for gap in kept
+        ]  # fmt: skip
+        blocks += [Heading(3, say("side_by_side", language, term=facts.view.primary)), Table(head, rows)]
+    return blocks
+
+
+def charts(facts: RunFacts) -> list[Chart]:
+    """The pictures of a run, those without a point left out."""
+    found = []
+    for panel in facts.view.panels:
+        lines = []
+        for colour, term in enumerate(panel.terms):
+            for curve, name, dots in (
+                (facts.training(term), term, False),
+                (facts.evaluated(term), f"eval_{term}", True),
+            ):
+                if len(curve):
+                    lines.append(Line(name, curve, 2 * colour + dots if len(panel.terms) < 4 else colour, dots))
+        if lines:
+            found.append(Chart(panel.title, lines, panel.log_scale))
+    return found
+
+
+def optimisation_block(facts: RunFacts, language: str) -> list[Block]:
+    """Learning rate, gradient norm and weight norm in figures."""
+    rows = []
+    for term in OPTIMISATION:
+        values = facts.training(term).values
+        if values:
+            figures = (values[0], max(values), statistics.median(values), values[-1])
+            rows.append([f"`{term}`", *map(number, figures)])
+    head = [say(word, language) for word in ("term", "first", "highest", "median", "last")]
+    return [Heading(2, say("optimisation", language)), Table(head, rows)] if rows else []
+
+
+def disk_block(facts: RunFacts, language: str) -> list[Block]:
+    """What lies in the folder, in bytes."""
+    if not facts.disk:
+        return []
+    steps = ", ".join(map(str, facts.checkpoints)) or "-"
+    labels = {"checkpoints": say("checkpoints", language, steps=steps)}
+    rows = [
+        [labels.get(name) or say(name, language), f"{size / MEGABYTE:,.1f} MB"] for name, size in facts.disk.items()
+    ]
+    return [Heading(2, say("disk", language)), Table((say("content", language), "MB"), rows)]
+
+
+def advice_block(facts: RunFacts, changes: Sequence[Change], next_file: str | None, language: str) -> list[Block]:
+    """The changes as a diff, and how to start the next run with them."""
+    blocks: list[Block] = [Heading(2, say("advice", language))]
+    if not changes:
+        return [*blocks, Text(say("no_advice", language))]
+    blocks += [Text(say("diff_note", language)), Code("\n".join(diff_lines(changes)), "diff")]
+    if next_file and facts.view.command:
+        blocks.append(Text(say("advice_use", language, file=next_file, command=facts.view.command)))
+    return blocks
+
+
+def opening(facts: RunFacts, findings: Sequence[Finding], language: str) -> list[Block]:
+    """Verdicts in one sentence, the problems, and which quantity to read."""
+    counts = count_verdicts(findings)
+    summary = say("summary", language, **{("silent" if v == SILENT else v): n for v, n in counts.items()})
+    sense = say("sense_nats" if facts.view.in_nats else "sense_error", language)
+    rows = [
+        [Verdict(f.verdict), f.rule.question(language), f"{f.reason(language)} ({f.figure(language)})"]
+        for verdict in ("problem", "watch")
+        for f in findings
+        if f.verdict == verdict
+    ]
+    head = [say(word, language) for word in ("verdict", "question", "reason")]
+    blocks: list[Block] = [Text(f"**{summary}**")]
+    if rows:
+        blocks.append(Table(head, rows))
+    return [*blocks, Text(say("main_quantity", language, term=facts.view.primary, sense=sense))]
+
+
+def run_document(
+    facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], language: str, next_file: str | None
+) -> Document:
+    """The report of a run.
+
+    Args:
+        findings: from the rules of its kind.
+        changes: what they advise.
+        next_file: the name of the file of the next run's settings; None where there is none.
+    """
+    title = say("title", language, name=f"{facts.name} ({facts.view.title})")
+    pictures = [Picture(chart) for chart in charts(facts)]
+    blocks = [
+        Heading(1, title),
+        *opening(facts, findings, language),
+        *status_block(facts, language),
+        *checklist_blocks(findings, language),
+        *losses_block(facts, language),
+        *([Heading(2, say("pictures", language)), *pictures] if pictures else []),
+        *optimisation_block(facts, language),
+        *disk_block(facts, language),
+        *advice_block(facts, changes, next_file, language),
+    ]
+    return Document(language, title, blocks)

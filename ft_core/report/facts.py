@@ -1,0 +1,289 @@
+"""Everything a report knows of a run: read from its folder, or from a `trainer_state.json`, whatever state it is in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from ..checkpoints import list_checkpoints
+from ..manifest import read_manifest
+from ..run_folder import BAD_STEPS_FILE, BEST_MODEL, FINAL_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
+from ..run_lock import is_held
+from .history import Curve, History, curve, read_history, read_json, read_object
+from .trends import Gap, gaps
+from .views import PLAIN, StageView
+
+RUNNING, FINISHED, EARLY, INTERRUPTED, KILLED, UNFINISHED = (
+    *("running", "finished", "stopped early", "interrupted"),
+    *("ended without a word", "not at its end"),
+)
+UNTRAINED = 0.8  # of the error of a constant answer
+SETTING_GROUPS = ("arguments", "data", "augmentation", "model")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run as its folder tells it; what is not recorded is None or empty.
+
+    Attributes:
+        path (`Path`): the folder, or the file of a Trainer's state.
+        view ([`StageView`]): what kind of run it is.
+        record (`dict`): `run.json`.
+        metrics (`dict`): `training_metrics.json`, which only a run that came to its end has.
+        history ([`History`]): what was logged.
+        status (`str`): running, finished, stopped early, interrupted, `ended without a word` (recorded as running, but
+            its process is gone), or `not at its end` (a plain Trainer's).
+        why (`str`): of an interrupted run, by what.
+        checkpoints (`dict`): bytes by step.
+        newest_whole (`int`, *optional*): step of the newest checkpoint whose files are all there.
+        elapsed (`float`, *optional*): of a run in progress, seconds from its start to its last log entry.
+        disk (`dict`): bytes by kind of content.
+        bad_steps (`list`): steps that were not applied.
+    """
+
+    path: Path
+    view: StageView
+    record: dict
+    metrics: dict
+    history: History
+    status: str
+    why: str = ""
+    checkpoints: dict[int, int] = field(default_factory=dict)
+    newest_whole: int | None = None
+    elapsed: float | None = None
+    disk: dict[str, int] = field(default_factory=dict)
+    bad_steps: list[dict] = field(default_factory=list)
+
+    # Where it stands
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        resolved = self.path.resolve()
+        return resolved.name if resolved.is_dir() else resolved.parent.name
+
+    @cached_property
+    def step(self) -> int:
+        """Optimizer steps made."""
+        logged = max((entry["step"] for entry in self.history.entries), default=0)
+        return max(logged, _whole(self.record.get("global_step")), _whole(self.history.state.get("global_step")))
+
+    @property
+    def max_steps(self) -> int | None:
+        """Optimizer steps planned."""
+        return _whole(self.record.get("max_steps")) or _whole(self.history.state.get("max_steps")) or None
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the planned steps that were made."""
+        return self.step / self.max_steps if self.max_steps else None
+
+    @property
+    def epoch(self) -> float | None:
+        """Passes over the training data so far."""
+        epochs = [entry["epoch"] for entry in self.history.entries if isinstance(entry.get("epoch"), int | float)]
+        return max(epochs, default=None)
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """Seconds of training so far."""
+        runtime = curve(self.history.entries, "train_runtime")
+        if len(runtime):
+            return runtime.values[-1]
+        recorded, at = self.record.get("seconds"), _whole(self.record.get("global_step"))
+        if isinstance(recorded, int | float) and at:
+            return recorded / at * self.step
+        return self.elapsed
+
+    @property
+    def seconds_a_step(self) -> float | None:
+        """Mean seconds of an optimizer step, evaluations and saves included."""
+        return self.seconds / self.step if self.seconds and self.step else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end of the schedule at the mean speed so far."""
+        if self.seconds_a_step is None or self.max_steps is None:
+            return None
+        return self.seconds_a_step * max(self.max_steps - self.step, 0)
+
+    # What was asked for
+
+    def setting(self, name: str) -> object:
+        """A recorded setting of training, data, augmentation or model; None when it is not recorded."""
+        for group in SETTING_GROUPS:
+            values = self.record.get(group)
+            if isinstance(values, dict) and name in values:
+                return values[name]
+        return None
+
+    def amount(self, name: str) -> float | None:
+        """A setting that is a number; None where it is not."""
+        value = self.setting(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def observed(self, *names: str) -> object:
+        """Something that the trainer found before the first step, by its path of names; None when not recorded."""
+        found: object = self.record.get("observed")
+        for name in names:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+    def observed_number(self, *names: str) -> float | None:
+        """As [`observed`], of what is a number."""
+        value = self.observed(*names)
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def is_untrained_at_start(self) -> bool:
+        """Whether the run began with random weights: it says so, or its error was that of an answer of 0 everywhere."""
+        level, start = self.observed_number("validation", "inputs", "mean_square"), self.primary_evaluated.points()[:1]
+        is_as_bad = level is not None and not self.view.in_nats and start and start[0][1] > UNTRAINED * level
+        return bool(self.setting("from_scratch") or is_as_bad)
+
+    # What was logged
+
+    def training(self, name: str) -> Curve:
+        """A term of training steps."""
+        return curve(self.history.entries, name, training=True)
+
+    def evaluated(self, name: str) -> Curve:
+        """A term of validation; step 0 is that of the starting weights."""
+        return curve(self.history.entries, f"eval_{name}", training=False)
+
+    @cached_property
+    def primary(self) -> Curve:
+        """The main quantity in training."""
+        return self.training(self.view.primary)
+
+    @cached_property
+    def primary_evaluated(self) -> Curve:
+        """The main quantity in validation."""
+        return self.evaluated(self.view.primary)
+
+    @cached_property
+    def trained_evaluations(self) -> Curve:
+        """The main quantity in validation, without the starting weights."""
+        return self.primary_evaluated.between(0, float("inf"))
+
+    @cached_property
+    def gaps(self) -> list[Gap]:
+        """Training and validation of the main quantity at each evaluation."""
+        return gaps(self.primary, self.primary_evaluated)
+
+    def last(self, name: str) -> float | None:
+        """The last value of an evaluated term."""
+        found = self.evaluated(name)
+        return found.values[-1] if len(found) else None
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and value == value else 0
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    total = 0
+    for file in path.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # a run in progress removes files
+            continue
+    return total
+
+
+def _looks_whole(checkpoint: Path) -> bool:
+    """Whether all files that a checkpoint's manifest lists are there in their sizes; a resume also hashes them."""
+    try:
+        files = read_manifest(checkpoint)["files"]
+        return all((checkpoint / name).stat().st_size == known["bytes"] for name, known in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _disk(run: Path, checkpoints: dict[int, int]) -> dict[str, int]:
+    models = sum(_size(run / name) for name in (BEST_MODEL, FINAL_MODEL) if (run / name).is_dir())
+    kept = sum(checkpoints.values())
+    return {"checkpoints": kept, "model": models, "rest": max(_size(run) - kept - models, 0)}
+
+
+def _status(run: Path, record: dict, history: History) -> tuple[str, str]:
+    recorded = record.get("status")
+    if not isinstance(recorded, str):
+        step, most = (_whole(history.state.get(name)) for name in ("global_step", "max_steps"))
+        return (FINISHED if most and step >= most else UNFINISHED), ""
+    if recorded == RUNNING and not is_held(run):
+        return KILLED, ""
+    kind, _, why = recorded.partition(":")
+    return kind, why.strip()
+
+
+def _view_of(views: Sequence[StageView], record: dict, history: History) -> StageView:
+    observed = record.get("observed")
+    stage = record.get("stage") or (observed.get("stage") if isinstance(observed, dict) else None)
+    for view in views:
+        if view.stage == stage:
+            return view
+    terms = {name for entry in history.entries for name in entry}
+    for view in views:
+        if view.signature and {view.signature, f"eval_{view.signature}"} & terms:
+            return view
+    return PLAIN
+
+
+def read_run(path: Path, views: Sequence[StageView] = ()) -> RunFacts:
+    """Facts of a run.
+
+    Args:
+        path: the folder of a run or of a stock Trainer, or a `trainer_state.json`.
+        views: kinds of runs that are known; others are read as a Trainer's.
+
+    Raises:
+        ValueError: nothing there that a run could be read from.
+    """
+    if not path.exists():
+        raise ValueError(f"run={path} does not exist; name the folder of a run, or a trainer_state.json")
+    record = read_object(path / RUN_FILE) if path.is_dir() else {}
+    history = read_history(path)
+    if history is None and not record:
+        raise ValueError(
+            f"run={path} holds neither {RUN_FILE} with {LOG_FILE} nor a trainer_state.json; name the folder of a run"
+        )
+    history = history or History([], {}, RUN_FILE)
+    view = _view_of(views, record, history)
+    status, why = _status(path, record, history)
+    if path.is_file():
+        return RunFacts(path, view, record, {}, history, status, why)
+    checkpoints = {step: _size(folder) for step, folder in list_checkpoints(path).items()}
+    whole = [step for step, folder in list_checkpoints(path).items() if not record or _looks_whole(folder)]
+    return RunFacts(
+        path,
+        view,
+        record,
+        read_object(path / METRICS_FILE),
+        history,
+        status,
+        why,
+        checkpoints,
+        max(whole, default=None),
+        _elapsed(path, record) if status == RUNNING else None,
+        _disk(path, checkpoints),
+        _bad_steps(path),
+    )
+
+
+def _elapsed(run: Path, record: dict) -> float | None:
+    """Seconds from a recorded start to the last line of the log; None where either is not known."""
+    try:
+        started = datetime.fromisoformat(record["started"]).timestamp()
+        return max((run / LOG_FILE).stat().st_mtime - started, 0.0) or None
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _bad_steps(run: Path) -> list[dict]:
+    """The steps of `bad_steps.json`, which is a list."""
+    found = read_json(run / BAD_STEPS_FILE)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

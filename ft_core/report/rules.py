@@ -1,0 +1,146 @@
+"""What a rule is, and how rules become findings.
+
+A rule asks one question of a run's facts. Its answers are cases, written out in its table in both languages with a
+verdict each, so that the tables of rules read like the checklist that they make; the function behind a rule only
+decides which case it is, and says by which figure.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .facts import RunFacts
+
+OK, WATCH, PROBLEM, SILENT = "ok", "watch", "problem", "not applicable"
+VERDICTS = (PROBLEM, WATCH, OK, SILENT)  # the worst first
+TRAINING, DATA, MODEL = "training", "data", "model"
+GROUPS = (TRAINING, DATA, MODEL)
+LANGUAGES = ("en", "zh")
+UNKNOWN = "unknown"  # the case of every rule whose facts are not recorded
+
+
+@dataclass(frozen=True)
+class Case:
+    """An answer: its verdict and its reason in both languages, with places for values."""
+
+    verdict: str
+    en: str
+    zh: str
+
+    def reason(self, language: str, values: Mapping[str, object]) -> str:
+        """The reason, filled in."""
+        return getattr(self, language).format(**values)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule's function found.
+
+    Attributes:
+        case (`str`): a case of the rule.
+        figure (`str`): the figure behind it: numbers, names of terms and as few English words as can be.
+        values (`Mapping`): for the places in the case's reason.
+        advice (`Mapping`): settings for the next run.
+    """
+
+    case: str
+    figure: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+    advice: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One question of the checklist.
+
+    Attributes:
+        id (`str`): its short name, by which advice refers to it.
+        group (`str`): training, data or model.
+        en, zh (`str`): the question.
+        look (`Callable`): facts to an [`Outcome`]; None where the facts that it needs are not recorded.
+        cases (`Mapping`): its answers.
+        needs (`tuple` of `str`): what is missing where `look` finds nothing, in English and in Chinese.
+        zh_figure (`Sequence`): patterns of the words in its figures, and what stands for them in Chinese.
+    """
+
+    id: str
+    group: str
+    en: str
+    zh: str
+    look: Callable[["RunFacts"], Outcome | None]
+    cases: Mapping[str, Case]
+    needs: tuple[str, str]
+    zh_figure: Sequence[tuple[str, str]] = ()
+
+    def question(self, language: str) -> str:
+        """The question in a language."""
+        return getattr(self, language)
+
+    def ask(self, facts: "RunFacts") -> "Finding":
+        """The finding for a run."""
+        outcome = self.look(facts)
+        if outcome is None:
+            return Finding(self, Outcome(UNKNOWN, "-"), Case(SILENT, *self.needs))
+        return Finding(self, outcome, self.cases[outcome.case])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule's answer for a run."""
+
+    rule: Rule
+    outcome: Outcome
+    case: Case
+
+    @property
+    def verdict(self) -> str:
+        """ok, watch, problem or not applicable."""
+        return self.case.verdict
+
+    def figure(self, language: str) -> str:
+        """The figure behind it, in a language."""
+        figure = self.outcome.figure
+        for pattern, words in self.rule.zh_figure if language == "zh" else ():
+            figure = re.sub(pattern, words, figure)
+        return figure
+
+    def reason(self, language: str) -> str:
+        """Why, in a language."""
+        return self.case.reason(language, self.outcome.values)
+
+
+def ask_all(rules: Sequence[Rule], facts: "RunFacts") -> list[Finding]:
+    """The findings of all rules, by group, in the order of the tables."""
+    return [rule.ask(facts) for group in GROUPS for rule in rules if rule.group == group]
+
+
+def count_verdicts(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many findings have each verdict, the worst first."""
+    return {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as signed per cent, such as `-87 %`."""
+    return f"{share:+.{digits}%}".replace("%", " %")
+
+
+def number(value: float) -> str:
+    """A figure with four significant digits."""
+    return f"{value:.4g}"
+
+
+def ok(en: str, zh: str) -> Case:
+    """A case in which all is well."""
+    return Case(OK, en, zh)
+
+
+def watch(en: str, zh: str) -> Case:
+    """A case to keep an eye on."""
+    return Case(WATCH, en, zh)
+
+
+def problem(en: str, zh: str) -> Case:
+    """A case that wants another run."""
+    return Case(PROBLEM, en, zh)

@@ -1,0 +1,311 @@
+"""Rules on the curves of training and validation: does it fall, on what was not trained on too, and steadily."""
+
+from .facts import RunFacts
+from .rules import TRAINING, Outcome, Rule, number, ok, percent, problem, watch
+from .trends import best, spikes, trend, variation
+
+BETTER = 0.005  # least gain on the starting weights
+RATIO_LIMITS = (1.3, 2.0)  # of an error, validation over training: watch, problem
+NATS_LIMITS = (0.15, 0.5)  # of a cross-entropy, validation less training
+EASIER_RATIO, EASIER_NATS = 0.6, -0.5
+RISE_LIMITS = (0.02, 0.1)  # of validation since its best
+EXPLODED = 3.0  # times the start
+WORSE = 1.02  # validation over the starting weights' that only a learning rate too high explains
+SCATTER = 0.25
+SOME_SPIKES = 3
+
+
+def falling(facts: RunFacts) -> Outcome | None:
+    """The main quantity in training, from the first steps to the last."""
+    found = trend(facts.primary)
+    if found is None:
+        return None
+    values = {"term": facts.view.primary, "change": percent(found.change)}
+    figure = f"{facts.view.primary} {number(found.first)} -> {number(found.last)} ({percent(found.change)})"
+    if found.direction < 0:
+        return Outcome("falls", figure, values)
+    rate = facts.amount("learning_rate")
+    if found.direction > 0:
+        return Outcome("rises", figure, values, {"learning_rate": rate / 3} if rate else {})
+    return Outcome("flat", figure, values)
+
+
+def improved(facts: RunFacts) -> Outcome | None:
+    """The best validation beside that of the starting weights."""
+    found, start = best(facts.trained_evaluations), dict(facts.primary_evaluated.points()).get(0)
+    if found is None or start is None:
+        return None
+    step, value = found
+    figure = f"eval_{facts.view.primary} {number(start)} (step 0) -> {number(value)} (step {step})"
+    values = {"term": facts.view.primary, "step": step, "change": percent(value / start - 1 if start > 0 else 0.0, 1)}
+    if value < start - BETTER * abs(start):
+        return Outcome("better", figure, values)
+    if value < start:
+        return Outcome("hardly", figure, values)
+    rate = facts.amount("learning_rate")
+    return Outcome("not_better", figure, values, {"learning_rate": rate / 3} if rate else {})
+
+
+def in_step(facts: RunFacts) -> Outcome | None:
+    """Validation beside training, of the same quantity, at the last evaluation."""
+    if not facts.gaps:
+        return None
+    gap, nats = facts.gaps[-1], facts.view.in_nats
+    size, (some, much) = (gap.difference, NATS_LIMITS) if nats else (gap.ratio, RATIO_LIMITS)
+    shown = f"{gap.difference:+.3g} nats" if nats else f"x {gap.ratio:.2f}"
+    name = facts.view.primary
+    figure = f"{name} {number(gap.training)}, eval_{name} {number(gap.validation)} ({shown}), step {gap.step}"
+    values = {"shown": shown}
+    if size > some:
+        decay = facts.amount("weight_decay")
+        advice: dict[str, object] = {} if facts.setting("early_stopping") is not False else {"early_stopping": True}
+        if decay is not None and size > much:
+            advice["weight_decay"] = round(max(2 * decay, 0.05), 4)
+        return Outcome("far" if size > much else "apart", figure, values, advice)
+    if size < (EASIER_NATS if nats else EASIER_RATIO):
+        return Outcome("easier", figure, values)
+    return Outcome("in_step", figure, values)
+
+
+def overfitting(facts: RunFacts) -> Outcome | None:
+    """Validation since its best, while training goes on falling."""
+    curve = facts.trained_evaluations
+    found = best(curve)
+    if found is None or len(curve) < 3:
+        return None
+    step, value = found
+    rise = curve.values[-1] / value - 1 if value > 0 else 0.0
+    after = facts.primary.between(step, float("inf"))
+    before = facts.primary.between(0, step)
+    fell = len(after) and len(before) and after.values[-1] < before.values[-1]
+    values = {"step": step, "rise": percent(rise, 1), "last": curve.steps[-1]}
+    figure = (
+        f"eval_{facts.view.primary} {number(value)} (step {step}) -> {number(curve.values[-1])} ({percent(rise, 1)})"
+    )
+    if rise <= RISE_LIMITS[0]:
+        return Outcome("none", figure, values)
+    if not fell:
+        return Outcome("both_rise", figure, values)
+    advice: dict[str, object] = {} if facts.setting("early_stopping") is not False else {"early_stopping": True}
+    return Outcome("much" if rise > RISE_LIMITS[1] else "some", figure, values, advice)
+
+
+def learning_rate(facts: RunFacts) -> Outcome | None:
+    """Signs of a learning rate that is too high: worse than the start, thrown back, or steps that were not finite."""
+    rate = facts.amount("learning_rate")
+    if rate is None or len(facts.primary) < 4:
+        return None
+    logged = facts.training("learning_rate")
+    peak = max(logged.values, default=rate)
+    start = dict(facts.primary_evaluated.points()).get(0)
+    found = best(facts.trained_evaluations)
+    values = {"rate": f"{rate:g}", "bad": len(facts.bad_steps)}
+    name = facts.view.primary
+    if facts.bad_steps:
+        figure = f"learning_rate {rate:g}, {len(facts.bad_steps)} steps not applied"
+        return Outcome("not_finite", figure, values, {"learning_rate": rate / 10})
+    if found is not None and start is not None and found[1] > WORSE * start > 0:
+        figure = f"learning_rate {rate:g}, best eval_{name} {number(found[1])} against {number(start)} at the start"
+        return Outcome("worse", figure, values, {"learning_rate": rate / 10})
+    first = start or facts.primary.values[0]
+    highest = max((*facts.primary.points(), *facts.trained_evaluations.points()), key=lambda point: point[1])
+    if highest[1] > EXPLODED * first > 0:
+        figure = f"learning_rate {rate:g}, {name} {number(first)} -> {number(highest[1])} (step {highest[0]})"
+        return Outcome("exploded", figure, values | {"step": highest[0]}, {"learning_rate": rate / 10})
+    lowest, last = best(facts.primary), trend(facts.primary)
+    if last is not None and lowest[0] < 0.7 * facts.primary.steps[-1] and last.last > 1.5 * lowest[1] > 0:
+        figure = f"learning_rate {rate:g}, {name} {number(lowest[1])} (step {lowest[0]}) -> {number(last.last)}"
+        return Outcome("thrown_back", figure, values | {"step": lowest[0]}, {"learning_rate": rate / 3})
+    thrown = spikes(facts.primary)
+    if len(thrown) > SOME_SPIKES and len(thrown) > 0.05 * len(facts.primary):
+        figure = f"learning_rate {rate:g}, {len(thrown)} of {len(facts.primary)} entries of {name} jump by half"
+        return Outcome("jumps", figure, values | {"count": len(thrown)}, {"learning_rate": rate / 3})
+    return Outcome("bearable", f"learning_rate {rate:g}, highest logged {peak:.3g}", values)
+
+
+def steady(facts: RunFacts) -> Outcome | None:
+    """Scatter of the main quantity from entry to entry in the second half, and jumps."""
+    scatter = variation(facts.primary)
+    if scatter != scatter or len(facts.primary) < 6:
+        return None
+    thrown = spikes(facts.primary)
+    figure = f"{facts.view.primary} varies by {scatter:.1%} from entry to entry, {len(thrown)} jumps".replace("%", " %")
+    batch = facts.amount("gradient_accumulation_steps")
+    if scatter > SCATTER:
+        return Outcome("scatters", figure, {}, {"gradient_accumulation_steps": int(2 * batch)} if batch else {})
+    return Outcome("jumps" if thrown else "steady", figure, {"steps": ", ".join(map(str, thrown[:3]))})
+
+
+RULES = (
+    Rule(
+        "falling",
+        TRAINING,
+        "Does the training error fall?",
+        "训练误差在下降吗？",
+        falling,
+        {
+            "falls": ok(
+                "{term} fell by more than its scatter over the run ({change}).",
+                "{term} 的下降幅度超过了自身的波动（{change}）。",
+            ),
+            "flat": watch(
+                "{term} hardly moves beyond its scatter: the weights have nothing left to learn here, or the learning "
+                "rate is too low.",
+                "{term} 的变化没有超出自身波动：可能已学无可学，或学习率过低。",
+            ),
+            "rises": problem(
+                "{term} rises: the run moves away from what it trains on; the learning rate is too high or the data "
+                "changed on the way.",
+                "{term} 在上升：训练正在远离目标，学习率过高或数据中途发生了变化。",
+            ),
+        },
+        ("fewer than four training entries were logged", "训练日志不足四条"),
+    ),
+    Rule(
+        "improved",
+        TRAINING,
+        "Is validation better than at the start?",
+        "验证误差比起点更好吗？",
+        improved,
+        {
+            "better": ok(
+                "the best validation lies {change} from that of the starting weights, reached at step {step}.",
+                "最好的验证结果比初始权重变化 {change}，出现在第 {step} 步。",
+            ),
+            "hardly": watch(
+                "the best validation is hardly better than the starting weights ({change}, step {step}): little was "
+                "there to gain, or the learning rate is too low.",
+                "最好的验证结果几乎没有优于初始权重（{change}，第 {step} 步）：提升空间很小，或学习率过低。",
+            ),
+            "not_better": problem(
+                "no evaluation beat the starting weights: this run did not help; keep the model that it started from.",
+                "没有任何一次验证优于初始权重：这次训练没有帮助，请保留起始模型。",
+            ),
+        },
+        ("validation was not evaluated at step 0 and later", "第 0 步及之后没有验证记录"),
+        zh_figure=((r"\(step (\d+)\)", r"（第 \1 步）"),),
+    ),
+    Rule(
+        "in-step",
+        TRAINING,
+        "Do training and validation move in step?",
+        "训练与验证是否同步？",
+        in_step,
+        {
+            "in_step": ok(
+                "validation and training of the same quantity lie close together ({shown}).",
+                "同一指标的验证值与训练值接近（{shown}）。",
+            ),
+            "apart": watch(
+                "validation lies above training ({shown}): the beginning of overfitting, or a harder stretch of data.",
+                "验证值高于训练值（{shown}）：过拟合的开始，或验证区间更难。",
+            ),
+            "far": problem(
+                "validation lies far above training ({shown}): what is learnt does not carry over to data that was not "
+                "trained on.",
+                "验证值远高于训练值（{shown}）：学到的内容无法推广到未训练的数据。",
+            ),
+            "easier": watch(
+                "validation lies far below training ({shown}): augmentation and dropout explain a little, an easier "
+                "stretch or a leak the rest.",
+                "验证值远低于训练值（{shown}）：数据增强和 dropout "
+                "只能解释一部分，其余可能是验证区间更容易或数据泄漏。",
+            ),
+        },
+        ("the same quantity was not logged in both training and validation", "同一指标没有在训练和验证中都记录"),
+        zh_figure=((r", step (\d+)", r"，第 \1 步"),),
+    ),
+    Rule(
+        "overfitting",
+        TRAINING,
+        "Does validation hold its best?",
+        "验证结果是否保持在最佳水平？",
+        overfitting,
+        {
+            "none": ok(
+                "the last evaluation is within 2 % of the best, at step {step}.",
+                "最后一次验证与第 {step} 步的最佳值相差在 2 % 以内。",
+            ),
+            "some": watch(
+                "validation rose by {rise} since step {step} while training went on falling: overfitting has begun.",
+                "自第 {step} 步起验证值上升 {rise}，而训练仍在下降：过拟合已经开始。",
+            ),
+            "much": problem(
+                "validation rose by {rise} since step {step} while training went on falling: all after that step was "
+                "overfitting.",
+                "自第 {step} 步起验证值上升 {rise}，而训练仍在下降：此后的训练都是过拟合。",
+            ),
+            "both_rise": watch(
+                "validation rose by {rise} since step {step}, and training with it: this is no overfitting, the run "
+                "lost what it had.",
+                "自第 {step} 步起验证值上升 {rise}，训练值也随之上升：这不是过拟合，而是训练退步。",
+            ),
+        },
+        ("fewer than three evaluations after the first step", "首步之后的验证不足三次"),
+        zh_figure=((r"\(step (\d+)\)", r"（第 \1 步）"),),
+    ),
+    Rule(
+        "learning-rate",
+        TRAINING,
+        "Can the weights bear the learning rate?",
+        "学习率是否合适？",
+        learning_rate,
+        {
+            "bearable": ok(
+                "no sign that {rate} is too high: no step was thrown away, nothing was thrown back.",
+                "没有迹象表明 {rate} 过高：没有被丢弃的步，也没有明显反弹。",
+            ),
+            "not_finite": problem(
+                "{bad} steps were not finite and not applied: the learning rate of {rate} breaks the weights.",
+                "有 {bad} 步出现非有限值而未被应用：{rate} 的学习率破坏了权重。",
+            ),
+            "worse": problem(
+                "every evaluation after the start is worse than the starting weights: {rate} destroys what they knew.",
+                "起点之后的每次验证都比初始权重差：{rate} 破坏了已有的知识。",
+            ),
+            "exploded": problem(
+                "the error rose to several times its start, at step {step}: {rate} threw away what was there.",
+                "误差在第 {step} 步升到起点的数倍：{rate} 毁掉了已有的权重。",
+            ),
+            "thrown_back": problem(
+                "training was best at step {step} and half as high again at the end: {rate} throws the weights back.",
+                "训练误差在第 {step} 步最低，结束时高出一半以上：{rate} 使权重被反复打乱。",
+            ),
+            "jumps": problem(
+                "the training error jumped {count} times by half: {rate} is at the edge of what the weights bear.",
+                "训练误差有 {count} 次突增一半以上：{rate} 已到权重所能承受的边缘。",
+            ),
+        },
+        ("the learning rate or the training error was not recorded", "没有记录学习率或训练误差"),
+        zh_figure=(
+            (r"highest logged", r"记录的最高值"),
+            (r"(\d+) steps not applied", r"\1 步未应用"),
+            (r"best (eval_\w+) (\S+) against (\S+) at the start", r"\1 最佳 \2，起点 \3"),
+            (r"\(step (\d+)\)", r"（第 \1 步）"),
+            (r"(\d+) of (\d+) entries of (\w+) jump by half", r"\3 的 \2 条记录中有 \1 条突增一半以上"),
+        ),
+    ),
+    Rule(
+        "steady",
+        TRAINING,
+        "Does it train steadily?",
+        "训练过程平稳吗？",
+        steady,
+        {
+            "steady": ok(
+                "from entry to entry the training error changes little, without jumps.",
+                "相邻记录之间训练误差变化很小，没有突增。",
+            ),
+            "jumps": watch(
+                "the training error jumps at step {steps}: look at the windows or records of those steps.",
+                "训练误差在第 {steps} 步突增：请检查这些步的样本。",
+            ),
+            "scatters": watch(
+                "the training error scatters widely from entry to entry: the batch is small for these data.",
+                "相邻记录之间训练误差波动很大：对这些数据来说批量偏小。",
+            ),
+        },
+        ("fewer than six training entries were logged", "训练日志不足六条"),
+        zh_figure=((r"(\w+) varies by (\S+ %) from entry to entry, (\d+) jumps", r"\1 相邻记录变化 \2，突增 \3 次"),),
+    ),
+)

@@ -1,0 +1,55 @@
+"""What a report has to know of a kind of run: its main quantity, its terms, its settings and its own rules."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..curves import Panel
+from .rules import Rule
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One kind of run, such as the tokenizer's.
+
+    Attributes:
+        stage (`str`): as recorded in `run.json`; empty for a Trainer of any kind.
+        title (`str`): its name.
+        signature (`str`): a logged term that only this kind has, by which a folder without a record is known.
+        primary (`str`): the quantity that is read for success, logged in training and, with `eval_`, in evaluation.
+        in_nats (`bool`): a cross-entropy: gaps are differences. Else an error: gaps are ratios.
+        signed (`Sequence[str]`): terms with a rewarded part, which may fall below zero and say nothing by themselves.
+        terms (`Sequence[str]`): terms of the table of losses, the primary first.
+        panels (`Sequence` of [`~ft_core.curves.Panel`]): pictures.
+        speed (`str`): the logged term of throughput.
+        usual_rates (`tuple` of `float`): learning rates that such runs do well with, least and most.
+        command (`str`): how such a run is started.
+        rules (`Sequence` of [`Rule`]): its own rules, after those of every run.
+        settings (`Callable`): its dataclasses, and its presets by name; called when the next run's file is written.
+    """
+
+    stage: str
+    title: str
+    primary: str
+    terms: Sequence[str]
+    panels: Sequence[Panel]
+    signature: str = ""
+    in_nats: bool = True
+    signed: Sequence[str] = ()
+    speed: str = ""
+    usual_rates: tuple[float, float] = (1e-6, 1e-3)
+    command: str = ""
+    rules: Sequence[Rule] = ()
+    settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = field(default=None)
+
+
+PLAIN = StageView(
+    stage="",
+    title="Trainer",
+    primary="loss",
+    terms=("loss",),
+    panels=(
+        Panel("loss", ("loss",)),
+        Panel("learning rate", ("learning_rate",)),
+        Panel("gradient norm", ("grad_norm",), log_scale=True),
+    ),
+)

@@ -1,0 +1,174 @@
+"""The words of a report in its two languages: headings, labels and the sentences around figures."""
+
+import locale
+import os
+from collections.abc import Mapping
+
+from .rules import DATA, LANGUAGES, MODEL, OK, PROBLEM, SILENT, TRAINING, WATCH
+
+LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+
+VERDICT_WORDS: Mapping[str, Mapping[str, str]] = {
+    OK: {"en": "ok", "zh": "正常"},
+    WATCH: {"en": "watch", "zh": "留意"},
+    PROBLEM: {"en": "problem", "zh": "问题"},
+    SILENT: {"en": "not applicable", "zh": "不适用"},
+}
+GROUP_WORDS: Mapping[str, Mapping[str, str]] = {
+    TRAINING: {"en": "Training", "zh": "训练"},
+    DATA: {"en": "Data", "zh": "数据"},
+    MODEL: {"en": "Model", "zh": "模型"},
+}
+STATUS_WORDS: Mapping[str, Mapping[str, str]] = {
+    "running": {"en": "running", "zh": "进行中"},
+    "finished": {"en": "finished", "zh": "已完成"},
+    "stopped early": {"en": "stopped early", "zh": "提前停止"},
+    "interrupted": {"en": "interrupted", "zh": "被中断"},
+    "ended without a word": {"en": "ended without a word", "zh": "无声终止"},
+    "not at its end": {"en": "not at its end", "zh": "未到终点"},
+}
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "title": {"en": "Report of {name}", "zh": "训练报告：{name}"},
+    "title_several": {"en": "Comparison of {count} runs", "zh": "{count} 次训练的比较"},
+    "summary": {
+        "en": "{problem} to mend, {watch} to watch, {ok} ok, {silent} not applicable",
+        "zh": "{problem} 项问题，{watch} 项留意，{ok} 项正常，{silent} 项不适用",
+    },
+    "main_quantity": {
+        "en": "The quantity to read is **{term}**: {sense}.",
+        "zh": "应看的指标是 **{term}**：{sense}。",
+    },
+    "sense_error": {"en": "an error, 0 is perfect", "zh": "误差，0 为完美"},
+    "sense_nats": {"en": "a cross-entropy in nats, lower is better", "zh": "交叉熵（nat），越低越好"},
+    "signed": {
+        "en": "{terms} contain a reward and may fall below zero: a falling or negative value says nothing "
+        "about the error.",
+        "zh": "{terms} 含有奖励项，可以降到零以下：其下降或为负并不说明误差变小。",
+    },
+    "status": {"en": "Status", "zh": "状态"},
+    "progress": {"en": "progress", "zh": "进度"},
+    "steps_of": {"en": "{step:,} of {total} steps", "zh": "{step:,} / {total} 步"},
+    "epochs": {"en": "epoch {epoch:.2f}", "zh": "第 {epoch:.2f} 轮"},
+    "time": {"en": "time", "zh": "用时"},
+    "time_left": {"en": "time left", "zh": "剩余时间"},
+    "per_step": {"en": "{span}; {seconds:.3g} s a step", "zh": "{span}；每步 {seconds:.3g} 秒"},
+    "started": {"en": "started", "zh": "开始时间"},
+    "hardware": {"en": "hardware", "zh": "硬件"},
+    "versions": {"en": "versions", "zh": "版本"},
+    "commit": {"en": "code", "zh": "代码"},
+    "model_size": {"en": "parameters", "zh": "参数量"},
+    "trainable": {"en": "{all:,} ({trainable:,} trained)", "zh": "{all:,}（训练 {trainable:,}）"},
+    "data_train": {"en": "training data", "zh": "训练数据"},
+    "data_validation": {"en": "validation data", "zh": "验证数据"},
+    "samples": {"en": "{count:,} samples", "zh": "{count:,} 个样本"},
+    "windows_of": {
+        "en": "{count:,} windows over {bars:,} bars, {spans}",
+        "zh": "{count:,} 个窗口，{bars:,} 根 K 线，{spans}",
+    },
+    "batch": {"en": "batch", "zh": "批量"},
+    "batch_of": {
+        "en": "{count} samples a step, {steps:,} steps an epoch",
+        "zh": "每步 {count} 个样本，每轮 {steps:,} 步",
+    },
+    "lengths": {"en": "lengths", "zh": "长度"},
+    "lengths_of": {
+        "en": "sources average {source:.0f} tokens, targets {target:.0f}",
+        "zh": "原文平均 {source:.0f} 个词元，目标 {target:.0f} 个",
+    },
+    "source": {"en": "read from", "zh": "数据来源"},
+    "torn": {"en": "{source} ({torn} torn lines left out)", "zh": "{source}（略去 {torn} 行残缺记录）"},
+    "speed": {"en": "throughput", "zh": "吞吐量"},
+    "unknown": {"en": "not known", "zh": "未知"},
+    "checklist": {"en": "Checklist", "zh": "检查清单"},
+    "rule": {"en": "rule", "zh": "规则"},
+    "question": {"en": "question", "zh": "问题"},
+    "verdict": {"en": "verdict", "zh": "结论"},
+    "figure": {"en": "figure", "zh": "数据"},
+    "reason": {"en": "reason", "zh": "理由"},
+    "losses": {"en": "Losses by part", "zh": "各部分损失"},
+    "term": {"en": "term", "zh": "项"},
+    "train_first": {"en": "training, first", "zh": "训练首值"},
+    "train_last": {"en": "training, last", "zh": "训练末值"},
+    "valid_first": {"en": "validation, first", "zh": "验证首值"},
+    "valid_best": {"en": "validation, best (step)", "zh": "验证最佳（步）"},
+    "valid_last": {"en": "validation, last", "zh": "验证末值"},
+    "trend": {"en": "trend in training", "zh": "训练趋势"},
+    "falls": {"en": "falls", "zh": "下降"},
+    "rises": {"en": "rises", "zh": "上升"},
+    "level": {"en": "level", "zh": "持平"},
+    "side_by_side": {
+        "en": "Training and validation of the same quantity ({term})",
+        "zh": "同一指标的训练与验证（{term}）",
+    },
+    "step": {"en": "step", "zh": "步"},
+    "training": {"en": "training", "zh": "训练"},
+    "validation": {"en": "validation", "zh": "验证"},
+    "ratio": {"en": "validation / training", "zh": "验证 / 训练"},
+    "difference": {"en": "validation - training", "zh": "验证 - 训练"},
+    "pictures": {"en": "Curves", "zh": "曲线"},
+    "optimisation": {"en": "Schedule, gradients, weights", "zh": "学习率、梯度、权重"},
+    "first": {"en": "first", "zh": "首值"},
+    "highest": {"en": "highest", "zh": "最高"},
+    "median": {"en": "median", "zh": "中位数"},
+    "last": {"en": "last", "zh": "末值"},
+    "disk": {"en": "Disk", "zh": "磁盘"},
+    "content": {"en": "content", "zh": "内容"},
+    "checkpoints": {"en": "checkpoints ({steps})", "zh": "检查点（{steps}）"},
+    "model": {"en": "model", "zh": "模型"},
+    "rest": {"en": "records, pictures, rest", "zh": "记录、图片及其他"},
+    "advice": {"en": "Advice for the next run", "zh": "下一次训练的建议"},
+    "no_advice": {"en": "No rule asks for another setting.", "zh": "没有规则要求更改设置。"},
+    "advice_use": {
+        "en": "`{file}` holds these changes and the other settings of this run: `{command} --config {file}`.",
+        "zh": "`{file}` 含有这些更改以及本次训练的其他设置：`{command} --config {file}`。",
+    },
+    "diff_note": {
+        "en": "Changes only; a comment names the rule and the figure.",
+        "zh": "仅列出更改；注释给出规则和数据。",
+    },
+    "runs": {"en": "Runs", "zh": "各次训练"},
+    "run": {"en": "run", "zh": "训练"},
+    "best_value": {"en": "best validation (step)", "zh": "最佳验证（步）"},
+    "a_step": {"en": "a step", "zh": "每步"},
+    "grave": {"en": "problems / watch", "zh": "问题 / 留意"},
+    "settings_differ": {"en": "Settings that differ", "zh": "不同的设置"},
+    "no_difference": {"en": "No recorded setting differs.", "zh": "记录的设置没有不同。"},
+    "setting": {"en": "setting", "zh": "设置"},
+    "spread": {"en": "Spread over seeds", "zh": "种子间的差异"},
+    "group": {"en": "runs that differ in their seed alone", "zh": "仅种子不同的训练"},
+    "count": {"en": "n", "zh": "n"},
+    "mean": {"en": "mean", "zh": "均值"},
+    "sd": {"en": "standard deviation", "zh": "标准差"},
+    "shared_axes": {"en": "Curves on shared axes", "zh": "同轴曲线"},
+    "not_comparable": {
+        "en": "These runs do not log the same main quantity ({terms}); curves and best values of different "
+        "quantities are "
+        "not compared.",
+        "zh": "这些训练的主要指标不同（{terms}）；不同指标的曲线和最佳值不作比较。",
+    },
+    "one_seed": {
+        "en": "No two runs differ in their seed alone, so that there is no spread: a difference may be chance.",
+        "zh": "没有仅种子不同的训练，因此没有离散度：差异可能出于偶然。",
+    },
+}
+
+
+def say(key: str, language: str, **values: object) -> str:
+    """A phrase in a language, filled in."""
+    return WORDS[key][language].format(**values)
+
+
+def default_language() -> str:
+    """Chinese where the locale of the environment is, else English."""
+    for name in LOCALE_VARIABLES:
+        value = os.environ.get(name)
+        if value:
+            return "zh" if locale.normalize(value).lower().startswith("zh") else "en"
+    return "en"
+
+
+def check_language(language: str) -> str:
+    """The language; raises ValueError for one that reports are not written in."""
+    if language not in LANGUAGES:
+        raise ValueError(f"lang={language!r} is not known; use one of {', '.join(LANGUAGES)}")
+    return language

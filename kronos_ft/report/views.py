@@ -1,0 +1,40 @@
+"""The two kinds of Kronos runs, as a report reads them."""
+
+from ft_core.report.views import StageView
+
+from ..training.finetune_run import STAGE_TYPES
+from ..training.predictor_trainer import KronosTrainer
+from ..training.presets import PREDICTOR_PRESETS, PRESETS
+from ..training.tokenizer_trainer import KronosTokenizerTrainer
+from .rules_codes import BEATS_FREQUENCIES, CODE_USAGE, CONDITIONING, EXPLAINED
+from .rules_data import RULES as DATA_RULES
+
+TOKENIZER = StageView(
+    stage="tokenizer",
+    title=KronosTokenizerTrainer.title,
+    primary="recon_all",
+    signature="recon_all",
+    in_nats=False,
+    signed=("loss", "bsq"),
+    terms=("recon_all", "recon_pre", "loss", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
+    panels=KronosTokenizerTrainer.panels,
+    speed="bars_per_second",
+    usual_rates=(1e-5, 5e-4),
+    command="kronos-ft tokenizer",
+    rules=(*DATA_RULES, EXPLAINED, CODE_USAGE),
+    settings=lambda: (STAGE_TYPES["tokenizer"], PRESETS),
+)
+PREDICTOR = StageView(
+    stage="predictor",
+    title=KronosTrainer.title,
+    primary="loss",
+    signature="ce_s1",
+    terms=KronosTrainer.summary_terms,
+    panels=KronosTrainer.panels,
+    speed="bars_per_second",
+    usual_rates=(4e-6, 2e-4),
+    command="kronos-ft predictor",
+    rules=(*DATA_RULES, BEATS_FREQUENCIES, CONDITIONING),
+    settings=lambda: (STAGE_TYPES["predictor"], PREDICTOR_PRESETS),
+)
+VIEWS = (TOKENIZER, PREDICTOR)

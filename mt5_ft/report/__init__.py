@@ -1,0 +1,1 @@
+"""What a report knows of mT5 runs: their quantities, and rules on lengths, texts and summaries."""

@@ -1,0 +1,23 @@
+"""mT5 runs, as a report reads them."""
+
+from ft_core.report.views import StageView
+
+from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+from ..training.finish import PANELS
+from ..training.presets import PRESETS
+from .rules_text import RULES
+
+MT5 = StageView(
+    stage="mt5",
+    title="mT5",
+    primary="loss",
+    signature="token_accuracy",
+    terms=("loss", "token_accuracy", "rougeL"),
+    panels=PANELS,
+    speed="target_tokens_per_second",
+    usual_rates=(2e-5, 1e-3),
+    command="mt5-ft train",
+    rules=RULES,
+    settings=lambda: ((MT5ModelArguments, MT5DataArguments, MT5Arguments), PRESETS),
+)
+VIEWS = (MT5,)

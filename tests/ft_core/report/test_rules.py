@@ -1,0 +1,244 @@
+"""Every answer of every common rule: a run that gives it, beside the healthy run that does not."""
+
+import pytest
+
+from ft_core.report.rules import LANGUAGES, OK, SILENT
+from ft_core.report.table import COMMON
+from kronos_ft.report.views import VIEWS
+from tests.written_runs import EVERY, STEPS, tokenizer_run
+
+RULES = {rule.id: rule for rule in COMMON}
+LATE = STEPS - 20
+
+
+def nothing(run):
+    """As it is."""
+
+
+def setting(**values):
+    return lambda run: run.arguments.update(values)
+
+
+def trained(name, value):
+    return lambda run: run.training(name, value)
+
+
+def validated(value):
+    return lambda run: run.evaluated("recon_all", value)
+
+
+def ended(step, status, checkpoints=None):
+    def change(run):
+        run.end_at(step, status)
+        if checkpoints is not None:
+            run.checkpoints = checkpoints
+
+    return change
+
+
+def in_use(step):
+    """A run that another machine is at."""
+
+    def change(run):
+        run.end_at(step, "running")
+        run.files[".lock"] = {"pid": 1, "host": "elsewhere"}
+
+    return change
+
+
+def bad_steps(count):
+    entries = [{"step": step, "offending": ["BTC from 2020"], "samples": []} for step in range(7, 7 + count)]
+    return lambda run: run.files.update({"bad_steps.json": entries})
+
+
+def all_of(*changes):
+    def change(run):
+        for one in changes:
+            one(run)
+
+    return change
+
+
+def rising_after(step, to=1.0):
+    """A curve that falls to 0.1 until a step and rises from there."""
+    return lambda at, _: 0.1 + (0.9 * (step - at) / step if at < step else (to - 0.1) * (at - step) / (STEPS - step))
+
+
+def without_model(checkpoints):
+    def change(run):
+        run.has_model, run.checkpoints = False, checkpoints
+
+    return change
+
+
+EARLY = all_of(setting(early_stopping=True), ended(100, "stopped early"))
+# rule: answer: what is done to the healthy run
+SCENARIOS = {
+    "complete": {
+        "finished": nothing,
+        "running": in_use(100),
+        "early": EARLY,
+        "interrupted": ended(160, "interrupted: SIGINT"),
+        "killed": ended(160, "running"),
+        "lost": ended(40, "interrupted: SIGKILL"),
+        "unfinished": ended(160, "stopped early"),
+    },
+    "early-stopping": {
+        "saved": all_of(EARLY, validated(lambda step, _: 0.2 if step else 1.0)),
+        "too_early": EARLY,
+        "waiting": setting(early_stopping=True),
+        "would_save": validated(lambda step, old: old if step < 30 else 0.5),
+        "not_needed": nothing,
+    },
+    "long-enough": {
+        "settled": nothing,
+        "falling": validated(lambda step, _: 1.0 - 0.8 * step / STEPS),
+    },
+    "saving": {
+        "model": nothing,
+        "kept": ended(160, "interrupted: SIGINT"),
+        "not_yet": in_use(40),
+        "nothing": without_model([]),
+        "best_gone": without_model([150]),
+    },
+    "speed": {
+        "even": nothing,
+        "slower": trained("bars_per_second", lambda step, _: 1000.0 if step < LATE - 60 else 400.0),
+    },
+    "falling": {
+        "falls": nothing,
+        "flat": trained("recon_all", lambda step, _: 0.2 + 0.02 * (step // EVERY % 2)),
+        "rises": trained("recon_all", lambda step, _: 0.1 + 0.5 * step / STEPS),
+    },
+    "improved": {
+        "better": nothing,
+        "hardly": validated(lambda step, _: 0.1998 if step else 0.2),
+        "not_better": validated(lambda step, _: 0.3 if step else 0.2),
+    },
+    "in-step": {
+        "in_step": nothing,
+        "apart": validated(lambda step, old: 1.5 * old),
+        "far": validated(lambda step, old: 3.0 * old),
+        "easier": validated(lambda step, old: 0.3 * old),
+    },
+    "overfitting": {
+        "none": nothing,
+        "some": validated(lambda step, old: old if step < LATE else 1.05 * old),
+        "much": validated(lambda step, old: old if step < 120 else 0.3),
+        "both_rise": all_of(trained("recon_all", rising_after(100)), validated(rising_after(100))),
+    },
+    "learning-rate": {
+        "bearable": nothing,
+        "not_finite": bad_steps(2),
+        "worse": validated(lambda step, _: 0.5 if step else 0.2),
+        "exploded": trained("recon_all", lambda step, old: 9.0 if step == 100 else old),
+        "thrown_back": trained("recon_all", rising_after(100)),
+        "jumps": trained("recon_all", lambda step, old: 3 * old if step // EVERY % 7 == 6 else old),
+    },
+    "steady": {
+        "steady": nothing,
+        "jumps": trained("recon_all", lambda step, old: 3 * old if step == 100 else old),
+        "scatters": trained("recon_all", lambda step, old: old * (1.0 + step // EVERY % 2)),
+    },
+    "schedule": {
+        "followed": nothing,
+        "left": trained("learning_rate", lambda step, old: old if step < 100 else 1e-4),
+    },
+    "gradients": {
+        "calm": nothing,
+        "clipped": trained("grad_norm", 5.0),
+        "grows": trained("grad_norm", lambda step, _: 0.01 if step < 100 else 1.0),
+        "vanished": trained("grad_norm", lambda step, _: 1.0 if step < 100 else 0.0),
+    },
+    "finite": {
+        "all": nothing,
+        "few": bad_steps(1),
+        "many": trained("loss", lambda step, old: None if step > 150 else old),
+    },
+    "weights": {
+        "steady": nothing,
+        "grows": trained("weight_norm", lambda step, _: 50.0 + 0.2 * step),
+        "blows_up": trained("weight_norm", lambda step, _: 1.0 + step),
+        "shrinks": trained("weight_norm", lambda step, _: 90.0 - 0.4 * step),
+    },
+    "fits-data": {
+        "fits": nothing,
+        "large": lambda run: run.observed.update(trainable=10_000_000),
+        "too_large": lambda run: (
+            run.observed.update(trainable=1_000_000),
+            run.evaluated("recon_all", lambda step, old: 3.0 * old),
+        ),
+    },
+    "loss-suits": {
+        "suits": nothing,
+        "signed": setting(metric_for_best_model="eval_loss"),
+    },
+    "optimizer": {
+        "usual": nothing,
+        "high": setting(learning_rate=0.1),
+        "low": setting(learning_rate=1e-9),
+        "cycled": setting(cycle_momentum=True),
+    },
+    "regularisation": {
+        "balanced": nothing,
+        "weak": all_of(setting(weight_decay=0.0), validated(lambda step, old: 3.0 * old)),
+        "not_enough": lambda run: (
+            run.record["augmentation"].update(augment_noise=True),
+            run.evaluated("recon_all", lambda step, old: 3.0 * old),
+        ),
+        "strong": setting(weight_decay=2.0),
+    },
+    "precision": {
+        "fits": nothing,
+        "fp16": setting(fp16=True),
+        "fp16_breaks": all_of(setting(fp16=True), bad_steps(1)),
+    },
+}  # fmt: skip
+CASES = [(rule, case) for rule, cases in SCENARIOS.items() for case in cases]
+
+
+def ask(rule, change, folder):
+    run = tokenizer_run()
+    change(run)
+    return rule.ask(run.facts(folder, VIEWS))
+
+
+def test_there_is_a_run_for_every_answer_of_every_rule():
+    assert {rule.id: set(rule.cases) for rule in COMMON} == {id: set(cases) for id, cases in SCENARIOS.items()}
+
+
+@pytest.mark.parametrize(("rule", "case"), CASES)
+def test_each_run_gets_its_answer(rule, case, tmp_path):
+    finding = ask(RULES[rule], SCENARIOS[rule][case], tmp_path / "run")
+    assert finding.outcome.case == case, finding.outcome
+    assert finding.outcome.figure
+    for language in LANGUAGES:
+        assert "{" not in finding.reason(language)
+
+
+def test_the_healthy_run_is_well(tmp_path):
+    facts = tokenizer_run().facts(tmp_path / "run", VIEWS)
+    verdicts = {rule.id: rule.ask(facts).verdict for rule in (*COMMON, *facts.view.rules)}
+    assert set(verdicts.values()) == {OK}, {name: verdict for name, verdict in verdicts.items() if verdict != OK}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_without_its_facts_does_not_apply(rule, tmp_path):
+    """A run that has just begun: settings and figures are not there, and nothing may fail."""
+    run = tokenizer_run()
+    run.entries, run.checkpoints, run.has_model = [], [], False
+    run.record = {"status": "running", "arguments": {}, "observed": None, "data": 7, "hardware": None}
+    finding = rule.ask(run.facts(tmp_path / "run", VIEWS))
+    assert finding.verdict == SILENT or rule.id in ("complete", "saving", "finite")
+    if finding.verdict == SILENT:
+        assert finding.reason("en")
+        assert finding.reason("zh")
+
+
+def test_a_negative_total_is_no_falling_error(tmp_path):
+    """The loss falls below zero while the reconstruction gets worse: the report reads the reconstruction."""
+    run = tokenizer_run()
+    run.training("loss", lambda step, _: -step / STEPS)
+    run.training("recon_all", lambda step, _: 0.2 + 0.5 * step / STEPS)
+    facts = run.facts(tmp_path / "run", VIEWS)
+    assert RULES["falling"].ask(facts).outcome.case == "rises"

@@ -1,0 +1,251 @@
+"""Reports as files: complete in both languages, safe, self-contained, with a next run that parses."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+
+from ft_core.report.advice import yaml_value
+from ft_core.report.pictures import Chart, Curve, Line, draw, ticks
+from ft_core.report.rules import GROUPS, LANGUAGES
+from ft_core.report.table import COMMON, rules_for
+from ft_core.report.wording import WORDS, default_language
+from ft_core.report.write import write_report
+from ft_core.settings import parse_settings
+from kronos_ft.report.views import TOKENIZER, VIEWS
+from kronos_ft.training.finetune_run import STAGE_TYPES
+from kronos_ft.training.presets import PRESETS
+from mt5_ft.report.views import MT5
+from tests.written_runs import mt5_run, tokenizer_run
+
+ALL_RULES = {rule.id: rule for view in (*VIEWS, MT5) for rule in rules_for(view)}
+VOID = ("meta", "br")
+EVIL = "<script>alert(1)</script>|`[x](http://evil)"
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order and collects what could ask the network."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.places = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.places += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def sick_run():
+    run = tokenizer_run()
+    run.evaluated("recon_all", lambda step, old: 3.0 * old)
+    run.arguments["metric_for_best_model"] = "eval_loss"
+    run.observed["train"]["inputs"].update(clipped_share=0.3)
+    return run
+
+
+def placeholders(text):
+    return set(re.findall(r"\{(\w+)", text))
+
+
+# Words
+
+
+def test_every_word_has_both_languages_and_the_same_places():
+    for texts in WORDS.values():
+        assert set(texts) == set(LANGUAGES)
+        assert placeholders(texts["en"]) == placeholders(texts["zh"])
+    for rule in ALL_RULES.values():
+        assert rule.en.endswith("?")
+        assert rule.zh.endswith("？")
+        assert all(rule.needs)
+        for case in rule.cases.values():
+            assert re.search("[\u4e00-\u9fff]", case.zh), (rule.id, case)
+            assert placeholders(case.en) >= placeholders(case.zh), (rule.id, case)
+
+
+def test_the_checklist_has_its_three_groups():
+    assert len(COMMON) >= 15
+    for view in (*VIEWS, MT5):
+        groups = [rule.group for rule in rules_for(view)]
+        assert set(groups) == set(GROUPS)
+        assert len(groups) >= 20
+
+
+def test_the_language_is_that_of_the_locale(monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    for value, language in (("zh_CN.UTF-8", "zh"), ("en_US.UTF-8", "en"), ("C", "en"), ("de_DE.UTF-8", "en")):
+        monkeypatch.setenv("LANG", value)
+        assert default_language() == language
+
+
+# Files
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_has_all_its_parts(language, tmp_path):
+    folder = sick_run().write(tmp_path / "run")
+    report = write_report(folder, VIEWS, language)
+    assert [file.name for file in report.files] == ["report.md", "report.html", "next.yaml"]
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text(encoding="utf-8")
+        for key in ("status", "checklist", "losses", "pictures", "optimisation", "disk", "advice"):
+            assert WORDS[key][language] in text, key
+        for finding in report.findings:
+            assert finding.rule.id in text
+    assert (folder / "report.svg").read_text(encoding="utf-8").startswith("<svg ")
+
+
+def test_the_chinese_report_has_no_english_sentence(tmp_path):
+    folder = sick_run().write(tmp_path / "run")
+    report = write_report(folder, VIEWS, "zh")
+    for finding in report.findings:
+        text = finding.figure("zh")
+        for words in re.findall(r"[A-Za-z_]+(?: [A-Za-z_]+)+", text):
+            assert any("_" in word or word in ("s1", "s2", "x") for word in words.split()), (finding.rule.id, text)
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path):
+    folder = sick_run().write(tmp_path / "run")
+    write_report(folder, VIEWS, "en")
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.places == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert re.findall(r"https?://[^\"' ]+", text) == ["http://www.w3.org/2000/svg"] * text.count("<svg ")
+    for mode in ("prefers-color-scheme: dark", "@media print"):
+        assert mode in text
+    assert len(text) < 200_000
+
+
+def test_names_from_outside_are_no_markup(tmp_path):
+    run = sick_run()
+    run.files["bad_steps.json"] = [{"step": 3, "offending": [EVIL]}]
+    run.record["data"]["policy"] = EVIL
+    run.record["hardware"] = {"device": EVIL}
+    run.observed["train"]["spans"] = {EVIL: ["2020-01-01", "2020-02-02"]}
+    folder = run.write(tmp_path / "run")
+    write_report(folder, VIEWS, "en")
+    page = Page()
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page.feed(text)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.places == []
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert "](http://evil)" not in markdown.replace("\\]", "")
+    rows = [line for line in markdown.splitlines() if "alert(1)" in line]
+    assert rows
+    assert all("<script>" not in re.sub(r"`[^`]*`|\\<", "", row) for row in rows)
+
+
+# The next run
+
+
+def test_the_next_run_parses_and_has_what_was_advised(tmp_path):
+    folder = sick_run().write(tmp_path / "run")
+    report = write_report(folder, VIEWS, "en")
+    advised = {change.setting: change for change in report.changes}
+    assert {"metric_for_best_model", "early_stopping", "weight_decay", "clip"} <= set(advised)
+    *_, args = parsed = parse_settings(
+        STAGE_TYPES["tokenizer"], ["--config", str(folder / "next.yaml"), "--use_cpu"], presets=PRESETS,
+        default_preset="baseline", program="test",
+    )  # fmt: skip
+    assert args.metric_for_best_model == "eval_recon_all"
+    assert args.early_stopping is True
+    assert args.weight_decay == advised["weight_decay"].after == 0.2
+    assert args.learning_rate == 1e-4
+    assert args.output_dir == f"{folder}-next"
+    assert parsed[1].clip == 10.0
+    assert parsed[1].data == "btc.csv"
+    for line in (folder / "next.yaml").read_text().splitlines():
+        if line.split(":")[0] in advised:
+            change = advised[line.split(":")[0]]
+            assert line.endswith(f"# [{', '.join(change.rules)}] {change.figure}")
+    markdown = (folder / "report.md").read_text()
+    assert '- metric_for_best_model: "eval_loss"\n+ metric_for_best_model: "eval_recon_all"  # [loss-suits]' in markdown
+
+
+def test_of_several_learning_rates_the_lowest_is_advised(tmp_path):
+    run = tokenizer_run()
+    run.arguments["learning_rate"] = 2.0
+    run.training("recon_all", lambda step, old: 9.0 if step == 100 else old)
+    changes = {change.setting: change for change in write_report(run.write(tmp_path / "run"), VIEWS, "en").changes}
+    assert changes["learning_rate"].after == 5e-4  # not a tenth of 2
+    assert changes["learning_rate"].rules == ["optimizer", "learning-rate"]
+
+
+def test_every_advised_setting_is_one(tmp_path):
+    """All settings that a rule's answers name in their advice are fields of the stage that they are given to."""
+    from tests.ft_core.report.test_rules import SCENARIOS as COMMON_RUNS
+    from tests.kronos_ft.report.test_rules import SCENARIOS as KRONOS_RUNS
+
+    names = {field for kind in STAGE_TYPES["tokenizer"] for field in kind.__dataclass_fields__}
+    seen = set()
+    for rule, cases in (COMMON_RUNS | KRONOS_RUNS).items():
+        for case, change in cases.items():
+            run = tokenizer_run()
+            change(run)
+            facts = run.facts(tmp_path / f"{rule}-{case}", VIEWS)
+            seen |= set(ALL_RULES[rule].ask(facts).outcome.advice)
+    assert seen
+    assert seen <= names
+
+
+def test_an_mt5_run_gets_a_next_run_too(tmp_path):
+    run = mt5_run()
+    run.record["lengths"]["target_cut"] = 0.3
+    folder = run.write(tmp_path / "run")
+    write_report(folder, (MT5,), "zh")
+    types, presets = MT5.settings()
+    _, data, args = parse_settings(
+        types, ["--config", str(folder / "next.yaml"), "--use_cpu"], presets=presets, default_preset="fast",
+        program="test",
+    )  # fmt: skip
+    assert data.max_target_length == 100
+    assert args.warmup_steps == 20
+
+
+@pytest.mark.parametrize("value", [1e-5, 2e-4, 0.1, 3.0, 5, True, None, "eval_loss", [0.7, 0.3], "a: b # c", 1e-10])
+def test_yaml_reads_what_is_written(value):
+    assert yaml.safe_load(f"name: {yaml_value(value)}  # why")["name"] == value
+
+
+# Pictures
+
+
+def test_a_chart_of_jumps_keeps_them():
+    values = [1.0] * 5000
+    values[3333] = 9.0
+    svg = draw(Chart("title & more", [Line("loss", Curve(tuple(range(5000)), tuple(values)), 0)]))
+    assert "title &amp; more" in svg
+    assert svg.count(",") < 1200
+    heights = [float(pair.split(",")[1]) for pair in re.search('points="([^"]+)"', svg)[1].split()]
+    assert max(heights) - min(heights) > 100
+
+
+def test_charts_of_nothing_of_one_point_and_of_a_constant():
+    assert draw(Chart("empty", [])) == ""
+    for values in ((1.0,), (2.0, 2.0), (0.0, 0.0), (-1.0, 1.0)):
+        curve = Curve(tuple(range(len(values))), values)
+        for log_scale in (False, True):
+            assert draw(Chart("one", [Line("x", curve, 0)], log_scale)).endswith("</svg>")
+
+
+def test_ticks_are_round():
+    assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert ticks(0.0001, 10, True) == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10])
+    assert TOKENIZER.panels

@@ -1,0 +1,130 @@
+"""Every answer of the rules on candles, windows, codes and tokens."""
+
+import pytest
+
+from ft_core.report.rules import LANGUAGES, OK
+from ft_core.report.table import rules_for
+from kronos_ft.report.views import PREDICTOR, TOKENIZER, VIEWS
+from tests.written_runs import predictor_run, tokenizer_run
+
+DAYS = ["2020-01-01T00:00:00", "2020-09-01T00:00:00"]
+
+
+def nothing(run):
+    """As it is."""
+
+
+def inputs(**values):
+    return lambda run: [run.observed[split]["inputs"].update(values) for split in ("train", "validation")]
+
+
+def counted(split, **values):
+    return lambda run: run.observed[split].update(values)
+
+
+def defects(count):
+    return lambda run: run.observed["candles"].update(defects={"contradiction": count})
+
+
+def market(kind):
+    def change(run):
+        run.observed["train"]["across_gaps"] = 4000
+        run.observed["candles"]["markets"] = [kind]
+
+    return change
+
+
+def codes(s1=120.0, s2=90.0, start=None):
+    def change(run):
+        for name, value in (("s1", s1), ("s2", s2)):
+            run.evaluated(f"code_perplexity_{name}", lambda step, _, v=value: v if step or start is None else start)
+
+    return change
+
+
+SCENARIOS = {
+    "preprocessing": {"clean": nothing, "mended": defects(3), "many": defects(500)},
+    "scaling": {"scaled": nothing, "unscaled": inputs(mean=41_000.0, std=9_000.0, largest=69_000.0)},
+    "clipping": {
+        "little": nothing,
+        "some": inputs(clipped_share=0.05),
+        "much": inputs(clipped_share=0.3),
+    },
+    "scale-from-past": {
+        "past": nothing,
+        "future": inputs(lookback_offset=0.2, window_offset=1e-6),
+        "neither": inputs(lookback_offset=0.5, window_offset=0.5),
+    },
+    "windows": {
+        "enough": nothing,
+        "few_validation": counted("validation", windows=20),
+        "few_training": counted("train", windows=100),
+        "no_validation": lambda run: run.observed.pop("validation"),
+    },
+    "split": {"shared_out": nothing, "thin": counted("validation", bars=100)},
+    "leakage": {
+        "unseen": nothing,
+        "shared": lambda run: run.observed.update(shared_share=0.4),
+        "others": lambda run: (
+            run.observed["train"]["spans"].update(ETH=["2020-01-01T00:00:00", "2020-10-30T00:00:00"]),
+            run.observed["validation"]["spans"].update(ETH=["2020-11-05T00:00:00", "2020-12-01T00:00:00"]),
+        ),
+        "adjacent": lambda run: run.record["data"].update(embargo=0),
+    },
+    "gaps": {"few": nothing, "session": market("session"), "many": market("continuous")},
+    "explained": {
+        "most": nothing,
+        "some": lambda run: run.evaluated("recon_all", 0.4),
+        "little": lambda run: run.evaluated("recon_all", 1.1),
+    },
+    "code-usage": {
+        "many": nothing,
+        "few": codes(s2=9.0),
+        "shrinks": codes(s2=9.0, start=200.0),
+        "collapsed": codes(s1=1.0),
+    },
+}
+OF_PREDICTOR = {
+    "beats-frequencies": {
+        "beats": nothing,
+        "does_not": lambda run: run.observed.update(token_entropy={"s1": 2.0, "s2": 2.0}),
+    },
+    "conditioning": {"true": nothing, "sampled": lambda run: run.arguments.update(s1_conditioning="sampled")},
+}
+CASES = [(tokenizer_run, rule, case, change) for rule, cases in SCENARIOS.items() for case, change in cases.items()]
+CASES += [(predictor_run, rule, case, change) for rule, cases in OF_PREDICTOR.items() for case, change in cases.items()]
+
+
+def test_there_is_a_run_for_every_answer_of_every_rule():
+    known = {rule.id: set(rule.cases) for view in (TOKENIZER, PREDICTOR) for rule in view.rules}
+    assert known == {rule: set(cases) for rule, cases in (SCENARIOS | OF_PREDICTOR).items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "rule", "case", "change"), CASES, ids=[f"{rule}-{case}" for _, rule, case, _ in CASES]
+)
+def test_each_run_gets_its_answer(make, rule, case, change, tmp_path):
+    run = make()
+    change(run)
+    facts = run.facts(tmp_path / "run", VIEWS)
+    finding = next(one for one in facts.view.rules if one.id == rule).ask(facts)
+    assert finding.outcome.case == case, finding.outcome
+    for language in LANGUAGES:
+        assert "{" not in finding.reason(language)
+
+
+def test_a_healthy_predictor_is_well(tmp_path):
+    facts = predictor_run().facts(tmp_path / "run", VIEWS)
+    assert facts.view is PREDICTOR
+    found = {rule.id: rule.ask(facts).verdict for rule in rules_for(facts.view)}
+    assert set(found.values()) == {OK}, found
+
+
+def test_a_predictors_gap_is_a_difference(tmp_path):
+    """0.3 nats are a factor of 1.35 in perplexity, however large the loss is; as a ratio it would pass."""
+    run = predictor_run()
+    run.evaluated("loss", lambda step, old: old + 0.3)
+    facts = run.facts(tmp_path / "run", VIEWS)
+    finding = next(rule for rule in rules_for(facts.view) if rule.id == "in-step").ask(facts)
+    assert finding.outcome.case == "apart"
+    assert "nats" in finding.outcome.figure
