@@ -61,7 +61,7 @@ def is_gone(owner: dict) -> bool:
 def is_held(run: Path) -> bool:
     """Whether a process works on the folder, or one of another machine may do so."""
     owner = _read(run / LOCK_FILE)
-    return owner is not None and not _is_gone(owner)
+    return owner is not None and not is_gone(owner)
 
 
 def check_unlocked(run: Path, overwrite_lock: bool) -> None:

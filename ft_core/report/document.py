@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from ..progress import span
+from ..line_progress import span
 from .advice import Change, diff_lines
 from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
 from .facts import RunFacts

@@ -3,7 +3,7 @@
 import statistics
 
 from ..early_stopping import measure_patience
-from ..progress import span
+from ..line_progress import span
 from .facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, percent, problem, watch
 from .trends import best, still_improving, trend

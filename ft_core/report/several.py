@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..progress import span
+from ..line_progress import span
 from .blocks import Block, Document, Heading, Picture, Table, Text
 from .document import MEGABYTE
 from .facts import SETTING_GROUPS, RunFacts, read_run

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..progress import span
+from ..line_progress import span
 from .plan import SweepPlan
 from .study import REASON, best_trials, ended_trials
 
