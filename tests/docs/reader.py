@@ -25,9 +25,11 @@ SHORTER = {
     ("kronos-ft", "predictor"): _FEW_STEPS,
     ("kronos-ft", "evaluate"): ["--max_origins", "6", "--num_paths", "4"],
     ("kronos-ft", "forecast"): ["--num_paths", "4"],
+    ("kronos-ft", "sweep"): [*_FEW_STEPS, "--trials", "2"],
     ("kronos-ft", "demo"): ["--steps", "4"],
     ("mt5-ft", "train"): _SHORT_TEXTS,
     ("mt5-ft", "plan"): _SHORT_TEXTS,
+    ("mt5-ft", "sweep"): [*_SHORT_TEXTS, "--trials", "2"],
     ("mt5-ft", "demo"): ["--max_steps", "2"],
     ("mt5-ft", "summarize"): ["--max_length", "8"],
 }

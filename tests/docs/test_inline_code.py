@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ft_core.settings import field_names
+from ft_core.sweep.arguments import SweepArguments
 from kronos_ft.forecasting.evaluate_arguments import EvaluateArguments
 from kronos_ft.forecasting.forecast_run import ForecastArguments
 from kronos_ft.training.finetune_run import STAGE_TYPES
@@ -29,7 +30,7 @@ def targets():
 
 @pytest.fixture(scope="module")
 def settings():
-    types = [EvaluateArguments, ForecastArguments, MT5Arguments, MT5DataArguments, MT5ModelArguments]
+    types = [EvaluateArguments, ForecastArguments, SweepArguments, MT5Arguments, MT5DataArguments, MT5ModelArguments]
     types += [kind for stage in STAGE_TYPES.values() for kind in stage]
     sources = [
         path
