@@ -15,6 +15,7 @@ from ft_core.files import write_text
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 REFERENCE = {"tokenizer": "baseline", "predictor": "baseline", "mt5": "original"}
 CONFIDENCE = 0.95
+LEARNT = 0.99  # of the starting score, which a run must get below before its end counts as a saving
 
 Run = dict
 Change = Callable[[Run, Run], float | None]
@@ -80,12 +81,18 @@ def _test(name: str) -> Callable[[Run], float | None]:
     return lambda run: (run["test"] or {}).get(name)
 
 
+def _left_out(_: Run, run: Run) -> float | None:
+    """Planned passes that early stopping left out; None where the run had learnt nothing that it could keep."""
+    start = next((entry["score"] for entry in run["history"] if entry["step"] == 0), math.inf)
+    return run["epochs"] / run["planned_epochs"] - 1 if best(run)["score"] < LEARNT * start else None
+
+
 _PROMISES = (
     Promise("optimizer steps to reach the baseline's best validation", -0.20, _reaching("step")),
     Promise("passes over the windows to reach it", None, _reaching("epoch")),
     Promise("best validation", -0.10, _of(lambda run: best(run)["score"])),
     Promise("change from evaluation to evaluation, second half", None, _of(variation)),
-    Promise("passes left out by early stopping", -0.20, lambda _, run: run["epochs"] / run["planned_epochs"] - 1),
+    Promise("passes left out by early stopping, of runs that learnt something", -0.20, _left_out),
 )
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "tokenizer": (*_PROMISES, Promise("test split, recon_all", None, _of(_test("recon_all")))),
@@ -150,7 +157,7 @@ def table(runs: dict[str, Run], stage: str, preset: str) -> list[str]:
         if not changes and promise.goal is None:
             continue
         low, high = interval(changes) if changes else (-math.inf, math.inf)
-        mean = _percent(statistics.mean(changes)) if changes else "never reached"
+        mean = _percent(statistics.mean(changes)) if changes else "never"
         spread = f"{_percent(low)} to {_percent(high)}" if math.isfinite(low) else "-"
         goal = "-" if promise.goal is None else _percent(promise.goal)
         lines.append(f"| {promise.text} | {goal} | {mean} | {spread} | {verdict(promise, changes, len(seeds))} |")

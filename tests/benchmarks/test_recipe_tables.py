@@ -36,6 +36,12 @@ def test_gains():
     assert promise("passes left out").change(reference, ours) == pytest.approx(-0.5)
 
 
+def test_a_run_that_learnt_nothing_saves_nothing_by_its_end():
+    reference = run([1.0, 0.5, 0.4])
+    assert promise("passes left out").change(reference, run([1.0, 0.5], planned=4)) == pytest.approx(-0.75)
+    assert promise("passes left out").change(reference, run([1.0, 0.995, 1.2], planned=4)) is None
+
+
 def test_variation_is_that_of_the_second_half():
     assert variation(run([9, 8, 1, 1.0, 1.1, 1.0])) == pytest.approx((0.0 + 0.1 + (1 - 1 / 1.1)) / 3)
 
