@@ -36,7 +36,9 @@ class ModelArguments:
     # of a model of the Hub, for the record: what was asked for, and where it is; revision becomes the commit
     revision_asked: str | None = field(init=False, default=None)
     repository: str | None = field(init=False, default=None)
-    preset: str = field(default="baseline", metadata={"help": "Recipe: baseline (as published) or optimized."})
+    preset: str = field(
+        default="baseline", metadata={"help": "Recipe: baseline (as published), optimized, best (docs/recipes.md)."}
+    )
 
 
 @dataclass

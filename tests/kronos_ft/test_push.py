@@ -79,6 +79,7 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     }
     (run / "run.json").write_text(json.dumps(record))
     metrics = {"metric": "eval_loss", "start": 7.25, "best": {"step": 80, "value": 1.4416}}
+    metrics["validation"] = {"loss": {"first": 7.25, "last": 1.4416}}
     (run / "training_metrics.json").write_text(json.dumps(metrics))
     assert push(run, "me/btc")[0] == 0
     (commit,) = hub.history("me/btc")
@@ -88,7 +89,7 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
         "base_model: NeoQuasar/Kronos-small", "license: mit", "pipeline_tag: time-series-forecasting",
         'from_pretrained("NeoQuasar/Kronos-Tokenizer-base")', 'Kronos.from_pretrained("me/btc")',
         "| optimizer steps | 80 |",
-        "best by `eval_loss` in validation: 1.4416 (before training 7.2500)", "`abababababababab`",
+        "step 80, the best by `eval_loss` in validation: 1.4416 (before training 7.2500)", "`abababababababab`",
     ):  # fmt: skip
         assert text in card
     assert "/home" not in card
