@@ -122,7 +122,8 @@ class PushCheckpoints(TrainerCallback):
         staged = run / PUSHING
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
-        chosen = choose_files(checkpoint)
+        card = self.describe(checkpoint, run)
+        chosen = choose_files(checkpoint, card.withheld)
         for name, content in chosen.files.items():
             if isinstance(content, bytes):
                 (staged / name).write_bytes(content)
@@ -131,7 +132,7 @@ class PushCheckpoints(TrainerCallback):
                 os.link(content, staged / name)
             except OSError:  # no hard links on this disk
                 shutil.copyfile(content, staged / name)
-        write_text(staged / CARD, model_card(self.describe(checkpoint, run), repo))
+        write_text(staged / CARD, model_card(card, repo))
         return staged
 
     def _start(self, staged: Path, state: TrainerState, args: TrainingArguments) -> None:

@@ -99,7 +99,7 @@ def test_a_run_from_the_hub_records_its_commit(hub, train, start, tmp_path, lora
     if lora:
         assert json.loads((run / "final" / "adapter_config.json").read_text())["revision"] == commit.oid
         before = load_model(str(run / "final"))
-    (start / "extra.json").write_text('{"a": 1}')  # the repository moves on
+    (start / "LICENSE").write_text("mine")  # the repository moves on
     assert main(["push", str(start), "me/base"]) == 0
     assert len(hub.history("me/base")) == 2
     assert train(*words, "--resume")[0] == 0
