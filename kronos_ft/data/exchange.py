@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 TIMEOUT = 30_000  # milliseconds
 USUAL_PAGE = 500  # candles, where ccxt does not know an exchange's limit
 AMOUNT_AT = {"binance": 7, "binanceus": 7}  # place of the quote volume in a candle as the exchange sends it
+BUSY = re.compile(r"EService:(Busy|Unavailable|Timeout|Throttled)|EGeneral:Internal error|Throttled")  # Kraken's
 INSTALL = 'pip install "kronos-ft[data]"'
 
 T = TypeVar("T")
@@ -188,11 +189,13 @@ class ExchangeCandles:
         status = self.api.status
         limiting = (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
         passing = (*limiting, ccxt.RequestTimeout, ccxt.OnMaintenance, ccxt.BadResponse)
+        # some say in an answer of status 200 that they are busy
+        is_busy = status == 200 and (isinstance(error, ccxt.NetworkError) or BUSY.search(str(error)) is not None)
         if status is None and isinstance(error, ccxt.NetworkError):
             return SourceFailure(f"{self.name} {_connection_words(error)}")
-        if status in TEMPORARY or isinstance(error, passing):
+        if status in TEMPORARY or isinstance(error, passing) or is_busy:
             asked = retrying.retry_after(self.api.answered.get("Retry-After", ""))
-            return SourceFailure(f"{self.name} answered {status}", asked)
+            return SourceFailure(f"{self.name} answered {'that it is busy' if is_busy else status}", asked)
         return None
 
     def _refusal(self, error: BaseException) -> str:

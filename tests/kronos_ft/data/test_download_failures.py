@@ -1,5 +1,6 @@
 """Downloads that fail, are killed and go on; and every kind of bad input in one line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from kronos_ft.cli import main
 from kronos_ft.data import download_retries
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.download_part import part_path
+from tests.loopback_exchange import LoopbackKraken, klines
 from tests.pushable_hub import Fault
 
 LIMIT = '{"code":-1003,"msg":"Too many requests."}'
@@ -35,6 +37,25 @@ def test_a_failure_that_passes(kind, download, binance, waits, tmp_path, capsys)
     assert waits == [seconds]
     assert f"trying again in {seconds:.0f} s (1 of 7)" in capsys.readouterr().err
     assert (tmp_path / "btc.parquet").read_bytes() == (tmp_path / "quiet.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "said", ["EService:Busy", "EService:Unavailable", "EService:Throttled: 1", "EGeneral:Internal error"]
+)
+def test_an_exchange_that_is_busy_in_an_answer_of_status_200(said, download, waits, capsys):
+    with LoopbackKraken(klines(200)) as exchange:
+        exchange.faults["OHLC"] = [Fault(status=200, text=json.dumps({"error": [said]}))]
+        assert download("--api_url", exchange.url, exchange="kraken", symbol="BTC/USD") == 0
+    assert waits == [1.0]
+    assert "trying again in 1 s (1 of 7)" in capsys.readouterr().err
+
+
+def test_an_exchange_that_refuses_in_an_answer_of_status_200(download, waits, line):
+    with LoopbackKraken(klines(200)) as exchange:
+        exchange.faults["OHLC"] = [Fault(status=200, text='{"error": ["EGeneral:Invalid arguments"]}')]
+        assert download("--api_url", exchange.url, exchange="kraken", symbol="BTC/USD") == 2
+    assert "kraken refuses the request" in line()
+    assert waits == []
 
 
 def test_waits_grow_and_end_and_what_was_fetched_is_kept(download, binance, waits, tmp_path, line):
