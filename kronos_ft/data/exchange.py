@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ft_core import retrying
+from ft_core.secrets import without_secrets
 
 from .download_part import COLUMNS
 from .download_retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url
@@ -200,7 +201,7 @@ class ExchangeCandles:
 
     def _refusal(self, error: BaseException) -> str:
         status = self.api.status
-        words = re.sub(r"<[^>]*>", " ", str(error).removeprefix(f"{self.name} "))
+        words = re.sub(r"<[^>]*>", " ", without_secrets(str(error)).removeprefix(f"{self.name} "))
         said = " ".join(re.sub(r"^(GET|POST) \S+ ", "", words).split())[:200]
         if status in (403, 451):
             return f"{self.name} does not serve this place or network ({said}); use another exchange, or api_url"
@@ -209,7 +210,7 @@ class ExchangeCandles:
 
 def _connection_words(error: BaseException) -> str:
     """What a failed connection says, without its pages of detail."""
-    text = f"{error} {error.__cause__ or ''}"
+    text = without_secrets(f"{error} {error.__cause__ or ''}")
     address = re.search(r"https?://[^/\s]+", text)
     host = f" at {address[0]}" if address else ""
     for mark, words in (
