@@ -1,8 +1,10 @@
 """Which repository and commit of the Hub a model came from, read off its folder."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 PULLED_FILE = "pulled.json"
@@ -34,17 +36,61 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and bool(_COMMIT.fullmatch(revision))
 
 
+@dataclass(frozen=True)
+class PulledFolder:
+    """What `pull` wrote down of a folder: the commit, and the SHA-256 of each file that it put there."""
+
+    origin: HubOrigin
+    sha256: dict[str, str]
+
+    def changed(self, folder: Path) -> list[str]:
+        """Files that are gone or hold something else by now."""
+        return sorted(name for name, digest in self.sha256.items() if file_hash(folder / name) != digest)
+
+    def others(self, folder: Path) -> list[str]:
+        """What else lies in the folder."""
+        return sorted(entry.name for entry in folder.iterdir() if entry.name not in (PULLED_FILE, *self.sha256))
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file, read once as long as its size and time stay; None where there is none."""
+    try:
+        found = path.stat()
+        return _hash_of(path.absolute(), found.st_size, found.st_mtime_ns)
+    except OSError:
+        return None
+
+
+def read_pulled(folder: Path) -> PulledFolder | None:
+    """What `pull` wrote down of a folder, whatever became of its files; None for a folder that was not pulled."""
+    try:
+        values = json.loads((folder / PULLED_FILE).read_text(encoding="utf-8"))
+        hashes = {Path(name).name: str(digest) for name, digest in values["sha256"].items()}
+        return PulledFolder(HubOrigin(str(values["repository"]), str(values["revision"])), hashes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def origin_of(folder: Path) -> HubOrigin | None:
     """The commit that a model folder holds: one of the Hub's cache, or one that `pull` wrote; None for any other.
+
+    A pulled folder whose weights are others by now, because a model was saved there, has no origin.
 
     Args:
         folder (`Path`): holds `config.json`.
     """
-    try:
-        pulled = json.loads((folder / PULLED_FILE).read_text(encoding="utf-8"))
-        return HubOrigin(str(pulled["repository"]), str(pulled["revision"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    pulled = read_pulled(folder)
+    if pulled is not None:
+        weights = {path.name for path in folder.glob("*.safetensors")}
+        weights |= {name for name in pulled.sha256 if name.endswith(".safetensors")}
+        same = all(file_hash(folder / name) == pulled.sha256.get(name) for name in weights)
+        return pulled.origin if same else None
     for commit in (folder, *folder.parents):
         place = _SNAPSHOT.fullmatch(commit.parent.parent.name)
         if place and commit.parent.name == "snapshots" and is_commit(commit.name):

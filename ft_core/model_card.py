@@ -61,6 +61,7 @@ class CardFacts:
         languages, datasets: of the Hub's metadata.
         emissions (*optional*): the Hub's `co2_eq_emissions`.
         remarks: lines for who pushes; no part of the card.
+        withheld: settings by file of the model that are not pushed; no part of the card.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class CardFacts:
     datasets: list[str] = field(default_factory=list)
     emissions: dict[str, object] | None = None
     remarks: list[str] = field(default_factory=list)
+    withheld: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ Files come through the Hub's cache, so that an interrupted pull goes on where it
 are taken, each compared with the hash that the Hub gives for it. `pulled.json` says where they came from.
 """
 
-import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,18 +17,15 @@ from huggingface_hub.hf_api import ModelInfo
 from .files import write_folder, write_json
 from .hub_client import try_again
 from .hub_errors import HubFailure, explain, no_hub, without_tokens
-from .hub_origin import PULLED_FILE, origin_of
+from .hub_origin import PULLED_FILE, file_hash, read_pulled
 from .model_files import check_model_folder, check_revision
 from .pickles import is_pickle
 from .push import check_repository
-from .pushed_files import LICENCES, STATE, WEIGHTS
+from .pushed_files import WEIGHTS, is_part
 from .run_folder import check_writable, is_empty
 from .saved_weights import defect_of_weights
 
-_PARTS = re.compile(
-    r".*config\.json|(tokenizer|vocab|special_tokens_map|added_tokens)\.json|(spiece|tokenizer|sentencepiece\.bpe)\.model"
-    r"|(task|kept_ids|base_model|trained_with)\.json|chat_template\.jinja"
-)
+SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -43,22 +38,47 @@ class Pulled:
     was_there: bool = False
 
 
-def is_pulled(name: str) -> bool:
-    """Whether a file of a repository is fetched: weights, configuration, tokenizer, or licence."""
-    if "/" in name or is_pickle(name) or name in (*STATE, PULLED_FILE):
-        return False
-    return bool(WEIGHTS.fullmatch(name) or _PARTS.fullmatch(name)) or name.startswith(LICENCES)
-
-
 def _check_target(folder: Path, repo: str, overwrite: bool) -> None:
     check_writable(folder)
+    if folder in (Path.cwd(), *Path.cwd().parents):
+        raise ValueError(f"{folder} is where this command runs, and it is replaced as a whole; name a folder to make")
     if not folder.is_dir() or is_empty(folder):
         return
-    origin = origin_of(folder) if (folder / PULLED_FILE).is_file() else None
-    if origin is None:
+    held = read_pulled(folder)
+    if held is None:
         raise ValueError(f"{folder} is not empty, and no pulled model; name another folder")
-    if not overwrite and origin.repository != repo:
-        raise ValueError(f"{folder} holds {origin.words()}; pass --overwrite to replace it, or another folder")
+    if not overwrite and held.origin.repository != repo:
+        raise ValueError(f"{folder} holds {held.origin.words()}; pass --overwrite to replace it, or another folder")
+    others = held.others(folder)
+    if overwrite and others:
+        more = f", ... and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        raise ValueError(
+            f"{folder} also holds what was not pulled ({', '.join(others[:SHOWN])}{more}), which --overwrite would "
+            "remove; move it away, or name another folder"
+        )
+
+
+def _is_there(folder: Path, commit: str, asked: str) -> bool:
+    """Whether a folder holds a commit, every file as it was pulled.
+
+    Raises:
+        ValueError: it holds another commit, or files that were changed since.
+    """
+    held = read_pulled(folder)
+    if held is None:
+        return False
+    changed = held.changed(folder)
+    if held.origin.commit != commit:
+        raise ValueError(
+            f"{folder} holds {held.origin.words()}, and {asked} is at {commit[:12]}; pass --overwrite to replace it, "
+            "or another folder"
+        )
+    if changed:
+        raise ValueError(
+            f"{folder} holds {held.origin.words()}, but {', '.join(changed[:SHOWN])} changed since; pass "
+            "--overwrite to replace what it holds, or another folder"
+        )
+    return True
 
 
 def _choose(head: ModelInfo, repo: str) -> dict[str, str | None]:
@@ -68,7 +88,7 @@ def _choose(head: ModelInfo, repo: str) -> dict[str, str | None]:
         ValueError: a repository without weights in safetensors form.
     """
     named = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in head.siblings or ()}
-    chosen = {name: digest for name, digest in named.items() if is_pulled(name)}
+    chosen = {name: digest for name, digest in named.items() if is_part(name)}
     if not any(WEIGHTS.fullmatch(name) for name in chosen):
         pickles = sorted(name for name in named if is_pickle(name))
         reason = f"only pickled weights ({pickles[0]}), which are never fetched" if pickles else "no *.safetensors"
@@ -76,17 +96,12 @@ def _choose(head: ModelInfo, repo: str) -> dict[str, str | None]:
     return chosen
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _fetch(repo: str, commit: str, name: str, expected: str | None) -> Path:
     path = Path(hf_hub_download(repo, name, revision=commit))
-    if expected is None or _digest(path) == expected:
+    if expected is None or file_hash(path) == expected:
         return path
     path = Path(hf_hub_download(repo, name, revision=commit, force_download=True))
-    if _digest(path) != expected:
+    if file_hash(path) != expected:
         raise HubFailure(f"{name} of {repo} arrived damaged (its SHA-256 is not the Hub's)")
     return path
 
@@ -104,10 +119,11 @@ def pull_model(
 
     Args:
         repo (`str`): `owner/name`.
-        folder (`Path`): does not exist, is empty, or holds a pulled model: the same commit is left as it is.
+        folder (`Path`): does not exist, is empty, or holds a pulled model: the same commit is left as it is
+            where every file has the hash that it was pulled with.
         revision (`str`, *optional*): branch, tag or commit; main by default. What it stands for is settled first.
         check: raises ValueError for a folder that does not hold a model that can be loaded.
-        overwrite (`bool`): replace another pulled model.
+        overwrite (`bool`): replace a pulled model, of another commit or changed since; never what else lies there.
         say: receives lines for people.
 
     Raises:
@@ -117,20 +133,15 @@ def pull_model(
     """
     check_repository(repo)
     check_revision("revision", revision)
+    folder = folder.resolve()  # a link stays one, and what it names is filled
     _check_target(folder, repo, overwrite)
     if constants.is_offline_mode():
         raise ValueError(f"HF_HUB_OFFLINE is set, so {repo} is not asked for; unset it and try again")
     try:
         api = HfApi()
         head = try_again(lambda: api.model_info(repo, revision=revision, files_metadata=True), say)
-        known = origin_of(folder)
-        if known is not None and known.commit == head.sha and defect_of_weights(folder) is None:
+        if not overwrite and _is_there(folder, head.sha, revision or constants.DEFAULT_REVISION):
             return Pulled(head.sha, 0, 0, was_there=True)
-        if known is not None and not overwrite:
-            raise ValueError(
-                f"{folder} holds {known.words()}, and {revision or 'main'} is at {head.sha[:12]}; pass --overwrite to "
-                "replace it, or another folder"
-            )
         chosen = _choose(head, repo)
         fetched = {
             name: try_again(lambda name=name: _fetch(repo, head.sha, name, chosen[name]), say)
@@ -148,7 +159,7 @@ def pull_model(
         check_model_folder(staged)
         check(staged)
         record = {"repository": repo, "revision": head.sha, "revision_asked": revision or constants.DEFAULT_REVISION}
-        write_json(staged / PULLED_FILE, record | {"sha256": {name: _digest(staged / name) for name in fetched}})
+        write_json(staged / PULLED_FILE, record | {"sha256": {name: file_hash(staged / name) for name in fetched}})
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_folder(folder, fill)

@@ -18,7 +18,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from .hub_client import try_again
 from .hub_errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
 from .model_card import CardFacts, is_untouched, model_card
-from .pushed_files import CARD, PushedFiles, choose_files, decides_what_loads
+from .pushed_files import CARD, PushedFiles, choose_files, is_stale
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 
@@ -89,7 +89,7 @@ def _keeps_card(api: HfApi, repo: str, head: ModelInfo, card: str | None) -> boo
 
 def _operations(chosen: PushedFiles, held: set[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
     added = [CommitOperationAdd(name, content) for name, content in chosen.files.items()]
-    stale = sorted(name for name in held - chosen.files.keys() if decides_what_loads(name))
+    stale = sorted(name for name in held if is_stale(name, chosen.files))
     return [*added, *(CommitOperationDelete(name) for name in stale)]
 
 
@@ -107,9 +107,9 @@ def push_model(
 ) -> Pushed:
     """Pushes a model folder in one commit; makes the repository and the branch where they are missing.
 
-    Weights of another model that the repository holds under other names are removed in the same commit. The card is the
-    folder's own, or one made of `card`. It replaces one that this library wrote, and one that somebody has edited only
-    with `update_card`.
+    Weights, tokenizer files and settings of another model that the repository holds under other names are removed in
+    the same commit. The card is the folder's own, or one made of `card`. It replaces one that this library wrote, and
+    one that somebody has edited only with `update_card`.
 
     Args:
         folder (`Path`): holds the model; it is only read.
@@ -128,7 +128,7 @@ def push_model(
     """
     check_repository(repo)
     check_branch(revision)
-    chosen = choose_files(folder)
+    chosen = choose_files(folder, card.withheld)
     check_login(repo, token)
     for line in (*card.remarks, *chosen.lines()):
         say(line)

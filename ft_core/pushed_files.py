@@ -2,15 +2,16 @@
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from .hub_origin import PULLED_FILE
 from .pickles import is_pickle
 from .saved_weights import defect_of_weights
 
 CARD = "README.md"
-SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md")
 LICENCES = ("LICENSE", "NOTICE")
 STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "manifest.json")
 # JSON without settings: pieces of a vocabulary may look like paths
@@ -18,6 +19,11 @@ NO_SETTINGS = ("tokenizer.json", "vocab.json", "added_tokens.json", "kept_ids.js
 UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
 _PLACES = re.compile(r"(path|file|dir|folder)$")
 WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+_PARTS = re.compile(
+    r"((generation|adapter|tokenizer|processor|preprocessor)_)?config\.json"
+    r"|(tokenizer|vocab|special_tokens_map|added_tokens)\.json|(spiece|tokenizer|sentencepiece\.bpe)\.model"
+    r"|(task|kept_ids|base_model|trained_with)\.json|chat_template\.jinja"
+)
 
 
 @dataclass
@@ -36,9 +42,16 @@ class PushedFiles:
         ]
 
 
-def decides_what_loads(name: str) -> bool:
-    """Whether a file of a repository would be loaded as weights, so that an old one must not stay beside new ones."""
-    return bool(WEIGHTS.fullmatch(name)) or name in ("adapter_config.json", "base_model.json")
+def is_part(name: str) -> bool:
+    """Whether a file is part of a model, pushed and pulled: weights, configuration, tokenizer, or licence."""
+    if "/" in name or is_pickle(name) or name in (*STATE, PULLED_FILE):
+        return False
+    return bool(WEIGHTS.fullmatch(name) or _PARTS.fullmatch(name)) or name.startswith(LICENCES)
+
+
+def is_stale(name: str, pushed: Collection[str]) -> bool:
+    """Whether a file of the repository would be loaded beside those that are pushed, and is of another model."""
+    return name not in pushed and is_part(name) and not name.startswith(LICENCES)
 
 
 def _reason_to_leave(path: Path) -> str | None:
@@ -53,7 +66,7 @@ def _reason_to_leave(path: Path) -> str | None:
         return "where it was pulled from"
     if name in STATE:
         return "the record of a training, with paths of this machine"
-    if path.suffix not in SUFFIXES and not name.startswith(LICENCES):
+    if name != CARD and not is_part(name):
         return "no part of a model"
     if name == CARD and UNTOUCHED_CARD in path.read_text(encoding="utf-8", errors="replace"):
         return "a card that nobody filled in"
@@ -68,8 +81,8 @@ def _is_place(name: str, value: str) -> bool:
     return bool(value and may_be and len(value) < 4096 and Path(value).exists())
 
 
-def _without_places(path: Path) -> bytes | None:
-    """Content of a configuration without settings that name a place on this machine, or None if there are none."""
+def _without_places(path: Path, withheld: Collection[str]) -> bytes | None:
+    """Content of a configuration without what is withheld and what names a place here, or None if there is neither."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -77,14 +90,19 @@ def _without_places(path: Path) -> bytes | None:
     if not isinstance(values, dict):
         return None
     places = [name for name, value in values.items() if isinstance(value, str) and _is_place(name, value)]
+    places += [name for name in withheld if name in values]
     if not places:
         return None
     kept = {name: value for name, value in values.items() if name not in places}
     return (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def choose_files(folder: Path) -> PushedFiles:
+def choose_files(folder: Path, withheld: Mapping[str, Collection[str]] = MappingProxyType({})) -> PushedFiles:
     """The files of a model folder that are pushed; nothing in the folder is changed.
+
+    Args:
+        folder (`Path`): the model's.
+        withheld (`Mapping`, *optional*): settings by file that stay here, although they look like no place.
 
     Raises:
         ValueError: weights that are missing, cut short, pickled alone, or a configuration that is not JSON.
@@ -99,6 +117,6 @@ def choose_files(folder: Path) -> PushedFiles:
             chosen.left_out[path.name] = reason
             continue
         is_settings = path.suffix == ".json" and path.name not in NO_SETTINGS and not path.name.endswith(".index.json")
-        changed = _without_places(path) if is_settings else None
+        changed = _without_places(path, withheld.get(path.name, ())) if is_settings else None
         chosen.files[path.name] = path if changed is None else changed
     return chosen

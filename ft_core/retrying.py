@@ -33,7 +33,7 @@ def moment_of(value: str) -> float | None:
 
 def retry_after(value: str) -> float | None:
     """Seconds that a `Retry-After` header asks to wait, a number or a date; None for anything else."""
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     moment = moment_of(value)
     return None if moment is None else max(0.0, moment - time.time())
@@ -52,7 +52,7 @@ def try_again(
         action: does it, from the beginning each time.
         say: told of each failure and how long is waited.
         failure_in: the failure that an error means, None for an error that would come again.
-        waits: seconds before each further try, where the server does not say.
+        waits: seconds before each further try, at least; longer where the server asks for it.
         wait: passes the time.
 
     Raises:
@@ -71,7 +71,7 @@ def try_again(
             raise type(failure)(f"{failure}, {number} times in a row")
         if asked is not None and asked > LONGEST_WAIT:
             raise type(failure)(f"{failure} and asks to wait {asked:.0f} s")
-        seconds = usual if asked is None else asked
+        seconds = usual if asked is None else max(usual, asked)  # one that asks for 0 s may do so for ever
         say(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(waits)})")
         wait(seconds)
     raise AssertionError("unreachable")

@@ -41,7 +41,6 @@ class RunArguments:
         default="end",
         metadata={"help": "When to push: end, or every_save (each checkpoint's model too, beside the training)."},
     )
-    hub_checked: bool = field(init=False, default=False)  # whether the Hub was asked already
 
     def check_run_arguments(self) -> None:
         """Raises ValueError for values that cannot be meant."""

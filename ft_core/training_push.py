@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import PartialState
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
@@ -35,6 +35,7 @@ from .run_folder import PUSHING
 logger = logging.get_logger(__name__)
 
 END, EVERY_SAVE = "end", "every_save"
+_answered: set[tuple] = set()  # by this process: a copy of the settings does not ask again in the middle of a run
 Describe = Callable[[Path, Path], CardFacts]
 FindRun = Callable[[Path], tuple[Path, CardFacts]]
 
@@ -48,15 +49,16 @@ def push_command_of(program: str, folder: Path, args: TrainingArguments) -> str:
 
 
 def check_hub(args: TrainingArguments) -> None:
-    """Asks the Hub whether the run may push there, on the main process, before anything is trained.
+    """Asks the Hub whether the run may push there, once in the main process, before anything is trained.
 
     Raises:
         ValueError: no token, one that is not valid or only reads, or a public repository that shall be private.
         HubFailure: the Hub cannot be asked.
     """
-    if not args.push_to_hub or args.hub_checked or not PartialState().is_main_process:
-        return
     repo = args.hub_model_id
+    question = (constants.ENDPOINT, repo, bool(args.hub_private_repo), args.hub_token or get_token())
+    if not args.push_to_hub or question in _answered or not PartialState().is_main_process:
+        return
     check_login(repo, args.hub_token)
     api = HfApi(token=args.hub_token)
     try:
@@ -76,7 +78,7 @@ def check_hub(args: TrainingArguments) -> None:
                 f"{found}, so push_to_hub cannot be promised; start again later, or without it, and push afterwards"
             ) from None
         raise found or ValueError(without_tokens(str(error))) from None
-    args.hub_checked = True
+    _answered.add(question)
 
 
 def _may_be_private(api: HfApi, repo: str) -> bool:
@@ -122,7 +124,8 @@ class PushCheckpoints(TrainerCallback):
         staged = run / PUSHING
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
-        chosen = choose_files(checkpoint)
+        card = self.describe(checkpoint, run)
+        chosen = choose_files(checkpoint, card.withheld)
         for name, content in chosen.files.items():
             if isinstance(content, bytes):
                 (staged / name).write_bytes(content)
@@ -131,7 +134,7 @@ class PushCheckpoints(TrainerCallback):
                 os.link(content, staged / name)
             except OSError:  # no hard links on this disk
                 shutil.copyfile(content, staged / name)
-        write_text(staged / CARD, model_card(self.describe(checkpoint, run), repo))
+        write_text(staged / CARD, model_card(card, repo))
         return staged
 
     def _start(self, staged: Path, state: TrainerState, args: TrainingArguments) -> None:

@@ -9,7 +9,7 @@ from ft_core.recorded_facts import RunFacts, add_training, named_base, pulled_ba
 from ft_core.saved_weights import count_parameters
 
 from .models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
-from .models.pairing import TOKENIZER_OF_PUBLISHED
+from .models.pairing import PAIRING_FILE, TOKENIZER_OF_PUBLISHED, trained_with
 
 USAGE = {
     "tokenizer": 'from kronos_ft import KronosTokenizer\n\ntokenizer = KronosTokenizer.from_pretrained("{repo}")',
@@ -154,6 +154,15 @@ def tokenizer_repository(facts: RunFacts, stated: str | None) -> str | None:
     return pushed.get("hub_model_id") if pushed.get("push_to_hub") else None
 
 
+def _is_public_tokenizer(folder: Path, repository: str | None) -> bool:
+    """Whether the tokenizer that a predictor's folder names is one that everybody can load, and no folder of its own.
+
+    A relative folder looks like a name of the Hub once it is gone.
+    """
+    named = str(trained_with(folder).get("tokenizer") or "").partition("@")[0]
+    return named in {repository, *PUBLISHED_TOKENIZERS, *PUBLISHED_TOKENIZERS.values()}
+
+
 def kronos_card(
     stage: str,
     folder: Path,
@@ -198,6 +207,7 @@ def kronos_card(
         limits=[*LIMITS[stage], ADVICE],
         datasets=datasets,
         results=_results(facts),
+        withheld={} if _is_public_tokenizer(folder, tokenizer) else {PAIRING_FILE: ("tokenizer",)},
     )
     if data:
         card.sections.append(("Data", data))

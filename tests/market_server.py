@@ -41,7 +41,7 @@ class MarketHandler(BaseHTTPRequestHandler):
         found = market.answer(parts.path, dict(parse_qsl(parts.query)))
         status = fault.status or (404 if found is None else 200)
         body = found if isinstance(found, bytes) else json.dumps(found).encode()
-        body = body if status == 200 else fault.text.encode()
+        body = body if status == 200 and not fault.text else fault.text.encode()
         if isinstance(found, tuple) and not fault.status:
             status, body = found[0], json.dumps(found[1]).encode()
         self.send_response(status)

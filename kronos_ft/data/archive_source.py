@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ft_core.line_progress import LineProgress
-from ft_core.secrets import without_secrets
 
 from .archive_plan import ArchivePlan, day_in, end_of, plan_archives, start_of
 from .archive_store import FolderStore, Zip, open_store
@@ -88,7 +87,7 @@ class ArchiveSource:
                 raise ValueError(f"symbol={symbol!r} is not as in the names of archives; write it as {bare}")
         self.step = step_of(timeframe)
         self.store = open_store(archive, say)
-        self.name = without_secrets(self.store.name)
+        self.name = self.store.name
         self.say = say
         self.since, self.until = since, until
         self.asked = {

@@ -19,6 +19,7 @@ from huggingface_hub.utils import httpx
 
 from ft_core import retrying
 from ft_core.compressed import unpacked_limit
+from ft_core.secrets import without_secrets
 
 from .download_retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url
 
@@ -134,7 +135,7 @@ class WebStore:
 
     def __init__(self, url: str, say: Callable[[str], None]):
         url = check_url("archive", url)
-        self.name = url
+        self.name = without_secrets(url)
         self.base = url + ("" if urlsplit(url).path.strip("/") else SPOT)
         self.say = say
         self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
@@ -151,10 +152,11 @@ class WebStore:
 
     def read(self, name: str) -> Zip:
         url = self._url(name)
+        shown = without_secrets(url)
         for _ in range(CHECKSUM_TRIES):
             content = self._ask("GET", url)
             if content is None:
-                raise ValueError(f"{url} was there and is not any more; begin anew with --overwrite")
+                raise ValueError(f"{shown} was there and is not any more; begin anew with --overwrite")
             sums = self._ask("GET", f"{url}.CHECKSUM")
             expected = None if sums is None else _expected_sum(sums.decode("utf-8", errors="replace"))
             sha256 = hashlib.sha256(content).hexdigest()
@@ -162,8 +164,8 @@ class WebStore:
                 return Zip(name, content, sha256, expected is not None)
             self.say(f"{name} does not have the SHA-256 of its .CHECKSUM file; fetching both again")
         raise ValueError(
-            f"{url} does not have the SHA-256 of its .CHECKSUM file, {CHECKSUM_TRIES} times in a row; what came before "
-            "is kept: try again later with --resume"
+            f"{shown} does not have the SHA-256 of its .CHECKSUM file, {CHECKSUM_TRIES} times in a row; what came "
+            "before is kept: try again later with --resume"
         )
 
     def last_day(self, symbol: str, timeframe: str) -> date:
@@ -183,7 +185,7 @@ class WebStore:
             ValueError: the server refuses, or sends more than may be unpacked.
             SourceFailure: it failed at every try.
         """
-        limit = unpacked_limit()
+        limit, shown = unpacked_limit(), without_secrets(url)
 
         def once() -> bytes | None:
             try:
@@ -196,13 +198,13 @@ class WebStore:
                     if status == 404:
                         return None
                     if status >= 400:
-                        raise ValueError(f"{url} is refused ({status}); correct the address")
+                        raise ValueError(f"{shown} is refused ({status}); correct the address")
                     content = bytearray()
                     for piece in answer.iter_bytes():
                         content += piece
                         if len(content) > limit:
                             raise ValueError(
-                                f"{url} holds more than {limit / 2**20:,.0f} MiB, too much for one archive"
+                                f"{shown} holds more than {limit / 2**20:,.0f} MiB, too much for one archive"
                             )
                     return bytes(content)
             except httpx.TransportError as error:

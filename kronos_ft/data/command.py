@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ft_core.exact_options import ExactParser
+from ft_core.secrets import without_secrets
 
 USAGE = """\
 kronos-ft data ACTION [OPTIONS]
@@ -93,7 +94,7 @@ def _download_parser() -> ExactParser:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(without_secrets(line), file=sys.stderr, flush=True)
 
 
 def run_download(words: Sequence[str]) -> int:
@@ -124,7 +125,7 @@ def run_download(words: Sequence[str]) -> int:
 
         source = ArchiveSource(options.archive, *common, say=_say)
     outcome = download(source, options.output, options.resume, options.overwrite, say=_say)
-    print("\n".join(outcome.lines))
+    print(without_secrets("\n".join(outcome.lines)))
     return 1 if outcome.has_faults or (outcome.has_gaps and not options.allow_gaps) else 0
 
 

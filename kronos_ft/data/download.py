@@ -124,9 +124,10 @@ def _findings(source: Source, plan: dict, pages: list[Page]) -> list[Findings]:
         rows = [page.rows for page in pages if page.facts["symbol"] == symbol]
         rows = np.concatenate(rows) if rows else np.empty((0, COLUMNS))
         if not len(rows):
+            others = f", and --overwrite, since {_kept(pages):,} candles of others are kept" if _kept(pages) else ""
             raise ValueError(
                 f"{source.name} has no candles of {symbol} from {text_of(span.start)} to {text_of(span.end)}; pass "
-                "another since or until"
+                f"another since or until{others}"
             )
         found.append(find(symbol, rows, span))
     return found
@@ -196,6 +197,8 @@ def download(
             if pages:
                 remedy = f"{_kept(pages):,} candles are kept: go on with --resume"
             raise MayPass(f"{failure}; {remedy}") from failure
+        if not _kept(pages):
+            file.remove()  # nothing to go on with
         found = _findings(source, settings["plan"], pages)
         frame = candle_frame(found)
         write_candles(output, frame, source.asked)

@@ -52,7 +52,7 @@ def candle_frame(found: Sequence[Findings]) -> pd.DataFrame:
 
 
 def write_candles(output: Path, frame: pd.DataFrame, asked: dict) -> None:
-    """Writes the table, whole or not at all; Parquet metadata say what was asked for."""
+    """Writes the table, whole or not at all; Parquet metadata say what was asked for, of a folder its name alone."""
     if output.suffix == ".csv":
         write_file(output, lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
         return
@@ -60,6 +60,9 @@ def write_candles(output: Path, frame: pd.DataFrame, asked: dict) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
+    archive = Path(asked.get("archive") or "")
+    if archive.is_absolute():  # candle files are passed on; where a folder lies concerns nobody else
+        asked = {**asked, "archive": archive.name}
     source = json.dumps(asked, ensure_ascii=False, sort_keys=True).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: source})
     write_file(output, lambda path: pq.write_table(table, path, compression="zstd"))

@@ -50,6 +50,10 @@ def _lock(file: IO[bytes], path: Path) -> None:
         raise ValueError(f"{path} is being written by another download; wait for it, or name another output") from None
 
 
+def _make_or_open(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_CREAT, 0o644)
+
+
 class PartFile:
     """A part file, held by one process; a context manager that lets go of it.
 
@@ -63,7 +67,8 @@ class PartFile:
     def __init__(self, path: Path):
         self.path = path
         try:
-            self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by __exit__
+            # made where it is missing, and never emptied before it is locked
+            self._file = open(path, "r+b", opener=_make_or_open)  # noqa: SIM115 - closed by __exit__
         except OSError as error:
             raise ValueError(
                 f"output folder {path.parent} cannot be written ({error.strerror or error}); make it, or name another"
@@ -88,11 +93,20 @@ class PartFile:
         self._write(json.dumps({"format": FORMAT, **settings}).encode() + b"\n")
 
     def read(self) -> tuple[dict | None, list[Page]]:
-        """The settings, None where not even they are whole, and every whole page; cuts off what follows."""
+        """The settings, None where not even they are whole, and every whole page; cuts off what follows.
+
+        Raises:
+            ValueError: written by another version, in a format that this one does not read.
+        """
         self._file.seek(0)
         settings = self._json_line()
-        if settings is None or settings.get("format") != FORMAT:
+        if settings is None:
             return None, []
+        if settings.get("format") != FORMAT:
+            raise ValueError(
+                f"{self.path} has format {settings.get('format')}, of another version of kronos-ft (this one reads "
+                f"{FORMAT}); go on with that version, or begin anew with --overwrite"
+            )
         pages = []
         while (page := self._page()) is not None:
             pages.append(page)

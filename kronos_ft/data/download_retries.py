@@ -6,6 +6,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ft_core import retrying
+from ft_core.secrets import without_secrets
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # seconds before each further try
 FIRST_WAITS = WAITS[:3]  # nothing is lost yet: somebody without a network need not wait two minutes to hear it
@@ -42,5 +43,5 @@ def check_url(field: str, url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{field}={url!r} is no address; write it as https://HOST")
+        raise ValueError(f"{field}={without_secrets(url)!r} is no address; write it as https://HOST")
     return url.rstrip("/")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ft_core import retrying
+from ft_core.secrets import without_secrets
 
 from .download_part import COLUMNS
 from .download_retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 TIMEOUT = 30_000  # milliseconds
 USUAL_PAGE = 500  # candles, where ccxt does not know an exchange's limit
 AMOUNT_AT = {"binance": 7, "binanceus": 7}  # place of the quote volume in a candle as the exchange sends it
+BUSY = re.compile(r"EService:(Busy|Unavailable|Timeout|Throttled)|EGeneral:Internal error|Throttled")  # Kraken's
 INSTALL = 'pip install "kronos-ft[data]"'
 
 T = TypeVar("T")
@@ -188,16 +190,18 @@ class ExchangeCandles:
         status = self.api.status
         limiting = (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
         passing = (*limiting, ccxt.RequestTimeout, ccxt.OnMaintenance, ccxt.BadResponse)
+        # some say in an answer of status 200 that they are busy
+        is_busy = status == 200 and (isinstance(error, ccxt.NetworkError) or BUSY.search(str(error)) is not None)
         if status is None and isinstance(error, ccxt.NetworkError):
             return SourceFailure(f"{self.name} {_connection_words(error)}")
-        if status in TEMPORARY or isinstance(error, passing):
+        if status in TEMPORARY or isinstance(error, passing) or is_busy:
             asked = retrying.retry_after(self.api.answered.get("Retry-After", ""))
-            return SourceFailure(f"{self.name} answered {status}", asked)
+            return SourceFailure(f"{self.name} answered {'that it is busy' if is_busy else status}", asked)
         return None
 
     def _refusal(self, error: BaseException) -> str:
         status = self.api.status
-        words = re.sub(r"<[^>]*>", " ", str(error).removeprefix(f"{self.name} "))
+        words = re.sub(r"<[^>]*>", " ", without_secrets(str(error)).removeprefix(f"{self.name} "))
         said = " ".join(re.sub(r"^(GET|POST) \S+ ", "", words).split())[:200]
         if status in (403, 451):
             return f"{self.name} does not serve this place or network ({said}); use another exchange, or api_url"
@@ -206,7 +210,7 @@ class ExchangeCandles:
 
 def _connection_words(error: BaseException) -> str:
     """What a failed connection says, without its pages of detail."""
-    text = f"{error} {error.__cause__ or ''}"
+    text = without_secrets(f"{error} {error.__cause__ or ''}")
     address = re.search(r"https?://[^/\s]+", text)
     host = f" at {address[0]}" if address else ""
     for mark, words in (

@@ -96,11 +96,13 @@ def test_a_branch(hub, push, folder):
 
 
 def test_weights_of_another_model_do_not_stay_beside_new_ones(hub, push):
-    old = {"adapter_model.safetensors": b"old", "adapter_config.json": b"{}"}
-    hub.create(REPO, files={**old, "notes.txt": b"mine", "README.md": b"mine"})
+    weights = {"adapter_model.safetensors": b"old", "adapter_config.json": b"{}"}
+    beside = dict.fromkeys(("trained_with.json", "kept_ids.json", "task.json", "tokenizer.json", "spiece.model"), b"{}")
+    mine = dict.fromkeys(("LICENSE", "notes.txt", "README.md", "sub/config.json"), b"mine")
+    hub.create(REPO, files={**weights, **beside, **mine})
     push()
     (commit,) = hub.history(REPO)
-    assert sorted(commit.files) == [".gitattributes", "README.md", "config.json", "model.safetensors", "notes.txt"]
+    assert commit.files.keys() == {".gitattributes", "config.json", "model.safetensors", *mine}
     assert commit.files["README.md"] == b"mine"
 
 

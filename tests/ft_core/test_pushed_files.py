@@ -34,7 +34,9 @@ def test_pickled_files_stay_here(folder, name):
 
 
 def test_what_is_no_part_of_a_model_stays_here(folder):
-    for name in (".env", "config.json.tmp", "notes.csv", "run.json", "trainer_state.json", "modeling.py"):
+    for name in (".env", "config.json.tmp", "notes.csv", "run.json", "trainer_state.json", "modeling.py",
+        "evaluation.json", "my_config.json", "notes.txt", "report.md",
+    ):  # fmt: skip
         (folder / name).write_text("{}")
     (folder / "logs").mkdir()
     (folder / "README.md").write_text("# Card\n\n[More Information Needed]\n")
@@ -47,8 +49,8 @@ def test_what_is_no_part_of_a_model_stays_here(folder):
     assert chosen.lines() == [
         "left out (hidden or temporary): .env, config.json.tmp",
         "left out (a card that nobody filled in): README.md",
+        "left out (no part of a model): evaluation.json, modeling.py, my_config.json, notes.csv, notes.txt, report.md",
         "left out (a folder): logs",
-        "left out (no part of a model): modeling.py, notes.csv",
         "left out (the record of a training, with paths of this machine): run.json, trainer_state.json",
     ]
 

@@ -35,6 +35,10 @@ def test_waits_as_usual_or_as_asked():
     assert said == ["it broke; trying again in 1 s (1 of 2)", "it is busy; trying again in 40 s (2 of 2)"]
 
 
+def test_a_server_that_asks_for_no_wait_is_not_asked_at_once():
+    assert attempt([MayPass("busy", 0.0), MayPass("busy", 1.0)])[0] == [1.0, 2.0]
+
+
 def test_ends_with_the_failure_it_had():
     with pytest.raises(Twice, match=r"^it broke, 3 times in a row$"):
         attempt([Twice("it broke") for _ in range(3)])
@@ -49,4 +53,5 @@ def test_what_a_header_asks_for():
     assert retry_after(formatdate(time.time() - 60, usegmt=True)) == 0.0
     assert 3000 < retry_after(formatdate(time.time() + 3600, usegmt=True)) <= 3600
     assert retry_after("") is None
+    assert retry_after("\N{SUPERSCRIPT TWO}") is None
     assert retry_after("soon") is None

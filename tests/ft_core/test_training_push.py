@@ -22,7 +22,7 @@ CARD = CardFacts("A model", "kronos-ft", "time-series-forecasting", ["kronos"], 
 def args(tmp_path):
     return SimpleNamespace(
         output_dir=str(tmp_path / "run"), hub_model_id="me/x", hub_private_repo=None, hub_revision=None, hub_token=None,
-        push_to_hub=True, hub_checked=False,
+        push_to_hub=True,
     )  # fmt: skip
 
 
@@ -158,11 +158,11 @@ def test_the_end_of_a_run(hub, args, save, warnings):
 
 def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
     check_hub(args)
-    assert args.hub_checked
+    check_hub(SimpleNamespace(**vars(args)))
     assert hub.requests == [("GET", "/api/whoami-v2")]
-    args.hub_checked = False
+    args.hub_model_id = "me/y"
     for fault, message in (
-        ({"status": 401}, r"the Hub refused the log-in for me/x \(401\); log in with"),
+        ({"status": 401}, r"the Hub refused the log-in for me/y \(401\); log in with"),
         ({"status": 503}, "5 times in a row, so push_to_hub cannot be promised; start again later"),
         ({"cut": "answer"}, "5 times in a row, so push_to_hub cannot be promised; start again later"),
         ({"status": 200, "text": "<html>"}, "is not the Hub; check HF_ENDPOINT"),
@@ -173,7 +173,7 @@ def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
         hub.mend()
     args.hub_private_repo = True
     check_hub(args)  # it does not exist yet
-    args.hub_checked = False
+    args.hub_model_id = "me/x"
     hub.create("me/x")
     with pytest.raises(ValueError, match="me/x is public already, and hub_private_repo is for new repositories"):
         check_hub(args)

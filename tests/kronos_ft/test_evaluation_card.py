@@ -57,6 +57,8 @@ def test_verdict_and_scores_are_those_of_the_pushed_weights(hub, run, pushed, tr
 
     moved = pushed / "elsewhere"
     shutil.move(out, moved)  # the weights count, not where anything lies
+    for name in ("evaluation.json", "evaluation.md"):
+        shutil.copy(moved / name, pushed / "predictor" / name)  # with paths of this machine
     words = ["push", pushed / "predictor", "me/predictor", "--evaluation", moved, "--tokenizer", "me/tokenizer"]
     assert run(*words)[0] == 0
     metadata, card = card_of(hub, "me/predictor")

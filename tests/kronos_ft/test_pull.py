@@ -95,6 +95,55 @@ def test_a_revision_stays_while_the_branch_moves_on(hub, run, pushed, tiny_predi
     assert weights_hash(Kronos.from_pretrained("me/predictor", revision=first.oid)) == before
 
 
+def test_what_was_changed_or_added_since_is_neither_believed_nor_removed(hub, run, pushed):
+    target = pushed / "pulled"
+    assert run("pull", "me/predictor", target)[0] == 0
+    weights = target / "model.safetensors"
+    whole = weights.read_bytes()
+    for path, content in ((weights, whole[:-4] + b"\0\1\2\3"), (target / "config.json", b"{}")):
+        before = path.read_bytes()
+        path.write_bytes(content)
+        code, _, errors = run("pull", "me/predictor", target)
+        assert code == 2
+        assert f", but {path.name} changed since; pass --overwrite to replace what it holds" in errors[0]
+        assert run("pull", "me/predictor", target, "--overwrite")[0] == 0
+        assert path.read_bytes() == before
+
+    (target / "evaluation").mkdir()
+    (target / "mine.csv").write_text("mine")
+    assert run("pull", "me/predictor", target)[1][0].startswith("unchanged")
+    code, _, errors = run("pull", "me/predictor", target, "--overwrite")
+    assert code == 2
+    assert "also holds what was not pulled (evaluation, mine.csv), which --overwrite would remove" in errors[0]
+    assert (target / "mine.csv").read_text() == "mine"
+
+
+def test_a_model_saved_into_a_pulled_folder_has_no_origin(run, pushed):
+    target = pushed / "pulled"
+    assert run("pull", "me/predictor", target)[0] == 0
+    model = Kronos.from_pretrained(target)
+    assert model.hub_origin.repository == "me/predictor"
+    with torch.no_grad():
+        model.head.proj_s1.weight.add_(1.0)
+    model.save_pretrained(target)
+    assert Kronos.from_pretrained(target).hub_origin is None
+
+
+def test_a_link_stays_one_and_the_current_folder_is_not_replaced(run, pushed, monkeypatch):
+    real, link = pushed / "real", pushed / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    assert run("pull", "me/predictor", link)[0] == 0
+    assert link.is_symlink()
+    assert (real / "model.safetensors").is_file()
+    here = pushed / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    code, _, errors = run("pull", "me/predictor", ".")
+    assert code == 2
+    assert f"{here} is where this command runs, and it is replaced as a whole; name a folder to make" in errors[0]
+
+
 @pytest.mark.thorough
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("request_", ["GET /api/models/me/predictor", "GET /model.safetensors"])

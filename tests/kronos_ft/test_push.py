@@ -95,6 +95,20 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     assert "/home" not in card
 
 
+def test_a_tokenizer_is_named_only_where_everybody_can_load_it(hub, push, predictor):
+    for named, words, kept in (
+        ("runs/client/best_model", (), False),
+        ("client/tokenizer", (), False),  # a folder, perhaps
+        ("base", (), True),
+        ("me/tokenizer@main", ("--tokenizer", "me/tokenizer"), True),
+    ):
+        content = {"tokenizer": named, "tokenizer_sha256": "ab" * 32}
+        (predictor / "trained_with.json").write_text(json.dumps(content))
+        assert push(predictor, "me/p", *words)[0] == 0
+        pushed = json.loads(hub.history("me/p")[-1].files["trained_with.json"])
+        assert pushed == (content if kept else {"tokenizer_sha256": "ab" * 32})
+
+
 def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, push, predictor, tmp_path):
     assert push(predictor, "me/base")[0] == 0
     for name, words in (("me/base", "hub"), (predictor, "local")):

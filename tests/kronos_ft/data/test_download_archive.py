@@ -150,7 +150,7 @@ def test_a_failure_that_passes(fault, fetch, archive, waits, tmp_path):
 def test_a_limited_archive_is_asked_when_it_says(fetch, archive, waits, line):
     archive.faults["2025-01.zip"] = [Fault(), *[Fault(status=429, headers={"Retry-After": "33"}) for _ in range(8)]]
     assert fetch() == 2
-    assert waits == [33.0] * 7
+    assert waits == [33.0] * 6 + [60.0]
     assert "answered 429, 8 times in a row; 366 candles are kept: go on with --resume" in line()
 
 
@@ -186,6 +186,29 @@ def test_without_checksums_it_is_said_so(fetch, archive, tmp_path):
     assert fetch() == 0
     facts = json.loads((tmp_path / "btc.parquet.source.json").read_text())
     assert not any(file["verified"] for file in facts["files"])
+
+
+def test_the_candle_file_does_not_tell_where_a_folder_lies(fetch, files, tmp_path):
+    for place in ("here", "there"):
+        folder = write_folder(tmp_path / place / "klines", files)
+        assert fetch(where=folder, output=f"{place}.parquet") == 0
+        written = (tmp_path / f"{place}.parquet").read_bytes()
+        assert str(tmp_path).encode() not in written
+        assert b'"archive": "klines"' in written
+    assert written == (tmp_path / "here.parquet").read_bytes()
+
+
+def test_credentials_of_an_address_are_not_printed(fetch, archive, waits, capfd):
+    address = archive.url.replace("http://", "http://bob:hunter22@")
+    archive.faults["2024-11"] = [Fault(status=503)]
+    assert fetch(where=address, since="2024-10-01") == 0
+    archive.faults["2024-11"] = [Fault(status=403)]
+    assert fetch("--overwrite", where=address) == 2
+    said = "".join(capfd.readouterr())
+    assert "answered 503; trying again in 1 s" in said
+    assert "gives none before" in said
+    assert "is refused (403); correct the address" in said
+    assert "hunter22" not in said
 
 
 def test_several_symbols(fetch, archive, rows, tmp_path):

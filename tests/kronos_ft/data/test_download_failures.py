@@ -1,5 +1,6 @@
 """Downloads that fail, are killed and go on; and every kind of bad input in one line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 from kronos_ft.cli import main
 from kronos_ft.data import download_retries
 from kronos_ft.data.candles import load_candles
-from kronos_ft.data.download_part import part_path
+from kronos_ft.data.download_part import PartFile, part_path
+from tests.loopback_exchange import LoopbackKraken, klines
 from tests.pushable_hub import Fault
 
 LIMIT = '{"code":-1003,"msg":"Too many requests."}'
@@ -35,6 +37,25 @@ def test_a_failure_that_passes(kind, download, binance, waits, tmp_path, capsys)
     assert waits == [seconds]
     assert f"trying again in {seconds:.0f} s (1 of 7)" in capsys.readouterr().err
     assert (tmp_path / "btc.parquet").read_bytes() == (tmp_path / "quiet.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "said", ["EService:Busy", "EService:Unavailable", "EService:Throttled: 1", "EGeneral:Internal error"]
+)
+def test_an_exchange_that_is_busy_in_an_answer_of_status_200(said, download, waits, capsys):
+    with LoopbackKraken(klines(200)) as exchange:
+        exchange.faults["OHLC"] = [Fault(status=200, text=json.dumps({"error": [said]}))]
+        assert download("--api_url", exchange.url, exchange="kraken", symbol="BTC/USD") == 0
+    assert waits == [1.0]
+    assert "trying again in 1 s (1 of 7)" in capsys.readouterr().err
+
+
+def test_an_exchange_that_refuses_in_an_answer_of_status_200(download, waits, line):
+    with LoopbackKraken(klines(200)) as exchange:
+        exchange.faults["OHLC"] = [Fault(status=200, text='{"error": ["EGeneral:Invalid arguments"]}')]
+        assert download("--api_url", exchange.url, exchange="kraken", symbol="BTC/USD") == 2
+    assert "kraken refuses the request" in line()
+    assert waits == []
 
 
 def test_waits_grow_and_end_and_what_was_fetched_is_kept(download, binance, waits, tmp_path, line):
@@ -120,6 +141,43 @@ def test_an_interrupted_download_is_neither_forgotten_nor_mixed(download, binanc
     binance.requests.clear()
     assert download("--overwrite") == 0
     assert len(binance.asked("klines")) == 5
+
+
+def test_a_span_without_candles_leaves_nothing_that_refuses_the_next(binance, download, hours, tmp_path, line):
+    assert download("--until", "2019-01-05", since="2019-01-01") == 2
+    assert line().endswith("2019-01-05 00:00; pass another since or until")
+    assert list(tmp_path.glob(".*")) == []
+    assert download() == 0
+    binance.candles["ETHUSDT"] = hours[-20:]
+    several = {"symbol": "BTC/USDT ETH/USDT", "output": "two.parquet"}
+    assert download("--until", "2020-01-05", **several) == 2
+    assert "pass another since or until, and --overwrite, since 96 candles of others are kept" in line()
+    assert download("--overwrite", **several) == 0
+
+
+def test_a_part_file_of_another_version_is_not_thrown_away(download, binance, waits, tmp_path, line):
+    binance.faults["startTime=15785"] = [Fault(status=503) for _ in range(8)]
+    assert download() == 2
+    line()
+    part = part_path(tmp_path / "btc.parquet")
+    part.write_bytes(part.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    before = part.read_bytes()
+    for words in ((), ("--resume",)):
+        assert download(*words) == 2
+        assert "has format 2, of another version of kronos-ft (this one reads 1)" in line()
+        assert part.read_bytes() == before
+    assert download("--overwrite") == 0
+
+
+def test_two_downloads_that_begin_at_once_do_not_empty_the_part_file(tmp_path, monkeypatch):
+    path = tmp_path / ".x.part"
+    with PartFile(path) as first:
+        first.begin({"asked": {}})
+        before = path.read_bytes()
+        monkeypatch.setattr(Path, "exists", lambda self: False)  # as it was when the second looked
+        with pytest.raises(ValueError, match="is being written by another download"):
+            PartFile(path)
+        assert path.read_bytes() == before
 
 
 def test_one_download_at_a_time(download, tmp_path, line):

@@ -73,6 +73,15 @@ def test_a_walk_goes_on_where_it_was_left(kind):
         np.testing.assert_array_equal(np.concatenate([*parts, rest]), whole)
 
 
+@pytest.mark.parametrize("begin", [0, 600])
+def test_an_empty_page_of_an_exchange_that_sends_fewer_than_it_is_thought_to(begin):
+    outage = range(600, 850)
+    rows = table(STEP * place for place in range(begin, 2000) if place not in outage)
+    found, cursors = collect(of_a_range(rows, 200), Span(0, 2000 * STEP, STEP), 500)
+    assert found[:, 0].tolist() == rows[:, 0].tolist()
+    assert len(cursors) < 25
+
+
 def test_candles_that_change_from_page_to_page_are_kept_to_be_judged():
     rows = table(range(0, 400, STEP))
     changed = rows.copy()

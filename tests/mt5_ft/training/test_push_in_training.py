@@ -79,6 +79,14 @@ def test_a_failed_push_is_a_warning_and_the_run_is_whole(hub, train, caplog):
     assert main(["push", str(run), "me/cases"]) == 0
 
 
+def test_the_hub_is_asked_once_before_anything_is_read(hub, train):
+    place = train.base.index("--generation_max_length")
+    del train.base[place : place + 2]  # the run goes on with a copy of its settings then
+    assert train(*PUSH, "--max_steps", "2")[0] == 0
+    assert [path for _, path in hub.requests].count("/api/whoami-v2") == 1
+    assert len(hub.history("me/cases")) == 1
+
+
 def test_a_hub_that_refuses_ends_the_run_before_it_begins(hub, train, capfd):
     hub.fail("GET /whoami", Fault(status=401, times=FOREVER))
     code, run = train(*PUSH)
@@ -99,7 +107,7 @@ def test_a_run_from_the_hub_records_its_commit(hub, train, start, tmp_path, lora
     if lora:
         assert json.loads((run / "final" / "adapter_config.json").read_text())["revision"] == commit.oid
         before = load_model(str(run / "final"))
-    (start / "extra.json").write_text('{"a": 1}')  # the repository moves on
+    (start / "LICENSE").write_text("mine")  # the repository moves on
     assert main(["push", str(start), "me/base"]) == 0
     assert len(hub.history("me/base")) == 2
     assert train(*words, "--resume")[0] == 0
