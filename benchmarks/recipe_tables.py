@@ -167,6 +167,8 @@ def table(runs: dict[str, Run], stage: str, preset: str) -> list[str]:
 def scores(runs: dict[str, Run], stage: str) -> list[str]:
     """Lines of Markdown: best validation score of every recipe, with its spread over seeds."""
     presets = sorted({key.split("/")[1] for key in runs if key.startswith(f"{stage}/")})
+    if not presets:
+        return ["Not measured yet."]
     lines = ["| recipe | seeds | best validation, mean | standard deviation | steps done |", "|---|---|---:|---:|---:|"]
     for preset in presets:
         found = of_recipe(runs, stage, preset)
@@ -183,9 +185,9 @@ def write_page(runs: dict[str, Run], page: Path = PAGE) -> None:
     text = page.read_text(encoding="utf-8")
     for stage, reference in REFERENCE.items():
         presets = {key.split("/")[1] for key in runs if key.startswith(f"{stage}/")} - {reference}
-        lines = scores(runs, stage) + [
-            line for preset in ("optimized", "fast", "best") if preset in presets for line in table(runs, stage, preset)
-        ]
+        lines = scores(runs, stage)
+        for preset in ("optimized", "fast", "best"):
+            lines += table(runs, stage, preset) if preset in presets else []
         begin, end = f"<!-- {stage} -->", f"<!-- end of {stage} -->"
         body = "\n".join(lines).rstrip()
         text = re.sub(f"{begin}.*?{end}", lambda _, b=begin, t=body, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL)

@@ -45,7 +45,7 @@ def test_other_commands_with_settings(capsys, main, command, words):
     [
         (kronos, ["data", "check", "sample", "--polcy", "drop"], "--polcy is not an option; did you mean --policy?"),
         (kronos, ["data", "check", "sample", "--pol", "drop"], "--pol is not an option; did you mean --policy?"),
-        (kronos, ["data", "chek", "sample"], "invalid choice: 'chek'"),
+        (kronos, ["data", "chek", "sample"], "data 'chek' is no action; did you mean check?"),
         (mt5, ["summarize", "--modle", "x"], "--modle is not an option; did you mean --model?"),
         (mt5, ["evaluate", "--prediction", "x"], "--prediction is not an option; did you mean --predictions?"),
         (mt5, ["subset", "x", "--dorp=0.5"], "--dorp is not an option; did you mean --drop?"),

@@ -214,7 +214,9 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         refused(capsys, [*start, *words], message)
         assert not run.exists(), words
     refused(capsys, ["tokenizer", "--output_dir", run], "data is not set; pass --data FILE")
-    refused(capsys, ["data"], "the following arguments are required: action, source; see --help")
+    assert main(["data"]) == 2
+    assert "kronos-ft data download" in capsys.readouterr().out
+    refused(capsys, ["data", "check"], "the following arguments are required: source; see --help")
     refused(capsys, ["data", "check", csv, "--policy", "guess"], "argument --policy: invalid choice: 'guess'")
     refused(capsys, ["data", "check", csv, "--lookback_window", "-200"], "make no window")
     refused(capsys, ["tokenzier"], "'tokenzier' is not a command; did you mean tokenizer?")
