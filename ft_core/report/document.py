@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from ..line_progress import span
 from .advice import Change, diff_lines
 from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
+from .causes import CAUSES, SCALING, by_cause, inputs_are_unscaled, without_cure
 from .facts import RunFacts
 from .pictures import Chart, Line
-from .rules import GROUPS, SILENT, Finding, count_verdicts, number
+from .rules import GROUPS, PROBLEM, WATCH, Finding, number
 from .trends import best, trend
-from .wording import GROUP_WORDS, STATUS_WORDS, say
+from .wording import GROUP_WORDS, STATUS_WORDS, say, summary_of
 
 MOST_ROWS = 12
 MEGABYTE = 1e6
@@ -200,27 +201,37 @@ def disk_block(facts: RunFacts, language: str) -> list[Block]:
     return [Heading(2, say("disk", language)), Table((say("content", language), "MB"), rows)]
 
 
-def advice_block(facts: RunFacts, changes: Sequence[Change], next_file: str | None, language: str) -> list[Block]:
-    """The changes as a diff, and how to start the next run with them."""
+def advice_block(
+    facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], next_file: str | None, language: str
+) -> list[Block]:
+    """What no setting cures, the changes as a diff, and how to start the next run with them."""
     blocks: list[Block] = [Heading(2, say("advice", language))]
+    in_data, others = without_cure(findings, [rule for change in changes for rule in change.rules])
+    if inputs_are_unscaled(findings):
+        blocks.append(Text(f"**{say('first_fix', language)}**"))
+        in_data, others = [rule for rule in in_data if rule in CAUSES[0] and rule != SCALING], []
+    if in_data:
+        blocks.append(Text(f"**{say('no_cure', language, rules=', '.join(in_data))}**"))
+    if others and not changes:
+        blocks.append(Text(say("see_reasons", language, rules=", ".join(others))))
     if not changes:
-        return [*blocks, Text(say("no_advice", language))]
+        return blocks if len(blocks) > 1 else [*blocks, Text(say("no_advice", language))]
     blocks += [Text(say("diff_note", language)), Code("\n".join(diff_lines(changes)), "diff")]
-    if next_file and facts.view.command:
+    if facts.is_from_python:
+        blocks.append(Text(say("from_python", language)))
+    elif next_file and facts.view.command:
         blocks.append(Text(say("advice_use", language, file=next_file, command=facts.view.command)))
     return blocks
 
 
 def opening(facts: RunFacts, findings: Sequence[Finding], language: str) -> list[Block]:
     """Verdicts in one sentence, the problems, and which quantity to read."""
-    counts = count_verdicts(findings)
-    summary = say("summary", language, **{("silent" if v == SILENT else v): n for v, n in counts.items()})
+    summary = summary_of(findings, language)
     sense = say("sense_nats" if facts.view.in_nats else "sense_error", language)
     rows = [
         [Verdict(f.verdict), f.rule.question(language), f"{f.reason(language)} ({f.figure(language)})"]
-        for verdict in ("problem", "watch")
-        for f in findings
-        if f.verdict == verdict
+        for f in by_cause(findings)
+        if f.verdict in (PROBLEM, WATCH)
     ]
     head = [say(word, language) for word in ("verdict", "question", "reason")]
     blocks: list[Block] = [Text(f"**{summary}**")]
@@ -250,6 +261,6 @@ def run_document(
         *([Heading(2, say("pictures", language)), *pictures] if pictures else []),
         *optimisation_block(facts, language),
         *disk_block(facts, language),
-        *advice_block(facts, changes, next_file, language),
+        *advice_block(facts, findings, changes, next_file, language),
     ]
     return Document(language, title, blocks)

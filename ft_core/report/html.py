@@ -9,7 +9,7 @@ from .pictures import STYLE as CHART_STYLE
 from .pictures import draw
 
 LANGUAGE_CODES = {"en": "en", "zh": "zh-Hans"}
-CLASSES = {"ok": "ok", "watch": "watch", "problem": "problem", "not applicable": "silent"}
+CLASSES = {"ok": "ok", "watch": "watch", "problem": "problem", "not applicable": "silent", "not known": "silent"}
 PAGE_STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --paper: #fff; --soft: #f3f5f7; --rule: #d5dbe1;
   --ok: #1b7f4b; --watch: #8a5a00; --problem: #b3261e; --silent: #6b7480; }

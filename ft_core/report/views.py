@@ -41,6 +41,14 @@ class StageView:
     rules: Sequence[Rule] = ()
     settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = field(default=None)
 
+    def default(self, name: str) -> float | None:
+        """The number that a setting has when nobody sets it; None where it is not a number, or no setting."""
+        for kind in self.settings()[0] if self.settings else ():
+            known = kind.__dataclass_fields__.get(name)
+            if known is not None and isinstance(known.default, int | float):
+                return float(known.default)
+        return None
+
 
 PLAIN = StageView(
     stage="",

@@ -184,8 +184,9 @@ def test_of_several_learning_rates_the_lowest_is_advised(tmp_path):
     run.arguments["learning_rate"] = 2.0
     run.training("recon_all", lambda step, old: 9.0 if step == 100 else old)
     changes = {change.setting: change for change in write_report(run.write(tmp_path / "run"), VIEWS, "en").changes}
-    assert changes["learning_rate"].after == 5e-4  # not a tenth of 2
-    assert changes["learning_rate"].rules == ["optimizer", "learning-rate"]
+    assert changes["learning_rate"].after == 2e-4  # that of the stage, not a tenth of 2
+    assert changes["learning_rate"].rules == ["learning-rate", "optimizer"]
+    assert changes["learning_rate"].figure.endswith("-> 9 (step 100)")  # of the gravest
 
 
 def test_every_advised_setting_is_one(tmp_path):
