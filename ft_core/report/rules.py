@@ -25,6 +25,21 @@ UNKNOWN = "unknown"  # the case of every rule whose facts are not recorded
 LEAKED = {"en": " (validation is leaked: of little meaning)", "zh": "（验证集已泄漏，仅供参考）"}
 
 
+# time spans as `line_progress.span` writes them
+ZH_SPANS = (
+    (r"\b(\d+) h (\d+) min\b", r"\1 小时 \2 分"),
+    (r"\b(\d+) min (\d+) s\b", r"\1 分 \2 秒"),
+    (r"(?<![\w.])(\d+) s\b", r"\1 秒"),
+)
+
+
+def with_spans(text: str, language: str) -> str:
+    """A text whose time spans are in the words of a language."""
+    for pattern, words in ZH_SPANS if language == "zh" else ():
+        text = re.sub(pattern, words, text)
+    return text
+
+
 @dataclass(frozen=True)
 class Case:
     """An answer: its verdict and its reason in both languages, with places for values."""
@@ -111,11 +126,11 @@ class Finding:
         figure = self.outcome.figure
         for pattern, words in self.rule.zh_figure if language == "zh" else ():
             figure = re.sub(pattern, words, figure)
-        return figure
+        return with_spans(figure, language)
 
     def reason(self, language: str) -> str:
         """Why, in a language."""
-        reason = self.case.reason(language, self.outcome.values)
+        reason = with_spans(self.case.reason(language, self.outcome.values), language)
         if not self.is_doubtful:
             return reason
         return f"{reason[:-1]}{LEAKED[language]}{reason[-1]}"  # before the full stop

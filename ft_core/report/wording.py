@@ -40,6 +40,10 @@ STATUS_WORDS: Mapping[str, Mapping[str, str]] = {
     "ended without a word": {"en": "ended without a word", "zh": "异常终止（无记录）"},
     "not at its end": {"en": "not at its end", "zh": "未到终点"},
 }
+SPEED_WORDS: Mapping[str, Mapping[str, str]] = {
+    "bars_per_second": {"en": "bars a second", "zh": "根 K 线/秒"},
+    "target_tokens_per_second": {"en": "target tokens a second", "zh": "目标词元/秒"},
+}
 WORDS: Mapping[str, Mapping[str, str]] = {
     "title": {"en": "Report of {name}", "zh": "训练报告：{name}"},
     "title_several": {"en": "Comparison of {count} runs", "zh": "{count} 次训练的比较"},
@@ -134,6 +138,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "content": {"en": "content", "zh": "内容"},
     "checkpoints": {"en": "checkpoints ({steps})", "zh": "检查点（{steps}）"},
     "model": {"en": "model", "zh": "模型"},
+    "total": {"en": "in all", "zh": "合计"},
+    "uncommitted": {"en": " (uncommitted changes)", "zh": "（有未提交的改动）"},
+    "code_usage": {"en": "Codes in use", "zh": "码本使用情况"},
     "rest": {"en": "records, pictures, rest", "zh": "记录、图片及其他"},
     "advice": {"en": "Advice for the next run", "zh": "下一次训练的建议"},
     "no_advice": {"en": "No rule asks for another setting.", "zh": "没有规则要求更改设置。"},

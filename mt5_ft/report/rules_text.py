@@ -8,6 +8,7 @@ FEW_RECORDS, FEW_VALIDATION = 200, 30
 COVERED = 0.995
 BROKEN_LIMITS = (0.02, 0.2)
 LENGTHS = (0.5, 2.0)
+ZH_BROKEN = {"empty": "空白", "repeated": "重复", "sentinel": "残留占位符"}
 
 
 def _group(facts: RunFacts, name: str) -> dict[str, float]:
@@ -92,7 +93,7 @@ def summaries(facts: RunFacts) -> Outcome | None:
     if rouge is not None:
         figure = f"rougeL {number(rouge)}, {figure}"
     worst = max(shares, key=lambda name: shares[name])
-    values = {"worst": worst, "ratio": f"{ratio:.2f}" if ratio is not None else "-"}
+    values = {"worst": worst, "zh_worst": ZH_BROKEN[worst], "ratio": f"{ratio:.2f}" if ratio is not None else "-"}
     if shares[worst] > BROKEN_LIMITS[1]:
         return Outcome("broken", figure, values)
     if shares[worst] > BROKEN_LIMITS[0]:
@@ -191,11 +192,11 @@ RULES = (
         {
             "whole": ok("hardly any is empty, repeats itself or is broken.", "几乎没有空白、重复或损坏的摘要。"),
             "some_broken": watch(
-                "some are {worst}: read a few in predictions/.", "部分摘要有问题（{worst}）：请查看 predictions/。"
+                "some are {worst}: read a few in predictions/.", "部分摘要有问题（{zh_worst}）：请查看 predictions/。"
             ),
             "broken": problem(
                 "many are {worst}: the model has not learnt to write yet; train longer or with a higher learning rate.",
-                "许多摘要有问题（{worst}）：模型尚不能生成完整摘要；请延长训练或提高学习率。",
+                "许多摘要有问题（{zh_worst}）：模型尚不能生成完整摘要；请延长训练或提高学习率。",
             ),
             "other_length": watch("they are {ratio} times as long as the references.", "摘要长度是参考的 {ratio} 倍。"),
         },

@@ -95,7 +95,7 @@ def test_a_run_from_python_gets_no_command_that_cannot_work(language, tmp_path):
 
 @pytest.mark.parametrize(("language", "words"), [
     ("en", "stopped at 100 of 200; 100 steps (50 %, 1.0 epochs, about 50 s) not trained"),
-    ("zh", "在 100 / 200 步停止，少训练 100 步（50 %，1.0 轮，约 50 s）"),
+    ("zh", "在 100 / 200 步停止，少训练 100 步（50 %，1.0 轮，约 50 秒）"),
 ])  # fmt: skip
 def test_the_account_of_a_run_that_was_stopped_too_early(language, words, tmp_path):
     report = report_of(tmp_path / "run", lambda run: run.arguments.update(early_stopping=True),
