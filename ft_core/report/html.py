@@ -1,6 +1,7 @@
 """Blocks as one HTML page that needs nothing beside it: no network, no script; light, dark and on paper."""
 
 import re
+from collections.abc import Iterable
 from html import escape
 
 from .blocks import Block, Cell, Code, Document, Heading, Picture, Table, Text, Verdict
@@ -24,7 +25,8 @@ h3 { font-size: 1.05rem; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92em; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top;
   overflow-wrap: break-word; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { background: var(--soft); white-space: nowrap; }
 td.verdict { white-space: nowrap; font-weight: 600; }
 .ok { color: var(--ok); } .watch { color: var(--watch); }
@@ -70,10 +72,18 @@ def _cell(cell: Cell, name: str, language: str) -> str:
     return f"<td{number}{label}>{_inline(cell)}</td>"
 
 
+def _right(cells: Iterable[Cell]) -> str:
+    """The class of a heading over numbers alone."""
+    return ' class="number"' if all(isinstance(cell, str) and NUMBER.fullmatch(cell) for cell in cells) else ""
+
+
 def _table(table: Table, language: str) -> str:
     head = ""
     if any(table.head):
-        cells = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in table.head)
+        cells = "".join(
+            f'<th scope="col"{_right(row[place] for row in table.rows)}>{_inline(cell)}</th>'
+            for place, cell in enumerate(table.head)
+        )
         head = f"<thead><tr>{cells}</tr></thead>"
     names = table.head if any(table.head) else [""] * len(table.head)
     rows = "".join(

@@ -17,6 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 12, 36, 30
 NAMES, LINE_HEIGHT, LETTER = 28, 14, 6.2
 MOST_POINTS = 400
 TICKS = 5
+MOST_DECADES = 7
 OUTLYING = 1e3  # times the median of the sizes, beyond which a plain axis shows nothing but its outliers
 # distinct for colour-blind readers (Okabe-Ito), lighter on dark
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#3a8fb7")
@@ -77,7 +78,8 @@ def ticks(low: float, high: float, log_scale: bool = False) -> list[float]:
         values = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
         inside = [value for value in values if low <= value <= high]
         decades = [value for value in inside if f"{value:e}".startswith("1.0")]
-        return decades if len(decades) >= 3 else inside
+        apart = -(-len(decades) // MOST_DECADES)
+        return decades[::apart] if len(decades) >= 3 else inside
     step = 10 ** math.floor(math.log10((high - low) / TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= TICKS)
     first = math.ceil(low / step - 1e-9)

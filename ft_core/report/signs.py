@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .facts import RunFacts
 
 EXPLODED = 3.0  # times the start of the same series
+FAR_ABOVE = 10.0  # times validation of the starting weights
 MANY_BAD = 3  # steps that were not applied; fewer are the fault of samples
 SCALED_STD, SCALED_MEAN = (0.3, 3.0), 1.0
 
@@ -15,7 +16,7 @@ class Explosion:
 
     Attributes:
         series (`str`): its name, with `eval_` in validation.
-        start (`float`): its first value; in validation that of the starting weights.
+        start (`float`): its first value, or that of the starting weights in validation.
         step (`int`): of the highest point.
         highest (`float`): its value.
     """
@@ -40,7 +41,18 @@ def explosion(facts: RunFacts) -> Explosion | None:
         step, highest = max(curve.points(), key=lambda point: point[1])
         if highest > EXPLODED * curve.values[0] > 0:
             found.append(Explosion(series, curve.values[0], step, highest))
-    return max(found, key=lambda one: one.times, default=None)
+    return max(found, key=lambda one: one.times, default=None) or _before_the_first_entry(facts)
+
+
+def _before_the_first_entry(facts: RunFacts) -> Explosion | None:
+    """An explosion that was over its height when the first training entry was logged: it lies far above the starting
+    weights' validation, though training and validation end at one level and so can be compared."""
+    start = dict(facts.primary_evaluated.points()).get(0)
+    if start is None or not facts.gaps or not len(facts.primary):
+        return None
+    last, (step, first) = facts.gaps[-1], facts.primary.points()[0]
+    at_one_level = last.validation > 0 and last.training < EXPLODED * last.validation
+    return Explosion(facts.view.primary, start, step, first) if first > FAR_ABOVE * start > 0 and at_one_level else None
 
 
 def not_finite(facts: RunFacts) -> str:

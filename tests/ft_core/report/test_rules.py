@@ -313,3 +313,12 @@ def test_a_leaked_validation_is_said_wherever_it_is_read(tmp_path):
         assert "(validation is leaked" in finding.reason("en")
         assert "（验证集已泄漏，仅供参考）" in finding.reason("zh")
     assert "leaked" not in RULES["falling"].ask(facts).reason("en")
+
+
+def test_an_explosion_before_the_first_entry_is_one(tmp_path):
+    """Training is first logged on its way down from far above the starting weights, and ends beside validation."""
+    run = tokenizer_run()
+    run.training("recon_all", lambda step, _: 0.1 + 1000 * math.exp(-step / 15))
+    facts = run.facts(tmp_path / "run", VIEWS)
+    assert RULES["learning-rate"].ask(facts).outcome.case == "exploded"
+    assert RULES["falling"].ask(facts).outcome.case == "fell_back"

@@ -290,3 +290,7 @@ def test_ticks_are_round():
     assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert ticks(0.0001, 10, True) == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10])
     assert TOKENIZER.panels
+
+
+def test_many_powers_of_ten_are_thinned():
+    assert ticks(1e-2, 1e12, True) == pytest.approx([1e-2, 1e1, 1e4, 1e7, 1e10])
