@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 import yaml
 
 from ..settings import own_names
+from .causes import with_founded_advice
 from .facts import RunFacts
 from .rules import PROBLEM, Finding
 from .views import StageView
+from .wording import say
 
 # settings of transformers that decide a run and are not declared anew here
 FURTHER = (
@@ -22,6 +24,8 @@ LEFT_OUT = (
     *("output_dir", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "exact", "preset", "numerics"),
     *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache"),
 )
+# settings of windows by their name in what a trainer observes
+OF_SHAPE = {"lookback_window": "lookback", "predict_window": "horizon", "stride": "stride", "clip": "clip"}
 BETWEEN = {True: "true", False: "false", None: "null"}
 
 
@@ -31,7 +35,7 @@ class Change:
 
     Attributes:
         before (`object`): its recorded value; None where it is not recorded.
-        rules (`Sequence` of `str`): rules that ask for it, first the one whose value it is.
+        rules (`Sequence` of `str`): rules that ask for it, the gravest first.
         figure (`str`): the figure that triggered the first of them.
     """
 
@@ -44,17 +48,17 @@ class Change:
 
 def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) -> list[Change]:
     """What findings advise, one change a setting: of several values that of the gravest, then the first, finding; of
-    several learning rates the lowest."""
+    several learning rates the lowest. Advice that inputs of a wrong size explain is left out."""
     asked: dict[str, list[tuple[object, Finding]]] = {}
-    for finding in sorted(findings, key=lambda finding: finding.verdict != PROBLEM):
+    for finding in sorted(with_founded_advice(findings), key=lambda finding: finding.verdict != PROBLEM):
         for setting, value in finding.outcome.advice.items():
             if value != facts.setting(setting):
                 asked.setdefault(setting, []).append((value, finding))
     changes = []
     for setting, found in asked.items():
-        if setting == "learning_rate":
-            found = sorted(found, key=lambda pair: pair[0])
         value, first = found[0]
+        if setting == "learning_rate":
+            value = min(value for value, _ in found)
         rules = [finding.rule.id for _, finding in found]
         changes.append(Change(setting, facts.setting(setting), value, rules, first.figure(language)))
     return changes
@@ -116,14 +120,28 @@ def recorded_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
     return found
 
 
+def observed_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
+    """Of a run that a script started, settings of windows and model as far as the trainer saw them."""
+    if view.settings is None or not facts.is_from_python:
+        return {}
+    names = set(own_names(view.settings()[0]))
+    found = {name: facts.observed("shape", key) for name, key in OF_SHAPE.items()}
+    found = {name: value for name, value in found.items() if name in names and isinstance(value, int | float)}
+    if facts.is_untrained_at_start and "from_scratch" in names:
+        found["from_scratch"] = True
+    return found
+
+
 def next_settings(facts: RunFacts, changes: Sequence[Change], language: str) -> str:
     """A YAML file for the next run: the settings of this one, and the changes with their reasons."""
     view = facts.view
     note = {"en": ("settings of", "changes; a comment names the rule and the figure"),
-            "zh": ("本次训练的设置：", "更改；注释给出规则和数据")}[language]  # fmt: skip
-    kept = recorded_settings(facts, view)
+            "zh": ("本次训练的设置：", "更改；注释给出规则和依据")}[language]  # fmt: skip
+    kept = observed_settings(facts, view) | recorded_settings(facts, view)
     changed = {change.setting for change in changes}
     lines = [f"# {note[0]} {' '.join(facts.name.split())}"]
+    if facts.is_from_python:
+        lines.append(f"# {say('from_python', language)}")
     lines += [f"{name}: {yaml_value(value)}" for name, value in kept.items() if name not in changed]
     lines.append(f"output_dir: {yaml_value(f'{facts.path}-next')}")
     if changes:

@@ -64,12 +64,12 @@ def report_command(program: str, words: Sequence[str], known: str) -> int:
 
 def report_lines(report: object, language: str) -> list[str]:
     """What the terminal shows of a report: counts, the problems in a line each, the files."""
-    from .rules import PROBLEM, SILENT, count_verdicts
-    from .wording import say
+    from .causes import by_cause
+    from .rules import PROBLEM
+    from .wording import summary_of
 
-    counts = {("silent" if v == SILENT else v): n for v, n in count_verdicts(report.findings).items()}
-    lines = [f"{report.facts.path}: {say('summary', language, **counts)}"]
-    for finding in report.findings:
+    lines = [f"{report.facts.path}: {summary_of(report.findings, language)}"]
+    for finding in by_cause(report.findings):
         if finding.verdict == PROBLEM:
             lines.append(f"  {finding.rule.id}: {finding.reason(language)} ({finding.figure(language)})")
     return [*lines, *(str(file) for file in report.files)]

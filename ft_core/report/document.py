@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from ..line_progress import span
 from .advice import Change, diff_lines
 from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
+from .causes import CAUSES, SCALING, by_cause, inputs_are_unscaled, without_cure
 from .facts import RunFacts
 from .pictures import Chart, Line
-from .rules import GROUPS, SILENT, Finding, count_verdicts, number
+from .rules import GROUPS, PROBLEM, WATCH, Finding, number, with_spans
 from .trends import best, trend
-from .wording import GROUP_WORDS, STATUS_WORDS, say
+from .wording import GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
 
 MOST_ROWS = 12
 MEGABYTE = 1e6
@@ -64,19 +65,24 @@ def status_block(facts: RunFacts, language: str) -> list[Block]:
         progress += ", " + say("epochs", language, epoch=facts.epoch)
     time = unknown
     if facts.seconds is not None and facts.seconds_a_step is not None:
-        time = say("per_step", language, span=span(facts.seconds), seconds=facts.seconds_a_step)
+        time = say("per_step", language, span=with_spans(span(facts.seconds), language), seconds=facts.seconds_a_step)
     left = None
     if facts.status == "running":
-        left = unknown if facts.seconds_left is None else span(facts.seconds_left)
+        left = unknown if facts.seconds_left is None else with_spans(span(facts.seconds_left), language)
     speed = facts.training(facts.view.speed) if facts.view.speed else None
-    median = f"{statistics.median(speed.values):,.0f} {facts.view.speed}" if speed is not None and len(speed) else None
+    median = None
+    if speed is not None and len(speed):
+        unit = SPEED_WORDS.get(facts.view.speed, {}).get(language, facts.view.speed)
+        median = f"{statistics.median(speed.values):,.0f} {unit}"
     parameters, trainable = facts.observed("parameters"), facts.observed("trainable")
     size = None
     if isinstance(parameters, int) and isinstance(trainable, int):
         size = say("trainable", language, all=parameters, trainable=trainable)
     batch, per_epoch = facts.observed("effective_batch"), facts.observed("steps_per_epoch")
     git = facts.record.get("git")
-    commit = f"{git.get('commit', '')[:12]}{' +' if git.get('changed') else ''}" if isinstance(git, dict) else None
+    commit = None
+    if isinstance(git, dict):
+        commit = str(git.get("commit", ""))[:12] + (say("uncommitted", language) if git.get("changed") else "")
     torn = facts.history.torn
     source = say("torn", language, source=facts.history.source, torn=torn) if torn else facts.history.source
     rows = _rows(
@@ -145,6 +151,9 @@ def losses_block(facts: RunFacts, language: str) -> list[Block]:
     signed = [f"`{term}`" for term in facts.view.signed if len(facts.training(term))]
     if signed:
         blocks.append(Text(say("signed", language, terms=", ".join(signed))))
+    meanings = getattr(facts.view.meanings, language, "") if facts.view.meanings else ""
+    if meanings:
+        blocks.append(Text(meanings))
     if facts.gaps:
         kept = facts.gaps[:: -(-len(facts.gaps) // MOST_ROWS)]
         kept = kept if kept[-1] == facts.gaps[-1] else [*kept, facts.gaps[-1]]
@@ -159,8 +168,19 @@ def losses_block(facts: RunFacts, language: str) -> list[Block]:
     return blocks
 
 
-def charts(facts: RunFacts) -> list[Chart]:
-    """The pictures of a run, those without a point left out."""
+def codes_block(facts: RunFacts, language: str) -> list[Block]:
+    """How many codes are in use, first and last."""
+    rows = []
+    for term in facts.view.codes:
+        training, evaluated = facts.training(term), facts.evaluated(term)
+        if len(training) or len(evaluated):
+            rows.append([f"`{term}`", *_ends(training.values), *_ends(evaluated.values)])
+    head = [say(word, language) for word in ("term", "train_first", "train_last", "valid_first", "valid_last")]
+    return [Heading(3, say("code_usage", language)), Table(head, rows)] if rows else []
+
+
+def charts(facts: RunFacts, language: str) -> list[Chart]:
+    """The pictures of a run, those without a point left out: a colour a term, validation as dots."""
     found = []
     for panel in facts.view.panels:
         lines = []
@@ -170,9 +190,10 @@ def charts(facts: RunFacts) -> list[Chart]:
                 (facts.evaluated(term), f"eval_{term}", True),
             ):
                 if len(curve):
-                    lines.append(Line(name, curve, 2 * colour + dots if len(panel.terms) < 4 else colour, dots))
+                    lines.append(Line(name, curve, colour, dots))
         if lines:
-            found.append(Chart(panel.title, lines, panel.log_scale))
+            title = facts.view.zh_titles.get(panel.title, panel.title) if language == "zh" else panel.title
+            found.append(Chart(title, lines, panel.log_scale, say("step", language)))
     return found
 
 
@@ -197,30 +218,41 @@ def disk_block(facts: RunFacts, language: str) -> list[Block]:
     rows = [
         [labels.get(name) or say(name, language), f"{size / MEGABYTE:,.1f} MB"] for name, size in facts.disk.items()
     ]
+    rows.append([say("total", language), f"{sum(facts.disk.values()) / MEGABYTE:,.1f} MB"])
     return [Heading(2, say("disk", language)), Table((say("content", language), "MB"), rows)]
 
 
-def advice_block(facts: RunFacts, changes: Sequence[Change], next_file: str | None, language: str) -> list[Block]:
-    """The changes as a diff, and how to start the next run with them."""
+def advice_block(
+    facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], next_file: str | None, language: str
+) -> list[Block]:
+    """What no setting cures, the changes as a diff, and how to start the next run with them."""
     blocks: list[Block] = [Heading(2, say("advice", language))]
+    in_data, others = without_cure(findings, [rule for change in changes for rule in change.rules])
+    if inputs_are_unscaled(findings):
+        blocks.append(Text(f"**{say('first_fix', language)}**"))
+        in_data, others = [rule for rule in in_data if rule in CAUSES[0] and rule != SCALING], []
+    if in_data:
+        blocks.append(Text(f"**{say('no_cure', language, rules=', '.join(in_data))}**"))
+    if others and not changes:
+        blocks.append(Text(say("see_reasons", language, rules=", ".join(others))))
     if not changes:
-        return [*blocks, Text(say("no_advice", language))]
+        return blocks if len(blocks) > 1 else [*blocks, Text(say("no_advice", language))]
     blocks += [Text(say("diff_note", language)), Code("\n".join(diff_lines(changes)), "diff")]
-    if next_file and facts.view.command:
+    if facts.is_from_python:
+        blocks.append(Text(say("from_python", language)))
+    elif next_file and facts.view.command:
         blocks.append(Text(say("advice_use", language, file=next_file, command=facts.view.command)))
     return blocks
 
 
 def opening(facts: RunFacts, findings: Sequence[Finding], language: str) -> list[Block]:
     """Verdicts in one sentence, the problems, and which quantity to read."""
-    counts = count_verdicts(findings)
-    summary = say("summary", language, **{("silent" if v == SILENT else v): n for v, n in counts.items()})
+    summary = summary_of(findings, language)
     sense = say("sense_nats" if facts.view.in_nats else "sense_error", language)
     rows = [
         [Verdict(f.verdict), f.rule.question(language), f"{f.reason(language)} ({f.figure(language)})"]
-        for verdict in ("problem", "watch")
-        for f in findings
-        if f.verdict == verdict
+        for f in by_cause(findings)
+        if f.verdict in (PROBLEM, WATCH)
     ]
     head = [say(word, language) for word in ("verdict", "question", "reason")]
     blocks: list[Block] = [Text(f"**{summary}**")]
@@ -240,16 +272,17 @@ def run_document(
         next_file: the name of the file of the next run's settings; None where there is none.
     """
     title = say("title", language, name=f"{facts.name} ({facts.view.title})")
-    pictures = [Picture(chart) for chart in charts(facts)]
+    pictures = [Picture(chart) for chart in charts(facts, language)]
     blocks = [
         Heading(1, title),
         *opening(facts, findings, language),
         *status_block(facts, language),
         *checklist_blocks(findings, language),
         *losses_block(facts, language),
+        *codes_block(facts, language),
         *([Heading(2, say("pictures", language)), *pictures] if pictures else []),
         *optimisation_block(facts, language),
         *disk_block(facts, language),
-        *advice_block(facts, changes, next_file, language),
+        *advice_block(facts, findings, changes, next_file, language),
     ]
     return Document(language, title, blocks)

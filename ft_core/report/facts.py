@@ -19,6 +19,7 @@ RUNNING, FINISHED, EARLY, INTERRUPTED, KILLED, UNFINISHED = (
     *("ended without a word", "not at its end"),
 )
 UNTRAINED = 0.8  # of the error of a constant answer
+SHARED_LIMIT = 0.001  # of the time of validation
 SETTING_GROUPS = ("arguments", "data", "augmentation", "model")
 
 
@@ -141,6 +142,18 @@ class RunFacts:
         level, start = self.observed_number("validation", "inputs", "mean_square"), self.primary_evaluated.points()[:1]
         is_as_bad = level is not None and not self.view.in_nats and start and start[0][1] > UNTRAINED * level
         return bool(self.setting("from_scratch") or is_as_bad)
+
+    @property
+    def is_leaked(self) -> bool:
+        """Whether validation holds what was trained on."""
+        return (self.observed_number("shared_share") or 0.0) > SHARED_LIMIT or _whole(
+            self.record.get("shared_sources")
+        ) > 0
+
+    @property
+    def is_from_python(self) -> bool:
+        """Whether a script started it, so that data and model are not recorded as settings."""
+        return bool(self.record) and not any(isinstance(self.record.get(name), dict) for name in ("data", "model"))
 
     # What was logged
 

@@ -1,6 +1,7 @@
 """Blocks as one HTML page that needs nothing beside it: no network, no script; light, dark and on paper."""
 
 import re
+from collections.abc import Iterable
 from html import escape
 
 from .blocks import Block, Cell, Code, Document, Heading, Picture, Table, Text, Verdict
@@ -9,7 +10,8 @@ from .pictures import STYLE as CHART_STYLE
 from .pictures import draw
 
 LANGUAGE_CODES = {"en": "en", "zh": "zh-Hans"}
-CLASSES = {"ok": "ok", "watch": "watch", "problem": "problem", "not applicable": "silent"}
+CLASSES = {"ok": "ok", "watch": "watch", "problem": "problem", "not applicable": "silent", "not known": "silent"}
+NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?(e[+-]?\d+)?( \(\d+\)| MB| s| %)?|-")
 PAGE_STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --paper: #fff; --soft: #f3f5f7; --rule: #d5dbe1;
   --ok: #1b7f4b; --watch: #8a5a00; --problem: #b3261e; --silent: #6b7480; }
@@ -22,16 +24,23 @@ h3 { font-size: 1.05rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92em; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+td.number, th.number { text-align: right; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { background: var(--soft); white-space: nowrap; }
 td.verdict { white-space: nowrap; font-weight: 600; }
 .ok { color: var(--ok); } .watch { color: var(--watch); }
 .problem { color: var(--problem); } .silent { color: var(--silent); }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .92em; background: var(--soft); }
-pre { padding: .8rem; overflow-x: auto; } code { padding: 0 .2em; overflow-wrap: anywhere; }
+pre { padding: .8rem; overflow-x: auto; } code { padding: 0 .2em; overflow-wrap: break-word; }
 td:last-child > code:only-child { white-space: nowrap; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem; margin: 1rem 0; }
 figure { margin: 0; }
+@media screen and (max-width: 600px) { body { padding: .8rem; } .pictures { grid-template-columns: 1fr; }
+  table.wide thead { display: none; }
+  table.wide tr { display: block; border-bottom: 2px solid var(--rule); padding: .4rem 0; }
+  table.wide td { display: block; border: 0; padding: .1rem .3rem; text-align: left; white-space: normal; }
+  table.wide td[data-name]::before { content: attr(data-name) ": "; color: var(--silent); font-weight: 400; } }
 @media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #f3f5f7; --rule: #999; --ok: #1b7f4b;
   --watch: #8a5a00; --problem: #b3261e; --silent: #555; }
   body { max-width: none; padding: 0; font-size: 11px; } h2, h3 { break-after: avoid; }
@@ -54,19 +63,35 @@ def _inline(text: str) -> str:
     return "".join(found)
 
 
-def _cell(cell: Cell, language: str) -> str:
+def _cell(cell: Cell, name: str, language: str) -> str:
+    """A cell; the name of its column is shown before it where cells are stacked."""
+    label = f' data-name="{escape(name, quote=True)}"' if name else ""
     if isinstance(cell, Verdict):
-        return f'<td class="verdict {CLASSES[cell.verdict]}">{verdict_text(cell.verdict, language)}</td>'
-    return f"<td>{_inline(cell)}</td>"
+        return f'<td class="verdict {CLASSES[cell.verdict]}"{label}>{verdict_text(cell.verdict, language)}</td>'
+    number = ' class="number"' if NUMBER.fullmatch(cell) else ""
+    return f"<td{number}{label}>{_inline(cell)}</td>"
+
+
+def _right(cells: Iterable[Cell]) -> str:
+    """The class of a heading over numbers alone."""
+    return ' class="number"' if all(isinstance(cell, str) and NUMBER.fullmatch(cell) for cell in cells) else ""
 
 
 def _table(table: Table, language: str) -> str:
     head = ""
     if any(table.head):
-        cells = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in table.head)
+        cells = "".join(
+            f'<th scope="col"{_right(row[place] for row in table.rows)}>{_inline(cell)}</th>'
+            for place, cell in enumerate(table.head)
+        )
         head = f"<thead><tr>{cells}</tr></thead>"
-    rows = "".join(f"<tr>{''.join(_cell(cell, language) for cell in row)}</tr>" for row in table.rows)
-    return f'<div class="scroll"><table>{head}<tbody>{rows}</tbody></table></div>'
+    names = table.head if any(table.head) else [""] * len(table.head)
+    rows = "".join(
+        f"<tr>{''.join(_cell(cell, name, language) for cell, name in zip(row, names, strict=True))}</tr>"
+        for row in table.rows
+    )
+    kind = ' class="wide"' if len(names) > 2 and head else ""
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{rows}</tbody></table></div>'
 
 
 def _block(block: Block, language: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from .blocks import Block, Cell, Code, Document, Heading, Picture, Table, Text, Verdict
 from .wording import VERDICT_WORDS
 
-MARKS = {"ok": "✔", "watch": "▲", "problem": "✖", "not applicable": "–"}
+MARKS = {"ok": "✔", "watch": "▲", "problem": "✖", "not applicable": "–", "not known": "?"}
 FENCE = "```"
 
 

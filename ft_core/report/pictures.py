@@ -5,6 +5,7 @@ it carries a style sheet.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +17,8 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 12, 36, 30
 NAMES, LINE_HEIGHT, LETTER = 28, 14, 6.2
 MOST_POINTS = 400
 TICKS = 5
+MOST_DECADES = 7
+OUTLYING = 1e3  # times the median of the sizes, beyond which a plain axis shows nothing but its outliers
 # distinct for colour-blind readers (Okabe-Ito), lighter on dark
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#3a8fb7")
 DARK = ("#56b4e9", "#ff9a4d", "#2fd1a0", "#e8a6cb", "#e6c04d", "#9bd3f0")
@@ -53,6 +56,7 @@ class Chart:
     title: str
     lines: Sequence[Line]
     log_scale: bool = False
+    steps: str = ""  # what the horizontal axis shows
 
 
 def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -74,11 +78,32 @@ def ticks(low: float, high: float, log_scale: bool = False) -> list[float]:
         values = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
         inside = [value for value in values if low <= value <= high]
         decades = [value for value in inside if f"{value:e}".startswith("1.0")]
-        return decades if len(decades) >= 3 else inside
+        apart = -(-len(decades) // MOST_DECADES)
+        return decades[::apart] if len(decades) >= 3 else inside
     step = 10 ** math.floor(math.log10((high - low) / TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= TICKS)
     first = math.ceil(low / step - 1e-9)
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def outlying_unit(values: Sequence[float]) -> float:
+    """The median size of values with outliers, around which an axis is plain and beyond which it is logarithmic; 0 of
+    values without outliers."""
+    usual = statistics.median(map(abs, values))
+    return usual if usual > 0 and max(map(abs, values)) > OUTLYING * usual else 0.0
+
+
+def squeezed(value: float, unit: float) -> float:
+    """A value on an axis that is plain up to about a unit and logarithmic beyond it, either side of 0."""
+    return math.copysign(math.log10(1 + abs(value) / unit), value)
+
+
+def squeezed_ticks(low: float, high: float) -> list[float]:
+    """0, and at most five powers of ten on either side, on an axis with outliers."""
+    most = math.floor(math.log10(max(abs(low), abs(high))))
+    apart = max(1, math.ceil(most / 4))
+    powers = [10.0**power for power in range(0, most + 1, apart)]
+    return [value for value in (*(-power for power in reversed(powers)), 0.0, *powers) if low <= value <= high]
 
 
 def _label(value: float) -> str:
@@ -114,6 +139,7 @@ def draw(chart: Chart, alone: bool = False) -> str:
     log_scale = chart.log_scale and min(values) > 0
     steps = [step for _, points in drawn for step, _ in points]
     low, high = min(values), max(values)
+    unit = 0.0 if log_scale else outlying_unit(values)
     if high - low <= 1e-12 * max(abs(high), abs(low), 1e-300):
         low, high = (low / 2, high * 2) if log_scale else (low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2)
     first, last = min(steps), max(max(steps), min(steps) + 1)
@@ -124,6 +150,9 @@ def draw(chart: Chart, alone: bool = False) -> str:
         return LEFT + (step - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
     def down(value: float) -> float:
+        if unit:
+            bottom, top_end = squeezed(low, unit), squeezed(high, unit)
+            return HEIGHT - BOTTOM - (squeezed(value, unit) - bottom) / (top_end - bottom) * (HEIGHT - top - BOTTOM)
         place = (math.log(value / low) / math.log(high / low)) if log_scale else (value - low) / (high - low)
         return HEIGHT - BOTTOM - place * (HEIGHT - top - BOTTOM)
 
@@ -135,13 +164,17 @@ def draw(chart: Chart, alone: bool = False) -> str:
     if alone:
         parts.append(f"<style>{STYLE}</style>")
     parts.append(f'<text class="ink head" x="4" y="13">{escape(chart.title)}</text>')
-    for value in ticks(low, high, log_scale):
+    for value in squeezed_ticks(low, high) if unit else ticks(low, high, log_scale):
         y = down(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="ink" x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_label(value)}</text>')
     for step in (tick for tick in ticks(first, last) if tick == int(tick)):
         parts.append(
             f'<text class="ink" x="{across(step):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{step:,.0f}</text>'
+        )
+    if chart.steps:
+        parts.append(
+            f'<text class="ink" x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end">{escape(chart.steps)}</text>'
         )
     for line, points in drawn:
         places = [(across(step), down(value)) for step, value in points]

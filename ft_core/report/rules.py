@@ -13,12 +13,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .facts import RunFacts
 
-OK, WATCH, PROBLEM, SILENT = "ok", "watch", "problem", "not applicable"
-VERDICTS = (PROBLEM, WATCH, OK, SILENT)  # the worst first
+OK, WATCH, PROBLEM = "ok", "watch", "problem"
+SILENT, NOT_KNOWN = "not applicable", "not known"  # it does not concern the run; its facts were not recorded
+VERDICTS = (PROBLEM, WATCH, OK, SILENT, NOT_KNOWN)  # the worst first
 TRAINING, DATA, MODEL = "training", "data", "model"
 GROUPS = (TRAINING, DATA, MODEL)
 LANGUAGES = ("en", "zh")
 UNKNOWN = "unknown"  # the case of every rule whose facts are not recorded
+
+
+LEAKED = {"en": " (validation is leaked: of little meaning)", "zh": "（验证集已泄漏，仅供参考）"}
+
+
+# time spans as `line_progress.span` writes them
+ZH_SPANS = (
+    (r"\b(\d+) h (\d+) min\b", r"\1 小时 \2 分"),
+    (r"\b(\d+) min (\d+) s\b", r"\1 分 \2 秒"),
+    (r"(?<![\w.])(\d+) s\b", r"\1 秒"),
+)
+
+
+def with_spans(text: str, language: str) -> str:
+    """A text whose time spans are in the words of a language."""
+    for pattern, words in ZH_SPANS if language == "zh" else ():
+        text = re.sub(pattern, words, text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class Rule:
         cases (`Mapping`): its answers.
         needs (`tuple` of `str`): what is missing where `look` finds nothing, in English and in Chinese.
         zh_figure (`Sequence`): patterns of the words in its figures, and what stands for them in Chinese.
+        on_validation (`bool`): it reads validation, which says little where that is leaked.
     """
 
     id: str
@@ -73,6 +93,7 @@ class Rule:
     cases: Mapping[str, Case]
     needs: tuple[str, str]
     zh_figure: Sequence[tuple[str, str]] = ()
+    on_validation: bool = False
 
     def question(self, language: str) -> str:
         """The question in a language."""
@@ -82,21 +103,22 @@ class Rule:
         """The finding for a run."""
         outcome = self.look(facts)
         if outcome is None:
-            return Finding(self, Outcome(UNKNOWN, "-"), Case(SILENT, *self.needs))
-        return Finding(self, outcome, self.cases[outcome.case])
+            return Finding(self, Outcome(UNKNOWN, "-"), Case(NOT_KNOWN, *self.needs))
+        return Finding(self, outcome, self.cases[outcome.case], self.on_validation and facts.is_leaked)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule's answer for a run."""
+    """A rule's answer for a run; a doubtful one rests on a validation that is leaked."""
 
     rule: Rule
     outcome: Outcome
     case: Case
+    is_doubtful: bool = False
 
     @property
     def verdict(self) -> str:
-        """ok, watch, problem or not applicable."""
+        """ok, watch, problem, not applicable or not known."""
         return self.case.verdict
 
     def figure(self, language: str) -> str:
@@ -104,11 +126,14 @@ class Finding:
         figure = self.outcome.figure
         for pattern, words in self.rule.zh_figure if language == "zh" else ():
             figure = re.sub(pattern, words, figure)
-        return figure
+        return with_spans(figure, language)
 
     def reason(self, language: str) -> str:
         """Why, in a language."""
-        return self.case.reason(language, self.outcome.values)
+        reason = with_spans(self.case.reason(language, self.outcome.values), language)
+        if not self.is_doubtful:
+            return reason
+        return f"{reason[:-1]}{LEAKED[language]}{reason[-1]}"  # before the full stop
 
 
 def ask_all(rules: Sequence[Rule], facts: "RunFacts") -> list[Finding]:
@@ -117,8 +142,8 @@ def ask_all(rules: Sequence[Rule], facts: "RunFacts") -> list[Finding]:
 
 
 def count_verdicts(findings: Sequence[Finding]) -> dict[str, int]:
-    """How many findings have each verdict, the worst first."""
-    return {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
+    """How many findings have each verdict, the worst first; names are those of the placeholders of sentences."""
+    return {verdict.replace(" ", "_"): sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -144,3 +169,8 @@ def watch(en: str, zh: str) -> Case:
 def problem(en: str, zh: str) -> Case:
     """A case that wants another run."""
     return Case(PROBLEM, en, zh)
+
+
+def silent(en: str, zh: str) -> Case:
+    """A case in which the question does not concern the run."""
+    return Case(SILENT, en, zh)

@@ -75,7 +75,7 @@ def optimizer(facts: RunFacts) -> Outcome | None:
         "beta": f"{beta:g}" if beta else "-",
     }
     if rate > factor * high:
-        return Outcome("high", figure, values, {"learning_rate": factor * high})
+        return Outcome("high", figure, values, {"learning_rate": facts.view.default("learning_rate") or factor * high})
     if rate < low:
         return Outcome("low", figure, values, {"learning_rate": low})
     if facts.setting("one_cycle") and facts.setting("cycle_momentum"):
@@ -173,6 +173,7 @@ RULES = (
             (r"best checkpoint by (\w+)", r"按 \1 选择检查点"),
             (r"lowest", r"最低"),
         ),
+        on_validation=True,
     ),
     Rule(
         "optimizer",

@@ -4,11 +4,14 @@ import statistics
 
 from .facts import RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, percent, problem, watch
+from .rules_rate import lower_rate, rate_is_too_high
 from .schedule import expected_rate
+from .signs import counted, is_unscaled, not_finite
 
 ON_SCHEDULE = 0.02  # of the peak
 OFTEN = 0.5
 GROWTH = 5.0
+SPIKE = 100.0  # times the median
 VANISHED = 1e-7
 WEIGHT_LIMITS = (1.5, 3.0)
 
@@ -43,7 +46,9 @@ def gradients(facts: RunFacts) -> Outcome | None:
     if len(norms) < 4:
         return None
     half = len(norms) // 2
-    early, late = statistics.median(norms.values[half // 2 : half + 1]), statistics.median(norms.values[half:])
+    early, late = statistics.median(norms.values[:half]), statistics.median(norms.values[half:])
+    usual = statistics.median(norms.values)
+    step, highest = max(norms.points(), key=lambda point: point[1])
     limit = facts.amount("max_grad_norm") or 0.0
     clipped = sum(value > limit for value in norms.values[half:]) / (len(norms) - half) if limit > 0 else 0.0
     limits = f", {clipped:.0%} of entries above max_grad_norm {limit:g}".replace("%", " %") if limit > 0 else ""
@@ -56,11 +61,18 @@ def gradients(facts: RunFacts) -> Outcome | None:
     rate = facts.amount("learning_rate")
     if late < VANISHED:
         return Outcome("vanished", figure, values)
-    if early > 0 and late > GROWTH * early:
+    if early > 0 and late > GROWTH * early and not is_unscaled(facts):
         return Outcome("grows", figure, values, {"learning_rate": rate / 3} if rate else {})
     if clipped > OFTEN:
         return Outcome("clipped", figure, values)
-    return Outcome("calm", figure, values)
+    if highest > SPIKE * usual > 0:
+        figure = f"median norm {number(usual)}, highest {number(highest)} (step {step}){limits}"
+        values |= {"times": number(highest / usual), "step": step}
+        advice: dict[str, object] = {}
+        if limit == 0 and facts.view.default("max_grad_norm"):
+            advice["max_grad_norm"] = facts.view.default("max_grad_norm")
+        return Outcome("held" if limit > 0 else "spiked", figure, values, advice)
+    return Outcome("calm" if limit > 0 else "calm_unclipped", figure, values)
 
 
 def finite(facts: RunFacts) -> Outcome | None:
@@ -68,15 +80,15 @@ def finite(facts: RunFacts) -> Outcome | None:
     lost = facts.training("loss").lost
     if not facts.record and not len(facts.training("loss")):
         return None
-    figure = f"{len(facts.bad_steps)} steps not applied, {lost} entries without a finite loss"
-    if not facts.bad_steps and not lost:
+    figure = f"{counted(len(facts.bad_steps), 'step', 'steps')} not applied, "
+    figure += f"{counted(lost, 'entry', 'entries')} without a finite loss"
+    kind = not_finite(facts)
+    if kind == "none":
         return Outcome("all", figure)
-    rate = facts.amount("learning_rate")
     steps = [entry.get("step") for entry in facts.bad_steps]
     offending = [name for entry in facts.bad_steps for name in entry.get("offending") or ()][:2]
     values = {"steps": ", ".join(map(str, steps[:3])) or "-", "samples": ", ".join(map(str, offending)) or "-"}
-    few = len(facts.bad_steps) < 3 and lost == 0
-    return Outcome("few" if few else "many", figure, values, {"learning_rate": rate / 10} if rate and not few else {})
+    return Outcome(kind, figure, values, lower_rate(facts, 10) if kind == "many" else {})
 
 
 def weights(facts: RunFacts) -> Outcome | None:
@@ -84,14 +96,21 @@ def weights(facts: RunFacts) -> Outcome | None:
     norms = facts.training("weight_norm")
     if len(norms) < 2 or norms.values[0] <= 0:
         return None
-    ratio = norms.values[-1] / norms.values[0]
-    figure = f"weight norm {number(norms.values[0])} -> {number(norms.values[-1])} ({percent(ratio - 1, 1)})"
+    first, last, highest = norms.values[0], norms.values[-1], max(norms.values)
+    figure = f"weight norm {number(first)} -> {number(last)} ({percent(last / first - 1, 1)})"
+    if highest > last:
+        figure += f", highest {number(highest)}"
     decay = facts.amount("weight_decay")
-    if ratio > WEIGHT_LIMITS[0]:
-        advice = {"weight_decay": round(max(2 * decay, 0.01), 4)} if decay is not None else {}
-        return Outcome("blows_up" if ratio > WEIGHT_LIMITS[1] else "grows", figure, {}, advice)
-    if ratio < 1 / WEIGHT_LIMITS[0]:
-        return Outcome("shrinks", figure, {}, {"weight_decay": round(decay / 4, 5)} if decay else {})
+    # where the learning rate is at fault, weight decay is not
+    tunable = decay is not None and not rate_is_too_high(facts)
+    more = {"weight_decay": round(max(2 * decay, 0.01), 4)} if tunable else {}
+    if highest > WEIGHT_LIMITS[1] * first:
+        return Outcome("blows_up", figure, {}, more)
+    # random weights have no size to keep
+    if highest > WEIGHT_LIMITS[0] * first and not facts.is_untrained_at_start:
+        return Outcome("grows", figure, {}, more)
+    if last < first / WEIGHT_LIMITS[0]:
+        return Outcome("shrinks", figure, {}, {"weight_decay": decay / 4} if tunable and decay else {})
     return Outcome("steady", figure)
 
 
@@ -133,10 +152,22 @@ RULES = (
                 "gradient norms neither grow nor vanish, and clipping is the exception.",
                 "梯度范数既不增长也不消失，裁剪只是例外。",
             ),
+            "calm_unclipped": ok(
+                "gradient norms neither grow nor vanish; they are not clipped.",
+                "梯度范数既不增长也不消失；没有启用裁剪。",
+            ),
             "clipped": watch(
-                "{clipped} of the entries in the second half lie above max_grad_norm {limit}: clipping, not the "
-                "learning rate, decides how far a step goes.",
-                "后半程 {clipped} 的记录超过 max_grad_norm {limit}：步长由裁剪而不是学习率决定。",
+                "most gradients are clipped ({clipped} of the second half): the limit is too tight for them, or inputs "
+                "or learning rate are too large.",
+                "多数梯度被裁剪（后半程 {clipped}）：裁剪阈值过低，或输入尺度、学习率过大。",
+            ),
+            "spiked": problem(
+                "a gradient of {times} times the median, at step {step}, was applied unclipped: set max_grad_norm.",
+                "第 {step} 步的梯度达到中位数的 {times} 倍且未经裁剪：请设置 max_grad_norm。",
+            ),
+            "held": watch(
+                "a gradient of {times} times the median, at step {step}, was held by clipping: look at its samples.",
+                "第 {step} 步的梯度达到中位数的 {times} 倍，已被裁剪：请检查该步的样本。",
             ),
             "grows": problem(
                 "the median gradient norm grew {times}-fold: the run is about to diverge.",
@@ -150,6 +181,7 @@ RULES = (
         ("gradient norms were not logged", "没有记录梯度范数"),
         zh_figure=(
             (r"median norm", r"范数中位数"),
+            (r", highest (\S+) \(step (\d+)\)", r"，最高 \1（第 \2 步）"),
             (r"(\d+ %) of entries above (max_grad_norm \S+)", r"\1 的记录超过 \2"),
         ),
     ),
@@ -162,7 +194,7 @@ RULES = (
         {
             "all": ok("every step was finite and was applied.", "每一步都是有限值并已应用。"),
             "few": watch(
-                "step {steps} was not applied, because of {samples}: look at these samples in bad_steps.json.",
+                "left out: step {steps}, because of {samples}; look at these samples in bad_steps.json.",
                 "第 {steps} 步未被应用，原因是 {samples}：请在 bad_steps.json 中查看这些样本。",
             ),
             "many": problem(
@@ -173,7 +205,10 @@ RULES = (
         },
         ("no training entry was logged", "没有训练记录"),
         zh_figure=(
-            (r"(\d+) steps not applied, (\d+) entries without a finite loss", r"\1 步未应用，\2 条记录的损失非有限值"),
+            (
+                r"(\d+) steps? not applied, (\d+) entr(?:y|ies) without a finite loss",
+                r"\1 步未应用，\2 条记录的损失非有限值",
+            ),
         ),
     ),
     Rule(
@@ -184,16 +219,16 @@ RULES = (
         weights,
         {
             "steady": ok("the norm of all weights stays in size.", "全部权重的范数保持稳定。"),
-            "grows": watch("the weights grow by more than half.", "权重增长超过一半。"),
+            "grows": watch("the weights grow by more than half.", "权重范数增大超过一半。"),
             "blows_up": problem(
-                "the weights grow more than three-fold: they run away.", "权重增长三倍以上：正在失控。"
+                "the weights grow more than three-fold: they run away.", "权重范数增至三倍以上：正在失控。"
             ),
             "shrinks": watch(
                 "the weights shrink by a third and more: weight decay outweighs what is learnt.",
-                "权重缩小三分之一以上：权重衰减压过了学习。",
+                "权重范数缩小三分之一以上：权重衰减压过了学习。",
             ),
         },
         ("weight norms were not logged", "没有记录权重范数"),
-        zh_figure=((r"weight norm", r"权重范数"),),
+        zh_figure=((r"weight norm", r"权重范数"), (r", highest", r"，最高")),
     ),
 )

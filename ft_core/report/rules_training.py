@@ -2,6 +2,8 @@
 
 from .facts import RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, percent, problem, watch
+from .rules_rate import rate_is_too_high
+from .signs import counted, explosion, is_unscaled
 from .trends import best, spikes, trend, variation
 
 BETTER = 0.005  # least gain on the starting weights
@@ -9,10 +11,7 @@ RATIO_LIMITS = (1.3, 2.0)  # of an error, validation over training: watch, probl
 NATS_LIMITS = (0.15, 0.5)  # of a cross-entropy, validation less training
 EASIER_RATIO, EASIER_NATS = 0.6, -0.5
 RISE_LIMITS = (0.02, 0.1)  # of validation since its best
-EXPLODED = 3.0  # times the start
-WORSE = 1.02  # validation over the starting weights' that only a learning rate too high explains
 SCATTER = 0.25
-SOME_SPIKES = 3
 
 
 def falling(facts: RunFacts) -> Outcome | None:
@@ -20,14 +19,28 @@ def falling(facts: RunFacts) -> Outcome | None:
     found = trend(facts.primary)
     if found is None:
         return None
-    values = {"term": facts.view.primary, "change": percent(found.change)}
-    figure = f"{facts.view.primary} {number(found.first)} -> {number(found.last)} ({percent(found.change)})"
+    values = {"term": facts.view.primary, "change": percent(found.change), "cause": _cause(facts)}
+    figure = (
+        f"{facts.view.primary} {number(found.first)} -> {number(found.last)} ({percent(found.change)}, mean of first "
+        "and last tenth)"
+    )
+    exploded = explosion(facts)
+    if found.direction < 0 and exploded:
+        start = min(facts.primary.values[0], *facts.primary_evaluated.values[:1])
+        change = percent(found.last / start - 1) if start > 0 else "-"
+        figure = f"{facts.view.primary} {number(start)} at the start, {number(found.last)} at the end ({change})"
+        return Outcome("fell_back", figure, values | {"change": change, "highest": number(exploded.highest)})
     if found.direction < 0:
         return Outcome("falls", figure, values)
     rate = facts.amount("learning_rate")
     if found.direction > 0:
         return Outcome("rises", figure, values, {"learning_rate": rate / 3} if rate else {})
-    return Outcome("flat", figure, values)
+    return Outcome("flat_because" if values["cause"] else "flat", figure, values)
+
+
+def _cause(facts: RunFacts) -> str:
+    """The rule whose problem explains that nothing is learnt; empty without one."""
+    return "scaling" if is_unscaled(facts) else "learning-rate" if rate_is_too_high(facts) else ""
 
 
 def improved(facts: RunFacts) -> Outcome | None:
@@ -38,10 +51,11 @@ def improved(facts: RunFacts) -> Outcome | None:
     step, value = found
     figure = f"eval_{facts.view.primary} {number(start)} (step 0) -> {number(value)} (step {step})"
     values = {"term": facts.view.primary, "step": step, "change": percent(value / start - 1 if start > 0 else 0.0, 1)}
+    values["cause"] = _cause(facts)
     if value < start - BETTER * abs(start):
-        return Outcome("better", figure, values)
+        return Outcome("fell_back" if explosion(facts) else "better", figure, values)
     if value < start:
-        return Outcome("hardly", figure, values)
+        return Outcome("hardly_because" if values["cause"] else "hardly", figure, values)
     rate = facts.amount("learning_rate")
     return Outcome("not_better", figure, values, {"learning_rate": rate / 3} if rate else {})
 
@@ -90,46 +104,16 @@ def overfitting(facts: RunFacts) -> Outcome | None:
     return Outcome("much" if rise > RISE_LIMITS[1] else "some", figure, values, advice)
 
 
-def learning_rate(facts: RunFacts) -> Outcome | None:
-    """Signs of a learning rate that is too high: worse than the start, thrown back, or steps that were not finite."""
-    rate = facts.amount("learning_rate")
-    if rate is None or len(facts.primary) < 4:
-        return None
-    logged = facts.training("learning_rate")
-    peak = max(logged.values, default=rate)
-    start = dict(facts.primary_evaluated.points()).get(0)
-    found = best(facts.trained_evaluations)
-    values = {"rate": f"{rate:g}", "bad": len(facts.bad_steps)}
-    name = facts.view.primary
-    if facts.bad_steps:
-        figure = f"learning_rate {rate:g}, {len(facts.bad_steps)} steps not applied"
-        return Outcome("not_finite", figure, values, {"learning_rate": rate / 10})
-    if found is not None and start is not None and found[1] > WORSE * start > 0:
-        figure = f"learning_rate {rate:g}, best eval_{name} {number(found[1])} against {number(start)} at the start"
-        return Outcome("worse", figure, values, {"learning_rate": rate / 10})
-    first = start or facts.primary.values[0]
-    highest = max((*facts.primary.points(), *facts.trained_evaluations.points()), key=lambda point: point[1])
-    if highest[1] > EXPLODED * first > 0:
-        figure = f"learning_rate {rate:g}, {name} {number(first)} -> {number(highest[1])} (step {highest[0]})"
-        return Outcome("exploded", figure, values | {"step": highest[0]}, {"learning_rate": rate / 10})
-    lowest, last = best(facts.primary), trend(facts.primary)
-    if last is not None and lowest[0] < 0.7 * facts.primary.steps[-1] and last.last > 1.5 * lowest[1] > 0:
-        figure = f"learning_rate {rate:g}, {name} {number(lowest[1])} (step {lowest[0]}) -> {number(last.last)}"
-        return Outcome("thrown_back", figure, values | {"step": lowest[0]}, {"learning_rate": rate / 3})
-    thrown = spikes(facts.primary)
-    if len(thrown) > SOME_SPIKES and len(thrown) > 0.05 * len(facts.primary):
-        figure = f"learning_rate {rate:g}, {len(thrown)} of {len(facts.primary)} entries of {name} jump by half"
-        return Outcome("jumps", figure, values | {"count": len(thrown)}, {"learning_rate": rate / 3})
-    return Outcome("bearable", f"learning_rate {rate:g}, highest logged {peak:.3g}", values)
-
-
 def steady(facts: RunFacts) -> Outcome | None:
     """Scatter of the main quantity from entry to entry in the second half, and jumps."""
     scatter = variation(facts.primary)
     if scatter != scatter or len(facts.primary) < 6:
         return None
     thrown = spikes(facts.primary)
-    figure = f"{facts.view.primary} varies by {scatter:.1%} from entry to entry, {len(thrown)} jumps".replace("%", " %")
+    figure = f"{facts.view.primary} varies by {scatter:.1%} from entry to entry in the second half".replace("%", " %")
+    figure += f", {counted(len(thrown), 'jump', 'jumps')} in all"
+    if explosion(facts):
+        return Outcome("exploded", figure)
     batch = facts.amount("gradient_accumulation_steps")
     if scatter > SCATTER:
         return Outcome("scatters", figure, {}, {"gradient_accumulation_steps": int(2 * batch)} if batch else {})
@@ -148,10 +132,18 @@ RULES = (
                 "{term} fell by more than its scatter over the run ({change}).",
                 "{term} 的下降幅度超过了自身的波动（{change}）。",
             ),
+            "fell_back": watch(
+                "{term} fell back only after an explosion to {highest}; beside the start it changed by {change}.",
+                "{term} 的下降只是爆炸（最高 {highest}）后的回落；与起点相比变化 {change}。",
+            ),
+            "flat_because": watch(
+                "{term} hardly moves beyond its scatter; see {cause}.",
+                "{term} 的变化没有超出自身波动；见 {cause}。",
+            ),
             "flat": watch(
                 "{term} hardly moves beyond its scatter: the weights have nothing left to learn here, or the learning "
                 "rate is too low.",
-                "{term} 的变化没有超出自身波动：可能已学无可学，或学习率过低。",
+                "{term} 的变化没有超出自身波动：可能已无可学，或学习率过低。",
             ),
             "rises": problem(
                 "{term} rises: the run moves away from what it trains on; the learning rate is too high or the data "
@@ -160,6 +152,10 @@ RULES = (
             ),
         },
         ("fewer than four training entries were logged", "训练日志不足四条"),
+        zh_figure=(
+            (r"\((\S+ %), mean of first and last tenth\)", r"（\1，首尾各十分之一的均值）"),
+            (r"(\S+) at the start, (\S+) at the end", r"起点 \1，终点 \2"),
+        ),
     ),
     Rule(
         "improved",
@@ -172,6 +168,15 @@ RULES = (
                 "the best validation lies {change} from that of the starting weights, reached at step {step}.",
                 "最好的验证结果比初始权重变化 {change}，出现在第 {step} 步。",
             ),
+            "fell_back": watch(
+                "the best validation lies {change} from that of the starting weights (step {step}), but training "
+                "exploded: this is the level that it fell back to.",
+                "最好的验证结果比初始权重变化 {change}（第 {step} 步），但训练曾爆炸：这只是爆炸后的回落。",
+            ),
+            "hardly_because": watch(
+                "the best validation is hardly better than the starting weights ({change}, step {step}); see {cause}.",
+                "最好的验证结果几乎没有优于初始权重（{change}，第 {step} 步）；见 {cause}。",
+            ),
             "hardly": watch(
                 "the best validation is hardly better than the starting weights ({change}, step {step}): little was "
                 "there to gain, or the learning rate is too low.",
@@ -182,8 +187,9 @@ RULES = (
                 "没有任何一次验证优于初始权重：这次训练没有帮助，请保留起始模型。",
             ),
         },
-        ("validation was not evaluated at step 0 and later", "第 0 步及之后没有验证记录"),
+        ("validation was not evaluated at step 0 and later", "缺少第 0 步或第 0 步之后的验证记录"),
         zh_figure=((r"\(step (\d+)\)", r"（第 \1 步）"),),
+        on_validation=True,
     ),
     Rule(
         "in-step",
@@ -214,6 +220,7 @@ RULES = (
         },
         ("the same quantity was not logged in both training and validation", "同一指标没有在训练和验证中都记录"),
         zh_figure=((r", step (\d+)", r"，第 \1 步"),),
+        on_validation=True,
     ),
     Rule(
         "overfitting",
@@ -241,49 +248,9 @@ RULES = (
                 "自第 {step} 步起验证值上升 {rise}，训练值也随之上升：这不是过拟合，而是训练退步。",
             ),
         },
-        ("fewer than three evaluations after the first step", "首步之后的验证不足三次"),
+        ("fewer than three evaluations after the first step", "第 0 步之后的验证不足三次"),
         zh_figure=((r"\(step (\d+)\)", r"（第 \1 步）"),),
-    ),
-    Rule(
-        "learning-rate",
-        TRAINING,
-        "Can the weights bear the learning rate?",
-        "学习率是否合适？",
-        learning_rate,
-        {
-            "bearable": ok(
-                "no sign that {rate} is too high: no step was thrown away, nothing was thrown back.",
-                "没有迹象表明 {rate} 过高：没有被丢弃的步，也没有明显反弹。",
-            ),
-            "not_finite": problem(
-                "{bad} steps were not finite and not applied: the learning rate of {rate} breaks the weights.",
-                "有 {bad} 步出现非有限值而未被应用：{rate} 的学习率破坏了权重。",
-            ),
-            "worse": problem(
-                "every evaluation after the start is worse than the starting weights: {rate} destroys what they knew.",
-                "起点之后的每次验证都比初始权重差：{rate} 破坏了已有的知识。",
-            ),
-            "exploded": problem(
-                "the error rose to several times its start, at step {step}: {rate} threw away what was there.",
-                "误差在第 {step} 步升到起点的数倍：{rate} 毁掉了已有的权重。",
-            ),
-            "thrown_back": problem(
-                "training was best at step {step} and half as high again at the end: {rate} throws the weights back.",
-                "训练误差在第 {step} 步最低，结束时高出一半以上：{rate} 使权重被反复打乱。",
-            ),
-            "jumps": problem(
-                "the training error jumped {count} times by half: {rate} is at the edge of what the weights bear.",
-                "训练误差有 {count} 次突增一半以上：{rate} 已到权重所能承受的边缘。",
-            ),
-        },
-        ("the learning rate or the training error was not recorded", "没有记录学习率或训练误差"),
-        zh_figure=(
-            (r"highest logged", r"记录的最高值"),
-            (r"(\d+) steps not applied", r"\1 步未应用"),
-            (r"best (eval_\w+) (\S+) against (\S+) at the start", r"\1 最佳 \2，起点 \3"),
-            (r"\(step (\d+)\)", r"（第 \1 步）"),
-            (r"(\d+) of (\d+) entries of (\w+) jump by half", r"\3 的 \2 条记录中有 \1 条突增一半以上"),
-        ),
+        on_validation=True,
     ),
     Rule(
         "steady",
@@ -304,8 +271,17 @@ RULES = (
                 "the training error scatters widely from entry to entry: the batch is small for these data.",
                 "相邻记录之间训练误差波动很大：对这些数据来说批量偏小。",
             ),
+            "exploded": watch(
+                "training exploded, which is a result of the learning rate, see learning-rate.",
+                "训练曾爆炸，由学习率过高引起，见 learning-rate。",
+            ),
         },
         ("fewer than six training entries were logged", "训练日志不足六条"),
-        zh_figure=((r"(\w+) varies by (\S+ %) from entry to entry, (\d+) jumps", r"\1 相邻记录变化 \2，突增 \3 次"),),
+        zh_figure=(
+            (
+                r"(\w+) varies by (\S+ %) from entry to entry in the second half, (\d+) jumps? in all",
+                r"\1 后半程相邻记录变化 \2，全程突增 \3 次",
+            ),
+        ),
     ),
 )

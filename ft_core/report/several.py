@@ -11,7 +11,7 @@ from .document import MEGABYTE
 from .facts import SETTING_GROUPS, RunFacts, read_run
 from .history import Curve
 from .pictures import Chart, Line
-from .rules import PROBLEM, WATCH, ask_all, number
+from .rules import PROBLEM, WATCH, ask_all, number, with_spans
 from .table import rules_for
 from .trends import best
 from .views import StageView
@@ -92,7 +92,7 @@ def _overview(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> 
                 STATUS_WORDS.get(run.status, {}).get(language, run.status),
                 f"{run.step:,}" + (f" / {run.max_steps:,}" if run.max_steps else ""),
                 f"{run.view.primary} {number(found[1])} ({found[0]})" if found else "-",
-                "-" if run.seconds is None else span(run.seconds),
+                "-" if run.seconds is None else with_spans(span(run.seconds), language),
                 "-" if run.seconds_a_step is None else f"{run.seconds_a_step:.3g} s",
                 f"{sum(run.disk.values()) / MEGABYTE:,.1f} MB" if run.disk else "-",
                 f"{verdicts[0]} / {verdicts[1]}",
@@ -146,7 +146,8 @@ def _curves(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> li
         ]
         # of ten runs and more each picture takes six, or nobody could tell the lines apart
         for first in range(0, len(lines), MOST_LINES):
-            found.append(Picture(Chart(title, lines[first : first + MOST_LINES], not runs[0].view.in_nats and dots)))
+            log_scale = not runs[0].view.in_nats and dots
+            found.append(Picture(Chart(title, lines[first : first + MOST_LINES], log_scale, say("step", language))))
     return found if len(found) > 1 else []
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from . import rules_course, rules_model, rules_steps, rules_training
+from . import rules_course, rules_length, rules_model, rules_rate, rules_steps, rules_training
 from .rules import GROUPS, LANGUAGES, Rule
 from .views import StageView
 from .wording import GROUP_WORDS, VERDICT_WORDS
 
-COMMON = (*rules_course.RULES, *rules_training.RULES, *rules_steps.RULES, *rules_model.RULES)
+COMMON = (
+    *(*rules_course.RULES, *rules_length.RULES, *rules_training.RULES, *rules_rate.RULES),
+    *(*rules_steps.RULES, *rules_model.RULES),
+)
 
 
 def rules_for(view: StageView) -> tuple[Rule, ...]:

@@ -8,6 +8,14 @@ from .rules import Rule
 
 
 @dataclass(frozen=True)
+class Both:
+    """A text in both languages."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
 class StageView:
     """One kind of run, such as the tokenizer's.
 
@@ -24,6 +32,9 @@ class StageView:
         usual_rates (`tuple` of `float`): learning rates that such runs do well with, least and most.
         command (`str`): how such a run is started.
         rules (`Sequence` of [`Rule`]): its own rules, after those of every run.
+        meanings ([`Both`], *optional*): what the terms of its table of losses mean.
+        codes (`Sequence[str]`): terms of the table of code usage.
+        zh_titles (`Mapping`): Chinese titles of its pictures.
         settings (`Callable`): its dataclasses, and its presets by name; called when the next run's file is written.
     """
 
@@ -39,8 +50,23 @@ class StageView:
     usual_rates: tuple[float, float] = (1e-6, 1e-3)
     command: str = ""
     rules: Sequence[Rule] = ()
+    meanings: Both | None = None
+    codes: Sequence[str] = ()
+    zh_titles: Mapping[str, str] = field(default_factory=dict)
     settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = field(default=None)
 
+    def default(self, name: str) -> float | None:
+        """The number that a setting has when nobody sets it; None where it is not a number, or no setting."""
+        for kind in self.settings()[0] if self.settings else ():
+            known = kind.__dataclass_fields__.get(name)
+            if known is not None and isinstance(known.default, int | float):
+                return float(known.default)
+        return None
+
+
+# pictures of every kind of run
+WEIGHT_NORM = Panel("weight norm", ("weight_norm",), log_scale=True)
+ZH_TITLES = {"loss": "损失", "learning rate": "学习率", "gradient norm": "梯度范数", "weight norm": "权重范数"}
 
 PLAIN = StageView(
     stage="",
@@ -52,4 +78,5 @@ PLAIN = StageView(
         Panel("learning rate", ("learning_rate",)),
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     ),
+    zh_titles=ZH_TITLES,
 )

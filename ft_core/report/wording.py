@@ -2,17 +2,30 @@
 
 import locale
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from .rules import DATA, LANGUAGES, MODEL, OK, PROBLEM, SILENT, TRAINING, WATCH
+from .rules import (
+    DATA,
+    LANGUAGES,
+    MODEL,
+    NOT_KNOWN,
+    OK,
+    PROBLEM,
+    SILENT,
+    TRAINING,
+    WATCH,
+    Finding,
+    count_verdicts,
+)
 
 LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 VERDICT_WORDS: Mapping[str, Mapping[str, str]] = {
     OK: {"en": "ok", "zh": "正常"},
     WATCH: {"en": "watch", "zh": "留意"},
-    PROBLEM: {"en": "problem", "zh": "问题"},
+    PROBLEM: {"en": "problem", "zh": "异常"},
     SILENT: {"en": "not applicable", "zh": "不适用"},
+    NOT_KNOWN: {"en": "not known", "zh": "无法判断"},
 }
 GROUP_WORDS: Mapping[str, Mapping[str, str]] = {
     TRAINING: {"en": "Training", "zh": "训练"},
@@ -24,21 +37,28 @@ STATUS_WORDS: Mapping[str, Mapping[str, str]] = {
     "finished": {"en": "finished", "zh": "已完成"},
     "stopped early": {"en": "stopped early", "zh": "提前停止"},
     "interrupted": {"en": "interrupted", "zh": "被中断"},
-    "ended without a word": {"en": "ended without a word", "zh": "无声终止"},
+    "ended without a word": {"en": "ended without a word", "zh": "异常终止（无记录）"},
     "not at its end": {"en": "not at its end", "zh": "未到终点"},
+}
+SPEED_WORDS: Mapping[str, Mapping[str, str]] = {
+    "bars_per_second": {"en": "bars a second", "zh": "根 K 线/秒"},
+    "target_tokens_per_second": {"en": "target tokens a second", "zh": "目标词元/秒"},
 }
 WORDS: Mapping[str, Mapping[str, str]] = {
     "title": {"en": "Report of {name}", "zh": "训练报告：{name}"},
     "title_several": {"en": "Comparison of {count} runs", "zh": "{count} 次训练的比较"},
     "summary": {
-        "en": "{problem} to mend, {watch} to watch, {ok} ok, {silent} not applicable",
-        "zh": "{problem} 项问题，{watch} 项留意，{ok} 项正常，{silent} 项不适用",
+        "en": "{problems}, {watch} to watch, {ok} ok, {not_applicable} not applicable, {not_known} not known",
+        "zh": "{problems} 项异常，{watch} 项留意，{ok} 项正常，{not_applicable} 项不适用，{not_known} 项无法判断",
     },
     "main_quantity": {
         "en": "The quantity to read is **{term}**: {sense}.",
-        "zh": "应看的指标是 **{term}**：{sense}。",
+        "zh": "主要指标是 **{term}**：{sense}。",
     },
-    "sense_error": {"en": "an error, 0 is perfect", "zh": "误差，0 为完美"},
+    "sense_error": {
+        "en": "an error, lower is better, 0 is a lossless reconstruction",
+        "zh": "误差，越低越好，0 为无损重建",
+    },
     "sense_nats": {"en": "a cross-entropy in nats, lower is better", "zh": "交叉熵（nat），越低越好"},
     "signed": {
         "en": "{terms} contain a reward and may fall below zero: a falling or negative value says nothing "
@@ -48,16 +68,19 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "status": {"en": "Status", "zh": "状态"},
     "progress": {"en": "progress", "zh": "进度"},
     "steps_of": {"en": "{step:,} of {total} steps", "zh": "{step:,} / {total} 步"},
-    "epochs": {"en": "epoch {epoch:.2f}", "zh": "第 {epoch:.2f} 轮"},
+    "epochs": {"en": "{epoch:.2f} epochs", "zh": "已训练 {epoch:.2f} 轮"},
     "time": {"en": "time", "zh": "用时"},
     "time_left": {"en": "time left", "zh": "剩余时间"},
-    "per_step": {"en": "{span}; {seconds:.3g} s a step", "zh": "{span}；每步 {seconds:.3g} 秒"},
+    "per_step": {
+        "en": "{span}; {seconds:.3g} s a step (evaluations and saves included)",
+        "zh": "{span}；每步 {seconds:.3g} 秒（含验证与保存）",
+    },
     "started": {"en": "started", "zh": "开始时间"},
     "hardware": {"en": "hardware", "zh": "硬件"},
     "versions": {"en": "versions", "zh": "版本"},
     "commit": {"en": "code", "zh": "代码"},
     "model_size": {"en": "parameters", "zh": "参数量"},
-    "trainable": {"en": "{all:,} ({trainable:,} trained)", "zh": "{all:,}（训练 {trainable:,}）"},
+    "trainable": {"en": "{all:,} ({trainable:,} trained)", "zh": "{all:,}（其中可训练 {trainable:,}）"},
     "data_train": {"en": "training data", "zh": "训练数据"},
     "data_validation": {"en": "validation data", "zh": "验证数据"},
     "samples": {"en": "{count:,} samples", "zh": "{count:,} 个样本"},
@@ -75,15 +98,15 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "sources average {source:.0f} tokens, targets {target:.0f}",
         "zh": "原文平均 {source:.0f} 个词元，目标 {target:.0f} 个",
     },
-    "source": {"en": "read from", "zh": "数据来源"},
+    "source": {"en": "read from", "zh": "报告依据"},
     "torn": {"en": "{source} ({torn} torn lines left out)", "zh": "{source}（略去 {torn} 行残缺记录）"},
-    "speed": {"en": "throughput", "zh": "吞吐量"},
+    "speed": {"en": "throughput (without evaluations)", "zh": "吞吐量（不含验证）"},
     "unknown": {"en": "not known", "zh": "未知"},
     "checklist": {"en": "Checklist", "zh": "检查清单"},
     "rule": {"en": "rule", "zh": "规则"},
-    "question": {"en": "question", "zh": "问题"},
+    "question": {"en": "question", "zh": "检查项"},
     "verdict": {"en": "verdict", "zh": "结论"},
-    "figure": {"en": "figure", "zh": "数据"},
+    "figure": {"en": "figure", "zh": "依据"},
     "reason": {"en": "reason", "zh": "理由"},
     "losses": {"en": "Losses by part", "zh": "各部分损失"},
     "term": {"en": "term", "zh": "项"},
@@ -115,22 +138,44 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "content": {"en": "content", "zh": "内容"},
     "checkpoints": {"en": "checkpoints ({steps})", "zh": "检查点（{steps}）"},
     "model": {"en": "model", "zh": "模型"},
+    "total": {"en": "in all", "zh": "合计"},
+    "uncommitted": {"en": " (uncommitted changes)", "zh": "（有未提交的改动）"},
+    "code_usage": {"en": "Codes in use", "zh": "码本使用情况"},
     "rest": {"en": "records, pictures, rest", "zh": "记录、图片及其他"},
     "advice": {"en": "Advice for the next run", "zh": "下一次训练的建议"},
     "no_advice": {"en": "No rule asks for another setting.", "zh": "没有规则要求更改设置。"},
+    "no_cure": {
+        "en": "No setting cures the problems found ({rules}): they must be fixed in the data or the code before the "
+        "next run.",
+        "zh": "以下问题无法靠改设置解决（{rules}）：请先修正数据划分或代码，再开始下一次训练。",
+    },
+    "see_reasons": {
+        "en": "No setting cures the problems found ({rules}); their reasons in the checklist say what to do.",
+        "zh": "以下异常无法靠改设置解决（{rules}）；处理办法见检查清单中的理由。",
+    },
+    "first_fix": {
+        "en": "First fix: inputs are not normalised (rule scaling). This is in the code, not in a setting; the figures "
+        "of other rules mean little until then.",
+        "zh": "首先解决：输入未归一化（scaling）。这需要改代码而不是改设置；在此之前其他各项的数值参考意义不大。",
+    },
+    "from_python": {
+        "en": "This run was started from Python: its data and model are not recorded as settings. Apply these changes "
+        "in your script; the file is no complete configuration.",
+        "zh": "本次训练由 Python 接口启动，未记录数据和模型设置；请在脚本中应用这些更改，该文件不能直接用于命令行。",
+    },
     "advice_use": {
         "en": "`{file}` holds these changes and the other settings of this run: `{command} --config {file}`.",
         "zh": "`{file}` 含有这些更改以及本次训练的其他设置：`{command} --config {file}`。",
     },
     "diff_note": {
         "en": "Changes only; a comment names the rule and the figure.",
-        "zh": "仅列出更改；注释给出规则和数据。",
+        "zh": "仅列出更改；注释给出规则和依据。",
     },
     "runs": {"en": "Runs", "zh": "各次训练"},
     "run": {"en": "run", "zh": "训练"},
     "best_value": {"en": "best validation (step)", "zh": "最佳验证（步）"},
     "a_step": {"en": "a step", "zh": "每步"},
-    "grave": {"en": "problems / watch", "zh": "问题 / 留意"},
+    "grave": {"en": "problems / watch", "zh": "异常 / 留意"},
     "settings_differ": {"en": "Settings that differ", "zh": "不同的设置"},
     "no_difference": {"en": "No recorded setting differs.", "zh": "记录的设置没有不同。"},
     "setting": {"en": "setting", "zh": "设置"},
@@ -156,6 +201,13 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 def say(key: str, language: str, **values: object) -> str:
     """A phrase in a language, filled in."""
     return WORDS[key][language].format(**values)
+
+
+def summary_of(findings: Sequence[Finding], language: str) -> str:
+    """How many findings have each verdict, in a sentence."""
+    counts = count_verdicts(findings)
+    problems = counts[PROBLEM] if language == "zh" else f"{counts[PROBLEM]} problem{'s' * (counts[PROBLEM] != 1)}"
+    return say("summary", language, **counts, problems=problems)
 
 
 def default_language() -> str:

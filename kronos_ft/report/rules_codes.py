@@ -6,10 +6,11 @@ from ft_core.report.facts import RunFacts
 from ft_core.report.rules import MODEL, Outcome, Rule, number, ok, problem, watch
 from ft_core.report.trends import best
 
-EXPLAINED_LIMITS = (0.5, 0.8)  # of the variance: problem below the first, watch below the second
+EXPLAINED_LIMITS = (0.05, 0.5, 0.8)  # of the variance: nothing, problem, watch below them
 COLLAPSED, FEW_CODES = 4.0, 12.0  # perplexity
 LOST_SHARE = 0.4
-FEW_SHARE = 0.25  # of all codes
+FEW_SHARE = 0.2  # of all codes
+MARGIN = 0.02  # nats that count
 
 
 def explained(facts: RunFacts) -> Outcome | None:
@@ -18,10 +19,14 @@ def explained(facts: RunFacts) -> Outcome | None:
     if not level or found is None:
         return None
     share = 1 - found[1] / level
-    figure = f"eval_recon_all {number(found[1])} against {number(level)} of a constant ({share:.1%})".replace("%", " %")
-    values = {"share": f"{max(share, 0.0):.0%}".replace("%", " %")}
-    problem_below, watch_below = EXPLAINED_LIMITS
-    return Outcome("little" if share < problem_below else "some" if share < watch_below else "most", figure, values)
+    figure = f"eval_recon_all {number(found[1])} against {number(level)} of answering 0 ({share:.1%})".replace(
+        "%", " %"
+    )
+    values = {"share": f"{max(share, 0.0):.0%}".replace("%", " %"), "error": number(found[1]), "level": number(level)}
+    for limit, case in zip(EXPLAINED_LIMITS, ("nothing", "little", "some"), strict=True):
+        if share < limit:
+            return Outcome(case, figure, values)
+    return Outcome("most", figure, values)
 
 
 def code_usage(facts: RunFacts) -> Outcome | None:
@@ -34,11 +39,15 @@ def code_usage(facts: RunFacts) -> Outcome | None:
         f"{name} perplexity {number(curve.values[0])} -> {number(curve.values[-1])} ({shares[name]:.1%} of codes)"
         for name, curve in found.items()
     ).replace("%", " %")
-    last = min(curve.values[-1] for curve in found.values())
-    values = {"codes": f"{last:.1f}"}
-    bits = min(int(facts.observed_number("config", f"{name}_bits") or 10) for name in found)
-    few = min(FEW_CODES, FEW_SHARE * 2**bits)  # of a small codebook no large number can be had
-    if last < min(COLLAPSED, few):
+    name = min(found, key=lambda one: found[one].values[-1])
+    start, last = found[name].values[0], found[name].values[-1]
+    bits = {one: int(facts.observed_number("config", f"{one}_bits") or 10) for one in found}
+    values = {"name": name, "codes": f"{last:.1f}", "total": f"{2 ** bits[name]:,}"}
+    few = min(FEW_CODES, FEW_SHARE * 2 ** min(bits.values()))  # of a small codebook no large number can be had
+    least = min(COLLAPSED, few)
+    if last < least and start < least:
+        return Outcome("never", figure, values | {"codes": f"{max(start, last):.1f}"})
+    if last < least:
         rate = facts.amount("learning_rate")
         return Outcome("collapsed", figure, values, {"learning_rate": rate / 3} if rate else {})
     lost = min(curve.values[-1] / curve.values[0] for curve in found.values() if curve.values[0] > 0)
@@ -59,9 +68,10 @@ def beats_frequencies(facts: RunFacts) -> Outcome | None:
             f"ce_{name} {number(curve.values[-1])} (perplexity {math.exp(curve.values[-1]):.1f}) against "
             f"{number(entropy)} ({math.exp(entropy):.1f})"
         )
-    total = sum(found.values())
-    values = {"gain": number(-total)}
-    return Outcome("beats" if total < 0 else "does_not", ", ".join(parts), values)
+    no_better = [name for name, excess in found.items() if excess > -MARGIN]
+    values = {"gain": number(-sum(found.values())), "name": ", ".join(no_better)}
+    case = {0: "beats", 1: "one_does_not"}.get(len(no_better), "does_not")
+    return Outcome(case, ", ".join(parts), values)
 
 
 def conditioning(facts: RunFacts) -> Outcome | None:
@@ -76,8 +86,8 @@ def conditioning(facts: RunFacts) -> Outcome | None:
 EXPLAINED = Rule(
     "explained",
     MODEL,
-    "Does the reconstruction beat a constant?",
-    "重建优于常数吗？",
+    "Does the reconstruction beat an answer of 0?",
+    "重建优于全部输出 0 吗？",
     explained,
     {
         "most": ok(
@@ -89,13 +99,17 @@ EXPLAINED = Rule(
             "K 线方差只保留了 {share}：形态损失较多。",
         ),
         "little": problem(
-            "only {share} of the variance of the candles survives: this tokenizer is hardly better than "
-            "drawing the mean.",
-            "K 线方差只保留了 {share}：该分词器几乎不比画一条均值线好。",
+            "only {share} of the variance of the candles survives: most of their shape is lost.",
+            "K 线方差只保留了 {share}：大部分形态已丢失。",
+        ),
+        "nothing": problem(
+            "no better than answering 0 everywhere; error {error} against {level}.",
+            "与全部输出 0 几乎一样：误差 {error}，对比 {level}。",
         ),
     },
     ("the size of the targets or the validation error is not recorded", "没有记录目标尺度或验证误差"),
-    zh_figure=((r"against (\S+) of a constant", r"对比常数 \1"),),
+    zh_figure=((r"against (\S+) of answering 0", r"对比全部输出 0 的 \1"),),
+    on_validation=True,
 )
 CODE_USAGE = Rule(
     "code-usage",
@@ -106,15 +120,20 @@ CODE_USAGE = Rule(
     {
         "many": ok("candles are told apart by many codes.", "K 线由许多不同的码表示。"),
         "few": watch(
-            "candles share about {codes} codes: few for their variety.", "K 线只用了约 {codes} 个码：相对其多样性偏少。"
+            "{name} uses codes as unevenly as if there were {codes} of {total} (perplexity).",
+            "{name} 的有效码数（困惑度）为 {codes}，共 {total} 个码：用得很不均匀。",
         ),
         "shrinks": watch(
-            "codes fell out of use during training; about {codes} are left.",
-            "训练过程中许多码不再使用，只剩约 {codes} 个。",
+            "codes of {name} fell out of use during training; about {codes} of {total} are left.",
+            "训练过程中 {name} 的许多码不再使用，{total} 个中只剩约 {codes} 个。",
         ),
         "collapsed": problem(
-            "the codebook has collapsed to about {codes} codes: all candles look alike to it.",
-            "码本塌缩到约 {codes} 个码：所有 K 线在它看来都一样。",
+            "the codebook of {name} has collapsed to about {codes} codes: all candles look alike to it.",
+            "{name} 的码本坍塌（codebook collapse）到约 {codes} 个码：所有 K 线在它看来都一样。",
+        ),
+        "never": problem(
+            "{name} never used more than {codes} codes: look at the inputs.",
+            "{name} 从一开始就只用到约 {codes} 个码：请检查输入。",
         ),
     },
     ("code usage was not logged", "没有记录码本使用情况"),
@@ -131,6 +150,10 @@ BEATS_FREQUENCIES = Rule(
     beats_frequencies,
     {
         "beats": ok("{gain} nats a bar better than token frequencies alone.", "每根 K 线比仅知词元频率好 {gain} nat。"),
+        "one_does_not": watch(
+            "{name} is no better than its token frequencies alone; the other token is.",
+            "{name} 不比仅知其词元频率好；另一种词元更好。",
+        ),
         "does_not": problem(
             "no better than token frequencies alone: it has learnt nothing of what follows what.",
             "不比仅知词元频率好：没有学到前后关系。",

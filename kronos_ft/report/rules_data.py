@@ -1,16 +1,18 @@
 """Rules on candles and windows: how they were cleaned, scaled, cut and split, and whether validation is unseen."""
 
+from datetime import datetime
+
 from ft_core.report.facts import RunFacts
 from ft_core.report.rules import DATA, Outcome, Rule, number, ok, problem, watch
+from ft_core.report.signs import is_unscaled
 
-SCALED_STD, SCALED_MEAN = (0.3, 3.0), 1.0
 CLIP_LIMITS = (0.02, 0.1)
+ROUNDING = 1e-3
 OFFSET_OF_OWN_SCALE = 0.05
 FEW_VALIDATION, FEW_TRAINING = 50, 500
 THIN_SHARE = 0.05
 MANY_DEFECTS = 0.01
 GAP_LIMIT = 0.2
-SHARED_LIMIT = 0.001
 
 
 def preprocessing(facts: RunFacts) -> Outcome | None:
@@ -34,9 +36,7 @@ def scaling(facts: RunFacts) -> Outcome | None:
     if std is None or mean is None:
         return None
     figure = f"mean {number(mean)}, standard deviation {number(std)}, largest {number(largest or 0.0)}"
-    if SCALED_STD[0] <= std <= SCALED_STD[1] and abs(mean) <= SCALED_MEAN:
-        return Outcome("scaled", figure)
-    return Outcome("unscaled", figure)
+    return Outcome("unscaled" if is_unscaled(facts) else "scaled", figure)
 
 
 def clipping(facts: RunFacts) -> Outcome | None:
@@ -44,6 +44,9 @@ def clipping(facts: RunFacts) -> Outcome | None:
     share, clip = facts.observed_number("train", "inputs", "clipped_share"), facts.observed_number("shape", "clip")
     if share is None or clip is None:
         return None
+    largest = facts.observed_number("train", "inputs", "largest")
+    if largest is not None and largest > clip * (1 + ROUNDING):
+        return Outcome("not_applied", f"bound {clip:g}, largest {number(largest)}", {"clip": f"{clip:g}"})
     figure = f"{share:.2%} of values at the bound of {clip:g}".replace("%", " %")
     if share <= CLIP_LIMITS[0]:
         return Outcome("little", figure)
@@ -94,7 +97,10 @@ def split(facts: RunFacts) -> Outcome | None:
     ]
     figure = f"{train:,.0f} bars to train on, {validation:,.0f} to validate on ({share:.0%}); ".replace("%", " %")
     figure += ", ".join(times)
-    return Outcome("thin" if share < THIN_SHARE else "shared_out", figure.rstrip("; "), {"share": f"{share:.1%}"})
+    figure, values = figure.rstrip("; "), {"share": f"{share:.1%}".replace("%", " %")}
+    if facts.is_leaked:
+        return Outcome("overlap", figure, values)
+    return Outcome("thin" if share < THIN_SHARE else "shared_out", figure, values)
 
 
 def leakage(facts: RunFacts) -> Outcome | None:
@@ -103,19 +109,34 @@ def leakage(facts: RunFacts) -> Outcome | None:
     if shared is None:
         return None
     figure = f"{shared:.1%} of the time of validation lies inside training".replace("%", " %")
-    if shared > SHARED_LIMIT:
-        embargo = facts.setting("embargo")
-        advice = {"split_ratios": [0.7, 0.15, 0.15]} if facts.setting("split_ratios") is not None else {}
-        return Outcome("shared", figure, {"embargo": embargo}, advice)
+    if facts.is_leaked:
+        return Outcome("shared", figure, {"share": f"{shared:.0%}".replace("%", " %")})
     later = _starts_before(facts)
     if later:
         return Outcome("others", f"{figure}; {later}")
-    embargo, length = facts.amount("embargo"), facts.observed_number("shape", "lookback")
-    horizon = facts.observed_number("shape", "horizon")
-    if embargo is not None and length is not None and embargo < (horizon or 0):
-        figure += f", embargo {embargo:.0f} bars"
-        return Outcome("adjacent", figure, {}, {"embargo": int(length + (horizon or 0) + 1)})
+    between, length = _bars_between(facts), facts.observed_number("shape", "lookback")
+    horizon = facts.observed_number("shape", "horizon") or 0
+    if between is not None and length is not None and between < horizon:
+        figure += f", {between:,.0f} bars between both"
+        return Outcome("adjacent", figure, {}, {"embargo": int(length + horizon + 1)})
     return Outcome("unseen", figure)
+
+
+def _bars_between(facts: RunFacts) -> float | None:
+    """The fewest bars between the end of a symbol's training and the start of its validation, of the mean distance
+    of its bars; None where the times are not recorded."""
+    train, validation = (facts.observed(name, "spans") for name in ("train", "validation"))
+    bars = facts.observed_number("train", "bars")
+    if not isinstance(train, dict) or not isinstance(validation, dict) or not bars:
+        return None
+    try:
+        ends = {symbol: [datetime.fromisoformat(end) for end in span] for symbol, span in train.items()}
+        starts = {symbol: datetime.fromisoformat(span[0]) for symbol, span in validation.items()}
+        one = sum((span[1] - span[0]).total_seconds() for span in ends.values()) / bars
+        distances = [(starts[symbol] - ends[symbol][1]).total_seconds() for symbol in starts.keys() & ends.keys()]
+    except (TypeError, ValueError):  # a span in another form
+        return None
+    return max(min(distances) / one - 1, 0.0) if distances and one > 0 else None
 
 
 def _starts_before(facts: RunFacts) -> str:
@@ -200,9 +221,16 @@ RULES = (
                 "a large share lies at the bound: the model does not see how far prices move.",
                 "大量数值落在边界上：模型看不到价格真实的波动幅度。",
             ),
+            "not_applied": problem(
+                "values lie far beyond the bound of {clip}: clipping was not applied.",
+                "数值远超边界 {clip}：没有执行截断。",
+            ),
         },
         ("the inputs were not looked at when the run began", "训练开始时没有记录输入统计"),
-        zh_figure=((r"(\S+ %) of values at the bound of", r"\1 的数值位于边界"),),
+        zh_figure=(
+            (r"(\S+ %) of values at the bound of", r"\1 的数值位于边界"),
+            (r"bound (\S+), largest", r"边界 \1，最大"),
+        ),
     ),
     Rule(
         "scale-from-past",
@@ -211,18 +239,18 @@ RULES = (
         "归一化只用了过去的数据吗？",
         scale_from_past,
         {
-            "past": ok("the lookback alone sets the scale of a window.", "窗口的尺度只由回看部分决定。"),
+            "past": ok("the lookback alone sets the scale of a window.", "窗口的尺度只由历史窗口（lookback）决定。"),
             "future": problem(
                 "windows are centred as a whole: the bars to predict set the scale too, which no forecast can know.",
                 "窗口按整体居中：待预测的 K 线也参与了归一化，而实际预测时无从得知。",
             ),
             "neither": watch(
                 "neither the lookback nor the window is centred: windows have another scale.",
-                "回看部分和整个窗口都没有居中：窗口使用了别的尺度。",
+                "历史窗口（lookback）和整个窗口都没有居中：窗口使用了别的尺度。",
             ),
         },
         ("the inputs were not looked at when the run began", "训练开始时没有记录输入统计"),
-        zh_figure=((r"mean offset (\S+) over the lookback, (\S+) over the window", r"平均偏移：回看 \1，整窗 \2"),),
+        zh_figure=((r"mean offset (\S+) over the lookback, (\S+) over the window", r"平均偏移：历史窗口 \1，整窗 \2"),),
     ),
     Rule(
         "windows",
@@ -264,6 +292,7 @@ RULES = (
                 "validation is a sliver of {share}: one calm or wild week decides.",
                 "验证部分只占 {share}：一周的平静或剧烈行情就会左右结果。",
             ),
+            "overlap": watch("the splits overlap, see leakage.", "两部分时间重叠，见 leakage。"),
         },
         ("the splits were not recorded", "没有记录数据划分"),
         zh_figure=((r"([\d,]+) bars to train on, ([\d,]+) to validate on", r"训练 \1 根，验证 \2 根"),),
@@ -277,9 +306,10 @@ RULES = (
         {
             "unseen": ok("no bar of validation was trained on.", "没有任何验证 K 线参与训练。"),
             "shared": problem(
-                "validation lies inside training: its figures say how well bars are remembered, not how well the model "
-                "does on new ones.",
-                "验证区间落在训练区间内：验证结果只说明记得多牢，不说明对新数据的能力。",
+                "{share} of validation lies inside training: its figures say how well bars are remembered, not how "
+                "well the model does on new ones; use one ratios or split_dates for both splits.",
+                "验证区间有 {share} 与训练区间重叠：验证结果只说明记得多牢，不说明对新数据的能力；"
+                "训练集与验证集请使用同一组 ratios 或 split_dates。",
             ),
             "others": watch(
                 "another symbol was trained on the same days: markets move together; set split_dates.",
@@ -295,7 +325,7 @@ RULES = (
         zh_figure=(
             (r"(\S+ %) of the time of validation lies inside training", r"验证时间的 \1 落在训练区间内"),
             (r"training of (.+) ends (\S+), validation of (.+) begins (\S+)", r"\1 的训练止于 \2，\3 的验证始于 \4"),
-            (r"embargo (\d+) bars", r"隔离 \1 根 K 线"),
+            (r"([\d,]+) bars between both", r"两者相隔 \1 根 K 线"),
         ),
     ),
     Rule(

@@ -1,13 +1,14 @@
 """Rules on records and summaries: cut texts, texts on both sides, the vocabulary, and what the model writes."""
 
 from ft_core.report.facts import RunFacts
-from ft_core.report.rules import DATA, MODEL, Outcome, Rule, number, ok, problem, watch
+from ft_core.report.rules import DATA, MODEL, Outcome, Rule, number, ok, problem, silent, watch
 
 CUT_LIMITS = (0.05, 0.2)
 FEW_RECORDS, FEW_VALIDATION = 200, 30
 COVERED = 0.995
 BROKEN_LIMITS = (0.02, 0.2)
 LENGTHS = (0.5, 2.0)
+ZH_BROKEN = {"empty": "空白", "repeated": "重复", "sentinel": "残留占位符"}
 
 
 def _group(facts: RunFacts, name: str) -> dict[str, float]:
@@ -63,6 +64,8 @@ def records(facts: RunFacts) -> Outcome | None:
 def vocabulary(facts: RunFacts) -> Outcome | None:
     """How much of the texts a trimmed vocabulary covers."""
     pieces = _group(facts, "vocabulary")
+    if facts.setting("trim_vocab") is False:
+        return Outcome("not_trimmed", "trim_vocab false")
     if "coverage" not in pieces:
         return None
     growth = f", {pieces['unseen_growth']:+.1%} tokens on unseen texts" if "unseen_growth" in pieces else ""
@@ -90,7 +93,7 @@ def summaries(facts: RunFacts) -> Outcome | None:
     if rouge is not None:
         figure = f"rougeL {number(rouge)}, {figure}"
     worst = max(shares, key=lambda name: shares[name])
-    values = {"worst": worst, "ratio": f"{ratio:.2f}" if ratio is not None else "-"}
+    values = {"worst": worst, "zh_worst": ZH_BROKEN[worst], "ratio": f"{ratio:.2f}" if ratio is not None else "-"}
     if shares[worst] > BROKEN_LIMITS[1]:
         return Outcome("broken", figure, values)
     if shares[worst] > BROKEN_LIMITS[0]:
@@ -172,8 +175,9 @@ RULES = (
         {
             "covers": ok("hardly a character is lost to it.", "几乎没有字符丢失。"),
             "loses": watch("characters are lost to it: keep more pieces.", "有字符丢失：请保留更多词元。"),
+            "not_trimmed": silent("the vocabulary was not trimmed.", "词表没有裁剪。"),
         },
-        ("the vocabulary was not trimmed", "词表没有裁剪"),
+        ("the coverage of the vocabulary was not recorded", "没有记录词表的覆盖率"),
         zh_figure=(
             (r"pieces, (\S+ %) covered", r"个词元，覆盖 \1"),
             (r"(\S+ %) tokens on unseen texts", r"未见文本词元数 \1"),
@@ -188,17 +192,17 @@ RULES = (
         {
             "whole": ok("hardly any is empty, repeats itself or is broken.", "几乎没有空白、重复或损坏的摘要。"),
             "some_broken": watch(
-                "some are {worst}: read a few in predictions/.", "部分摘要有问题（{worst}）：请查看 predictions/。"
+                "some are {worst}: read a few in predictions/.", "部分摘要有问题（{zh_worst}）：请查看 predictions/。"
             ),
             "broken": problem(
                 "many are {worst}: the model has not learnt to write yet; train longer or with a higher learning rate.",
-                "许多摘要有问题（{worst}）：模型还没学会写作；请延长训练或提高学习率。",
+                "许多摘要有问题（{zh_worst}）：模型尚不能生成完整摘要；请延长训练或提高学习率。",
             ),
             "other_length": watch("they are {ratio} times as long as the references.", "摘要长度是参考的 {ratio} 倍。"),
         },
         ("no summaries were written in an evaluation", "验证时没有生成摘要"),
         zh_figure=(
-            (r"empty (\S+ %), repeated (\S+ %), sentinel", r"空白 \1，重复 \2，哨兵符"),
+            (r"empty (\S+ %), repeated (\S+ %), sentinel", r"空白 \1，重复 \2，残留占位符（<extra_id_n>）"),
             (r"length ratio", r"长度比"),
         ),
     ),

@@ -22,7 +22,7 @@ def test_one_run(tmp_path, capsys):
     folder = run.write(tmp_path / "run")
     assert main(["report", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r".*run: 1 to mend, [12] to watch, 2\d ok, 0 not applicable", lines[0])
+    assert re.fullmatch(r".*run: 1 problem, [12] to watch, 2\d ok, 0 not applicable, 0 not known", lines[0])
     assert lines[1].startswith("  in-step: validation lies far above training")
     assert lines[2:] == [str(folder / name) for name in ("report.md", "report.html", "next.yaml")]
     assert main(["report", str(folder), "--lang", "zh"]) == 0

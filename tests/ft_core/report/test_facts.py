@@ -8,7 +8,7 @@ import pytest
 
 from ft_core.report.facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, UNFINISHED, read_run
 from ft_core.report.history import Curve
-from ft_core.report.rules import SILENT, ask_all
+from ft_core.report.rules import NOT_KNOWN, ask_all
 from ft_core.report.table import rules_for
 from ft_core.report.trends import best, gaps, spikes, still_improving, trend, variation
 from ft_core.report.views import PLAIN
@@ -120,7 +120,7 @@ def test_a_plain_trainer_folder_and_its_state_alone(tmp_path):
     assert alone.history.entries == facts.history.entries
     findings = ask_all(rules_for(alone.view), alone)
     assert any(finding.rule.id == "falling" and finding.verdict == "ok" for finding in findings)
-    assert sum(finding.verdict == SILENT for finding in findings) > 5
+    assert sum(finding.verdict == NOT_KNOWN for finding in findings) > 5
 
 
 def test_a_stopped_early_plain_run_is_finished_at_its_last_step(tmp_path):

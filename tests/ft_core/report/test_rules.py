@@ -1,8 +1,10 @@
 """Every answer of every common rule: a run that gives it, beside the healthy run that does not."""
 
+import math
+
 import pytest
 
-from ft_core.report.rules import LANGUAGES, OK, SILENT
+from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK
 from ft_core.report.table import COMMON
 from kronos_ft.report.views import VIEWS
 from tests.written_runs import EVERY, STEPS, tokenizer_run
@@ -71,6 +73,19 @@ def without_model(checkpoints):
     return change
 
 
+def raw_prices(run):
+    run.observed["train"]["inputs"].update(mean=41_000.0, std=9_000.0, largest=69_000.0)
+
+
+def epochs(share):
+    return lambda run: [entry.update(epoch=share * entry["step"] / STEPS) for entry in run.entries]
+
+
+MISSED = validated(lambda step, old: 1.39 if not step else 0.5 if step < 160 else 0.2 if step < STEPS else 0.155)
+HARDLY = validated(lambda step, _: 0.1998 if step else 0.2)
+FLAT = trained("recon_all", lambda step, _: 0.2 + 0.02 * (step // EVERY % 2))
+EXPLODED = trained("recon_all", lambda step, old: 9.0 if step == 100 else old)
+ONE_NORM = trained("grad_norm", lambda step, old: 500.0 if step == 100 else old)
 EARLY = all_of(setting(early_stopping=True), ended(100, "stopped early"))
 # rule: answer: what is done to the healthy run
 SCENARIOS = {
@@ -88,11 +103,16 @@ SCENARIOS = {
         "too_early": EARLY,
         "waiting": setting(early_stopping=True),
         "would_save": validated(lambda step, old: old if step < 30 else 0.5),
+        "would_miss": MISSED,
         "not_needed": nothing,
     },
     "long-enough": {
-        "settled": nothing,
+        "settled": trained("learning_rate", 1e-4),
+        "decayed": nothing,
+        "decayed_short": epochs(0.63),
         "falling": validated(lambda step, _: 1.0 - 0.8 * step / STEPS),
+        "exploded": EXPLODED,
+        "not_ended": EARLY,
     },
     "saving": {
         "model": nothing,
@@ -103,16 +123,21 @@ SCENARIOS = {
     },
     "speed": {
         "even": nothing,
+        "faster": trained("bars_per_second", lambda step, _: 1000.0 if step < LATE - 60 else 1690.0),
         "slower": trained("bars_per_second", lambda step, _: 1000.0 if step < LATE - 60 else 400.0),
     },
     "falling": {
         "falls": nothing,
-        "flat": trained("recon_all", lambda step, _: 0.2 + 0.02 * (step // EVERY % 2)),
+        "fell_back": trained("recon_all", lambda step, _: 0.9 if step < 10 else 0.1 + 90 * math.exp(-step / 20)),
+        "flat": FLAT,
+        "flat_because": all_of(FLAT, raw_prices),
         "rises": trained("recon_all", lambda step, _: 0.1 + 0.5 * step / STEPS),
     },
     "improved": {
         "better": nothing,
-        "hardly": validated(lambda step, _: 0.1998 if step else 0.2),
+        "fell_back": EXPLODED,
+        "hardly": HARDLY,
+        "hardly_because": all_of(HARDLY, raw_prices),
         "not_better": validated(lambda step, _: 0.3 if step else 0.2),
     },
     "in-step": {
@@ -129,15 +154,16 @@ SCENARIOS = {
     },
     "learning-rate": {
         "bearable": nothing,
-        "not_finite": bad_steps(2),
+        "not_finite": bad_steps(3),
         "worse": validated(lambda step, _: 0.5 if step else 0.2),
-        "exploded": trained("recon_all", lambda step, old: 9.0 if step == 100 else old),
+        "exploded": EXPLODED,
         "thrown_back": trained("recon_all", rising_after(100)),
         "jumps": trained("recon_all", lambda step, old: 3 * old if step // EVERY % 7 == 6 else old),
     },
     "steady": {
         "steady": nothing,
         "jumps": trained("recon_all", lambda step, old: 3 * old if step == 100 else old),
+        "exploded": EXPLODED,
         "scatters": trained("recon_all", lambda step, old: old * (1.0 + step // EVERY % 2)),
     },
     "schedule": {
@@ -146,13 +172,16 @@ SCENARIOS = {
     },
     "gradients": {
         "calm": nothing,
+        "calm_unclipped": setting(max_grad_norm=0.0),
+        "spiked": all_of(setting(max_grad_norm=0.0), ONE_NORM),
+        "held": ONE_NORM,
         "clipped": trained("grad_norm", 5.0),
         "grows": trained("grad_norm", lambda step, _: 0.01 if step < 100 else 1.0),
         "vanished": trained("grad_norm", lambda step, _: 1.0 if step < 100 else 0.0),
     },
     "finite": {
         "all": nothing,
-        "few": bad_steps(1),
+        "few": bad_steps(2),
         "many": trained("loss", lambda step, old: None if step > 150 else old),
     },
     "weights": {
@@ -229,8 +258,8 @@ def test_a_rule_without_its_facts_does_not_apply(rule, tmp_path):
     run.entries, run.checkpoints, run.has_model = [], [], False
     run.record = {"status": "running", "arguments": {}, "observed": None, "data": 7, "hardware": None}
     finding = rule.ask(run.facts(tmp_path / "run", VIEWS))
-    assert finding.verdict == SILENT or rule.id in ("complete", "saving", "finite")
-    if finding.verdict == SILENT:
+    assert finding.verdict == NOT_KNOWN or rule.id in ("complete", "saving", "finite")
+    if finding.verdict == NOT_KNOWN:
         assert finding.reason("en")
         assert finding.reason("zh")
 
@@ -242,3 +271,54 @@ def test_a_negative_total_is_no_falling_error(tmp_path):
     run.training("recon_all", lambda step, _: 0.2 + 0.5 * step / STEPS)
     facts = run.facts(tmp_path / "run", VIEWS)
     assert RULES["falling"].ask(facts).outcome.case == "rises"
+
+
+def test_one_bad_step_is_not_laid_to_the_learning_rate(tmp_path):
+    run = tokenizer_run()
+    bad_steps(1)(run)
+    facts = run.facts(tmp_path / "run", VIEWS)
+    assert RULES["learning-rate"].ask(facts).outcome.case == "bearable"
+    assert RULES["finite"].ask(facts).figure("en").startswith("1 step not applied, 0 entries")
+
+
+def test_validation_at_the_start_is_no_measure_of_training(tmp_path):
+    """Raw prices of another level: training lies ten times above validation from its first entry on."""
+    run = tokenizer_run()
+    run.training("recon_all", lambda step, _: 20.0 + step % 2)
+    assert RULES["learning-rate"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "bearable"
+
+
+def test_weights_of_a_run_with_too_high_a_rate_ask_for_no_other_decay(tmp_path):
+    run = tokenizer_run()
+    EXPLODED(run)
+    trained("weight_norm", lambda step, _: 300.0 if step == 50 else 90.0 - 0.4 * step)(run)
+    finding = RULES["weights"].ask(run.facts(tmp_path / "run", VIEWS))
+    assert finding.outcome.case == "blows_up"  # by the highest, not by the last
+    assert finding.outcome.advice == {}
+
+
+def test_random_weights_may_grow(tmp_path):
+    run = tokenizer_run()
+    trained("weight_norm", lambda step, _: 50.0 + 0.2 * step)(run)
+    run.record["model"]["from_scratch"] = True
+    assert RULES["weights"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "steady"
+
+
+def test_a_leaked_validation_is_said_wherever_it_is_read(tmp_path):
+    run = tokenizer_run()
+    run.observed["shared_share"] = 0.4
+    facts = run.facts(tmp_path / "run", VIEWS)
+    for name in ("improved", "in-step", "overfitting", "long-enough", "loss-suits"):
+        finding = RULES[name].ask(facts)
+        assert "(validation is leaked" in finding.reason("en")
+        assert "（验证集已泄漏，仅供参考）" in finding.reason("zh")
+    assert "leaked" not in RULES["falling"].ask(facts).reason("en")
+
+
+def test_an_explosion_before_the_first_entry_is_one(tmp_path):
+    """Training is first logged on its way down from far above the starting weights, and ends beside validation."""
+    run = tokenizer_run()
+    run.training("recon_all", lambda step, _: 0.1 + 1000 * math.exp(-step / 15))
+    facts = run.facts(tmp_path / "run", VIEWS)
+    assert RULES["learning-rate"].ask(facts).outcome.case == "exploded"
+    assert RULES["falling"].ask(facts).outcome.case == "fell_back"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ft_core.report.advice import yaml_value
-from ft_core.report.pictures import Chart, Curve, Line, draw, ticks
+from ft_core.report.pictures import Chart, Curve, Line, draw, outlying_unit, ticks
 from ft_core.report.rules import GROUPS, LANGUAGES
 from ft_core.report.table import COMMON, rules_for
 from ft_core.report.wording import WORDS, default_language
@@ -69,7 +69,8 @@ def test_every_word_has_both_languages_and_the_same_places():
         assert all(rule.needs)
         for case in rule.cases.values():
             assert re.search("[\u4e00-\u9fff]", case.zh), (rule.id, case)
-            assert placeholders(case.en) >= placeholders(case.zh), (rule.id, case)
+            places = {name.removeprefix("zh_") for name in placeholders(case.zh)}
+            assert placeholders(case.en) >= places, (rule.id, case)
 
 
 def test_the_checklist_has_its_three_groups():
@@ -131,6 +132,33 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
     assert len(text) < 200_000
 
 
+def test_numbers_stand_right_and_cells_name_their_column(tmp_path):
+    folder = sick_run().write(tmp_path / "run")
+    write_report(folder, VIEWS, "en")
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert re.search(r'<td class="number" data-name="training, first">[\d.]+</td>', text)
+    assert '<td data-name="question">Did the run come to its end?</td>' in text
+    assert "max-width: 600px" in text
+
+
+@pytest.mark.parametrize(("language", "words"), [
+    ("en", ("1,000 bars a second", "1 min 40 s; 0.5 s a step (evaluations and saves", "Codes in use", "in all")),
+    ("zh", ("1,000 根 K 线/秒", "1 分 40 秒；每步 0.5 秒（含验证与保存）", "码本使用情况", "合计", "![重建：均方误差")),
+])  # fmt: skip
+def test_units_and_spans_are_in_the_language(language, words, tmp_path):
+    folder = tokenizer_run().write(tmp_path / "run")
+    write_report(folder, VIEWS, language)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert [one for one in words if one not in text] == []
+    for name in ("recon_pre", "commitment", "entropy_codebook"):
+        assert f"`{name}`" in text  # the terms are explained
+
+
+def test_every_picture_has_a_chinese_title():
+    for view in (*VIEWS, MT5):
+        assert [panel.title for panel in view.panels if panel.title not in view.zh_titles] == []
+
+
 def test_names_from_outside_are_no_markup(tmp_path):
     run = sick_run()
     run.files["bad_steps.json"] = [{"step": 3, "offending": [EVIL]}]
@@ -184,8 +212,9 @@ def test_of_several_learning_rates_the_lowest_is_advised(tmp_path):
     run.arguments["learning_rate"] = 2.0
     run.training("recon_all", lambda step, old: 9.0 if step == 100 else old)
     changes = {change.setting: change for change in write_report(run.write(tmp_path / "run"), VIEWS, "en").changes}
-    assert changes["learning_rate"].after == 5e-4  # not a tenth of 2
-    assert changes["learning_rate"].rules == ["optimizer", "learning-rate"]
+    assert changes["learning_rate"].after == 2e-4  # that of the stage, not a tenth of 2
+    assert changes["learning_rate"].rules == ["learning-rate", "optimizer"]
+    assert changes["learning_rate"].figure.endswith("-> 9 (step 100)")  # of the gravest
 
 
 def test_every_advised_setting_is_one(tmp_path):
@@ -245,7 +274,23 @@ def test_charts_of_nothing_of_one_point_and_of_a_constant():
             assert draw(Chart("one", [Line("x", curve, 0)], log_scale)).endswith("</svg>")
 
 
+def test_outliers_of_either_sign_leave_the_rest_to_see():
+    values = (1.3, 1.2, 9e11, -0.5, 0.4, 0.2)
+    svg = draw(Chart("objective", [Line("loss", Curve(tuple(range(6)), values), 0)], steps="步"))
+    heights = [float(pair.split(",")[1]) for pair in re.search('points="([^"]+)"', svg)[1].split()]
+    assert heights[2] == min(heights)
+    assert heights[3] == max(heights)
+    assert heights[5] - heights[0] > 2  # points, where a plain axis shows none
+    assert ">0</text>" in svg
+    assert ">步</text>" in svg
+    assert outlying_unit((1.0, 2.0, -3.0)) == outlying_unit((0.0, 0.0, 0.0, 9.0)) == 0.0
+
+
 def test_ticks_are_round():
     assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert ticks(0.0001, 10, True) == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10])
     assert TOKENIZER.panels
+
+
+def test_many_powers_of_ten_are_thinned():
+    assert ticks(1e-2, 1e12, True) == pytest.approx([1e-2, 1e1, 1e4, 1e7, 1e10])

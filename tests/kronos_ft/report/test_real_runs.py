@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ft_core.report.facts import read_run
-from ft_core.report.rules import PROBLEM, SILENT, ask_all
+from ft_core.report.rules import NOT_KNOWN, PROBLEM, ask_all
 from ft_core.report.table import rules_for
 from ft_core.report.write import write_report
 from kronos_ft.cli import main
@@ -42,7 +42,7 @@ def test_a_tokenizer_run_writes_its_report_and_its_next_run_starts(tmp_path, cap
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert "训练报告：run (Kronos tokenizer)" in text
     findings = findings_of(folder)
-    silent = {name for name, finding in findings.items() if finding.verdict == SILENT}
+    silent = {name for name, finding in findings.items() if finding.verdict == NOT_KNOWN}
     assert silent == set()
     for name in ("complete", "saving", "falling", "improved", "schedule", "finite", "scaling", "leakage", "clipping"):
         assert findings[name].verdict == "ok", (name, findings[name].outcome)
@@ -58,7 +58,7 @@ def test_a_tokenizer_run_writes_its_report_and_its_next_run_starts(tmp_path, cap
 
 def test_a_predictor_run_says_what_its_tokens_are_worth(make_predictor_run):
     findings = findings_of(make_predictor_run())
-    assert findings["beats-frequencies"].verdict != SILENT
+    assert findings["beats-frequencies"].verdict != NOT_KNOWN
     assert findings["conditioning"].outcome.case == "true"
     assert findings["scaling"].verdict == "ok"
 

@@ -49,6 +49,7 @@ SCENARIOS = {
         "little": nothing,
         "some": inputs(clipped_share=0.05),
         "much": inputs(clipped_share=0.3),
+        "not_applied": inputs(clipped_share=1.0, largest=1.5e8),
     },
     "scale-from-past": {
         "past": nothing,
@@ -61,7 +62,11 @@ SCENARIOS = {
         "few_training": counted("train", windows=100),
         "no_validation": lambda run: run.observed.pop("validation"),
     },
-    "split": {"shared_out": nothing, "thin": counted("validation", bars=100)},
+    "split": {
+        "shared_out": nothing,
+        "thin": counted("validation", bars=100),
+        "overlap": lambda run: run.observed.update(shared_share=0.4),
+    },
     "leakage": {
         "unseen": nothing,
         "shared": lambda run: run.observed.update(shared_share=0.4),
@@ -69,24 +74,27 @@ SCENARIOS = {
             run.observed["train"]["spans"].update(ETH=["2020-01-01T00:00:00", "2020-10-30T00:00:00"]),
             run.observed["validation"]["spans"].update(ETH=["2020-11-05T00:00:00", "2020-12-01T00:00:00"]),
         ),
-        "adjacent": lambda run: run.record["data"].update(embargo=0),
+        "adjacent": lambda run: run.observed["validation"]["spans"].update(BTC=["2020-09-01T01:00:00", DAYS[1]]),
     },
     "gaps": {"few": nothing, "session": market("session"), "many": market("continuous")},
     "explained": {
         "most": nothing,
         "some": lambda run: run.evaluated("recon_all", 0.4),
-        "little": lambda run: run.evaluated("recon_all", 1.1),
+        "little": lambda run: run.evaluated("recon_all", 0.9),
+        "nothing": lambda run: run.evaluated("recon_all", 1.19),
     },
     "code-usage": {
         "many": nothing,
         "few": codes(s2=9.0),
         "shrinks": codes(s2=9.0, start=200.0),
-        "collapsed": codes(s1=1.0),
+        "collapsed": codes(s1=1.0, start=200.0),
+        "never": codes(s1=1.0),
     },
 }
 OF_PREDICTOR = {
     "beats-frequencies": {
         "beats": nothing,
+        "one_does_not": lambda run: run.observed.update(token_entropy={"s1": 2.51, "s2": 4.5}),
         "does_not": lambda run: run.observed.update(token_entropy={"s1": 2.0, "s2": 2.0}),
     },
     "conditioning": {"true": nothing, "sampled": lambda run: run.arguments.update(s1_conditioning="sampled")},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ft_core.report.rules import LANGUAGES, OK, SILENT
+from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK
 from ft_core.report.table import rules_for
 from ft_core.report.write import write_report
 from mt5_ft.report.views import MT5, VIEWS
@@ -29,7 +29,11 @@ SCENARIOS = {
         "few": fact("observed", train_samples=100),
         "few_validation": fact("observed", validation_samples=10),
     },
-    "vocabulary": {"covers": nothing, "loses": fact("vocabulary", coverage=0.97)},
+    "vocabulary": {
+        "covers": nothing,
+        "loses": fact("vocabulary", coverage=0.97),
+        "not_trimmed": fact("model", trim_vocab=False),
+    },
     "summaries": {
         "whole": nothing,
         "some_broken": written("repeated_share", 0.1),
@@ -77,6 +81,6 @@ def test_summaries_of_the_whole_split_count_where_there_are_some(tmp_path):
     assert finding.outcome.case == "broken"
 
 
-def test_a_vocabulary_that_is_not_trimmed_is_no_matter(tmp_path):
+def test_a_vocabulary_that_was_not_recorded_is_not_known(tmp_path):
     finding = finding_of("vocabulary", lambda run: run.record.pop("vocabulary"), tmp_path / "run")
-    assert finding.verdict == SILENT
+    assert finding.verdict == NOT_KNOWN

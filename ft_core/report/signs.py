@@ -1,0 +1,76 @@
+"""Signs that more than one rule reads: an explosion, steps that were not finite, inputs of a wrong size."""
+
+from dataclasses import dataclass
+
+from .facts import RunFacts
+
+EXPLODED = 3.0  # times the start of the same series
+FAR_ABOVE = 10.0  # times validation of the starting weights
+MANY_BAD = 3  # steps that were not applied; fewer are the fault of samples
+SCALED_STD, SCALED_MEAN = (0.3, 3.0), 1.0
+
+
+@dataclass(frozen=True)
+class Explosion:
+    """The highest point of a series that left its start far behind.
+
+    Attributes:
+        series (`str`): its name, with `eval_` in validation.
+        start (`float`): its first value, or that of the starting weights in validation.
+        step (`int`): of the highest point.
+        highest (`float`): its value.
+    """
+
+    series: str
+    start: float
+    step: int
+    highest: float
+
+    @property
+    def times(self) -> float:
+        """Highest value over the start."""
+        return self.highest / self.start
+
+
+def explosion(facts: RunFacts) -> Explosion | None:
+    """The worse explosion of training and validation, each beside its own start; None where neither exploded."""
+    name, found = facts.view.primary, []
+    for series, curve in ((name, facts.primary), (f"eval_{name}", facts.primary_evaluated)):
+        if not len(curve) or (series != name and curve.steps[0] != 0):
+            continue
+        step, highest = max(curve.points(), key=lambda point: point[1])
+        if highest > EXPLODED * curve.values[0] > 0:
+            found.append(Explosion(series, curve.values[0], step, highest))
+    return max(found, key=lambda one: one.times, default=None) or _before_the_first_entry(facts)
+
+
+def _before_the_first_entry(facts: RunFacts) -> Explosion | None:
+    """An explosion that was over its height when the first training entry was logged: it lies far above the starting
+    weights' validation, though training and validation end at one level and so can be compared."""
+    start = dict(facts.primary_evaluated.points()).get(0)
+    if start is None or not facts.gaps or not len(facts.primary):
+        return None
+    last, (step, first) = facts.gaps[-1], facts.primary.points()[0]
+    at_one_level = last.validation > 0 and last.training < EXPLODED * last.validation
+    return Explosion(facts.view.primary, start, step, first) if first > FAR_ABOVE * start > 0 and at_one_level else None
+
+
+def not_finite(facts: RunFacts) -> str:
+    """none, few or many: steps that were not applied, and logged losses that are not finite."""
+    lost = facts.training("loss").lost
+    if not facts.bad_steps and not lost:
+        return "none"
+    return "few" if len(facts.bad_steps) < MANY_BAD and not lost else "many"
+
+
+def is_unscaled(facts: RunFacts) -> bool:
+    """Whether the inputs were looked at and are neither centred nor of unit size."""
+    std, mean = (facts.observed_number("train", "inputs", name) for name in ("std", "mean"))
+    if std is None or mean is None:
+        return False
+    return not (SCALED_STD[0] <= std <= SCALED_STD[1] and abs(mean) <= SCALED_MEAN)
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count:,} {one if count == 1 else several}"

@@ -1,0 +1,104 @@
+"""What a report advises, what it withholds, and what it says instead."""
+
+import pytest
+import yaml
+
+from ft_core.report.rules import LANGUAGES
+from ft_core.report.wording import WORDS
+from ft_core.report.write import write_report
+from kronos_ft.report.views import VIEWS
+from tests.written_runs import tokenizer_run
+
+
+def unscaled(run):
+    run.observed["train"]["inputs"].update(mean=41_000.0, std=9_000.0, largest=69_000.0, clipped_share=1.0)
+
+
+def leaked(run):
+    run.observed["shared_share"] = 0.4
+
+
+def of_python(run):
+    del run.record["data"], run.record["model"], run.record["augmentation"]
+
+
+def advice_of(folder, language="en"):
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    return text.split(f"## {WORDS['advice'][language]}")[1]
+
+
+def report_of(folder, *changes, language="en"):
+    run = tokenizer_run()
+    for change in changes:
+        change(run)
+    return write_report(run.write(folder), VIEWS, language)
+
+
+def exploded(run):
+    run.arguments["max_grad_norm"] = 0.0
+    run.training("recon_all", lambda step, old: 9.0 if step == 100 else old)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_inputs_that_are_not_scaled_are_the_first_thing_to_mend(language, tmp_path):
+    report = report_of(tmp_path / "run", unscaled, exploded, language=language)
+    assert {"learning-rate", "scaling", "clipping"} <= {f.rule.id for f in report.findings if f.verdict == "problem"}
+    assert report.changes == []
+    text = advice_of(tmp_path / "run", language)
+    assert WORDS["first_fix"][language] in text
+    assert WORDS["no_cure"][language].split("{")[0] not in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_problem_that_no_setting_cures_is_said_so(language, tmp_path):
+    report = report_of(tmp_path / "run", leaked, language=language)
+    assert report.changes == []
+    text = advice_of(tmp_path / "run", language)
+    assert WORDS["no_cure"][language].format(rules="leakage") in text
+    assert WORDS["no_advice"][language] not in text
+    assert "split_dates" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_problem_outside_the_data_refers_to_its_reason(tmp_path):
+    report_of(tmp_path / "run", lambda run: run.end_at(160, "interrupted: SIGINT"))
+    assert advice_of(tmp_path / "run").strip() == WORDS["see_reasons"]["en"].format(rules="complete")
+
+
+def test_causes_stand_before_what_they_cause(tmp_path):
+    report_of(tmp_path / "run", exploded, leaked, lambda run: run.arguments.update(metric_for_best_model="eval_loss"))
+    text = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    first = text.split("The quantity to read")[0]
+    places = [first.index(words) for words in ("Is validation unseen?", "bear the learning rate?", "what is wanted?")]
+    assert places == sorted(places)
+
+
+def test_a_run_that_exploded_unclipped_is_to_be_clipped(tmp_path):
+    changes = {change.setting: change for change in report_of(tmp_path / "run", exploded).changes}
+    assert changes["max_grad_norm"].after == 2.0
+    assert changes["learning_rate"].after == pytest.approx(1e-5)
+    assert "weight_decay" not in changes
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_from_python_gets_no_command_that_cannot_work(language, tmp_path):
+    report_of(tmp_path / "run", of_python, exploded, lambda run: run.evaluated(
+        "recon_all", lambda step, old: old if step else 1.19), language=language)  # fmt: skip
+    text = advice_of(tmp_path / "run", language)
+    assert WORDS["from_python"][language] in text
+    assert "--config" not in text
+    written = (tmp_path / "run" / "next.yaml").read_text(encoding="utf-8")
+    assert f"# {WORDS['from_python'][language]}" in written
+    found = yaml.safe_load(written)
+    expected = {"lookback_window": 90, "predict_window": 10, "stride": 1, "clip": 5.0, "from_scratch": True}
+    assert {name: found.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(("language", "words"), [
+    ("en", "stopped at 100 of 200; 100 steps (50 %, 1.0 epochs, about 50 s) not trained"),
+    ("zh", "在 100 / 200 步停止，少训练 100 步（50 %，1.0 轮，约 50 秒）"),
+])  # fmt: skip
+def test_the_account_of_a_run_that_was_stopped_too_early(language, words, tmp_path):
+    report = report_of(tmp_path / "run", lambda run: run.arguments.update(early_stopping=True),
+                       lambda run: run.end_at(100, "stopped early"))  # fmt: skip
+    finding = next(finding for finding in report.findings if finding.rule.id == "early-stopping")
+    assert words in finding.figure(language).replace(", ", "，" if language == "zh" else ", ")
