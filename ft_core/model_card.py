@@ -54,6 +54,7 @@ class CardFacts:
         other_usage: a heading and code that loads it with the other library.
         base_commit (*optional*): commit of the base.
         is_adapter: whether the base is needed to load it.
+        is_copy: whether it is the base as it was pulled, not trained since; the metadata then name no relation.
         summary: sentences that come first, such as the verdict of an evaluation; Markdown.
         intended: what it is for, each a sentence.
         sections: heading and lines of Markdown each.
@@ -75,6 +76,7 @@ class CardFacts:
     other_usage: tuple[str, str] | None = None
     base_commit: str | None = None
     is_adapter: bool = False
+    is_copy: bool = False
     summary: list[str] = field(default_factory=list)
     intended: list[str] = field(default_factory=list)
     sections: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -136,7 +138,7 @@ def _metadata(facts: CardFacts, repo: str) -> str:
         for one in facts.results
     ]
     further: dict[str, object] = {"co2_eq_emissions": facts.emissions} if facts.emissions else {}
-    if facts.base_model:
+    if facts.base_model and not facts.is_copy:
         further["base_model_relation"] = "adapter" if facts.is_adapter else "finetune"
     return ModelCardData(
         language=facts.languages or None,
@@ -144,7 +146,7 @@ def _metadata(facts: CardFacts, repo: str) -> str:
         pipeline_tag=facts.pipeline,
         tags=facts.tags,
         datasets=facts.datasets or None,
-        base_model=facts.base_model,
+        base_model=None if facts.is_copy else facts.base_model,
         license=licence_of(facts.base_model),
         model_name=repo.split("/")[1] if results else None,
         eval_results=results or None,
@@ -155,7 +157,7 @@ def _metadata(facts: CardFacts, repo: str) -> str:
 def _licence_lines(base_model: str | None) -> list[str]:
     licence = licence_of(base_model)
     if licence:
-        return [f"{licence}, the licence of the weights that the training started from."]
+        return [f"{licence}, the licence of the weights that it is, or was trained from."]
     return ["Not stated by this card; ask whoever pushed the model before you use it."]
 
 
@@ -163,7 +165,8 @@ def model_card(facts: CardFacts, repo: str) -> str:
     """The card as Markdown with the Hub's metadata before it, and its mark at the end."""
     base = facts.base_model
     at = f" at commit `{facts.base_commit[:12]}`" if base and facts.base_commit else ""
-    origin = f", fine-tuned from [{base}](https://huggingface.co/{base}){at}" if base else ""
+    relation = "copy of" if facts.is_copy else "fine-tuned from"
+    origin = f", {relation} [{base}](https://huggingface.co/{base}){at}" if base else ""
     lines = ["---", _metadata(facts, repo), "---", "", f"# {repo.split('/')[1]}", ""]
     lines += [f"{facts.kind}{origin}, pushed with kronos-ft.", ""]
     for sentence in facts.summary:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .hub_origin import is_hub_name, origin_of
+from .hub_origin import is_commit, is_hub_name, origin_of
 from .model_card import CardFacts, CardOptions, pairs
 from .run_folder import METRICS_FILE, RUN_FILE
 from .run_record import read_record
@@ -71,6 +71,18 @@ def pulled_base(folder: Path) -> tuple[str | None, str | None]:
     """The same of a folder that was pulled and never trained."""
     origin = origin_of(folder)
     return (origin.repository, origin.commit) if origin else (None, None)
+
+
+def adapters_commit(folder: Path) -> str | None:
+    """The commit of the model that a folder's adapters belong to, as they were saved; None where it is not recorded."""
+    for name in ("base_model.json", "adapter_config.json"):
+        try:
+            revision = json.loads((folder / name).read_text(encoding="utf-8")).get("revision")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(revision, str) and is_commit(revision):
+            return revision
+    return None
 
 
 def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:

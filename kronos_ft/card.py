@@ -5,7 +5,7 @@ from pathlib import Path
 from ft_core.cells import markdown_text
 from ft_core.hub_origin import is_hub_name
 from ft_core.model_card import CardFacts, CardOptions, Result, pairs, table
-from ft_core.recorded_facts import RunFacts, add_training, named_base, pulled_base, read_run
+from ft_core.recorded_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
 from ft_core.saved_weights import count_parameters
 
 from .models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
@@ -200,8 +200,9 @@ def kronos_card(
         if adapters_to
         else (PUBLISHED_CODE, PUBLISHED_USAGE[stage].replace("TOKENIZER", tokenizer or "OWNER/TOKENIZER")),
         base_model=adapters_to or base,
-        base_commit=commit,
+        base_commit=adapters_commit(folder) if adapters_to else commit,
         is_adapter=bool(adapters_to),
+        is_copy=run is None and not adapters_to and base is not None,
         facts=rows,
         intended=[INTENDED[stage]],
         limits=[*LIMITS[stage], ADVICE],

@@ -5,13 +5,20 @@ from pathlib import Path
 
 from ft_core.cells import markdown_text
 from ft_core.model_card import CardFacts, Result
+from ft_core.run_folder import BEST_MODEL
 
 from .forecasting.evaluation_report import EVALUATION_FILE
 from .forecasting.evaluation_tables import SCORE_HEADER, markdown_table, score_rows
+from .forecasting.training_records import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
 from .forecasting.verdict import PERSISTENCE, verdict
 
 THIS = "this model"
 DATA_TYPE = "candles, walk-forward origins"  # not the windows that training figures are of
+DOUBTS = {
+    OTHER_TOKENIZER: "It was evaluated with another tokenizer than the one that it was trained with",
+    SEEN_TEST_BARS: "The model or its tokenizer has seen the bars that it was tested on",
+}
+TOKENIZER_OF = "the tokenizer of "
 FOLDERS = ("evaluation", ".")  # of a run, and beside it
 
 
@@ -52,16 +59,24 @@ def _alone(evaluation: dict, name: str) -> dict:
     }
 
 
-def _seen_test_bars(evaluation: dict, name: str) -> list[str]:
-    """Why the figures cannot be believed, in words without a path of this machine."""
-    found = []
-    for warning in evaluation.get("warnings", ()):
-        if "has seen test bars" in warning:
-            if warning.startswith((f"{name} ", "the tokenizer of ")):
-                found.append("The model or its tokenizer has seen the bars that it was tested on")
-        else:
-            found.append("It was evaluated with another tokenizer than the one that it was trained with")
-    return sorted(set(found))
+def _doubts(evaluation: dict, entry: dict) -> list[str]:
+    """Why the figures of a model cannot be believed, in words without a path of this machine."""
+    kinds = {one["kind"] for one in evaluation.get("doubts", ()) if one["model"] == entry["name"]}
+    if "doubts" not in evaluation:  # of an earlier version, which names the models in its sentences alone
+        kinds = {kind for line in evaluation.get("warnings", ()) if (kind := _kind_of(line, entry))}
+    return [words for kind, words in DOUBTS.items() if kind in kinds]
+
+
+def _kind_of(warning: str, entry: dict) -> str | None:
+    """What a sentence says of a model, None where it is of others."""
+    for words in DONE_WITH.values():
+        who, _, seen = warning.partition(f" {words} bars up to ")
+        names = who.removeprefix(TOKENIZER_OF).split(", ") if who.startswith(TOKENIZER_OF) else [who]
+        if seen and entry["name"] in names:
+            return SEEN_TEST_BARS
+    folders = {entry.get("model"), f"{entry.get('model')}/{BEST_MODEL}"}
+    who, _, paired = warning.removeprefix("predictor ").partition(" was trained with tokenizer ")
+    return OTHER_TOKENIZER if paired and who in folders else None
 
 
 def _span(evaluation: dict) -> str:
@@ -105,7 +120,7 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
             continue
         entry = _entry(evaluation, sha256, places)
         if entry is not None:
-            _describe(card, evaluation, entry["name"])
+            _describe(card, evaluation, entry)
             return
         others = ", ".join(str(one["name"]) for one in evaluation["models"])
         if named is not None:
@@ -117,8 +132,9 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
     card.limits.append("It has not been compared with naive forecasts on this card: run `kronos-ft evaluate` first.")
 
 
-def _describe(card: CardFacts, evaluation: dict, name: str) -> None:
-    alone, doubts = _alone(evaluation, name), _seen_test_bars(evaluation, name)
+def _describe(card: CardFacts, evaluation: dict, entry: dict) -> None:
+    name = entry["name"]
+    alone, doubts = _alone(evaluation, name), _doubts(evaluation, entry)
     settings, horizon = evaluation["settings"], evaluation["settings"]["horizon"]
     card.summary.append(f"**Verdict: {markdown_text(verdict(alone))}.**")
     card.summary += [f"**WARNING: {doubt}: the figures below show nothing.**" for doubt in doubts]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ft_core.cells import markdown_text
 from ft_core.model_card import CardFacts, CardOptions, Result, pairs, table
-from ft_core.recorded_facts import RunFacts, add_training, named_base, pulled_base, read_run
+from ft_core.recorded_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
 from ft_core.saved_weights import count_parameters
 
 from .models.task import read_task
@@ -126,8 +126,9 @@ def mt5_card(folder: Path, run: Path | None, options: CardOptions, adapters_to: 
         usage=USAGE,
         other_usage=None if adapters_to else ("With transformers alone", TRANSFORMERS_USAGE),
         base_model=adapters_to or base,
-        base_commit=commit,
+        base_commit=adapters_commit(folder) if adapters_to else commit,
         is_adapter=bool(adapters_to),
+        is_copy=run is None and not adapters_to and base is not None,
         facts={"parameters": f"{count_parameters(folder):,}" + " of the adapters" * bool(adapters_to)},
         intended=["Summaries of records of the kind that it was trained on, for research, read by a person."],
         limits=list(LIMITS),

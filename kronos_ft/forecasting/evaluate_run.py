@@ -16,7 +16,7 @@ from .evaluation_report import EVALUATION_FILE, REPORT_FILE, write_report
 from .origins import plan_origins
 from .readiness import told_origins
 from .targets import TARGETS
-from .training_records import training_remarks
+from .training_records import OTHER_TOKENIZER, SEEN_TEST_BARS, training_remarks
 from .verdict import LEAST_ORIGINS
 from .walk_forward import check_steps, default_baselines, evaluate_forecasters
 
@@ -111,6 +111,9 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
     seen, maybe = training_remarks(sources, args, first)
     evaluation["warnings"] = [*mismatched, *seen]
+    doubts = [(source, OTHER_TOKENIZER) for source, remark in zip(sources, remarks, strict=True) if remark]
+    doubts += [(source, SEEN_TEST_BARS) for source in sources if training_remarks([source], args, first)[0]]
+    evaluation["doubts"] = [{"model": source.name, "kind": kind} for source, kind in doubts]
     evaluation["notes"] = [*evaluation["warnings"], *evaluation["notes"], *maybe]
     folder.mkdir(parents=True, exist_ok=True)
     for name in OWN_FILES:

@@ -9,6 +9,7 @@ import yaml
 
 from kronos_ft.cli import main
 from kronos_ft.data.sources import simulate_candles
+from kronos_ft.evaluation_card import DOUBTS, _doubts
 
 SMALL = ["--lookback", "30", "--horizon", "2", "--step", "3", "--num_paths", "4", "--max_origins", "36"]
 
@@ -77,12 +78,35 @@ def test_verdict_and_scores_are_those_of_the_pushed_weights(hub, run, pushed, tr
     assert figures["mae_skill"] == skill
     assert traces(hub) == []
 
+    assert evaluation.pop("doubts") == []  # as earlier versions wrote it
     evaluation["warnings"] = [f"{name} was trained on bars up to 2020: it has seen test bars (X, tested from 2019)"]
     (moved / "evaluation.json").write_text(json.dumps(evaluation))
     assert run(*words)[0] == 0
     metadata, card = card_of(hub, "me/predictor")
     assert "**WARNING: The model or its tokenizer has seen the bars that it was tested on" in card
     assert "model-index" not in metadata
+
+
+SEEN = "bars up to 2024: it has seen test bars (BTC, tested from 2023)"
+
+
+@pytest.mark.parametrize(
+    ("warning", "concerned"),
+    [
+        ("predictor /x/bad was trained with tokenizer A, not with B: its forecasts mean nothing", ["bad"]),
+        ("predictor /x/run/best_model was trained with tokenizer A, not with B: its forecasts", ["run"]),
+        (f"the tokenizer of bad, run was trained on {SEEN}", ["bad", "run"]),
+        (f"btc large was trained on {SEEN}", ["btc large"]),
+        (f"btc was chosen by validation on {SEEN}", ["btc"]),
+    ],
+)
+def test_a_warning_is_on_the_card_of_the_model_that_it_is_of(warning, concerned):
+    for name in ("good", "bad", "run", "btc", "btc large"):
+        entry = {"name": name, "model": f"/x/{name}"}
+        assert bool(_doubts({"warnings": [warning]}, entry)) is (name in concerned)
+        recorded = [{"model": one, "kind": "seen_test_bars"} for one in concerned]
+        expected = [DOUBTS["seen_test_bars"]] if name in concerned else []
+        assert _doubts({"warnings": [warning], "doubts": recorded}, entry) == expected
 
 
 def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_predictor):

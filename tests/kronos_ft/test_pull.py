@@ -69,7 +69,10 @@ def test_what_is_pulled_is_what_was_pushed(hub, run, pushed, candle_frame):
     code, lines, _ = run("pull", "me/predictor", target)
     assert (code, lines) == (0, [f"unchanged   {target} holds me/predictor at commit {commit.oid}"])
     assert run("push", target, "me/again")[1][0] == "left out (where it was pulled from): pulled.json"
-    assert "base_model: me/predictor" in hub.history("me/again")[0].files["README.md"].decode()
+    card = hub.history("me/again")[0].files["README.md"].decode()
+    assert f"copy of [me/predictor](https://huggingface.co/me/predictor) at commit `{commit.oid[:12]}`" in card
+    assert "base_model" not in card
+    assert "fine-tuned" not in card
 
 
 def test_a_revision_stays_while_the_branch_moves_on(hub, run, pushed, tiny_predictor):

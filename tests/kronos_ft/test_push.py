@@ -129,6 +129,10 @@ def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, push, predictor,
     hub.fail("HEAD /me/", Fault(status=503, times=FOREVER))  # from the cache then
     assert weights_hash(Kronos.from_pretrained("me/adapters")) == expected
     hub.mend()
+    assert main(["pull", "me/adapters", str(tmp_path / "pulled")]) == 0
+    assert push(tmp_path / "pulled", "me/again")[0] == 0
+    base, card = hub.history("me/base")[0].oid[:12], hub.history("me/again")[0].files["README.md"].decode()
+    assert f"fine-tuned from [me/base](https://huggingface.co/me/base) at commit `{base}`" in card
     code, _, errors = push(tmp_path / "local", "me/local")
     assert code == 2
     assert "holds adapters to the local model" in errors[-1]

@@ -117,6 +117,7 @@ def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, mod
     warning = "longer was trained on bars up to 2020-03-01 00:00 UTC: it has seen test bars (btc, tested from 2020-02-"
     read = json.loads((out / "evaluation.json").read_text())
     assert read["notes"][0].startswith(warning)
+    assert read["doubts"] == [{"model": "longer", "kind": "seen_test_bars"}]
     lines = (out / "evaluation.md").read_text().splitlines()
     assert lines[0].startswith("**close, 4 bars: ")
     assert lines[2].startswith(f"**WARNING: {warning}")
