@@ -214,6 +214,17 @@ def test_best_settings_against_default_ones_over_seeds(sweep, tmp_path):
     assert written == {"weight_decay": 0.25, "learning_rate": record["best"]["values"]["learning_rate"]}
 
 
+def test_no_file_holds_the_token(sweep, tmp_path):
+    token = "hf_" + "Secret" * 5
+    record, _ = sweep("--trials", 2, "--repeat_best", 2, "--hub_token", token)
+    assert "hub_token" not in record["identity"]["settings"]
+    files = [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()]
+    assert {"best.yaml", "sweep.json", "study.db", "trials.csv"} <= {path.name for path in files}
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+    other, _ = sweep("--trials", 2, "--repeat_best", 2, "--hub_token", token[::-1], "--resume")  # no other search
+    assert outcomes(other) == outcomes(record)
+
+
 @pytest.mark.thorough
 @pytest.mark.distributed
 def test_a_killed_process_and_two_workers(tmp_path):
