@@ -113,6 +113,31 @@ def _parse(stage: SweepStage, values: dict[str, object], folder: Path, resume: b
     )
 
 
+def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimension: Dimension, again: bool) -> None:
+    """Raises ValueError for a value that a run would refuse, or whose trial could not be compared with another's.
+
+    With `again` the default settings are trained too, and must be comparable as well.
+    """
+    measured: dict[str, object] = {}
+    if again and stage.ruler is not None:
+        measured[stage.ruler(_parse(stage, given, folder, False))[0]] = "the default"
+    for value in dimension.extremes:
+        try:
+            settings = _parse(stage, given | {dimension.name: value}, folder, False)
+        except ValueError as error:
+            raise ValueError(f"{dimension.place}: {dimension.name}={value} is refused: {error}") from error
+        if stage.ruler is None:
+            continue
+        ruler, remedy = stage.ruler(settings)
+        measured.setdefault(ruler, value)
+        if len(measured) > 1:
+            (one, first), (other, second) = measured.items()
+            raise ValueError(
+                f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} and "
+                f"{second} by {other}; {remedy}"
+            )
+
+
 def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepPlan:
     """A search from a command line: its own settings, and any setting of the runs for all trials.
 
@@ -149,11 +174,7 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
     if args.metric_for_best_model is None or str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
         raise ValueError("a sweep needs evaluations and a metric; set eval_strategy and --objective")
     for dimension in space:
-        for value in dimension.extremes:
-            try:
-                _parse(stage, given | {dimension.name: value}, folder, False)
-            except ValueError as error:
-                raise ValueError(f"{dimension.place}: {dimension.name}={value} is refused: {error}") from error
+        _try_values(stage, given, folder, dimension, bool(search.repeat_best))
     trials = search.trials or DEFAULT_TRIALS
     if search.method == "grid":
         trials = len(grid_points(space))

@@ -24,7 +24,17 @@ from .results import (
     write_results,
 )
 from .stage import MakeStage, Say
-from .study import CLAIM_LOCK, STUDY_FILE, begin_session, best_trials, claim_lock, ended_trials, free_disk, open_study
+from .study import (
+    CLAIM_LOCK,
+    STUDY_FILE,
+    begin_session,
+    best_trials,
+    claim_lock,
+    ended_trials,
+    free_disk,
+    open_study,
+    running_trials,
+)
 from .table import final_table, values_of
 from .workers import run_trials, run_workers
 
@@ -123,6 +133,12 @@ def _describe(plan: SweepPlan, study: Study) -> list[str]:
 
 
 def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, object], say: Say) -> None:
+    left = running_trials(study)
+    if left:
+        raise ValueError(
+            f"trial {left[0].number} is not over, and no process has it any more; go on with --resume before the best "
+            "trial is named"
+        )
     best = best_trials(study)
     if not best:
         raise ValueError(

@@ -37,6 +37,8 @@ class SweepStage:
         model_folder (`str`): where a run puts its best model.
         run: trains from settings to run folder as a trial.
         check: reads the data of settings and returns their identity; raises ValueError where they cannot be used.
+        ruler (*optional*): what a trial's objective is measured by and the settings decide, such as the tokenizer, and
+            what to do where it differs between trials.
         test (*optional*): figures of a run's model on the test split, or None where there is none.
     """
 
@@ -48,6 +50,7 @@ class SweepStage:
     model_folder: str
     run: Callable[[tuple, Say, AsTrial], object]
     check: Callable[[tuple, Say], str]
+    ruler: Callable[[tuple], tuple[str, str]] | None = None
     test: Callable[[tuple, Path], dict[str, float] | None] | None = None
 
 

@@ -59,6 +59,11 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
     return sorted(found, key=lambda trial: (trial.datetime_complete, trial.number))
 
 
+def running_trials(study: Study) -> list[FrozenTrial]:
+    """Trials that have begun and are not over, whether a process has them or none any more."""
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
 def best_trials(study: Study) -> list[FrozenTrial]:
     """Finished trials, the best first, ties to the earlier."""
     found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -75,7 +80,7 @@ def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
     with claim_lock(plan):
         check_failures(study, plan)
         mine = this_process()
-        for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for frozen in running_trials(study):
             owner = frozen.user_attrs.get(OWNER)
             if owner is None or owner == mine or is_gone(owner):
                 trial = _take_over(study, plan, frozen)
@@ -112,9 +117,16 @@ def _own(trial: Trial, plan: SweepPlan, attempts: int, step: int) -> Trial:
     return trial
 
 
+def had_trial(study: Study, pid: int) -> bool:
+    """Whether a process of this machine has taken any trial."""
+    owners = [trial.user_attrs.get(OWNER) for trial in study.get_trials(deepcopy=False)]
+    return any(owner is not None and owner["pid"] == pid for owner in owners)
+
+
 def release_trial(trial: Trial) -> None:
     """Lets a trial that was asked to stop, and is saved, go on as if it had never been interrupted."""
     trial.set_user_attr(ATTEMPTS, 0)
+    trial.set_user_attr(OWNER, None)  # whoever goes on, on whichever machine, need not ask whether this process is gone
 
 
 def fail_trial(study: Study, trial: Trial, reason: str) -> None:
@@ -124,8 +136,14 @@ def fail_trial(study: Study, trial: Trial, reason: str) -> None:
 
 
 def begin_session(study: Study) -> None:
-    """Failures before now count no more: who goes on with a search has seen them."""
+    """Failures before now count no more: who goes on with a search has seen them. Trials left behind are free to take.
+
+    Only for who holds the folder's lock: no other process has a trial then, and whether one of another machine still
+    runs could not be asked.
+    """
     study.set_user_attr(SESSION, len(ended_trials(study)))
+    for frozen in running_trials(study):
+        study._storage.set_trial_user_attr(frozen._trial_id, OWNER, None)
 
 
 def check_failures(study: Study, plan: SweepPlan) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from ft_core.interruption import StoppedBySignal
 from ft_core.sweep import samplers
+from ft_core.sweep import search as search_module
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import Died, toy_stage
 
@@ -98,6 +99,26 @@ def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usu
     again, said = sweep(*words, "--resume")
     assert outcomes(again) == outcomes(usual)
     assert not any(line.startswith("trial ") for line in said)
+
+
+@pytest.mark.parametrize("how", ["die", "stop"])
+def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch, how):
+    """The interrupted trial is taken up where nobody can tell whether the process that had it still runs."""
+    words = [*USUAL, "--die_at", tmp_path / "die"]
+    (tmp_path / "die").write_text(f"{how} 0002 3")
+    with pytest.raises(Died if how == "die" else StoppedBySignal):
+        sweep(*words)
+    (tmp_path / "sweep" / ".lock").unlink(missing_ok=True)
+    monkeypatch.setattr("socket.gethostname", lambda: "another-machine")
+    record, _ = sweep(*words, "--resume")
+    assert outcomes(record) == outcomes(usual)
+    assert steps_of(tmp_path, 2) == ["1", "2", "3", "3", "4"]
+
+
+def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
+    monkeypatch.setattr(search_module, "run_trials", lambda study, plan, say: study.ask())
+    with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; go on with --resume"):
+        sweep("--trials", 1)
 
 
 def test_a_search_goes_on_with_more_trials(sweep, usual):
