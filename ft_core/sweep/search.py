@@ -15,6 +15,7 @@ from .plan import REPEATS, TRIALS, SweepPlan, parse_sweep
 from .repeats import gain_lines, gain_of, run_repeats
 from .results import (
     BEST_FILE,
+    END_FACTS,
     IDENTITY,
     IMPORTANCE_FILE,
     OWN_FILES,
@@ -29,6 +30,7 @@ from .study import (
     STUDY_FILE,
     begin_session,
     best_trials,
+    check_study,
     claim_lock,
     ended_trials,
     free_disk,
@@ -37,8 +39,6 @@ from .study import (
 )
 from .table import final_table, values_of
 from .workers import run_trials, run_workers
-
-END_FACTS = ("importance", "test", "repeats", "gain")
 
 
 def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Say = print) -> None:
@@ -68,6 +68,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Sa
         record = _settle_folder(plan, identity)
         further = {name: record[name] for name in END_FACTS if name in record}
         study = open_study(plan)
+        check_study(study, plan, len(record.get("trials", ())))
         write_results(study, plan, identity, "running", further)
         begin_session(study)
         for line in _describe(plan, study):
@@ -111,6 +112,11 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
             raise ValueError(
                 f"{plan.folder} cannot go on with another space or other settings ({'; '.join(changes)}); use the "
                 "same, or start anew in another folder or with --overwrite"
+            )
+        if not (plan.folder / STUDY_FILE).is_file():  # Optuna would make an empty one
+            raise ValueError(
+                f"{plan.folder / STUDY_FILE} is missing, which holds the trials; restore it, or start anew with "
+                "--overwrite"
             )
         return record
     for name in (TRIALS, REPEATS):

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import OptunaError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..checkpoints import BROKEN, list_checkpoints, remove_checkpoint
 from ..run_lock import is_gone, this_process
@@ -35,17 +37,39 @@ class TooManyFailures(ValueError):
 
 
 def open_study(plan: SweepPlan) -> Study:
-    """The search's trials; made when there are none."""
+    """The search's trials; made when there are none.
+
+    Raises:
+        ValueError: a file that SQLite or Optuna cannot read.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = f"sqlite:///{(plan.folder / STUDY_FILE).resolve()}"
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
-    return optuna.create_study(
-        storage=storage,
-        study_name=STUDY_NAME,
-        direction=plan.direction,
-        pruner=make_pruner(plan.search),
-        load_if_exists=True,
-    )
+    path = plan.folder / STUDY_FILE
+    try:
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+        )
+        study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY_NAME,
+            direction=plan.direction,
+            pruner=make_pruner(plan.search),
+            load_if_exists=True,
+        )
+        study.get_trials(deepcopy=False)
+    except (SQLAlchemyError, OptunaError, RuntimeError) as error:  # the last: tables of another version of Optuna
+        why = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise ValueError(f"{path} cannot be read ({why}); restore it, or start anew with --overwrite") from error
+    return study
+
+
+def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
+    """Raises ValueError when the study has fewer trials that are over than are on record, so that it is another one."""
+    found = len(ended_trials(study))
+    if found < recorded:
+        raise ValueError(
+            f"{plan.folder / STUDY_FILE} has {found} trials that are over and the record {recorded}; restore the file, "
+            "or start anew with --overwrite"
+        )
 
 
 def claim_lock(plan: SweepPlan) -> FileLock:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ft_core.interruption import StoppedBySignal
-from ft_core.sweep import samplers
+from ft_core.sweep import samplers, workers
 from ft_core.sweep import search as search_module
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import Died, toy_stage
@@ -216,6 +216,44 @@ def test_folders(sweep, tmp_path):
     (tmp_path / "sweep" / "sweep.json").write_text("{")
     with pytest.raises(ValueError, match="is not readable JSON"):
         sweep("--trials", 3, "--resume")
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 100, b"SQLite format 3\0" + b"x" * 4096])
+def test_a_damaged_study_is_refused(sweep, tmp_path, content):
+    sweep("--trials", 2)
+    path = tmp_path / "sweep" / "study.db"
+    before = (tmp_path / "sweep" / "sweep.json").read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"study.db cannot be read \(.*\); restore it, or start anew") as error:
+        sweep("--trials", 3, "--resume")
+    assert "\n" not in str(error.value)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"study.db has 0 trials that are over and the record 2; restore the file"):
+        sweep("--trials", 3, "--resume")
+    path.unlink()
+    with pytest.raises(ValueError, match=r"study.db is missing, which holds the trials; restore it, or start anew"):
+        sweep("--trials", 3, "--resume")
+    assert not path.exists()
+    assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
+    assert len(sweep("--trials", 3, "--overwrite")[0]["trials"]) == 3
+
+
+def test_the_files_are_written_after_each_trial(sweep, tmp_path, monkeypatch):
+    seen = []
+
+    def look(study, plan, number):
+        record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+        best = (tmp_path / "sweep" / "best.yaml").read_text().split("\n")[0]
+        rows = (tmp_path / "sweep" / "trials.csv").read_text().splitlines()
+        seen.append(
+            (record["status"], len(record["trials"]), len(rows) - 1, f"trial {record['best']['trial']}," in best)
+        )
+        assert record["identity"]["stage"] == "toy train"
+        return "progress"
+
+    monkeypatch.setattr(workers, "progress_line", look)
+    sweep("--trials", 3)
+    assert seen == [("running", number, number, True) for number in (1, 2, 3)]
 
 
 def test_best_settings_against_default_ones_over_seeds(sweep, tmp_path):
