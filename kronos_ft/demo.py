@@ -13,25 +13,30 @@ DEMO_RUN = "runs/finetune-demo"
 DEMO_STEPS = 40
 
 
-def run_demo(data: str = "sample", output_dir: str = DEMO_RUN, steps: int = DEMO_STEPS) -> Path:
+def run_demo(
+    data: str = "sample", output_dir: str = DEMO_RUN, steps: int = DEMO_STEPS, overwrite: bool = False
+) -> Path:
     """Trains, forecasts and evaluates; prints what came out on the main process.
 
     Without a network it trains the same architectures (2k, mini) from random weights, to show that everything works.
 
     Args:
         data (`str`): `sample` for the embedded candles, or what [`load_candles`] takes.
-        output_dir (`str`): run folder; an older demonstration in it is replaced.
+        output_dir (`str`): run folder; what is in the default one is replaced.
         steps (`int`): optimizer steps of the tokenizer, at least 4; the predictor takes twice as many.
+        overwrite (`bool`): replace the run in another folder too.
 
     Returns:
         The run folder: `tokenizer/`, `predictor/`, `tokens/`, `forecast.png`, `evaluation/`.
 
     Raises:
-        ValueError: too few steps, or data that cannot be used.
+        ValueError: too few steps, data that cannot be used, or a folder that holds something.
     """
     if steps < 4:
         raise ValueError(f"steps={steps} is too few for two evaluations; use 4 or more")
     from transformers import set_seed
+
+    from ft_core.run_folder import check_writable, is_empty
 
     from . import (
         EvaluateArguments,
@@ -57,6 +62,12 @@ def run_demo(data: str = "sample", output_dir: str = DEMO_RUN, steps: int = DEMO
     from .data.sources import load_source
 
     run = Path(output_dir)
+    check_writable(run)
+    # the layout is that of `kronos-ft finetune`: a folder that was named may hold days of training
+    if run != Path(DEMO_RUN) and not overwrite and run.is_dir() and not is_empty(run):
+        raise ValueError(
+            f"output_dir={run} is not empty; pass --overwrite to replace the run in it, or name another folder"
+        )
     shared = {"overwrite": True, "eval_strategy": "steps", "save_strategy": "steps", "logging_steps": 5, "seed": 7}
 
     # 1. Settings of both stages come first: they start the process group when there are several processes.
@@ -152,7 +163,8 @@ def demo_parser(program: str = "kronos-ft demo") -> argparse.ArgumentParser:
     """The options of the demonstration."""
     parser = ExactParser(prog=program, description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", default="sample", help="candle file (default: the embedded BTC candles)")
-    parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder, replaced (default {DEMO_RUN})")
+    parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN}, which is replaced)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in another folder too")
     parser.add_argument(
         "--steps", type=int, default=DEMO_STEPS, help=f"of the tokenizer; the predictor twice (default {DEMO_STEPS})"
     )
@@ -160,7 +172,7 @@ def demo_parser(program: str = "kronos-ft demo") -> argparse.ArgumentParser:
 
 
 def demo_command(words: Sequence[str]) -> int:
-    """`kronos-ft demo [FILE] [--output_dir RUN] [--steps N]`."""
+    """`kronos-ft demo [FILE] [--output_dir RUN] [--overwrite] [--steps N]`."""
     options = demo_parser().parse_args(words)
-    run_demo(options.data, options.output_dir, options.steps)
+    run_demo(options.data, options.output_dir, options.steps, options.overwrite)
     return 0

@@ -4,9 +4,12 @@ When the model cannot be reached it trains a small mT5 from random weights, to s
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from ft_core.exact_options import ExactParser
+
+DEMO_RUN = "runs/emotion"
 
 
 def demo_parser(program: str = "mt5-ft demo") -> argparse.ArgumentParser:
@@ -16,10 +19,12 @@ def demo_parser(program: str = "mt5-ft demo") -> argparse.ArgumentParser:
     parser.add_argument("--model", default="google/mt5-base", help="Hub name or folder")
     parser.add_argument("--source_fields", nargs="+", help="default: case_description consultation_process")
     parser.add_argument("--target_fields", nargs="+", help="default: experience_and_reflection")
-    parser.add_argument("--output_dir", default="runs/emotion", help="run folder (default runs/emotion)")
+    parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN})")
     parser.add_argument("--max_steps", type=int, default=-1, help="end after as many steps (default: all epochs)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace an older run (of the embedded records: always)"
+        "--overwrite",
+        action="store_true",
+        help=f"replace an older run (of the embedded records in {DEMO_RUN}: always)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     return parser
@@ -43,6 +48,8 @@ def demo_command(words: Sequence[str], program: str = "mt5-ft demo") -> int:
 
     logging.disable_progress_bar()
 
+    in_its_own = options.data == "sample" and os.path.normpath(options.output_dir) == os.path.normpath(DEMO_RUN)
+
     # 1. Records: the embedded sample of fictional cases, or your own file. Targets are cut at 128 tokens.
     data = MT5DataArguments(
         data=options.data,
@@ -54,7 +61,7 @@ def demo_command(words: Sequence[str], program: str = "mt5-ft demo") -> int:
     args = MT5Arguments(
         output_dir=options.output_dir,
         resume=options.resume,
-        overwrite=options.overwrite or (options.data == "sample" and not options.resume),
+        overwrite=options.overwrite or (in_its_own and not options.resume),
         num_train_epochs=3,
         max_steps=options.max_steps,
         per_device_train_batch_size=8,

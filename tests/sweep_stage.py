@@ -40,6 +40,8 @@ class ToyArguments:
     metric_for_best_model: str | None = "eval_loss"
     greater_is_better: bool = False
     eval_strategy: str = "steps"
+    hub_token: str | None = None
+    push_to_hub: bool = False
     shares: list[float] = field(default_factory=lambda: [0.5, 0.5])
     die_at: str = field(default="", metadata={"help": "FILE: while it exists, it says how and where to end."})
 

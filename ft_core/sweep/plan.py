@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import plain
+from ..secrets import SECRET_FIELDS
 from ..settings import as_words, field_names, parse_settings, read_words
 from .arguments import DEFAULT_TRIALS, SweepArguments
 from .space import Dimension, Value, grid_points, read_space
@@ -13,6 +14,13 @@ from .stage import HOUSEKEEPING, SweepStage
 
 DEFAULT_FOLDER = "runs/sweep"
 TRIALS, REPEATS = "trials", "repeats"
+_SINGLE = "leave it out, or use it with {command}"
+NOT_OF_A_SWEEP = {
+    "dry_run": _SINGLE,
+    "resume_force": _SINGLE,
+    # every trial and every repeat would push to the one repository, the worst perhaps last
+    "push_to_hub": "leave it out and push the best trial's folder afterwards, with the command push",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class SweepPlan:
     def _resolved(self, values: dict[str, Value], names: Sequence[str]) -> dict[str, object]:
         parts = reversed(self.settings(self.folder, values))
         everything = {name: value for part in parts for name, value in vars(part).items()}
-        return json.loads(json.dumps({name: plain(everything[name]) for name in names}))  # enumerations as text
+        kept = [name for name in names if name not in SECRET_FIELDS]  # both are written to files
+        return json.loads(json.dumps({name: plain(everything[name]) for name in kept}))  # enumerations as text
 
     def identity(self, data: str) -> dict[str, object]:
         """What may not change when the search goes on."""
@@ -104,6 +113,31 @@ def _parse(stage: SweepStage, values: dict[str, object], folder: Path, resume: b
     )
 
 
+def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimension: Dimension, again: bool) -> None:
+    """Raises ValueError for a value that a run would refuse, or whose trial could not be compared with another's.
+
+    With `again` the default settings are trained too, and must be comparable as well.
+    """
+    measured: dict[str, object] = {}
+    if again and stage.ruler is not None:
+        measured[stage.ruler(_parse(stage, given, folder, False))[0]] = "the default"
+    for value in dimension.extremes:
+        try:
+            settings = _parse(stage, given | {dimension.name: value}, folder, False)
+        except ValueError as error:
+            raise ValueError(f"{dimension.place}: {dimension.name}={value} is refused: {error}") from error
+        if stage.ruler is None:
+            continue
+        ruler, remedy = stage.ruler(settings)
+        measured.setdefault(ruler, value)
+        if len(measured) > 1:
+            (one, first), (other, second) = measured.items()
+            raise ValueError(
+                f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} and "
+                f"{second} by {other}; {remedy}"
+            )
+
+
 def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepPlan:
     """A search from a command line: its own settings, and any setting of the runs for all trials.
 
@@ -113,6 +147,10 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
     Raises:
         ValueError: one line on what cannot be used.
     """
+    given = {name: _word(value) for name, value in read_words(words).items()}
+    for name, instead in NOT_OF_A_SWEEP.items():  # first: the settings themselves would ask for a login to push
+        if name in given:
+            raise ValueError(f"{name} is not a setting of a sweep; {instead.format(command=stage.command)}")
     parsed = parse_settings(
         (SweepArguments, *stage.types),
         words,
@@ -121,11 +159,7 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
         program=program,
     )
     search, args = parsed[0], parsed[-1]
-    given = {name: _word(value) for name, value in read_words(words).items()}
     folder = Path(str(given.get("output_dir", DEFAULT_FOLDER)))
-    for name in ("dry_run", "resume_force"):
-        if name in given:
-            raise ValueError(f"{name} is not a setting of a sweep; leave it out, or use it with {stage.command}")
     for name in (*field_names((SweepArguments,)), *HOUSEKEEPING):
         given.pop(name, None)
     if search.objective is not None:
@@ -140,11 +174,7 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
     if args.metric_for_best_model is None or str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
         raise ValueError("a sweep needs evaluations and a metric; set eval_strategy and --objective")
     for dimension in space:
-        for value in dimension.extremes:
-            try:
-                _parse(stage, given | {dimension.name: value}, folder, False)
-            except ValueError as error:
-                raise ValueError(f"{dimension.place}: {dimension.name}={value} is refused: {error}") from error
+        _try_values(stage, given, folder, dimension, bool(search.repeat_best))
     trials = search.trials or DEFAULT_TRIALS
     if search.method == "grid":
         trials = len(grid_points(space))

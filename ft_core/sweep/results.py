@@ -21,6 +21,7 @@ BEST_FILE = "best.yaml"
 IMPORTANCE_FILE = "importance.png"
 OWN_FILES = (SWEEP_FILE, TRIALS_FILE, BEST_FILE, IMPORTANCE_FILE)
 IDENTITY = "identity"
+END_FACTS = ("importance", "test", "repeats", "gain")
 
 
 def read_sweep(folder: Path) -> dict | None:
@@ -113,6 +114,13 @@ def write_results(study: Study, plan: SweepPlan, identity: dict, status: str, fu
             "trials": facts,
         },
     )
+
+
+def renew_results(study: Study, plan: SweepPlan) -> None:
+    """Writes the files anew after a trial; only for who holds the claim lock. Other figures stay as they are."""
+    record = read_sweep(plan.folder) or {IDENTITY: {}}
+    further = {name: record[name] for name in END_FACTS if name in record}
+    write_results(study, plan, record[IDENTITY], "running", further)
 
 
 def best_yaml(best: FrozenTrial, plan: SweepPlan, ended: int) -> str:

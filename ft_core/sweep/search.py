@@ -15,6 +15,7 @@ from .plan import REPEATS, TRIALS, SweepPlan, parse_sweep
 from .repeats import gain_lines, gain_of, run_repeats
 from .results import (
     BEST_FILE,
+    END_FACTS,
     IDENTITY,
     IMPORTANCE_FILE,
     OWN_FILES,
@@ -24,11 +25,20 @@ from .results import (
     write_results,
 )
 from .stage import MakeStage, Say
-from .study import CLAIM_LOCK, STUDY_FILE, begin_session, best_trials, claim_lock, ended_trials, free_disk, open_study
+from .study import (
+    CLAIM_LOCK,
+    STUDY_FILE,
+    begin_session,
+    best_trials,
+    check_study,
+    claim_lock,
+    ended_trials,
+    free_disk,
+    open_study,
+    running_trials,
+)
 from .table import final_table, values_of
 from .workers import run_trials, run_workers
-
-END_FACTS = ("importance", "test", "repeats", "gain")
 
 
 def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Say = print) -> None:
@@ -58,6 +68,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Sa
         record = _settle_folder(plan, identity)
         further = {name: record[name] for name in END_FACTS if name in record}
         study = open_study(plan)
+        check_study(study, plan, len(record.get("trials", ())))
         write_results(study, plan, identity, "running", further)
         begin_session(study)
         for line in _describe(plan, study):
@@ -102,6 +113,11 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
                 f"{plan.folder} cannot go on with another space or other settings ({'; '.join(changes)}); use the "
                 "same, or start anew in another folder or with --overwrite"
             )
+        if not (plan.folder / STUDY_FILE).is_file():  # Optuna would make an empty one
+            raise ValueError(
+                f"{plan.folder / STUDY_FILE} is missing, which holds the trials; restore it, or start anew with "
+                "--overwrite"
+            )
         return record
     for name in (TRIALS, REPEATS):
         shutil.rmtree(plan.folder / name, ignore_errors=True)
@@ -123,6 +139,12 @@ def _describe(plan: SweepPlan, study: Study) -> list[str]:
 
 
 def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, object], say: Say) -> None:
+    left = running_trials(study)
+    if left:
+        raise ValueError(
+            f"trial {left[0].number} is not over, and no process has it any more; go on with --resume before the best "
+            "trial is named"
+        )
     best = best_trials(study)
     if not best:
         raise ValueError(

@@ -12,10 +12,16 @@ Say = Callable[[str], None]
 HOUSEKEEPING = ("output_dir", "resume", "overwrite", "resume_force", "overwrite_lock", "dry_run")
 _SAME_SEED = "the luckiest seed is no better recipe; --repeat_best tells the spread over seeds"
 _ONE_METRIC = "all trials are compared by one metric; pass it as --objective"
+_NO_RECIPE = "it changes no result; leave it out"
+_SAME_STEPS = "trials are pruned by comparing evaluation with evaluation; pass it for all trials on the command line"
 COMMON_FIXED: dict[str, str] = {
     **dict.fromkeys(HOUSEKEEPING, "it is the search's own; pass it on the command line"),
     **dict.fromkeys(("seed", "data_seed"), _SAME_SEED),
     **dict.fromkeys(("metric_for_best_model", "greater_is_better"), _ONE_METRIC),
+    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_token", "hub_strategy", "hub_revision"), _NO_RECIPE),
+    **dict.fromkeys(("hub_private_repo", "hub_always_push", "run_name", "local_rank"), _NO_RECIPE),
+    "expected_world_size": _NO_RECIPE,
+    **dict.fromkeys(("eval_strategy", "eval_steps", "eval_delay", "logging_steps"), _SAME_STEPS),
 }
 
 
@@ -31,6 +37,8 @@ class SweepStage:
         model_folder (`str`): where a run puts its best model.
         run: trains from settings to run folder as a trial.
         check: reads the data of settings and returns their identity; raises ValueError where they cannot be used.
+        ruler (*optional*): what a trial's objective is measured by and the settings decide, such as the tokenizer, and
+            what to do where it differs between trials.
         test (*optional*): figures of a run's model on the test split, or None where there is none.
     """
 
@@ -42,6 +50,7 @@ class SweepStage:
     model_folder: str
     run: Callable[[tuple, Say, AsTrial], object]
     check: Callable[[tuple, Say], str]
+    ruler: Callable[[tuple], tuple[str, str]] | None = None
     test: Callable[[tuple, Path], dict[str, float] | None] | None = None
 
 

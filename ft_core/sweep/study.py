@@ -12,8 +12,10 @@ from pathlib import Path
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import OptunaError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..checkpoints import BROKEN, list_checkpoints, remove_checkpoint
 from ..run_lock import is_gone, this_process
@@ -35,17 +37,39 @@ class TooManyFailures(ValueError):
 
 
 def open_study(plan: SweepPlan) -> Study:
-    """The search's trials; made when there are none."""
+    """The search's trials; made when there are none.
+
+    Raises:
+        ValueError: a file that SQLite or Optuna cannot read.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = f"sqlite:///{(plan.folder / STUDY_FILE).resolve()}"
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
-    return optuna.create_study(
-        storage=storage,
-        study_name=STUDY_NAME,
-        direction=plan.direction,
-        pruner=make_pruner(plan.search),
-        load_if_exists=True,
-    )
+    path = plan.folder / STUDY_FILE
+    try:
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+        )
+        study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY_NAME,
+            direction=plan.direction,
+            pruner=make_pruner(plan.search),
+            load_if_exists=True,
+        )
+        study.get_trials(deepcopy=False)
+    except (SQLAlchemyError, OptunaError, RuntimeError) as error:  # the last: tables of another version of Optuna
+        why = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise ValueError(f"{path} cannot be read ({why}); restore it, or start anew with --overwrite") from error
+    return study
+
+
+def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
+    """Raises ValueError when the study has fewer trials that are over than are on record, so that it is another one."""
+    found = len(ended_trials(study))
+    if found < recorded:
+        raise ValueError(
+            f"{plan.folder / STUDY_FILE} has {found} trials that are over and the record {recorded}; restore the file, "
+            "or start anew with --overwrite"
+        )
 
 
 def claim_lock(plan: SweepPlan) -> FileLock:
@@ -57,6 +81,11 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
     """Trials that are over, in the order in which they ended."""
     found = study.get_trials(deepcopy=False, states=ENDED)
     return sorted(found, key=lambda trial: (trial.datetime_complete, trial.number))
+
+
+def running_trials(study: Study) -> list[FrozenTrial]:
+    """Trials that have begun and are not over, whether a process has them or none any more."""
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
@@ -75,7 +104,7 @@ def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
     with claim_lock(plan):
         check_failures(study, plan)
         mine = this_process()
-        for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for frozen in running_trials(study):
             owner = frozen.user_attrs.get(OWNER)
             if owner is None or owner == mine or is_gone(owner):
                 trial = _take_over(study, plan, frozen)
@@ -112,9 +141,16 @@ def _own(trial: Trial, plan: SweepPlan, attempts: int, step: int) -> Trial:
     return trial
 
 
+def had_trial(study: Study, pid: int) -> bool:
+    """Whether a process of this machine has taken any trial."""
+    owners = [trial.user_attrs.get(OWNER) for trial in study.get_trials(deepcopy=False)]
+    return any(owner is not None and owner["pid"] == pid for owner in owners)
+
+
 def release_trial(trial: Trial) -> None:
     """Lets a trial that was asked to stop, and is saved, go on as if it had never been interrupted."""
     trial.set_user_attr(ATTEMPTS, 0)
+    trial.set_user_attr(OWNER, None)  # whoever goes on, on whichever machine, need not ask whether this process is gone
 
 
 def fail_trial(study: Study, trial: Trial, reason: str) -> None:
@@ -124,8 +160,14 @@ def fail_trial(study: Study, trial: Trial, reason: str) -> None:
 
 
 def begin_session(study: Study) -> None:
-    """Failures before now count no more: who goes on with a search has seen them."""
+    """Failures before now count no more: who goes on with a search has seen them. Trials left behind are free to take.
+
+    Only for who holds the folder's lock: no other process has a trial then, and whether one of another machine still
+    runs could not be asked.
+    """
     study.set_user_attr(SESSION, len(ended_trials(study)))
+    for frozen in running_trials(study):
+        study._storage.set_trial_user_attr(frozen._trial_id, OWNER, None)
 
 
 def check_failures(study: Study, plan: SweepPlan) -> None:

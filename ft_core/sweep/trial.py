@@ -18,6 +18,7 @@ from ..run_record import read_record
 from ..secrets import without_secrets
 from ..whole_checkpoints import CheckpointNotSaved
 from .plan import SweepPlan
+from .results import renew_results
 from .study import claim_lock, fail_trial, free_disk, release_trial
 
 TRIAL_FAULTS = (ValueError, RuntimeError, MemoryError, OSError, ImportError, ArithmeticError)
@@ -116,3 +117,4 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
         else:
             study.tell(trial.number, value, state)
         free_disk(study, plan)
+        renew_results(study, plan)

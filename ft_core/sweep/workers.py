@@ -22,12 +22,13 @@ from optuna.study import Study
 from ..interruption import StoppedBySignal
 from .plan import SweepPlan, parse_sweep
 from .stage import MakeStage, Say
-from .study import TooManyFailures, check_failures, claim_trial, open_study
+from .study import TooManyFailures, check_failures, claim_trial, had_trial, open_study
 from .table import progress_line, trial_line
 from .trial import run_trial
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 THREADS = "OMP_NUM_THREADS"
+MOST_STARTS = 3  # workers in a row that end before they have a trial
 STOP_CODE = 3  # of a worker: too many failures, or a fault that is not its trial's
 
 
@@ -110,6 +111,7 @@ def run_workers(
 
     with _stopped_by_signals():
         running = {worker: start(worker) for worker in range(number)}
+        in_vain = 0
         try:
             while running:
                 wait([process.sentinel for process in running.values()])
@@ -124,6 +126,12 @@ def run_workers(
                         check_failures(study, plan)
                         raise ValueError(f"a worker ended with code {process.exitcode}; see above, then use --resume")
                     name = signal.Signals(-process.exitcode).name
+                    in_vain = 0 if had_trial(study, process.pid) else in_vain + 1
+                    if in_vain == MOST_STARTS:
+                        raise ValueError(
+                            f"{in_vain} workers in a row were ended by {name} before they took a trial; see above (a "
+                            "device, memory?), then use --resume, perhaps with fewer --workers"
+                        )
                     say(f"worker      ended by {name}; its trial goes on from its checkpoint in another")
                     running[worker] = start(worker)
         finally:

@@ -102,6 +102,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     """
 
     evaluation_terms: ClassVar[tuple[str, ...]] = ("loss",)
+    growing_terms: ClassVar[tuple[str, ...]] = ()  # those that are better when larger, whatever greater_is_better says
 
     per_device_train_batch_size: int = field(default=50, metadata={"help": "Windows a device and micro-batch."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Windows a device in evaluation."})
@@ -162,6 +163,8 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         self._check_ranges()
         if self.metric_for_best_model is not None:
             self.metric_for_best_model = check_metric_name(self.metric_for_best_model, self.evaluation_terms)
+            if self.metric_for_best_model.removeprefix("eval_") in self.growing_terms:
+                self.greater_is_better = True
         if self.one_cycle:
             self._warn_of_ignored_schedule()
         if not torch.accelerator.is_available():
@@ -231,6 +234,9 @@ class KronosTokenizerArguments(WindowTrainingArguments):
 
     evaluation_terms: ClassVar[tuple[str, ...]] = (
         *("recon_all", "recon_pre", "loss", "bsq", "commitment", "entropy_sample", "entropy_codebook"),
+        *("code_usage_s1", "code_usage_s2", "code_perplexity_s1", "code_perplexity_s2"),
+    )
+    growing_terms: ClassVar[tuple[str, ...]] = (
         *("code_usage_s1", "code_usage_s2", "code_perplexity_s1", "code_perplexity_s2"),
     )
 

@@ -59,6 +59,7 @@ class KronosArguments(WindowTrainingArguments):
         *("loss", "ce_s1", "ce_s2", "perplexity_s1", "perplexity_s2", "accuracy_s1", "accuracy_s2"),
         *PUBLISHED_EVALUATION,
     )
+    growing_terms: ClassVar[tuple[str, ...]] = ("accuracy_s1", "accuracy_s2")
 
     output_dir: str | None = field(default="runs/predictor", metadata={"help": "Run folder."})
     learning_rate: float = field(default=4e-5, metadata={"help": "Peak learning rate of the one-cycle schedule."})

@@ -15,7 +15,7 @@ from ..data.candles import fingerprint
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments
 from .predictor_arguments import KronosArguments, PredictorModelArguments
-from .predictor_run import check_context, load_tokenizer, run_predictor
+from .predictor_run import check_context, load_tokenizer, named_tokenizer, run_predictor
 from .predictor_trainer import KronosTrainer
 from .presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
 from .splits import WindowSplits, build_splits, describe_data, load_series
@@ -52,6 +52,11 @@ def check_predictor(settings: tuple, say: Say) -> str:
     """As [`check_windows`], after a look whether a window fits the model's context."""
     check_context(settings[0], settings[1])
     return check_windows(settings, say)
+
+
+def tokens_of(settings: tuple) -> tuple[str, str]:
+    """The tokenizer over whose tokens a predictor's loss is; by default each model's size has its own."""
+    return f"tokens of {named_tokenizer(settings[0])}", "pass --tokenizer for all trials"
 
 
 def _score(settings: tuple, make: Callable[[object, WindowSplits], WindowTrainer]) -> dict[str, float] | None:
@@ -127,5 +132,6 @@ def predictor_stage() -> SweepStage:
         model_folder=BEST_MODEL,
         run=run_predictor_trial,
         check=check_predictor,
+        ruler=tokens_of,
         test=score_predictor,
     )

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from ft_core.interruption import StoppedBySignal
-from ft_core.sweep import samplers
+from ft_core.sweep import samplers, workers
+from ft_core.sweep import search as search_module
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import Died, toy_stage
 
@@ -98,6 +99,26 @@ def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usu
     again, said = sweep(*words, "--resume")
     assert outcomes(again) == outcomes(usual)
     assert not any(line.startswith("trial ") for line in said)
+
+
+@pytest.mark.parametrize("how", ["die", "stop"])
+def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch, how):
+    """The interrupted trial is taken up where nobody can tell whether the process that had it still runs."""
+    words = [*USUAL, "--die_at", tmp_path / "die"]
+    (tmp_path / "die").write_text(f"{how} 0002 3")
+    with pytest.raises(Died if how == "die" else StoppedBySignal):
+        sweep(*words)
+    (tmp_path / "sweep" / ".lock").unlink(missing_ok=True)
+    monkeypatch.setattr("socket.gethostname", lambda: "another-machine")
+    record, _ = sweep(*words, "--resume")
+    assert outcomes(record) == outcomes(usual)
+    assert steps_of(tmp_path, 2) == ["1", "2", "3", "3", "4"]
+
+
+def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
+    monkeypatch.setattr(search_module, "run_trials", lambda study, plan, say: study.ask())
+    with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; go on with --resume"):
+        sweep("--trials", 1)
 
 
 def test_a_search_goes_on_with_more_trials(sweep, usual):
@@ -197,6 +218,44 @@ def test_folders(sweep, tmp_path):
         sweep("--trials", 3, "--resume")
 
 
+@pytest.mark.parametrize("content", [b"garbage" * 100, b"SQLite format 3\0" + b"x" * 4096])
+def test_a_damaged_study_is_refused(sweep, tmp_path, content):
+    sweep("--trials", 2)
+    path = tmp_path / "sweep" / "study.db"
+    before = (tmp_path / "sweep" / "sweep.json").read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"study.db cannot be read \(.*\); restore it, or start anew") as error:
+        sweep("--trials", 3, "--resume")
+    assert "\n" not in str(error.value)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"study.db has 0 trials that are over and the record 2; restore the file"):
+        sweep("--trials", 3, "--resume")
+    path.unlink()
+    with pytest.raises(ValueError, match=r"study.db is missing, which holds the trials; restore it, or start anew"):
+        sweep("--trials", 3, "--resume")
+    assert not path.exists()
+    assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
+    assert len(sweep("--trials", 3, "--overwrite")[0]["trials"]) == 3
+
+
+def test_the_files_are_written_after_each_trial(sweep, tmp_path, monkeypatch):
+    seen = []
+
+    def look(study, plan, number):
+        record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+        best = (tmp_path / "sweep" / "best.yaml").read_text().split("\n")[0]
+        rows = (tmp_path / "sweep" / "trials.csv").read_text().splitlines()
+        seen.append(
+            (record["status"], len(record["trials"]), len(rows) - 1, f"trial {record['best']['trial']}," in best)
+        )
+        assert record["identity"]["stage"] == "toy train"
+        return "progress"
+
+    monkeypatch.setattr(workers, "progress_line", look)
+    sweep("--trials", 3)
+    assert seen == [("running", number, number, True) for number in (1, 2, 3)]
+
+
 def test_best_settings_against_default_ones_over_seeds(sweep, tmp_path):
     record, said = sweep("--trials", 4, "--repeat_best", 3, "--weight_decay", 0.25)
     entries = record["repeats"]
@@ -212,6 +271,17 @@ def test_best_settings_against_default_ones_over_seeds(sweep, tmp_path):
     assert not list((tmp_path / "sweep").glob("repeats/*/model"))
     written = yaml.safe_load((tmp_path / "sweep" / "best.yaml").read_text())
     assert written == {"weight_decay": 0.25, "learning_rate": record["best"]["values"]["learning_rate"]}
+
+
+def test_no_file_holds_the_token(sweep, tmp_path):
+    token = "hf_" + "Secret" * 5
+    record, _ = sweep("--trials", 2, "--repeat_best", 2, "--hub_token", token)
+    assert "hub_token" not in record["identity"]["settings"]
+    files = [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()]
+    assert {"best.yaml", "sweep.json", "study.db", "trials.csv"} <= {path.name for path in files}
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+    other, _ = sweep("--trials", 2, "--repeat_best", 2, "--hub_token", token[::-1], "--resume")  # no other search
+    assert outcomes(other) == outcomes(record)
 
 
 @pytest.mark.thorough

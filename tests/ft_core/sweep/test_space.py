@@ -57,6 +57,9 @@ def test_the_objective_and_its_direction(plan):
         ("lerning_rate: [1e-3]\n", r"yaml:1: 'lerning_rate' is not a setting to search over; did you mean learning_r"),
         ("layers: [1]\nshares: [0.5]\n", "yaml:2: shares cannot be searched over: trials must be judged by the same"),
         ("seed: [1, 2]\n", "yaml:1: seed cannot be searched over: the luckiest seed is no better recipe"),
+        ("hub_token: [a]\n", "yaml:1: hub_token cannot be searched over: it changes no result"),
+        ("run_name: [a, b]\n", "yaml:1: run_name cannot be searched over: it changes no result"),
+        ("eval_steps: [5, 10]\n", "yaml:1: eval_steps cannot be searched over: trials are pruned by comparing"),
         ("output_dir: [a]\n", "yaml:1: output_dir cannot be searched over: it is the search's own"),
         ("layers: [1, 2.5]\n", r"yaml:1: layers=2\.5 is no int; correct it"),
         ("# rates\n\nlearning_rate: [fast]\n", "yaml:3: learning_rate='fast' is no float"),
@@ -102,6 +105,7 @@ def test_spaces_that_are_refused(plan, text, message):
         (["--learning_rate", 1], "learning_rate is set for all trials and searched over on .*yaml:1"),
         (["--method", "grid"], "learning_rate is a range without step, and a grid needs choices; write a list"),
         (["--dry_run"], "dry_run is not a setting of a sweep"),
+        (["--push_to_hub"], "push_to_hub is not a setting of a sweep; leave it out and push the best trial's folder"),
         (["--eval_strategy", "no"], "a sweep needs evaluations and a metric"),
     ],
 )

@@ -1,9 +1,15 @@
-"""What each worker gets of the machine."""
+"""What each worker gets of the machine, and what comes of one that ends."""
+
+import multiprocessing
+import os
+import signal
 
 import pytest
 import torch
 
+from ft_core.sweep.search import run_sweep
 from ft_core.sweep.workers import DEVICES, THREADS, device_share
+from tests.sweep_stage import toy_stage
 
 
 def test_cores_are_shared(monkeypatch):
@@ -24,3 +30,22 @@ def test_devices_go_round(monkeypatch, visible, expected):
     if visible:
         monkeypatch.setenv(DEVICES, visible)
     assert [device_share(worker, 3)[DEVICES] for worker in range(3)] == expected
+
+
+def crashing_stage():
+    """A stage that takes a worker down before it has a trial, as a library that crashes when it is loaded."""
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return toy_stage()
+
+
+@pytest.mark.thorough
+@pytest.mark.distributed
+def test_workers_that_never_begin_are_not_started_for_ever(tmp_path):
+    (tmp_path / "space.yaml").write_text("layers: [1, 2]\n")
+    words = ["--space", tmp_path / "space.yaml", "--output_dir", tmp_path / "sweep", "--trials", 2, "--workers", 2]
+    said = []
+    with pytest.raises(ValueError, match="3 workers in a row were ended by SIGSEGV before they took a trial") as error:
+        run_sweep(crashing_stage, list(map(str, words)), "toy sweep", said.append)
+    assert "\n" not in str(error.value)
+    assert sum("ended by SIGSEGV" in line for line in said) == 2

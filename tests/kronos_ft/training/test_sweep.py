@@ -6,8 +6,10 @@ import json
 import pytest
 
 from ft_core.checkpoints import list_checkpoints
+from ft_core.sweep.plan import parse_sweep
 from kronos_ft.cli import main
 from kronos_ft.data.sources import simulate_candles
+from kronos_ft.training.sweep_stages import predictor_stage, tokenizer_stage
 from tests.untrusted import refusal
 
 SMALL = [
@@ -115,6 +117,46 @@ def test_what_is_refused(sweep, tmp_path, capsys, monkeypatch):
     assert "data.digest: " in line
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "needs the package optuna; pip install 'kronos-ft[sweep]'" in refusal(capsys, main, ["sweep", "predictor"])
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A function that plans a search over a space without reading any data."""
+
+    def make(stage, space, *words):
+        (tmp_path / "space.yaml").write_text(space)
+        return parse_sweep(stage, ["--data", "sample", "--space", str(tmp_path / "space.yaml"), *words], "sweep")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("stage", "objective", "direction"),
+    [
+        (predictor_stage(), "accuracy_s1", "maximize"),
+        (predictor_stage(), "eval_accuracy_s2", "maximize"),
+        (predictor_stage(), "ce_s1", "minimize"),
+        (tokenizer_stage(), "code_usage_s1", "maximize"),
+        (tokenizer_stage(), "eval_code_perplexity_s2", "maximize"),
+        (tokenizer_stage(), "recon_pre", "minimize"),
+    ],
+)
+def test_the_direction_of_an_objective(plan, stage, objective, direction):
+    made = plan(stage, SPACE, "--objective", objective)
+    assert made.direction == direction
+    assert made.settings("x", {})[-1].greater_is_better is (direction == "maximize")
+
+
+def test_models_with_tokenizers_of_their_own_are_not_compared(plan):
+    refused = r"space.yaml:1: model cannot be searched over: mini is measured by tokens of 2k and small by tokens of "
+    with pytest.raises(ValueError, match=refused + r"base; pass --tokenizer for all trials"):
+        plan(predictor_stage(), "model: [mini, small]\n")
+    assert plan(predictor_stage(), "model: [small, base]\n").trials == 20
+    assert plan(predictor_stage(), "model: [mini, small]\n", "--tokenizer", "2k").trials == 20
+    only = "model: [mini]\n"
+    assert plan(predictor_stage(), only).trials == 20
+    with pytest.raises(ValueError, match="the default is measured by tokens of base and mini by tokens of 2k"):
+        plan(predictor_stage(), only, "--repeat_best", "2")
 
 
 def test_the_stock_search_of_a_trainer(make_trainer, tiny_model):
