@@ -67,10 +67,10 @@ def test_verdicts_of_a_saving(changes, expected):
     assert verdict(promise("optimizer steps"), changes, 3) == expected
 
 
-def test_verdict_of_what_must_not_fall():
-    quality = promise("ROUGE-L", "mt5")
+def test_verdict_of_what_must_not_get_worse():
+    quality = promise("best validation loss", "mt5")
     assert verdict(quality, [-0.01, 0.0, 0.01], 3) == "held"
-    assert verdict(quality, [-0.2, -0.21, -0.19], 3) == "not held"
+    assert verdict(quality, [0.2, 0.21, 0.19], 3) == "not held"
 
 
 def test_table_pairs_runs_by_seed():
