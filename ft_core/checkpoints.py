@@ -28,6 +28,12 @@ def list_checkpoints(run: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def checkpoint_step(folder: Path) -> int | None:
+    """The step that a folder's name says it is a checkpoint of, or None for any other folder."""
+    number = folder.resolve().name.removeprefix(PREFIX)
+    return int(number) if number.isdecimal() and folder.resolve().name.startswith(PREFIX) else None
+
+
 def find_newest_whole(run: Path) -> tuple[Path | None, dict[Path, str]]:
     """The newest checkpoint that is whole, or None, and the defects of those after it."""
     defects = {}

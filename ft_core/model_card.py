@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from .cells import markdown_text
 
 LICENCES = {"NeoQuasar/Kronos-": "mit", "google/mt5-": "apache-2.0"}
-_MARK = re.compile(r"\n<!-- written by kronos-ft, ([0-9a-f]{64}) -->\n*$")
+_MARK = re.compile(r"\n<!-- (?:written|pushed) by kronos-ft, ([0-9a-f]{64}) -->\n*$")
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,14 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.replace("\r\n", "\n").strip().encode()).hexdigest()
 
 
-def marked(text: str) -> str:
-    """A card with its mark."""
-    return f"{text.rstrip()}\n\n<!-- written by kronos-ft, {_digest(text)} -->\n"
+def marked(text: str, done: str = "written") -> str:
+    """A card with its mark, which says what this library has done with it."""
+    return f"{text.rstrip()}\n\n<!-- {done} by kronos-ft, {_digest(text)} -->\n"
+
+
+def own_card(text: str) -> str:
+    """A card that somebody else wrote, with the mark by which a later push knows that nobody edited it on the Hub."""
+    return text if is_untouched(text) else marked(_MARK.sub("", text.replace("\r\n", "\n")), "pushed")
 
 
 def is_untouched(card: str) -> bool:

@@ -17,7 +17,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from .hub_client import try_again
 from .hub_errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
-from .model_card import CardFacts, is_untouched, model_card
+from .model_card import CardFacts, is_untouched, model_card, own_card
 from .pushed_files import CARD, PushedFiles, choose_files, is_stale
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
@@ -134,8 +134,8 @@ def push_model(
         say(line)
     api, branch = HfApi(token=token), revision or constants.DEFAULT_REVISION
     first_head: list[str] = []
-    own_card = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in chosen.files else None
-    chosen.files.setdefault(CARD, model_card(card, repo).encode())
+    own = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in chosen.files else None
+    chosen.files[CARD] = (model_card(card, repo) if own is None else own_card(own)).encode()
     kept_card: list[str] = []
 
     def attempt() -> Pushed:
@@ -149,7 +149,7 @@ def push_model(
         held = {file.rfilename for file in head.siblings or ()}
         kept_card.clear()
         files = dict(chosen.files)
-        if CARD in held and not update_card and _keeps_card(api, repo, head, own_card):
+        if CARD in held and not update_card and _keeps_card(api, repo, head, own):
             kept_card.append(repo)
             del files[CARD]
         # with the parent named, a commit whose answer was lost cannot be made twice
@@ -179,5 +179,5 @@ def push_model(
             raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
         raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None
     if kept_card:
-        say(f"kept the card of {repo}, which was edited there; --update_card replaces it")
+        say(f"kept the card of {repo}, which is not as kronos-ft pushed it; --update_card replaces it")
     return pushed

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .checkpoints import checkpoint_step
 from .hub_origin import is_hub_name
 from .run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from .saved_weights import CONFIGS
@@ -28,8 +29,8 @@ def find_folder(path: Path, kept: str) -> tuple[Path, Path | None]:
     if not any((path / name).is_file() for name in CONFIGS):
         raise ValueError(f"{path} is no model folder (no {' and no '.join(CONFIGS)}) and no run folder; name one")
     above = path.resolve().parent
-    of_run = path.resolve().name in (BEST_MODEL, FINAL_MODEL) and (above / RUN_FILE).is_file()
-    return path, above if of_run else None
+    of_run = path.resolve().name in (BEST_MODEL, FINAL_MODEL) or checkpoint_step(path) is not None
+    return path, above if of_run and (above / RUN_FILE).is_file() else None
 
 
 def check_base(folder: Path, base: str, merge: str) -> str:

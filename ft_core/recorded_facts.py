@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checkpoints import checkpoint_step
 from .hub_origin import is_commit, is_hub_name, origin_of
 from .model_card import CardFacts, CardOptions, pairs
 from .run_folder import METRICS_FILE, RUN_FILE
@@ -40,8 +41,15 @@ class RunFacts:
         return found if isinstance(found, dict) else {}
 
 
-def read_run(run: Path | None) -> RunFacts:
-    """What a run folder says of itself.
+def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
+    """What a run folder says of itself, or of one of its checkpoints.
+
+    The figures are those of the end: a run that is under way may hold the ones of before it was resumed, and a
+    checkpoint has none. The time of a run is not that of an earlier checkpoint either.
+
+    Args:
+        run (`Path`, *optional*): the run's folder.
+        folder (`Path`, *optional*): the model's, where it may be a checkpoint.
 
     Raises:
         ValueError: a record that cannot be read.
@@ -53,7 +61,11 @@ def read_run(run: Path | None) -> RunFacts:
         metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); resume the run, which writes it again") from error
-    return RunFacts(read_record(run), metrics)
+    record = read_record(run)
+    step = checkpoint_step(folder) if folder is not None else None
+    if step is not None and step != record.get("global_step"):
+        record = {name: value for name, value in record.items() if name != "seconds"} | {"global_step": step}
+    return RunFacts(record, {} if step is not None or record.get("status") == "running" else metrics)
 
 
 def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -32,7 +32,7 @@ ASSUMED_GRID = f"{WORLD_AVERAGE:g} g CO2eq a kWh (world average, IEA 2019)"
 def board_power(name: str | None) -> float | None:
     """Watts of a device by its name, or None where it is not known: every CPU among them."""
     words = (name or "").replace("-", " ").split()
-    if {"Ti", "SUPER", "Laptop"} & set(words):  # siblings with a power of their own
+    if {"Ti", "SUPER", "Laptop", "MIG"} & set(words):  # siblings with a power of their own, and parts of a device
         return None
     return next((watts for key, watts in BOARD_POWER if set(key.split()) <= set(words)), None)
 
@@ -78,10 +78,10 @@ class TrainingCost:
             )
             return rows
         rows["energy, estimated"] = (
-            f"{self.energy:.3g} kWh: {_hours(self.hours)} x {self.power:g} W ({self.power_source}) x {self.devices}; "
-            "host and cooling left out"
+            f"{_rounded(self.energy)} kWh: {_hours(self.hours)} x {self.power:g} W ({self.power_source}) "
+            f"x {self.devices}; host and cooling left out"
         )
-        rows["CO2, estimated"] = f"{self.emissions:.3g} g CO2eq at {self.intensity_source}"
+        rows["CO2, estimated"] = f"{_mass(self.emissions)} CO2eq at {self.intensity_source}"
         return rows
 
     def metadata(self, training_type: str) -> dict[str, object] | None:
@@ -96,8 +96,19 @@ class TrainingCost:
         }
 
 
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _mass(grams: float) -> str:
+    for size, unit in ((1e6, "t"), (1e3, "kg")):
+        if grams >= size:
+            return f"{_rounded(grams / size)} {unit}"
+    return f"{_rounded(grams)} g"
+
+
 def _hours(hours: float) -> str:
-    return f"{hours:.2g} h" if hours >= 1 else f"{hours * 60:.2g} min"
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:.2g} min"
 
 
 def training_cost(record: dict, power: float | None = None, intensity: float | None = None) -> TrainingCost | None:

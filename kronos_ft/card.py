@@ -182,7 +182,7 @@ def kronos_card(
     Raises:
         ValueError: a record that cannot be read, or options out of range.
     """
-    facts = read_run(run)
+    facts = read_run(run, folder)
     published = PUBLISHED_TOKENIZERS if stage == "tokenizer" else PUBLISHED_PREDICTORS
     base, commit = named_base(facts, published) if run is not None else pulled_base(folder)
     tokenizer = tokenizer_repository(facts, options.tokenizer) if stage == "predictor" else None

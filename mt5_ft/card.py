@@ -116,7 +116,7 @@ def mt5_card(folder: Path, run: Path | None, options: CardOptions, adapters_to: 
     Raises:
         ValueError: a record that cannot be read, or options out of range.
     """
-    facts, task = read_run(run), read_task(folder)
+    facts, task = read_run(run, folder), read_task(folder)
     base, commit = named_base(facts, {}) if run is not None else pulled_base(folder)
     card = CardFacts(
         kind=f"mT5 {'adapters' if adapters_to else 'model'} for summaries",

@@ -1,8 +1,8 @@
 """Which archives hold a span: whole months where they are there, days for months that are not, and what is missing.
 
 Archives appear late: a month's file some days after its end, a day's on the day after. So the last months may have days
-alone. A symbol's first month has a file of its own even where it begins in the middle, so the months before it are not
-searched day by day.
+alone. A symbol's first month has a file of its own even where it begins in the middle: of the months before it, only as
+many are searched day by day as have any, and one more.
 """
 
 import calendar
@@ -91,23 +91,29 @@ def plan_archives(
     first = _day_of(since)
     last = store.last_day(symbol, timeframe)
     if until is not None:
-        last = min(last, _day_of(until - 1)) if not store.is_listed else _day_of(until - 1)
+        newest = _day_of(store.now()) if store.is_listed else last  # a folder may lack what there is by now
+        last = min(newest, _day_of(until - 1))
     months = list(_months(first, last))
     present = {}
     for number, month in enumerate(months, 1):
         present[month] = store.has(f"{prefix}{month}.zip")
         look(number, len(months))
     whole = [month for month in months if present[month]]
+    found_of = {}
+    begin = months.index(whole[0]) if whole else max(0, len(months) - RECENT_MONTHS)
+    while whole and begin > 0 and (begin == months.index(whole[0]) or found_of[months[begin]]):
+        begin -= 1
+        days = _days(months[begin], first, last)
+        found_of[months[begin]] = [day for day in days if store.has(f"{prefix}{day}.zip")]
     plan = ArchivePlan(end=since)
     for number, month in enumerate(months):
         if present[month]:
             plan.names.append(f"{prefix}{month}.zip")
             continue
-        before_the_first = month < whole[0] if whole else len(months) - number > RECENT_MONTHS
-        if before_the_first and not store.is_listed:
+        if number < begin and not store.is_listed:
             continue
         days = _days(month, first, last)
-        found = [day for day in days if store.has(f"{prefix}{day}.zip")]
+        found = found_of[month] if month in found_of else [day for day in days if store.has(f"{prefix}{day}.zip")]
         plan.names += [f"{prefix}{day}.zip" for day in found]
         if found or plan.names:  # what precedes the first candle is not missing
             begun = found[0] if len(plan.names) == len(found) else ""

@@ -25,7 +25,7 @@ from .download_retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_
 
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds without a byte
 SPOT = "/data/spot"  # where an archive keeps them when the address is a host alone
-NAME = re.compile(r"(?P<symbol>.+)-(?P<timeframe>\d+(?:[smhdw]|mo))-(?P<day>\d{4}-\d{2}(?:-\d{2})?)\.zip")
+NAME = re.compile(r"(?P<symbol>.+)-(?P<timeframe>\d+(?:[smhdw]|mo))-(?P<day>\d{4}-(?:0[1-9]|1[0-2])(?:-\d{2})?)\.zip")
 CHECKSUM_TRIES = 3
 
 
@@ -68,6 +68,14 @@ def _expected_sum(text: str) -> str | None:
     return match[1].lower() if match else None
 
 
+def _is_date(day: str) -> bool:
+    try:
+        date.fromisoformat(day if len(day) == 10 else f"{day}-01")
+    except ValueError:  # the 30th of February, or the year 0
+        return False
+    return True
+
+
 class FolderStore:
     """Archives in a folder, at any depth.
 
@@ -86,7 +94,8 @@ class FolderStore:
         self.name = str(folder)
         self.files: dict[str, Path] = {}
         for path in sorted(folder.rglob("*.zip")):
-            if NAME.fullmatch(path.name) is None:
+            match = NAME.fullmatch(path.name)
+            if match is None or not _is_date(match["day"]):
                 continue
             if path.name in self.files:
                 raise ValueError(f"archive={folder} holds {self.files[path.name]} and {path}; pass the folder of one")

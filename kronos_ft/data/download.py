@@ -155,6 +155,8 @@ def _outcome(output: Path, source: Source, found: list[Findings], reasons: list[
     has_faults = bool(reasons) or any(one.repeated or one.conflicting or one.uneven for one in found)
     gaps = f"{sum(one.missing for one in found):,} candles missing" if has_gaps else "no gaps"
     twice = sum(sum(times.values()) for one in found for times in (one.repeated, one.conflicting))
+    if any(one.starts_late for one in found):
+        gaps = f"{sum(len(one.rows) for one in found):,} of {sum(one.asked for one in found):,} asked, {gaps}"
     lines.append(f"{gaps}, {f'{twice:,} duplicate' + 's' * (twice > 1) if twice else 'no duplicates'}")
     lines.append(f"candles     {output}")
     lines.append(f"source      {provenance_path(output)}")

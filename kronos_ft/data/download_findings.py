@@ -40,6 +40,11 @@ class Findings:
         return bool(len(self.rows)) and self.rows[0, 0] - self.span.start >= self.span.step
 
     @property
+    def asked(self) -> int:
+        """Candles that the span has room for."""
+        return -((self.span.start - self.span.end) // self.span.step)
+
+    @property
     def missing(self) -> int:
         """Candles that are missing between the first and the end of the span."""
         return sum(count for _, _, count in self.gaps)
@@ -70,6 +75,8 @@ class Findings:
             "candles": len(self.rows),
             "first": text_of(self.rows[0, 0]),
             "last": text_of(self.rows[-1, 0]),
+            "asked": self.asked,
+            "starts_late": self.starts_late,
             "gaps": [{"first": text_of(a), "last": text_of(b), "missing": count} for a, b, count in self.gaps],
             "duplicates": {text_of(time): count for time, count in self.repeated.items()},
             "conflicting_duplicates": {text_of(time): count for time, count in self.conflicting.items()},

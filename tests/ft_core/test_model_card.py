@@ -58,22 +58,31 @@ def test_an_edited_card_of_the_hub_is_kept_unless_it_is_to_be_replaced(hub, push
     hub.history(REPO)[-1].files["README.md"] = edited.encode()
     card, lines = push(changed(facts={"steps": "80"}))
     assert card == edited
-    assert lines == ["kept the card of me/model, which was edited there; --update_card replaces it"]
+    assert lines == ["kept the card of me/model, which is not as kronos-ft pushed it; --update_card replaces it"]
     card, lines = push(changed(facts={"steps": "80"}), update_card=True)
     assert "| steps | 80 |" in card
     assert lines == []
 
 
 def test_a_card_in_the_folder_is_pushed_and_does_not_replace_an_edited_one(hub, push, folder):
-    (folder / "README.md").write_text("# Mine\n")
-    assert push() == ("# Mine\n", [])
-    assert push() == ("# Mine\n", [])
-    (folder / "README.md").write_text("# Mine, later\n")
+    for text in ("# Mine\n", "# Mine\n", "# Mine, later\n"):
+        (folder / "README.md").write_text(text)
+        card, lines = push()
+        assert card.startswith(f"{text}\n<!-- pushed by kronos-ft, ")
+        assert lines == []
+        assert (folder / "README.md").read_text() == text
+    assert len(hub.history(REPO)) == 2
+    (folder / "README.md").write_text(card.replace("later", "last"))  # copied from there, with the mark of before
     card, lines = push()
-    assert card == "# Mine\n"
-    assert "--update_card replaces it" in lines[0]
-    assert push(update_card=True) == ("# Mine, later\n", [])
-    assert (folder / "README.md").read_text() == "# Mine, later\n"
+    assert card.startswith("# Mine, last\n\n<!-- pushed")
+    assert card.count("<!--") == 1
+    assert is_untouched(card)
+    hub.history(REPO)[-1].files["README.md"] = b"# Edited there\n"
+    card, lines = push()
+    assert card == "# Edited there\n"
+    assert lines == ["kept the card of me/model, which is not as kronos-ft pushed it; --update_card replaces it"]
+    card, lines = push(update_card=True)
+    assert card.startswith("# Mine, last\n")
 
 
 def test_metadata_is_what_is_known():
@@ -101,7 +110,8 @@ def test_metadata_is_what_is_known():
     [
         ("NVIDIA H100 80GB HBM3", 700), ("NVIDIA H100 PCIe", 350), ("NVIDIA A100-SXM4-80GB", 400),
         ("NVIDIA A100-PCIE-40GB", 250), ("Tesla T4", 70), ("NVIDIA GeForce RTX 4090", 450),
-        ("NVIDIA GeForce RTX 3080 Ti", None), ("NVIDIA GeForce RTX 4090 Laptop GPU", None), (None, None), ("", None),
+        ("NVIDIA GeForce RTX 3080 Ti", None), ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None), (None, None), ("", None),
     ],
 )  # fmt: skip
 def test_board_power(name, watts):
@@ -114,7 +124,7 @@ def test_cost_of_a_training_with_its_assumptions():
     assert cost.energy == pytest.approx(2 * 0.7 * 2)
     assert cost.emissions == pytest.approx(2.8 * 475)
     rows = cost.rows()
-    assert rows["training time"] == "2 h on 2 x NVIDIA H100 80GB HBM3"
+    assert rows["training time"] == "2.0 h on 2 x NVIDIA H100 80GB HBM3"
     assert "700 W (its board power)" in rows["energy, estimated"]
     assert "475 g CO2eq a kWh (world average, IEA 2019)" in rows["CO2, estimated"]
     found = cost.metadata("fine-tuning")
@@ -122,6 +132,22 @@ def test_cost_of_a_training_with_its_assumptions():
     stated = training_cost(record, power=500, intensity=50)
     assert stated.emissions == pytest.approx(2.0 * 50)
     assert "as stated" in stated.rows()["CO2, estimated"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "words", "energy", "emissions"),
+    [
+        (0.5, "30 min", "1.4 kWh", "665 g CO2eq"), (25.5, "25.5 h", "71.4 kWh", "33.9 kg CO2eq"),
+        (130, "130.0 h", "364 kWh", "173 kg CO2eq"), (1234, "1,234.0 h", "3,455 kWh", "1.64 t CO2eq"),
+    ],
+)  # fmt: skip
+def test_large_costs_are_readable(hours, words, energy, emissions):
+    rows = training_cost(
+        {"seconds": hours * 3600, "world_size": 4, "hardware": {"name": "NVIDIA H100 80GB HBM3"}}
+    ).rows()
+    assert rows["training time"].startswith(f"{words} on 4 x")
+    assert rows["energy, estimated"].startswith(f"{energy}: {words} x")
+    assert rows["CO2, estimated"].startswith(f"{emissions} at")
 
 
 def test_no_cost_is_invented():

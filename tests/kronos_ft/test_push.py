@@ -95,6 +95,28 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     assert "/home" not in card
 
 
+def test_the_card_of_a_checkpoint_is_of_its_own_step(hub, push, predictor, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    record = dict.fromkeys(NEEDED, 0) | {
+        "global_step": 4, "max_steps": 4, "status": "finished", "seconds": 10.0, "arguments": {"learning_rate": 1e-4},
+        "model": {"model": "small", "from_scratch": False},
+    }  # fmt: skip
+    metrics = {"metric": "eval_loss", "start": 7.25, "best": {"step": 4, "value": 1.4416}}
+    metrics["validation"] = {"loss": {"first": 7.25, "last": 1.4416}}
+    (run / "training_metrics.json").write_text(json.dumps(metrics))
+    for step, status in ((2, "finished"), (2, "running"), (4, "running")):
+        shutil.copytree(predictor, run / f"checkpoint-{step}", dirs_exist_ok=True)
+        (run / "run.json").write_text(json.dumps(record | {"status": status}))
+        assert push(run / f"checkpoint-{step}", "me/p")[0] == 0
+        card = hub.history("me/p")[-1].files["README.md"].decode()
+        assert "base_model: NeoQuasar/Kronos-small" in card
+        assert f"| optimizer steps | {step} of 4 |" in card
+        assert ("training time" in card) is (step == 4)
+        assert (f"This is step {step} of 4 of a training that is under way" in card) is (status == "running")
+        assert "1.4416" not in card  # the figures of an end
+
+
 def test_a_tokenizer_is_named_only_where_everybody_can_load_it(hub, push, predictor):
     for named, words, kept in (
         ("runs/client/best_model", (), False),

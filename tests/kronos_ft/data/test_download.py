@@ -149,6 +149,9 @@ def test_kraken_gives_its_newest_candles_whatever_is_asked(download, tmp_path, c
     out = capsys.readouterr().out
     assert "719 candles of 1h, 2020-01-04 08:00 to 2020-02-03 06:00 UTC" in out
     assert "kraken gives none before 2020-01-04 08:00" in out
+    assert "719 of 799 asked, no gaps, no duplicates" in out
+    (facts,) = json.loads((tmp_path / "btc.parquet.source.json").read_text())["symbols"]
+    assert (facts["starts_late"], facts["asked"], facts["candles"]) == (True, 799, 719)
     (series,) = load_candles(tmp_path / "btc.parquet")
     np.testing.assert_array_equal(series.values[:, :5], expected(hours[-720:-1])[:, :5])
 

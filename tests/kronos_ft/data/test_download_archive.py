@@ -88,6 +88,30 @@ def test_a_symbol_that_begins_later_is_not_searched_day_by_day(fetch, archive, c
     assert not archive.asked("2023-06-01")
 
 
+def test_first_months_of_days_alone_are_found(fetch, rows, tmp_path, capsys):
+    days = archive_files(rows, timeframe="4h", days=("2024-11", "2024-12", "2025-03"))
+    with LoopbackArchive(days, "2025-03-05T09:00") as server:
+        assert fetch(where=server.url, since="2024-06-01") == 0
+        assert server.asked("4h-2024-10-31")
+        assert not server.asked("4h-2024-09-30")
+    assert "744 candles of 4h, 2024-11-01 00:00 to 2025-03-04 20:00 UTC" in capsys.readouterr().out
+
+
+def test_names_without_a_real_date_are_no_archives(fetch, files, tmp_path):
+    folder = write_folder(tmp_path / "mine", files)
+    for day in ("2025-13", "2025-02-30", "0000-01"):
+        (folder / f"BTCUSDT-4h-{day}.zip").write_bytes(b"x")
+    assert fetch(where=folder) == 0
+
+
+def test_months_to_come_are_not_missing_in_a_folder(fetch, files, tmp_path, monkeypatch, capsys):
+    folder = write_folder(tmp_path / "mine", files)
+    now = int(np.datetime64("2025-03-04T23:59", "ms").astype(int))
+    monkeypatch.setattr("kronos_ft.data.archive_store.FolderStore.now", lambda self: now)
+    assert fetch("--until", "2030-01-01", where=folder) == 0
+    assert "no archive of" not in capsys.readouterr().err
+
+
 def test_a_missing_month_is_named(fetch, archive, tmp_path, capsys):
     del archive.files["monthly/klines/BTCUSDT/4h/BTCUSDT-4h-2024-12.zip"]
     assert fetch() == 1
