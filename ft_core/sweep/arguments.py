@@ -23,7 +23,7 @@ class SweepArguments:
     pruner: str = field(
         default="median", metadata={"help": "What ends bad trials early: median, hyperband, halving or none."}
     )
-    prune_startup: int = field(default=5, metadata={"help": "Trials before the median prunes."})
+    prune_startup: int = field(default=5, metadata={"help": "Finished trials before the median prunes."})
     prune_warmup: int = field(default=1, metadata={"help": "Evaluations of a trial before it may be pruned."})
     workers: int = field(default=1, metadata={"help": "Processes, each with a device or a share of the cores."})
     keep_models: int = field(default=3, metadata={"help": "Best trials whose models stay on the disk."})

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ft_core.interruption import StoppedBySignal
-from ft_core.sweep import samplers, workers
+from ft_core.sweep import repeats, samplers, workers
 from ft_core.sweep import search as search_module
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import Died, toy_stage
@@ -282,6 +282,39 @@ def test_no_file_holds_the_token(sweep, tmp_path):
     assert not [path for path in files if token.encode() in path.read_bytes()]
     other, _ = sweep("--trials", 2, "--repeat_best", 2, "--hub_token", token[::-1], "--resume")  # no other search
     assert outcomes(other) == outcomes(record)
+
+
+def test_the_gain_of_a_trial_that_is_no_longer_the_best(sweep, tmp_path):
+    words = ["--pruner", "none", "--trials"]
+    first, _ = sweep(*words, 2, "--repeat_best", 2)
+    (stale,) = {path.name[:9] for path in (tmp_path / "sweep" / "repeats").glob("best-*")}
+    second, _ = sweep(*words, 16, "--resume")
+    assert second["best"]["trial"] != first["best"]["trial"]
+    assert "gain" not in second
+    assert {entry["kind"] for entry in second["repeats"]} == {"default"}
+    assert not list((tmp_path / "sweep" / "repeats").glob(f"{stale}*"))
+    third, _ = sweep(*words, 16, "--resume", "--repeat_best", 2)
+    assert third["gain"]["best"]["mean"] == pytest.approx(third["best"]["objective"] + 0.0015)
+    assert len(third["repeats"]) == 4
+
+
+def test_repeats_that_failed_are_tried_again(sweep, monkeypatch):
+    failing = [OSError("Stale file handle")]
+    real = repeats.objective_of
+
+    def objective_of(*words):
+        if failing:
+            raise failing.pop()
+        return real(*words)
+
+    monkeypatch.setattr(repeats, "objective_of", objective_of)
+    words = ["--trials", 2, "--repeat_best", 2]
+    first, said = sweep(*words)
+    assert [entry["reason"] for entry in first["repeats"]] == ["OSError: Stale file handle", None, None, None]
+    assert any("fewer than two seeds finished" in line for line in said)
+    second, _ = sweep(*words, "--resume")
+    assert [entry["reason"] for entry in second["repeats"]] == [None] * 4
+    assert second["gain"]["gain"]["pairs"] == 2
 
 
 @pytest.mark.thorough
