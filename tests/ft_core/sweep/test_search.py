@@ -200,6 +200,23 @@ def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
         assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
 
 
+def test_other_weights_in_the_same_folder_are_refused(sweep, tmp_path):
+    """A tokenizer that was trained again, and one of the models that are searched over."""
+    places = [tmp_path / "tokenizer" / "best_model", tmp_path / "one", tmp_path / "other"]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "model.safetensors").write_bytes(b"weights")
+    words = ["--trials", 2, "--tokenizer", tmp_path / "tokenizer"]
+    space = f"model: [{places[1]}, {places[2]}]\n"
+    sweep(*words, space=space)
+    sweep(*words, "--resume", space=space)
+    for place in (places[0], places[2]):
+        (place / "model.safetensors").write_bytes(b"others")
+        with pytest.raises(ValueError, match=r"cannot go on with another space or other settings \(weights\..* -> "):
+            sweep(*words, "--resume", space=space)
+        (place / "model.safetensors").write_bytes(b"weights")
+
+
 def test_folders(sweep, tmp_path):
     sweep("--trials", 2)
     with pytest.raises(ValueError, match="is not empty; pass --resume to go on with the sweep or --overwrite"):
