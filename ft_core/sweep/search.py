@@ -198,6 +198,6 @@ def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object]
         further["test"] = seen = {"trial": best.number, "looks": seen["looks"] + 1, "figures": figures}
     metric = plan.metric.removeprefix("eval_")
     value = seen["figures"].get(metric)
-    again = "" if seen["looks"] == 1 else f"; look number {seen['looks']}, no longer a first one"
+    again = "" if seen["looks"] == 1 else f"; {seen['looks']} trials were looked at so far, so it is no fresh figure"
     shown = "-" if value is None else f"{value:.6g}"
-    say(f"test split  {metric} {shown} of trial {best.number}, the only one looked at{again}")
+    say(f"test split  {metric} {shown} of trial {best.number}{again or ', the only one looked at'}")

@@ -144,7 +144,7 @@ def test_a_trial_that_takes_its_process_down_twice_is_failed(sweep, tmp_path):
     assert "its process ended 2 times without a step further" in record["trials"][1]["reason"]
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_bad_trials_are_pruned(sweep, tmp_path, pruner):
     record, said = sweep(*USUAL, "--pruner", pruner, "--keep_models", 2)
     pruned = [one for one in record["trials"] if one["state"] == "pruned"]
