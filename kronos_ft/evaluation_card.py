@@ -32,7 +32,7 @@ def _read(path: Path) -> dict:
         raise ValueError(f"{path} is no evaluation of kronos-ft evaluate ({error}); evaluate again") from error
 
 
-def _entry(evaluation: dict, sha256: str, places: list[Path]) -> dict | None:
+def entry_of(evaluation: dict, sha256: str, places: list[Path]) -> dict | None:
     """The evaluated model whose weights are these; of an older evaluation, the one that lay in this folder."""
     for one in evaluation["models"]:
         if "sha256" in one:
@@ -118,7 +118,7 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
                 raise
             card.remarks.append(f"not on the card: {error}")
             continue
-        entry = _entry(evaluation, sha256, places)
+        entry = entry_of(evaluation, sha256, places)
         if entry is not None:
             _describe(card, evaluation, entry)
             return

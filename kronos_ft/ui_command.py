@@ -35,15 +35,16 @@ def run_ui_command(words: Sequence[str]) -> int:
     from .forecasting.evaluated_models import load_networks, pairing_remark
     from .forecasting.predictor import KronosPredictor
     from .models.configuration_kronos import PREDICTOR_CONTEXT
+    from .models.pretrained import weights_hash
     from .ui.candle_choice import CandleChoice
-    from .ui.evaluation_view import find_evaluation
+    from .ui.evaluation_view import check_named, find_evaluation
     from .ui.server import check_address, serve, warnings_of
     from .ui.shown_model import find_shown
     from .ui.words import words_of
 
     check_address(options.host, options.port)
     shown = find_shown(options.model, options.tokenizer)
-    evaluation = find_evaluation(shown, options.evaluation)
+    evaluation = find_evaluation(shown, options.evaluation) if options.evaluation else None
     candles = CandleChoice.of(shown, options.data)
     if options.data is not None:
         candles.read(next(iter(candles.kinds())))  # what the command line names is refused there
@@ -51,6 +52,8 @@ def run_ui_command(words: Sequence[str]) -> int:
         raise ValueError("gradio is not installed, which the page needs; pip install 'kronos-ft[ui]'")
     logging.disable_progress_bar()
     networks = load_networks(shown.model, shown.tokenizer)
+    if evaluation is not None:
+        check_named(evaluation, shown, weights_hash(networks[0]))
     warning = pairing_remark(shown.model, shown.tokenizer, networks[1])
     for line in [*([warning] if warning else []), *warnings_of(options.host, options.share == "yes")]:
         print(f"WARNING     {line}", flush=True)

@@ -29,6 +29,8 @@ class ToyArguments:
     layers: int = 2
     noise: bool = False
     kind: str = "a"
+    model: str = "tiny"
+    tokenizer: str | None = None
     seed: int = 42
     data_seed: int | None = None
     output_dir: str = "runs/toy"

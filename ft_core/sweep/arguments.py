@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 METHODS = ("tpe", "grid", "random")
-PRUNERS = ("median", "hyperband", "halving", "none")
+# no hyperband: Optuna settles its brackets by the first trial that this process has seen end, which a resume changes
+PRUNERS = ("median", "halving", "none")
 DEFAULT_TRIALS = 20
 
 
@@ -20,10 +21,8 @@ class SweepArguments:
         default=None,
         metadata={"help": "Validation term to search by, and to keep checkpoints by. Default: metric_for_best_model."},
     )
-    pruner: str = field(
-        default="median", metadata={"help": "What ends bad trials early: median, hyperband, halving or none."}
-    )
-    prune_startup: int = field(default=5, metadata={"help": "Trials before the median prunes."})
+    pruner: str = field(default="median", metadata={"help": "What ends bad trials early: median, halving or none."})
+    prune_startup: int = field(default=5, metadata={"help": "Finished trials before the median prunes."})
     prune_warmup: int = field(default=1, metadata={"help": "Evaluations of a trial before it may be pruned."})
     workers: int = field(default=1, metadata={"help": "Processes, each with a device or a share of the cores."})
     keep_models: int = field(default=3, metadata={"help": "Best trials whose models stay on the disk."})

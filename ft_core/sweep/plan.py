@@ -1,11 +1,14 @@
 """A search as it was asked for: its space, the settings that all trials share, and those of one trial."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import plain
+from ..manifest import file_hash
+from ..run_folder import BEST_MODEL, FINAL_MODEL
 from ..secrets import SECRET_FIELDS
 from ..settings import as_words, field_names, parse_settings, read_words
 from .arguments import DEFAULT_TRIALS, SweepArguments
@@ -14,6 +17,7 @@ from .stage import HOUSEKEEPING, SweepStage
 
 DEFAULT_FOLDER = "runs/sweep"
 TRIALS, REPEATS = "trials", "repeats"
+WEIGHT_SETTINGS = ("model", "tokenizer")  # that may name a folder of weights
 _SINGLE = "leave it out, or use it with {command}"
 NOT_OF_A_SWEEP = {
     "dry_run": _SINGLE,
@@ -91,7 +95,32 @@ class SweepPlan:
             "space": {dimension.name: dimension.written() for dimension in self.space},
             "settings": self._resolved({}, [*preset, *self.given]),
             "data": {"digest": data},
+            "weights": self._weights(),
         }
+
+    def _weights(self) -> dict[str, str]:
+        """Hashes of the weights in the folders that trials start from and take tokens of, by folder as named.
+
+        A model of the Hub has none here: each run pins and records its commit.
+        """
+        named = {
+            str(value)
+            for part in self.settings(self.folder, {})
+            for name, value in vars(part).items()
+            if name in WEIGHT_SETTINGS and value is not None
+        }
+        for dimension in self.space:
+            if dimension.name in WEIGHT_SETTINGS:
+                named |= {str(choice) for choice in dimension.choices}
+        found = {}
+        for name in sorted(named):
+            files = [
+                path for place in ("", BEST_MODEL, FINAL_MODEL) for path in Path(name, place).glob("*.safetensors")
+            ]
+            if files:
+                hashes = [f"{path.name} {file_hash(path)}" for path in sorted(files)]
+                found[name] = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return found
 
 
 def _word(value: object) -> object:

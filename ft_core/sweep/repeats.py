@@ -40,7 +40,8 @@ def run_repeats(
         for i in range(plan.search.repeat_best)
         for kind in (BEST, DEFAULT)
     ]
-    entries = [entry for entry in done if _of(entry) in wanted]
+    # one that failed is tried again: what took it down (a full disk, a file system that was gone) may have passed
+    entries = [entry for entry in done if _of(entry) in wanted and entry["reason"] is None]
     known = [_of(entry) for entry in entries]
     for one in wanted:
         if one in known:
@@ -51,6 +52,18 @@ def run_repeats(
         entries.append(entry)
         note(entries)
     return entries
+
+
+def drop_stale(plan: SweepPlan, further: dict[str, object], best: FrozenTrial) -> None:
+    """Takes away the gain and the repeats of a trial that is no longer the best, on record and on the disk."""
+    entries = further.get("repeats", [])
+    kept = [entry for entry in entries if entry["kind"] == DEFAULT or entry["trial"] == best.number]
+    if len(kept) < len(entries):
+        further["repeats"] = kept
+        further.pop("gain", None)
+    for folder in (plan.folder / REPEATS).glob(f"{BEST}-*"):
+        if not folder.name.startswith(f"{BEST}-{best.number:04d}-"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _of(entry: dict) -> dict:

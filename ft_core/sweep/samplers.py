@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -59,6 +59,4 @@ def make_pruner(search: SweepArguments) -> BasePruner:
         return MedianPruner(n_startup_trials=search.prune_startup, n_warmup_steps=first)
     if search.pruner == "halving":
         return SuccessiveHalvingPruner(min_resource=first, reduction_factor=3)
-    if search.pruner == "hyperband":
-        return HyperbandPruner(min_resource=first, reduction_factor=3)
     return NopPruner()

@@ -12,7 +12,7 @@ from ..run_folder import check_writable, is_empty
 from ..run_lock import run_lock
 from .importance import importance_of, note_on, plot_importance
 from .plan import REPEATS, TRIALS, SweepPlan, parse_sweep
-from .repeats import gain_lines, gain_of, run_repeats
+from .repeats import drop_stale, gain_lines, gain_of, run_repeats
 from .results import (
     BEST_FILE,
     END_FACTS,
@@ -151,6 +151,7 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
             f"none of {len(ended_trials(study))} trials finished, so there is no best one; see the reasons in "
             f"{plan.folder / SWEEP_FILE}"
         )
+    drop_stale(plan, further, best[0])
     for line in final_table(study, plan):
         say(line)
     further["importance"] = importance = importance_of(study, plan.search.sampler_seed)
@@ -197,6 +198,6 @@ def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object]
         further["test"] = seen = {"trial": best.number, "looks": seen["looks"] + 1, "figures": figures}
     metric = plan.metric.removeprefix("eval_")
     value = seen["figures"].get(metric)
-    again = "" if seen["looks"] == 1 else f"; look number {seen['looks']}, no longer a first one"
+    again = "" if seen["looks"] == 1 else f"; {seen['looks']} trials were looked at so far, so it is no fresh figure"
     shown = "-" if value is None else f"{value:.6g}"
-    say(f"test split  {metric} {shown} of trial {best.number}, the only one looked at{again}")
+    say(f"test split  {metric} {shown} of trial {best.number}{again or ', the only one looked at'}")

@@ -29,7 +29,7 @@ class ReportToTrial(TrainerCallback):
     """Tells a trial of each evaluation, counted from 1, and ends the run when the trial is to be pruned.
 
     An evaluation of the starting weights does not count. Counting evaluations instead of steps compares trials of
-    unequal batches at the same share of their training.
+    unequal batches at the same share of their training where each epoch is evaluated, and only there.
 
     Args:
         trial: of Optuna.

@@ -50,7 +50,9 @@ def device_share(worker: int, workers: int) -> dict[str, str]:
     visible = os.environ.get(DEVICES)
     devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
     found = {DEVICES: devices[worker % len(devices)]} if devices and torch.cuda.is_available() else {}
-    cores = int(os.environ.get(THREADS) or os.cpu_count() or 1)
+    # OpenMP takes a list, a number for each level of nesting; what it would not take counts as unset
+    first = os.environ.get(THREADS, "").split(",")[0].strip()
+    cores = int(first) if first.isdecimal() and int(first) else os.cpu_count() or 1
     return found | {THREADS: str(max(1, cores // workers))}
 
 

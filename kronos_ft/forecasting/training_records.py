@@ -50,6 +50,16 @@ def seen_bars(model: str, symbol: str) -> dict[str, np.datetime64]:
     return ((_ends(trained) if trained is not None else None) or {}).get(symbol, {})
 
 
+def reach_of_others(model: str, symbol: str) -> np.datetime64 | None:
+    """Time of the last recorded bar of any symbol, where the record does not name this one: it may be one of them under
+    another name. None where the record names it, or holds no times.
+    """
+    trained = _trained_on(model)
+    ends = (_ends(trained) if trained is not None else None) or {}
+    others = [end for times in ends.values() for end in times.values()]
+    return max(others) if others and symbol not in ends else None
+
+
 def _seen(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[str, np.datetime64]) -> list[str]:
     """A line for training bars, else for validation bars, that reach past the first test origin of their symbol."""
     for split, words in DONE_WITH.items():

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..evaluation_card import entry_of
 from ..forecasting.evaluation_pictures import PICTURES
 from ..forecasting.evaluation_report import EVALUATION_FILE
 from ..forecasting.evaluation_tables import (
@@ -39,6 +40,31 @@ def find_evaluation(shown: ShownModel, named: str | None = None) -> Path | None:
     run = shown.run
     places = [] if run is None else [run / "evaluation", run, run / "predictor" / "evaluation", run / "predictor"]
     return next((place for place in places if (place / EVALUATION_FILE).is_file()), None)
+
+
+def other_weights(evaluation: dict, shown: ShownModel, sha256: str) -> str | None:
+    """The names of the evaluated models where none has the weights that are shown; None where one has.
+
+    Raises:
+        ValueError: an evaluation that names no models.
+    """
+    places = [Path(one).resolve() for one in (shown.model, shown.run) if one is not None]
+    try:
+        if entry_of(evaluation, sha256, places) is not None:
+            return None
+        return ", ".join(str(one["name"]) for one in evaluation["models"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{EVALUATION_FILE} does not say what was evaluated ({error!r}); evaluate again") from error
+
+
+def check_named(folder: Path, shown: ShownModel, sha256: str) -> None:
+    """Raises ValueError when an evaluation that was named is of other weights than those that are shown."""
+    others = other_weights(read_evaluation(folder), shown, sha256)
+    if others is not None:
+        raise ValueError(
+            f"{folder / EVALUATION_FILE} is of other weights than those in {shown.model} ({others}); evaluate this "
+            "model, or leave --evaluation out"
+        )
 
 
 def read_evaluation(folder: Path) -> dict:
@@ -111,8 +137,11 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
     return "".join(parts)
 
 
-def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, str]) -> str:
-    """The whole tab: an evaluation, the command that makes one, or the line that says why it cannot be read."""
+def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, str], sha256: str | None = None) -> str:
+    """The whole tab: an evaluation, the command that makes one, or the line that says why it cannot be read.
+
+    With the hash of the weights that are shown, an evaluation of others is said to be one, above its verdict.
+    """
     if folder is None:
         place = Path(shown.run or "runs") / "evaluation"
         line = (
@@ -121,6 +150,12 @@ def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, s
         )
         return command(words["no_evaluation"], line)
     try:
-        return evaluation_page(read_evaluation(folder), folder, words)
+        evaluation = read_evaluation(folder)
+        page = evaluation_page(evaluation, folder, words)
+        others = None if sha256 is None else other_weights(evaluation, shown, sha256)
+        if others is None:
+            return page
+        line = words["other_weights"].format(models=others)
+        return notice(f"{words['warning']}: {line}", "warning") + page
     except (ValueError, OSError) as error:
         return notice(str(error), "error")

@@ -17,7 +17,7 @@ from ft_core.files import write_file
 from ..data.candles import CandleSeries
 from ..forecasting.forecast_run import SymbolForecast, forecast_series, forecast_table
 from ..forecasting.predictor import KronosPredictor
-from ..forecasting.training_records import seen_bars
+from ..forecasting.training_records import reach_of_others, seen_bars
 from .candle_choice import time_text
 from .markup import notice, table, tile
 
@@ -160,6 +160,9 @@ def remarks(one: SymbolForecast, model: str, words: Mapping[str, str]) -> str:
         if split in ends and ends[split] >= origin:
             found.append(words[f"seen_{split}"].format(time=time_text(ends[split])))
             break
+    reach = reach_of_others(model, one.series.symbol)
+    if reach is not None and reach >= origin:
+        found.append(words["seen_unmatched"].format(symbol=one.series.symbol, time=time_text(reach)))
     if one.forecast.projected_share > MANY_TOUCHED:
         found.append(words["touched"].format(share=f"{one.forecast.projected_share:.0%}"))
     return "".join(notice(line, "warning") for line in found)

@@ -15,6 +15,7 @@ import gradio as gr
 from ..data.candles import CandleSeries
 from ..forecasting.forecast_run import SymbolForecast
 from ..forecasting.predictor import KronosPredictor
+from ..models.pretrained import weights_hash
 from .candle_chart import LAYERS, MOST_CONTEXT, candle_chart
 from .candle_choice import (
     UPLOAD,
@@ -26,7 +27,7 @@ from .candle_choice import (
     past_origin,
     series_of,
 )
-from .evaluation_view import evaluation_tab
+from .evaluation_view import evaluation_tab, find_evaluation
 from .forecast_view import ForecastChoices, make_forecast, quantile_table, remarks, summary, write_tables
 from .markup import notice, text
 from .report_view import report_tab
@@ -88,7 +89,7 @@ class Page:
         shown ([`ShownModel`]): what was named.
         predictor ([`KronosPredictor`]): its networks.
         candles ([`CandleChoice`]): what can be chosen.
-        evaluation (`Path`, *optional*): folder with an evaluation.
+        evaluation (`Path`, *optional*): folder with an evaluation; one in the run, looked for at each visit, when None.
         words: the page's words.
         warning (`str`, *optional*): what is wrong with the pair of predictor and tokenizer.
         folder (`Path`): where files to download are kept for as long as the page runs.
@@ -106,6 +107,7 @@ class Page:
     ):
         self.shown, self.predictor, self.candles = shown, predictor, candles
         self.evaluation, self.words, self.warning, self.folder = evaluation, words, warning, folder
+        self.sha256 = weights_hash(predictor.model)
 
     def build(self) -> gr.Blocks:
         """The page, ready to be served."""
@@ -122,9 +124,14 @@ class Page:
                 with gr.Tab(words["tab_report"], id="report"):
                     report = gr.HTML(elem_id="report")
             # read anew for each visit: an evaluation or a report may have been written since
-            page.load(lambda: evaluation_tab(self.shown, self.evaluation, words), None, evaluation, **HIDDEN)
+            page.load(self.evaluation_html, None, evaluation, **HIDDEN)
             page.load(lambda: report_tab(self.shown, words), None, report, **HIDDEN)
         return page.queue(default_concurrency_limit=1, max_size=32, api_open=False)
+
+    def evaluation_html(self) -> str:
+        """The evaluation tab as of now."""
+        folder = self.evaluation or find_evaluation(self.shown)
+        return evaluation_tab(self.shown, folder, self.words, self.sha256)
 
     def _header(self) -> str:
         words, shown = self.words, self.shown

@@ -62,6 +62,15 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "The model was chosen by validation on bars up to {time} UTC: they are no fair test of it.",
         "模型按截至 {time} UTC 的验证数据选出：这些 K 线不能公正地检验它。",
     ),
+    "seen_unmatched": (
+        "The model's run record has no {symbol}, and its bars reach to {time} UTC: if this is one of its markets under "
+        "another name, it forecasts what it has seen.",
+        "模型的训练记录中没有 {symbol}，其数据截至 {time} UTC：若这是同一市场的另一个名称，它预测的是见过的数据。",
+    ),
+    "other_weights": (
+        "This evaluation is of other weights ({models}) than those on this page: it says nothing of this model.",
+        "此评估针对其他权重（{models}），而不是本页的模型：它不能说明本模型的好坏。",
+    ),
     "touched": (
         "{share} of the forecast bars were no possible candles and were moved to the nearest one.",
         "{share} 的预测 K 线本不可能存在，已移至最近的合法 K 线。",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ft_core.interruption import StoppedBySignal
-from ft_core.sweep import samplers, workers
+from ft_core.sweep import repeats, samplers, workers
 from ft_core.sweep import search as search_module
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import Died, toy_stage
@@ -144,7 +144,7 @@ def test_a_trial_that_takes_its_process_down_twice_is_failed(sweep, tmp_path):
     assert "its process ended 2 times without a step further" in record["trials"][1]["reason"]
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_bad_trials_are_pruned(sweep, tmp_path, pruner):
     record, said = sweep(*USUAL, "--pruner", pruner, "--keep_models", 2)
     pruned = [one for one in record["trials"] if one["state"] == "pruned"]
@@ -198,6 +198,23 @@ def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
             sweep("--trials", 2, "--resume", *words, space=space)
         assert "\n" not in str(error.value)
         assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
+
+
+def test_other_weights_in_the_same_folder_are_refused(sweep, tmp_path):
+    """A tokenizer that was trained again, and one of the models that are searched over."""
+    places = [tmp_path / "tokenizer" / "best_model", tmp_path / "one", tmp_path / "other"]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "model.safetensors").write_bytes(b"weights")
+    words = ["--trials", 2, "--tokenizer", tmp_path / "tokenizer"]
+    space = f"model: [{places[1]}, {places[2]}]\n"
+    sweep(*words, space=space)
+    sweep(*words, "--resume", space=space)
+    for place in (places[0], places[2]):
+        (place / "model.safetensors").write_bytes(b"others")
+        with pytest.raises(ValueError, match=r"cannot go on with another space or other settings \(weights\..* -> "):
+            sweep(*words, "--resume", space=space)
+        (place / "model.safetensors").write_bytes(b"weights")
 
 
 def test_folders(sweep, tmp_path):
@@ -282,6 +299,39 @@ def test_no_file_holds_the_token(sweep, tmp_path):
     assert not [path for path in files if token.encode() in path.read_bytes()]
     other, _ = sweep("--trials", 2, "--repeat_best", 2, "--hub_token", token[::-1], "--resume")  # no other search
     assert outcomes(other) == outcomes(record)
+
+
+def test_the_gain_of_a_trial_that_is_no_longer_the_best(sweep, tmp_path):
+    words = ["--pruner", "none", "--trials"]
+    first, _ = sweep(*words, 2, "--repeat_best", 2)
+    (stale,) = {path.name[:9] for path in (tmp_path / "sweep" / "repeats").glob("best-*")}
+    second, _ = sweep(*words, 16, "--resume")
+    assert second["best"]["trial"] != first["best"]["trial"]
+    assert "gain" not in second
+    assert {entry["kind"] for entry in second["repeats"]} == {"default"}
+    assert not list((tmp_path / "sweep" / "repeats").glob(f"{stale}*"))
+    third, _ = sweep(*words, 16, "--resume", "--repeat_best", 2)
+    assert third["gain"]["best"]["mean"] == pytest.approx(third["best"]["objective"] + 0.0015)
+    assert len(third["repeats"]) == 4
+
+
+def test_repeats_that_failed_are_tried_again(sweep, monkeypatch):
+    failing = [OSError("Stale file handle")]
+    real = repeats.objective_of
+
+    def objective_of(*words):
+        if failing:
+            raise failing.pop()
+        return real(*words)
+
+    monkeypatch.setattr(repeats, "objective_of", objective_of)
+    words = ["--trials", 2, "--repeat_best", 2]
+    first, said = sweep(*words)
+    assert [entry["reason"] for entry in first["repeats"]] == ["OSError: Stale file handle", None, None, None]
+    assert any("fewer than two seeds finished" in line for line in said)
+    second, _ = sweep(*words, "--resume")
+    assert [entry["reason"] for entry in second["repeats"]] == [None] * 4
+    assert second["gain"]["gain"]["pairs"] == 2
 
 
 @pytest.mark.thorough

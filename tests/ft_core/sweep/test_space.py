@@ -98,6 +98,7 @@ def test_spaces_that_are_refused(plan, text, message):
     [
         (["--method", "bayes"], "method='bayes' is not known; use one of tpe, grid, random"),
         (["--pruner", "mean"], "pruner='mean' is not known"),
+        (["--pruner", "hyperband"], "pruner='hyperband' is not known; use one of median, halving, none"),
         (["--trails", 3], "--trails is not a setting; did you mean trials?"),
         (["--trials", 0], "trials=0 is below 1"),
         (["--workers", 0], "workers=0 is below 1"),

@@ -19,6 +19,12 @@ def test_cores_are_shared(monkeypatch):
     assert [device_share(worker, 3) for worker in range(3)] == [{THREADS: "2"}] * 3
     monkeypatch.setenv(THREADS, "1")
     assert device_share(0, 4) == {THREADS: "1"}
+    monkeypatch.setenv(THREADS, "4,1")
+    assert device_share(0, 2) == {THREADS: "2"}
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    for nonsense in ("many", "", "0", "-2"):
+        monkeypatch.setenv(THREADS, nonsense)
+        assert device_share(0, 2) == {THREADS: "3"}
 
 
 @pytest.mark.parametrize(("visible", "expected"), [(None, ["0", "1", "0"]), ("4,7", ["4", "7", "4"])])

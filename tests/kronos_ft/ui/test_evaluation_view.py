@@ -1,12 +1,14 @@
 """The evaluation tab: the run's own figures, the command where there are none, and one line where they are damaged."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
 from kronos_ft.forecasting.verdict import verdict
-from kronos_ft.ui.evaluation_view import evaluation_tab, find_evaluation, read_evaluation
+from kronos_ft.models.pretrained import weights_hash
+from kronos_ft.ui.evaluation_view import check_named, evaluation_tab, find_evaluation, read_evaluation
 from kronos_ft.ui.markup import text
 from kronos_ft.ui.shown_model import find_shown
 from kronos_ft.ui.words import words_of
@@ -33,6 +35,37 @@ def test_verdict_tables_and_pictures(run, shown):
     chinese = evaluation_tab(shown, run.folder / "evaluation", words_of("zh"))
     assert "预测方法" in chinese
     assert "结论" in chinese
+
+
+def test_an_evaluation_of_other_weights(run, shown, predictor, tmp_path):
+    """A retrained predictor: what was evaluated before is shown below a warning, and refused when it is named."""
+    sha256 = weights_hash(predictor.model)
+    inside = run.folder / "evaluation"
+    assert evaluation_tab(shown, inside, WORDS, sha256) == evaluation_tab(shown, inside, WORDS)
+    check_named(inside, shown, sha256)
+    page = evaluation_tab(shown, inside, WORDS, "0" * 64)
+    assert page.index("This evaluation is of other weights") < page.index("kf-verdict")
+    with pytest.raises(ValueError, match=r"evaluation.json is of other weights than those in .*leave --evaluation out"):
+        check_named(inside, shown, "0" * 64)
+    evaluation = json.loads((inside / "evaluation.json").read_text())
+    for one in evaluation["models"]:
+        del one["sha256"]  # an older one: the place decides
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    check_named(tmp_path, dataclasses.replace(shown, model=evaluation["models"][0]["model"]), "0" * 64)
+
+
+def test_an_evaluation_that_comes_later_is_found(run, predictor, tmp_path):
+    pytest.importorskip("gradio")
+    from kronos_ft.ui.page import Page
+
+    shutil.copytree(run.folder / "predictor" / "best_model", tmp_path / "best_model")
+    one = find_shown(str(tmp_path / "best_model"), str(run.folder / "tokenizer"))
+    one = dataclasses.replace(one, run=tmp_path)
+    page = Page(one, predictor, None, None, WORDS, None, tmp_path)
+    assert "kf-verdict" not in page.evaluation_html()
+    shutil.copytree(run.folder / "evaluation", tmp_path / "evaluation")
+    assert "kf-verdict" in page.evaluation_html()
+    assert "other weights" not in page.evaluation_html()
 
 
 def test_the_command_where_there_is_none(run, shown):

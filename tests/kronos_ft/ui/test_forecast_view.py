@@ -91,6 +91,19 @@ def test_bars_that_the_model_has_seen(predictor, run, shown):
     assert said(None) == ""
 
 
+def test_bars_under_another_name(predictor, run, shown):
+    """The record names its symbols; the same bars under another name may have been seen too."""
+    series = dataclasses.replace(run.series, symbol="<my upload>")
+
+    def said(origin):
+        one = make_forecast(predictor, series, ForecastChoices.checked(origin, **CHOICES))
+        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown.model, WORDS)
+
+    assert "run record has no &lt;my upload&gt;, and its bars reach to" in said("2020-01-05")
+    assert "if this is one of its markets under another name" in said("2020-01-05")
+    assert said(None) == ""
+
+
 def test_many_impossible_candles_are_told(forecast, shown):
     one = dataclasses.replace(forecast, forecast=Forecast(forecast.forecast.paths, 0.31, 0.0))
     assert "31% of the forecast bars were no possible candles" in remarks(one, "nowhere", WORDS)
