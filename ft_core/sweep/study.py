@@ -171,7 +171,7 @@ def begin_session(study: Study) -> None:
 
 
 def check_failures(study: Study, plan: SweepPlan) -> None:
-    """Raises TooManyFailures when the last `most_failures` trials of this session have failed."""
+    """Raises TooManyFailures when the last `most_failures` trials since the search was started have failed."""
     last = ended_trials(study)[study.user_attrs.get(SESSION, 0) :][-plan.search.most_failures :]
     if len(last) == plan.search.most_failures and all(trial.state == TrialState.FAIL for trial in last):
         raise TooManyFailures(
