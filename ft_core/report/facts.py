@@ -14,8 +14,8 @@ from .history import Curve, History, curve, read_history, read_json, read_object
 from .trends import Gap, gaps
 from .views import PLAIN, StageView
 
-RUNNING, FINISHED, EARLY, INTERRUPTED, KILLED, UNFINISHED = (
-    *("running", "finished", "stopped early", "interrupted"),
+RUNNING, FINISHED, EARLY, INTERRUPTED, PRUNED, KILLED, UNFINISHED = (
+    *("running", "finished", "stopped early", "interrupted", "pruned"),
     *("ended without a word", "not at its end"),
 )
 UNTRAINED = 0.8  # of the error of a constant answer

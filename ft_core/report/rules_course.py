@@ -3,7 +3,7 @@
 import statistics
 
 from ..line_progress import span
-from .facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, RunFacts
+from .facts import EARLY, FINISHED, INTERRUPTED, KILLED, PRUNED, RUNNING, RunFacts
 from .rules import TRAINING, Outcome, Rule, ok, percent, problem, watch
 from .signs import counted
 
@@ -18,7 +18,7 @@ def complete(facts: RunFacts) -> Outcome | None:
     figure = f"{facts.step:,} of {total:,} steps{share}" if total else f"{facts.step:,} steps"
     values = {"why": facts.why or "-", "left": left or "?", "step": facts.newest_whole or 0}
     cases = {FINISHED: "finished", RUNNING: "running", EARLY: "early", INTERRUPTED: "interrupted", KILLED: "killed"}
-    case = cases.get(facts.status, "unfinished")
+    case = cases.get(facts.status, PRUNED if facts.status == PRUNED else "unfinished")
     if case == "early" and not facts.setting("early_stopping"):
         case = "unfinished"
     if case in ("interrupted", "killed") and not facts.newest_whole:
@@ -35,6 +35,8 @@ def saving(facts: RunFacts) -> Outcome | None:
     figure = f"{counted(count, 'checkpoint', 'checkpoints')}, {megabytes:,.1f} MB, "
     figure += f"newest whole: {facts.newest_whole or '-'}, best: {best_step or '-'}"
     is_over = facts.status in (FINISHED, EARLY)
+    if facts.status == PRUNED:
+        return Outcome("given_up", figure)
     if is_over and facts.disk.get("model"):
         return Outcome("model", figure)
     if facts.newest_whole is None:
@@ -76,6 +78,10 @@ RULES = (
             "early": ok(
                 "early stopping ended it; see the rule early-stopping.", "由早停结束，见 early-stopping 一条。"
             ),
+            "pruned": ok(
+                "a search ended it, because other trials did better; nothing is wrong with it.",
+                "其他试验更好，搜索提前结束了它；并非故障。",
+            ),
             "interrupted": problem(
                 "it was interrupted ({why}); the same command with --resume goes on from step {step}.",
                 "训练被中断（{why}）；用相同命令加 --resume 可从第 {step} 步继续。",
@@ -107,6 +113,9 @@ RULES = (
         "训练成果保存了吗？",
         saving,
         {
+            "given_up": ok(
+                "a search gave the run up and freed its checkpoints.", "搜索放弃了该试验，并删除了它的检查点。"
+            ),
             "model": ok("the model of the run is written, beside its checkpoints.", "模型已写入，检查点也在。"),
             "kept": ok(
                 "step {step} can be gone on from; {lost} steps are not saved.",

@@ -37,6 +37,7 @@ STATUS_WORDS: Mapping[str, Mapping[str, str]] = {
     "finished": {"en": "finished", "zh": "已完成"},
     "stopped early": {"en": "stopped early", "zh": "提前停止"},
     "interrupted": {"en": "interrupted", "zh": "被中断"},
+    "pruned": {"en": "pruned by a search", "zh": "被搜索提前结束"},
     "ended without a word": {"en": "ended without a word", "zh": "异常终止（无记录）"},
     "not at its end": {"en": "not at its end", "zh": "未到终点"},
 }

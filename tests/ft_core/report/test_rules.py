@@ -93,6 +93,7 @@ SCENARIOS = {
         "finished": nothing,
         "running": in_use(100),
         "early": EARLY,
+        "pruned": ended(160, "pruned"),
         "interrupted": ended(160, "interrupted: SIGINT"),
         "killed": ended(160, "running"),
         "lost": ended(40, "interrupted: SIGKILL"),
@@ -115,6 +116,7 @@ SCENARIOS = {
         "not_ended": EARLY,
     },
     "saving": {
+        "given_up": ended(160, "pruned"),
         "model": nothing,
         "kept": ended(160, "interrupted: SIGINT"),
         "not_yet": in_use(40),
