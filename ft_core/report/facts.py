@@ -33,8 +33,8 @@ class RunFacts:
         record (`dict`): `run.json`.
         metrics (`dict`): `training_metrics.json`, which only a run that came to its end has.
         history ([`History`]): what was logged.
-        status (`str`): running, finished, stopped early, interrupted, pruned, `ended without a word` (recorded as running, but
-            its process is gone), or `not at its end` (a plain Trainer's).
+        status (`str`): running, finished, stopped early, interrupted, pruned, `ended without a word` (recorded as
+            running, but its process is gone), or `not at its end` (a plain Trainer's).
         why (`str`): of an interrupted run, by what.
         checkpoints (`dict`): bytes by step.
         newest_whole (`int`, *optional*): step of the newest checkpoint whose files are all there.
