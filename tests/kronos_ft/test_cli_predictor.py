@@ -320,7 +320,7 @@ def test_bad_settings_of_both(both, run, capsys, tiny_predictor, tmp_path):
         (["--model", wide, "--predictor_from_scratch", "false"], "the tokenizer has s1_bits=5 but the predictor s1_b"),
         (["--model", "huge"], "size='huge' is not a predictor size"),
         (["--tokenizer", "huge"], "size='huge' is not a tokenizer size"),
-        (["--preset", "best"], "preset='best' is not known"),
+        (["--preset", "finest"], "preset='finest' is not known"),
         (["--max_steps", "many"], "invalid int value: 'many'"),
         (["--lookback_window", "600"], "exceed the 512 bars of context"),
         (["--data", tmp_path / "none.csv"], "none.csv does not exist"),
