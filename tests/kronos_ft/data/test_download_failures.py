@@ -99,7 +99,10 @@ def test_killed_and_resumed_to_equal_bytes(download, binance, tmp_path):
     words = ["--exchange", "binance", "--api_url", binance.url, "--symbol", "BTC/USDT", "--timeframe", "1h"]
     command = [sys.executable, "-m", "kronos_ft", "data", "download", *words, "--since", "2020-01-01", "--output"]
     process = subprocess.Popen([*command, str(output)], cwd=Path(__file__).parents[3], stderr=subprocess.DEVNULL)
-    while len(binance.asked("klines")) < 4 and process.poll() is None:
+    until = time.monotonic() + 120
+    while len(binance.asked("klines")) < 4:
+        assert process.poll() is None
+        assert time.monotonic() < until
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
