@@ -50,6 +50,7 @@ BENCHMARKS = (
     Benchmark("mt5_step"),
     Benchmark("mt5_batches"),
     Benchmark("mt5_epoch", is_long=True),
+    Benchmark("mt5_presets", is_long=True),
     Benchmark("ranks"),
     Benchmark("large_data", is_long=True),
     Benchmark("convergence", is_long=True),

@@ -49,6 +49,7 @@ TRAINED_PIECES = 4000
 FILLING = "ru"  # language of the pieces that no text uses
 SHAPES: dict[str, dict[str, int]] = {
     "mt5-small": {},  # the defaults of MT5Config
+    "mt5-base": {"d_model": 768, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12},
     "tiny": {"d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 3, "num_decoder_layers": 3, "num_heads": 4},
 }
 ANSWER = "@answer "  # before what a rival says; the rest of its output is for people

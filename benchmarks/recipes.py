@@ -1,7 +1,7 @@
 """The named recipes side by side: are the gains that `optimized` promises real?
 
     python -m benchmarks.recipes kronos [--presets baseline optimized best] [--seeds 1 2 3]
-    python -m benchmarks.recipes mt5 [--presets original optimized fast] [--data records.jsonl]
+    python -m benchmarks.recipes mt5 [--presets original optimized fast best] [--data records.jsonl]
     python -m benchmarks.recipes search [--seeds 11 12]       candidates for `best`, on seeds of their own
     python -m benchmarks.recipes page                         writes the tables of docs/recipes.md
 
@@ -35,14 +35,11 @@ EARLIER = 0.6  # share of the embedded candles that the starting weights have se
 WINDOWS = ("--lookback_window", "90", "--predict_window", "10", "--stride", "25", "--validation_stride", "10")
 START = ("--max_steps", "600", "--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7")
 SCORES = {"tokenizer": "eval_recon_all", "predictor": "eval_loss"}
-PRESETS = {"kronos": ["baseline", "optimized", "best"], "mt5": ["original", "optimized", "fast"]}
+PRESETS = {"kronos": ["baseline", "optimized", "best"], "mt5": ["original", "optimized", "fast", "best"]}
 MT5 = ("--model", "small", "--from_scratch", "--max_source_length", "192", "--max_target_length", "128")
-MT5_EPOCHS = {"original": 10, "optimized": 6, "fast": 6}
-MT5_STEPS = {  # evaluations and saves at like places of an epoch, as 500 and 1000 steps are of the reference corpus
-    "original": ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20"),
-    "optimized": ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20"),
-    "fast": ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20"),
-}
+MT5_EPOCHS = {"original": 10, "optimized": 6, "fast": 6, "best": 10}
+# evaluations and saves at like places of an epoch, as 500 and 1000 steps are of the reference corpus
+MT5_STEPS = ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20")
 _NO_AUGMENTATION = {f"augment_{name}": False for name in ("noise", "feature_dropout", "time_shift", "scale")}
 CANDIDATES: dict[str, dict[str, object]] = {
     "optimized-plain": {"preset": "optimized", **_NO_AUGMENTATION},
@@ -156,7 +153,7 @@ def train_mt5(preset: str, seed: int, data: str, folder: Path) -> dict[str, obje
     """Figures of one mT5 run with a preset: time, disk and the quality of the test split."""
     run = folder / "run"
     words = ["train", "--preset", preset, *MT5, "--data", data, "--seed", str(seed), "--learning_rate", "3e-3"]
-    words += ["--num_train_epochs", str(MT5_EPOCHS[preset]), *MT5_STEPS[preset], "--logging_steps", "10"]
+    words += ["--num_train_epochs", str(MT5_EPOCHS[preset]), *MT5_STEPS, "--logging_steps", "10"]
     most = _run("mt5_ft", words, run)
     try:
         return figures_of(run, "eval_loss") | {"disk_at_peak": most}

@@ -5,6 +5,7 @@ messages are the same wherever a value comes from.
 """
 
 import argparse
+import copy
 import dataclasses
 import difflib
 import inspect
@@ -24,12 +25,13 @@ class _Parser(HfArgumentParser):
 
     Args:
         types: the dataclasses.
+        preset: values that the chosen preset sets, for the help.
         kwargs: as for `argparse.ArgumentParser`.
     """
 
-    def __init__(self, types: Sequence[type], **kwargs: object):
+    def __init__(self, types: Sequence[type], preset: Mapping[str, object] | None = None, **kwargs: object):
         super().__init__(types, **kwargs)
-        self._own = own_names(types)
+        self._own, self._preset = own_names(types), preset or {}
 
     def format_help(self) -> str:
         formatter = self._get_formatter()
@@ -38,12 +40,35 @@ class _Parser(HfArgumentParser):
         inherited = [action for action in self._actions if action not in own and action.dest != "help"]
         for title, actions in (("settings", own), ("settings of transformers' TrainingArguments", inherited)):
             formatter.start_section(title)
-            formatter.add_arguments(actions)
+            formatter.add_arguments([self._told(action) for action in actions])
             formatter.end_section()
         return formatter.format_help()
 
+    def _told(self, action: argparse.Action) -> argparse.Action:
+        """The option as the help shows it: one spelling, and the value that it has when it is not given."""
+        told = copy.copy(action)
+        told.option_strings = action.option_strings[:1]
+        told.metavar = action.metavar or (
+            None if action.choices else "true|false" if action.nargs == "?" else "NAME" if action.type is str else "VALUE"
+        )
+        text = (action.help or "").strip()
+        by_preset = action.dest != "preset" and action.dest in self._preset
+        value = self._preset.get(action.dest, action.default)
+        if value is None or value == "" or value == [] or ("default" in text.lower() and not by_preset):
+            return told
+        source = f"preset {self._preset['preset']}" if by_preset else "default"
+        told.help = f"{text} ({source}: {_as_text(value)})"
+        return told
+
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
+
+
+def _as_text(value: object) -> str:
+    """A setting's value as one writes it, in a help text."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    texts = (str(getattr(each, "value", each)) for each in listed)
+    return " ".join(text.lower() if text in ("True", "False") else text for text in texts).replace("%", "%%")
 
 
 def field_names(types: Sequence[type]) -> list[str]:
@@ -153,23 +178,22 @@ def value_parsers(types: Sequence[type]) -> dict[str, Callable[[str], object]]:
     return {name: action.type or str for name, action in single.items()}
 
 
-def _preset_words(
+def _preset_values(
     chosen: str | None,
     from_file: dict,
     presets: Mapping[str, Mapping[str, object]] | None,
     default_preset: str,
-    known: Sequence[str],
-) -> list[str]:
-    """Words of the preset that the command line or the file names; takes its name out of the file's values."""
+) -> dict[str, object]:
+    """What the preset sets that the command line or the file names, its name too; takes that out of the file's values."""
     if presets is None:
         if chosen is not None:
             raise ValueError("--preset is not a setting of this command; see --help for all names")
-        return []
+        return {}
     preset = chosen or from_file.get("preset", default_preset)
     from_file.pop("preset", None)
     if preset not in presets:
         raise ValueError(f"preset={preset!r} is not known; use one of {', '.join(presets)}")
-    return [*as_words(presets[preset], known, f"preset {preset}"), f"--preset={preset}"]
+    return {**presets[preset], "preset": preset}
 
 
 def parse_settings(
@@ -205,12 +229,12 @@ def parse_settings(
     except SystemExit as error:
         raise ValueError("--config and --preset need a value each; see --help") from error
     from_file = read_yaml(Path(chosen.config)) if chosen.config else {}
-    preset_words = _preset_words(chosen.preset, from_file, presets, default_preset, known)
+    preset = _preset_values(chosen.preset, from_file, presets, default_preset)
 
-    parser = _Parser(types, prog=program, allow_abbrev=False, formatter_class=argparse.HelpFormatter)
+    parser = _Parser(types, preset, prog=program, allow_abbrev=False, formatter_class=argparse.HelpFormatter)
     parser.add_argument("--config", metavar="FILE.yaml", help="YAML file of settings; the command line overrides it.")
     sources = [
-        *preset_words,
+        *as_words(preset, known, f"preset {preset.get('preset')}"),
         *as_words(from_file, known, f"config file {chosen.config}"),
     ]
     for word in words:  # before any dataclass complains of what the misspelt setting should have set

@@ -62,7 +62,7 @@ class MT5ModelArguments:
         default=False,
         metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},
     )
-    preset: str = field(default="optimized", metadata={"help": "Recipe: original, optimized, fast, 8gb or cpu."})
+    preset: str = field(default="optimized", metadata={"help": "Recipe: original, optimized, fast, best, 8gb or cpu."})
     trim_vocab: bool = field(
         default=False,
         metadata={
