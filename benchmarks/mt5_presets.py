@@ -61,7 +61,9 @@ def _held(process: psutil.Process) -> int:
 
 def _make(folder: Path, shape: str, pieces: int, kept: int) -> None:
     """Writes the full model, and beside it how many unused pieces make `kept` in all."""
-    texts = [text for record in read_records(sample_path(), EMOTION_SUMMARY)[0] for text in (record.source, record.target)]
+    texts = [
+        text for record in read_records(sample_path(), EMOTION_SUMMARY)[0] for text in (record.source, record.target)
+    ]
     tokenizer = write_full_model(folder, texts, shape, pieces)
     (folder / "extra.txt").write_text(str(extra_pieces(tokenizer, texts, kept)), encoding="utf-8")
 

@@ -1,9 +1,10 @@
 """Where a training step spends its time, and how far its matrix products are from what the machine can do.
 
-    python -m benchmarks.profile_step [--stage tokenizer] [--compile] [--output benchmarks/results/profile_step.json]
+    python -m benchmarks.profile_step [--stage tokenizer] [--compile] [--output FILE]
 
 Prints the share of products, attention, optimizer and everything else (torch.profiler, self time on the CPU), and the
-products a second inside the step beside those of a bare product of the same shapes.
+products a second inside the step beside those of a bare product of the same shapes. Written to
+benchmarks/results/profile_STAGE.json.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from ft_core.files import write_json
+from ft_core.run_record import now
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
@@ -59,7 +61,7 @@ def main() -> int:
     parser.add_argument("--stage", choices=["tokenizer", "predictor"], default="tokenizer")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--output", type=Path, default=RESULTS / "profile_step.json")
+    parser.add_argument("--output", type=Path, help="(default benchmarks/results/profile_STAGE.json)")
     options = parser.parse_args()
 
     torch.manual_seed(0)
@@ -96,7 +98,7 @@ def main() -> int:
         "products_per_second_bare": bare,
         "machine": machine(),
     }
-    write_json(options.output, result)
+    write_json(options.output or RESULTS / f"profile_{options.stage}.json", {"written": now(), **result})
     print(result["work"])
     for group, share in result["shares"].items():
         print(f"  {group:<24} {share:6.1%}")

@@ -15,6 +15,11 @@ FULL_DISK_MESSAGES = (
     *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
     *("pytorchstreamwriter failed", "unexpected pos"),
 )
+OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "out of memory", "not enough memory")
+MEMORY_REMEDY = (
+    "lower per_device_train_batch_size or per_device_eval_batch_size (with gradient_accumulation_steps as many times "
+    "higher the training stays the same), or the length of windows or of a forecast"
+)
 TRACEBACK = "KRONOS_FT_TRACEBACK"
 
 
@@ -69,8 +74,15 @@ def is_full_disk(error: BaseException) -> bool:
     return False
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device's or the host's memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, known without torch
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_MESSAGES)
+
+
 def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> int:
-    """Runs a function and returns its exit code; bad input and a full disk become one line and exit code 2.
+    """Runs a function and returns its exit code; bad input, a full disk and a full memory become one line and exit code 2.
 
     Args:
         program: name for messages.
@@ -87,6 +99,8 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
             pass  # says all there is to say
         elif is_full_disk(error):  # torch and safetensors have errors of their own for it
             words = f"the disk is full ({words[:200]}); free some space or name another disk, and start again"
+        elif is_out_of_memory(error):
+            words = f"memory ran out ({words[:160] or type(error).__name__}); {MEMORY_REMEDY}"
         elif not isinstance(error, OSError | ImportError):
             raise
         print(f"{program}: {words}", file=sys.stderr)

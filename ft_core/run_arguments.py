@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
 SAVE_ERRORS = ("stop", "continue")
 PUSH_STRATEGIES = ("end", "every_save")
 
@@ -53,6 +57,19 @@ class RunArguments:
             self.resume = True
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other; choose one")
+
+    def use_one_gpu(self) -> None:
+        """One device a process, and a line that says how to use them all; to be called once the devices are known.
+
+        In a process that was started by itself the Trainer would use every GPU through `nn.DataParallel`: batches would
+        be as many times larger, and the replicas' losses and metrics would not be those of one batch.
+        """
+        if self.n_gpu > 1:
+            logger.warning_once(
+                f"{self.n_gpu} GPUs are visible and one process uses one of them; for all: accelerate launch "
+                f"--num_processes {self.n_gpu} (docs/multi-gpu.md); to choose one: CUDA_VISIBLE_DEVICES"
+            )
+            self._n_gpu = 1
 
     def _check_push(self) -> None:
         """What the settings of pushing say by themselves; the Hub is asked when the run begins."""

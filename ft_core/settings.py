@@ -49,7 +49,13 @@ class _Parser(HfArgumentParser):
         told = copy.copy(action)
         told.option_strings = action.option_strings[:1]
         told.metavar = action.metavar or (
-            None if action.choices else "true|false" if action.nargs == "?" else "NAME" if action.type is str else "VALUE"
+            None
+            if action.choices
+            else "true|false"
+            if action.nargs == "?"
+            else "NAME"
+            if action.type is str
+            else "VALUE"
         )
         text = (action.help or "").strip()
         by_preset = action.dest != "preset" and action.dest in self._preset

@@ -176,6 +176,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         if self.fp16:
             check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
         super().__post_init__()
+        self.use_one_gpu()
         self._settle_speed()
         if self.early_stopping and self.eval_strategy == "no":
             raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")

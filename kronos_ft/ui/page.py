@@ -12,6 +12,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from ft_core.command_line import is_out_of_memory
+
 from ..data.candles import CandleSeries
 from ..forecasting.forecast_run import SymbolForecast
 from ..forecasting.predictor import KronosPredictor
@@ -50,16 +52,24 @@ def page_theme() -> gr.themes.Base:
     ).set(button_primary_background_fill="#2563a8", button_primary_background_fill_hover="#1d4f88")
 
 
-def _said(outputs: int) -> Callable:
-    """Puts a first output before a function's: the line of an error that it raised, the others left as they are."""
+def _said(outputs: int, no_memory: str) -> Callable:
+    """Puts a first output before a function's: the line of an error that it raised, the others left as they are.
+
+    Args:
+        outputs: of the function.
+        no_memory: what is said where memory ran out.
+    """
 
     def wrap(function: Callable) -> Callable:
         @functools.wraps(function)
         def said(*args: object, **options: object) -> tuple:
             try:
                 found = function(*args, **options)
-            except (ValueError, OSError, ImportError) as error:
-                return notice(str(error), "error"), *(gr.skip() for _ in range(outputs))
+            except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
+                if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                    raise
+                line = no_memory if is_out_of_memory(error) else str(error)
+                return notice(line, "error"), *(gr.skip() for _ in range(outputs))
             return "", *(found if isinstance(found, tuple) else (found,))
 
         return said
@@ -235,7 +245,7 @@ class Page:
         def shown_series(one: CandleSeries, horizon: float) -> tuple:
             return describe(one, words), past_origin(one, int(horizon or 1)), chart_of_known(one, words), *nothing()
 
-        @_said(5 + len(cleared))
+        @_said(5 + len(cleared), words["no_memory"])
         def read(kind: str, upload: str | None, policy: str, horizon: float) -> tuple:
             loaded = self.candles.read(kind, upload, policy)
             names = [one.symbol for one in loaded]
@@ -245,7 +255,7 @@ class Page:
         def show_upload(kind: str) -> tuple:
             return gr.update(visible=kind == UPLOAD, value=None), gr.update(visible=kind == UPLOAD)
 
-        @_said(3 + len(cleared))
+        @_said(3 + len(cleared), words["no_memory"])
         def choose(series: list[CandleSeries] | None, symbol: str, horizon: float) -> tuple:
             return shown_series(series_of(series, symbol), horizon)
 
@@ -253,13 +263,13 @@ class Page:
             return gr.update(visible=start == PAST), gr.update(visible=start == PAST)
 
         def move(direction: int) -> Callable:
-            @_said(1)
+            @_said(1, words["no_memory"])
             def moved(series: list[CandleSeries] | None, symbol: str | None, origin: str, horizon: float) -> str:
                 return moved_origin(series_of(series, symbol), origin, direction * int(horizon or 1))
 
             return moved
 
-        @_said(5 + len(cleared) - 2)
+        @_said(5 + len(cleared) - 2, words["no_memory"])
         def forecast(
             series: list[CandleSeries] | None, symbol: str | None, start: str, origin: str, horizon: float,
             paths: float, context: float, temperature: float, top_p: float, seed: float, layers: list[str],

@@ -17,6 +17,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "data_sample": ("embedded BTC sample", "内置 BTC 样例"),
     "data_upload": ("upload a file", "上传文件"),
     "upload": ("CSV or Parquet, at most {size}", "CSV 或 Parquet，最大 {size}"),
+    "no_memory": (
+        "Memory ran out: choose fewer paths, fewer bars to forecast or a shorter context.",
+        "内存不足：请减少路径数、预测 K 线数或上下文长度。",
+    ),
     "policy": ("Rows with a defect", "有缺陷的行"),
     "policy_error": ("reject the file", "拒绝该文件"),
     "policy_drop": ("leave them out", "删除"),

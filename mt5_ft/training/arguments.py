@@ -282,6 +282,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             self.greater_is_better = self.metric_for_best_model.removeprefix("eval_") in GROWING_TERMS
         self.precision_was_timed = asked == "auto"
         super().__post_init__()
+        self.use_one_gpu()
         if asked == "auto" and self.world_size > 1:  # each process has timed it by itself
             self.precision = broadcast_object_list([self.precision])[0]
             self.bf16 = self.precision == "bf16"

@@ -3,28 +3,20 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ft_core.command_line import is_out_of_memory
 from ft_core.memory import free_memory
 
 from .arguments import MT5Arguments
 from .trainer import MT5Trainer
 
 FIRST_STEPS = 3
-HOST_MESSAGES = ("can't allocate memory", "out of memory", "not enough memory")
 REMEDY = (
     "set trim_vocab true (a vocabulary of a tenth), lora true (gradients and optimizer state for 1 % of the "
     "parameters), optimizer adafactor (hardly any optimizer state), or max_source_length and max_target_length to 128 "
     "(half the activations)"
 )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the device's or the host's memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in HOST_MESSAGES)
 
 
 def smaller_batch(batch: int, accumulation: int) -> tuple[int, int]:

@@ -19,8 +19,10 @@ import torch
 from datasets import Dataset
 from torch import nn
 
+from ft_core.command_line import is_out_of_memory
+from ft_core.memory import free_memory
+
 from ..generation import GenerationSettings, generate_batch
-from .out_of_memory import free_memory, is_out_of_memory
 from .token_steps import token_lengths
 from .trainer import MT5Trainer
 

@@ -9,6 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ft_core.command_line import is_out_of_memory
 from ft_core.launch import check_world_size
 from ft_core.pruned_run import AsTrial
 from ft_core.run_folder import KEPT_IDS_FILE, check_output_folder
@@ -21,7 +22,7 @@ from ..push import mt5_model
 from .arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .cleaning import keep_within_limit
 from .finish import finish_training
-from .out_of_memory import REMEDY, is_out_of_memory, train_with_fitting_batch
+from .out_of_memory import REMEDY, train_with_fitting_batch
 from .planning import Plan, make_plan
 from .presets import PRESETS
 from .resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics

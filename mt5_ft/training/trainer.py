@@ -124,10 +124,9 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     ):
         if args.fp16:
             keep_feed_forward_in_fp32(model)  # where mT5 overflows
-        # replicas of DataParallel would all see the labels of the whole batch
-        self.loss_head = use_loss_head(model) if args.linear_loss and args.n_gpu <= 1 else None
+        self.loss_head = use_loss_head(model) if args.linear_loss else None
         if args.linear_loss and self.loss_head is None:
-            logger.warning("linear_loss is not used: it needs an mT5 model, and one process for each GPU")
+            logger.warning("linear_loss is not used: it needs an mT5 model")
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
         super().__init__(
             model=model,

@@ -3,8 +3,9 @@
 import errno
 
 import pytest
+import torch
 
-from ft_core.command_line import TRACEBACK, is_full_disk, one_line_errors, run_command
+from ft_core.command_line import TRACEBACK, is_full_disk, is_out_of_memory, one_line_errors, run_command
 
 
 def failing(error):
@@ -36,6 +37,24 @@ def test_what_led_to_an_error_counts():
     outer.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     assert is_full_disk(outer)
     assert not is_full_disk(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        MemoryError(),
+    ],
+)
+def test_a_full_memory_is_one_line_that_names_what_to_lower(error, capsys):
+    assert is_out_of_memory(error)
+    assert one_line_errors("program", failing(error), "go on") == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"program: memory ran out ({str(error) or 'MemoryError'}); lower per_device_train_batch_size")
+    assert len(err.splitlines()) == 1
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
 
 
 def test_errors_of_people_and_of_the_program(capsys, monkeypatch):

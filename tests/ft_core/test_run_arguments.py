@@ -1,6 +1,9 @@
 """Settings that every run has."""
 
+from functools import cached_property
+
 import pytest
+from transformers import TrainingArguments
 
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from mt5_ft.training.arguments import MT5Arguments
@@ -28,3 +31,21 @@ def test_what_cannot_be_meant_is_refused(kind, settings, message):
 
 def test_forcing_a_resume_is_a_resume(tmp_path):
     assert KronosTokenizerArguments(output_dir=str(tmp_path), resume_force=True).resume
+
+
+@pytest.mark.parametrize("kind", [KronosTokenizerArguments, MT5Arguments])
+def test_a_process_without_a_launcher_takes_one_of_several_gpus(kind, tmp_path, monkeypatch):
+    alone = TrainingArguments.__dict__["_setup_devices"].func
+
+    def with_four(args):
+        device = alone(args)
+        args._n_gpu = 4  # as on a machine with four of them
+        return device
+
+    devices = cached_property(with_four)
+    devices.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", devices)
+    stock = TrainingArguments(output_dir=str(tmp_path), per_device_train_batch_size=6, use_cpu=True)
+    assert stock.train_batch_size == 24
+    ours = kind(output_dir=str(tmp_path), per_device_train_batch_size=6)
+    assert (ours.n_gpu, ours.train_batch_size) == (1, 6)

@@ -96,3 +96,19 @@ def test_names_of_others_are_no_markup(run, shown, tmp_path):
     assert "&lt;script&gt;" in page
     assert "<script" not in page
     assert "<img src=x" not in page
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_a_full_memory_is_a_line_of_the_page_and_a_fault_of_the_program_is_not(fault):
+    pytest.importorskip("gradio")
+    from kronos_ft.ui.page import _said
+
+    def failing(error):
+        raise error
+
+    said = _said(2, "choose fewer paths")(failing)
+    line, *others = said(fault)
+    assert "choose fewer paths" in line
+    assert len(others) == 2
+    with pytest.raises(RuntimeError, match="a bug"):
+        said(RuntimeError("a bug"))
