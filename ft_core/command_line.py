@@ -82,7 +82,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> int:
-    """Runs a function and returns its exit code; bad input, a full disk and a full memory become one line and exit code 2.
+    """Runs a function and returns its exit code; bad input, a full disk or memory become one line and exit code 2.
 
     Args:
         program: name for messages.

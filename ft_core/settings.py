@@ -190,7 +190,7 @@ def _preset_values(
     presets: Mapping[str, Mapping[str, object]] | None,
     default_preset: str,
 ) -> dict[str, object]:
-    """What the preset sets that the command line or the file names, its name too; takes that out of the file's values."""
+    """What the preset sets that the command line or the file names, and its name; takes that from the file's values."""
     if presets is None:
         if chosen is not None:
             raise ValueError("--preset is not a setting of this command; see --help for all names")
