@@ -11,7 +11,7 @@ from .facts import RunFacts
 from .pictures import Chart, Line
 from .rules import GROUPS, PROBLEM, WATCH, Finding, number, with_spans
 from .trends import best, trend
-from .wording import GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
+from .wording import FACT_WORDS, GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
 
 MOST_ROWS = 12
 MEGABYTE = 1e6
@@ -22,11 +22,12 @@ def _rows(pairs: Sequence[tuple[str, str | None]]) -> list[list[str]]:
     return [[name, value] for name, value in pairs if value]
 
 
-def _words(value: object) -> str | None:
+def _words(value: object, language: str) -> str | None:
     """Recorded facts on one line."""
     if not isinstance(value, dict) or not value:
         return None
-    return ", ".join(f"{name} {item}" for name, item in value.items())
+    named = {name: FACT_WORDS.get(name, {}).get(language, name) for name in value}
+    return ("，" if language == "zh" else ", ").join(f"{named[name]} {item}" for name, item in value.items())
 
 
 def _spans(facts: RunFacts, split: str) -> str:
@@ -103,8 +104,8 @@ def status_block(facts: RunFacts, language: str) -> list[Block]:
             ),
             (say("lengths", language), _lengths(facts, language)),
             (say("model_size", language), size),
-            (say("hardware", language), _words(facts.record.get("hardware"))),
-            (say("versions", language), _words(facts.record.get("versions"))),
+            (say("hardware", language), _words(facts.record.get("hardware"), language)),
+            (say("versions", language), _words(facts.record.get("versions"), language)),
             (say("commit", language), commit),
             (say("source", language), source),
         )

@@ -45,6 +45,14 @@ SPEED_WORDS: Mapping[str, Mapping[str, str]] = {
     "bars_per_second": {"en": "bars a second", "zh": "根 K 线/秒"},
     "target_tokens_per_second": {"en": "target tokens a second", "zh": "目标词元/秒"},
 }
+FACT_WORDS: Mapping[str, Mapping[str, str]] = {
+    "device": {"en": "device", "zh": "设备"},
+    "machine": {"en": "architecture", "zh": "架构"},
+    "system": {"en": "system", "zh": "系统"},
+    "threads": {"en": "threads", "zh": "线程数"},
+    "name": {"en": "name", "zh": "型号"},
+    "devices": {"en": "devices visible", "zh": "可见设备数"},
+}
 WORDS: Mapping[str, Mapping[str, str]] = {
     "title": {"en": "Report of {name}", "zh": "训练报告：{name}"},
     "title_several": {"en": "Comparison of {count} runs", "zh": "{count} 次训练的比较"},
