@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from accelerate.utils import broadcast_object_list
+
 from .hub_origin import HubOrigin
+from .launch import process_group
 from .run_folder import RUN_FILE
 from .run_record import read_record
 
@@ -40,7 +43,7 @@ def recorded_commit(run: Path, model: str | None, asked: str | None, prefix: str
 def pin(
     settings: T, name: str | None, find: Callable[[str | None], HubOrigin | None], run: Path | None, prefix: str = ""
 ) -> T:
-    """A copy of model settings whose revision is the hash of a commit, for the record.
+    """A copy of model settings whose revision is the hash of a commit, the same in all processes of a run.
 
     `PREFIXrevision` becomes the commit, `PREFIXrevision_asked` keeps what was asked for, and `PREFIXrepository` names
     the repository; they stay None for a folder that is not of the Hub.
@@ -58,6 +61,8 @@ def pin(
     asked = getattr(settings, f"{prefix}revision")
     known = recorded_commit(run, name, asked, prefix) if run is not None else None
     origin = find(known or asked)
+    if process_group().num_processes > 1:  # a branch may have moved on between two of them
+        origin = broadcast_object_list([origin])[0]
     pinned = copy.copy(settings)
     setattr(pinned, f"{prefix}revision_asked", asked)
     setattr(pinned, f"{prefix}revision", origin.commit if origin else asked)

@@ -7,9 +7,51 @@ Notable:
   said that they are too few.
 """
 
+from collections.abc import Mapping
+
 SIGNIFICANT = 0.05
 LEAST_ORIGINS = 30
 PERSISTENCE = "persistence"
+PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
+    "better": ("better than {name} (skill {skill}, {p})", "优于 {name}（技巧分数 {skill}，{p}）"),
+    "worse": ("worse than {name} (skill {skill}, {p})", "劣于 {name}（技巧分数 {skill}，{p}）"),
+    "seems_better": (
+        "not significantly better than {name} (skill {skill}, {p})",
+        "略优于 {name} 但不显著（技巧分数 {skill}，{p}）",
+    ),
+    "not_better": ("not better than {name} (skill {skill}, {p})", "不优于 {name}（技巧分数 {skill}，{p}）"),
+    "no_error": ("not comparable with {name} (it makes no error)", "无法与 {name} 比较（其误差为零）"),
+    "same": ("the same as {name} (identical errors)", "与 {name} 相同（误差完全一致）"),
+    "untestable": (
+        "not testable against {name} (skill {skill}; {note})",
+        "无法与 {name} 作检验（技巧分数 {skill}；{note}）",
+    ),
+    "and": (" and ", "，"),
+    "then": ("; ", "；"),
+    "distribution_of": ("{name}'s", "{name} 的分布"),
+    "best_distribution": ("the {name}'s", "{name} 的分布"),
+    "distribution": ("its distribution (CRPS) is {words}", "其分布（CRPS）{words}"),
+    "nothing": ("compared with nothing", "没有可比较的对象"),
+    "untested": ("{model} against {name} {skill}", "{model} 对 {name} {skill}"),
+    "untested_skills": ("; untested skill of {found}", "；未经检验的技巧分数：{found}"),
+    "list": (", ", "，"),
+    "too_few": (
+        "too few origins to tell ({observations}, at least {least}){skills}",
+        "预测起点太少，无法判断（{observations} 个，至少需要 {least} 个）{skills}",
+    ),
+    "bar": ("{target}, 1 bar", "{target}，1 根 K 线"),
+    "bars": ("{target}, {horizon} bars", "{target}，{horizon} 根 K 线"),
+    "model": ("{model} is {about}", "{model} {about}"),
+    "sentence": ("{bars}: {about}", "{bars}：{about}"),
+    "method": (
+        " (absolute error, Diebold-Mariano test, {origins:,} origins)",
+        "（绝对误差，Diebold-Mariano 检验，{origins:,} 个预测起点）",
+    ),
+}
+
+
+def _say(phrase: str, language: str, **fields: object) -> str:
+    return PHRASES[phrase][language == "zh"].format(**fields)
 
 
 def percent(value: float) -> str:
@@ -33,29 +75,30 @@ def _test_at(skill: dict, at: int | None) -> tuple[float | None, float | None]:
     return skill["skill"]["by_horizon"][at], skill["p_value"]["by_horizon"][at]
 
 
-def relation(skill: dict, reference: str, at: int | None = -1) -> str:
+def relation(skill: dict, reference: str, at: int | None = -1, language: str = "en") -> str:
     """How a forecaster compares with a reference, in words.
 
     Args:
         skill (`dict`): outcome of [`compare_losses`] for one target and loss.
         reference (`str`): name of the reference.
         at (`int`, *optional*): position of the horizon; None is over all of them.
+        language (`str`): en or zh.
 
     Returns:
         `str`, such as `not better than persistence (skill -3.1 %, p = 0.41)`.
     """
     value, p_value = _test_at(skill, at)
     if value is None:
-        return f"not comparable with {reference} (it makes no error)"
+        return _say("no_error", language, name=reference)
     if p_value is None:
         if skill["note"] == "the losses are identical":
-            return f"the same as {reference} (identical errors)"
-        return f"not testable against {reference} (skill {percent(value)}; {skill['note']})"
+            return _say("same", language, name=reference)
+        return _say("untestable", language, name=reference, skill=percent(value), note=skill["note"])
     if p_value < SIGNIFICANT:
-        words = "better than" if value > 0 else "worse than"
+        found = "better" if value > 0 else "worse"
     else:
-        words = "not significantly better than" if value > 0 else "not better than"
-    return f"{words} {reference} (skill {percent(value)}, {p_words(p_value)})"
+        found = "seems_better" if value > 0 else "not_better"
+    return _say(found, language, name=reference, skill=percent(value), p=p_words(p_value))
 
 
 def best_distribution(evaluation: dict, target: str = "close") -> str | None:
@@ -73,38 +116,40 @@ def models_of(evaluation: dict) -> list[str]:
     return [name for name, one in evaluation["forecasters"].items() if one["role"] == "model"]
 
 
-def _about(evaluation: dict, model: str, target: str) -> str:
+def _about(evaluation: dict, model: str, target: str, language: str) -> str:
     """One model against the first model, persistence and the best naive distribution."""
     against = evaluation["skill"][model]
     first = models_of(evaluation)[0]
     others = [first] if model != first else []
+    both = _say("and", language)
     points = [name for name in (*others, PERSISTENCE) if name in against]
-    text = " and ".join(relation(against[name][target]["absolute"], name) for name in points)
+    text = both.join(relation(against[name][target]["absolute"], name, language=language) for name in points)
     num_paths = {name: one["num_paths"] for name, one in evaluation["forecasters"].items()}
     best = best_distribution(evaluation, target)
     spreads = [name for name in (*others, best) if name in against and num_paths[name] > 1]
     if num_paths[model] > 1 and spreads:
-        words = [
-            relation(against[name][target]["crps"], f"the {name}'s" if name == best else f"{name}'s")
+        named = {
+            name: _say("best_distribution" if name == best else "distribution_of", language, name=name)
             for name in spreads
-        ]
-        text += f"{'; ' * bool(text)}its distribution (CRPS) is {' and '.join(words)}"
-    return text or "compared with nothing"
+        }
+        words = [relation(against[name][target]["crps"], named[name], language=language) for name in spreads]
+        text += _say("then", language) * bool(text) + _say("distribution", language, words=both.join(words))
+    return text or _say("nothing", language)
 
 
-def _too_few(evaluation: dict, target: str, observations: int) -> str:
+def _too_few(evaluation: dict, target: str, observations: int, language: str) -> str:
     """What is said instead when there are too few origins for any test: the skills, as mere figures."""
     found = []
     for model, against in evaluation["skill"].items():
         for name, outcome in against.items():
             value = outcome[target]["absolute"]["skill"]["by_horizon"][-1]
             if value is not None and name in (PERSISTENCE, models_of(evaluation)[0]):
-                found.append(f"{model} against {name} {percent(value)}")
-    skills = f"; untested skill of {', '.join(found)}" if found else ""
-    return f"too few origins to tell ({observations}, at least {LEAST_ORIGINS}){skills}"
+                found.append(_say("untested", language, model=model, name=name, skill=percent(value)))
+    skills = _say("untested_skills", language, found=_say("list", language).join(found)) if found else ""
+    return _say("too_few", language, observations=observations, least=LEAST_ORIGINS, skills=skills)
 
 
-def verdict(evaluation: dict, target: str = "close") -> str:
+def verdict(evaluation: dict, target: str = "close", language: str = "en") -> str:
     """One sentence on the last horizon.
 
     It says how each model compares with persistence and with the best naive distribution, and how each model after the
@@ -113,14 +158,18 @@ def verdict(evaluation: dict, target: str = "close") -> str:
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
         target (`str`): one of `TARGETS`.
+        language (`str`): en or zh.
     """
     models = models_of(evaluation)
     horizon, origins = evaluation["settings"]["horizon"], evaluation["origins"]["test"]
     tests = [one[target]["absolute"]["observations"] for model in models for one in evaluation["skill"][model].values()]
-    bars = f"{target}, {horizon} bar{'s' * (horizon != 1)}"
+    bars = _say("bar" if horizon == 1 else "bars", language, target=target, horizon=horizon)
     observations = min(tests, default=origins)
     if observations < LEAST_ORIGINS:
-        return f"{bars}: {_too_few(evaluation, target, observations)}"
-    judged = models[1:] or models
-    parts = [f"{f'{model} is ' * (len(models) > 1)}{_about(evaluation, model, target)}" for model in judged]
-    return f"{bars}: {'; '.join(parts)} (absolute error, Diebold-Mariano test, {origins:,} origins)"
+        return _say("sentence", language, bars=bars, about=_too_few(evaluation, target, observations, language))
+    parts = []
+    for model in models[1:] or models:
+        about = _about(evaluation, model, target, language)
+        parts.append(_say("model", language, model=model, about=about) if len(models) > 1 else about)
+    said = _say("sentence", language, bars=bars, about=_say("then", language).join(parts))
+    return said + _say("method", language, origins=origins)

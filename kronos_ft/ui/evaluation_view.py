@@ -12,7 +12,6 @@ from ..forecasting.evaluation_tables import (
     CALIBRATION_HEADER,
     SCORE_HEADER,
     SKILL_HEADER,
-    SKILL_NOTE,
     calibration_rows,
     score_rows,
     skill_rows,
@@ -118,19 +117,20 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
             words["skill_title"]: (SKILL_HEADER, skill_rows(evaluation), []),
             words["calibration_title"]: (CALIBRATION_HEADER, _calibrated(evaluation, models), []),
         }
-        sentence = verdict(evaluation)
+        sentence = verdict(evaluation, language=words["language"])
         warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{folder / EVALUATION_FILE} lacks figures ({error!r}); run kronos-ft evaluate again"
         ) from error
-    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span><p>{text(sentence)}.</p></div>']
+    sentence = text(sentence) + words["full_stop"]
+    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span><p>{sentence}</p></div>']
     parts += [notice(f"{words['warning']}: {warning}", "warning") for warning in warnings]
     for title, (header, rows, marked) in titled.items():
         if rows:
             parts.append(f'<h3 class="kf-head">{text(title)}</h3>')
             parts.append(table(_translated(header, words), rows, marked=marked))
-    parts.append(f'<p class="kf-small">{text(SKILL_NOTE)}</p>')
+    parts.append(f'<p class="kf-small">{text(words["skill_note"])}</p>')
     pictures = "".join(_picture(folder, name) for name in SHOWN_PICTURES)
     parts.append(f'<div class="kf-pictures">{pictures}</div>' if pictures else "")
     parts += [f'<p class="kf-small">{text(note)}</p>' for note in notes if note not in warnings]

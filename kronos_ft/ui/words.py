@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
+from ..forecasting.evaluation_tables import SKILL_NOTE
+
 LANGUAGES = ("en", "zh")
 
 _TEXTS: dict[str, tuple[str, str]] = {
+    "language": ("en", "zh"),
+    "full_stop": (".", "。"),
     "title": ("Kronos forecast", "Kronos 预测"),
     "tab_forecast": ("Forecast", "预测"),
     "tab_evaluation": ("Evaluation", "评估"),
@@ -91,6 +95,12 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "verdict": ("Verdict", "结论"),
     "warning": ("Warning", "警告"),
     "scores_title": ("Close, {horizon} bars ahead, {origins} origins", "收盘价，{horizon} 根之后，{origins} 个起点"),
+    "skill_note": (
+        SKILL_NOTE,
+        "高于 0 % 为更好；p 为双侧 Diebold-Mariano 检验（HAC）。"
+        "即使毫无差别，每二十次比较也会有一次偶然低于 0.05。点预测的 CRPS 即其绝对误差，"
+        "任何合理的分布都胜过它。",
+    ),
     "skill_title": ("Skill against the other forecasts", "相对其他预测的技巧分数"),
     "calibration_title": ("Bands, calibrated on the validation split", "用验证集校准的区间"),
     "no_evaluation": (

@@ -94,3 +94,11 @@ def test_processes_that_would_train_apart_are_refused():
     environment = {**os.environ, "WORLD_SIZE": "2"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert "the launcher started 2 processes but 1 train together" in done.stderr
+
+
+def test_both_go_on_with_one_commit_of_a_branch_that_moves(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = SCRIPT.with_name("pin_two_ranks.py")
+    subprocess.run([*command, str(script), str(tmp_path / "pin")], env=ENVIRONMENT, timeout=300, check=True)
+    found = {(tmp_path / f"pin-rank{rank}.txt").read_text() for rank in range(2)}
+    assert found == {f"me/model {'a' * 40}"}

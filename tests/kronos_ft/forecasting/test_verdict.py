@@ -1,8 +1,10 @@
 """The verdict's words in every case, whichever way it goes."""
 
+from string import Formatter
+
 import pytest
 
-from kronos_ft.forecasting.verdict import best_distribution, p_words, relation, verdict
+from kronos_ft.forecasting.verdict import PHRASES, best_distribution, p_words, relation, verdict
 
 
 def outcome(skill, p_value, observations=200, note=None):
@@ -114,3 +116,25 @@ def test_a_point_forecast_without_baselines():
     found["skill"] = {"kronos": {}}
     found["forecasters"] = {"kronos": {"role": "model", "num_paths": 1}}
     assert verdict(found).startswith("close, 24 bars: compared with nothing (")
+
+
+def test_the_same_is_said_in_chinese():
+    tests = [
+        ("kronos", "persistence", "absolute", outcome(-0.031, 0.41)),
+        ("kronos", "cone", "crps", outcome(0.042, 0.0004)),
+    ]
+    assert verdict(evaluation(*tests), language="zh") == (
+        "close，24 根 K 线：不优于 persistence（技巧分数 -3.1 %，p = 0.41）；"
+        "其分布（CRPS）优于 cone 的分布（技巧分数 +4.2 %，p < 0.001）"
+        "（绝对误差，Diebold-Mariano 检验，200 个预测起点）"
+    )
+    two = verdict(evaluation(*tests, models=("kronos", "tuned")), language="zh")
+    assert two.startswith("close，24 根 K 线：tuned ")
+    few = verdict(evaluation(models=("kronos",), origins=7) | {"skill": {"kronos": {}}}, language="zh")
+    assert few == "close，24 根 K 线：预测起点太少，无法判断（7 个，至少需要 30 个）"
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_both_languages_name_the_same_figures(phrase):
+    fields = [{field for _, field, _, _ in Formatter().parse(text) if field} for text in PHRASES[phrase]]
+    assert fields[0] == fields[1]
