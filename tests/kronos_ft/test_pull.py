@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from kronos_ft import Kronos, KronosPredictor, KronosTokenizer
-from kronos_ft.cli import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.forecasting.forecast_run import forecast_series
 from kronos_ft.models.pretrained import weights_hash
@@ -15,28 +14,6 @@ from tests.hub_fixtures import TOKEN
 from tests.pushable_hub import Fault
 
 FOREVER = 10**6
-
-
-@pytest.fixture
-def run(capfd):
-    """A function that runs `kronos-ft`; exit code, lines of output, lines of errors."""
-
-    def run(*words):
-        capfd.readouterr()
-        code = main([*map(str, words)])
-        captured = capfd.readouterr()
-        return code, captured.out.splitlines(), captured.err.splitlines()
-
-    return run
-
-
-@pytest.fixture
-def pushed(hub, run, tiny_model, tiny_predictor, tmp_path):
-    """Both models on the Hub, and their folders here."""
-    for name, model in (("tokenizer", tiny_model), ("predictor", tiny_predictor)):
-        model.save_pretrained(tmp_path / name)
-        assert run("push", tmp_path / name, f"me/{name}")[0] == 0
-    return tmp_path
 
 
 def test_what_is_pulled_is_what_was_pushed(hub, run, pushed, candle_frame):
