@@ -11,7 +11,7 @@ import huggingface_hub.utils._http
 import pytest
 from huggingface_hub import constants
 
-from ft_core import hub_client
+from ft_core import hub_client, training_push
 from ft_core.pickles import is_pickle
 from ft_core.pushed_files import STATE
 
@@ -72,3 +72,15 @@ def contents():
         return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
     return read
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch):
+    """Each push ends before the training goes on, so that the number of commits does not depend on the machine."""
+    start = training_push.PushCheckpoints._start
+
+    def started(self, staged, state, args):
+        start(self, staged, state, args)
+        self._process.wait(120)
+
+    monkeypatch.setattr(training_push.PushCheckpoints, "_start", started)

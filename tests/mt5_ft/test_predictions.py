@@ -100,8 +100,13 @@ def test_a_process_killed_twice_gives_the_same_bytes(summarize, start, data, tmp
         process = subprocess.Popen(
             [str(word) for word in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+        until = time.monotonic() + 120
         try:
-            while process.poll() is None and (not part.exists() or part.read_bytes().count(b"\n") < done + 4):
+            while (
+                process.poll() is None
+                and time.monotonic() < until
+                and (not part.exists() or part.read_bytes().count(b"\n") < done + 4)
+            ):
                 time.sleep(0.01)
             assert process.poll() is None, process.stderr.read().decode()[-2000:]
             time.sleep(rng.uniform(0, 0.05))

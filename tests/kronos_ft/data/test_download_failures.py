@@ -105,7 +105,7 @@ def test_killed_and_resumed_to_equal_bytes(download, binance, tmp_path):
         assert time.monotonic() < until
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     assert not output.exists()
     binance.slow = 0.0
     binance.clock += 5 * 3_600_000  # what was finished when the download began is what it ends with

@@ -9,7 +9,6 @@ import pytest
 import torch
 import yaml
 
-from ft_core import training_push
 from kronos_ft.cli import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
@@ -45,18 +44,6 @@ def train(csv, tmp_path, capfd):
         return code, folder, captured.out + captured.err
 
     return run
-
-
-@pytest.fixture
-def one_at_a_time(monkeypatch):
-    """Each push ends before the training goes on, so that the number of commits does not depend on the machine."""
-    start = training_push.PushCheckpoints._start
-
-    def started(self, staged, state, args):
-        start(self, staged, state, args)
-        self._process.wait()
-
-    monkeypatch.setattr(training_push.PushCheckpoints, "_start", started)
 
 
 def random_states():

@@ -6,7 +6,6 @@ import pytest
 import yaml
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ft_core import training_push
 from mt5_ft.cli import main
 from mt5_ft.models.loading import load_model, load_tokenizer
 from tests.mt5_ft.test_push import equal
@@ -14,18 +13,6 @@ from tests.pushable_hub import Fault
 
 FOREVER = 10**6
 PUSH = ["--push_to_hub", "--hub_model_id", "me/cases"]
-
-
-@pytest.fixture
-def one_at_a_time(monkeypatch):
-    """Each push ends before the training goes on, so that the number of commits does not depend on the machine."""
-    start = training_push.PushCheckpoints._start
-
-    def started(self, staged, state, args):
-        start(self, staged, state, args)
-        self._process.wait()
-
-    monkeypatch.setattr(training_push.PushCheckpoints, "_start", started)
 
 
 def test_every_save_and_the_final_model_are_pushed_and_pulled(hub, train, traces, one_at_a_time, tmp_path, data, capfd):
