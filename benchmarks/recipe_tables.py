@@ -76,6 +76,10 @@ def _of(figure: Callable[[Run], float | None]) -> Change:
     return change
 
 
+def _lost(name: str) -> Change:
+    return lambda reference, run: 1 - run[name] / reference[name] if reference[name] else None
+
+
 def _test(name: str) -> Callable[[Run], float | None]:
     return lambda run: (run["test"] or {}).get(name)
 
@@ -100,7 +104,8 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         Promise("time from the first step to the last", -0.50, _of(lambda run: run["seconds"])),
         Promise("disk at the peak", -0.32, _of(lambda run: run["disk_at_peak"])),
         Promise("disk at the end", -0.32, _of(lambda run: run["disk_at_end"])),
-        Promise("best validation loss, for quality", 0.05, _of(lambda run: best(run)["score"])),
+        Promise("share of ROUGE-L lost, all validation records", 0.05, _lost("rougeL")),
+        Promise("best validation loss", 0.05, _of(lambda run: best(run)["score"])),
     ),
 }
 

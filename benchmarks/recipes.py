@@ -156,7 +156,8 @@ def train_mt5(preset: str, seed: int, data: str, folder: Path) -> dict[str, obje
     words += ["--num_train_epochs", str(MT5_EPOCHS[preset]), *MT5_STEPS, "--logging_steps", "10"]
     most = _run("mt5_ft", words, run)
     try:
-        return figures_of(run, "eval_loss") | {"disk_at_peak": most}
+        final = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))["final"]
+        return figures_of(run, "eval_loss") | {"disk_at_peak": most, "rougeL": final["rougeL"]}
     finally:
         shutil.rmtree(run)
 

@@ -68,9 +68,16 @@ def test_verdicts_of_a_saving(changes, expected):
 
 
 def test_verdict_of_what_must_not_get_worse():
-    quality = promise("best validation loss", "mt5")
+    quality = promise("share of ROUGE-L lost", "mt5")
     assert verdict(quality, [-0.01, 0.0, 0.01], 3) == "held"
     assert verdict(quality, [0.2, 0.21, 0.19], 3) == "not held"
+
+
+def test_what_is_lost_of_a_score_that_should_grow():
+    lost = promise("share of ROUGE-L lost", "mt5").change
+    assert lost(run([1, 1], rougeL=50.0), run([1, 1], rougeL=45.0)) == pytest.approx(0.1)
+    assert lost(run([1, 1], rougeL=50.0), run([1, 1], rougeL=55.0)) == pytest.approx(-0.1)
+    assert lost(run([1, 1], rougeL=0.0), run([1, 1], rougeL=55.0)) is None
 
 
 def test_table_pairs_runs_by_seed():
