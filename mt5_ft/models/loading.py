@@ -5,6 +5,7 @@ Notable:
   overwrite lm_head.
 - Byte fallback is kept: the tokenizer class drops it, so that rare characters and emoji would become `<unk>`.
 - Under fp16 the feed-forward output `wo` runs in fp32, where mT5 overflows.
+- In training the activation is one operation instead of eight, which keeps its input alone for the backward pass.
 """
 
 import json
@@ -32,6 +33,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
 from ft_core.hub import hub_answers
@@ -80,6 +82,19 @@ def keep_feed_forward_in_fp32(model: nn.Module) -> int:
             replacement = Fp32Linear(output.in_features, output.out_features, output.bias is not None, device="meta")
             replacement.weight, replacement.bias = output.weight, output.bias
             module.wo = replacement
+            count += 1
+    return count
+
+
+def use_fused_gelu(model: nn.Module) -> int:
+    """Replaces transformers' tanh-GELU of eight operations by PyTorch's one; returns how many there are.
+
+    The same formula, equal to rounding. Instead of five tensors of `(batch, length, d_ff)` a layer it keeps one.
+    """
+    count = 0
+    for module in model.modules():
+        if isinstance(getattr(module, "act", None), NewGELUActivation):
+            module.act = nn.GELU(approximate="tanh")
             count += 1
     return count
 

@@ -40,7 +40,7 @@ from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts
 from ..metrics import score_texts
 from ..models.linear_cross_entropy import IGNORED, RowSums
-from ..models.loading import keep_feed_forward_in_fp32
+from ..models.loading import keep_feed_forward_in_fp32, use_fused_gelu
 from ..models.loss_head import use_loss_head
 from ..push import describe_mt5
 from .arguments import MT5Arguments
@@ -124,6 +124,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     ):
         if args.fp16:
             keep_feed_forward_in_fp32(model)  # where mT5 overflows
+        use_fused_gelu(model)
         self.loss_head = use_loss_head(model) if args.linear_loss else None
         if args.linear_loss and self.loss_head is None:
             logger.warning("linear_loss is not used: it needs an mT5 model")

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from mt5_ft.models.loading import Fp32Linear, keep_feed_forward_in_fp32
+from mt5_ft.models.loading import Fp32Linear, keep_feed_forward_in_fp32, use_fused_gelu
 from mt5_ft.training.arguments import MT5Arguments, choose_precision
 from mt5_ft.training.out_of_memory import smaller_batch
 from mt5_ft.training.trainer import token_losses
@@ -149,6 +149,32 @@ def test_feed_forward_outputs_beyond_fp16_stay_finite(model):
     with torch.autocast("cpu", dtype=torch.float16):
         assert wo(x.half()).max() == 128_000
         assert torch.nn.functional.linear(x, wo.weight).isinf().any()
+
+
+def test_the_fused_activation_gives_the_same_and_keeps_less(model):
+    found = []
+    batch = {"input_ids": torch.arange(40).view(2, 20) % 90 + 5, "labels": torch.arange(24).view(2, 12) % 90 + 5}
+    model.eval()
+    for number in (0, 2):
+        assert (use_fused_gelu(model) if number else 0) == number
+        kept = 0
+
+        def keep(tensor):
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model(**batch).loss
+        model.zero_grad()
+        loss.backward()
+        found.append((float(loss), {name: one.grad.clone() for name, one in model.named_parameters()}, kept))
+    (before, gradients, much), (after, same, little) = found
+    assert after == pytest.approx(before, rel=1e-6)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(same[name], gradient, rtol=1e-4, atol=1e-6)
+    elements = model.config.d_ff * sum(one.numel() for one in batch.values())
+    assert much - little >= 3 * elements
 
 
 @pytest.mark.parametrize(
