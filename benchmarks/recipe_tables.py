@@ -77,7 +77,7 @@ def _of(figure: Callable[[Run], float | None]) -> Change:
 
 
 def _lost(name: str) -> Change:
-    return lambda reference, run: 1 - run[name] / reference[name] if reference[name] else None
+    return lambda reference, run: 1 - run[name] / reference[name] if reference[name] else 0.0
 
 
 def _test(name: str) -> Callable[[Run], float | None]:

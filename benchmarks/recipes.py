@@ -150,7 +150,7 @@ class KronosRecipes:
 
 
 def train_mt5(preset: str, seed: int, data: str, folder: Path) -> dict[str, object]:
-    """Figures of one mT5 run with a preset: time, disk and the quality of the test split."""
+    """Figures of one mT5 run with a preset: time, disk and the quality on the validation records."""
     run = folder / "run"
     words = ["train", "--preset", preset, *MT5, "--data", data, "--seed", str(seed), "--learning_rate", "3e-3"]
     words += ["--num_train_epochs", str(MT5_EPOCHS[preset]), *MT5_STEPS, "--logging_steps", "10"]

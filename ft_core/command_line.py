@@ -15,10 +15,13 @@ FULL_DISK_MESSAGES = (
     *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
     *("pytorchstreamwriter failed", "unexpected pos"),
 )
-OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "out of memory", "not enough memory")
+OUT_OF_MEMORY_MESSAGES = (
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory"),
+    "cublas_status_alloc_failed",
+)
 MEMORY_REMEDY = (
-    "lower per_device_train_batch_size or per_device_eval_batch_size (with gradient_accumulation_steps as many times "
-    "higher the training stays the same), or the length of windows or of a forecast"
+    "in training lower per_device_train_batch_size (with gradient_accumulation_steps as many times higher it stays the "
+    "same) and per_device_eval_batch_size, elsewhere the number of paths, the lengths or batch_size"
 )
 TRACEBACK = "KRONOS_FT_TRACEBACK"
 

@@ -40,12 +40,13 @@ class _Parser(HfArgumentParser):
         inherited = [action for action in self._actions if action not in own and action.dest != "help"]
         for title, actions in (("settings", own), ("settings of transformers' TrainingArguments", inherited)):
             formatter.start_section(title)
-            formatter.add_arguments([self._told(action) for action in actions])
+            # the twins --no_NAME would tell the opposite of what their text says
+            formatter.add_arguments([self._told(action) for action in actions if action.const is not False])
             formatter.end_section()
         return formatter.format_help()
 
     def _told(self, action: argparse.Action) -> argparse.Action:
-        """The option as the help shows it: one spelling, and the value that it has when it is not given."""
+        """The option as the help shows it: one spelling, and the value that it has where no file or option sets it."""
         told = copy.copy(action)
         told.option_strings = action.option_strings[:1]
         told.metavar = action.metavar or (
@@ -58,11 +59,13 @@ class _Parser(HfArgumentParser):
             else "VALUE"
         )
         text = (action.help or "").strip()
-        by_preset = action.dest != "preset" and action.dest in self._preset
+        by_preset = action.dest in self._preset
         value = self._preset.get(action.dest, action.default)
         if value is None or value == "" or value == [] or ("default" in text.lower() and not by_preset):
             return told
         source = f"preset {self._preset['preset']}" if by_preset else "default"
+        if action.dest == "preset":
+            source = "default" if value == action.default else "here"
         told.help = f"{text} ({source}: {_as_text(value)})"
         return told
 

@@ -31,7 +31,7 @@ kronos-ft COMMAND --help lists the options of a command.
 examples:
   kronos-ft data download --exchange binance --symbol BTC/USDT --timeframe 1h --since 2018-01-01 --output btc.parquet
   kronos-ft data check btc.csv
-  kronos-ft tokenizer --data btc.csv --preset optimized --output_dir runs/btc
+  kronos-ft tokenizer --data btc.csv --output_dir runs/btc
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
   kronos-ft finetune --data btc.csv --model small --tokenizer base --output_dir runs/btc-both
   kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor

@@ -126,7 +126,7 @@ def run_demo(
     trainer.train()
     metrics["predictor"] = finish_run(trainer, tokens[2])
 
-    # 6. One process tells how it went, forecasts the last day of the data, which it hides, and asks whether such
+    # 6. One process tells how it went, forecasts the last ten bars of the data, which it hides, and asks whether such
     #    forecasts are better than naive ones: the verdict may well be no after so few steps.
     if trainer.is_world_process_zero():
         for stage, figures in metrics.items():

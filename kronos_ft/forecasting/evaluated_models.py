@@ -9,7 +9,7 @@ from ft_core.run_folder import BEST_MODEL, FINAL_MODEL
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pairing import mismatch
-from ..models.pretrained import weights_hash
+from ..models.pretrained import folder_of, weights_hash
 from .evaluate_arguments import EvaluateArguments
 from .kronos_forecaster import KronosForecaster
 from .predictor import KronosPredictor
@@ -62,12 +62,6 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     if twice:
         raise ValueError(f"two models are named {twice[0]!r}; write NAME=DIR to tell them apart")
     return found
-
-
-def folder_of(name: str) -> str:
-    """The best model of a run folder, else the name as it is."""
-    best = Path(name) / BEST_MODEL
-    return str(best) if best.is_dir() else name
 
 
 def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from ft_core.run_folder import RUN_FILE
 
+from ..models.pretrained import folder_of
 from .evaluate_arguments import EvaluateArguments
-from .evaluated_models import ModelSource, folder_of
+from .evaluated_models import ModelSource
 
 SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # what takes the figures of a model back
 DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}

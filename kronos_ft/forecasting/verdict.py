@@ -13,27 +13,27 @@ SIGNIFICANT = 0.05
 LEAST_ORIGINS = 30
 PERSISTENCE = "persistence"
 PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
-    "better": ("better than {name} (skill {skill}, {p})", "优于 {name}（技巧分数 {skill}，{p}）"),
-    "worse": ("worse than {name} (skill {skill}, {p})", "劣于 {name}（技巧分数 {skill}，{p}）"),
+    "better": ("better than {name} (skill {skill}, {p})", "优于 {name}（技巧评分 {skill}，{p}）"),
+    "worse": ("worse than {name} (skill {skill}, {p})", "劣于 {name}（技巧评分 {skill}，{p}）"),
     "seems_better": (
         "not significantly better than {name} (skill {skill}, {p})",
-        "略优于 {name} 但不显著（技巧分数 {skill}，{p}）",
+        "优于 {name}，但差异不显著（技巧评分 {skill}，{p}）",
     ),
-    "not_better": ("not better than {name} (skill {skill}, {p})", "不优于 {name}（技巧分数 {skill}，{p}）"),
+    "not_better": ("not better than {name} (skill {skill}, {p})", "不优于 {name}（技巧评分 {skill}，{p}）"),
     "no_error": ("not comparable with {name} (it makes no error)", "无法与 {name} 比较（其误差为零）"),
     "same": ("the same as {name} (identical errors)", "与 {name} 相同（误差完全一致）"),
     "untestable": (
         "not testable against {name} (skill {skill}; {note})",
-        "无法与 {name} 作检验（技巧分数 {skill}；{note}）",
+        "无法与 {name} 作检验（技巧评分 {skill}；{note}）",
     ),
     "and": (" and ", "，"),
     "then": ("; ", "；"),
     "distribution_of": ("{name}'s", "{name} 的分布"),
     "best_distribution": ("the {name}'s", "{name} 的分布"),
-    "distribution": ("its distribution (CRPS) is {words}", "其分布（CRPS）{words}"),
+    "distribution": ("its distribution (CRPS) is {words}", "其预测分布（按 CRPS）{words}"),
     "nothing": ("compared with nothing", "没有可比较的对象"),
     "untested": ("{model} against {name} {skill}", "{model} 对 {name} {skill}"),
-    "untested_skills": ("; untested skill of {found}", "；未经检验的技巧分数：{found}"),
+    "untested_skills": ("; untested skill of {found}", "；未经检验的技巧评分：{found}"),
     "list": (", ", "，"),
     "too_few": (
         "too few origins to tell ({observations}, at least {least}){skills}",

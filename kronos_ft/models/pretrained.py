@@ -31,6 +31,7 @@ from ft_core.hub_errors import LOG_IN, HubFailure, explain
 from ft_core.hub_origin import HubOrigin, origin_of
 from ft_core.model_files import check_model_folder, check_revision
 from ft_core.pickles import is_pickle, refuse_pickled_weights, weights_remedy
+from ft_core.run_folder import BEST_MODEL
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -141,11 +142,18 @@ def _incomplete(name: str, revision: str | None, token: str | bool | None) -> Va
     )
 
 
+def folder_of(name: str) -> str:
+    """The best model of a run folder, else the name as it is."""
+    best = Path(name) / BEST_MODEL
+    return str(best) if best.is_dir() and not (Path(name) / CONFIG_NAME).is_file() else name
+
+
 def find_pretrained(name_or_path: str | Path, **options) -> Path:
     """Folder with `config.json` and `model.safetensors` of a local folder or Hub repository.
 
     Args:
-        name_or_path (`str` or `Path`): an existing folder, or `owner/name` on the Hub.
+        name_or_path (`str` or `Path`): an existing folder, also that of a run (then its best model), or `owner/name` on
+            the Hub.
         options: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `subfolder`.
 
     Raises:
@@ -158,7 +166,7 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
         check_revision(option, options.get(option))
     if path.is_dir():
         subfolder = options.get("subfolder")
-        return _check_folder(path / subfolder if subfolder else path)
+        return _check_folder(path / subfolder if subfolder else Path(folder_of(str(path))))
     if path.exists():
         refuse_pickled_weights(path)
         raise ValueError(f"model={name_or_path} is a file; pass the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}")
@@ -216,7 +224,8 @@ class KronosPreTrainedModel(PreTrainedModel):
         r"""Loads a model from a folder or Hub repository, as published or as saved by this library, adapters merged.
 
         Args:
-            pretrained_model_name_or_path (`str` or `Path`): folder, or `owner/name` on the Hub.
+            pretrained_model_name_or_path (`str` or `Path`): folder of a model or of a run (then its best model), or
+                `owner/name` on the Hub.
             config (*optional*): a configuration that replaces the folder's `config.json`.
             kwargs: Hub options (`revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `subfolder`),
                 configuration values to override, and `dtype`, `device_map` as in transformers.
@@ -228,7 +237,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         if kwargs.pop("trust_remote_code", None):
             raise ValueError("trust_remote_code=True is refused; Kronos models need no code from a repository")
         options = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if name in kwargs}
-        path = Path(pretrained_model_name_or_path)
+        path = Path(folder_of(str(pretrained_model_name_or_path)))
         folder = path if _holds_adapters(path) else find_pretrained(pretrained_model_name_or_path, **options)
         if _holds_adapters(folder):
             from .adapters import load_merged
@@ -248,7 +257,7 @@ class KronosPreTrainedModel(PreTrainedModel):
     @classmethod
     def read_config(cls, name_or_path: str | Path, **options) -> PreTrainedConfig:
         """Configuration of a folder or Hub repository, checked as [`~KronosPreTrainedModel.from_pretrained`] does."""
-        path = Path(name_or_path)
+        path = Path(folder_of(str(name_or_path)))
         folder = path if (path / ADAPTER_CONFIG).is_file() else find_pretrained(name_or_path, **options)
         return cls._read_config(folder, {})[0]
 

@@ -18,7 +18,7 @@ from ft_core.training_push import check_hub, push_finished
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint
 from ..data.windows import split_bounds
-from ..models.pretrained import HubUnreachable, find_pretrained
+from ..models.pretrained import HubUnreachable, find_pretrained, folder_of
 from ..push import kronos_model
 from .arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from .estimate import describe_run, describe_time
@@ -72,7 +72,7 @@ def pin_model(
     asked = name or model.model
 
     def find(revision: str | None) -> HubOrigin | None:
-        path = Path(asked)
+        path = Path(folder_of(asked))
         try:
             return origin_of(path if path.is_dir() else find_pretrained(published.get(asked, asked), revision=revision))
         except HubUnreachable:  # what loads the model says so, with its remedy

@@ -22,8 +22,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "data_upload": ("upload a file", "上传文件"),
     "upload": ("CSV or Parquet, at most {size}", "CSV 或 Parquet，最大 {size}"),
     "no_memory": (
-        "Memory ran out: choose fewer paths, fewer bars to forecast or a shorter context.",
-        "内存不足：请减少路径数、预测 K 线数或上下文长度。",
+        "Memory ran out: choose fewer candles, fewer paths, fewer bars to forecast or a shorter context.",
+        "内存不足：请减少 K 线数据、路径数、预测 K 线数或上下文长度。",
     ),
     "policy": ("Rows with a defect", "有缺陷的行"),
     "policy_error": ("reject the file", "拒绝该文件"),
@@ -98,10 +98,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "skill_note": (
         SKILL_NOTE,
         "高于 0 % 为更好；p 为双侧 Diebold-Mariano 检验（HAC）。"
-        "即使毫无差别，每二十次比较也会有一次偶然低于 0.05。点预测的 CRPS 即其绝对误差，"
+        "即使毫无差别，平均每二十次比较约有一次偶然低于 0.05。点预测的 CRPS 即其绝对误差，"
         "任何合理的分布都胜过它。",
     ),
-    "skill_title": ("Skill against the other forecasts", "相对其他预测的技巧分数"),
+    "skill_title": ("Skill against the other forecasts", "相对其他预测的技巧评分"),
     "calibration_title": ("Bands, calibrated on the validation split", "用验证集校准的区间"),
     "no_evaluation": (
         "No evaluation here yet. This command makes one, then start the page again:",

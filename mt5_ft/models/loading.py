@@ -73,6 +73,13 @@ class Fp32Linear(nn.Linear):
             return F.linear(x.float(), self.weight.float(), None if self.bias is None else self.bias.float())
 
 
+class TanhGELU(nn.Module):
+    """GELU with tanh; in an autocast region in fp32, as the powers of transformers' own are computed there on a GPU."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.gelu(x.float() if torch.is_autocast_enabled(x.device.type) else x, approximate="tanh")
+
+
 def keep_feed_forward_in_fp32(model: nn.Module) -> int:
     """Replaces each feed-forward output `wo` by one that computes in fp32; returns how many there are."""
     count = 0
@@ -89,12 +96,12 @@ def keep_feed_forward_in_fp32(model: nn.Module) -> int:
 def use_fused_gelu(model: nn.Module) -> int:
     """Replaces transformers' tanh-GELU of eight operations by PyTorch's one; returns how many there are.
 
-    The same formula, equal to rounding. Instead of five tensors of `(batch, length, d_ff)` a layer it keeps one.
+    The same formula, equal to rounding. Instead of four tensors of `(batch, length, d_ff)` a layer it keeps one.
     """
     count = 0
     for module in model.modules():
         if isinstance(getattr(module, "act", None), NewGELUActivation):
-            module.act = nn.GELU(approximate="tanh")
+            module.act = TanhGELU()
             count += 1
     return count
 

@@ -77,7 +77,7 @@ def test_what_is_lost_of_a_score_that_should_grow():
     lost = promise("share of ROUGE-L lost", "mt5").change
     assert lost(run([1, 1], rougeL=50.0), run([1, 1], rougeL=45.0)) == pytest.approx(0.1)
     assert lost(run([1, 1], rougeL=50.0), run([1, 1], rougeL=55.0)) == pytest.approx(-0.1)
-    assert lost(run([1, 1], rougeL=0.0), run([1, 1], rougeL=55.0)) is None
+    assert lost(run([1, 1], rougeL=0.0), run([1, 1], rougeL=55.0)) == 0.0  # there was nothing to lose
 
 
 def test_table_pairs_runs_by_seed():

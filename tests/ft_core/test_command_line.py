@@ -45,6 +45,8 @@ def test_what_led_to_an_error_counts():
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("unable to mmap 9 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
     ],
 )
@@ -52,7 +54,9 @@ def test_a_full_memory_is_one_line_that_names_what_to_lower(error, capsys):
     assert is_out_of_memory(error)
     assert one_line_errors("program", failing(error), "go on") == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"program: memory ran out ({str(error) or 'MemoryError'}); lower per_device_train_batch_size")
+    assert err.startswith(
+        f"program: memory ran out ({str(error) or 'MemoryError'}); in training lower per_device_train"
+    )
     assert len(err.splitlines()) == 1
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
 

@@ -90,8 +90,24 @@ def test_a_missing_file():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], ["rate (default: 1.0)", "--shares VALUE [VALUE ...] (default: 0.5 0.5)", "--augment [true|false]"]),
-        (["--preset", "strong"], ["rate (preset strong: 0.0002)", "(preset strong: 0.6 0.4)", "(preset strong: true)"]),
+        (
+            [],
+            [
+                "rate (default: 1.0)",
+                "--preset NAME (default: plain)",
+                "--shares VALUE [VALUE ...] (default: 0.5 0.5)",
+                "--augment [true|false]",
+            ],
+        ),
+        (
+            ["--preset", "strong"],
+            [
+                "rate (preset strong: 0.0002)",
+                "--preset NAME (here: strong)",
+                "(preset strong: 0.6 0.4)",
+                "(preset strong: true)",
+            ],
+        ),
     ],
 )
 def test_help_tells_the_value_that_a_setting_has_when_it_is_not_given(words, expected, capsys):
@@ -100,6 +116,7 @@ def test_help_tells_the_value_that_a_setting_has_when_it_is_not_given(words, exp
     said = " ".join(capsys.readouterr().out.split())
     assert all(part in said for part in expected)
     assert "--name NAME" in said  # which has no default
+    assert "--no_" not in said
 
 
 def test_help_has_own_settings_before_inherited_ones(capsys):

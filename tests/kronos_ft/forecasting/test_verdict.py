@@ -124,8 +124,8 @@ def test_the_same_is_said_in_chinese():
         ("kronos", "cone", "crps", outcome(0.042, 0.0004)),
     ]
     assert verdict(evaluation(*tests), language="zh") == (
-        "close，24 根 K 线：不优于 persistence（技巧分数 -3.1 %，p = 0.41）；"
-        "其分布（CRPS）优于 cone 的分布（技巧分数 +4.2 %，p < 0.001）"
+        "close，24 根 K 线：不优于 persistence（技巧评分 -3.1 %，p = 0.41）；"
+        "其预测分布（按 CRPS）优于 cone 的分布（技巧评分 +4.2 %，p < 0.001）"
         "（绝对误差，Diebold-Mariano 检验，200 个预测起点）"
     )
     two = verdict(evaluation(*tests, models=("kronos", "tuned")), language="zh")
@@ -138,3 +138,16 @@ def test_the_same_is_said_in_chinese():
 def test_both_languages_name_the_same_figures(phrase):
     fields = [{field for _, field, _, _ in Formatter().parse(text) if field} for text in PHRASES[phrase]]
     assert fields[0] == fields[1]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (outcome(0.15, 0.2), "优于 naive，但差异不显著（技巧评分 +15.0 %，p = 0.20）"),
+        (outcome(-0.15, 0.01), "劣于 naive（技巧评分 -15.0 %，p = 0.01）"),
+        (outcome(0.0, None, note="the losses are identical"), "与 naive 相同（误差完全一致）"),
+        (outcome(None, None), "无法与 naive 比较（其误差为零）"),
+    ],
+)
+def test_chinese_relations(found, words):
+    assert relation(found, "naive", language="zh") == words

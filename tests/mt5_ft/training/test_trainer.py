@@ -177,6 +177,16 @@ def test_the_fused_activation_gives_the_same_and_keeps_less(model):
     assert much - little >= 3 * elements
 
 
+def test_the_fused_activation_does_not_overflow_in_half_precision(model):
+    """400 x 200 is finite in fp32 and infinite in fp16, where the gate must not be rounded to it."""
+    use_fused_gelu(model)
+    gate = model.encoder.block[0].layer[-1].DenseReluDense.act
+    with torch.autocast("cpu", dtype=torch.float16):
+        product = gate(torch.full((2,), 400.0).half()) * torch.full((2,), 200.0).half()
+    assert product.tolist() == [80_000.0, 80_000.0]
+    assert gate(torch.ones(2).half()).dtype == torch.float16  # a model that is half throughout stays so
+
+
 @pytest.mark.parametrize(
     ("batch", "accumulation", "expected"), [(8, 2, (4, 4)), (6, 1, (3, 2)), (9, 1, (3, 3)), (5, 2, (1, 10))]
 )
