@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kronos_ft.models.modeling_kronos import KronosTokenizer
+from kronos_ft.models.pretrained import weights_hash
 from tests.loopback_hub import LoopbackHub
 
 
@@ -46,6 +47,17 @@ def test_overrides_of_the_configuration(folder):
 
 
 @pytest.mark.fault(15)
+def test_a_run_stands_for_its_best_model(folder, tiny_model):
+    run = folder.parent / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    refuse(run, "has no config.json and no model.safetensors")
+    folder.rename(run / "best_model")
+    loaded = KronosTokenizer.from_pretrained(run)
+    assert weights_hash(loaded) == weights_hash(tiny_model)
+    assert KronosTokenizer.read_config(run).published_keys() == tiny_model.config.published_keys()
+
+
 def test_pickled_weights_are_refused(folder):
     (folder / "model.safetensors").unlink()
     torch.save({"any": torch.zeros(1)}, folder / "pytorch_model.bin")
