@@ -37,7 +37,7 @@ presets, by --preset:
   original   the reference recipe: batches of one record in random order, eight accumulated
   optimized  fewer epochs, batches of like length, clipping, less disk (the default)
   fast       optimized with the pieces of the vocabulary that the records need, and steps of equal target tokens
-  best       fast for the five epochs of original: half its time at its quality, as measured in docs/recipes.md
+  best       fast for the five epochs of original, because fewer cost quality (docs/recipes.md)
   8gb        fast with small batches and activation checkpointing: mT5-base in 8 GB of device memory
   cpu        fast with google/mt5-small on the CPU
 

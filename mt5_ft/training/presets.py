@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     # the pieces that the records need, micro-batches of like source and target lengths, steps of equal target tokens
     "fast": _FAST,
-    # fast for as many epochs as the reference plan: what kept all that was promised in docs/recipes.md
+    # fast for as many epochs as the reference plan, because fewer cost quality in docs/recipes.md
     "best": _FAST | {"num_train_epochs": 5},
     # mT5-base in 8 GB of device memory
     "8gb": _FAST | {"tokens_per_batch": 1024, "activation_checkpointing": True, "per_device_eval_batch_size": 4},
