@@ -139,7 +139,7 @@ RULES = (
             "apart": ok("no source of validation was trained on.", "没有任何验证原文参与训练。"),
             "shared": problem(
                 "sources of validation were trained on: its figures say how well texts are remembered.",
-                "部分验证原文参与了训练：验证结果只说明记得多牢。",
+                "部分验证原文参与了训练：验证结果只反映模型对已见原文的记忆。",
             ),
         },
         ("sources were not compared", "没有比较原文"),
