@@ -32,7 +32,7 @@ EFFECTS: Sequence[tuple[str, Sequence[str], Sequence[str], dict[str, str]]] = (
     (
         SCALING,
         ("unscaled",),
-        ("explained", "scale-from-past"),
+        ("explained", "scale-from-past", "finite"),
         {"en": "; a result of inputs that are not normalised, see scaling", "zh": "；由输入未归一化引起，见 scaling"},
     ),
     (

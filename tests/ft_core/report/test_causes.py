@@ -1,7 +1,7 @@
 """What findings leave of each other: silence where a cause takes their meaning, and words on it elsewhere."""
 
 from ft_core.report.causes import MEANINGLESS_EXPLODED, MEANINGLESS_UNSCALED, ask_all
-from ft_core.report.rules import OK, PROBLEM, SILENT, WATCH
+from ft_core.report.rules import NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
 from ft_core.report.table import rules_for
 from kronos_ft.report.views import VIEWS
 from tests.written_runs import tokenizer_run
@@ -51,6 +51,7 @@ def test_inputs_that_are_not_scaled_silence_what_they_spoil(tmp_path):
     assert found["learning-rate"].reason("zh") == "输入未归一化，此项无意义，见「输入做了归一化吗？」（scaling）。"
     assert found["clipping"].verdict == found["explained"].verdict == PROBLEM
     assert found["finite"].verdict == OK
+    assert not found["finite"].note
     assert "；由输入未归一化引起，见「输入做了归一化吗？」（scaling）。" in found["explained"].reason("zh")
 
 
@@ -77,3 +78,17 @@ def test_what_a_run_that_was_stopped_too_soon_has_not_learnt_is_laid_to_that(tmp
     assert found["early-stopping"].outcome.case == "too_early"
     assert found["explained"].reason("en").endswith("; training was stopped too soon, see early-stopping.")
     assert not findings_of(tmp_path / "whole", poor)["explained"].note
+
+
+def test_steps_that_were_not_finite_stay_a_problem_of_raw_prices(tmp_path):
+    bad = [{"step": step, "offending": ["BTC from 2020"], "samples": []} for step in range(7, 12)]
+    found = findings_of(tmp_path / "run", unscaled, lambda run: run.files.update({"bad_steps.json": bad}))
+    assert found["finite"].verdict == PROBLEM
+    assert found["finite"].outcome.advice == {}
+    assert "a result of inputs that are not normalised" in found["finite"].reason("en")
+
+
+def test_a_learning_rate_that_is_not_known_is_not_silenced(tmp_path):
+    """What was not recorded is not said to mean nothing."""
+    found = findings_of(tmp_path / "run", unscaled, lambda run: run.arguments.pop("learning_rate"))
+    assert found["learning-rate"].verdict == NOT_KNOWN
