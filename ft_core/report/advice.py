@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 import yaml
 
 from ..settings import own_names
-from .causes import with_founded_advice
 from .facts import RunFacts
 from .rules import PROBLEM, Finding
 from .views import StageView
@@ -26,6 +25,9 @@ LEFT_OUT = (
 )
 # settings of windows by their name in what a trainer observes
 OF_SHAPE = {"lookback_window": "lookback", "predict_window": "horizon", "stride": "stride", "clip": "clip"}
+# the rule whose figure a change quotes where it is one of those that ask for it
+FIGURE_OF = {"max_grad_norm": "gradients"}
+DEFAULT = {"en": "(the default) ", "zh": "（默认值）"}
 BETWEEN = {True: "true", False: "false", None: "null"}
 
 
@@ -36,7 +38,8 @@ class Change:
     Attributes:
         before (`object`): its recorded value; None where it is not recorded.
         rules (`Sequence` of `str`): rules that ask for it, the gravest first.
-        figure (`str`): the figure that triggered the first of them.
+        figure (`str`): the figure that triggered the first of them, or the one that is on the setting itself.
+        note (`str`): words on the new value, where it is the default.
     """
 
     setting: str
@@ -44,13 +47,14 @@ class Change:
     after: object
     rules: Sequence[str]
     figure: str
+    note: str = ""
 
 
 def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) -> list[Change]:
     """What findings advise, one change a setting: of several values that of the gravest, then the first, finding; of
-    several learning rates the lowest. Advice that inputs of a wrong size explain is left out."""
+    several learning rates the lowest."""
     asked: dict[str, list[tuple[object, Finding]]] = {}
-    for finding in sorted(with_founded_advice(findings), key=lambda finding: finding.verdict != PROBLEM):
+    for finding in sorted(findings, key=lambda finding: finding.verdict != PROBLEM):
         for setting, value in finding.outcome.advice.items():
             if value != facts.setting(setting):
                 asked.setdefault(setting, []).append((value, finding))
@@ -60,7 +64,10 @@ def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) 
         if setting == "learning_rate":
             value = min(value for value, _ in found)
         rules = [finding.rule.id for _, finding in found]
-        changes.append(Change(setting, facts.setting(setting), value, rules, first.figure(language)))
+        shown = next((finding for _, finding in found if finding.rule.id == FIGURE_OF.get(setting)), first)
+        is_default = not isinstance(value, bool) and value == facts.view.default(setting)
+        note = DEFAULT[language] if is_default else ""
+        changes.append(Change(setting, facts.setting(setting), value, rules, shown.figure(language), note))
     return changes
 
 
@@ -77,7 +84,7 @@ def yaml_value(value: object) -> str:
 
 def _comment(change: Change) -> str:
     """One line, whatever is in a figure."""
-    return f"[{', '.join(change.rules)}] {' '.join(change.figure.split())}"
+    return f"{change.note}[{', '.join(change.rules)}] {' '.join(change.figure.split())}"
 
 
 def diff_lines(changes: Sequence[Change]) -> list[str]:
@@ -132,16 +139,25 @@ def observed_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
     return found
 
 
-def next_settings(facts: RunFacts, changes: Sequence[Change], language: str) -> str:
-    """A YAML file for the next run: the settings of this one, and the changes with their reasons."""
+def next_settings(facts: RunFacts, changes: Sequence[Change], language: str, first: Sequence[str] = ()) -> str:
+    """A YAML file for the next run: the settings of this one, and the changes with their reasons.
+
+    Args:
+        first: rules whose problems are to be mended before it is of use.
+    """
     view = facts.view
     note = {"en": ("settings of", "changes; a comment names the rule and the figure"),
-            "zh": ("本次训练的设置：", "更改；注释给出规则和依据")}[language]  # fmt: skip
+            "zh": ("本次训练的设置", "更改；注释给出规则和依据")}[language]  # fmt: skip
     kept = observed_settings(facts, view) | recorded_settings(facts, view)
     changed = {change.setting for change in changes}
-    lines = [f"# {note[0]} {' '.join(facts.name.split())}"]
-    if facts.is_from_python:
-        lines.append(f"# {say('from_python', language)}")
+    mark = "：" if language == "zh" else " "
+    lines = [f"# {note[0]}{mark}{' '.join(facts.name.split())}"]
+    if first:
+        lines.append(f"# {say('not_before', language, rules=' / '.join(first))}")
+    if facts.is_from_python and changes:
+        lines.append(f"# {say('from_python_file', language)}")
+    elif facts.is_from_python:
+        lines.append(f"# {say('no_changes', language)}")
     lines += [f"{name}: {yaml_value(value)}" for name, value in kept.items() if name not in changed]
     lines.append(f"output_dir: {yaml_value(f'{facts.path}-next')}")
     if changes:

@@ -1,17 +1,55 @@
-"""What lies behind what: the order in which findings are read, and advice that rests on nothing."""
+"""What lies behind what: the order in which findings are read, and findings that mean nothing beside others."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .rules import DATA, PROBLEM, VERDICTS, Finding
+from .facts import RunFacts
+from .rules import DATA, GROUPS, NOT_KNOWN, PROBLEM, SILENT, VERDICTS, WATCH, Case, Finding, Rule
 
 # rules that explain the others, the deepest first
 CAUSES = (("leakage", "shared-texts", "scaling"), ("finite", "learning-rate"))
-SCALING = "scaling"
+SCALING, LEAKS = "scaling", ("leakage", "shared-texts")
 # what these say of inputs of a wrong size is true of the size alone
 MEANINGLESS_UNSCALED = (
-    *("learning-rate", "clipping", "code-usage", "gradients", "falling", "weights", "improved", "steady", "in-step"),
-    *("overfitting", "regularisation", "fits-data", "long-enough", "early-stopping", "finite"),
+    *("learning-rate", "code-usage", "gradients", "falling", "weights", "improved", "steady", "in-step"),
+    *("overfitting", "regularisation", "fits-data", "long-enough", "early-stopping"),
+)
+UNADVISED_UNSCALED = ("clipping", "finite")  # true as they are, but no setting mends them
+UNSCALED = Case(
+    SILENT,
+    "inputs are not normalised, so that this means nothing; see scaling.",
+    "输入未归一化，此项无意义，见 scaling。",
+)
+# what these say of weights that training has broken says nothing of the data or of further settings
+MEANINGLESS_EXPLODED = ("early-stopping", "in-step", "overfitting", "fits-data", "regularisation")
+EXPLODED = Case(
+    SILENT,
+    "training exploded, so that this means nothing; see learning-rate.",
+    "训练曾发散，此项无意义，见 learning-rate。",
+)
+# a rule, its answers that explain others, the others, and what is added to their reasons
+EFFECTS: Sequence[tuple[str, Sequence[str], Sequence[str], dict[str, str]]] = (
+    (
+        SCALING,
+        ("unscaled",),
+        ("explained", "scale-from-past", "finite"),
+        {"en": "; a result of inputs that are not normalised, see scaling", "zh": "；由输入未归一化引起，见 scaling"},
+    ),
+    (
+        "learning-rate",
+        ("exploded", "not_finite"),
+        ("gradients", "weights", "explained", "code-usage"),
+        {
+            "en": "; a result of a learning rate that is too high, see learning-rate",
+            "zh": "；由学习率过高引起，见 learning-rate",
+        },
+    ),
+    (
+        "early-stopping",
+        ("too_early",),
+        ("explained", "code-usage", "beats-frequencies", "summaries"),
+        {"en": "; training was stopped too soon, see early-stopping", "zh": "；训练被过早停止，见 early-stopping"},
+    ),
 )
 
 
@@ -29,16 +67,40 @@ def inputs_are_unscaled(findings: Sequence[Finding]) -> bool:
     return any(finding.rule.id == SCALING and finding.verdict == PROBLEM for finding in findings)
 
 
-def with_founded_advice(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, without advice where inputs that are not scaled explain what it rests on."""
-    if not inputs_are_unscaled(findings):
-        return list(findings)
-    return [
-        replace(finding, outcome=replace(finding.outcome, advice={}))
-        if finding.rule.id in MEANINGLESS_UNSCALED
-        else finding
-        for finding in findings
-    ]
+def ask_all(rules: Sequence[Rule], facts: RunFacts) -> list[Finding]:
+    """The findings of all rules, by group, in the order of the tables, each as what the others leave of it."""
+    return related([rule.ask(facts) for group in GROUPS for rule in rules if rule.group == group])
+
+
+def related(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings, silent where another one takes their meaning, and with words on what caused them."""
+    known = {finding.rule.id: finding for finding in findings if finding.verdict == PROBLEM}
+    found = list(findings)
+    if SCALING in known:
+        found = [_silenced(one, UNSCALED) if one.rule.id in MEANINGLESS_UNSCALED else one for one in found]
+        found = [_unadvised(one) if one.rule.id in UNADVISED_UNSCALED else one for one in found]
+    elif "learning-rate" in known and known["learning-rate"].outcome.case == "exploded":
+        found = [_silenced(one, EXPLODED) if one.rule.id in MEANINGLESS_EXPLODED else one for one in found]
+    meant = {one.rule.id: one.outcome.case for one in found if one.verdict == PROBLEM}
+    for cause, cases, rules, note in EFFECTS:
+        if meant.get(cause) in cases:
+            found = [_noted(one, note) if one.rule.id in rules else one for one in found]
+    return found
+
+
+def _unadvised(finding: Finding) -> Finding:
+    return replace(finding, outcome=replace(finding.outcome, advice={}))
+
+
+def _silenced(finding: Finding, case: Case) -> Finding:
+    if finding.verdict in (SILENT, NOT_KNOWN):
+        return finding
+    return replace(_unadvised(finding), case=case, is_doubtful=False)
+
+
+def _noted(finding: Finding, note: dict[str, str]) -> Finding:
+    """A finding that something is amiss, with the first thing that explains it."""
+    return replace(finding, note=note) if finding.verdict in (PROBLEM, WATCH) and not finding.note else finding
 
 
 def without_cure(findings: Sequence[Finding], cured: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -71,5 +71,5 @@ def report_lines(report: object, language: str) -> list[str]:
     lines = [f"{report.facts.path}: {summary_of(report.findings, language)}"]
     for finding in by_cause(report.findings):
         if finding.verdict == PROBLEM:
-            lines.append(f"  {finding.rule.id}: {finding.reason(language)} ({finding.figure(language)})")
+            lines.append(f"  {finding.rule.id}: {finding.account(language)}")
     return [*lines, *(str(file) for file in report.files)]

@@ -4,17 +4,19 @@ import statistics
 from collections.abc import Sequence
 
 from ..line_progress import span
-from .advice import Change, diff_lines
+from .advice import Change, diff_lines, yaml_value
 from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
-from .causes import CAUSES, SCALING, by_cause, inputs_are_unscaled, without_cure
+from .causes import CAUSES, LEAKS, SCALING, by_cause, inputs_are_unscaled, without_cure
 from .facts import RunFacts
 from .pictures import Chart, Line
-from .rules import GROUPS, PROBLEM, WATCH, Finding, number, with_spans
+from .rules import GROUPS, PROBLEM, WATCH, Finding, number, punctuated, with_spans
+from .signs import is_unscaled
 from .trends import best, trend
 from .wording import FACT_WORDS, GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
 
 MOST_ROWS = 12
 MEGABYTE = 1e6
+NORMALISED = (", normalised units", "（归一化单位）")  # in titles of pictures
 OPTIMISATION = ("learning_rate", "grad_norm", "weight_norm")
 
 
@@ -28,6 +30,11 @@ def _words(value: object, language: str) -> str | None:
         return None
     named = {name: FACT_WORDS.get(name, {}).get(language, name) for name in value}
     return ("，" if language == "zh" else ", ").join(f"{named[name]} {item}" for name, item in value.items())
+
+
+def _list(items: Sequence[str], language: str) -> str:
+    """Items of an enumeration in a sentence."""
+    return ("、" if language == "zh" else ", ").join(items)
 
 
 def _spans(facts: RunFacts, split: str) -> str:
@@ -88,8 +95,8 @@ def status_block(facts: RunFacts, language: str) -> list[Block]:
     source = say("torn", language, source=facts.history.source, torn=torn) if torn else facts.history.source
     rows = _rows(
         (
-            (say("status", language), status),
-            (say("progress", language), progress),
+            (say("status", language), punctuated(status, language)),
+            (say("progress", language), punctuated(progress, language)),
             (say("time", language), time),
             (say("time_left", language), left),
             (say("speed", language), median),
@@ -144,14 +151,16 @@ def losses_block(facts: RunFacts, language: str) -> list[Block]:
         top = best(evaluated) if term not in facts.view.signed and term == facts.view.primary else None
         shown = f"{number(top[1])} ({top[0]})" if top else "-"
         first, last = _ends(evaluated.values)
-        rows.append([f"`{term}`", *_ends(training.values), word, first, shown, last])
+        begin, end = _ends(training.values)
+        top_value = number(max(training.values)) if len(training) else "-"
+        rows.append([f"`{term}`", begin, top_value, end, word, first, shown, last])
     if not rows:
         return []
-    head = ("term", "train_first", "train_last", "trend", "valid_first", "valid_best", "valid_last")
+    head = ("term", "train_first", "train_highest", "train_last", "trend", "valid_first", "valid_best", "valid_last")
     blocks: list[Block] = [Heading(2, say("losses", language)), Table([say(word, language) for word in head], rows)]
     signed = [f"`{term}`" for term in facts.view.signed if len(facts.training(term))]
     if signed:
-        blocks.append(Text(say("signed", language, terms=", ".join(signed))))
+        blocks.append(Text(say("signed", language, terms=_list(signed, language))))
     meanings = getattr(facts.view.meanings, language, "") if facts.view.meanings else ""
     if meanings:
         blocks.append(Text(meanings))
@@ -194,6 +203,8 @@ def charts(facts: RunFacts, language: str) -> list[Chart]:
                     lines.append(Line(name, curve, colour, dots))
         if lines:
             title = facts.view.zh_titles.get(panel.title, panel.title) if language == "zh" else panel.title
+            for words in NORMALISED if is_unscaled(facts) else ():
+                title = title.replace(words, "")
             found.append(Chart(title, lines, panel.log_scale, say("step", language)))
     return found
 
@@ -210,16 +221,21 @@ def optimisation_block(facts: RunFacts, language: str) -> list[Block]:
     return [Heading(2, say("optimisation", language)), Table(head, rows)] if rows else []
 
 
+def disk_megabytes(facts: RunFacts) -> float:
+    """What lies in the folder, the sum of its parts as they are shown."""
+    return sum(round(size / MEGABYTE, 1) for size in facts.disk.values())
+
+
 def disk_block(facts: RunFacts, language: str) -> list[Block]:
     """What lies in the folder, in bytes."""
     if not facts.disk:
         return []
-    steps = ", ".join(map(str, facts.checkpoints)) or "-"
+    steps = _list(list(map(str, facts.checkpoints)), language) or "-"
     labels = {"checkpoints": say("checkpoints", language, steps=steps)}
     rows = [
         [labels.get(name) or say(name, language), f"{size / MEGABYTE:,.1f} MB"] for name, size in facts.disk.items()
     ]
-    rows.append([say("total", language), f"{sum(facts.disk.values()) / MEGABYTE:,.1f} MB"])
+    rows.append([say("total", language), f"{disk_megabytes(facts):,.1f} MB"])
     return [Heading(2, say("disk", language)), Table((say("content", language), "MB"), rows)]
 
 
@@ -232,12 +248,19 @@ def advice_block(
     if inputs_are_unscaled(findings):
         blocks.append(Text(f"**{say('first_fix', language)}**"))
         in_data, others = [rule for rule in in_data if rule in CAUSES[0] and rule != SCALING], []
+    names = {finding.rule.id: finding.rule.name(language) for finding in findings}
     if in_data:
-        blocks.append(Text(f"**{say('no_cure', language, rules=', '.join(in_data))}**"))
+        cure = say("no_cure", language, rules=_list([names[rule] for rule in in_data], language))
+        if set(in_data) & set(LEAKS):
+            cure += ("" if language == "zh" else " ") + say("no_comparison", language)
+        blocks.append(Text(f"**{cure}**"))
     if others and not changes:
-        blocks.append(Text(say("see_reasons", language, rules=", ".join(others))))
+        blocks.append(Text(say("see_reasons", language, rules=_list([names[rule] for rule in others], language))))
+    if not changes and len(blocks) == 1:
+        watched = any(finding.verdict == WATCH for finding in findings)
+        blocks.append(Text(say("no_advice_watch" if watched else "no_advice", language)))
     if not changes:
-        return blocks if len(blocks) > 1 else [*blocks, Text(say("no_advice", language))]
+        return blocks
     blocks += [Text(say("diff_note", language)), Code("\n".join(diff_lines(changes)), "diff")]
     if facts.is_from_python:
         blocks.append(Text(say("from_python", language)))
@@ -246,17 +269,32 @@ def advice_block(
     return blocks
 
 
-def opening(facts: RunFacts, findings: Sequence[Finding], language: str) -> list[Block]:
-    """Verdicts in one sentence, the problems, and which quantity to read."""
+def next_step(findings: Sequence[Finding], changes: Sequence[Change], language: str) -> str:
+    """What to do first: the cure of the gravest problem, else the first advice."""
+    problems = [finding for finding in by_cause(findings) if finding.verdict == PROBLEM]
+    advised = [change for change in changes if not problems or problems[0].rule.id in change.rules]
+    names = {finding.rule.id: finding.rule.name(language) for finding in findings}
+    if advised:
+        settings = [f"{change.setting} {yaml_value(change.after)}" for change in advised]
+        rule = problems[0].rule.id if problems else advised[0].rules[0]
+        return say("next_change", language, settings=_list(settings, language), rule=names[rule])
+    if problems:
+        return say("next_mend", language, rule=problems[0].rule.name(language))
+    watched = any(finding.verdict == WATCH for finding in findings)
+    return say("next_watch" if watched else "next_nothing", language)
+
+
+def opening(facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], language: str) -> list[Block]:
+    """Verdicts in one sentence, what to do first, the problems, and which quantity to read."""
     summary = summary_of(findings, language)
     sense = say("sense_nats" if facts.view.in_nats else "sense_error", language)
     rows = [
-        [Verdict(f.verdict), f.rule.question(language), f"{f.reason(language)} ({f.figure(language)})"]
+        [Verdict(f.verdict), f.rule.question(language), f.account(language)]
         for f in by_cause(findings)
         if f.verdict in (PROBLEM, WATCH)
     ]
     head = [say(word, language) for word in ("verdict", "question", "reason")]
-    blocks: list[Block] = [Text(f"**{summary}**")]
+    blocks: list[Block] = [Text(f"**{summary}**"), Text(next_step(findings, changes, language))]
     if rows:
         blocks.append(Table(head, rows))
     return [*blocks, Text(say("main_quantity", language, term=facts.view.primary, sense=sense))]
@@ -272,11 +310,12 @@ def run_document(
         changes: what they advise.
         next_file: the name of the file of the next run's settings; None where there is none.
     """
-    title = say("title", language, name=f"{facts.name} ({facts.view.title})")
+    kind = f"（{facts.view.zh_title or facts.view.title}）" if language == "zh" else f" ({facts.view.title})"
+    title = say("title", language, name=facts.name + kind)
     pictures = [Picture(chart) for chart in charts(facts, language)]
     blocks = [
         Heading(1, title),
-        *opening(facts, findings, language),
+        *opening(facts, findings, changes, language),
         *status_block(facts, language),
         *checklist_blocks(findings, language),
         *losses_block(facts, language),

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from ..checkpoints import list_checkpoints
 from ..manifest import read_manifest
-from ..run_folder import BAD_STEPS_FILE, BEST_MODEL, FINAL_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
+from ..run_folder import (
+    BAD_STEPS_FILE,
+    BEST_MODEL,
+    FINAL_MODEL,
+    LOG_FILE,
+    METRICS_FILE,
+    NEXT_FILE,
+    PICTURES_FILE,
+    REPORT_HTML,
+    REPORT_MD,
+    RUN_FILE,
+)
 from ..run_lock import is_held
 from .history import Curve, History, curve, read_history, read_json, read_object
 from .trends import Gap, gaps
@@ -39,7 +50,7 @@ class RunFacts:
         checkpoints (`dict`): bytes by step.
         newest_whole (`int`, *optional*): step of the newest checkpoint whose files are all there.
         elapsed (`float`, *optional*): of a run in progress, seconds from its start to its last log entry.
-        disk (`dict`): bytes by kind of content.
+        disk (`dict`): bytes by kind of content, without reports.
         bad_steps (`list`): steps that were not applied.
     """
 
@@ -216,10 +227,17 @@ def _looks_whole(checkpoint: Path) -> bool:
         return False
 
 
+def _reports(run: Path) -> int:
+    """Bytes of reports: those of the run's folder, and folders of its own that hold one. A report that counted itself
+    would find another figure each time that it is written."""
+    files = sum(_size(run / name) for name in (REPORT_MD, REPORT_HTML, PICTURES_FILE, NEXT_FILE))
+    return files + sum(_size(file.parent) for file in run.glob(f"*/{REPORT_MD}"))
+
+
 def _disk(run: Path, checkpoints: dict[int, int]) -> dict[str, int]:
     models = sum(_size(run / name) for name in (BEST_MODEL, FINAL_MODEL) if (run / name).is_dir())
     kept = sum(checkpoints.values())
-    return {"checkpoints": kept, "model": models, "rest": max(_size(run) - kept - models, 0)}
+    return {"checkpoints": kept, "model": models, "rest": max(_size(run) - kept - models - _reports(run), 0)}
 
 
 def _status(run: Path, record: dict, history: History) -> tuple[str, str]:

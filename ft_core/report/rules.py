@@ -33,11 +33,47 @@ ZH_SPANS = (
 )
 
 
+# punctuation of Chinese sentences; a comma between digits has no space after it and stays
+ZH_MARKS = (
+    (r",\s+", "，"),
+    (r";\s+", "；"),
+    (r":\s+", "："),
+    (r"\s*\(([^()]*)\)", r"（\1）"),
+    (r"\s*([（），；：。])\s*", r"\1"),
+)
+# questions of the rules that reasons of others refer to
+ZH_REFERRED = {
+    "learning-rate": "学习率是否合适？",
+    "scaling": "输入做了归一化吗？",
+    "leakage": "验证数据没有泄漏吗？",
+    "early-stopping": "早停的时机合适吗？",
+    "finite": "所有步都是有限值吗？",
+}
+
+
 def with_spans(text: str, language: str) -> str:
     """A text whose time spans are in the words of a language."""
     for pattern, words in ZH_SPANS if language == "zh" else ():
         text = re.sub(pattern, words, text)
     return text
+
+
+def punctuated(text: str, language: str) -> str:
+    """A text whose punctuation is that of a language."""
+    for pattern, mark in ZH_MARKS if language == "zh" else ():
+        text = re.sub(pattern, mark, text)
+    return text
+
+
+def named(id: str, question: str, language: str) -> str:
+    """A rule as sentences name it: by its id, in Chinese after its question."""
+    return f"「{question}」（{id}）" if language == "zh" else id
+
+
+def _with_questions(text: str) -> str:
+    """A Chinese reason in which the rules that it refers to have their questions."""
+    pattern = rf"见 ({'|'.join(ZH_REFERRED)})"
+    return re.sub(pattern, lambda found: f"见{named(found[1], ZH_REFERRED[found[1]], 'zh')}", text)
 
 
 @dataclass(frozen=True)
@@ -99,6 +135,10 @@ class Rule:
         """The question in a language."""
         return getattr(self, language)
 
+    def name(self, language: str) -> str:
+        """What sentences call it."""
+        return named(self.id, self.question(language), language)
+
     def ask(self, facts: "RunFacts") -> "Finding":
         """The finding for a run."""
         outcome = self.look(facts)
@@ -109,12 +149,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule's answer for a run; a doubtful one rests on a validation that is leaked."""
+    """A rule's answer for a run; a doubtful one rests on a validation that is leaked.
+
+    Attributes:
+        note (`Mapping`): by language, words on what lies behind it, added to its reason.
+    """
 
     rule: Rule
     outcome: Outcome
     case: Case
     is_doubtful: bool = False
+    note: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -126,19 +171,20 @@ class Finding:
         figure = self.outcome.figure
         for pattern, words in self.rule.zh_figure if language == "zh" else ():
             figure = re.sub(pattern, words, figure)
-        return with_spans(figure, language)
+        return punctuated(with_spans(figure, language), language)
 
     def reason(self, language: str) -> str:
         """Why, in a language."""
         reason = with_spans(self.case.reason(language, self.outcome.values), language)
-        if not self.is_doubtful:
-            return reason
-        return f"{reason[:-1]}{LEAKED[language]}{reason[-1]}"  # before the full stop
+        further = (LEAKED[language] if self.is_doubtful else "") + self.note.get(language, "")
+        if further:
+            reason = f"{reason[:-1]}{further}{reason[-1]}"  # before the full stop
+        return punctuated(_with_questions(reason), language) if language == "zh" else reason
 
-
-def ask_all(rules: Sequence[Rule], facts: "RunFacts") -> list[Finding]:
-    """The findings of all rules, by group, in the order of the tables."""
-    return [rule.ask(facts) for group in GROUPS for rule in rules if rule.group == group]
+    def account(self, language: str) -> str:
+        """Reason and figure, in a language."""
+        reason, figure = self.reason(language), self.figure(language)
+        return f"{reason}依据：{figure}。" if language == "zh" else f"{reason} ({figure})"
 
 
 def count_verdicts(findings: Sequence[Finding]) -> dict[str, int]:

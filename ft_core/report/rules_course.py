@@ -5,9 +5,9 @@ import statistics
 from ..line_progress import span
 from .facts import EARLY, FINISHED, INTERRUPTED, KILLED, PRUNED, RUNNING, RunFacts
 from .rules import TRAINING, Outcome, Rule, ok, percent, problem, watch
-from .signs import counted
+from .signs import counted, leaves_no_model
 
-SLOWER, FASTER = 0.7, 1.15
+SLOWER, A_LITTLE_SLOWER, FASTER = 0.7, 0.9, 1.15
 
 
 def complete(facts: RunFacts) -> Outcome | None:
@@ -38,7 +38,7 @@ def saving(facts: RunFacts) -> Outcome | None:
     if facts.status == PRUNED:
         return Outcome("given_up", figure)
     if is_over and facts.disk.get("model"):
-        return Outcome("model", figure)
+        return Outcome("broken" if leaves_no_model(facts) else "model", figure)
     if facts.newest_whole is None:
         if facts.status == RUNNING:
             return Outcome("not_yet", figure)
@@ -59,8 +59,11 @@ def speed(facts: RunFacts) -> Outcome | None:
     third = len(rates) // 3
     early, late = statistics.median(rates.values[:third]), statistics.median(rates.values[-third:])
     figure = f"{facts.view.speed} {early:,.0f} -> {late:,.0f} (median of the first and last third)"
-    case = "slower" if late < SLOWER * early else "faster" if late > FASTER * early else "even"
-    return Outcome(case, figure, {"change": percent(late / early - 1)})
+    case = "faster" if late > FASTER * early else "even"
+    for limit, name in ((A_LITTLE_SLOWER, "a_little_slower"), (SLOWER, "slower")):
+        case = name if late < limit * early else case
+    values = {"change": percent(late / early - 1), "less": percent(1 - late / early).removeprefix("+")}
+    return Outcome(case, figure, values)
 
 
 RULES = (
@@ -75,9 +78,7 @@ RULES = (
             "running": ok(
                 "it is under way; about {left} are left at its mean speed.", "正在进行，按平均速度还需约 {left}。"
             ),
-            "early": ok(
-                "early stopping ended it; see the rule early-stopping.", "由早停结束，见 early-stopping 一条。"
-            ),
+            "early": ok("early stopping ended it; see the rule early-stopping.", "由早停结束，见 early-stopping。"),
             "pruned": ok(
                 "a search ended it, because other trials did better; nothing is wrong with it.",
                 "其他试验更好，搜索提前结束了它；并非故障。",
@@ -116,7 +117,12 @@ RULES = (
             "given_up": ok(
                 "a search gave the run up and freed its checkpoints.", "搜索放弃了该试验，并删除了它的检查点。"
             ),
-            "model": ok("the model of the run is written, beside its checkpoints.", "模型已写入，检查点也在。"),
+            "model": ok("the model of the run is written, beside its checkpoints.", "模型已写入，检查点齐全。"),
+            "broken": watch(
+                "a model is written, but training had exploded: best_model is of no use, and nothing is to be gone on "
+                "from.",
+                "模型已写入，但训练曾发散：best_model 不可用，请勿续训。",
+            ),
             "kept": ok(
                 "step {step} can be gone on from; {lost} steps are not saved.",
                 "可从第 {step} 步继续；有 {lost} 步尚未保存。",
@@ -151,6 +157,10 @@ RULES = (
             "faster": ok(
                 "faster at the end ({change}): the machine was busy at first.",
                 "后段更快（{change}）：起初机器可能有其他负载。",
+            ),
+            "a_little_slower": ok(
+                "the last third is slower by {less}, within what is let pass (30 %).",
+                "后三分之一慢 {less}，在容许范围内（30 %）。",
             ),
             "slower": watch(
                 "the last third is slower ({change}): another load on the machine, or memory that runs short.",

@@ -1,5 +1,7 @@
 """Rules on the length of a run: did early stopping end it at the right time, and was the schedule long enough."""
 
+import math
+
 from ..early_stopping import measure_patience
 from ..line_progress import span
 from .facts import EARLY, FINISHED, RUNNING, RunFacts
@@ -11,7 +13,7 @@ USUAL_PATIENCE = 5
 USUAL_MIN_DELTA = 1e-5
 WORTH_SAVING = 0.2  # share of the schedule
 DECAYED = 0.05  # of the highest learning rate
-SHORT = 1.0  # epochs
+SHORT = 1.0  # times that the data were seen
 
 
 def early_stopping(facts: RunFacts) -> Outcome | None:
@@ -117,8 +119,25 @@ def long_enough(facts: RunFacts) -> Outcome | None:
     if not rates or rates[-1] > DECAYED * max(rates):
         return Outcome("settled", figure)
     values = {"epoch": f"{facts.epoch:.2f}" if facts.epoch is not None else "-"}
-    is_short = facts.epoch is not None and facts.epoch < SHORT
-    return Outcome("decayed_short" if is_short else "decayed", figure, values)
+    if facts.epoch is None or facts.epoch * _views_an_epoch(facts) >= SHORT:
+        return Outcome("decayed", figure, values)
+    return Outcome("decayed_short", figure, values, _one_epoch(facts))
+
+
+def _views_an_epoch(facts: RunFacts) -> float:
+    """How often an epoch shows a bar: windows that overlap hold it more than once."""
+    lookback, horizon, stride = (facts.observed_number("shape", name) for name in ("lookback", "horizon", "stride"))
+    if lookback is None or horizon is None or not stride:
+        return 1.0
+    return max((lookback + horizon + 1) / stride, 1.0)
+
+
+def _one_epoch(facts: RunFacts) -> dict[str, object]:
+    """Advice of a schedule that sees all data once."""
+    steps, epoch = facts.amount("max_steps"), facts.observed_number("steps_per_epoch")
+    if steps and steps > 0:
+        return {"max_steps": math.ceil(epoch)} if epoch and epoch > steps else {}
+    return {"num_train_epochs": 1.0} if facts.amount("num_train_epochs") is not None else {}
 
 
 RULES = (
@@ -131,17 +150,17 @@ RULES = (
         {
             "saved": ok(
                 "stopped after {patience} evaluations without a gain: {saved} of the full schedule saved.",
-                "连续 {patience} 次验证没有进步后停止：节省了完整计划的 {saved}。",
+                "连续 {patience} 次验证没有改善后停止：节省了完整计划的 {saved}。",
             ),
             "too_early": problem(
                 "it was still getting better: early_stopping_min_delta {delta} and early_stopping_patience {patience} "
                 "ended it too soon.",
-                "停止时仍在进步：early_stopping_min_delta {delta} 与 early_stopping_patience {patience} "
+                "停止时仍在改善：early_stopping_min_delta {delta} 与 early_stopping_patience {patience} "
                 "使训练过早结束。",
             ),
             "waiting": ok(
                 "{waited} of {patience} evaluations without a gain so far.",
-                "目前连续 {waited} 次验证没有进步（上限 {patience}）。",
+                "目前连续 {waited} 次验证没有改善（上限 {patience}）。",
             ),
             "would_save": watch(
                 "it is off; with a patience of {patience} the run would have ended at step {step}, {saved} sooner.",
@@ -154,6 +173,7 @@ RULES = (
             "not_needed": ok("it is off, and would have saved little.", "早停未启用，启用也节省不了多少。"),
         },
         ("early stopping or the evaluations are not recorded", "没有记录早停设置或验证结果"),
+        on_validation=True,
         zh_figure=(
             (
                 r"stopped at ([\d,]+) of ([\d,]+); ([\d,]+) steps \((.*)\) not trained",
@@ -190,9 +210,9 @@ RULES = (
                 "学习率已降到接近 0，末段持平是必然的；延长训练是否有益无法由此判断（共 {epoch} 轮）。",
             ),
             "decayed_short": watch(
-                "flat at the end of the decayed schedule, which did not see all data once ({epoch} epochs): a longer "
-                "schedule may well gain.",
-                "学习率已降到接近 0，末段持平是必然的；但数据尚未完整训练一遍（共 {epoch} 轮），延长训练可能有益。",
+                "flat at the end of the decayed schedule, which did not see all data once ({epoch} epochs): train for "
+                "one epoch or more.",
+                "学习率已降到接近 0，末段持平是必然的；但数据尚未完整训练一遍（共 {epoch} 轮）：请至少训练一轮。",
             ),
             "falling": watch(
                 "validation was still falling at the end ({gain} in the last evaluation): a longer run would do "
@@ -201,7 +221,7 @@ RULES = (
             ),
             "exploded": silent(
                 "training exploded: its length is not the question, see learning-rate.",
-                "训练曾爆炸：时长不是关键，见 learning-rate。",
+                "训练曾发散：时长不是关键，见 learning-rate。",
             ),
             "not_ended": silent("the schedule was not run to its end.", "未走完计划。"),
         },

@@ -147,13 +147,17 @@ RULES = (
             ),
         },
         ("the size of model or data is not recorded", "没有记录模型或数据的规模"),
-        zh_figure=((r"([\d,]+) trained parameters, ([\d,]+) training values", r"可训练参数 \1，训练数值 \2"),),
+        zh_figure=(
+            (r"([\d,]+) trained parameters, ([\d,]+) training values", r"训练数据共 \2 个数值，可训练参数 \1"),
+            (r"\(x (\S+)\)", r"（参数 / 数值 = \1）"),
+        ),
+        on_validation=True,
     ),
     Rule(
         "loss-suits",
         MODEL,
-        "Does the loss measure what is wanted?",
-        "损失函数衡量的是想要的东西吗？",
+        "Are checkpoints chosen by what is wanted?",
+        "选择检查点的指标合适吗？",
         loss_suits,
         {
             "suits": ok(
@@ -222,6 +226,7 @@ RULES = (
         },
         ("weight decay is not recorded", "没有记录权重衰减"),
         zh_figure=((r"augmentation (\d) of (\d)", r"数据增强 \1 / \2"),),
+        on_validation=True,
     ),
     Rule(
         "precision",

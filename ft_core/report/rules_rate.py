@@ -72,7 +72,7 @@ RULES = (
         {
             "bearable": ok(
                 "no sign that {rate} is too high: nothing exploded, nothing was thrown back.",
-                "没有迹象表明 {rate} 过高：没有爆炸，也没有明显反弹。",
+                "没有迹象表明 {rate} 过高：没有发散，也没有明显反弹。",
             ),
             "not_finite": problem(
                 "time and again steps were not finite: a learning rate of {rate} breaks the weights, unless samples "

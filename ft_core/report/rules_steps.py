@@ -104,6 +104,8 @@ def weights(facts: RunFacts) -> Outcome | None:
     # where the learning rate is at fault, weight decay is not
     tunable = decay is not None and not rate_is_too_high(facts)
     more = {"weight_decay": round(max(2 * decay, 0.01), 4)} if tunable else {}
+    if highest > WEIGHT_LIMITS[1] * first and last < first / WEIGHT_LIMITS[1]:
+        return Outcome("destroyed", figure, {"highest": number(highest), "last": number(last)})
     if highest > WEIGHT_LIMITS[1] * first:
         return Outcome("blows_up", figure, {}, more)
     # random weights have no size to keep
@@ -124,17 +126,17 @@ RULES = (
         {
             "followed": ok(
                 "every logged rate is that of the {kind} schedule over {total} steps; it peaked at step {top}.",
-                "每条记录的学习率都符合 {total} 步的 {kind} 计划，峰值在第 {top} 步。",
+                "每条记录的学习率都符合 {total} 步的 {kind} 调度，峰值在第 {top} 步。",
             ),
             "left": problem(
                 "the logged rate at step {step} is not that of the {kind} schedule over {total} steps: the run was "
                 "resumed with another length or rate, or the schedule was replaced.",
-                "第 {step} 步记录的学习率不符合 {total} 步的 {kind} 计划：可能以不同长度或学习率续训，或计划被替换。",
+                "第 {step} 步记录的学习率不符合 {total} 步的 {kind} 调度：可能以不同长度或学习率续训，或调度被替换。",
             ),
         },
         (
             "the settings, the length or the logged rates are not recorded, or the schedule is not one that is checked",
-            "没有记录设置、总步数或学习率，或不是可核对的计划",
+            "没有记录设置、总步数或学习率，或不是可核对的调度",
         ),
         zh_figure=(
             (r"([\d,]+) steps, highest (\S+) at step (\d+), last", r"\1 步，最高 \2（第 \3 步），末值"),
@@ -150,7 +152,7 @@ RULES = (
         {
             "calm": ok(
                 "gradient norms neither grow nor vanish, and clipping is the exception.",
-                "梯度范数既不增长也不消失，裁剪只是例外。",
+                "梯度范数既不增长也不消失，很少触发裁剪。",
             ),
             "calm_unclipped": ok(
                 "gradient norms neither grow nor vanish; they are not clipped.",
@@ -218,10 +220,14 @@ RULES = (
         "权重范数稳定吗？",
         weights,
         {
-            "steady": ok("the norm of all weights stays in size.", "全部权重的范数保持稳定。"),
+            "steady": ok("the norm of all weights stays within bounds.", "全部权重的范数在正常范围内。"),
             "grows": watch("the weights grow by more than half.", "权重范数增大超过一半。"),
             "blows_up": problem(
                 "the weights grow more than three-fold: they run away.", "权重范数增至三倍以上：正在失控。"
+            ),
+            "destroyed": problem(
+                "the weights first grew to a norm of {highest}, then withered to {last}: they are destroyed.",
+                "权重范数先升至 {highest}，随后衰减到 {last}：权重已被破坏。",
             ),
             "shrinks": watch(
                 "the weights shrink by a third and more: weight decay outweighs what is learnt.",

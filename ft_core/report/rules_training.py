@@ -3,13 +3,14 @@
 from .facts import RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, percent, problem, watch
 from .rules_rate import rate_is_too_high
-from .signs import counted, explosion, is_unscaled
-from .trends import best, spikes, trend, variation
+from .signs import EXPLODED, Explosion, counted, explosion, is_known_unseen, is_unscaled, may_soften_training
+from .trends import Gap, best, spikes, trend, variation
 
 BETTER = 0.005  # least gain on the starting weights
 RATIO_LIMITS = (1.3, 2.0)  # of an error, validation over training: watch, problem
 NATS_LIMITS = (0.15, 0.5)  # of a cross-entropy, validation less training
 EASIER_RATIO, EASIER_NATS = 0.6, -0.5
+LAG_RATIO, LAG_NATS = 0.9, 0.1
 RISE_LIMITS = (0.02, 0.1)  # of validation since its best
 SCATTER = 0.25
 
@@ -26,16 +27,30 @@ def falling(facts: RunFacts) -> Outcome | None:
     )
     exploded = explosion(facts)
     if found.direction < 0 and exploded:
-        start = min(facts.primary.values[0], *facts.primary_evaluated.values[:1])
-        change = percent(found.last / start - 1) if start > 0 else "-"
-        figure = f"{facts.view.primary} {number(start)} at the start, {number(found.last)} at the end ({change})"
-        return Outcome("fell_back", figure, values | {"change": change, "highest": number(exploded.highest)})
+        return _fell_back(facts, exploded, found.last, values)
     if found.direction < 0:
         return Outcome("falls", figure, values)
     rate = facts.amount("learning_rate")
     if found.direction > 0:
         return Outcome("rises", figure, values, {"learning_rate": rate / 3} if rate else {})
     return Outcome("flat_because" if values["cause"] else "flat", figure, values)
+
+
+def _fell_back(facts: RunFacts, exploded: Explosion, last: float, values: dict[str, object]) -> Outcome:
+    """Of training that exploded: the start, the highest and the end, each with the series that it is of."""
+    name = facts.view.primary
+    at = dict(facts.primary_evaluated.points()).get(0)
+    series, start = (name, facts.primary.values[0])
+    if at is not None and at < start:
+        series, start = f"eval_{name}", at
+    step, highest = max(facts.primary.points(), key=lambda point: point[1])
+    top = name
+    if highest <= EXPLODED * start:  # only validation exploded
+        top, step, highest = exploded.series, exploded.step, exploded.highest
+    change = percent(last / start - 1) if start > 0 else "-"
+    figure = f"{series} {number(start)} at the start, {top} {number(highest)} at its highest (step {step}), "
+    figure += f"{name} {number(last)} at the end ({change})"
+    return Outcome("fell_back", figure, values | {"change": change, "highest": f"{top} {number(highest)}"})
 
 
 def _cause(facts: RunFacts) -> str:
@@ -50,7 +65,7 @@ def improved(facts: RunFacts) -> Outcome | None:
         return None
     step, value = found
     figure = f"eval_{facts.view.primary} {number(start)} (step 0) -> {number(value)} (step {step})"
-    values = {"term": facts.view.primary, "step": step, "change": percent(value / start - 1 if start > 0 else 0.0, 1)}
+    values = {"term": facts.view.primary, "step": step, "gain": _less(value, start)}
     values["cause"] = _cause(facts)
     if value < start - BETTER * abs(start):
         return Outcome("fell_back" if explosion(facts) else "better", figure, values)
@@ -58,6 +73,11 @@ def improved(facts: RunFacts) -> Outcome | None:
         return Outcome("hardly_because" if values["cause"] else "hardly", figure, values)
     rate = facts.amount("learning_rate")
     return Outcome("not_better", figure, values, {"learning_rate": rate / 3} if rate else {})
+
+
+def _less(value: float, start: float) -> str:
+    """By how much a value lies below a start."""
+    return f"{max(1 - value / start, 0.0) if start > 0 else 0.0:.1%}".replace("%", " %")
 
 
 def in_step(facts: RunFacts) -> Outcome | None:
@@ -69,7 +89,7 @@ def in_step(facts: RunFacts) -> Outcome | None:
     shown = f"{gap.difference:+.3g} nats" if nats else f"x {gap.ratio:.2f}"
     name = facts.view.primary
     figure = f"{name} {number(gap.training)}, eval_{name} {number(gap.validation)} ({shown}), step {gap.step}"
-    values = {"shown": shown}
+    values: dict[str, object] = {"shown": shown}
     if size > some:
         decay = facts.amount("weight_decay")
         advice: dict[str, object] = {} if facts.setting("early_stopping") is not False else {"early_stopping": True}
@@ -77,8 +97,18 @@ def in_step(facts: RunFacts) -> Outcome | None:
             advice["weight_decay"] = round(max(2 * decay, 0.05), 4)
         return Outcome("far" if size > much else "apart", figure, values, advice)
     if size < (EASIER_NATS if nats else EASIER_RATIO):
-        return Outcome("easier", figure, values)
-    return Outcome("in_step", figure, values)
+        softened, known = may_soften_training(facts), is_known_unseen(facts)
+        values |= {"why": "" if known else " or a leak", "zh_why": "" if known else "或数据泄漏"}
+        return Outcome("easier" if softened else "easier_plain", figure, values)
+    return Outcome("lags" if _lags(facts, gap) else "in_step", figure, values)
+
+
+def _lags(facts: RunFacts, gap: Gap) -> bool:
+    """Whether validation lies clearly below a mean of training that still fell while it was taken."""
+    last = facts.primary.between(0, gap.step).values[-1]
+    if facts.view.in_nats:
+        return gap.difference < -LAG_NATS and last < gap.training - LAG_NATS
+    return gap.ratio < LAG_RATIO and last < LAG_RATIO * gap.training
 
 
 def overfitting(facts: RunFacts) -> Outcome | None:
@@ -133,8 +163,9 @@ RULES = (
                 "{term} 的下降幅度超过了自身的波动（{change}）。",
             ),
             "fell_back": watch(
-                "{term} fell back only after an explosion to {highest}; beside the start it changed by {change}.",
-                "{term} 的下降只是爆炸（最高 {highest}）后的回落；与起点相比变化 {change}。",
+                "{term} only fell back from an explosion (highest: {highest}); beside the start it changed by "
+                "{change}.",
+                "{term} 的下降只是发散（最高 {highest}）后的回落；与起点相比变化 {change}。",
             ),
             "flat_because": watch(
                 "{term} hardly moves beyond its scatter; see {cause}.",
@@ -154,7 +185,10 @@ RULES = (
         ("fewer than four training entries were logged", "训练日志不足四条"),
         zh_figure=(
             (r"\((\S+ %), mean of first and last tenth\)", r"（\1，首尾各十分之一的均值）"),
-            (r"(\S+) at the start, (\S+) at the end", r"起点 \1，终点 \2"),
+            (
+                r"(\w+) (\S+) at the start, (\w+) (\S+) at its highest \(step (\d+)\), (\w+) (\S+) at the end",
+                r"起点 \1 \2，最高 \3 \4（第 \5 步），终点 \6 \7",
+            ),
         ),
     ),
     Rule(
@@ -165,22 +199,22 @@ RULES = (
         improved,
         {
             "better": ok(
-                "the best validation lies {change} from that of the starting weights, reached at step {step}.",
-                "最好的验证结果比初始权重变化 {change}，出现在第 {step} 步。",
+                "the best validation error is {gain} below that of the starting weights, at step {step}.",
+                "最佳验证误差比初始权重低 {gain}（第 {step} 步）。",
             ),
             "fell_back": watch(
-                "the best validation lies {change} from that of the starting weights (step {step}), but training "
+                "the best validation error is {gain} below that of the starting weights (step {step}), but training "
                 "exploded: this is the level that it fell back to.",
-                "最好的验证结果比初始权重变化 {change}（第 {step} 步），但训练曾爆炸：这只是爆炸后的回落。",
+                "最佳验证误差比初始权重低 {gain}（第 {step} 步），但训练曾发散：这只是发散后的回落。",
             ),
             "hardly_because": watch(
-                "the best validation is hardly better than the starting weights ({change}, step {step}); see {cause}.",
-                "最好的验证结果几乎没有优于初始权重（{change}，第 {step} 步）；见 {cause}。",
+                "the best validation is hardly better than the starting weights ({gain}, step {step}); see {cause}.",
+                "最佳验证误差仅比初始权重低 {gain}（第 {step} 步）；见 {cause}。",
             ),
             "hardly": watch(
-                "the best validation is hardly better than the starting weights ({change}, step {step}): little was "
+                "the best validation is hardly better than the starting weights ({gain}, step {step}): little was "
                 "there to gain, or the learning rate is too low.",
-                "最好的验证结果几乎没有优于初始权重（{change}，第 {step} 步）：提升空间很小，或学习率过低。",
+                "最佳验证误差仅比初始权重低 {gain}（第 {step} 步）：提升空间很小，或学习率过低。",
             ),
             "not_better": problem(
                 "no evaluation beat the starting weights: this run did not help; keep the model that it started from.",
@@ -202,6 +236,10 @@ RULES = (
                 "validation and training of the same quantity lie close together ({shown}).",
                 "同一指标的验证值与训练值接近（{shown}）。",
             ),
+            "lags": ok(
+                "validation lies below training ({shown}): training is a mean over steps in which it still fell.",
+                "验证值低于训练值（{shown}）：训练误差仍在快速下降，其均值滞后所致。",
+            ),
             "apart": watch(
                 "validation lies above training ({shown}): the beginning of overfitting, or a harder stretch of data.",
                 "验证值高于训练值（{shown}）：过拟合的开始，或验证区间更难。",
@@ -213,9 +251,13 @@ RULES = (
             ),
             "easier": watch(
                 "validation lies far below training ({shown}): augmentation and dropout explain a little, an easier "
-                "stretch or a leak the rest.",
-                "验证值远低于训练值（{shown}）：数据增强和 dropout "
-                "只能解释一部分，其余可能是验证区间更容易或数据泄漏。",
+                "stretch{why} the rest.",
+                "验证值远低于训练值（{shown}）：数据增强和 dropout 只能解释一部分，其余可能是验证区间更容易{zh_why}。",
+            ),
+            "easier_plain": watch(
+                "validation lies far below training ({shown}), with neither augmentation nor dropout: an easier "
+                "stretch of data{why}.",
+                "验证值远低于训练值（{shown}），且未使用数据增强和 dropout：可能是验证区间更容易{zh_why}。",
             ),
         },
         ("the same quantity was not logged in both training and validation", "同一指标没有在训练和验证中都记录"),
@@ -273,7 +315,7 @@ RULES = (
             ),
             "exploded": watch(
                 "training exploded, which is a result of the learning rate, see learning-rate.",
-                "训练曾爆炸，由学习率过高引起，见 learning-rate。",
+                "训练曾发散，由学习率过高引起，见 learning-rate。",
             ),
         },
         ("fewer than six training entries were logged", "训练日志不足六条"),

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from ..line_progress import span
 from .blocks import Block, Document, Heading, Picture, Table, Text
-from .document import MEGABYTE
+from .causes import ask_all
+from .document import disk_megabytes
 from .facts import SETTING_GROUPS, RunFacts, read_run
 from .history import Curve
 from .pictures import Chart, Line
-from .rules import PROBLEM, WATCH, ask_all, number, with_spans
+from .rules import PROBLEM, WATCH, number, with_spans
 from .table import rules_for
 from .trends import best
 from .views import StageView
@@ -94,7 +95,7 @@ def _overview(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> 
                 f"{run.view.primary} {number(found[1])} ({found[0]})" if found else "-",
                 "-" if run.seconds is None else with_spans(span(run.seconds), language),
                 "-" if run.seconds_a_step is None else f"{run.seconds_a_step:.3g} s",
-                f"{sum(run.disk.values()) / MEGABYTE:,.1f} MB" if run.disk else "-",
+                f"{disk_megabytes(run):,.1f} MB" if run.disk else "-",
                 f"{verdicts[0]} / {verdicts[1]}",
             ]
         )

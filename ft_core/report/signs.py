@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .facts import RunFacts
+from .trends import best
 
 EXPLODED = 3.0  # times the start of the same series
 FAR_ABOVE = 10.0  # times validation of the starting weights
@@ -53,6 +54,34 @@ def _before_the_first_entry(facts: RunFacts) -> Explosion | None:
     last, (step, first) = facts.gaps[-1], facts.primary.points()[0]
     at_one_level = last.validation > 0 and last.training < EXPLODED * last.validation
     return Explosion(facts.view.primary, start, step, first) if first > FAR_ABOVE * start > 0 and at_one_level else None
+
+
+def leaves_no_model(facts: RunFacts) -> bool:
+    """Whether an explosion left nothing to use: no validation after the start beats it, or the weights of the best one
+    had shrunk to less than a third."""
+    found, start = best(facts.trained_evaluations), dict(facts.primary_evaluated.points()).get(0)
+    if explosion(facts) is None or found is None:
+        return False
+    norms = facts.training("weight_norm").between(-1, found[0])
+    shrunk = len(norms) > 0 and norms.values[-1] < norms.values[0] / 3
+    return shrunk or (start is not None and found[1] >= start)
+
+
+def is_known_unseen(facts: RunFacts) -> bool:
+    """Whether it was looked at and found that validation holds nothing that was trained on."""
+    looked_at = facts.observed_number("shared_share") is not None or facts.record.get("shared_sources") is not None
+    return looked_at and not facts.is_leaked
+
+
+def may_soften_training(facts: RunFacts) -> bool:
+    """Whether dropout or augmentation is on, or is not recorded."""
+    config, augmentation = facts.observed("config"), facts.record.get("augmentation")
+    config = config if isinstance(config, dict) else {}
+    dropout = [value for name, value in config.items() if "dropout" in name and isinstance(value, int | float)]
+    augmented = isinstance(augmentation, dict) and any(
+        value for name, value in augmentation.items() if name.startswith("augment_")
+    )
+    return not dropout or any(dropout) or augmented
 
 
 def not_finite(facts: RunFacts) -> str:

@@ -21,7 +21,7 @@ class StageView:
 
     Attributes:
         stage (`str`): as recorded in `run.json`; empty for a Trainer of any kind.
-        title (`str`): its name.
+        title, zh_title (`str`): its name; the Chinese one where it differs.
         signature (`str`): a logged term that only this kind has, by which a folder without a record is known.
         primary (`str`): the quantity that is read for success, logged in training and, with `eval_`, in evaluation.
         in_nats (`bool`): a cross-entropy: gaps are differences. Else an error: gaps are ratios.
@@ -53,6 +53,7 @@ class StageView:
     meanings: Both | None = None
     codes: Sequence[str] = ()
     zh_titles: Mapping[str, str] = field(default_factory=dict)
+    zh_title: str = ""
     settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = field(default=None)
 
     def default(self, name: str) -> float | None:

@@ -120,6 +120,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "losses": {"en": "Losses by part", "zh": "各部分损失"},
     "term": {"en": "term", "zh": "项"},
     "train_first": {"en": "training, first", "zh": "训练首值"},
+    "train_highest": {"en": "training, highest", "zh": "训练最高"},
     "train_last": {"en": "training, last", "zh": "训练末值"},
     "valid_first": {"en": "validation, first", "zh": "验证首值"},
     "valid_best": {"en": "validation, best (step)", "zh": "验证最佳（步）"},
@@ -150,28 +151,58 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "total": {"en": "in all", "zh": "合计"},
     "uncommitted": {"en": " (uncommitted changes)", "zh": "（有未提交的改动）"},
     "code_usage": {"en": "Codes in use", "zh": "码本使用情况"},
-    "rest": {"en": "records, pictures, rest", "zh": "记录、图片及其他"},
+    "rest": {"en": "records, pictures, rest; no reports", "zh": "记录、图片及其他（不含报告）"},
     "advice": {"en": "Advice for the next run", "zh": "下一次训练的建议"},
     "no_advice": {"en": "No rule asks for another setting.", "zh": "没有规则要求更改设置。"},
+    "no_advice_watch": {
+        "en": "No rule asks for another setting; the reasons above say what to keep an eye on.",
+        "zh": "没有规则要求更改设置；需留意的项见上文理由。",
+    },
     "no_cure": {
-        "en": "No setting cures the problems found ({rules}): they must be fixed in the data or the code before the "
-        "next run.",
-        "zh": "以下问题无法靠改设置解决（{rules}）：请先修正数据划分或代码，再开始下一次训练。",
+        "en": "The problems found ({rules}) come first: mend the data or the code as their reasons say, then train "
+        "again.",
+        "zh": "上述异常（{rules}）须先修正：请按其理由改正数据或代码，再重新训练。",
+    },
+    "no_comparison": {
+        "en": "The validation of this run is neither to be compared nor to choose a model by.",
+        "zh": "本次的验证数值不能用于比较或选模型。",
     },
     "see_reasons": {
         "en": "No setting cures the problems found ({rules}); their reasons in the checklist say what to do.",
-        "zh": "以下异常无法靠改设置解决（{rules}）；处理办法见检查清单中的理由。",
+        "zh": "上述异常（{rules}）无法靠改设置解决；处理办法见检查清单中的理由。",
     },
+    "next_mend": {"en": "Next: see to {rule}; its reason says how.", "zh": "首要：处理{rule}，办法见其理由。"},
+    "next_change": {
+        "en": "Next: train again with {settings} ({rule}).",
+        "zh": "首要：改用 {settings} 重新训练，依据{rule}。",
+    },
+    "next_watch": {
+        "en": "Next: no setting has to be changed; the reasons below say what to keep an eye on.",
+        "zh": "首要：无须更改设置；需留意的项见下表理由。",
+    },
+    "next_nothing": {"en": "Next: nothing has to be changed.", "zh": "首要：无须更改。"},
     "first_fix": {
         "en": "First fix: inputs are not normalised (rule scaling). This is in the code, not in a setting; the figures "
         "of other rules mean little until then.",
         "zh": "首先解决：输入未归一化（scaling）。这需要改代码而不是改设置；在此之前其他各项的数值参考意义不大。",
     },
     "from_python": {
-        "en": "This run was started from Python: its data and model are not recorded as settings. Apply these changes "
-        "in your script; the file is no complete configuration.",
-        "zh": "本次训练由 Python 接口启动，未记录数据和模型设置；请在脚本中应用这些更改，该文件不能直接用于命令行。",
+        "en": "This run was started by a Python script: its data and model are not recorded as settings. Apply the "
+        "changes above in the script; next.yaml is no complete configuration and cannot be given to --config.",
+        "zh": "本次训练由 Python 脚本启动，数据与模型未以设置项的形式记录；请在脚本中应用上述更改。"
+        "next.yaml 不是完整配置，不能直接用于 --config。",
     },
+    "from_python_file": {
+        "en": "This run was started by a Python script: its data and model are not recorded as settings. Apply the "
+        "changes at the end of this file in the script; the file is no complete configuration.",
+        "zh": "本次训练由 Python 脚本启动，数据与模型未以设置项的形式记录；"
+        "请在脚本中应用文末的更改。本文件不是完整配置。",
+    },
+    "no_changes": {
+        "en": "No changes are advised; these are the settings of this run as far as they are known.",
+        "zh": "本次没有更改建议；以下仅为已知的原设置。",
+    },
+    "not_before": {"en": "Not to be used before this is mended: {rules}.", "zh": "修正 {rules} 之前请勿使用。"},
     "advice_use": {
         "en": "`{file}` holds these changes and the other settings of this run: `{command} --config {file}`.",
         "zh": "`{file}` 含有这些更改以及本次训练的其他设置：`{command} --config {file}`。",

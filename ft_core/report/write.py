@@ -8,12 +8,13 @@ from ..files import write_text
 from ..run_folder import NEXT_FILE, PICTURES_FILE, REPORT_HTML, REPORT_MD
 from .advice import Change, gather_changes, next_settings
 from .blocks import Document, Picture
+from .causes import ask_all, without_cure
 from .document import run_document
 from .facts import RunFacts, read_run
 from .html import to_html
 from .markdown import to_markdown
 from .pictures import HEIGHT, STYLE, WIDTH, draw
-from .rules import Finding, ask_all
+from .rules import Finding
 from .table import rules_for
 from .views import StageView
 
@@ -81,6 +82,7 @@ def write_report(run: Path, views: Sequence[StageView], language: str, folder: P
     document = run_document(facts, findings, changes, language, str(folder / NEXT_FILE) if known else None)
     files = write_document(document, folder)
     if known:
-        write_text(folder / NEXT_FILE, next_settings(facts, changes, language))
+        first, _ = without_cure(findings, [rule for change in changes for rule in change.rules])
+        write_text(folder / NEXT_FILE, next_settings(facts, changes, language, first))
         files.append(folder / NEXT_FILE)
     return Report(facts, findings, changes, files)

@@ -35,25 +35,39 @@ def code_usage(facts: RunFacts) -> Outcome | None:
     if not all(len(curve) for curve in found.values()):
         return None
     shares = {name: facts.last(f"code_usage_{name}") or 0.0 for name in found}
-    figure = ", ".join(
-        f"{name} perplexity {number(curve.values[0])} -> {number(curve.values[-1])} ({shares[name]:.1%} of codes)"
+    figure = "; ".join(
+        f"{name} perplexity {number(curve.values[0])} -> {number(curve.values[-1])}, {shares[name]:.1%} of codes in use"
         for name, curve in found.items()
     ).replace("%", " %")
     name = min(found, key=lambda one: found[one].values[-1])
-    start, last = found[name].values[0], found[name].values[-1]
+    last = found[name].values[-1]
     bits = {one: int(facts.observed_number("config", f"{one}_bits") or 10) for one in found}
-    values = {"name": name, "codes": f"{last:.1f}", "total": f"{2 ** bits[name]:,}"}
+    values = {"name": name, "codes": _count(last), "total": f"{2 ** bits[name]:,}"}
     few = min(FEW_CODES, FEW_SHARE * 2 ** min(bits.values()))  # of a small codebook no large number can be had
     least = min(COLLAPSED, few)
-    if last < least and start < least:
-        return Outcome("never", figure, values | {"codes": f"{max(start, last):.1f}"})
-    if last < least:
+    low = {one: curve for one, curve in found.items() if curve.values[-1] < least}
+    collapsed = {one: curve.values[-1] for one, curve in low.items() if curve.values[0] >= least}
+    if collapsed:
         rate = facts.amount("learning_rate")
-        return Outcome("collapsed", figure, values, {"learning_rate": rate / 3} if rate else {})
+        return Outcome("collapsed", figure, values | _listed(collapsed), {"learning_rate": rate / 3} if rate else {})
+    if low:
+        most = {one: max(curve.values[0], curve.values[-1]) for one, curve in low.items()}
+        return Outcome("never", figure, values | _listed(most))
     lost = min(curve.values[-1] / curve.values[0] for curve in found.values() if curve.values[0] > 0)
     if lost < LOST_SHARE and last < few:
         return Outcome("shrinks", figure, values)
     return Outcome("few" if last < few else "many", figure, values)
+
+
+def _count(perplexity: float) -> str:
+    """A number of codes, a whole one without decimals."""
+    return f"{perplexity:.1f}".removesuffix(".0")
+
+
+def _listed(codes: dict[str, float]) -> dict[str, str]:
+    """The names of codebooks, and how many codes they use, as values of a reason."""
+    counts = " / ".join(dict.fromkeys(map(_count, codes.values())))
+    return {"name": " and ".join(codes), "zh_name": "、".join(codes), "codes": counts}
 
 
 def beats_frequencies(facts: RunFacts) -> Outcome | None:
@@ -87,7 +101,7 @@ EXPLAINED = Rule(
     "explained",
     MODEL,
     "Does the reconstruction beat an answer of 0?",
-    "重建优于全部输出 0 吗？",
+    "重建是否优于恒输出 0 的基线？",
     explained,
     {
         "most": ok(
@@ -104,11 +118,11 @@ EXPLAINED = Rule(
         ),
         "nothing": problem(
             "no better than answering 0 everywhere; error {error} against {level}.",
-            "与全部输出 0 几乎一样：误差 {error}，对比 {level}。",
+            "与恒输出 0 的基线几乎一样：误差 {error}，对比 {level}。",
         ),
     },
     ("the size of the targets or the validation error is not recorded", "没有记录目标尺度或验证误差"),
-    zh_figure=((r"against (\S+) of answering 0", r"对比全部输出 0 的 \1"),),
+    zh_figure=((r"against (\S+) of answering 0", r"对比恒输出 0 的 \1"),),
     on_validation=True,
 )
 CODE_USAGE = Rule(
@@ -128,19 +142,20 @@ CODE_USAGE = Rule(
             "训练过程中 {name} 的许多码不再使用，{total} 个中只剩约 {codes} 个。",
         ),
         "collapsed": problem(
-            "the codebook of {name} has collapsed to about {codes} codes: all candles look alike to it.",
-            "{name} 的码本坍塌（codebook collapse）到约 {codes} 个码：所有 K 线在它看来都一样。",
+            "the codebook of {name} has collapsed (codes left: about {codes}): all candles look alike to it.",
+            "{zh_name} 的码本坍塌（codebook collapse），只剩约 {codes} 个码：所有 K 线在它看来都一样。",
         ),
         "never": problem(
-            "{name} never used more than {codes} codes: look at the inputs.",
-            "{name} 从一开始就只用到约 {codes} 个码：请检查输入。",
+            "the most codes that {name} ever used: about {codes}; look at the inputs.",
+            "{zh_name} 从一开始就只用到约 {codes} 个码：请检查输入。",
         ),
     },
     ("code usage was not logged", "没有记录码本使用情况"),
     zh_figure=(
         (r"perplexity", r"困惑度"),
-        (r"\((\S+ %) of codes\)", r"（占全部码的 \1）"),
+        (r"(\S+ %) of codes in use", r"用到过的码占 \1"),
     ),
+    on_validation=True,
 )
 BEATS_FREQUENCIES = Rule(
     "beats-frequencies",
@@ -164,6 +179,7 @@ BEATS_FREQUENCIES = Rule(
         (r"\(perplexity (\S+)\)", r"（困惑度 \1）"),
         (r"against", r"对比"),
     ),
+    on_validation=True,
 )
 CONDITIONING = Rule(
     "conditioning",

@@ -173,19 +173,19 @@ RULES = (
         "K 线数据干净吗？",
         preprocessing,
         {
-            "clean": ok("no row had a defect.", "没有缺陷行。"),
+            "clean": ok("no row had a defect.", "没有异常行。"),
             "mended": watch(
                 "some rows had a defect, treated by policy {policy}: {kinds}.",
-                "部分行有缺陷，按 {policy} 策略处理：{kinds}。",
+                "部分行有异常，按 {policy} 策略处理：{kinds}。",
             ),
             "many": problem(
                 "more than 1 % of the rows had a defect ({kinds}): look for a better source.",
-                "超过 1 % 的行有缺陷（{kinds}）：请寻找更好的数据来源。",
+                "超过 1 % 的行有异常（{kinds}）：请寻找更好的数据来源。",
             ),
         },
         ("the quality of the candles was not recorded", "没有记录 K 线质量"),
         zh_figure=(
-            (r"([\d,]+) rows, ([\d,]+) with a defect, ([\d,]+) bars missing", r"\1 行，缺陷 \2 行，缺失 \3 根 K 线"),
+            (r"([\d,]+) rows, ([\d,]+) with a defect, ([\d,]+) bars missing", r"\1 行，异常 \2 行，缺失 \3 根 K 线"),
         ),
     ),
     Rule(
@@ -210,26 +210,26 @@ RULES = (
         "clipping",
         DATA,
         "Does clipping spare the data?",
-        "截断是否保留了数据？",
+        "截断边界合适吗？",
         clipping,
         {
-            "little": ok("hardly a value lies at the bound.", "几乎没有数值落在边界上。"),
+            "little": ok("hardly a value lies at the bound.", "几乎没有数值触及边界。"),
             "some": watch(
-                "a noticeable share lies at the bound: jumps are cut off.", "相当一部分数值落在边界上：大幅波动被截断。"
+                "a noticeable share lies at the bound: jumps are cut off.", "相当一部分数值触及边界：大幅波动被截断。"
             ),
             "much": problem(
                 "a large share lies at the bound: the model does not see how far prices move.",
-                "大量数值落在边界上：模型看不到价格真实的波动幅度。",
+                "大量数值触及边界：模型看不到价格真实的波动幅度。",
             ),
             "not_applied": problem(
                 "values lie far beyond the bound of {clip}: clipping was not applied.",
-                "数值远超边界 {clip}：没有执行截断。",
+                "数值远超截断边界 ±{clip}：没有执行截断。",
             ),
         },
         ("the inputs were not looked at when the run began", "训练开始时没有记录输入统计"),
         zh_figure=(
-            (r"(\S+ %) of values at the bound of", r"\1 的数值位于边界"),
-            (r"bound (\S+), largest", r"边界 \1，最大"),
+            (r"(\S+ %) of values at the bound of (\S+)", r"\1 的数值触及截断边界 ±\2"),
+            (r"bound (\S+), largest", r"截断边界 ±\1，最大"),
         ),
     ),
     Rule(
@@ -287,12 +287,12 @@ RULES = (
         "数据划分合理吗？",
         split,
         {
-            "shared_out": ok("both splits hold a fair share of the bars.", "两个部分都有合理的份额。"),
+            "shared_out": ok("both splits hold a fair share of the bars.", "训练集与验证集占比合理。"),
             "thin": watch(
                 "validation is a sliver of {share}: one calm or wild week decides.",
                 "验证部分只占 {share}：一周的平静或剧烈行情就会左右结果。",
             ),
-            "overlap": watch("the splits overlap, see leakage.", "两部分时间重叠，见 leakage。"),
+            "overlap": watch("the splits overlap, see leakage.", "训练集与验证集时间重叠，见 leakage。"),
         },
         ("the splits were not recorded", "没有记录数据划分"),
         zh_figure=((r"([\d,]+) bars to train on, ([\d,]+) to validate on", r"训练 \1 根，验证 \2 根"),),
@@ -307,13 +307,16 @@ RULES = (
             "unseen": ok("no bar of validation was trained on.", "没有任何验证 K 线参与训练。"),
             "shared": problem(
                 "{share} of validation lies inside training: its figures say how well bars are remembered, not how "
-                "well the model does on new ones; use one ratios or split_dates for both splits.",
-                "验证区间有 {share} 与训练区间重叠：验证结果只说明记得多牢，不说明对新数据的能力；"
-                "训练集与验证集请使用同一组 ratios 或 split_dates。",
+                "well the model does on new ones; build both splits with the same ratios (or dates) and embargo "
+                "(split_ratios or split_dates on the command line).",
+                "验证区间有 {share} 与训练区间重叠：验证结果只反映模型对已见数据的记忆，不说明对新数据的能力；"
+                "构建训练集与验证集时请传入相同的 ratios（或 dates）和 embargo"
+                "（命令行为 split_ratios / split_dates）。",
             ),
             "others": watch(
-                "another symbol was trained on the same days: markets move together; set split_dates.",
-                "其他标的在同一时期参与了训练：市场会联动；请设置 split_dates。",
+                "another symbol was trained on the same days: markets move together; set dates (split_dates on the "
+                "command line).",
+                "其他标的在同一时期参与了训练：市场会联动；请设置 dates（命令行为 split_dates）。",
             ),
             "adjacent": watch(
                 "validation begins right after training, without an embargo: the first windows are close to "

@@ -138,8 +138,11 @@ RULES = (
         {
             "apart": ok("no source of validation was trained on.", "没有任何验证原文参与训练。"),
             "shared": problem(
-                "sources of validation were trained on: its figures say how well texts are remembered.",
-                "部分验证原文参与了训练：验证结果只说明记得多牢。",
+                "sources of validation were trained on: its figures say how well texts are remembered; leave these "
+                "records out of training, or have validation_share draw validation, which keeps records of one source "
+                "together.",
+                "部分验证原文参与了训练：验证结果只反映模型对已见原文的记忆；请从训练数据中去掉这些记录，"
+                "或改用 validation_share 划分（相同原文的记录不会分开）。",
             ),
         },
         ("sources were not compared", "没有比较原文"),

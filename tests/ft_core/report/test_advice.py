@@ -42,7 +42,7 @@ def exploded(run):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_inputs_that_are_not_scaled_are_the_first_thing_to_mend(language, tmp_path):
     report = report_of(tmp_path / "run", unscaled, exploded, language=language)
-    assert {"learning-rate", "scaling", "clipping"} <= {f.rule.id for f in report.findings if f.verdict == "problem"}
+    assert {"scaling", "clipping"} <= {f.rule.id for f in report.findings if f.verdict == "problem"}
     assert report.changes == []
     text = advice_of(tmp_path / "run", language)
     assert WORDS["first_fix"][language] in text
@@ -54,7 +54,11 @@ def test_a_problem_that_no_setting_cures_is_said_so(language, tmp_path):
     report = report_of(tmp_path / "run", leaked, language=language)
     assert report.changes == []
     text = advice_of(tmp_path / "run", language)
-    assert WORDS["no_cure"][language].format(rules="leakage") in text
+    rules = {"en": "leakage", "zh": "「验证数据没有泄漏吗？」（leakage）"}[language]
+    assert WORDS["no_cure"][language].format(rules=rules) in text
+    assert WORDS["no_comparison"][language] in text
+    written = (tmp_path / "run" / "next.yaml").read_text(encoding="utf-8")
+    assert WORDS["not_before"][language].format(rules="leakage") in written
     assert WORDS["no_advice"][language] not in text
     assert "split_dates" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
 
@@ -68,7 +72,9 @@ def test_causes_stand_before_what_they_cause(tmp_path):
     report_of(tmp_path / "run", exploded, leaked, lambda run: run.arguments.update(metric_for_best_model="eval_loss"))
     text = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     first = text.split("The quantity to read")[0]
-    places = [first.index(words) for words in ("Is validation unseen?", "bear the learning rate?", "what is wanted?")]
+    places = [
+        first.index(words) for words in ("Is validation unseen?", "bear the learning rate?", "by what is wanted?")
+    ]
     assert places == sorted(places)
 
 
@@ -85,9 +91,9 @@ def test_a_run_from_python_gets_no_command_that_cannot_work(language, tmp_path):
         "recon_all", lambda step, old: old if step else 1.19), language=language)  # fmt: skip
     text = advice_of(tmp_path / "run", language)
     assert WORDS["from_python"][language] in text
-    assert "--config" not in text
+    assert "kronos-ft tokenizer --config" not in text
     written = (tmp_path / "run" / "next.yaml").read_text(encoding="utf-8")
-    assert f"# {WORDS['from_python'][language]}" in written
+    assert f"# {WORDS['from_python_file'][language]}" in written
     found = yaml.safe_load(written)
     expected = {"lookback_window": 90, "predict_window": 10, "stride": 1, "clip": 5.0, "from_scratch": True}
     assert {name: found.get(name) for name in expected} == expected
@@ -102,3 +108,43 @@ def test_the_account_of_a_run_that_was_stopped_too_early(language, words, tmp_pa
                        lambda run: run.end_at(100, "stopped early"))  # fmt: skip
     finding = next(finding for finding in report.findings if finding.rule.id == "early-stopping")
     assert words in finding.figure(language).replace(", ", "，" if language == "zh" else ", ")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_from_python_without_advice_speaks_of_no_changes(language, tmp_path):
+    report_of(tmp_path / "run", of_python, language=language)
+    written = (tmp_path / "run" / "next.yaml").read_text(encoding="utf-8")
+    assert WORDS["no_changes"][language] in written
+    assert WORDS["from_python_file"][language] not in written
+    assert WORDS["not_before"][language].split("{")[0] not in written
+
+
+def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_path):
+    changes = {
+        change.setting: change
+        for change in report_of(
+            tmp_path / "run", exploded, lambda run: run.arguments.update(learning_rate=2.0),
+            lambda run: run.training("grad_norm", lambda step, old: 500.0 if step == 100 else old),
+        ).changes
+    }  # fmt: skip
+    assert changes["max_grad_norm"].figure.endswith("highest 500 (step 100)")
+    assert "learning_rate 2" in changes["learning_rate"].figure
+    text = advice_of(tmp_path / "run")
+    assert "+ learning_rate: 0.0002  # (the default) [learning-rate, optimizer] learning_rate 2" in text
+
+
+@pytest.mark.parametrize(("changes", "en", "zh"), [
+    ((), "Next: nothing has to be changed.", "首要：无须更改。"),
+    ((lambda run: run.observed["validation"].update(bars=100),), "Next: no setting has to be changed; the reasons",
+     "首要：无须更改设置；"),
+    ((leaked,), "Next: see to leakage; its reason says how.",
+     "首要：处理「验证数据没有泄漏吗？」（leakage），办法见其理由。"),
+    ((leaked, exploded), "Next: see to leakage;", "首要：处理「验证数据没有泄漏吗？」（leakage）"),
+    ((exploded,), "Next: train again with learning_rate 1.0e-05, max_grad_norm 2 (learning-rate).",
+     "首要：改用 learning_rate 1.0e-05、max_grad_norm 2 重新训练，依据「学习率是否合适？」（learning-rate）。"),
+])  # fmt: skip
+def test_what_to_do_first_stands_at_the_top(changes, en, zh, tmp_path):
+    for language, words in (("en", en), ("zh", zh)):
+        report_of(tmp_path / language, *changes, language=language)
+        text = (tmp_path / language / "report.md").read_text(encoding="utf-8")
+        assert text.splitlines()[4].startswith(words)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ft_core.report.causes import ask_all
 from ft_core.report.facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, UNFINISHED, read_run
 from ft_core.report.history import Curve
-from ft_core.report.rules import NOT_KNOWN, ask_all
+from ft_core.report.rules import NOT_KNOWN
 from ft_core.report.table import rules_for
 from ft_core.report.trends import best, gaps, spikes, still_improving, trend, variation
 from ft_core.report.views import PLAIN

@@ -1,11 +1,12 @@
 """Every answer of every common rule: a run that gives it, beside the healthy run that does not."""
 
 import math
+import re
 
 import pytest
 
-from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK
-from ft_core.report.table import COMMON
+from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK, ZH_REFERRED
+from ft_core.report.table import COMMON, rules_for
 from kronos_ft.report.views import VIEWS
 from tests.written_runs import EVERY, STEPS, tokenizer_run
 
@@ -81,6 +82,19 @@ def epochs(share):
     return lambda run: [entry.update(epoch=share * entry["step"] / STEPS) for entry in run.entries]
 
 
+def apart_by(stride):
+    """Windows of 101 bars, so far apart."""
+    return lambda run: run.observed["shape"].update(stride=stride)
+
+
+def without_softening(run):
+    run.observed["config"].update(resid_dropout_p=0.0)
+
+
+def steeply(step, _):
+    return math.exp(-step / 20)
+
+
 MISSED = validated(lambda step, old: 1.39 if not step else 0.5 if step < 160 else 0.2 if step < STEPS else 0.155)
 HARDLY = validated(lambda step, _: 0.1998 if step else 0.2)
 FLAT = trained("recon_all", lambda step, _: 0.2 + 0.02 * (step // EVERY % 2))
@@ -110,7 +124,7 @@ SCENARIOS = {
     "long-enough": {
         "settled": trained("learning_rate", 1e-4),
         "decayed": nothing,
-        "decayed_short": epochs(0.63),
+        "decayed_short": all_of(epochs(0.63), apart_by(101)),
         "falling": validated(lambda step, _: 1.0 - 0.8 * step / STEPS),
         "exploded": EXPLODED,
         "not_ended": EARLY,
@@ -118,6 +132,7 @@ SCENARIOS = {
     "saving": {
         "given_up": ended(160, "pruned"),
         "model": nothing,
+        "broken": all_of(EXPLODED, validated(lambda step, old: old if not step else 1.5)),
         "kept": ended(160, "interrupted: SIGINT"),
         "not_yet": in_use(40),
         "nothing": without_model([]),
@@ -126,6 +141,7 @@ SCENARIOS = {
     "speed": {
         "even": nothing,
         "faster": trained("bars_per_second", lambda step, _: 1000.0 if step < LATE - 60 else 1690.0),
+        "a_little_slower": trained("bars_per_second", lambda step, _: 1000.0 if step < LATE - 60 else 800.0),
         "slower": trained("bars_per_second", lambda step, _: 1000.0 if step < LATE - 60 else 400.0),
     },
     "falling": {
@@ -147,6 +163,8 @@ SCENARIOS = {
         "apart": validated(lambda step, old: 1.5 * old),
         "far": validated(lambda step, old: 3.0 * old),
         "easier": validated(lambda step, old: 0.3 * old),
+        "easier_plain": all_of(without_softening, validated(lambda step, old: 0.3 * old)),
+        "lags": all_of(trained("recon_all", steeply), validated(steeply)),
     },
     "overfitting": {
         "none": nothing,
@@ -190,6 +208,7 @@ SCENARIOS = {
         "steady": nothing,
         "grows": trained("weight_norm", lambda step, _: 50.0 + 0.2 * step),
         "blows_up": trained("weight_norm", lambda step, _: 1.0 + step),
+        "destroyed": trained("weight_norm", lambda step, _: 300.0 if step == 50 else 90.0 * math.exp(-step / 50)),
         "shrinks": trained("weight_norm", lambda step, _: 90.0 - 0.4 * step),
     },
     "fits-data": {
@@ -293,7 +312,7 @@ def test_validation_at_the_start_is_no_measure_of_training(tmp_path):
 def test_weights_of_a_run_with_too_high_a_rate_ask_for_no_other_decay(tmp_path):
     run = tokenizer_run()
     EXPLODED(run)
-    trained("weight_norm", lambda step, _: 300.0 if step == 50 else 90.0 - 0.4 * step)(run)
+    trained("weight_norm", lambda step, _: 300.0 if step == 50 else 90.0 - 0.2 * step)(run)
     finding = RULES["weights"].ask(run.facts(tmp_path / "run", VIEWS))
     assert finding.outcome.case == "blows_up"  # by the highest, not by the last
     assert finding.outcome.advice == {}
@@ -310,7 +329,8 @@ def test_a_leaked_validation_is_said_wherever_it_is_read(tmp_path):
     run = tokenizer_run()
     run.observed["shared_share"] = 0.4
     facts = run.facts(tmp_path / "run", VIEWS)
-    for name in ("improved", "in-step", "overfitting", "long-enough", "loss-suits"):
+    names = ("improved", "in-step", "overfitting", "long-enough", "loss-suits", "early-stopping", "regularisation")
+    for name in (*names, "fits-data"):
         finding = RULES[name].ask(facts)
         assert "(validation is leaked" in finding.reason("en")
         assert "（验证集已泄漏，仅供参考）" in finding.reason("zh")
@@ -324,3 +344,66 @@ def test_an_explosion_before_the_first_entry_is_one(tmp_path):
     facts = run.facts(tmp_path / "run", VIEWS)
     assert RULES["learning-rate"].ask(facts).outcome.case == "exploded"
     assert RULES["falling"].ask(facts).outcome.case == "fell_back"
+
+
+def test_windows_that_overlap_show_the_bars_before_the_epoch_is_over(tmp_path):
+    """0.63 epochs of windows of 101 bars, four bars apart: each bar was seen sixteen times."""
+    run = tokenizer_run()
+    all_of(epochs(0.63), apart_by(4))(run)
+    assert RULES["long-enough"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "decayed"
+
+
+def test_less_than_an_epoch_asks_for_one(tmp_path):
+    run = tokenizer_run()
+    all_of(epochs(0.63), apart_by(101))(run)
+    run.observed["steps_per_epoch"] = 318
+    assert RULES["long-enough"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.advice == {"max_steps": 318}
+
+
+def test_figures_of_an_explosion_name_their_series(tmp_path):
+    run = tokenizer_run()
+    run.training("recon_all", lambda step, _: 0.1 + 1000 * math.exp(-step / 15))
+    finding = RULES["falling"].ask(run.facts(tmp_path / "run", VIEWS))
+    assert finding.figure("en").startswith("eval_recon_all 0.918 at the start, recon_all 716.6 at its highest (step 5)")
+    assert finding.figure("zh").startswith("起点 eval_recon_all 0.918，最高 recon_all 716.6（第 5 步），终点 recon_all")
+    assert "highest: recon_all 716.6" in finding.reason("en")
+
+
+def test_a_model_from_before_the_explosion_is_of_use(tmp_path):
+    run = tokenizer_run()
+    EXPLODED(run)
+    assert RULES["saving"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "model"
+
+
+def test_a_model_of_withered_weights_is_of_no_use(tmp_path):
+    """Its validation is a little below that of the start, which an answer of 0 everywhere has too."""
+    run = tokenizer_run()
+    all_of(EXPLODED, trained("weight_norm", lambda step, _: 90.0 * math.exp(-step / 50)))(run)
+    assert RULES["saving"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "broken"
+
+
+@pytest.mark.parametrize(("shared", "words"), [(0.0, "an easier stretch of data."), (None, "of data or a leak.")])
+def test_a_leak_that_was_ruled_out_is_not_suspected(shared, words, tmp_path):
+    run = tokenizer_run()
+    SCENARIOS["in-step"]["easier_plain"](run)
+    run.observed["shared_share"] = shared
+    finding = RULES["in-step"].ask(run.facts(tmp_path / "run", VIEWS))
+    assert finding.reason("en").endswith(words)
+    assert ("泄漏" in finding.reason("zh")) == (shared is None)
+
+
+def test_chinese_sentences_have_chinese_punctuation_and_name_questions(tmp_path):
+    run = tokenizer_run()
+    EXPLODED(run)
+    facts = run.facts(tmp_path / "run", VIEWS)
+    assert RULES["complete"].ask(facts).figure("zh") == "200 / 200 步（100 %）"
+    assert RULES["saving"].ask(facts).figure("zh") == "2 个检查点，0.0 MB，最新完整：200，最佳：200"
+    assert "见「学习率是否合适？」（learning-rate）。" in RULES["steady"].ask(facts).reason("zh")
+
+
+def test_the_questions_that_reasons_refer_to_are_those_of_the_rules():
+    known = {rule.id: rule.zh for view in VIEWS for rule in rules_for(view)}
+    assert {id: known[id] for id in ZH_REFERRED} == ZH_REFERRED
+    for view in VIEWS:
+        for case in (case for rule in rules_for(view) for case in rule.cases.values()):
+            assert set(re.findall(r"见 ([a-z-]+)\b(?!\.)", case.zh)) <= set(ZH_REFERRED)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ft_core.report.advice import yaml_value
+from ft_core.report.facts import read_run
 from ft_core.report.pictures import Chart, Curve, Line, draw, outlying_unit, ticks
 from ft_core.report.rules import GROUPS, LANGUAGES
 from ft_core.report.table import COMMON, rules_for
@@ -152,6 +153,27 @@ def test_units_and_spans_are_in_the_language(language, words, tmp_path):
     assert [one for one in words if one not in text] == []
     for name in ("recon_pre", "commitment", "entropy_codebook"):
         assert f"`{name}`" in text  # the terms are explained
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_does_not_count_itself(language, tmp_path):
+    """Nor those beside it, so that all languages and every writing tell the same size."""
+    folder = tokenizer_run().write(tmp_path / "run")
+    before = read_run(folder, VIEWS).disk
+    write_report(folder, VIEWS, language)
+    write_report(folder, VIEWS, language, folder / "report-other")
+    assert read_run(folder, VIEWS).disk == before
+
+
+def test_curves_of_raw_prices_are_in_no_normalised_units(tmp_path):
+    run = tokenizer_run()
+    run.observed["train"]["inputs"].update(mean=41_000.0, std=9_000.0)
+    folder = run.write(tmp_path / "run")
+    for language, words in (("en", "normalised units"), ("zh", "归一化单位")):
+        write_report(folder, VIEWS, language)
+        assert words not in (folder / "report.html").read_text(encoding="utf-8")
+    write_report(tokenizer_run().write(tmp_path / "scaled"), VIEWS, "zh")
+    assert "（归一化单位）" in (tmp_path / "scaled" / "report.md").read_text(encoding="utf-8")
 
 
 def test_every_picture_has_a_chinese_title():

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ft_core.report.causes import ask_all
 from ft_core.report.facts import read_run
-from ft_core.report.rules import NOT_KNOWN, PROBLEM, ask_all
+from ft_core.report.rules import NOT_KNOWN, PROBLEM
 from ft_core.report.table import rules_for
 from ft_core.report.write import write_report
 from kronos_ft.cli import main
@@ -40,7 +41,7 @@ def test_a_tokenizer_run_writes_its_report_and_its_next_run_starts(tmp_path, cap
     folder = tmp_path / "run"
     assert main(["tokenizer", *words, "--output_dir", str(folder)]) == 0
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert "训练报告：run (Kronos tokenizer)" in text
+    assert "训练报告：run（Kronos 分词器）" in text
     findings = findings_of(folder)
     silent = {name for name, finding in findings.items() if finding.verdict == NOT_KNOWN}
     assert silent == set()

@@ -136,3 +136,19 @@ def test_a_predictors_gap_is_a_difference(tmp_path):
     finding = next(rule for rule in rules_for(facts.view) if rule.id == "in-step").ask(facts)
     assert finding.outcome.case == "apart"
     assert "nats" in finding.outcome.figure
+
+
+def test_all_codebooks_that_collapsed_are_named(tmp_path):
+    run = tokenizer_run()
+    codes(s1=1.0, s2=1.26, start=200.0)(run)
+    finding = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage").ask(run.facts(tmp_path / "run", VIEWS))
+    assert "codebook of s1 and s2 has collapsed (codes left: about 1 / 1.3)" in finding.reason("en")
+    assert finding.reason("zh").startswith("s1、s2 的码本坍塌（codebook collapse），只剩约 1 / 1.3 个码")
+    assert finding.figure("zh").startswith("s1 困惑度 200 -> 1，用到过的码占 30.0 %；s2 困惑度 200 -> 1.26，")
+
+
+def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
+    run = tokenizer_run()
+    run.observed["shared_share"] = 0.4
+    finding = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage").ask(run.facts(tmp_path / "run", VIEWS))
+    assert "(validation is leaked" in finding.reason("en")

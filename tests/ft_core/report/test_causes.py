@@ -1,0 +1,94 @@
+"""What findings leave of each other: silence where a cause takes their meaning, and words on it elsewhere."""
+
+from ft_core.report.causes import MEANINGLESS_EXPLODED, MEANINGLESS_UNSCALED, ask_all
+from ft_core.report.rules import NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
+from ft_core.report.table import rules_for
+from kronos_ft.report.views import VIEWS
+from tests.written_runs import tokenizer_run
+
+
+def findings_of(folder, *changes):
+    run = tokenizer_run()
+    for change in changes:
+        change(run)
+    facts = run.facts(folder, VIEWS)
+    return {finding.rule.id: finding for finding in ask_all(rules_for(facts.view), facts)}
+
+
+def unscaled(run):
+    run.observed["train"]["inputs"].update(mean=41_000.0, std=9_000.0, largest=69_000.0)
+
+
+def exploded(run):
+    run.training("recon_all", lambda step, old: 9.0 if step == 100 else old)
+
+
+def spiked(run):
+    run.arguments["max_grad_norm"] = 0.0
+    run.training("grad_norm", lambda step, old: 500.0 if step == 100 else old)
+
+
+def poor(run):
+    run.evaluated("recon_all", lambda step, old: old if not step else 0.6)
+
+
+def stopped(run):
+    run.arguments["early_stopping"] = True
+    run.end_at(25, "stopped early")
+
+
+def test_a_healthy_run_keeps_all_its_answers(tmp_path):
+    found = findings_of(tmp_path / "run")
+    assert {finding.verdict for finding in found.values()} == {OK}
+    assert not any(finding.note for finding in found.values())
+
+
+def test_inputs_that_are_not_scaled_silence_what_they_spoil(tmp_path):
+    found = findings_of(tmp_path / "run", unscaled, exploded, lambda run: run.evaluated("recon_all", 1.19))
+    assert {found[name].verdict for name in MEANINGLESS_UNSCALED} == {SILENT}
+    assert all(not found[name].outcome.advice for name in MEANINGLESS_UNSCALED)
+    assert "see scaling" in found["learning-rate"].reason("en")
+    assert found["learning-rate"].reason("zh") == "输入未归一化，此项无意义，见「输入做了归一化吗？」（scaling）。"
+    assert found["clipping"].verdict == found["explained"].verdict == PROBLEM
+    assert found["finite"].verdict == OK
+    assert not found["finite"].note
+    assert "；由输入未归一化引起，见「输入做了归一化吗？」（scaling）。" in found["explained"].reason("zh")
+
+
+def test_an_explosion_silences_what_reads_its_ruins(tmp_path):
+    found = findings_of(tmp_path / "run", exploded, spiked)
+    assert {found[name].verdict for name in MEANINGLESS_EXPLODED} == {SILENT}
+    assert found["improved"].verdict == WATCH
+    assert (
+        found["gradients"].reason("en").endswith("; a result of a learning rate that is too high, see learning-rate.")
+    )
+    assert found["gradients"].reason("zh").endswith("；由学习率过高引起，见「学习率是否合适？」（learning-rate）。")
+
+
+def test_a_gradient_without_an_explosion_is_laid_to_nothing(tmp_path):
+    found = findings_of(tmp_path / "run", spiked)
+    assert found["gradients"].verdict == PROBLEM
+    assert not found["gradients"].note
+    assert found["overfitting"].verdict == OK
+
+
+def test_what_a_run_that_was_stopped_too_soon_has_not_learnt_is_laid_to_that(tmp_path):
+    found = findings_of(tmp_path / "stopped", stopped, lambda run: run.evaluated(
+        "recon_all", lambda step, old: 1.0 if not step else 0.5))  # fmt: skip
+    assert found["early-stopping"].outcome.case == "too_early"
+    assert found["explained"].reason("en").endswith("; training was stopped too soon, see early-stopping.")
+    assert not findings_of(tmp_path / "whole", poor)["explained"].note
+
+
+def test_steps_that_were_not_finite_stay_a_problem_of_raw_prices(tmp_path):
+    bad = [{"step": step, "offending": ["BTC from 2020"], "samples": []} for step in range(7, 12)]
+    found = findings_of(tmp_path / "run", unscaled, lambda run: run.files.update({"bad_steps.json": bad}))
+    assert found["finite"].verdict == PROBLEM
+    assert found["finite"].outcome.advice == {}
+    assert "a result of inputs that are not normalised" in found["finite"].reason("en")
+
+
+def test_a_learning_rate_that_is_not_known_is_not_silenced(tmp_path):
+    """What was not recorded is not said to mean nothing."""
+    found = findings_of(tmp_path / "run", unscaled, lambda run: run.arguments.pop("learning_rate"))
+    assert found["learning-rate"].verdict == NOT_KNOWN
