@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .facts import RunFacts
-from .rules import DATA, GROUPS, NOT_KNOWN, PROBLEM, SILENT, VERDICTS, WATCH, Case, Finding, Rule
+from .rules import DATA, GROUPS, NOT_KNOWN, OK, PROBLEM, SILENT, VERDICTS, WATCH, Case, Finding, Rule
 
 # rules that explain the others, the deepest first
 CAUSES = (("leakage", "shared-texts", "scaling"), ("finite", "learning-rate"))
@@ -26,6 +26,44 @@ EXPLODED = Case(
     SILENT,
     "training exploded, so that this means nothing; see learning-rate.",
     "训练曾发散，此项无意义，见 learning-rate。",
+)
+# what is in order by a validation that was trained on is not known to be; what is amiss even so is said
+LEAKED = {
+    cause: Case(
+        SILENT,
+        f"validation is leaked, so that this means nothing; see {cause}.",
+        f"验证集已泄漏，此项无意义，见 {cause}。",
+    )
+    for cause in LEAKS
+}
+# a rule and answers of it, rules that are in order by themselves, and what they are beside it
+SPOILT: Sequence[tuple[str, Sequence[str], str, Case]] = (
+    (
+        SCALING,
+        ("unscaled",),
+        "saving",
+        Case(
+            WATCH,
+            "a model is written, but its inputs were not normalised: do not use best_model or resume from it.",
+            "模型已写入，但训练时输入未归一化：best_model 不可用，请勿续训。",
+        ),
+    ),
+    (
+        "leakage",
+        ("shared",),
+        "saving",
+        Case(
+            WATCH,
+            "a model is written, but the best checkpoint was chosen on leaked validation; do not compare by it.",
+            "模型已写入，但最佳检查点按已泄漏的验证选出，不可用于比较。",
+        ),
+    ),
+    (
+        "early-stopping",
+        ("too_early",),
+        "complete",
+        Case(WATCH, "ended too soon by early stopping, see early-stopping.", "被早停过早结束，见 early-stopping。"),
+    ),
 )
 # a rule, its answers that explain others, the others, and what is added to their reasons
 EFFECTS: Sequence[tuple[str, Sequence[str], Sequence[str], dict[str, str]]] = (
@@ -81,7 +119,13 @@ def related(findings: Sequence[Finding]) -> list[Finding]:
         found = [_unadvised(one) if one.rule.id in UNADVISED_UNSCALED else one for one in found]
     elif "learning-rate" in known and known["learning-rate"].outcome.case == "exploded":
         found = [_silenced(one, EXPLODED) if one.rule.id in MEANINGLESS_EXPLODED else one for one in found]
+    leak = next((rule for rule in LEAKS if rule in known), None)
+    if leak is not None:
+        found = [_silenced(one, LEAKED[leak]) if one.is_doubtful and one.verdict == OK else one for one in found]
     meant = {one.rule.id: one.outcome.case for one in found if one.verdict == PROBLEM}
+    for cause, cases, rule, case in SPOILT:
+        if meant.get(cause) in cases:
+            found = [replace(one, case=case) if one.rule.id == rule and one.verdict == OK else one for one in found]
     for cause, cases, rules, note in EFFECTS:
         if meant.get(cause) in cases:
             found = [_noted(one, note) if one.rule.id in rules else one for one in found]

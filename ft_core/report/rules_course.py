@@ -119,12 +119,12 @@ RULES = (
             ),
             "model": ok("the model of the run is written, beside its checkpoints.", "模型已写入，检查点齐全。"),
             "broken": watch(
-                "a model is written, but training had exploded: best_model is of no use, and nothing is to be gone on "
-                "from.",
+                "a model is written, but training had exploded: best_model is of no use, do not resume from any "
+                "checkpoint.",
                 "模型已写入，但训练曾发散：best_model 不可用，请勿续训。",
             ),
             "kept": ok(
-                "step {step} can be gone on from; {lost} steps are not saved.",
+                "a resume goes on at step {step}; {lost} steps are not saved.",
                 "可从第 {step} 步继续；有 {lost} 步尚未保存。",
             ),
             "not_yet": watch("no checkpoint was written yet.", "尚未写入任何检查点。"),
@@ -159,7 +159,7 @@ RULES = (
                 "后段更快（{change}）：起初机器可能有其他负载。",
             ),
             "a_little_slower": ok(
-                "the last third is slower by {less}, within what is let pass (30 %).",
+                "the last third is slower by {less}, within the tolerance (30 %).",
                 "后三分之一慢 {less}，在容许范围内（30 %）。",
             ),
             "slower": watch(

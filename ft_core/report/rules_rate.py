@@ -71,7 +71,7 @@ RULES = (
         learning_rate,
         {
             "bearable": ok(
-                "no sign that {rate} is too high: nothing exploded, nothing was thrown back.",
+                "no sign that {rate} is too high: nothing exploded, the error did not rebound.",
                 "没有迹象表明 {rate} 过高：没有发散，也没有明显反弹。",
             ),
             "not_finite": problem(

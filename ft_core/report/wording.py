@@ -171,7 +171,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "No setting cures the problems found ({rules}); their reasons in the checklist say what to do.",
         "zh": "上述异常（{rules}）无法靠改设置解决；处理办法见检查清单中的理由。",
     },
-    "next_mend": {"en": "Next: see to {rule}; its reason says how.", "zh": "首要：处理{rule}，办法见其理由。"},
+    "next_mend": {
+        "en": "Next: mend what {rule} found (its row says how), then train again.",
+        "zh": "首要：先解决{rule}指出的问题（做法见该行），再重新训练。",
+    },
     "next_change": {
         "en": "Next: train again with {settings} ({rule}).",
         "zh": "首要：改用 {settings} 重新训练，依据{rule}。",
@@ -199,8 +202,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "请在脚本中应用文末的更改。本文件不是完整配置。",
     },
     "no_changes": {
-        "en": "No changes are advised; these are the settings of this run as far as they are known.",
-        "zh": "本次没有更改建议；以下仅为已知的原设置。",
+        "en": "No changes are advised; these are the settings of this run as far as they are known, no complete "
+        "configuration.",
+        "zh": "本次没有更改建议；以下仅为已知的原设置，不是完整配置。",
     },
     "not_before": {"en": "Not to be used before this is mended: {rules}.", "zh": "修正 {rules} 之前请勿使用。"},
     "advice_use": {

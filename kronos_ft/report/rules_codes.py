@@ -117,7 +117,7 @@ EXPLAINED = Rule(
             "K 线方差只保留了 {share}：大部分形态已丢失。",
         ),
         "nothing": problem(
-            "no better than answering 0 everywhere; error {error} against {level}.",
+            "hardly better than answering 0 everywhere; error {error} against {level}.",
             "与恒输出 0 的基线几乎一样：误差 {error}，对比 {level}。",
         ),
     },

@@ -137,9 +137,9 @@ def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_pat
     ((), "Next: nothing has to be changed.", "首要：无须更改。"),
     ((lambda run: run.observed["validation"].update(bars=100),), "Next: no setting has to be changed; the reasons",
      "首要：无须更改设置；"),
-    ((leaked,), "Next: see to leakage; its reason says how.",
-     "首要：处理「验证数据没有泄漏吗？」（leakage），办法见其理由。"),
-    ((leaked, exploded), "Next: see to leakage;", "首要：处理「验证数据没有泄漏吗？」（leakage）"),
+    ((leaked,), "Next: mend what leakage found (its row says how), then train again.",
+     "首要：先解决「验证数据没有泄漏吗？」（leakage）指出的问题（做法见该行），再重新训练。"),
+    ((leaked, exploded), "Next: mend what leakage found", "首要：先解决「验证数据没有泄漏吗？」（leakage）"),
     ((exploded,), "Next: train again with learning_rate 1.0e-05, max_grad_norm 2 (learning-rate).",
      "首要：改用 learning_rate 1.0e-05、max_grad_norm 2 重新训练，依据「学习率是否合适？」（learning-rate）。"),
 ])  # fmt: skip

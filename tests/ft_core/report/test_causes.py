@@ -65,6 +65,38 @@ def test_an_explosion_silences_what_reads_its_ruins(tmp_path):
     assert found["gradients"].reason("zh").endswith("；由学习率过高引起，见「学习率是否合适？」（learning-rate）。")
 
 
+def leaked(run):
+    run.observed["shared_share"] = 0.4
+
+
+def test_what_is_in_order_by_a_leaked_validation_alone_is_not_said_to_be(tmp_path):
+    found = findings_of(tmp_path / "run", leaked)
+    for name in ("in-step", "overfitting", "regularisation", "fits-data"):
+        assert found[name].verdict == SILENT
+        assert found[name].reason("en") == "validation is leaked, so that this means nothing; see leakage."
+    assert found["falling"].verdict == found["gradients"].verdict == OK
+    assert found["saving"].verdict == WATCH
+    assert "chosen on leaked validation" in found["saving"].reason("en")
+
+
+def test_what_is_amiss_even_by_a_leaked_validation_is_said(tmp_path):
+    found = findings_of(tmp_path / "run", leaked, poor)
+    assert found["explained"].verdict in (PROBLEM, WATCH)
+    assert "(validation is leaked" in found["explained"].reason("en")
+
+
+def test_a_model_of_raw_prices_is_not_to_be_used(tmp_path):
+    found = findings_of(tmp_path / "run", unscaled)
+    assert found["saving"].verdict == WATCH
+    assert "best_model 不可用" in found["saving"].reason("zh")
+
+
+def test_a_run_that_ended_too_soon_did_not_come_to_a_good_end(tmp_path):
+    found = findings_of(tmp_path / "stopped", stopped, lambda run: run.evaluated(
+        "recon_all", lambda step, old: 1.0 if not step else 0.5))  # fmt: skip
+    assert found["complete"].verdict == WATCH
+
+
 def test_a_gradient_without_an_explosion_is_laid_to_nothing(tmp_path):
     found = findings_of(tmp_path / "run", spiked)
     assert found["gradients"].verdict == PROBLEM
