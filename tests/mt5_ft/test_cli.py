@@ -76,7 +76,7 @@ def test_bad_input(start, data, small, tmp_path, refused):
         (["--data", empty], "empty.jsonl"),
         (["--data", other], "summary"),
         (["--data", blank], "blank.jsonl"),
-        (["--data", data, "--preset", "best"], "preset='best' is not known; use one of original, optimized"),
+        (["--data", data, "--preset", "no_such"], "preset='no_such' is not known; use one of original, optimized"),
         (["--data", data, "--lerning_rate", "1"], "did you mean learning_rate?"),
         (["--data", data, "--task", "poem"], "task='poem' is not known"),
         (["--data", data, "--source_fields", "text"], "belong together"),
