@@ -71,6 +71,8 @@ class Reader:
         self.hub = PushableHub()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("KRONOS_FT", "HF_"))},
+            # python and the commands are those of this environment, also where it is not activated
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "MPLBACKEND": "Agg",
