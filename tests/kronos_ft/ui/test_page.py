@@ -1,6 +1,7 @@
 """The page in a real browser: it forecasts, toggles the truth, tells errors in one line, asks no other host."""
 
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -137,17 +138,26 @@ def test_evaluation_and_report(visit):
     visit.page.wait_for_selector("#evaluation .kf-verdict")
     assert "persistence" in visit.text("#evaluation table >> nth=0")
     visit.tab(EN["tab_report"])
-    frame = visit.page.frame_locator("#report iframe")
-    frame.locator("#top", has_text="The run explains itself").wait_for()
-    assert visit.page.locator("#report iframe").get_attribute("sandbox") == ""
+    frames = visit.page.locator("#report iframe")
+    frames.first.content_frame.locator("#top", has_text="The run explains itself").wait_for()
+    assert [frame.get_attribute("title") for frame in frames.all()] == ["both stages", "tokenizer", "predictor"]
+    assert {frame.get_attribute("sandbox") for frame in frames.all()} == {""}
     # the report's own script and picture were refused by the frame, and nothing else was
     assert len(visit.errors) == 2
     assert all("Content Security Policy" in error or "sandbox" in error for error in visit.errors)
 
 
-def test_the_page_in_chinese_and_without_a_report(run, address):
-    words = words_of("zh")
-    folder = str(run.folder / "predictor")
+@pytest.fixture
+def unreported(run, tmp_path):
+    """The predictor's run without the report that it ended with."""
+    report = run.folder / "predictor" / "report.html"
+    shutil.move(report, tmp_path / "report.html")
+    yield str(report.parent)
+    shutil.move(tmp_path / "report.html", report)
+
+
+def test_the_page_in_chinese_and_without_a_report(unreported):
+    words, folder = words_of("zh"), unreported
     with served(folder, "--lang", "zh") as (found, _), visiting(found, color_scheme="dark") as visit:
         visit.open()
         visit.forecast()
