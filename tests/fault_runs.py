@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from ft_core.checkpoints import list_checkpoints
 from ft_core.manifest import defect_of, file_hash
 
@@ -133,6 +135,14 @@ class Started:
         """Waits until it has written some words."""
         until = time.monotonic() + seconds
         while words not in self.text():
+            assert self.process.is_alive(), self.text()[-3000:]
+            assert time.monotonic() < until, self.text()[-3000:]
+            time.sleep(0.01)
+
+    def wait_until_stopped(self, seconds: float = 120.0) -> None:
+        """Waits until SIGSTOP has reached it."""
+        until = time.monotonic() + seconds
+        while psutil.Process(self.process.pid).status() != psutil.STATUS_STOPPED:
             assert self.process.is_alive(), self.text()[-3000:]
             assert time.monotonic() < until, self.text()[-3000:]
             time.sleep(0.01)

@@ -4,9 +4,7 @@ import errno
 import shutil
 import signal
 import subprocess
-import time
 
-import psutil
 import pytest
 import torch
 
@@ -47,9 +45,7 @@ def test_a_disk_that_fills_up(kind, whole, make_run, disk):
     everything = ("--save_total_limit", 9) if kind == "mt5" else ("--keep_best", 9)  # so that nothing is freed
     run = make_run(kind, folder / "run").with_settings(*everything)
     started = Started(run, signals={operations // 2: signal.SIGSTOP})
-    while psutil.Process(started.process.pid).status() != psutil.STATUS_STOPPED:
-        assert started.process.is_alive(), started.text()
-        time.sleep(0.01)
+    started.wait_until_stopped()
     (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - size // 2))
     started.signal(signal.SIGCONT)
     ended = started.end()

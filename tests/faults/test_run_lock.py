@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import time
 
 import psutil
 import pytest
@@ -23,9 +22,7 @@ KINDS = ("tokenizer", "predictor", "mt5")
 def test_a_second_process_is_refused(kind, second, whole, make_run):
     run = make_run(kind)
     first = Started(run, signals={whole(kind)[2] // 3: signal.SIGSTOP})  # so that it is still there
-    while psutil.Process(first.process.pid).status() != psutil.STATUS_STOPPED:
-        assert first.process.is_alive(), first.text()
-        time.sleep(0.01)
+    first.wait_until_stopped()
     refused = start(run, *second)
     first.signal(signal.SIGCONT)
     assert refused.code == 2, refused.text[-2000:]
