@@ -45,7 +45,7 @@ class Visit:
     def __init__(self, page: object, address: str):
         self.page, self.address = page, address
         self.errors: list[str] = []
-        self.elsewhere: list[str] = []
+        self._elsewhere: list[object] = []
         page.set_default_timeout(PATIENCE)
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -53,7 +53,15 @@ class Visit:
 
     def _asked(self, request: object) -> None:
         if not request.url.startswith((self.address, "data:", "blob:", "about:")):
-            self.elsewhere.append(request.url)
+            self._elsewhere.append(request)
+
+    def elsewhere(self) -> list[str]:
+        """Requests to other hosts, without those that a policy refused before they left the browser.
+
+        A busy Chromium tells of a refused request too, as one that failed with "csp".
+        """
+        self.page.evaluate("0")  # events up to now have come when this is answered
+        return [request.url for request in self._elsewhere if request.failure != "csp"]
 
     def open(self) -> None:
         """Loads the page and waits for its first chart."""

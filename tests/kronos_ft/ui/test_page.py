@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -19,22 +21,44 @@ EN = words_of("en")
 REPORT = "<!doctype html><title>r</title><h1 id=top>The run explains itself</h1>"
 
 
+class Listener(socketserver.ThreadingTCPServer):
+    """Another host: counts who connects, and answers nothing."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        self.callers = []
+
+    def verify_request(self, request, client_address):
+        self.callers.append(client_address)
+        return True
+
+
 @pytest.fixture(scope="module")
-def address(run):
-    (run.folder / "report.html").write_text(
-        REPORT + "<script>document.title='ran'</script><img src=http://192.0.2.9/x>"
-    )
+def listener():
+    with Listener() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(run, listener):
+    picture = f"<img src=http://127.0.0.1:{listener.server_address[1]}/x>"
+    (run.folder / "report.html").write_text(REPORT + "<script>document.title='ran'</script>" + picture)
     with served(str(run.folder)) as (found, _):
         yield found
     (run.folder / "report.html").unlink()
 
 
 @pytest.fixture
-def visit(address):
+def visit(address, listener):
     with visiting(address) as found:
         found.open()
         yield found
-        assert found.elsewhere == []
+        assert found.elsewhere() == []
+        assert listener.callers == []
 
 
 def test_a_forecast_of_the_runs_own_data(visit):
@@ -120,7 +144,7 @@ def test_several_symbols(run, tmp_path):
         visit.page.get_by_role("option", name="B<b>").click()
         visit.page.locator("#facts", has_text="100 bars").wait_for()
         visit.forecast()
-        assert (visit.errors, visit.elsewhere) == ([], [])
+        assert (visit.errors, visit.elsewhere()) == ([], [])
 
 
 def test_downloads(visit, tmp_path):
@@ -166,7 +190,7 @@ def test_the_page_in_chinese_and_without_a_report(unreported):
         assert f"kronos-ft report {folder}" in visit.text("#report")
         visit.tab(words["tab_evaluation"])
         assert "kronos-ft evaluate" in visit.text("#evaluation")
-        assert (visit.errors, visit.elsewhere) == ([], [])
+        assert (visit.errors, visit.elsewhere()) == ([], [])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
