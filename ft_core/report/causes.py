@@ -27,6 +27,13 @@ EXPLODED = Case(
     "training exploded, so that this means nothing; see learning-rate.",
     "训练曾发散，此项无意义，见 learning-rate。",
 )
+# what one or two evaluations cannot show
+MEANINGLESS_STOPPED = ("fits-data", "regularisation")
+STOPPED = Case(
+    SILENT,
+    "training was stopped before this could show; see early-stopping.",
+    "训练在能看出之前就停止了，见 early-stopping。",
+)
 # what is in order by a validation that was trained on is not known to be; what is amiss even so is said
 LEAKED = {
     cause: Case(
@@ -119,6 +126,8 @@ def related(findings: Sequence[Finding]) -> list[Finding]:
         found = [_unadvised(one) if one.rule.id in UNADVISED_UNSCALED else one for one in found]
     elif "learning-rate" in known and known["learning-rate"].outcome.case == "exploded":
         found = [_silenced(one, EXPLODED) if one.rule.id in MEANINGLESS_EXPLODED else one for one in found]
+    if "early-stopping" in known and known["early-stopping"].outcome.case == "too_early":
+        found = [_silenced(one, STOPPED) if one.rule.id in MEANINGLESS_STOPPED else one for one in found]
     leak = next((rule for rule in LEAKS if rule in known), None)
     if leak is not None:
         found = [_silenced(one, LEAKED[leak]) if one.is_doubtful and one.verdict == OK else one for one in found]

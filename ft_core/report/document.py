@@ -8,9 +8,10 @@ from .advice import Change, diff_lines, yaml_value
 from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
 from .causes import CAUSES, LEAKS, SCALING, by_cause, inputs_are_unscaled, without_cure
 from .facts import RunFacts
+from .history import Curve
 from .pictures import Chart, Line
 from .rules import GROUPS, PROBLEM, WATCH, Finding, number, punctuated, with_spans
-from .signs import is_unscaled
+from .signs import EXPLODED, explosion, is_unscaled
 from .trends import best, trend
 from .wording import FACT_WORDS, GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
 
@@ -135,19 +136,27 @@ def checklist_blocks(findings: Sequence[Finding], language: str) -> list[Block]:
     return blocks
 
 
+def _trend_word(curve: Curve, exploded: bool, language: str) -> str:
+    """What a training curve did. The way back from an explosion is no fall."""
+    found = trend(curve)
+    if found is None:
+        return "-"
+    fell_back = exploded and found.direction < 0 and max(curve.values) > EXPLODED * curve.values[0] > 0
+    return say("fell_back" if fell_back else {-1: "falls", 1: "rises", 0: "level"}[found.direction], language)
+
+
 def _ends(values: Sequence[float]) -> tuple[str, str]:
     return (number(values[0]), number(values[-1])) if values else ("-", "-")
 
 
 def losses_block(facts: RunFacts, language: str) -> list[Block]:
     """First, last and best value of each term, and training beside validation of the main one."""
-    rows = []
+    rows, exploded = [], explosion(facts) is not None
     for term in facts.view.terms:
         training, evaluated = facts.training(term), facts.evaluated(term)
         if not len(training) and not len(evaluated):
             continue
-        found = trend(training)
-        word = "-" if found is None else say({-1: "falls", 1: "rises", 0: "level"}[found.direction], language)
+        word = _trend_word(training, exploded, language)
         top = best(evaluated) if term not in facts.view.signed and term == facts.view.primary else None
         shown = f"{number(top[1])} ({top[0]})" if top else "-"
         first, last = _ends(evaluated.values)
@@ -174,7 +183,8 @@ def losses_block(facts: RunFacts, language: str) -> list[Block]:
              f"{gap.difference:+.4g}" if facts.view.in_nats else f"{gap.ratio:.3f}"]
             for gap in kept
         ]  # fmt: skip
-        blocks += [Heading(3, say("side_by_side", language, term=facts.view.primary)), Table(head, rows)]
+        heading = Heading(3, say("side_by_side", language, term=facts.view.primary))
+        blocks += [heading, Text(say("side_by_side_means", language)), Table(head, rows)]
     return blocks
 
 

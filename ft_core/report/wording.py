@@ -129,9 +129,15 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "falls": {"en": "falls", "zh": "下降"},
     "rises": {"en": "rises", "zh": "上升"},
     "level": {"en": "level", "zh": "持平"},
+    "fell_back": {"en": "exploded, fell back", "zh": "发散后回落"},
     "side_by_side": {
         "en": "Training and validation of the same quantity ({term})",
         "zh": "同一指标的训练与验证（{term}）",
+    },
+    "side_by_side_means": {
+        "en": "Validation at the step; training as the mean of the later half of what was logged since the evaluation "
+        "before.",
+        "zh": "验证为该步的值；训练为自上次验证以来记录的后一半的均值。",
     },
     "step": {"en": "step", "zh": "步"},
     "training": {"en": "training", "zh": "训练"},

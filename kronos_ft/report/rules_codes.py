@@ -35,13 +35,16 @@ def code_usage(facts: RunFacts) -> Outcome | None:
     if not all(len(curve) for curve in found.values()):
         return None
     shares = {name: facts.last(f"code_usage_{name}") or 0.0 for name in found}
+    recorded = {name: facts.observed_number("config", f"{name}_bits") for name in found}
+    of = {name: f" of {2 ** int(bits):,} codes" if bits else "" for name, bits in recorded.items()}
     figure = "; ".join(
-        f"{name} perplexity {number(curve.values[0])} -> {number(curve.values[-1])}, {shares[name]:.1%} of codes in use"
+        f"{name} perplexity {number(curve.values[0])} -> {number(curve.values[-1])}{of[name]}, "
+        f"{shares[name]:.1%} in use"
         for name, curve in found.items()
     ).replace("%", " %")
+    bits = {name: int(known or 10) for name, known in recorded.items()}
     name = min(found, key=lambda one: found[one].values[-1])
     last = found[name].values[-1]
-    bits = {one: int(facts.observed_number("config", f"{one}_bits") or 10) for one in found}
     values = {"name": name, "codes": _count(last), "total": f"{2 ** bits[name]:,}"}
     few = min(FEW_CODES, FEW_SHARE * 2 ** min(bits.values()))  # of a small codebook no large number can be had
     least = min(COLLAPSED, few)
@@ -153,7 +156,8 @@ CODE_USAGE = Rule(
     ("code usage was not logged", "没有记录码本使用情况"),
     zh_figure=(
         (r"perplexity", r"困惑度"),
-        (r"(\S+ %) of codes in use", r"用到过的码占 \1"),
+        (r" of ([\d,]+) codes", r"（共 \1 个码）"),
+        (r"(\S+ %) in use", r"用到过的码占 \1"),
     ),
     on_validation=True,
 )

@@ -1,6 +1,6 @@
 """What findings leave of each other: silence where a cause takes their meaning, and words on it elsewhere."""
 
-from ft_core.report.causes import MEANINGLESS_EXPLODED, MEANINGLESS_UNSCALED, ask_all
+from ft_core.report.causes import MEANINGLESS_EXPLODED, MEANINGLESS_STOPPED, MEANINGLESS_UNSCALED, ask_all
 from ft_core.report.rules import NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
 from ft_core.report.table import rules_for
 from kronos_ft.report.views import VIEWS
@@ -110,6 +110,9 @@ def test_what_a_run_that_was_stopped_too_soon_has_not_learnt_is_laid_to_that(tmp
     assert found["early-stopping"].outcome.case == "too_early"
     assert found["explained"].reason("en").endswith("; training was stopped too soon, see early-stopping.")
     assert not findings_of(tmp_path / "whole", poor)["explained"].note
+    for name in MEANINGLESS_STOPPED:
+        assert found[name].verdict == SILENT
+        assert found[name].reason("en") == "training was stopped before this could show; see early-stopping."
 
 
 def test_steps_that_were_not_finite_stay_a_problem_of_raw_prices(tmp_path):

@@ -1,5 +1,6 @@
 """Reports as files: complete in both languages, safe, self-contained, with a next run that parses."""
 
+import math
 import re
 from html.parser import HTMLParser
 
@@ -316,3 +317,13 @@ def test_ticks_are_round():
 
 def test_many_powers_of_ten_are_thinned():
     assert ticks(1e-2, 1e12, True) == pytest.approx([1e-2, 1e1, 1e4, 1e7, 1e10])
+
+
+def test_the_way_back_from_an_explosion_is_no_fall(tmp_path):
+    run = tokenizer_run()
+    run.training("recon_all", lambda step, old: old + 9 * math.exp(-step / 20) if step > 10 else old)
+    for language, words in (("en", "exploded, fell back"), ("zh", "发散后回落")):
+        write_report(run.write(tmp_path / language), VIEWS, language)
+        rows = (tmp_path / language / "report.md").read_text(encoding="utf-8").splitlines()
+        assert sum(words in row for row in rows if row.startswith("| `recon_all`")) == 1
+        assert sum(words in row for row in rows if row.startswith("| `recon_pre`")) == 0

@@ -1,5 +1,7 @@
 """Every answer of the rules on candles, windows, codes and tokens."""
 
+import re
+
 import pytest
 
 from ft_core.report.rules import LANGUAGES, OK
@@ -144,7 +146,22 @@ def test_all_codebooks_that_collapsed_are_named(tmp_path):
     finding = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage").ask(run.facts(tmp_path / "run", VIEWS))
     assert "codebook of s1 and s2 has collapsed (codes left: about 1 / 1.3)" in finding.reason("en")
     assert finding.reason("zh").startswith("s1、s2 的码本坍塌（codebook collapse），只剩约 1 / 1.3 个码")
-    assert finding.figure("zh").startswith("s1 困惑度 200 -> 1，用到过的码占 30.0 %；s2 困惑度 200 -> 1.26，")
+    assert finding.figure("zh").startswith("s1 困惑度 200 -> 1（共 1,024 个码），用到过的码占 30.0 %；")
+
+
+def test_perplexity_stands_beside_the_count_of_codes_where_that_is_known(tmp_path):
+    rule = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage")
+    run = tokenizer_run()
+    run.observed["config"].update(s1_bits=5, s2_bits=11)
+    finding = rule.ask(run.facts(tmp_path / "known", VIEWS))
+    assert re.search(
+        r"s1 perplexity \S+ -> \S+ of 32 codes, \S+ % in use; s2 .* of 2,048 codes, ", finding.figure("en")
+    )
+    assert "（共 32 个码），用到过的码占" in finding.figure("zh")
+    assert " of " not in finding.figure("zh")
+    for name in ("s1_bits", "s2_bits"):
+        del run.observed["config"][name]
+    assert " codes" not in rule.ask(run.facts(tmp_path / "unknown", VIEWS)).figure("en")
 
 
 def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
