@@ -1,13 +1,12 @@
-"""Training curves as one picture: what the run logged, panel by panel."""
+"""Training curves as one picture: what the run logged, panel by panel.
+
+matplotlib is loaded when a picture is drawn, and without pyplot: whoever imports a trainer keeps the backend that they
+chose.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 from .files import write_file
 
@@ -49,9 +48,14 @@ def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: 
         title (`str`): heading of the picture.
         path (`Path`): the PNG file.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = 2
     rows = (len(panels) + columns - 1) // columns
-    figure, axes = plt.subplots(rows, columns, figsize=(11, 3.4 * rows), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(11, 3.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=False):
         for colour, term in zip(COLOURS, panel.terms, strict=False):
             steps, values = _points(history, term)
@@ -70,7 +74,4 @@ def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: 
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(plain_text(title), fontsize=12, x=0.01, ha="left")
-    try:
-        write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, facecolor="white", format="png"))
-    finally:
-        plt.close(figure)
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, facecolor="white", format="png"))

@@ -10,7 +10,6 @@ from ft_core.pushed_source import check_base, find_folder
 from ft_core.run_folder import BEST_MODEL
 
 from .card import kronos_card
-from .evaluation_card import add_evaluation
 from .models.adapters import BASE_FILE
 from .models.modeling_kronos import Kronos, KronosTokenizer
 from .models.pretrained import ADAPTER_CONFIG, read_keys, weights_hash
@@ -65,5 +64,7 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
     model = (KronosTokenizer if stage == "tokenizer" else Kronos).from_pretrained(folder)
     card = describe_kronos(folder, run, options)
     if stage == "predictor":
+        from .evaluation_card import add_evaluation  # with scipy, which training can do without
+
         add_evaluation(card, weights_hash(model), folder, run, options.evaluation)
     return folder, card

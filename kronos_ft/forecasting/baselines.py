@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.signal import lfilter
 
 from ..data.candles import CandleSeries
 from ..data.rhythm import rhythm_before
@@ -295,6 +294,8 @@ def fit_garch(returns: np.ndarray) -> tuple[float, float, float]:
 
 def follow_variance(returns: np.ndarray, omega: float, alpha: float, beta: float) -> np.ndarray:
     """Variance of each bar and of the one after the last, shape `(L + 1,)`, started at the mean square."""
+    from scipy.signal import lfilter  # a second to load, and few runs follow a variance
+
     squares = np.square(returns)
     driven = np.concatenate((squares.mean(keepdims=True), omega + alpha * squares))
     return lfilter([1.0], [1.0, -beta], driven)

@@ -70,11 +70,10 @@ def test_each_validation_window_counts_once(results):
 
 
 def test_two_ranks_resume_within_an_epoch_with_sampled_coarse_tokens(tmp_path):
-    whole = launch(2, tmp_path / "whole", 4, STEPS, "sampled")
-    launch(2, tmp_path / "cut", 4, STEPS, "sampled")
-    (tmp_path / "cut" / f"checkpoint-{STEPS}").rename(tmp_path / "aside")
-    (tmp_path / "cut" / "training_metrics.json").unlink()
-    checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "cut").glob("checkpoint-*"))
-    assert checkpoints[-1] % 17, "the resume must begin inside an epoch"
-    resumed = launch(2, tmp_path / "cut", 4, STEPS, "sampled", "resume")
+    whole = launch(2, tmp_path / "run", 4, STEPS, "sampled")
+    (tmp_path / "run" / f"checkpoint-{STEPS}").rename(tmp_path / "aside")
+    (tmp_path / "run" / "training_metrics.json").unlink()
+    checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert 17 < checkpoints[-1] < STEPS, "the resume must begin inside an epoch"
+    resumed = launch(2, tmp_path / "run", 4, STEPS, "sampled", "resume")
     assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]

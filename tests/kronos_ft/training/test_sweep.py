@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+from optuna.samplers import GridSampler
 
 from ft_core.checkpoints import list_checkpoints
 from ft_core.sweep.plan import parse_sweep
@@ -166,8 +167,9 @@ def test_the_stock_search_of_a_trainer(make_trainer, tiny_model):
     best = trainer.hyperparameter_search(
         hp_space=lambda trial: {"learning_rate": trial.suggest_categorical("learning_rate", [1e-3, 1e-9])},
         compute_objective=lambda metrics: metrics["eval_recon_all"],
-        n_trials=3,
+        n_trials=2,
         direction="minimize",
         backend="optuna",
+        sampler=GridSampler({"learning_rate": [1e-9, 1e-3]}),
     )
     assert best.hyperparameters == {"learning_rate": 1e-3}
