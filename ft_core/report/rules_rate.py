@@ -3,7 +3,7 @@
 from .facts import RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, problem
 from .signs import counted, explosion, not_finite
-from .trends import best, spikes, trend
+from .trends import best, calmed, is_noisy, spikes, trend
 
 WORSE = 1.02  # validation over the starting weights' that only a learning rate too high explains
 SOME_SPIKES = 3
@@ -45,8 +45,10 @@ def learning_rate(facts: RunFacts) -> Outcome | None:
     if found is not None and start is not None and found[1] > WORSE * start > 0:
         figure = f"learning_rate {rate:g}, best eval_{name} {number(found[1])} against {number(start)} at the start"
         return Outcome("worse", figure, values, lower_rate(facts, 10))
-    lowest, last = best(facts.primary), trend(facts.primary)
-    if last is not None and lowest[0] < 0.7 * facts.primary.steps[-1] and last.last > 1.5 * lowest[1] > 0:
+    calm = calmed(facts.primary)
+    lowest, last = best(calm), trend(calm)
+    holds = is_noisy(facts.primary) and found is not None and facts.trained_evaluations.values[-1] <= WORSE * found[1]
+    if last and not holds and lowest[0] < 0.7 * facts.primary.steps[-1] and last.last > 1.5 * lowest[1] > 0:
         figure = f"learning_rate {rate:g}, {name} {number(lowest[1])} (step {lowest[0]}) -> {number(last.last)}"
         return Outcome("thrown_back", figure, values | {"step": lowest[0]}, {"learning_rate": rate / 3})
     thrown = spikes(facts.primary)

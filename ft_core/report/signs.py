@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from .facts import RunFacts
-from .trends import best
+from .trends import best, is_noisy
 
 EXPLODED = 3.0  # times the start of the same series
+EXPLODED_NOISY = 30.0  # where entries are of few samples and scatter by themselves
 FAR_ABOVE = 10.0  # times validation of the starting weights
 MANY_BAD = 3  # steps that were not applied; fewer are the fault of samples
 SCALED_STD, SCALED_MEAN = (0.3, 3.0), 1.0
@@ -40,7 +41,8 @@ def explosion(facts: RunFacts) -> Explosion | None:
         if not len(curve) or (series != name and curve.steps[0] != 0):
             continue
         step, highest = max(curve.points(), key=lambda point: point[1])
-        if highest > EXPLODED * curve.values[0] > 0:
+        limit = EXPLODED_NOISY if series == name and is_noisy(curve) else EXPLODED
+        if highest > limit * curve.values[0] > 0:
             found.append(Explosion(series, curve.values[0], step, highest))
     return max(found, key=lambda one: one.times, default=None) or _before_the_first_entry(facts)
 

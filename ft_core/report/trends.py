@@ -12,7 +12,11 @@ from itertools import pairwise
 from .history import Curve
 
 CLEAR = 2.0  # standard errors
-SPIKE = 1.5  # times the median of the points before
+SPIKE = 1.5  # times the median of the points before, at least
+FAR_OUT = 4.5  # median distances of neighbours, on a log scale: beyond what entries scatter by themselves
+NOISY = 0.2  # variation of entries of few samples: one of them tells little
+LEAST_SCATTERED = 20  # points from which scatter is told
+SMOOTHED = 9  # points of a running median
 BEFORE = 5  # points that a spike is compared with
 LEAST_POINTS = 4
 
@@ -59,11 +63,14 @@ def trend(curve: Curve, least: float = 0.01) -> Trend | None:
 
 
 def spikes(curve: Curve) -> list[int]:
-    """Steps whose value exceeds the median of the points before by more than half, of a curve of positive values."""
+    """Steps whose value exceeds the median of the points before by more than half, and by more than entries of so few
+    samples scatter, of a curve of positive values."""
     found = []
+    scatter = variation(curve) if len(curve) >= LEAST_SCATTERED else 0.0
+    limit = max(SPIKE, (1 + scatter) ** FAR_OUT)
     for position in range(BEFORE, len(curve)):
         usual = statistics.median(curve.values[position - BEFORE : position])
-        if usual > 0 and curve.values[position] > SPIKE * usual:
+        if usual > 0 and curve.values[position] > limit * usual:
             found.append(curve.steps[position])
     return found
 
@@ -77,6 +84,21 @@ def variation(curve: Curve) -> float:
         return math.nan
     usual = statistics.fmean(changes)
     return math.expm1(statistics.median(abs(change - usual) for change in changes))
+
+
+def is_noisy(curve: Curve) -> bool:
+    """Whether single entries tell little, as those of small batches do."""
+    return len(curve) >= LEAST_SCATTERED and variation(curve) > NOISY
+
+
+def calmed(curve: Curve) -> Curve:
+    """The running median of a curve that is noisy; any other as it is."""
+    if not is_noisy(curve):
+        return curve
+    half = SMOOTHED // 2
+    middle = range(half, len(curve) - half)
+    medians = [statistics.median(curve.values[position - half : position + half + 1]) for position in middle]
+    return Curve(tuple(curve.steps[position] for position in middle), tuple(medians))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
 """What findings leave of each other: silence where a cause takes their meaning, and words on it elsewhere."""
 
+import random
+
+import pytest
+
 from ft_core.report.causes import MEANINGLESS_EXPLODED, MEANINGLESS_STOPPED, MEANINGLESS_UNSCALED, ask_all
 from ft_core.report.rules import NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
 from ft_core.report.table import rules_for
@@ -127,3 +131,27 @@ def test_a_learning_rate_that_is_not_known_is_not_silenced(tmp_path):
     """What was not recorded is not said to mean nothing."""
     found = findings_of(tmp_path / "run", unscaled, lambda run: run.arguments.pop("learning_rate"))
     assert found["learning-rate"].verdict == NOT_KNOWN
+
+
+def scattered(samples):
+    """Entries of few samples each: errors of windows differ by a factor, whatever the weights."""
+    draws = random.Random(samples)
+
+    def change(run):
+        run.training("recon_all", lambda step, old: 1.3 * draws.gammavariate(samples, 1 / samples))
+        run.evaluated("recon_all", lambda step, old: 1.3 - step / 10_000)
+
+    return change
+
+
+@pytest.mark.parametrize("samples", [1, 2, 4, 8])
+def test_entries_of_few_samples_are_no_divergence(samples, tmp_path):
+    found = findings_of(tmp_path / "run", scattered(samples))
+    assert found["learning-rate"].verdict == OK, found["learning-rate"].reason("en")
+    assert "learning_rate" not in found["steady"].outcome.advice
+
+
+def test_an_explosion_of_entries_of_few_samples_is_one(tmp_path):
+    blown = lambda run: run.training("recon_all", lambda step, old: old * (500.0 if 60 <= step <= 90 else 1.0))  # noqa: E731
+    found = findings_of(tmp_path / "run", scattered(2), blown)
+    assert found["learning-rate"].outcome.case == "exploded"
