@@ -252,6 +252,8 @@ class KronosPreTrainedModel(PreTrainedModel):
         cls.check_weights(folder, config)
         model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
         model.hub_origin = origin_of(folder)
+        if model.hub_origin and not path.is_dir():
+            model.name_or_path = model.hub_origin.repository  # not this machine's cache, which adapters would name
         return model
 
     @classmethod

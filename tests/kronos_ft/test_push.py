@@ -139,7 +139,6 @@ def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, push, predictor,
             for parameter_name, parameter in adapted.named_parameters():
                 if "lora_B" in parameter_name:
                     parameter.fill_(0.1)
-        adapted.peft_config["default"].base_model_name_or_path = str(name)
         (tmp_path / words).mkdir()
         save_adapters(adapted, tmp_path / words)
     assert push(tmp_path / "hub", "me/adapters")[0] == 0
