@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -68,14 +69,22 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.repos:
             self._send(404, headers=[("X-Error-Code", "RepoNotFound")])
         elif len(parts) > 2 and parts[2] == "tree":
-            self._json([self._entry(file, content) for file, content in self.repos[name].items()])
+            held = self.repos.get(f"{name}@{unquote('/'.join(parts[3:]))}", self.repos[name])
+            self._json([self._entry(file, content) for file, content in held.items()])
+        elif len(parts) > 2 and parts[2] == "refs":
+            others = [key.partition("@")[2] for key in self.repos if key.startswith(f"{name}@")]
+            refs = [{"name": ref, "ref": ref, "targetCommit": COMMIT} for ref in others]
+            self._json({"branches": [], "converts": [], "tags": [], "pullRequests": refs})
         else:
             siblings = [{"rfilename": file} for file in self.repos[name]]
             self._json({"id": name, "sha": COMMIT, "siblings": siblings, "private": False, "tags": [], "downloads": 0})
 
 
 class LoopbackHub:
-    """Context manager: `with LoopbackHub({"owner/name": {"config.json": b"..."}}) as url`."""
+    """Context manager: `with LoopbackHub({"owner/name": {"config.json": b"..."}}) as url`.
+
+    Files of a pull request stand under `owner/name@refs/pr/N`; they can be listed.
+    """
 
     def __init__(self, repos):
         handler = type("Handler", (_Handler,), {"repos": repos})

@@ -14,6 +14,7 @@ from ft_core.saved_weights import NOT_WEIGHTS
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER_CONFIGS = ("config.json", "tokenizer_config.json")
+MOST_PULL_REQUESTS = 5  # that are looked into
 MODEL_CONFIGS = ("config.json", "model.safetensors.index.json")
 
 
@@ -112,6 +113,22 @@ def check_repository(name: str, files: tuple[str, ...], **options) -> None:
         raise RefusedModel(f"{name}: {error}") from error
 
 
+def _offered_conversion(name: str) -> str | None:
+    """The newest pull request of a Hub repository that holds its weights as safetensors, `refs/pr/N`, or None.
+
+    Anybody may open one: it is named, and never taken unasked.
+    """
+    try:
+        refs = HfApi().list_repo_refs(name, include_pull_requests=True).pull_requests or []
+        newest = sorted(refs, key=lambda one: int(one.ref.rsplit("/", 1)[-1]), reverse=True)
+        for one in newest[:MOST_PULL_REQUESTS]:
+            if {*WEIGHT_FILES} & set(HfApi().list_repo_files(name, revision=one.ref)):
+                return one.ref
+    except (OSError, ValueError):
+        pass
+    return None
+
+
 def check_published_weights(name: str, revision: str | None = None) -> None:
     """Refuses a repository on the Hub without safetensors, which transformers would have converted by a third party.
 
@@ -124,8 +141,10 @@ def check_published_weights(name: str, revision: str | None = None) -> None:
         return
     pickles = sorted(file for file in files if is_pickle(file) and not file.startswith(NOT_WEIGHTS))
     if pickles:
+        offered = _offered_conversion(name)
+        others = f"pass --revision {offered}, a pull request with safetensors, if you trust it; or " if offered else ""
         raise RefusedModel(
-            f"{name} holds only pickled weights ({pickles[0]}), which are never loaded; fetch it and "
+            f"{name} holds only pickled weights ({pickles[0]}), which are never loaded; {others}fetch it and "
             f"{weights_remedy(pickles[0])}"
         )
     raise RefusedModel(f"{name} has no {WEIGHT_FILES[0]}; name a repository that holds an mT5 model")

@@ -126,6 +126,8 @@ def test_repositories_on_a_hub(made, tmp_path):
     repos = {
         "a/code": {**rest, **weights, "config.json": code, "evil.py": b"open('executed', 'w')"},
         "a/pickled": {**rest, "config.json": files["config.json"], "pytorch_model.bin": b"pickle"},
+        "a/pickled@refs/pr/2": {"README.md": b""},
+        "a/pickled@refs/pr/10": weights,
         "a/shards": {**rest, "config.json": files["config.json"], "model.safetensors.index.json": index},
         "a/nothing": {"config.json": files["config.json"]},
         "a/tokens": {
@@ -144,7 +146,8 @@ def test_repositories_on_a_hub(made, tmp_path):
         lines,
         (
             *["asks for code of the repository (auto_map), which is never run"] * 3,
-            "a/pickled holds only pickled weights (pytorch_model.bin), which are never loaded",
+            "a/pickled holds only pickled weights (pytorch_model.bin), which are never loaded; pass --revision "
+            "refs/pr/10, a pull request with safetensors, if you trust it; or fetch it and convert them",
             "names weights outside of its folder ('../../evil.safetensors')",
             "a/nothing has no model.safetensors; name a repository that holds an mT5 model",
             "asks for code of the repository (auto_map)",

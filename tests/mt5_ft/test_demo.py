@@ -4,7 +4,6 @@ import pytest
 
 from mt5_ft.cli import main
 from mt5_ft.demo import DEMO_RUN
-from mt5_ft.models import loading
 from mt5_ft.training import run as training_run
 
 
@@ -12,7 +11,6 @@ from mt5_ft.training import run as training_run
 def overwrites(tmp_path, monkeypatch):
     """A function that starts a demonstration and tells whether its run may replace what its folder holds."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "load_tokenizer", lambda name: None)
 
     def start(*words):
         asked = []
