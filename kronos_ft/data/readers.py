@@ -251,8 +251,10 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
         if twice:
             raise ValueError(f"{table.name}: two columns are named {twice[0]}; rename or remove one of them")
         column = columns.get("symbol")
-        if column is None or table.frame[column].nunique() < 2:
-            yield table
+        names = [] if column is None else table.frame[column].dropna().unique()
+        if len(names) < 2:
+            named = len(names) == 1 and table.frame[column].notna().all() and _is_one_table(source)
+            yield RawTable(table.name, str(names[0]), table.frame, table.row_word) if named else table
             continue
         nameless = table.frame.index[table.frame[column].isna()]
         if len(nameless):
@@ -263,6 +265,11 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
             )
         for symbol, part in table.frame.groupby(column, sort=True):
             yield RawTable(table.name, str(symbol), part, table.row_word)
+
+
+def _is_one_table(source: object) -> bool:
+    """Whether no other table can be of the same symbol, and nobody has named it."""
+    return isinstance(source, pd.DataFrame) or (isinstance(source, str | Path) and Path(source).is_file())
 
 
 def _raw_tables(source: object) -> Iterator[RawTable]:

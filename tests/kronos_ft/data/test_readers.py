@@ -116,6 +116,19 @@ def test_an_empty_amount_and_a_zero_volume_beside_ticks(frame, tmp_path):
 
 
 @pytest.mark.fault(18)
+def test_one_symbol_in_its_column_names_the_table(frame, tmp_path):
+    """A file's name may tell of a client; the symbol is what a card and a report show."""
+    table = frame.assign(symbol="ETHUSD")
+    table.to_csv(tmp_path / "a client.csv", index=False)
+    assert [one.symbol for one in load_candles(tmp_path / "a client.csv")] == ["ETHUSD"]
+    assert [one.symbol for one in load_candles(table)] == ["ETHUSD"]
+    assert [one.symbol for one in load_candles({"mine": table})] == ["mine"]
+    assert [one.symbol for one in load_candles(tmp_path)] == ["a client"]  # of several files two might name one symbol
+    table.loc[3, "symbol"] = None
+    table.to_csv(tmp_path / "a client.csv", index=False)
+    assert [one.symbol for one in load_candles(tmp_path / "a client.csv")] == ["a client"]
+
+
 def test_rows_without_a_symbol_are_named(frame):
     table = frame.assign(symbol=["A", "B"] * 20)
     table.loc[[3, 9], "symbol"] = None
