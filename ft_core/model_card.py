@@ -5,15 +5,17 @@ edited, and leaves that one alone.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData, constants
 
 from .cells import markdown_text
 
 LICENCES = {"NeoQuasar/Kronos-": "mit", "google/mt5-": "apache-2.0"}
+_LOADS = re.compile(r'\("\{repo\}"([^()]*)\)')
 _MARK = re.compile(r"\n<!-- (?:written|pushed) by kronos-ft, ([0-9a-f]{64}) -->\n*$")
 
 
@@ -62,7 +64,8 @@ class CardFacts:
         languages, datasets: of the Hub's metadata.
         emissions (*optional*): the Hub's `co2_eq_emissions`.
         remarks: lines for who pushes; no part of the card.
-        withheld: settings by file of the model that are not pushed; no part of the card.
+        changes: settings by file of the model that are pushed with another value, or not at all where that is None; no
+            part of the card.
     """
 
     kind: str
@@ -85,7 +88,7 @@ class CardFacts:
     datasets: list[str] = field(default_factory=list)
     emissions: dict[str, object] | None = None
     remarks: list[str] = field(default_factory=list)
-    withheld: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    changes: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,20 @@ def _licence_lines(base_model: str | None) -> list[str]:
     return ["Not stated by this card; ask whoever pushed the model before you use it."]
 
 
-def model_card(facts: CardFacts, repo: str) -> str:
-    """The card as Markdown with the Hub's metadata before it, and its mark at the end."""
+def _loading(code: str, repo: str, revision: str | None) -> str:
+    """Code that loads the model, from its branch where that is not main."""
+    at = f", revision={json.dumps(revision)}" if revision not in (None, constants.DEFAULT_REVISION) else ""
+    return _LOADS.sub(lambda found: f'("{repo}"{found[1]}{at})', code)
+
+
+def model_card(facts: CardFacts, repo: str, revision: str | None = None) -> str:
+    """The card as Markdown with the Hub's metadata before it, and its mark at the end.
+
+    Args:
+        facts ([`CardFacts`]): what it says.
+        repo (`str`): `owner/name` that it is for.
+        revision (`str`, *optional*): the branch, main by default; the code on the card loads the model from there.
+    """
     base = facts.base_model
     at = f" at commit `{facts.base_commit[:12]}`" if base and facts.base_commit else ""
     relation = "copy of" if facts.is_copy else "fine-tuned from"
@@ -173,10 +188,10 @@ def model_card(facts: CardFacts, repo: str) -> str:
         lines += [sentence, ""]
     if facts.facts:
         lines += [*pairs(facts.facts), ""]
-    lines += ["## How to load it", "", "```python", facts.usage.replace("{repo}", repo), "```", ""]
+    lines += ["## How to load it", "", "```python", _loading(facts.usage, repo, revision), "```", ""]
     if facts.other_usage:
         heading, code = facts.other_usage
-        lines += [f"{heading}:", "", "```python", code.replace("{repo}", repo), "```", ""]
+        lines += [f"{heading}:", "", "```python", _loading(code, repo, revision), "```", ""]
     for heading, content in facts.sections:
         lines += [f"## {heading}", "", *content, ""]
     if facts.intended or facts.limits:

@@ -128,14 +128,14 @@ def push_model(
     """
     check_repository(repo)
     check_branch(revision)
-    chosen = choose_files(folder, card.withheld)
+    chosen = choose_files(folder, card.changes)
     check_login(repo, token)
     for line in (*card.remarks, *chosen.lines()):
         say(line)
     api, branch = HfApi(token=token), revision or constants.DEFAULT_REVISION
     first_head: list[str] = []
     own = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in chosen.files else None
-    chosen.files[CARD] = (model_card(card, repo) if own is None else own_card(own)).encode()
+    chosen.files[CARD] = (model_card(card, repo, revision) if own is None else own_card(own)).encode()
     kept_card: list[str] = []
 
     def attempt() -> Pushed:

@@ -12,11 +12,12 @@ from .pickles import is_pickle
 from .saved_weights import defect_of_weights
 
 CARD = "README.md"
-LICENCES = ("LICENSE", "NOTICE")
+LICENCE = re.compile(r"(LICENSE|NOTICE)(-[A-Z\d.]+)?(\.(txt|md))?")
 STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "manifest.json")
 # JSON without settings: pieces of a vocabulary may look like paths
 NO_SETTINGS = ("tokenizer.json", "vocab.json", "added_tokens.json", "kept_ids.json")
 UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
+PIECES = re.compile(r"tokens?(_decoder)?$")  # settings that hold pieces of a vocabulary
 _PLACES = re.compile(r"(path|file|dir|folder)$")
 WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 _PARTS = re.compile(
@@ -46,12 +47,12 @@ def is_part(name: str) -> bool:
     """Whether a file is part of a model, pushed and pulled: weights, configuration, tokenizer, or licence."""
     if "/" in name or is_pickle(name) or name in (*STATE, PULLED_FILE):
         return False
-    return bool(WEIGHTS.fullmatch(name) or _PARTS.fullmatch(name)) or name.startswith(LICENCES)
+    return bool(WEIGHTS.fullmatch(name) or _PARTS.fullmatch(name) or LICENCE.fullmatch(name))
 
 
 def is_stale(name: str, pushed: Collection[str]) -> bool:
     """Whether a file of the repository would be loaded beside those that are pushed, and is of another model."""
-    return name not in pushed and is_part(name) and not name.startswith(LICENCES)
+    return name not in pushed and is_part(name) and not LICENCE.fullmatch(name)
 
 
 def _reason_to_leave(path: Path) -> str | None:
@@ -81,28 +82,41 @@ def _is_place(name: str, value: str) -> bool:
     return bool(value and may_be and len(value) < 4096 and Path(value).exists())
 
 
-def _without_places(path: Path, withheld: Collection[str]) -> bytes | None:
-    """Content of a configuration without what is withheld and what names a place here, or None if there is neither."""
+def _public(value: object, name: str) -> object:
+    """A setting without what names a place here, at any depth; None where nothing is left of it."""
+    if isinstance(value, str):
+        return None if _is_place(name, value) else value
+    if PIECES.search(name):
+        return value
+    if isinstance(value, dict):
+        return {key: kept for key, one in value.items() if (kept := _public(one, key)) is not None or one is None}
+    if isinstance(value, list):
+        return [kept for one in value if (kept := _public(one, name)) is not None or one is None]
+    return value
+
+
+def _changed_settings(path: Path, changes: Mapping[str, object]) -> bytes | None:
+    """Content of a configuration with changes and without what names a place here, or None if neither alters it."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); restore the file, then push") from error
     if not isinstance(values, dict):
         return None
-    places = [name for name, value in values.items() if isinstance(value, str) and _is_place(name, value)]
-    places += [name for name in withheld if name in values]
-    if not places:
+    kept = _public({name: value for name, value in values.items() if name not in changes}, "")
+    kept |= {name: value for name, value in changes.items() if value is not None and name in values}
+    if kept == values:
         return None
-    kept = {name: value for name, value in values.items() if name not in places}
     return (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def choose_files(folder: Path, withheld: Mapping[str, Collection[str]] = MappingProxyType({})) -> PushedFiles:
+def choose_files(folder: Path, changes: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> PushedFiles:
     """The files of a model folder that are pushed; nothing in the folder is changed.
 
     Args:
         folder (`Path`): the model's.
-        withheld (`Mapping`, *optional*): settings by file that stay here, although they look like no place.
+        changes (`Mapping`, *optional*): settings by file that are pushed with another value; not at all where it is
+            None.
 
     Raises:
         ValueError: weights that are missing, cut short, pickled alone, or a configuration that is not JSON.
@@ -117,6 +131,6 @@ def choose_files(folder: Path, withheld: Mapping[str, Collection[str]] = Mapping
             chosen.left_out[path.name] = reason
             continue
         is_settings = path.suffix == ".json" and path.name not in NO_SETTINGS and not path.name.endswith(".index.json")
-        changed = _without_places(path, withheld.get(path.name, ())) if is_settings else None
+        changed = _changed_settings(path, changes.get(path.name, {})) if is_settings else None
         chosen.files[path.name] = path if changed is None else changed
     return chosen

@@ -28,6 +28,9 @@ COMMON_RECIPE = {
 }
 
 
+MOST_ANCESTORS = 16  # runs that went on from one another
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """The record of a run and its last figures, both empty where there is none."""
@@ -69,14 +72,39 @@ def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
 
 
 def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Hub repository and commit that a run started from, where they are known."""
+    """Hub repository and commit that a run started from, where they are known.
+
+    A run that went on from the model of another one here has that one's, as long as that one's folder holds the run
+    that it held then.
+    """
+    seen = 0
+    while (found := _named_here(facts, published)) is None and seen < MOST_ANCESTORS:
+        facts, seen = _ancestor(facts), seen + 1
+    return found or (None, None)
+
+
+def _ancestor(facts: RunFacts) -> RunFacts:
+    """The run whose model a run started from; empty where that is not known, or is a later run."""
+    name, nothing = facts.group("model").get("model"), RunFacts({}, {})
+    if not isinstance(name, str):
+        return nothing
+    place = next((path for path in (Path(name), Path(name).parent) if (path / RUN_FILE).is_file()), None)
+    try:
+        found = read_run(place)
+    except ValueError:
+        return nothing
+    return found if str(found.record.get("started")) < str(facts.record.get("started")) else nothing
+
+
+def _named_here(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None] | None:
+    """What a run's own record says; None where it names a folder."""
     model = facts.group("model")
     if not model or model.get("from_scratch"):
         return None, None
     if model.get("repository"):
         return model["repository"], model.get("revision")
     name = published.get(model.get("model"), model.get("model"))
-    return (name, None) if "repository" not in model and is_hub_name(name) else (None, None)
+    return (name, None) if "repository" not in model and is_hub_name(name) else None
 
 
 def pulled_base(folder: Path) -> tuple[str | None, str | None]:
@@ -108,6 +136,8 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
     if not arguments:
         return {}
     rows = {}
+    if facts.group("model").get("from_scratch"):
+        rows["start"] = "random weights"
     preset = facts.group("model").get("preset")
     if preset:
         rows["preset"] = f"`{preset}`"
@@ -139,7 +169,8 @@ def add_training(card: CardFacts, facts: RunFacts, names: Mapping[str, str], opt
     cost = training_cost(facts.record, options.power, options.carbon_intensity)
     if cost is not None:
         card.sections.append(("Time, energy, CO2", pairs(cost.rows())))
-        card.emissions = cost.metadata("fine-tuning" if card.base_model else "pre-training")
+        from_scratch = facts.group("model").get("from_scratch") and not card.base_model
+        card.emissions = cost.metadata("pre-training" if from_scratch else "fine-tuning")
     if facts.record.get("status") == "running":
         done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
         card.summary.append(f"**This is step {done} of {planned} of a training that is under way.**")

@@ -112,20 +112,20 @@ class PushCheckpoints(TrainerCallback):
         if not state.is_world_process_zero or not checkpoint.is_dir() or is_extra(checkpoint) or self._is_busy(args):
             return
         try:
-            staged = self._stage(run, checkpoint, args.hub_model_id)
+            staged = self._stage(run, checkpoint, args.hub_model_id, args.hub_revision)
             self._start(staged, state, args)
         except Exception as error:  # whatever it is, the training goes on
             self._warn(args, checkpoint, str(error))
             return
         self._checkpoint = checkpoint
 
-    def _stage(self, run: Path, checkpoint: Path, repo: str) -> Path:
+    def _stage(self, run: Path, checkpoint: Path, repo: str, revision: str | None) -> Path:
         """A folder with what is pushed of a checkpoint, which may be removed from now on."""
         staged = run / PUSHING
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         card = self.describe(checkpoint, run)
-        chosen = choose_files(checkpoint, card.withheld)
+        chosen = choose_files(checkpoint, card.changes)
         for name, content in chosen.files.items():
             if isinstance(content, bytes):
                 (staged / name).write_bytes(content)
@@ -134,7 +134,7 @@ class PushCheckpoints(TrainerCallback):
                 os.link(content, staged / name)
             except OSError:  # no hard links on this disk
                 shutil.copyfile(content, staged / name)
-        write_text(staged / CARD, model_card(card, repo))
+        write_text(staged / CARD, model_card(card, repo, revision))
         return staged
 
     def _start(self, staged: Path, state: TrainerState, args: TrainingArguments) -> None:

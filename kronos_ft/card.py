@@ -208,7 +208,7 @@ def kronos_card(
         limits=[*LIMITS[stage], ADVICE],
         datasets=datasets,
         results=_results(facts),
-        withheld={} if _is_public_tokenizer(folder, tokenizer) else {PAIRING_FILE: ("tokenizer",)},
+        changes={} if _is_public_tokenizer(folder, tokenizer) else {PAIRING_FILE: {"tokenizer": tokenizer}},
     )
     if data:
         card.sections.append(("Data", data))

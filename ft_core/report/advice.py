@@ -22,6 +22,7 @@ FURTHER = (
 LEFT_OUT = (
     *("output_dir", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "exact", "preset", "numerics"),
     *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache"),
+    *("push_to_hub", "hub_strategy"),  # where to, and whether for all to see, is said anew
 )
 # settings of windows by their name in what a trainer observes
 OF_SHAPE = {"lookback_window": "lookback", "predict_window": "horizon", "stride": "stride", "clip": "clip"}

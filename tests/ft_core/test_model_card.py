@@ -1,13 +1,16 @@
 """The card: what is claimed and what is left out, who may change it, and what a training is said to have cost."""
 
+import json
+
 import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
 
-from ft_core.model_card import CardFacts, Result, is_untouched, model_card
+from ft_core.model_card import NO_OPTIONS, CardFacts, CardOptions, Result, is_untouched, model_card
 from ft_core.push import push_model
-from ft_core.recorded_facts import RunFacts, named_base, recipe_rows
+from ft_core.recorded_facts import RunFacts, add_training, named_base, read_run, recipe_rows
+from ft_core.run_record import NEEDED
 from ft_core.training_cost import board_power, training_cost
 
 CARD = CardFacts("A model", "kronos-ft", "time-series-forecasting", ["kronos"], 'load("{repo}")')
@@ -184,3 +187,63 @@ def test_recipe_and_base_of_a_record():
         ({}, (None, None)),
     ):
         assert named_base(RunFacts({"model": model}, {}), {"small": "NeoQuasar/Kronos-small"}) == base
+
+
+def test_the_code_of_a_card_loads_its_branch(hub, push, folder):
+    facts = changed(usage='tokenizer = load_tokenizer("{repo}")\nmodel = f(load_model("{repo}", tokenizer), 1)')
+    push(facts)
+    push_model(folder, REPO, facts, revision="tried", say=print)
+    card = hub.history(REPO, "tried")[-1].files["README.md"].decode()
+    assert 'load_tokenizer("me/model", revision="tried")' in card
+    assert 'f(load_model("me/model", tokenizer, revision="tried"), 1)' in card
+    for revision in (None, "main"):
+        assert 'load_tokenizer("me/model")' in model_card(facts, REPO, revision)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A function that writes the record of a run, with the model that it started from."""
+
+    def write(name, model, started):
+        (tmp_path / name / "best_model").mkdir(parents=True)
+        record = dict.fromkeys(NEEDED, 0) | {"started": f"2026-01-{started:02}T00:00:00+00:00", "model": model}
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+        return tmp_path / name
+
+    return write
+
+
+def test_a_model_that_went_on_has_the_base_of_the_run_before(runs):
+    first = runs("first", {"model": "small", "from_scratch": False}, 1)
+    second = runs("second", {"model": str(first / "best_model"), "from_scratch": False}, 2)
+    third = runs("third", {"model": str(second), "from_scratch": False}, 3)
+    published = {"small": "NeoQuasar/Kronos-small"}
+    for run in (first, second, third):
+        assert named_base(read_run(run), published) == ("NeoQuasar/Kronos-small", None)
+    facts = changed(base_model="NeoQuasar/Kronos-small", sections=[])
+    add_training(facts, read_run(third), {}, NO_OPTIONS)
+    assert "from random weights" not in model_card(facts, REPO)
+    replaced = {"model": "small", "from_scratch": True}
+    (first / "run.json").unlink()
+    (first / "best_model").rmdir()
+    first.rmdir()
+    runs("first", replaced, 4)  # another run in the folder, later than what went on from it
+    assert named_base(read_run(third), published) == (None, None)
+
+
+def test_only_random_weights_are_a_pre_training():
+    ended = {
+        "seconds": 3600.0,
+        "world_size": 1,
+        "hardware": {"device": "cpu"},
+        "status": "finished",
+        "arguments": {"seed": 1},
+    }
+    for model, kind, start in (
+        ({"model": "tiny", "from_scratch": True}, "pre-training", True),
+        ({"model": "/gone/best_model", "from_scratch": False}, "fine-tuning", False),
+    ):
+        facts = changed(sections=[])
+        add_training(facts, RunFacts({"model": model, **ended}, {}), {}, CardOptions(power=65.0))
+        assert facts.emissions["training_type"] == kind
+        assert ("| start | random weights |" in model_card(facts, REPO)) is start

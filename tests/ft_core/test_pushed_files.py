@@ -124,3 +124,25 @@ def test_names_of_the_hub(tmp_path, monkeypatch):
     (tmp_path / "google" / "mt5-small").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"holds adapters to the local model google/mt5-small, .*; merge"):
         check_base(tmp_path, "google/mt5-small", "merge")
+
+
+def test_places_are_left_out_at_any_depth_and_pieces_of_a_vocabulary_are_not(folder, tmp_path):
+    values = {
+        "task_specific_params": {"summary": {"data_dir": str(tmp_path), "prefix": "so: "}},
+        "files": [str(tmp_path / "a.jsonl"), "a name"],
+        "additional_special_tokens": ["/", "<extra_id_0>"],
+        "added_tokens_decoder": {"7": {"content": "/"}},
+        "pad": None,
+    }
+    (folder / "config.json").write_text(json.dumps(values))
+    assert json.loads(choose_files(folder).files["config.json"]) == values | {
+        "task_specific_params": {"summary": {"prefix": "so: "}}, "files": ["a name"],
+    }  # fmt: skip
+
+
+def test_licences_go_and_notes_stay(folder):
+    for name in ("LICENSE", "LICENSE-APACHE", "NOTICE.txt", "NOTICE-internal.md", "LICENSED_TO.csv"):
+        (folder / name).write_text("words")
+    chosen = choose_files(folder)
+    assert {"LICENSE", "LICENSE-APACHE", "NOTICE.txt"} <= set(chosen.files)
+    assert {"NOTICE-internal.md", "LICENSED_TO.csv"} <= set(chosen.left_out)

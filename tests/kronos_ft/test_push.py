@@ -129,6 +129,10 @@ def test_a_tokenizer_is_named_only_where_everybody_can_load_it(hub, push, predic
         assert push(predictor, "me/p", *words)[0] == 0
         pushed = json.loads(hub.history("me/p")[-1].files["trained_with.json"])
         assert pushed == (content if kept else {"tokenizer_sha256": "ab" * 32})
+    (predictor / "trained_with.json").write_text(json.dumps({**content, "tokenizer": "runs/client/best_model"}))
+    assert push(predictor, "me/p", "--tokenizer", "me/tokenizer")[0] == 0
+    pushed = json.loads(hub.history("me/p")[-1].files["trained_with.json"])
+    assert pushed == {"tokenizer": "me/tokenizer", "tokenizer_sha256": "ab" * 32}
 
 
 def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, push, predictor, tmp_path):
