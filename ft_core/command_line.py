@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +85,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_MESSAGES)
 
 
+def show_any_text() -> None:
+    """Lets texts that the terminal's or the pipe's encoding has no signs for through as escapes.
+
+    A redirect on Windows is encoded in cp1252 or gbk, and a summary in Chinese, or an emoji, would end the command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> int:
     """Runs a function and returns its exit code; bad input, a full disk or memory become one line and exit code 2.
 
@@ -92,6 +103,7 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
         run: what to run.
         interrupted: what an interrupted user can do next.
     """
+    show_any_text()
     if os.environ.get(TRACEBACK):
         return run()
     try:

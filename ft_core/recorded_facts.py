@@ -28,6 +28,7 @@ COMMON_RECIPE = {
 }
 
 
+OFF_AT_ZERO = ("warmup_steps", "tokens_per_batch", "target_tokens_per_step")
 MOST_ANCESTORS = 16  # runs that went on from one another
 
 
@@ -149,6 +150,10 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
         by_steps = (arguments.get("max_steps") or -1) > 0
         if value is None or value is False or value == "" or name == ("num_train_epochs" if by_steps else "max_steps"):
             continue
+        if value == 0 and name in OFF_AT_ZERO:
+            continue
+        if name == "warmup_steps" and value < 1:
+            value = f"{100 * value:g} % of all"
         rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
     if facts.record.get("world_size", 1) > 1:
         rows["processes"] = f"{facts.record['world_size']}"

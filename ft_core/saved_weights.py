@@ -7,6 +7,7 @@ from pathlib import Path
 from .pickles import is_pickle
 
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
+BUFFERS = (".inv_freq", ".basis", ".group_basis")  # saved beside the parameters, never trained
 CONFIGS = ("config.json", "adapter_config.json")
 
 
@@ -36,9 +37,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def count_parameters(folder: Path) -> int:
-    """Numbers in all tensors of a model folder's weights, from their headers alone."""
+    """Parameters in a model folder's weights, from their headers alone; buffers do not count."""
     headers = [found[0] for path in folder.glob("*.safetensors") if (found := _tensors(path))]
-    return sum(math.prod(entry["shape"]) for header in headers for entry in header.values())
+    found = [(name, entry) for header in headers for name, entry in header.items()]
+    return sum(math.prod(entry["shape"]) for name, entry in found if not name.endswith(BUFFERS))
 
 
 def _parts(index: Path) -> set[str]:

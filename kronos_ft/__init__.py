@@ -52,7 +52,33 @@ _HOMES = {
     "summary_table": ".training.finish",
     "terminal_text": ".forecasting.evaluation_report",
 }
-__all__ = sorted(_HOMES)
+# a literal, which type checkers can read
+__all__ = [
+    "AugmentationArguments",
+    "CandleSeries",
+    "EvaluateArguments",
+    "Forecast",
+    "Kronos",
+    "KronosArguments",
+    "KronosConfig",
+    "KronosPredictor",
+    "KronosTokenizer",
+    "KronosTokenizerArguments",
+    "KronosTokenizerConfig",
+    "KronosTokenizerTrainer",
+    "KronosTrainer",
+    "TokenWindowDataset",
+    "WindowDataset",
+    "WindowShape",
+    "describe_forecast",
+    "finish_run",
+    "forecast_series",
+    "load_candles",
+    "load_sample",
+    "run_evaluation",
+    "summary_table",
+    "terminal_text",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -144,11 +145,10 @@ def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, s
     """
     if folder is None:
         place = Path(shown.run or "runs") / "evaluation"
-        line = (
-            f"kronos-ft evaluate --data {shown.data_settings().get('data') or 'sample'} --model {shown.model} "
-            f"--tokenizer {shown.tokenizer} --output_dir {place}"
-        )
-        return command(words["no_evaluation"], line)
+        data = shown.data_settings().get("data") or "sample"
+        line = ["kronos-ft", "evaluate", "--data", data, "--model", shown.model]
+        line += ["--tokenizer", shown.tokenizer, "--output_dir", place]
+        return command(words["no_evaluation"], shlex.join(map(str, line)))
     try:
         evaluation = read_evaluation(folder)
         page = evaluation_page(evaluation, folder, words)

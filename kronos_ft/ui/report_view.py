@@ -1,6 +1,7 @@
 """The report tab: a run's `report.html` in a frame that can neither run scripts nor reach a network."""
 
 import html
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def report_tab(shown: ShownModel, words: Mapping[str, str]) -> str:
         return notice(words["no_run"], "note")
     found = find_reports(shown)
     if not found:
-        return command(words["no_report"], f"kronos-ft report {shown.run}")
+        return command(words["no_report"], shlex.join(["kronos-ft", "report", str(shown.run)]))
     parts = []
     for name, path in found.items():
         if len(found) > 1:

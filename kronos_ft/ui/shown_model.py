@@ -92,7 +92,9 @@ def find_shown(named: str, tokenizer: str | None = None) -> ShownModel:
         sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
         tokenizer = tokenizer or TOKENIZER_OF_PUBLISHED.get(sizes.get(named, named))
         if tokenizer is None:
-            raise ValueError(f"model {named} has no known tokenizer; pass --tokenizer DIR")
+            raise ValueError(
+                f"{named} is no folder here, and of a model of the Hub the tokenizer must be told: pass --tokenizer DIR"
+            )
         return ShownModel(named, named, tokenizer)
     if any((path / stage / RUN_FILE).is_file() or (path / stage / BEST_MODEL).is_dir() for stage in STAGES):
         own, run = path / "predictor", path

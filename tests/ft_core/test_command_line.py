@@ -1,6 +1,9 @@
 """One line and an exit code for what people do wrong, and a full disk is no fault of the program."""
 
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -73,3 +76,16 @@ def test_errors_of_people_and_of_the_program(capsys, monkeypatch):
     monkeypatch.setenv(TRACEBACK, "1")
     with pytest.raises(ValueError, match="wrong"):
         run_command("p", "usage", commands, ["bad"], "go on")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk", "ascii"])
+def test_what_an_encoding_cannot_hold_is_escaped(encoding):
+    """A redirect on Windows; a training had ended well before, and the command with an error."""
+    code = (
+        "from ft_core.command_line import one_line_errors\n"
+        "raise SystemExit(one_line_errors('any', lambda: print('\u603b\u7ed3 \U0001f600') or 0, ''))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\U0001f600" in done.stdout

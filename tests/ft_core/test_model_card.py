@@ -11,7 +11,10 @@ from ft_core.model_card import NO_OPTIONS, CardFacts, CardOptions, Result, is_un
 from ft_core.push import push_model
 from ft_core.recorded_facts import RunFacts, add_training, named_base, read_run, recipe_rows
 from ft_core.run_record import NEEDED
+from ft_core.saved_weights import count_parameters
 from ft_core.training_cost import board_power, training_cost
+from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
+from kronos_ft.models.modeling_kronos import KronosTokenizer
 
 CARD = CardFacts("A model", "kronos-ft", "time-series-forecasting", ["kronos"], 'load("{repo}")')
 REPO = "me/model"
@@ -247,3 +250,19 @@ def test_only_random_weights_are_a_pre_training():
         add_training(facts, RunFacts({"model": model, **ended}, {}), {}, CardOptions(power=65.0))
         assert facts.emissions["training_type"] == kind
         assert ("| start | random weights |" in model_card(facts, REPO)) is start
+
+
+def test_settings_that_are_off_are_no_part_of_the_recipe():
+    names = {"warmup_steps": "warm-up, steps", "tokens_per_batch": "tokens of a micro-batch"}
+    for given, shown in ((0, None), (0.25, "25 % of all"), (200, "200")):
+        facts = RunFacts({"arguments": {"warmup_steps": given, "tokens_per_batch": 0, "weight_decay": 0.0}}, {})
+        rows = recipe_rows(facts, names)
+        assert rows.get("warm-up, steps") == shown
+        assert "tokens of a micro-batch" not in rows
+        assert rows["weight decay"] == "0"
+
+
+def test_buffers_are_no_parameters(tmp_path):
+    tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("tiny"))
+    tokenizer.save_pretrained(tmp_path)
+    assert count_parameters(tmp_path) == sum(parameter.numel() for parameter in tokenizer.parameters())

@@ -40,7 +40,7 @@ def test_published_models_and_their_tokenizers():
     assert find_shown("mini").tokenizer == "2k"
     assert find_shown("NeoQuasar/Kronos-small").tokenizer == "base"
     assert find_shown("somebody/else", "base").tokenizer == "base"
-    with pytest.raises(ValueError, match="somebody/else has no known tokenizer; pass --tokenizer DIR"):
+    with pytest.raises(ValueError, match="the tokenizer must be told: pass --tokenizer DIR"):
         find_shown("somebody/else")
 
 
