@@ -20,6 +20,7 @@ import yaml
 from ..settings import nearest_name, read_yaml, value_parsers
 
 RANGE_KEYS = ("low", "high", "log", "step")
+MERGE_KEY = "<<"  # of YAML: the names of the mapping that follows count as written here
 MOST_POINTS = 10_000
 Value = bool | int | float | str
 
@@ -81,7 +82,8 @@ def read_space(path: Path, types: Sequence[type], fixed: Mapping[str, str]) -> t
             that is none, a setting that would make trials incomparable.
     """
     if not path.is_file():
-        raise ValueError(f"space={path} does not exist; pass a YAML file of settings to search over")
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"space={path} {fault}; pass a YAML file of settings to search over")
     values = read_yaml(path)
     if not values:
         raise ValueError(f"space={path} is empty; write e.g. `learning_rate: {{low: 1e-5, high: 1e-3, log: true}}`")
@@ -89,7 +91,7 @@ def read_space(path: Path, types: Sequence[type], fixed: Mapping[str, str]) -> t
     parsers = value_parsers(types)
     found = []
     for name, written in values.items():
-        place = f"{path}:{lines[name]}"
+        place = f"{path}:{lines.get(name) or lines.get(MERGE_KEY, 1)}"
         if name in fixed:
             raise ValueError(f"{place}: {name} cannot be searched over: {fixed[name]}")
         if name not in parsers:

@@ -125,8 +125,19 @@ def test_grids(plan, tmp_path):
         grid_points(space)
 
 
-def test_a_missing_space():
+def test_a_merge_key(plan):
+    merged, own = plan("<<: {learning_rate: [0.1, 0.2], layers: [1]}\nlayers: [2, 3]\n").space
+    assert (merged.name, merged.choices, own.choices) == ("learning_rate", (0.1, 0.2), (2, 3))
+    with pytest.raises(ValueError, match=r"yaml:2: 'lerning_rate' is not a setting to search over; did you mean"):
+        plan("layers: [1]\n<<: {lerning_rate: [0.1]}\n")
+    with pytest.raises(ValueError, match=r"yaml:1: learning_rate is an empty list"):
+        plan("<<: [{learning_rate: []}, {layers: [1]}]\n")
+
+
+def test_a_missing_space(tmp_path):
     with pytest.raises(ValueError, match="space is not set; pass --space FILE"):
         parse_sweep(toy_stage(), [], "toy sweep")
     with pytest.raises(ValueError, match=r"space=none\.yaml does not exist"):
         parse_sweep(toy_stage(), ["--space", "none.yaml"], "toy sweep")
+    with pytest.raises(ValueError, match="is a folder; pass a YAML file of settings to search over"):
+        parse_sweep(toy_stage(), ["--space", str(tmp_path)], "toy sweep")
