@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import optuna
@@ -46,6 +47,14 @@ class Dimension:
     def extremes(self) -> tuple[Value, ...]:
         """Values whose use tells whether the setting takes them: all choices, or both ends."""
         return self.choices or (self.low, self.high)
+
+    def values(self) -> tuple[float | int, ...]:
+        """All values of a range with a step, each as one would write it: 0.3, where sums give 0.30000000000000004."""
+        steps = round((self.high - self.low) / self.step)
+        if isinstance(self.low, int):
+            return tuple(self.low + number * self.step for number in range(steps + 1))
+        low, step = Decimal(repr(self.low)), Decimal(repr(self.step))  # exact sums of what was written
+        return tuple(min(float(low + number * step), self.high) for number in range(steps + 1))
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """The value of a trial; proposed when it has none yet."""
@@ -181,8 +190,7 @@ def grid_points(space: Sequence[Dimension]) -> list[dict[str, Value]]:
         if dimension.choices:
             sides.append(dimension.choices)
         elif dimension.step is not None:
-            steps = round((dimension.high - dimension.low) / dimension.step)
-            sides.append(tuple(dimension.low + i * dimension.step for i in range(steps + 1)))
+            sides.append(dimension.values())
         else:
             raise ValueError(
                 f"{dimension.place}: {dimension.name} is a range without step, and a grid needs choices; write a list, "

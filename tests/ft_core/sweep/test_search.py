@@ -68,6 +68,13 @@ def test_a_grid_covers_all_points_once(sweep, tmp_path):
     assert max(record["importance"]["values"], key=record["importance"]["values"].get) == "learning_rate"
 
 
+def test_no_trial_of_a_grid_is_above_its_range(sweep, tmp_path):
+    space = "weight_decay: {low: 0.0, high: 0.3, step: 0.1}\n"
+    record, _ = sweep("--method", "grid", "--pruner", "none", "--greater_is_better", "true", space=space)
+    assert [one["values"]["weight_decay"] for one in record["trials"]] == [0.0, 0.1, 0.2, 0.3]
+    assert yaml.safe_load((tmp_path / "sweep" / "best.yaml").read_text())["weight_decay"] == 0.3
+
+
 def test_the_same_seed_proposes_the_same(sweep, usual):
     assert outcomes(sweep(*USUAL)[0]) == outcomes(usual)
     other, _ = sweep("--trials", 2, "--sampler_seed", 7, output="other")

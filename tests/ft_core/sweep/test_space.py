@@ -125,6 +125,20 @@ def test_grids(plan, tmp_path):
         grid_points(space)
 
 
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("{low: 0.0, high: 0.3, step: 0.1}", [0.0, 0.1, 0.2, 0.3]),
+        ("{low: 0, high: 0.7, step: 0.1}", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        ("{low: 1e-5, high: 3e-5, step: 1e-5}", [1e-5, 2e-5, 3e-5]),
+        ("{low: 0.0, high: 1.0, step: 0.33333333334}", [0.0, 0.33333333334, 0.66666666668, 1.0]),  # not above high
+    ],
+)
+def test_points_of_a_grid_are_as_one_would_write_them(plan, written, values):
+    points = plan(f"weight_decay: {written}\n", "--method", "grid").points
+    assert [point["weight_decay"] for point in points] == values
+
+
 def test_a_merge_key(plan):
     merged, own = plan("<<: {learning_rate: [0.1, 0.2], layers: [1]}\nlayers: [2, 3]\n").space
     assert (merged.name, merged.choices, own.choices) == ("learning_rate", (0.1, 0.2), (2, 3))
