@@ -86,7 +86,8 @@ def write_results(study: Study, plan: SweepPlan, identity: dict, status: str, fu
         study: with its trials.
         plan: the search.
         identity (`dict`): what may not change when it goes on.
-        status (`str`): `running` or `finished`.
+        status (`str`): `running`, `finished`, `failed` (no trial finished, or too many in a row failed) or
+            `interrupted: BY WHAT`.
         further (`dict`): figures of the end: importance, test, repeats.
     """
     trials = sorted(ended_trials(study), key=lambda trial: trial.number)

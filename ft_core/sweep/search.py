@@ -7,6 +7,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from ..interruption import StoppedBySignal
 from ..launch import process_group
 from ..run_folder import check_writable, is_empty
 from ..run_lock import run_lock
@@ -28,6 +29,7 @@ from .stage import MakeStage, Say
 from .study import (
     CLAIM_LOCK,
     STUDY_FILE,
+    TooManyFailures,
     begin_session,
     best_trials,
     check_study,
@@ -39,6 +41,10 @@ from .study import (
 )
 from .table import final_table, values_of
 from .workers import run_trials, run_workers
+
+
+class NoTrialFinished(ValueError):
+    """All trials are over and none has an objective."""
 
 
 def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Say = print) -> None:
@@ -78,11 +84,20 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Sa
                 run_workers(study, plan, make_stage, words, program, say)
             else:
                 run_trials(study, plan, say)
-        finally:  # whatever ended it, the files show what there is
             write_results(study, plan, identity, "running", further)
-        with claim_lock(plan):
-            free_disk(study, plan)  # a kill may have come between
-        _finish(study, plan, identity, further, say)
+            with claim_lock(plan):
+                free_disk(study, plan)  # a kill may have come between
+            _finish(study, plan, identity, further, say)
+        except BaseException as error:  # whatever ended it, the files show what there is
+            write_results(study, plan, identity, _status_after(error), further)
+            raise
+
+
+def _status_after(error: BaseException) -> str:
+    """How a search stands that an error ended, in the words of runs and trials."""
+    if isinstance(error, NoTrialFinished | TooManyFailures):
+        return "failed"
+    return f"interrupted: {error.name if isinstance(error, StoppedBySignal) else type(error).__name__}"
 
 
 def _check_folder(plan: SweepPlan) -> None:
@@ -147,7 +162,7 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
         )
     best = best_trials(study)
     if not best:
-        raise ValueError(
+        raise NoTrialFinished(
             f"none of {len(ended_trials(study))} trials finished, so there is no best one; see the reasons in "
             f"{plan.folder / SWEEP_FILE}"
         )

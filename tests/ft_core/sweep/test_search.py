@@ -188,6 +188,25 @@ def test_many_failures_in_a_row_stop_the_search(sweep):
         sweep(*words, "--resume", "--most_failures", 99)
 
 
+def status_of(tmp_path):
+    return json.loads((tmp_path / "sweep" / "sweep.json").read_text())["status"]
+
+
+def test_the_record_says_how_a_search_ended(sweep, tmp_path):
+    with pytest.raises(ValueError, match="none of 2 trials finished, so there is no best one"):
+        sweep("--trials", 2, "--kind", "broken")
+    assert status_of(tmp_path) == "failed"
+    with pytest.raises(ValueError, match="2 trials in a row have failed"):
+        sweep("--trials", 3, "--kind", "broken", "--most_failures", 2, "--overwrite")
+    assert status_of(tmp_path) == "failed"
+    words = ["--trials", 2, "--die_at", tmp_path / "die"]
+    (tmp_path / "die").write_text("stop 0000 3")
+    with pytest.raises(StoppedBySignal):
+        sweep(*words, "--overwrite")
+    assert status_of(tmp_path) == "interrupted: SIGTERM"
+    assert sweep(*words, "--resume")[0]["status"] == "finished"
+
+
 def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
     sweep("--trials", 2)
     before = (tmp_path / "sweep" / "sweep.json").read_bytes()
