@@ -85,11 +85,16 @@ def plan_archives(
         look: told how many of how many months were looked for.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or the last one ends before `since`.
     """
     prefix = f"{symbol}-{timeframe}-"
     first = _day_of(since)
     last = store.last_day(symbol, timeframe)
+    if first > last:
+        raise ValueError(
+            f"since={text_of(since)} is after the last archive of {symbol}, {timeframe}, in {store.name}, which ends "
+            f"with {last}; pass an earlier since"
+        )
     if until is not None:
         newest = _day_of(store.now()) if store.is_listed else last  # a folder may lack what there is by now
         last = min(newest, _day_of(until - 1))

@@ -4,6 +4,7 @@ Layout as on data.binance.vision: `BASE/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-202
 `BASE/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01-31.zip`. In a folder the files may lie anywhere; their names tell.
 """
 
+import calendar
 import contextlib
 import hashlib
 import re
@@ -123,7 +124,10 @@ class FolderStore:
     def last_day(self, symbol: str, timeframe: str) -> date:
         prefix = f"{symbol}-{timeframe}-"
         last = max(NAME.fullmatch(name)["day"] for name in self.files if name.startswith(prefix))
-        return date.fromisoformat(last if len(last) == 10 else f"{last}-28")
+        if len(last) == 10:
+            return date.fromisoformat(last)
+        first = date.fromisoformat(f"{last}-01")
+        return first.replace(day=calendar.monthrange(first.year, first.month)[1])
 
     def now(self) -> int:
         return int(time.time() * 1000)

@@ -271,6 +271,20 @@ def test_bad_input_is_one_line(fetch, archive, files, tmp_path, line):
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
+def test_a_start_after_the_last_file_of_a_folder(fetch, files, tmp_path, line):
+    days = write_folder(tmp_path / "days", files)
+    months = write_folder(tmp_path / "months", {path: files[path] for path in files if path.startswith("monthly")})
+    for folder, since, last in ((days, "2025-03-05", "2025-03-04"), (months, "2025-03-01", "2025-02-28")):
+        for until in ([], ["--until", "2025-04-01"]):
+            assert fetch(*until, since=since, where=folder) == 2
+            assert (
+                f"since={since} 00:00 is after the last archive of BTCUSDT, 4h, in {folder}, which ends with {last}; "
+                "pass an earlier since"
+            ) in line()
+    assert fetch(since="2025-02-28", where=months) == 0
+    assert len(load_candles(tmp_path / "btc.parquet")[0]) == 6
+
+
 def test_a_folder_of_days_alone(fetch, rows, tmp_path):
     march = [row for row in rows if row[0] >= pd.Timestamp("2025-03-01").value // 10**6]
     folder = write_folder(tmp_path / "days", archive_files(march, timeframe="4h", days=("2025-03",)))
