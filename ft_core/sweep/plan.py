@@ -147,16 +147,17 @@ def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimen
 
     With `again` the default settings are trained too, and must be comparable as well.
     """
-    measured: dict[str, object] = {}
-    if again and stage.ruler is not None:
-        measured[stage.ruler(_parse(stage, given, folder, False))[0]] = "the default"
+    tried: dict[object, tuple] = {"the default": _parse(stage, given, folder, False)} if again else {}
     for value in dimension.extremes:
         try:
-            settings = _parse(stage, given | {dimension.name: value}, folder, False)
+            tried[value] = _parse(stage, given | {dimension.name: value}, folder, False)
         except ValueError as error:
             raise ValueError(f"{dimension.place}: {dimension.name}={value} is refused: {error}") from error
-        if stage.ruler is None:
-            continue
+    _check_fixed(stage, given, dimension, tried)
+    if stage.ruler is None:
+        return
+    measured: dict[str, object] = {}
+    for value, settings in tried.items():
         ruler, remedy = stage.ruler(settings)
         measured.setdefault(ruler, value)
         if len(measured) > 1:
@@ -165,6 +166,31 @@ def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimen
                 f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} and "
                 f"{second} by {other}; {remedy}"
             )
+
+
+def _check_fixed(stage: SweepStage, given: dict[str, object], dimension: Dimension, tried: dict[object, tuple]) -> None:
+    """Raises ValueError where a value brings a setting along that no search may change, as a preset does."""
+    (first, settings), *others = tried.items()
+    expected = _fixed_values(stage, settings)
+    for value, settings in others:
+        found = _fixed_values(stage, settings)
+        differing = [name for name in stage.fixed if name in found and found[name] != expected[name]]
+        if not differing:
+            continue
+        name = differing[0]
+        open_ones = [f"--{one}" for one in differing if one not in given]
+        remedy = f"pass {', '.join(open_ones)} for all trials, or " if open_ones else ""
+        raise ValueError(
+            f"{dimension.place}: {dimension.name} cannot be searched over: {name} is {expected[name]} with {first} and "
+            f"{found[name]} with {value}, and {stage.fixed[name].split(';')[0]}; {remedy}search over the settings "
+            f"themselves instead of {dimension.name}"
+        )
+
+
+def _fixed_values(stage: SweepStage, settings: tuple) -> dict[str, object]:
+    """What settings make of those that no search may change."""
+    everything = {name: value for part in reversed(settings) for name, value in vars(part).items()}
+    return {name: plain(everything[name]) for name in stage.fixed if name in everything}
 
 
 def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepPlan:

@@ -33,7 +33,7 @@ class SweepStage:
         command (`str`): the command that trains one such run, such as `kronos-ft tokenizer`.
         types: dataclasses of its settings; the training settings are the last.
         presets, default_preset: its named recipes.
-        fixed: settings that a search may not change, each with the reason.
+        fixed: settings that a search may not change, by name or by a preset, each with the reason.
         model_folder (`str`): where a run puts its best model.
         run: trains from settings to run folder as a trial.
         check: reads the data of settings and returns their identity; raises ValueError where they cannot be used.

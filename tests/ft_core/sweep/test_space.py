@@ -1,5 +1,7 @@
 """What a space may hold, and the one line on what it may not."""
 
+from dataclasses import replace
+
 import pytest
 
 from ft_core.sweep.plan import parse_sweep
@@ -114,6 +116,46 @@ def test_words_that_are_refused(plan, words, message):
     with pytest.raises(ValueError, match=message) as error:
         plan("learning_rate: {low: 1e-4, high: 1e-2}\n", *words)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def with_presets(tmp_path):
+    """A function that plans a search over presets, of which `other` brings another evaluation and seed along."""
+    presets = {
+        "plain": {},
+        "strong": {"weight_decay": 0.5},
+        "other": {"layers": 3, "eval_strategy": "epoch", "data_seed": 7},
+    }
+    stage = replace(toy_stage(), presets=presets)
+
+    def make(text, *words):
+        (tmp_path / "space.yaml").write_text(text)
+        return parse_sweep(stage, ["--space", str(tmp_path / "space.yaml"), *map(str, words)], "toy sweep")
+
+    return make
+
+
+def test_presets_that_bring_a_fixed_setting_along_are_refused(with_presets):
+    for text, words, one in (
+        ("kind: [a]\npreset: [plain, strong, other]\n", [], "plain"),
+        ("kind: [a]\npreset: [other]\n", ["--repeat_best", 2], "the default"),
+    ):
+        with pytest.raises(ValueError, match="preset cannot be searched over") as error:
+            with_presets(text, *words)
+        assert str(error.value).endswith(
+            f"space.yaml:2: preset cannot be searched over: data_seed is None with {one} and 7 with other, and the "
+            "luckiest seed is no better recipe; pass --data_seed, --eval_strategy for all trials, or search over the "
+            "settings themselves instead of preset"
+        )
+    with pytest.raises(ValueError, match=r"eval_strategy is steps with plain and epoch with other, .* pass --eval_str"):
+        with_presets("preset: [plain, other]\n", "--data_seed", 1)
+
+
+def test_presets_that_differ_in_what_may_be_searched(with_presets):
+    assert with_presets("preset: [plain, strong]\n").space[0].choices == ("plain", "strong")
+    equal = ["--data_seed", 1, "--eval_strategy", "steps"]
+    assert with_presets("preset: [plain, strong, other]\n", "--repeat_best", 2, *equal).trials == 20
+    assert with_presets("preset: [other]\n").trials == 20
 
 
 def test_grids(plan, tmp_path):

@@ -160,6 +160,13 @@ def test_models_with_tokenizers_of_their_own_are_not_compared(plan):
         plan(predictor_stage(), only, "--repeat_best", "2")
 
 
+@pytest.mark.parametrize("stage", [tokenizer_stage(), predictor_stage()])
+def test_presets_of_kronos_are_compared(plan, stage):
+    """They differ in nothing that decides what a trial is judged by."""
+    presets = ", ".join(stage.presets)
+    assert plan(stage, f"preset: [{presets}]\n", "--repeat_best", "2").space[0].choices == tuple(stage.presets)
+
+
 def test_the_stock_search_of_a_trainer(make_trainer, tiny_model):
     """transformers' own `hyperparameter_search`, for those who call it from Python."""
     trainer = make_trainer(overwrite=True, max_steps=4, eval_steps=2, save_steps=2)

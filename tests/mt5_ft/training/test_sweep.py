@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from ft_core.sweep.plan import parse_sweep
 from mt5_ft.cli import main
+from mt5_ft.training.sweep_stage import mt5_stage
 
 SPACE = "learning_rate: [1e-2, 1e-9]\n"
 
@@ -57,3 +59,37 @@ def test_a_search_and_its_preset(sweep, tmp_path, capsys):
 def test_spaces_that_are_refused(sweep, refused, tmp_path, space, message):
     refused(sweep(space=space), message)
     assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("presets", "message", "equal"),
+    [
+        (
+            "optimized, fast",
+            "preset cannot be searched over: trim_vocab is False with optimized and True with fast, and a loss over "
+            "another vocabulary cannot be compared; pass --trim_vocab for all trials, or search over the settings",
+            ["--trim_vocab", "true"],
+        ),
+        (
+            "fast, cpu",
+            "model is google/mt5-base with fast and google/mt5-small with cpu, and a loss over another vocabulary",
+            ["--model", "google/mt5-small"],
+        ),
+        (
+            "original, optimized",
+            "eval_steps is 500 with original and 1000 with optimized, and trials are pruned by comparing evaluation "
+            "with evaluation; pass --eval_steps, --logging_steps for all trials",
+            ["--eval_steps", "500", "--logging_steps", "50"],
+        ),
+        ("fast, best, 8gb", None, []),
+    ],
+)
+def test_presets_over_one_vocabulary_alone_are_compared(tmp_path, presets, message, equal):
+    (tmp_path / "space.yaml").write_text(f"preset: [{presets}]\n")
+    words = ["--data", "sample", "--space", str(tmp_path / "space.yaml")]
+    if message is not None:
+        with pytest.raises(ValueError, match="preset cannot be searched over") as error:
+            parse_sweep(mt5_stage(), words, "mt5-ft sweep")
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+    assert parse_sweep(mt5_stage(), [*words, *equal], "mt5-ft sweep").space[0].choices == tuple(presets.split(", "))
