@@ -18,6 +18,7 @@ PUSHING = ".pushing"  # what is on its way to the Hub
 RUN_FILE = "run.json"
 LOG_FILE = "metrics.jsonl"
 METRICS_FILE = "training_metrics.json"
+SWEEP_FILE, TRIALS = "sweep.json", "trials"  # of a search: its record, and the folder of its trials
 CURVES_FILE = "loss_curves.png"
 BEST_MODEL = "best_model"
 FINAL_MODEL = "final"

@@ -21,7 +21,7 @@ FURTHER = (
 # what a file must not repeat: it belongs to one start, or follows from others
 LEFT_OUT = (
     *("output_dir", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "exact", "preset", "numerics"),
-    *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache"),
+    *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache", "eval_on_start"),
     *("push_to_hub", "hub_strategy"),  # where to, and whether for all to see, is said anew
 )
 # settings of windows by their name in what a trainer observes
@@ -104,6 +104,13 @@ def _plain(value: object) -> bool:
     )  # fmt: skip
 
 
+def _derived(facts: RunFacts) -> dict[str, object]:
+    """Settings that follow from others where nobody sets them; kept, they would bind the next run's others."""
+    lookback, horizon = facts.amount("lookback_window"), facts.amount("predict_window")
+    span = {} if lookback is None or horizon is None else {"embargo": int(lookback + horizon) + 1}
+    return {"generation_max_length": facts.setting("max_target_length")} | span
+
+
 def recorded_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
     """Recorded settings that differ from their defaults, so that they must be said to be had again."""
     if view.settings is None:
@@ -123,6 +130,8 @@ def recorded_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
         if name in LEFT_OUT or name not in defaults:
             continue
         value = facts.setting(name)
+        if value is not None and value == _derived(facts).get(name):
+            continue
         if value is not None and value != defaults[name] and (value or defaults[name]) and _plain(value):
             found[name] = value
     return found
@@ -160,7 +169,8 @@ def next_settings(facts: RunFacts, changes: Sequence[Change], language: str, fir
     elif facts.is_from_python:
         lines.append(f"# {say('no_changes', language)}")
     lines += [f"{name}: {yaml_value(value)}" for name, value in kept.items() if name not in changed]
-    lines.append(f"output_dir: {yaml_value(f'{facts.path}-next')}")
+    place = facts.path if facts.path.name not in ("", "..") else facts.path.resolve()
+    lines.append(f"output_dir: {yaml_value(f'{place}-next')}")
     if changes:
         lines.append(f"# {note[1]}")
     lines += [f"{change.setting}: {yaml_value(change.after)}  # {_comment(change)}" for change in changes]

@@ -10,7 +10,7 @@ from .causes import CAUSES, LEAKS, SCALING, by_cause, inputs_are_unscaled, witho
 from .facts import RunFacts
 from .history import Curve
 from .pictures import Chart, Line
-from .rules import GROUPS, PROBLEM, WATCH, Finding, number, punctuated, with_spans
+from .rules import DATA, GROUPS, PROBLEM, WATCH, Finding, number, punctuated, with_spans
 from .signs import EXPLODED, explosion, is_unscaled
 from .trends import best, trend
 from .wording import FACT_WORDS, GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
@@ -18,6 +18,7 @@ from .wording import FACT_WORDS, GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, su
 MOST_ROWS = 12
 MEGABYTE = 1e6
 NORMALISED = (", normalised units", "（归一化单位）")  # in titles of pictures
+RESUMABLE = ("interrupted", "killed")
 OPTIMISATION = ("learning_rate", "grad_norm", "weight_norm")
 
 
@@ -282,11 +283,16 @@ def advice_block(
 def next_step(findings: Sequence[Finding], changes: Sequence[Change], language: str) -> str:
     """What to do first: the cure of the gravest problem, else the first advice."""
     problems = [finding for finding in by_cause(findings) if finding.verdict == PROBLEM]
-    advised = [change for change in changes if not problems or problems[0].rule.id in change.rules]
+    if problems and problems[0].rule.id == "complete":
+        return say("next_resume" if problems[0].outcome.case in RESUMABLE else "next_anew", language)
+    # data are mended before settings are changed; of other problems, one that a setting cures
+    cured = [finding for finding in problems if any(finding.rule.id in change.rules for change in changes)]
+    gravest = problems[0] if problems and problems[0].rule.group == DATA else next(iter(cured or problems), None)
+    advised = [change for change in changes if gravest is None or gravest.rule.id in change.rules]
     names = {finding.rule.id: finding.rule.name(language) for finding in findings}
     if advised:
         settings = [f"{change.setting} {yaml_value(change.after)}" for change in advised]
-        rule = problems[0].rule.id if problems else advised[0].rules[0]
+        rule = gravest.rule.id if gravest else advised[0].rules[0]
         return say("next_change", language, settings=_list(settings, language), rule=names[rule])
     if problems:
         return say("next_mend", language, rule=problems[0].rule.name(language))

@@ -48,6 +48,7 @@ ZH_REFERRED = {
     "leakage": "验证数据没有泄漏吗？",
     "early-stopping": "早停的时机合适吗？",
     "finite": "所有步都是有限值吗？",
+    "schedule": "学习率是否按计划变化？",
 }
 
 

@@ -3,6 +3,7 @@
 import statistics
 
 from ..line_progress import span
+from ..run_folder import SWEEP_FILE, TRIALS
 from .facts import EARLY, FINISHED, INTERRUPTED, KILLED, PRUNED, RUNNING, RunFacts
 from .rules import TRAINING, Outcome, Rule, ok, percent, problem, watch
 from .signs import counted, leaves_no_model
@@ -38,7 +39,10 @@ def saving(facts: RunFacts) -> Outcome | None:
     if facts.status == PRUNED:
         return Outcome("given_up", figure)
     if is_over and facts.disk.get("model"):
-        return Outcome("broken" if leaves_no_model(facts) else "model", figure)
+        return Outcome("broken" if leaves_no_model(facts) else "model" if count else "model_alone", figure)
+    trials = facts.path.resolve().parent
+    if is_over and trials.name == TRIALS and (trials.parent / SWEEP_FILE).is_file():
+        return Outcome("freed", figure)
     if facts.newest_whole is None:
         if facts.status == RUNNING:
             return Outcome("not_yet", figure)
@@ -116,6 +120,13 @@ RULES = (
         {
             "given_up": ok(
                 "a search gave the run up and freed its checkpoints.", "搜索放弃了该试验，并删除了它的检查点。"
+            ),
+            "freed": ok(
+                "the search kept the models of other trials and freed this one's.",
+                "搜索只保留了其他试验的模型，删除了它的模型。",
+            ),
+            "model_alone": ok(
+                "the model of the run is written; no checkpoint is kept.", "模型已写入；没有保留检查点。"
             ),
             "model": ok("the model of the run is written, beside its checkpoints.", "模型已写入，检查点齐全。"),
             "broken": watch(

@@ -88,7 +88,8 @@ def _still_falling(facts: RunFacts) -> str:
     before, last = curve.values[-2:]
     top = max(facts.training("learning_rate").values, default=0.0)
     name = facts.view.primary
-    if 0 < last < 0.99 * before and best(curve)[1] == last:
+    delta = facts.amount("early_stopping_min_delta") or 0.0  # one that no gain can reach stops whatever happens
+    if 0 < last < (1 if delta > 0.05 * before else 0.99) * before and best(curve)[1] == last:
         return f"eval_{name} {number(before)} -> {number(last)} in the last evaluation, the best of all"
     late = facts.primary.between(facts.step - facts.step // 2, float("inf"))
     found = trend(late, least=0.05)
@@ -115,7 +116,9 @@ def long_enough(facts: RunFacts) -> Outcome | None:
         if not advice and epochs:
             advice = {"num_train_epochs": round(1.5 * epochs, 2)}
         return Outcome("falling", figure, {"gain": percent(-gain, 1)}, advice)
-    rates = facts.training("learning_rate").values
+    rates, peak = facts.training("learning_rate").values, facts.amount("learning_rate")
+    if peak and len(rates) > 3 and rates[-1] == max(rates) < 0.9 * peak and rates[-1] > rates[0]:
+        return Outcome("rising", figure)
     if not rates or rates[-1] > DECAYED * max(rates):
         return Outcome("settled", figure)
     values = {"epoch": f"{facts.epoch:.2f}" if facts.epoch is not None else "-"}
@@ -218,6 +221,10 @@ RULES = (
                 "validation was still falling at the end ({gain} in the last evaluation): a longer run would do "
                 "better.",
                 "结束时验证值仍在下降（最后一次变化 {gain}）：更长的训练会更好。",
+            ),
+            "rising": silent(
+                "the learning rate was still rising when the run ended; see schedule.",
+                "训练结束时学习率仍在上升，见 schedule。",
             ),
             "exploded": silent(
                 "training exploded: its length is not the question, see learning-rate.",

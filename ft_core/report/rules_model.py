@@ -26,10 +26,12 @@ def fits_data(facts: RunFacts) -> Outcome | None:
 
 
 def training_values(facts: RunFacts) -> float | None:
-    """Numbers, or tokens, that the training data hold."""
-    bars = facts.observed_number("train", "bars")
+    """Numbers, or tokens, that the training data hold: of candles those that a window shows."""
+    bars, windows = facts.observed_number("train", "bars"), facts.observed_number("train", "windows")
     if bars:
-        return 6 * bars
+        lengths = [facts.observed_number("shape", name) for name in ("lookback", "horizon")]
+        shown = bars if not windows or None in lengths else windows * (sum(lengths) + 1)
+        return 6 * min(bars, shown)
     rows, mean = facts.observed_number("train_samples"), facts.record.get("lengths")
     if rows and isinstance(mean, dict) and isinstance(mean.get("target_mean"), int | float):
         return rows * (mean["target_mean"] + float(mean.get("source_mean") or 0.0))

@@ -9,6 +9,8 @@ from .schedule import expected_rate
 from .signs import counted, is_unscaled, not_finite
 
 ON_SCHEDULE = 0.02  # of the peak
+RATE_POINTS, NEAR_PEAK = 200, 0.9  # where the schedule is looked at; of the peak
+USUAL_WARMUP = 0.1  # of all steps
 OFTEN = 0.5
 GROWTH = 5.0
 SPIKE = 100.0  # times the median
@@ -36,6 +38,10 @@ def schedule(facts: RunFacts) -> Outcome | None:
     values = {"kind": kind, "total": total, "step": step, "top": top[0]}
     if worst <= ON_SCHEDULE:
         figure = f"{kind}, {total} steps, highest {number(top[1])} at step {top[0]}, last {number(logged.values[-1])}"
+        planned = max(expected_rate(settings, at * total // RATE_POINTS, total) for at in range(RATE_POINTS + 1))
+        if planned < NEAR_PEAK * peak:
+            values |= {"peak": f"{peak:g}", "planned": f"{planned:.3g}", "warmup": f"{facts.amount('warmup_steps'):g}"}
+            return Outcome("never_peaks", figure, values, {"warmup_steps": USUAL_WARMUP})
         return Outcome("followed", figure, values)
     return Outcome("left", f"step {step}: {number(rate)} logged, {number(expected)} by the settings", values)
 
@@ -127,6 +133,12 @@ RULES = (
             "followed": ok(
                 "every logged rate is that of the {kind} schedule over {total} steps; it peaked at step {top}.",
                 "每条记录的学习率都符合 {total} 步的 {kind} 调度，峰值在第 {top} 步。",
+            ),
+            "never_peaks": watch(
+                "the schedule was followed, but warmup_steps {warmup} is longer than the run of {total} steps: the "
+                "rate only came to {planned} of {peak}.",
+                "学习率符合计划，但 warmup_steps {warmup} 比 {total} 步的训练还长：学习率只升到 {planned}，未达到 "
+                "{peak}。",
             ),
             "left": problem(
                 "the logged rate at step {step} is not that of the {kind} schedule over {total} steps: the run was "

@@ -9,7 +9,7 @@ from ..line_progress import span
 from .blocks import Block, Document, Heading, Picture, Table, Text
 from .causes import ask_all
 from .document import disk_megabytes
-from .facts import SETTING_GROUPS, RunFacts, read_run
+from .facts import EARLY, FINISHED, SETTING_GROUPS, RunFacts, read_run
 from .history import Curve
 from .pictures import Chart, Line
 from .rules import PROBLEM, WATCH, number, with_spans
@@ -23,7 +23,7 @@ SEEDS = ("seed", "data_seed")
 # what tells runs apart without being a setting, or follows from others
 NO_SETTINGS = (
     *("output_dir", "run_name", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "logging_dir"),
-    *("symbols", "split_ends", "token_cache", "accelerator_config"),
+    *("symbols", "split_ends", "token_cache", "accelerator_config", "eval_on_start"),
 )
 MOST_LINES = 6
 
@@ -64,16 +64,17 @@ def differing(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
 
 
 def seed_groups(runs: Sequence[RunFacts]) -> list[list[int]]:
-    """Positions of runs that differ in their seed alone, two or more of them, and are of one kind."""
+    """Positions of runs that came to an end and differ in their seed alone, the first of each seed; two or more of
+    one kind."""
     groups: dict[str, list[int]] = {}
     for position, run in enumerate(runs):
-        values = settings_of(run)
+        values = settings_of(run) if run.status in (FINISHED, EARLY) else {}
         kept = {name: value for name, value in values.items() if name.split(".")[1] not in SEEDS}
         if values:
             key = json.dumps([run.view.stage, run.max_steps, kept], sort_keys=True)
             groups.setdefault(key, []).append(position)
-    seeds = [run.setting("seed") for run in runs]
-    return [group for group in groups.values() if len({seeds[i] for i in group}) == len(group) > 1]
+    once = [sorted({runs[i].setting("seed"): i for i in reversed(group)}.values()) for group in groups.values()]
+    return [group for group in once if len(group) > 1]
 
 
 def best_value(run: RunFacts) -> tuple[int, float] | None:

@@ -181,6 +181,14 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "Next: mend what {rule} found (its row says how), then train again.",
         "zh": "首要：先解决{rule}指出的问题（做法见该行），再重新训练。",
     },
+    "next_resume": {
+        "en": "Next: go on with it, by the same command with --resume.",
+        "zh": "首要：用相同命令加 --resume 继续训练。",
+    },
+    "next_anew": {
+        "en": "Next: start it anew; no checkpoint is whole.",
+        "zh": "首要：重新开始训练；没有完整的检查点。",
+    },
     "next_change": {
         "en": "Next: train again with {settings} ({rule}).",
         "zh": "首要：改用 {settings} 重新训练，依据{rule}。",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..files import plain
 from ..manifest import file_hash
-from ..run_folder import BEST_MODEL, FINAL_MODEL
+from ..run_folder import BEST_MODEL, FINAL_MODEL, TRIALS
 from ..secrets import SECRET_FIELDS
 from ..settings import as_words, field_names, parse_settings, read_words
 from .arguments import DEFAULT_TRIALS, SweepArguments
@@ -16,7 +16,7 @@ from .space import Dimension, Value, grid_points, read_space
 from .stage import HOUSEKEEPING, SweepStage
 
 DEFAULT_FOLDER = "runs/sweep"
-TRIALS, REPEATS = "trials", "repeats"
+REPEATS = "repeats"
 WEIGHT_SETTINGS = ("model", "tokenizer")  # that may name a folder of weights
 _SINGLE = "leave it out, or use it with {command}"
 NOT_OF_A_SWEEP = {

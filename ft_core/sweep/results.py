@@ -10,12 +10,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..cells import neutral_frame
 from ..files import write_json, write_text
+from ..run_folder import SWEEP_FILE
 from ..run_record import now, versions
 from .plan import SweepPlan
 from .study import REASON, best_trials, ended_trials
 from .table import STATES, best_reported, seconds_of, values_of
 
-SWEEP_FILE = "sweep.json"
 TRIALS_FILE = "trials.csv"
 BEST_FILE = "best.yaml"
 IMPORTANCE_FILE = "importance.png"

@@ -9,10 +9,10 @@ from optuna.trial import FrozenTrial
 
 from ..interruption import StoppedBySignal
 from ..launch import process_group
-from ..run_folder import check_writable, is_empty
+from ..run_folder import TRIALS, check_writable, is_empty
 from ..run_lock import run_lock
 from .importance import importance_of, note_on, plot_importance
-from .plan import REPEATS, TRIALS, SweepPlan, parse_sweep
+from .plan import REPEATS, SweepPlan, parse_sweep
 from .repeats import drop_stale, gain_lines, gain_of, run_repeats
 from .results import (
     BEST_FILE,

@@ -42,11 +42,12 @@ def code_usage(facts: RunFacts) -> Outcome | None:
         f"{shares[name]:.1%} in use"
         for name, curve in found.items()
     ).replace("%", " %")
-    bits = {name: int(known or 10) for name, known in recorded.items()}
+    bits = {name: int(known) for name, known in recorded.items() if known}
     name = min(found, key=lambda one: found[one].values[-1])
     last = found[name].values[-1]
-    values = {"name": name, "codes": _count(last), "total": f"{2 ** bits[name]:,}"}
-    few = min(FEW_CODES, FEW_SHARE * 2 ** min(bits.values()))  # of a small codebook no large number can be had
+    values = {"name": name, "codes": _count(last), "total": f"{2 ** bits[name]:,}" if name in bits else "?"}
+    # of a small codebook no large number can be had
+    few = min([FEW_CODES, *(FEW_SHARE * 2**known for known in bits.values())])
     least = min(COLLAPSED, few)
     low = {one: curve for one, curve in found.items() if curve.values[-1] < least}
     collapsed = {one: curve.values[-1] for one, curve in low.items() if curve.values[0] >= least}
@@ -116,12 +117,14 @@ EXPLAINED = Rule(
             "K 线方差只保留了 {share}：形态损失较多。",
         ),
         "little": problem(
-            "only {share} of the variance of the candles survives: most of their shape is lost.",
-            "K 线方差只保留了 {share}：大部分形态已丢失。",
+            "only {share} of the variance of the candles survives: most of their shape is lost; train for longer, or "
+            "start from better weights.",
+            "K 线方差只保留了 {share}：大部分形态已丢失；请训练更久，或从更好的权重开始。",
         ),
         "nothing": problem(
-            "hardly better than answering 0 everywhere; error {error} against {level}.",
-            "与恒输出 0 的基线几乎一样：误差 {error}，对比 {level}。",
+            "hardly better than answering 0 everywhere; error {error} against {level}: train for longer or at another "
+            "learning rate, and look at the inputs.",
+            "与恒输出 0 的基线几乎一样：误差 {error}，对比 {level}；请训练更久或调整学习率，并检查输入。",
         ),
     },
     ("the size of the targets or the validation error is not recorded", "没有记录目标尺度或验证误差"),

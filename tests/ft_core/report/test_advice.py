@@ -1,5 +1,7 @@
 """What a report advises, what it withholds, and what it says instead."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -7,7 +9,8 @@ from ft_core.report.rules import LANGUAGES
 from ft_core.report.wording import WORDS
 from ft_core.report.write import write_report
 from kronos_ft.report.views import VIEWS
-from tests.written_runs import tokenizer_run
+from mt5_ft.report.views import MT5
+from tests.written_runs import mt5_run, tokenizer_run
 
 
 def unscaled(run):
@@ -140,6 +143,9 @@ def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_pat
     ((leaked,), "Next: mend what leakage found (its row says how), then train again.",
      "首要：先解决「验证数据没有泄漏吗？」（leakage）指出的问题（做法见该行），再重新训练。"),
     ((leaked, exploded), "Next: mend what leakage found", "首要：先解决「验证数据没有泄漏吗？」（leakage）"),
+    ((lambda run: run.end_at(160, "interrupted: SIGINT"),), "Next: go on with it, by the same command with --resume.",
+     "首要：用相同命令加 --resume 继续训练。"),
+    ((lambda run: run.end_at(40, "interrupted: SIGKILL"),), "Next: start it anew", "首要：重新开始训练"),
     ((exploded,), "Next: train again with learning_rate 1.0e-05, max_grad_norm 2 (learning-rate).",
      "首要：改用 learning_rate 1.0e-05、max_grad_norm 2 重新训练，依据「学习率是否合适？」（learning-rate）。"),
 ])  # fmt: skip
@@ -148,3 +154,44 @@ def test_what_to_do_first_stands_at_the_top(changes, en, zh, tmp_path):
         report_of(tmp_path / language, *changes, language=language)
         text = (tmp_path / language / "report.md").read_text(encoding="utf-8")
         assert text.splitlines()[4].startswith(words)
+
+
+def settings_after(folder, *changes):
+    report_of(folder, *changes)
+    return yaml.safe_load((folder / "next.yaml").read_text(encoding="utf-8"))
+
+
+def test_what_follows_from_other_settings_is_not_pinned(tmp_path):
+    """A length of summaries that was that of the targets would cut the next run's longer ones."""
+    found = settings_after(tmp_path / "run", lambda run: run.arguments.update(
+        lookback_window=90, predict_window=10, push_to_hub=True, hub_strategy="end", eval_on_start=False))  # fmt: skip
+    assert not {"embargo", "push_to_hub", "hub_strategy", "eval_on_start"} & set(found)
+    found = settings_after(tmp_path / "own", lambda run: run.arguments.update(lookback_window=60, predict_window=10))
+    assert found["embargo"] == 101
+
+
+def test_the_next_run_of_the_folder_one_is_in_lies_beside_it(tmp_path, monkeypatch):
+    run = tokenizer_run().write(tmp_path / "run")
+    monkeypatch.chdir(run)
+    write_report(Path("."), VIEWS, "en")
+    assert yaml.safe_load((run / "next.yaml").read_text("utf-8"))["output_dir"] == f"{tmp_path / 'run'}-next"
+
+
+def test_a_minimum_that_no_gain_can_reach_stops_too_early(tmp_path):
+    run = tokenizer_run()
+    run.arguments.update(early_stopping=True, early_stopping_min_delta=1.0)
+    run.evaluated("recon_all", lambda step, old: 1.5 - step / 10_000)
+    run.end_at(100, "stopped early")
+    report = write_report(run.write(tmp_path / "run"), VIEWS, "en")
+    finding = next(one for one in report.findings if one.rule.id == "early-stopping")
+    assert finding.outcome.case == "too_early"
+
+
+def test_summaries_of_the_next_run_may_be_as_long_as_its_targets(tmp_path):
+    for name, most, kept in (("derived", 64, False), ("own", 40, True)):
+        run = mt5_run()
+        run.record["data"]["max_target_length"] = 64
+        run.arguments["generation_max_length"] = most
+        write_report(run.write(tmp_path / name), (MT5,), "en")
+        found = yaml.safe_load((tmp_path / name / "next.yaml").read_text(encoding="utf-8"))
+        assert ("generation_max_length" in found) is kept

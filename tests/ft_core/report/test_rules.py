@@ -128,10 +128,13 @@ SCENARIOS = {
         "falling": validated(lambda step, _: 1.0 - 0.8 * step / STEPS),
         "exploded": EXPLODED,
         "not_ended": EARLY,
+        "rising": trained("learning_rate", lambda step, old: 1e-4 * step / 800),
     },
     "saving": {
         "given_up": ended(160, "pruned"),
         "model": nothing,
+        "model_alone": lambda run: run.checkpoints.clear(),
+        "freed": all_of(without_model([]), lambda run: run.files.update({"../../sweep.json": {}})),
         "broken": all_of(EXPLODED, validated(lambda step, old: old if not step else 1.5)),
         "kept": ended(160, "interrupted: SIGINT"),
         "not_yet": in_use(40),
@@ -188,6 +191,10 @@ SCENARIOS = {
     },
     "schedule": {
         "followed": nothing,
+        "never_peaks": all_of(
+            setting(one_cycle=False, lr_scheduler_type="linear", warmup_steps=800),
+            trained("learning_rate", lambda step, old: 1e-4 * step / 800),
+        ),
         "left": trained("learning_rate", lambda step, old: old if step < 100 else 1e-4),
     },
     "gradients": {
@@ -259,7 +266,7 @@ def test_there_is_a_run_for_every_answer_of_every_rule():
 
 @pytest.mark.parametrize(("rule", "case"), CASES)
 def test_each_run_gets_its_answer(rule, case, tmp_path):
-    finding = ask(RULES[rule], SCENARIOS[rule][case], tmp_path / "run")
+    finding = ask(RULES[rule], SCENARIOS[rule][case], tmp_path / "trials" / "run")
     assert finding.outcome.case == case, finding.outcome
     assert finding.outcome.figure
     for language in LANGUAGES:

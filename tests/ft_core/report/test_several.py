@@ -33,6 +33,16 @@ def test_runs_that_differ_in_their_seed_alone_are_a_group(three, tmp_path):
     assert set(found) == {"arguments.learning_rate", "arguments.seed"}
 
 
+def test_a_group_is_of_ended_runs_and_has_each_seed_once(three, tmp_path):
+    again = seeded(tmp_path / "again", 1, 0.3)
+    cut = tokenizer_run()
+    cut.arguments["seed"] = 4
+    cut.end_at(100, "running")
+    went_on = seeded(tmp_path / "resumed", 5, eval_on_start=False)
+    runs = [read_run(path, VIEWS) for path in (*three, again, cut.write(tmp_path / "cut"), went_on)]
+    assert seed_groups(runs) == [[0, 1, 2, 5]]
+
+
 def test_other_windows_are_a_difference(tmp_path):
     run = tokenizer_run()
     run.arguments["seed"] = 9

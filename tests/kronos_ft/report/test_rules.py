@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ft_core.report.rules import LANGUAGES, OK
+from ft_core.report.rules_model import training_values
 from ft_core.report.table import rules_for
 from kronos_ft.report.views import PREDICTOR, TOKENIZER, VIEWS
 from tests.written_runs import predictor_run, tokenizer_run
@@ -162,6 +163,12 @@ def test_perplexity_stands_beside_the_count_of_codes_where_that_is_known(tmp_pat
     for name in ("s1_bits", "s2_bits"):
         del run.observed["config"][name]
     assert " codes" not in rule.ask(run.facts(tmp_path / "unknown", VIEWS)).figure("en")
+
+
+def test_values_of_the_data_are_those_that_a_window_shows(tmp_path):
+    run = tokenizer_run()
+    run.observed["train"].update(windows=20, bars=24_000)
+    assert training_values(run.facts(tmp_path / "run", VIEWS)) == 6 * 20 * 101
 
 
 def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
