@@ -27,6 +27,16 @@ EXPLODED = Case(
     "training exploded, so that this means nothing; see learning-rate.",
     "训练曾发散，此项无意义，见 learning-rate。",
 )
+# what these say of finite entries alone, of a Trainer that applies a step of NaN and logs its loss as 0
+MEANINGLESS_NOT_FINITE = (
+    *("falling", "improved", "in-step", "overfitting", "steady", "gradients", "long-enough", "early-stopping"),
+    *("fits-data", "regularisation"),
+)
+NOT_FINITE = Case(
+    SILENT,
+    "losses or gradient norms were not finite, so that this means nothing; see finite.",
+    "损失或梯度范数出现非有限值，此项无意义，见 finite。",
+)
 # what one or two evaluations cannot show
 MEANINGLESS_STOPPED = ("fits-data", "regularisation")
 STOPPED = Case(
@@ -63,6 +73,16 @@ SPOILT: Sequence[tuple[str, Sequence[str], str, Case]] = (
             WATCH,
             "a model is written, but the best checkpoint was chosen on leaked validation; do not compare by it.",
             "模型已写入，但最佳检查点按已泄漏的验证选出，不可用于比较。",
+        ),
+    ),
+    (
+        "finite",
+        ("many_logged",),
+        "saving",
+        Case(
+            WATCH,
+            "checkpoints are there, but losses or gradient norms were not finite: do not use one from after that.",
+            "检查点齐全，但损失或梯度范数出现过非有限值：请勿使用此后的检查点。",
         ),
     ),
     (
@@ -126,6 +146,8 @@ def related(findings: Sequence[Finding]) -> list[Finding]:
         found = [_unadvised(one) if one.rule.id in UNADVISED_UNSCALED else one for one in found]
     elif "learning-rate" in known and known["learning-rate"].outcome.case == "exploded":
         found = [_silenced(one, EXPLODED) if one.rule.id in MEANINGLESS_EXPLODED else one for one in found]
+    if "finite" in known and known["finite"].outcome.case == "many_logged":
+        found = [_silenced(one, NOT_FINITE) if one.rule.id in MEANINGLESS_NOT_FINITE else one for one in found]
     if "early-stopping" in known and known["early-stopping"].outcome.case == "too_early":
         found = [_silenced(one, STOPPED) if one.rule.id in MEANINGLESS_STOPPED else one for one in found]
     leak = next((rule for rule in LEAKS if rule in known), None)

@@ -89,14 +89,19 @@ def _from_state(path: Path) -> History | None:
 
 @dataclass(frozen=True)
 class Curve:
-    """A logged term: steps in order and finite values; `lost` counts entries whose value was not finite."""
+    """A logged term: steps in order and finite values; `lost_at` are the steps whose value was not finite."""
 
     steps: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
-    lost: int = 0
+    lost_at: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    @property
+    def lost(self) -> int:
+        """How many entries had a value that was not finite."""
+        return len(self.lost_at)
 
     def points(self) -> list[tuple[int, float]]:
         """Step and value of each point."""
@@ -127,4 +132,4 @@ def curve(entries: Sequence[Entry], name: str, training: bool | None = None) -> 
             found[entry["step"]] = entry[name]
     numbers = {step: value for step, value in sorted(found.items()) if isinstance(value, int | float)}
     finite = {step: float(value) for step, value in numbers.items() if math.isfinite(value)}
-    return Curve(tuple(finite), tuple(finite.values()), len(found) - len(finite))
+    return Curve(tuple(finite), tuple(finite.values()), tuple(step for step in sorted(found) if step not in finite))

@@ -2,7 +2,7 @@
 
 from .facts import RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, problem
-from .signs import counted, explosion, not_finite
+from .signs import ZH_NOT_FINITE, explosion, not_finite, not_finite_words
 from .trends import best, calmed, is_noisy, spikes, trend
 
 WORSE = 1.02  # validation over the starting weights' that only a learning rate too high explains
@@ -29,9 +29,7 @@ def learning_rate(facts: RunFacts) -> Outcome | None:
     values = {"rate": f"{rate:g}"}
     name = facts.view.primary
     if not_finite(facts) == "many":
-        lost = facts.training("loss").lost
-        figure = f"learning_rate {rate:g}, {counted(len(facts.bad_steps), 'step', 'steps')} not applied, "
-        figure += f"{counted(lost, 'entry', 'entries')} without a finite loss"
+        figure = f"learning_rate {rate:g}, {not_finite_words(facts)}"
         return Outcome("not_finite", figure, values, lower_rate(facts, 10))
     exploded = explosion(facts)
     if exploded is not None:
@@ -101,8 +99,7 @@ RULES = (
         ("the learning rate or the training error was not recorded", "没有记录学习率或训练误差"),
         zh_figure=(
             (r"highest logged", r"记录的最高值"),
-            (r"(\d+) steps? not applied", r"\1 步未应用"),
-            (r"(\d+) entr(?:y|ies) without a finite loss", r"\1 条记录的损失非有限值"),
+            *ZH_NOT_FINITE,
             (r"best (eval_\w+) (\S+) against (\S+) at the start", r"\1 最佳 \2，起点 \3"),
             (r"\(step (\d+)\)", r"（第 \1 步）"),
             (r"(\d+) of (\d+) entries of (\w+) jump by half", r"\3 的 \2 条记录中有 \1 条突增一半以上"),

@@ -6,7 +6,7 @@ from .facts import RunFacts
 from .rules import TRAINING, Outcome, Rule, number, ok, percent, problem, watch
 from .rules_rate import lower_rate, rate_is_too_high
 from .schedule import expected_rate
-from .signs import counted, is_unscaled, not_finite
+from .signs import ZH_NOT_FINITE, first_not_finite, guards_steps, is_unscaled, not_finite, not_finite_words
 
 ON_SCHEDULE = 0.02  # of the peak
 RATE_POINTS, NEAR_PEAK = 200, 0.9  # where the schedule is looked at; of the peak
@@ -83,12 +83,12 @@ def gradients(facts: RunFacts) -> Outcome | None:
 
 def finite(facts: RunFacts) -> Outcome | None:
     """Steps that were not applied, and logged values that are not finite."""
-    lost = facts.training("loss").lost
-    if not facts.record and not len(facts.training("loss")):
+    kind, figure = not_finite(facts), not_finite_words(facts)
+    if not facts.record and not len(facts.training("loss")) and kind == "none":
         return None
-    figure = f"{counted(len(facts.bad_steps), 'step', 'steps')} not applied, "
-    figure += f"{counted(lost, 'entry', 'entries')} without a finite loss"
-    kind = not_finite(facts)
+    if not guards_steps(facts):
+        cases = {"none": "all_logged", "few": "few_logged", "many": "many_logged"}
+        return Outcome(cases[kind], figure, {"first": first_not_finite(facts)})
     if kind == "none":
         return Outcome("all", figure)
     steps = [entry.get("step") for entry in facts.bad_steps]
@@ -192,7 +192,7 @@ RULES = (
                 "梯度几乎为 0：已经学不到任何东西。",
             ),
         },
-        ("gradient norms were not logged", "没有记录梯度范数"),
+        ("fewer than four finite gradient norms were logged", "记录的有限梯度范数不足四个"),
         zh_figure=(
             (r"median norm", r"范数中位数"),
             (r", highest (\S+) \(step (\d+)\)", r"，最高 \1（第 \2 步）"),
@@ -207,6 +207,10 @@ RULES = (
         finite,
         {
             "all": ok("every step was finite and was applied.", "每一步都是有限值并已应用。"),
+            "all_logged": ok(
+                "every logged entry is finite; whether every step was applied is not recorded.",
+                "每条记录都是有限值；是否每一步都已应用没有记录。",
+            ),
             "few": watch(
                 "left out: step {steps}, because of {samples}; look at these samples in bad_steps.json.",
                 "第 {steps} 步未被应用，原因是 {samples}：请在 bad_steps.json 中查看这些样本。",
@@ -216,14 +220,20 @@ RULES = (
                 "damaged; bad_steps.json names them.",
                 "多步出现非有限值（最先为 {steps}；{samples}）：学习率过高或样本损坏，详见 bad_steps.json。",
             ),
+            "few_logged": watch(
+                "a gradient norm was not finite (first at step {first}): in fp16 the scaling of the loss leaves such "
+                "steps out; otherwise look at the samples of that step.",
+                "梯度范数出现非有限值（最先为第 {first} 步）：fp16 的损失缩放会跳过这样的步；否则请检查该步的样本。",
+            ),
+            "many_logged": problem(
+                "losses or gradient norms were not finite (first at step {first}), and a Trainer logs a loss of NaN as "
+                "0: the weights since then are of no use; the learning rate is too high or samples are damaged.",
+                "损失或梯度范数出现非有限值（最先为第 {first} 步），而 Trainer 会把 NaN 损失记录为 0："
+                "此后的权重不可用；学习率过高或样本损坏。",
+            ),
         },
         ("no training entry was logged", "没有训练记录"),
-        zh_figure=(
-            (
-                r"(\d+) steps? not applied, (\d+) entr(?:y|ies) without a finite loss",
-                r"\1 步未应用，\2 条记录的损失非有限值",
-            ),
-        ),
+        zh_figure=ZH_NOT_FINITE,
     ),
     Rule(
         "weights",

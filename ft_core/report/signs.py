@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 
 from .facts import RunFacts
+from .history import Curve
 from .trends import best, is_noisy
 
 EXPLODED = 3.0  # times the start of the same series
 EXPLODED_NOISY = 30.0  # where entries are of few samples and scatter by themselves
 FAR_ABOVE = 10.0  # times validation of the starting weights
 MANY_BAD = 3  # steps that were not applied; fewer are the fault of samples
+ZH_NOT_FINITE = (
+    (r"(\d+) steps? not applied", r"\1 步未应用"),
+    (r"(\d+) entr(?:y|ies) without a finite loss", r"\1 条记录的损失非有限值"),
+    (r"(\d+) without a finite gradient norm", r"\1 条的梯度范数非有限值"),
+    (r"(\d+) evaluations? without a finite loss", r"\1 次验证的损失非有限值"),
+)
 SCALED_STD, SCALED_MEAN = (0.3, 3.0), 1.0
 
 
@@ -86,12 +93,52 @@ def may_soften_training(facts: RunFacts) -> bool:
     return not dropout or any(dropout) or augmented
 
 
+def guards_steps(facts: RunFacts) -> bool:
+    """Whether the run is one of this library's, which never apply a step that is not finite and put it on file."""
+    return bool(facts.record or facts.bad_steps)
+
+
+def lost_norms(facts: RunFacts) -> Curve:
+    """Gradient norms; a run that guards its steps has a record of those that were not finite, or scales them."""
+    return Curve() if guards_steps(facts) else facts.training("grad_norm")
+
+
+def lost_evaluations(facts: RunFacts) -> list[int]:
+    """Steps whose evaluation has a loss, of whichever data, or a main quantity that is not finite."""
+    logged = {name.removeprefix("eval_") for entry in facts.history.entries for name in entry if name[:5] == "eval_"}
+    losses = sorted(name for name in logged if name.endswith("loss") or name == facts.view.primary)
+    return sorted({step for name in losses for step in facts.evaluated(name).lost_at})
+
+
+def first_not_finite(facts: RunFacts) -> int | None:
+    """The first step of which something that is not finite was logged."""
+    steps = (*facts.training("loss").lost_at, *lost_norms(facts).lost_at, *lost_evaluations(facts))
+    return min(steps, default=None)
+
+
 def not_finite(facts: RunFacts) -> str:
-    """none, few or many: steps that were not applied, and logged losses that are not finite."""
-    lost = facts.training("loss").lost
-    if not facts.bad_steps and not lost:
+    """none, few or many: steps that were not applied, and logged losses and gradient norms that are not finite. A stock
+    Trainer logs a loss of NaN as 0, so that only the norms and validation show it; a few norms are those of fp16, whose
+    scaling leaves such steps out, unless the last one is among them."""
+    norms = lost_norms(facts)
+    if facts.training("loss").lost or lost_evaluations(facts):
+        return "many"
+    if not facts.bad_steps and not norms.lost:
         return "none"
-    return "few" if len(facts.bad_steps) < MANY_BAD and not lost else "many"
+    ends_lost = norms.lost > 0 and norms.lost_at[-1] > max(norms.steps, default=-1)
+    return "many" if len(facts.bad_steps) >= MANY_BAD or norms.lost >= MANY_BAD or ends_lost else "few"
+
+
+def not_finite_words(facts: RunFacts) -> str:
+    """How many steps were not applied, where that is on file, and how many logged values are not finite."""
+    applied = [f"{counted(len(facts.bad_steps), 'step', 'steps')} not applied"] if guards_steps(facts) else []
+    words = [*applied, f"{counted(facts.training('loss').lost, 'entry', 'entries')} without a finite loss"]
+    norms, evaluations = lost_norms(facts).lost, len(lost_evaluations(facts))
+    if norms:
+        words.append(f"{norms:,} without a finite gradient norm")
+    if evaluations:
+        words.append(f"{counted(evaluations, 'evaluation', 'evaluations')} without a finite loss")
+    return ", ".join(words)
 
 
 def is_unscaled(facts: RunFacts) -> bool:

@@ -18,6 +18,11 @@ def nothing(run):
     """As it is."""
 
 
+def plain(run):
+    """A run without the record of this library's runs."""
+    run.record = {}
+
+
 def setting(**values):
     return lambda run: run.arguments.update(values)
 
@@ -210,6 +215,9 @@ SCENARIOS = {
         "all": nothing,
         "few": bad_steps(2),
         "many": trained("loss", lambda step, old: None if step > 150 else old),
+        "all_logged": plain,
+        "few_logged": all_of(plain, trained("grad_norm", lambda step, old: None if step == 5 else old)),
+        "many_logged": all_of(plain, trained("grad_norm", lambda step, old: None if step > 150 else old)),
     },
     "weights": {
         "steady": nothing,

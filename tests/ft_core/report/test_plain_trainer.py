@@ -1,0 +1,91 @@
+"""The folder of a stock Trainer: what it does not record is neither praised nor blamed."""
+
+import json
+import math
+
+import pytest
+
+from ft_core.report.causes import ask_all
+from ft_core.report.facts import read_run
+from ft_core.report.rules import LANGUAGES, OK, PROBLEM, SILENT, WATCH
+from ft_core.report.table import rules_for
+from kronos_ft.report.views import VIEWS
+
+BROKE = 50
+
+
+def state_of(change=lambda entry: entry, steps=100, last=None):
+    """A Trainer's state: a loss that falls from 3 to 2, gradient norms, and validation every 20 steps."""
+    entries = []
+    for step in range(5, steps + 1, 5):
+        rate = {"learning_rate": 1e-4 * (1 - step / steps)}
+        entries.append({"loss": 3.0 - step / steps, "grad_norm": 1.0 + 0.01 * math.sin(step), **rate, "step": step})
+        if step % 20 == 0:
+            entries.append({"eval_loss": 3.05 - step / steps, "eval_runtime": 0.1, "step": step})
+    entries = [change(dict(entry)) for entry in entries] + ([{**last, "step": steps}] if last else [])
+    return {"global_step": steps, "max_steps": steps, "log_history": entries}
+
+
+def facts_of(folder, state):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    return read_run(folder, VIEWS)
+
+
+def findings_of(folder, state):
+    facts = facts_of(folder, state)
+    return {finding.rule.id: finding for finding in ask_all(rules_for(facts.view), facts)}
+
+
+def broken(value, eval_value):
+    """What a Trainer logs from step 50 on, as soon as the loss is NaN: a loss of 0."""
+
+    def change(entry):
+        if entry["step"] >= BROKE:
+            entry |= {"loss": 0.0, "grad_norm": value} if "loss" in entry else {"eval_loss": eval_value}
+        return entry
+
+    return change
+
+
+# What is not finite
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_of_0_beside_norms_that_are_not_finite_is_no_fall(value, tmp_path):
+    found = findings_of(tmp_path, state_of(broken(value, value)))
+    assert (found["finite"].verdict, found["finite"].outcome.case) == (PROBLEM, "many_logged")
+    assert found["finite"].figure("en") == (
+        "0 entries without a finite loss, 11 without a finite gradient norm, 3 evaluations without a finite loss"
+    )
+    assert found["finite"].figure("zh") == (
+        "0 条记录的损失非有限值，11 条的梯度范数非有限值，3 次验证的损失非有限值"
+    )  # fmt: skip
+    assert "first at step 50" in found["finite"].reason("en")
+    for rule in ("falling", "gradients", "in-step"):
+        assert found[rule].verdict == SILENT
+        assert "see finite" in found[rule].reason("en")
+        assert "见「所有步都是有限值吗？」（finite）" in found[rule].reason("zh")
+
+
+def test_validation_alone_tells_that_the_weights_are_not_finite(tmp_path):
+    found = findings_of(tmp_path, state_of(broken(1.0, math.nan)))
+    assert found["finite"].outcome.case == "many_logged"
+    assert found["falling"].verdict == SILENT
+
+
+def test_a_norm_or_two_are_those_of_scaling(tmp_path):
+    def change(entry):
+        return entry | {"grad_norm": math.inf} if entry["step"] == 5 else entry
+
+    found = findings_of(tmp_path, state_of(change))
+    assert (found["finite"].verdict, found["finite"].outcome.case) == (WATCH, "few_logged")
+    assert found["falling"].verdict == OK
+
+
+def test_that_steps_were_applied_is_only_said_where_it_is_recorded(tmp_path):
+    finding = findings_of(tmp_path, state_of())["finite"]
+    assert finding.verdict == OK
+    assert "every logged entry is finite" in finding.reason("en")
+    for language in LANGUAGES:
+        assert "not applied" not in finding.figure(language)
