@@ -55,7 +55,8 @@ def gradients(facts: RunFacts) -> Outcome | None:
     early, late = statistics.median(norms.values[:half]), statistics.median(norms.values[half:])
     usual = statistics.median(norms.values)
     step, highest = max(norms.points(), key=lambda point: point[1])
-    limit = facts.amount("max_grad_norm") or 0.0
+    recorded = facts.amount("max_grad_norm")
+    limit = recorded or 0.0
     clipped = sum(value > limit for value in norms.values[half:]) / (len(norms) - half) if limit > 0 else 0.0
     limits = f", {clipped:.0%} of entries above max_grad_norm {limit:g}".replace("%", " %") if limit > 0 else ""
     figure = f"median norm {number(early)} -> {number(late)}{limits}"
@@ -74,10 +75,14 @@ def gradients(facts: RunFacts) -> Outcome | None:
     if highest > SPIKE * usual > 0:
         figure = f"median norm {number(usual)}, highest {number(highest)} (step {step}){limits}"
         values |= {"times": number(highest / usual), "step": step}
+        if recorded is None:
+            return Outcome("spiked_unknown", figure, values)
         advice: dict[str, object] = {}
         if limit == 0 and facts.view.default("max_grad_norm"):
             advice["max_grad_norm"] = facts.view.default("max_grad_norm")
         return Outcome("held" if limit > 0 else "spiked", figure, values, advice)
+    if recorded is None:
+        return Outcome("calm_unknown", figure, values)
     return Outcome("calm" if limit > 0 else "calm_unclipped", figure, values)
 
 
@@ -170,6 +175,10 @@ RULES = (
                 "gradient norms neither grow nor vanish; they are not clipped.",
                 "梯度范数既不增长也不消失；没有启用裁剪。",
             ),
+            "calm_unknown": ok(
+                "gradient norms neither grow nor vanish; whether they are clipped is not recorded.",
+                "梯度范数既不增长也不消失；是否裁剪没有记录。",
+            ),
             "clipped": watch(
                 "most gradients are clipped ({clipped} of the second half): the limit is too tight for them, or inputs "
                 "or learning rate are too large.",
@@ -178,6 +187,11 @@ RULES = (
             "spiked": problem(
                 "a gradient of {times} times the median, at step {step}, was applied unclipped: set max_grad_norm.",
                 "第 {step} 步的梯度达到中位数的 {times} 倍且未经裁剪：请设置 max_grad_norm。",
+            ),
+            "spiked_unknown": watch(
+                "a gradient of {times} times the median, at step {step}; whether it was clipped is not recorded: look "
+                "at its samples.",
+                "第 {step} 步的梯度达到中位数的 {times} 倍，是否经过裁剪没有记录：请检查该步的样本。",
             ),
             "held": watch(
                 "a gradient of {times} times the median, at step {step}, was held by clipping: look at its samples.",

@@ -89,3 +89,19 @@ def test_that_steps_were_applied_is_only_said_where_it_is_recorded(tmp_path):
     assert "every logged entry is finite" in finding.reason("en")
     for language in LANGUAGES:
         assert "not applied" not in finding.figure(language)
+
+
+# Clipping
+
+
+def test_clipping_that_is_not_recorded_is_not_known(tmp_path):
+    """A Trainer clips at 1.0 unless it is told otherwise, and its state does not say."""
+    assert findings_of(tmp_path / "calm", state_of())["gradients"].outcome.case == "calm_unknown"
+
+    def spike(entry):
+        return entry | {"grad_norm": 500.0} if entry["step"] == 45 else entry
+
+    finding = findings_of(tmp_path / "spike", state_of(spike))["gradients"]
+    assert (finding.verdict, finding.outcome.advice) == (WATCH, {})
+    assert "whether it was clipped is not recorded" in finding.reason("en")
+    assert "max_grad_norm" not in finding.reason("en") + finding.reason("zh")

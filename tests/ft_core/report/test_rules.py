@@ -205,7 +205,9 @@ SCENARIOS = {
     "gradients": {
         "calm": nothing,
         "calm_unclipped": setting(max_grad_norm=0.0),
+        "calm_unknown": plain,
         "spiked": all_of(setting(max_grad_norm=0.0), ONE_NORM),
+        "spiked_unknown": all_of(plain, ONE_NORM),
         "held": ONE_NORM,
         "clipped": trained("grad_norm", 5.0),
         "grows": trained("grad_norm", lambda step, _: 0.01 if step < 100 else 1.0),
