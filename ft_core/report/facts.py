@@ -23,7 +23,7 @@ from ..run_folder import (
 from ..run_lock import is_held
 from .history import Curve, History, curve, read_history, read_json, read_object
 from .trends import Gap, gaps
-from .views import PLAIN, StageView
+from .views import PLAIN, REPORTED_BY, StageView
 
 RUNNING, FINISHED, EARLY, INTERRUPTED, PRUNED, KILLED, UNFINISHED = (
     *("running", "finished", "stopped early", "interrupted", "pruned"),
@@ -251,12 +251,14 @@ def _status(run: Path, record: dict, history: History) -> tuple[str, str]:
     return kind, why.strip()
 
 
-def _view_of(views: Sequence[StageView], record: dict, history: History) -> StageView:
+def _view_of(run: Path, views: Sequence[StageView], record: dict, history: History) -> StageView:
     observed = record.get("observed")
     stage = record.get("stage") or (observed.get("stage") if isinstance(observed, dict) else None)
     for view in views:
         if view.stage == stage:
             return view
+    if views and isinstance(stage, str) and stage in REPORTED_BY:  # its rules and quantities are not known here
+        raise ValueError(f"run={run} is of the stage {stage}; report on it with {REPORTED_BY[stage]}")
     terms = {name for entry in history.entries for name in entry}
     for view in views:
         if view.signature and {view.signature, f"eval_{view.signature}"} & terms:
@@ -272,7 +274,7 @@ def read_run(path: Path, views: Sequence[StageView] = ()) -> RunFacts:
         views: kinds of runs that are known; others are read as a Trainer's.
 
     Raises:
-        ValueError: nothing there that a run could be read from.
+        ValueError: nothing there that a run could be read from, or a run that another program reports on.
     """
     if not path.exists():
         raise ValueError(f"run={path} does not exist; name the folder of a run, or a trainer_state.json")
@@ -283,7 +285,7 @@ def read_run(path: Path, views: Sequence[StageView] = ()) -> RunFacts:
             f"run={path} holds neither {RUN_FILE} with {LOG_FILE} nor a trainer_state.json; name the folder of a run"
         )
     history = history or History([], {}, RUN_FILE)
-    view = _view_of(views, record, history)
+    view = _view_of(path, views, record, history)
     status, why = _status(path, record, history)
     if path.is_file():
         return RunFacts(path, view, record, {}, history, status, why)

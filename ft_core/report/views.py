@@ -69,6 +69,9 @@ class StageView:
 WEIGHT_NORM = Panel("weight norm", ("weight_norm",), log_scale=True)
 ZH_TITLES = {"loss": "损失", "learning rate": "学习率", "gradient norm": "梯度范数", "weight norm": "权重范数"}
 
+# which command reports on a stage that a record names
+REPORTED_BY = {"tokenizer": "kronos-ft report", "predictor": "kronos-ft report", "mt5": "mt5-ft report"}
+
 PLAIN = StageView(
     stage="",
     title="Trainer",

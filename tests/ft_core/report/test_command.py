@@ -59,6 +59,31 @@ def test_mt5_runs(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("program", "written", "words"),
+    [
+        (mt5_main, tokenizer_run, "is of the stage tokenizer; report on it with kronos-ft report"),
+        (mt5_main, predictor_run, "is of the stage predictor; report on it with kronos-ft report"),
+        (main, mt5_run, "is of the stage mt5; report on it with mt5-ft report"),
+    ],
+)
+def test_a_run_of_the_other_program_is_refused(program, written, words, tmp_path, capsys):
+    folder = written().write(tmp_path / "run")
+    assert program(["report", str(folder)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert f"run={folder} {words}" in lines[0]
+    assert not (folder / "report.md").exists()
+
+
+def test_a_record_of_no_known_stage_is_read_as_that_of_a_trainer(tmp_path, capsys):
+    run = mt5_run()
+    run.record["stage"] = run.observed["stage"] = "another"
+    folder = run.write(tmp_path / "run")
+    assert main(["report", str(folder)]) == 0
+    assert "(Trainer)" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "the following arguments are required: RUN"),
