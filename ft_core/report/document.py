@@ -303,7 +303,7 @@ def next_step(findings: Sequence[Finding], changes: Sequence[Change], language: 
 def opening(facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], language: str) -> list[Block]:
     """Verdicts in one sentence, what to do first, the problems, and which quantity to read."""
     summary = summary_of(findings, language)
-    sense = say("sense_nats" if facts.view.in_nats else "sense_error", language)
+    sense = say(facts.view.sense, language)
     rows = [
         [Verdict(f.verdict), f.rule.question(language), f.account(language)]
         for f in by_cause(findings)

@@ -43,6 +43,8 @@ def _gap_case(facts: RunFacts) -> int:
     if not facts.gaps:
         return 0
     gap, nats = facts.gaps[-1], facts.view.in_nats
+    if not nats and min(gap.training, gap.validation) <= 0:  # a ratio says nothing
+        return 0
     size, limits = (gap.difference, NATS_LIMITS) if nats else (gap.ratio, RATIO_LIMITS)
     return (size > limits[1]) - (size < (EASIER_NATS if nats else EASIER_RATIO))
 

@@ -85,6 +85,8 @@ def in_step(facts: RunFacts) -> Outcome | None:
     if not facts.gaps:
         return None
     gap, nats = facts.gaps[-1], facts.view.in_nats
+    if not nats and min(gap.training, gap.validation) <= 0:  # a ratio says nothing
+        return None
     size, (some, much) = (gap.difference, NATS_LIMITS) if nats else (gap.ratio, RATIO_LIMITS)
     shown = f"{gap.difference:+.3g} nats" if nats else f"x {gap.ratio:.2f}"
     name = facts.view.primary
@@ -260,7 +262,10 @@ RULES = (
                 "验证值远低于训练值（{shown}），且未使用数据增强和 dropout：可能是验证区间更容易{zh_why}。",
             ),
         },
-        ("the same quantity was not logged in both training and validation", "同一指标没有在训练和验证中都记录"),
+        (
+            "the same quantity was not logged above 0 in both training and validation",
+            "同一指标没有在训练和验证中都记录为正值",
+        ),
         zh_figure=((r", step (\d+)", r"，第 \1 步"),),
         on_validation=True,
     ),

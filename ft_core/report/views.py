@@ -56,6 +56,11 @@ class StageView:
     zh_title: str = ""
     settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = field(default=None)
 
+    @property
+    def sense(self) -> str:
+        """The key of the words on what the main quantity is: a Trainer's state does not say what its loss is."""
+        return "sense_unknown" if not self.stage else "sense_nats" if self.in_nats else "sense_error"
+
     def default(self, name: str) -> float | None:
         """The number that a setting has when nobody sets it; None where it is not a number, or no setting."""
         for kind in self.settings()[0] if self.settings else ():
@@ -76,6 +81,7 @@ PLAIN = StageView(
     stage="",
     title="Trainer",
     primary="loss",
+    in_nats=False,
     terms=("loss",),
     panels=(
         Panel("loss", ("loss",)),

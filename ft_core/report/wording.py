@@ -68,6 +68,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "an error, lower is better, 0 is a lossless reconstruction",
         "zh": "误差，越低越好，0 为无损重建",
     },
+    "sense_unknown": {
+        "en": "what the Trainer minimises, lower is better; of which kind it is, is not recorded",
+        "zh": "Trainer 所最小化的损失，越低越好；具体种类没有记录",
+    },
     "sense_nats": {"en": "a cross-entropy in nats, lower is better", "zh": "交叉熵（nat），越低越好"},
     "signed": {
         "en": "{terms} contain a reward and may fall below zero: a falling or negative value says nothing "

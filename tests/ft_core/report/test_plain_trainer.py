@@ -7,8 +7,9 @@ import pytest
 
 from ft_core.report.causes import ask_all
 from ft_core.report.facts import read_run
-from ft_core.report.rules import LANGUAGES, OK, PROBLEM, SILENT, WATCH
+from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
 from ft_core.report.table import rules_for
+from ft_core.report.write import write_report
 from kronos_ft.report.views import VIEWS
 
 BROKE = 50
@@ -105,3 +106,37 @@ def test_clipping_that_is_not_recorded_is_not_known(tmp_path):
     assert (finding.verdict, finding.outcome.advice) == (WATCH, {})
     assert "whether it was clipped is not recorded" in finding.reason("en")
     assert "max_grad_norm" not in finding.reason("en") + finding.reason("zh")
+
+
+# A loss of which the kind is not known
+
+
+def scaled(factor, shift=0.0):
+    """A mean squared error, or an objective with a reward."""
+
+    def change(entry):
+        for name in {"loss", "eval_loss"} & entry.keys():
+            entry[name] = factor * entry[name] + shift
+        return entry
+
+    return change
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_squared_error_is_not_measured_in_nats(language, tmp_path):
+    def change(entry):
+        return scaled(12.0 if "loss" in entry else 14.4)(entry)
+
+    facts = facts_of(tmp_path, state_of(change))
+    findings = {finding.rule.id: finding for finding in ask_all(rules_for(facts.view), facts)}
+    assert findings["in-step"].verdict == OK
+    assert "(x 1." in findings["in-step"].outcome.figure
+    assert facts.gaps[-1].difference > 4
+    text = write_report(tmp_path, VIEWS, language).files[0].read_text(encoding="utf-8")
+    for words in ("nats", "cross-entropy", "nat）", "交叉熵", "lossless", "无损"):
+        assert words not in text
+    assert {"en": "of which kind it is, is not recorded", "zh": "具体种类没有记录"}[language] in text
+
+
+def test_no_ratio_is_taken_of_a_loss_below_0(tmp_path):
+    assert findings_of(tmp_path, state_of(scaled(1.0, -3.5)))["in-step"].verdict == NOT_KNOWN
