@@ -76,6 +76,8 @@ def status_block(facts: RunFacts, language: str) -> list[Block]:
     time = unknown
     if facts.seconds is not None and facts.seconds_a_step is not None:
         time = say("per_step", language, span=with_spans(span(facts.seconds), language), seconds=facts.seconds_a_step)
+    elif facts.seconds_a_step is not None:
+        time = say("only_per_step", language, seconds=facts.seconds_a_step)
     left = None
     if facts.status == "running":
         left = unknown if facts.seconds_left is None else with_spans(span(facts.seconds_left), language)

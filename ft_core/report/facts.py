@@ -22,6 +22,7 @@ from ..run_folder import (
 )
 from ..run_lock import is_held
 from .history import Curve, History, curve, read_history, read_json, read_object
+from .last_part import LastPart, last_part
 from .trends import Gap, gaps
 from .views import PLAIN, REPORTED_BY, StageView
 
@@ -98,8 +99,15 @@ class RunFacts:
         return max(epochs, default=None)
 
     @cached_property
+    def _last_part(self) -> LastPart | None:
+        """What the last entry of a run without a record covers."""
+        return last_part(self.history.entries, self.step)
+
+    @cached_property
     def seconds(self) -> float | None:
-        """Seconds of training so far."""
+        """Seconds of training so far; without a record only where the last entry covers the whole run."""
+        if not self.record:
+            return self._last_part.seconds if self._last_part and self._last_part.is_whole else None
         runtime = curve(self.history.entries, "train_runtime")
         if len(runtime):
             return runtime.values[-1]
@@ -110,7 +118,10 @@ class RunFacts:
 
     @property
     def seconds_a_step(self) -> float | None:
-        """Mean seconds of an optimizer step, evaluations and saves included."""
+        """Mean seconds of an optimizer step, evaluations and saves included; without a record, of its last part."""
+        if not self.record:
+            part = self._last_part
+            return part.seconds / part.steps if part and part.steps else None
         return self.seconds / self.step if self.seconds and self.step else None
 
     @property

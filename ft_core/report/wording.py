@@ -88,6 +88,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "{span}; {seconds:.3g} s a step (evaluations and saves included)",
         "zh": "{span}；每步 {seconds:.3g} 秒（含验证与保存）",
     },
+    "only_per_step": {
+        "en": "not recorded as a whole; {seconds:.3g} s a step in the part that was timed",
+        "zh": "总用时没有记录；已计时的部分每步 {seconds:.3g} 秒",
+    },
     "started": {"en": "started", "zh": "开始时间"},
     "hardware": {"en": "hardware", "zh": "硬件"},
     "versions": {"en": "versions", "zh": "版本"},

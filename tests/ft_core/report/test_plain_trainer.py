@@ -140,3 +140,41 @@ def test_a_squared_error_is_not_measured_in_nats(language, tmp_path):
 
 def test_no_ratio_is_taken_of_a_loss_below_0(tmp_path):
     assert findings_of(tmp_path, state_of(scaled(1.0, -3.5)))["in-step"].verdict == NOT_KNOWN
+
+
+# Time
+
+
+def ended(**figures):
+    return {"train_runtime": 5.0, "train_loss": 2.475, **figures}
+
+
+@pytest.mark.parametrize(
+    ("last", "seconds", "a_step"),
+    [
+        (ended(train_steps_per_second=20.0), 5.0, 0.05),
+        (ended(train_steps_per_second=8.0), None, 0.125),  # resumed at step 60
+        (ended(train_steps_per_second=20.0, train_loss=0.9), None, None),  # the same, as older Trainers log it
+        (ended(train_steps_per_second=60.0), None, None),  # of 300 planned steps, as older Trainers log it
+        (ended(), None, None),
+        (None, None, None),
+    ],
+)
+def test_the_time_of_a_part_is_not_that_of_the_run(last, seconds, a_step, tmp_path):
+    facts = facts_of(tmp_path, state_of(last=last))
+    assert (facts.seconds, facts.seconds_a_step) == (seconds, a_step)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "not recorded as a whole; 0.125 s a step"), ("zh", "每步 0.125 秒")]
+)
+def test_a_resumed_run_tells_the_seconds_of_a_step(language, words, tmp_path):
+    facts_of(tmp_path, state_of(last=ended(train_steps_per_second=8.0)))
+    assert words in write_report(tmp_path, VIEWS, language).files[0].read_text(encoding="utf-8")
+
+
+def test_a_run_that_went_on_after_its_last_entry_has_no_time_of_its_own(tmp_path):
+    state = state_of(last=ended(train_steps_per_second=20.0))
+    state["log_history"].append({"loss": 1.9, "step": 150})
+    facts = facts_of(tmp_path, state | {"global_step": 150, "max_steps": 200})
+    assert (facts.seconds, facts.seconds_a_step) == (None, 0.05)
