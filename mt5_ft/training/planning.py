@@ -93,6 +93,7 @@ class Plan:
     micro_batches: float = 1.0
     micro_tokens: float = 0.0
     wanted_tokens: int = 0
+    warmup: int = 0
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -126,6 +127,11 @@ class Plan:
             lines.append(
                 f"step size   the records hold only {self.target_tokens:,.0f} target tokens, less than "
                 f"target_tokens_per_step={self.wanted_tokens:,}: one step an epoch; lower it"
+            )
+        if self.warmup >= self.steps:
+            lines.append(
+                f"WARNING     the warm-up of {self.warmup:,} steps is no shorter than the run: the learning rate never "
+                "reaches its height; set e.g. --warmup_steps 0.1, a tenth of the steps"
             )
         if not self.eval_batch_fits:
             lines.append(f"evaluation  {self.eval_batch} records at once: more do not fit into memory")
@@ -230,6 +236,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         free_disk=shutil.disk_usage(parent).free,
         processes=args.world_size,
         save_total_limit=args.save_total_limit,
+        warmup=0 if args.lr_scheduler_type == "constant" else args.get_warmup_steps(steps),
         tokens_per_batch=args.tokens_per_batch,
         target_tokens=tokens["labels"] / per_epoch,
         micro_batches=micro_batches,

@@ -71,5 +71,16 @@ def test_records_longer_than_the_budget_and_steps_larger_than_an_epoch_are_said(
     assert "batch       1 record x " in out
 
 
+def test_a_warm_up_as_long_as_the_run_is_said(start, data, tmp_path, capsys):
+    words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
+    words = [
+        str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24", "--max_steps", "6"]
+    ]
+    said = "WARNING     the warm-up of 200 steps is no shorter than the run: the learning rate never reaches its height"
+    for further, expected in ((["200"], True), (["0.1"], False), (["200", "--lr_scheduler_type", "constant"], False)):
+        assert main([*words, "--warmup_steps", *further]) == 0
+        assert (said in capsys.readouterr().out) is expected
+
+
 def test_a_dry_run_is_a_plan(refused):
     refused(["train", "--data", "sample", "--dry_run"], "--dry_run is `mt5-ft plan` here")
