@@ -285,8 +285,11 @@ def advice_block(
 def next_step(findings: Sequence[Finding], changes: Sequence[Change], language: str) -> str:
     """What to do first: the cure of the gravest problem, else the first advice."""
     problems = [finding for finding in by_cause(findings) if finding.verdict == PROBLEM]
-    if problems and problems[0].rule.id == "complete":
-        return say("next_resume" if problems[0].outcome.case in RESUMABLE else "next_anew", language)
+    ended = next((finding for finding in problems if finding.rule.id == "complete"), None)
+    if ended is not None:  # a run that is sick besides is not to be gone on with
+        problems = [finding for finding in problems if finding.rule.id not in ("complete", "saving")]
+        if not problems:
+            return say("next_resume" if ended.outcome.case in RESUMABLE else "next_anew", language)
     # data are mended before settings are changed; of other problems, one that a setting cures
     cured = [finding for finding in problems if any(finding.rule.id in change.rules for change in changes)]
     gravest = problems[0] if problems and problems[0].rule.group == DATA else next(iter(cured or problems), None)

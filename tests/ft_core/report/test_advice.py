@@ -146,6 +146,8 @@ def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_pat
     ((lambda run: run.end_at(160, "interrupted: SIGINT"),), "Next: go on with it, by the same command with --resume.",
      "首要：用相同命令加 --resume 继续训练。"),
     ((lambda run: run.end_at(40, "interrupted: SIGKILL"),), "Next: start it anew", "首要：重新开始训练"),
+    ((exploded, lambda run: run.end_at(160, "interrupted: SIGINT")), "Next: train again with learning_rate 1.0e-05",
+     "首要：改用 learning_rate 1.0e-05"),
     ((exploded,), "Next: train again with learning_rate 1.0e-05, max_grad_norm 2 (learning-rate).",
      "首要：改用 learning_rate 1.0e-05、max_grad_norm 2 重新训练，依据「学习率是否合适？」（learning-rate）。"),
 ])  # fmt: skip
