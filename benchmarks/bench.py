@@ -18,10 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.files import write_text
-from ft_core.line_progress import span
-
-from .comparison import RESULTS, Row, as_markdown, machine, print_rows
+from benchmarks.comparison import RESULTS, Row, as_markdown, machine, print_rows
+from ft_core.io.files import write_text
+from ft_core.io.progress_lines import span
 
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from .comparison import Row, command
+from benchmarks.comparison import Row, command
 
 REPEATS = 5
 # a second interpreter that says which modules the command line has loaded when it ends

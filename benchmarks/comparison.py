@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ft_core.files import write_json
-from ft_core.run_record import git_state, now, versions
+from ft_core.io.files import write_json
+from ft_core.runs.record import git_state, now, versions
 
 RESULTS = Path(__file__).parent / "results"
 

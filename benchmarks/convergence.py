@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers import set_seed
 
+from benchmarks.comparison import RESULTS, Row, print_rows, write_rows
 from kronos_ft import (
     Kronos,
     KronosArguments,
@@ -29,8 +30,6 @@ from kronos_ft import (
     WindowDataset,
     load_sample,
 )
-
-from .comparison import RESULTS, Row, print_rows, write_rows
 
 EXACT = {"speed": "exact"}
 FAST = {"speed": "auto", "products": "bf16"}

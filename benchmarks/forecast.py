@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
-from .rivals import REFERENCE, bars, predictors
+from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
+from benchmarks.rivals import REFERENCE, bars, predictors
 
 GOALS = {(24, 1): 12, (24, 32): 60, (112, 1): 20, (112, 32): 80}
 LOOKBACK = 400

@@ -10,11 +10,10 @@ import sys
 import numpy as np
 import torch
 
+from benchmarks.comparison import Row, alternate, command, ratio_figures
+from benchmarks.gpu_training import NO_GPU
+from benchmarks.rivals import predictors
 from kronos_ft import load_sample
-
-from .comparison import Row, alternate, command, ratio_figures
-from .gpu_training import NO_GPU
-from .rivals import predictors
 
 SERIES, PATHS, CONTEXT, HORIZON = 32, 30, 400, 24
 TOLERANCE = 1e-3

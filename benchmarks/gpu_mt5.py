@@ -15,11 +15,10 @@ import torch
 from torch import nn
 from transformers import MT5Config, MT5ForConditionalGeneration
 
+from benchmarks.comparison import Row, alternate, command, ratio_figures
+from benchmarks.gpu_training import NO_GPU
 from mt5_ft.models.linear_cross_entropy import IGNORED
 from mt5_ft.models.loss_head import use_loss_head
-
-from .comparison import Row, alternate, command, ratio_figures
-from .gpu_training import NO_GPU
 
 PIECES, KEPT = 250_112, 20_480
 BASE = {"d_model": 768, "d_ff": 2048, "d_kv": 64, "num_layers": 12, "num_heads": 12, "feed_forward_proj": "gated-gelu"}

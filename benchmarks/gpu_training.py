@@ -14,18 +14,12 @@ import model as published
 import torch
 from torch import nn
 
+from benchmarks.comparison import Row, alternate, command, ratio_figures
+from benchmarks.training_step import predictor_loss, published_predictor_loss, published_tokenizer_loss, tokenizer_loss
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
 from kronos_ft.training.speed import set_numerics
-
-from .comparison import Row, alternate, command, ratio_figures
-from .training_step import (
-    predictor_loss,
-    published_predictor_loss,
-    published_tokenizer_loss,
-    tokenizer_loss,
-)
 
 NO_GPU = "no GPU at hand"
 GOALS = {"fp32": 4.0, "bf16": 2.0}

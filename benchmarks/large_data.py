@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.comparison import RESULTS, Row, print_rows, write_rows
 from kronos_ft.data.sources import simulate_candles
-
-from .comparison import RESULTS, Row, print_rows, write_rows
 
 GIB = 2**30
 BOUND = 2.0  # GiB

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 from transformers import MT5Config, MT5ForConditionalGeneration
 
+from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
 from mt5_ft.data.token_batches import StepBatches
 from mt5_ft.models.linear_cross_entropy import IGNORED
 from mt5_ft.models.loading import untie
 from mt5_ft.models.loss_head import use_loss_head
-
-from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
 
 RECORDS = 13_000
 GOALS = {2: 1.2, 8: 1.6}

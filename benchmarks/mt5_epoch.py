@@ -18,10 +18,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from benchmarks.comparison import RESULTS, Row, alternate, print_rows, write_rows
+from benchmarks.mt5_rivals import FILLING, PIECES, Process, extra_pieces, write_full_model
 from mt5_ft.data.records import named_fields, read_records
-
-from .comparison import RESULTS, Row, alternate, print_rows, write_rows
-from .mt5_rivals import FILLING, PIECES, Process, extra_pieces, write_full_model
 
 WORK = "mT5, one epoch, mt5-small shape, preset fast"
 REFERENCE = "transformers Seq2SeqTrainer, reference settings"

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from ft_core.files import write_json
-from ft_core.run_record import versions
+from ft_core.io.files import write_json
+from ft_core.runs.record import versions
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from mt5_ft.training.cleaning import folder_bytes
 from mt5_ft.training.finish import finish_training

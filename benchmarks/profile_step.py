@@ -15,15 +15,14 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ft_core.files import write_json
-from ft_core.run_record import now
+from benchmarks.comparison import RESULTS, machine
+from benchmarks.training_step import Step, predictor_loss, tokenizer_loss
+from ft_core.io.files import write_json
+from ft_core.runs.record import now
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
 from kronos_ft.training.speed import choose_numerics, set_numerics
-
-from .comparison import RESULTS, machine
-from .training_step import Step, predictor_loss, tokenizer_loss
 
 GROUPS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn"),

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .comparison import RESULTS, Row, print_rows, write_rows
+from benchmarks.comparison import RESULTS, Row, print_rows, write_rows
 
 BATCH = 32
 TURNS = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from ft_core.files import write_text
+from ft_core.io.files import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 REFERENCE = {"tokenizer": "baseline", "predictor": "baseline", "mt5": "original"}

@@ -24,11 +24,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ft_core.files import write_json
-from ft_core.run_folder import BEST_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
-from ft_core.run_record import git_state, now, versions
-
-from .comparison import RESULTS, machine
+from benchmarks.comparison import RESULTS, machine
+from ft_core.io.files import write_json
+from ft_core.runs.folder import BEST_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
+from ft_core.runs.record import git_state, now, versions
 
 RESULT = RESULTS / "recipes.json"
 EARLIER = 0.6  # share of the embedded candles that the starting weights have seen
@@ -186,7 +185,7 @@ def main() -> int:
     options = parser.parse_args()
     found = _load(options.output)
     if options.what == "page":
-        from .recipe_tables import write_page
+        from benchmarks.recipe_tables import write_page
 
         write_page(found["runs"])
         return 0

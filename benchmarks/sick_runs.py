@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import set_seed
 
-from ft_core.report.rules import PROBLEM
+from ft_core.report.answers import PROBLEM
 from ft_core.report.write import Report, write_report
 from kronos_ft import (
     KronosTokenizer,

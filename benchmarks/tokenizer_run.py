@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .comparison import RESULTS, Row, print_rows, write_rows
+from benchmarks.comparison import RESULTS, Row, print_rows, write_rows
 
 BATCH, CLIP, RATE = 50, 2.0, 2e-4
 ALIKE = 0.25

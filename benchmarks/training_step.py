@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
 from kronos_ft import (
     Kronos,
     KronosConfig,
@@ -34,8 +35,6 @@ from kronos_ft.models.layers import TransformerBlock
 from kronos_ft.training.losses import tokenizer_objective, tokenizer_terms
 from kronos_ft.training.predictor_losses import predictor_objective, predictor_terms
 from kronos_ft.training.speed import has_native_bf16, set_numerics
-
-from .comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
 
 NO_BF16 = "this CPU makes no bf16 products by itself"
 REFERENCE = "kronos-model-arch 0.1.0, published loop, fp32"

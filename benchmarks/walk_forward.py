@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.comparison import RESULTS, Row, print_rows, ratio_figures, write_rows
+from benchmarks.rivals import REFERENCE, predictors
 from kronos_ft import load_sample
 from kronos_ft.forecasting.kronos_forecaster import KronosForecaster
-
-from .comparison import RESULTS, Row, print_rows, ratio_figures, write_rows
-from .rivals import REFERENCE, predictors
 
 GOAL = 20
 LOOKBACK, HORIZON, STEP, FIRST = 400, 24, 24, 1000

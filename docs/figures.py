@@ -10,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from ft_core.files import write_json
+from ft_core.io.files import write_json
 
 PICTURES = Path(__file__).parent / "pictures"
 STEPS = 1500

@@ -7,7 +7,7 @@ The same as `kronos-ft demo`; the steps of it are numbered in kronos_ft/demo.py,
 
 import sys
 
-from ft_core.command_line import one_line_errors
+from ft_core.cli.program import one_line_errors
 from kronos_ft.demo import demo_command
 
 if __name__ == "__main__":

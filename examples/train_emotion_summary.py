@@ -8,7 +8,7 @@ The same as `mt5-ft demo`; the steps of it are numbered in mt5_ft/demo.py, to co
 
 import sys
 
-from ft_core.command_line import one_line_errors
+from ft_core.cli.program import one_line_errors
 from mt5_ft.demo import demo_command
 
 PROGRAM = "train_emotion_summary.py"

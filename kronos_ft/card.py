@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from ft_core.cells import markdown_text
-from ft_core.hub_origin import is_hub_name
-from ft_core.model_card import CardFacts, CardOptions, Result, pairs, table
-from ft_core.recorded_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
-from ft_core.saved_weights import count_parameters
+from ft_core.checkpoints.weights import count_parameters
+from ft_core.hub.card import CardFacts, CardOptions, Result, pairs, table
+from ft_core.hub.card_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
+from ft_core.hub.origin import is_hub_name
+from ft_core.io.spreadsheet import markdown_text
 
 from .models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from .models.pairing import PAIRING_FILE, TOKENIZER_OF_PUBLISHED, trained_with

@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ft_core.command_line import one_line_errors, run_command
-from ft_core.exact_options import check_variables
+from ft_core.cli.options import check_variables
+from ft_core.cli.program import one_line_errors, run_command
 
 from .report_command import run_report_command
 
@@ -73,7 +73,7 @@ Any setting of the runs holds for all trials. DIR ends with best.yaml, trials.cs
 
 
 def _print_run(metrics: dict, folder: str) -> None:
-    from ft_core.run_folder import CURVES_FILE, REPORT_HTML
+    from ft_core.runs.folder import CURVES_FILE, REPORT_HTML
 
     from .training.finish import summary_table
 
@@ -85,7 +85,7 @@ def _print_run(metrics: dict, folder: str) -> None:
 
 def run_tokenizer_command(words: Sequence[str]) -> int:
     """`kronos-ft tokenizer`: settings from preset, YAML and command line, then the whole run."""
-    from ft_core.settings import parse_settings
+    from ft_core.cli.settings import parse_settings
 
     from .data.augmentation import AugmentationArguments
     from .training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
@@ -107,7 +107,7 @@ def run_tokenizer_command(words: Sequence[str]) -> int:
 
 def run_predictor_command(words: Sequence[str]) -> int:
     """`kronos-ft predictor`: settings from preset, YAML and command line, then the whole run."""
-    from ft_core.settings import parse_settings
+    from ft_core.cli.settings import parse_settings
 
     from .data.augmentation import AugmentationArguments
     from .training.arguments import DataArguments
@@ -148,7 +148,7 @@ def run_evaluate_command(words: Sequence[str]) -> int:
     """`kronos-ft evaluate`: walk-forward evaluation of one model or several."""
     from transformers.utils import logging
 
-    from ft_core.settings import parse_settings
+    from ft_core.cli.settings import parse_settings
 
     from .forecasting.evaluate_arguments import EvaluateArguments
     from .forecasting.evaluate_run import run_evaluation
@@ -167,7 +167,7 @@ def run_forecast_command(words: Sequence[str]) -> int:
     """`kronos-ft forecast`: paths of the bars to come, as a table and a picture."""
     from transformers.utils import logging
 
-    from ft_core.settings import parse_settings
+    from ft_core.cli.settings import parse_settings
 
     from .forecasting.forecast_run import ForecastArguments, run_forecast
 
@@ -190,7 +190,7 @@ def run_data_command(words: Sequence[str]) -> int:
 
 def run_push_command(words: Sequence[str]) -> int:
     """`kronos-ft push DIR REPO`: a model folder, or the best model of a run, to the Hub."""
-    from ft_core.push_command import FindModel, push_command
+    from ft_core.hub.commands import FindModel, push_command
 
     def find_model() -> FindModel:
         from .push import kronos_model
@@ -202,7 +202,7 @@ def run_push_command(words: Sequence[str]) -> int:
 
 def run_pull_command(words: Sequence[str]) -> int:
     """`kronos-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
-    from ft_core.pull_command import CheckFolder, pull_command
+    from ft_core.hub.pull_command import CheckFolder, pull_command
 
     def find_check() -> CheckFolder:
         from .pull import check_kronos_folder
@@ -221,7 +221,7 @@ def run_ui_command(words: Sequence[str]) -> int:
 
 def run_sweep_command(words: Sequence[str]) -> int:
     """`kronos-ft sweep tokenizer|predictor`: a search over settings."""
-    from ft_core.sweep_command import sweep_command
+    from ft_core.sweep.command import sweep_command
 
     def tokenizer() -> Callable:
         from .training.sweep_stages import tokenizer_stage

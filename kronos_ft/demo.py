@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ft_core.exact_options import ExactParser
+from ft_core.cli.options import ExactParser
 
 DEMO_RUN = "runs/finetune-demo"
 DEMO_STEPS = 40
@@ -36,7 +36,7 @@ def run_demo(
         raise ValueError(f"steps={steps} is too few for two evaluations; use 4 or more")
     from transformers import set_seed
 
-    from ft_core.run_folder import check_writable, is_empty
+    from ft_core.runs.folder import check_writable, is_empty
 
     from . import (
         EvaluateArguments,

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from ft_core.cells import markdown_text
-from ft_core.model_card import CardFacts, Result
-from ft_core.run_folder import BEST_MODEL
+from ft_core.hub.card import CardFacts, Result
+from ft_core.io.spreadsheet import markdown_text
+from ft_core.runs.folder import BEST_MODEL
 
 from .forecasting.evaluation_report import EVALUATION_FILE
 from .forecasting.evaluation_tables import SCORE_HEADER, markdown_table, score_rows

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from ft_core.model_card import NO_OPTIONS, CardFacts, CardOptions
-from ft_core.pushed_source import check_base, find_folder
-from ft_core.run_folder import BEST_MODEL
+from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
+from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.runs.folder import BEST_MODEL
 
 from .card import kronos_card
 from .models.adapters import BASE_FILE

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ft_core.exact_options import ExactParser
+from ft_core.cli.options import ExactParser
 
 
 def _parser() -> ExactParser:

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from ft_core.cells import markdown_text
-from ft_core.model_card import CardFacts, CardOptions, Result, pairs, table
-from ft_core.recorded_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
-from ft_core.saved_weights import count_parameters
+from ft_core.checkpoints.weights import count_parameters
+from ft_core.hub.card import CardFacts, CardOptions, Result, pairs, table
+from ft_core.hub.card_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
+from ft_core.io.spreadsheet import markdown_text
 
 from .models.task import read_task
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ft_core.command_line import one_line_errors, run_command
-from ft_core.exact_options import ExactParser, check_variables
+from ft_core.cli.options import ExactParser, check_variables
+from ft_core.cli.program import one_line_errors, run_command
 
 from .report_command import report_command
 from .summary_commands import evaluate_command, summarize_command
@@ -61,7 +61,7 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
 
 
 def _settings(words: Sequence[str], program: str, preset: str | None = None) -> tuple:
-    from ft_core.settings import parse_settings
+    from ft_core.cli.settings import parse_settings
 
     from .training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
     from .training.presets import DEFAULT_PRESET, PRESETS
@@ -76,7 +76,7 @@ def train_command(words: Sequence[str]) -> int:
     if "--dry_run" in words:
         raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
     model, data, args = _settings(words, "mt5-ft train")
-    from ft_core.run_folder import FINAL_MODEL, REPORT_HTML
+    from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
     from .training.run import run_training
     from .training.summary import summary_lines
@@ -168,8 +168,7 @@ def demo_command(words: Sequence[str]) -> int:
 
 def push_command(words: Sequence[str]) -> int:
     """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
-    from ft_core.push_command import FindModel
-    from ft_core.push_command import push_command as push
+    from ft_core.hub.commands import FindModel, push_command as push
 
     def find_model() -> FindModel:
         from .push import mt5_model
@@ -181,8 +180,7 @@ def push_command(words: Sequence[str]) -> int:
 
 def pull_command(words: Sequence[str]) -> int:
     """`mt5-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
-    from ft_core.pull_command import CheckFolder
-    from ft_core.pull_command import pull_command as pull
+    from ft_core.hub.pull_command import CheckFolder, pull_command as pull
 
     def find_check() -> CheckFolder:
         from .pull import check_mt5_folder
@@ -194,7 +192,7 @@ def pull_command(words: Sequence[str]) -> int:
 
 def run_sweep_command(words: Sequence[str]) -> int:
     """`mt5-ft sweep`: a search over settings of `train`."""
-    from ft_core.sweep_command import sweep_command
+    from ft_core.sweep.command import sweep_command
 
     def stage() -> Callable:
         from .training.sweep_stage import mt5_stage

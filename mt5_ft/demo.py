@@ -7,7 +7,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from ft_core.exact_options import ExactParser
+from ft_core.cli.options import ExactParser
 
 DEMO_RUN = "runs/emotion"
 
@@ -40,7 +40,7 @@ def demo_command(words: Sequence[str], program: str = "mt5-ft demo") -> int:
     options = demo_parser(program).parse_args(words)
     from transformers.utils import logging
 
-    from ft_core.run_folder import FINAL_MODEL
+    from ft_core.runs.folder import FINAL_MODEL
 
     from .training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
     from .training.run import run_training

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ft_core.files import write_json, write_text
+from ft_core.io.files import write_json, write_text
 
 from .data.jsonl import Defect, numbered_lines, parse_line, read_bytes, unpack
 from .data.records import LONE_SURROGATE, Record, TaskFields, split_targets

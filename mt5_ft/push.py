@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from ft_core.model_card import NO_OPTIONS, CardFacts, CardOptions
-from ft_core.pushed_source import check_base, find_folder
-from ft_core.run_folder import FINAL_MODEL
+from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
+from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.runs.folder import FINAL_MODEL
 
 from .card import mt5_card
 from .models.loading import ADAPTER_CONFIG, adapter_base, load_tokenizer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ft_core.exact_options import ExactParser
+from ft_core.cli.options import ExactParser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,7 +66,7 @@ def summarize_command(words: Sequence[str]) -> int:
     import torch
     from transformers.utils import logging
 
-    from ft_core.line_progress import LineProgress
+    from ft_core.io.progress_lines import LineProgress
 
     from .data.records import EMOTION_SUMMARY, TaskFields, read_records
     from .generation import GenerationSettings
@@ -160,7 +160,7 @@ def evaluate_command(words: Sequence[str]) -> int:
     """`mt5-ft evaluate --predictions FILE --data FILE`."""
     options = _evaluate_parser().parse_args(words)
 
-    from ft_core.files import write_json
+    from ft_core.io.files import write_json
 
     from .data.records import read_records
     from .metrics import SummaryMetric

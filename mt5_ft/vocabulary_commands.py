@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ft_core.exact_options import ExactParser
+from ft_core.cli.options import ExactParser
 
 
 def _trim_parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def _check_output(output: Path) -> None:
 
 def _write(output: Path, model: str, fill: Callable[[Path], None]) -> None:
     """Writes the folder with the task of the model it comes from, whole or not at all."""
-    from ft_core.files import write_folder
+    from ft_core.io.files import write_folder
 
     from .models.task import TASK_FILE
 

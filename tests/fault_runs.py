@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from ft_core.checkpoints import list_checkpoints
-from ft_core.manifest import defect_of, file_hash
+from ft_core.checkpoints.manifest import defect_of, file_hash
+from ft_core.checkpoints.retention import list_checkpoints
 
 PRELOADED = ["kronos_ft.training.finetune_run", "mt5_ft.training.run", "mt5_ft.training.summary", "tests.fault_runs"]
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")

@@ -11,11 +11,10 @@ import huggingface_hub.utils._http
 import pytest
 from huggingface_hub import constants
 
-from ft_core import hub_client, training_push
-from ft_core.pickles import is_pickle
-from ft_core.pushed_files import STATE
-
-from .pushable_hub import PushableHub
+from ft_core.hub import client as hub_client, training_push
+from ft_core.hub.pushed_files import STATE
+from ft_core.io.pickles import is_pickle
+from tests.pushable_hub import PushableHub
 
 TOKEN = "hf_NotARealTokenButLongEnough"
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pandas as pd
 
-from .market_server import MarketServer
+from tests.market_server import MarketServer
 
 HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"

@@ -3,8 +3,7 @@
 import pandas as pd
 
 from kronos_ft.data.sources import simulate_candles
-
-from .market_server import MarketServer
+from tests.market_server import MarketServer
 
 
 def klines(bars, seed=0, step="1h", start="2020-01-01"):

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from .pushable_hub import Fault
+from tests.pushable_hub import Fault
 
 
 class MarketHandler(BaseHTTPRequestHandler):

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ft_core.report.table import rules_page
+from ft_core.report.checklist import rules_page
 
 BEGIN, END = "<!-- rules -->", "<!-- end of rules -->"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
-from ft_core.interruption import StoppedBySignal
 from ft_core.sweep.stage import COMMON_FIXED, SweepStage
+from ft_core.training.interruption import StoppedBySignal
 
 EVALUATIONS = 4
 

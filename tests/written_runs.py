@@ -86,7 +86,7 @@ class WrittenRun:
 
 def write_checkpoint(folder: Path) -> None:
     """A folder that its manifest calls whole."""
-    from ft_core.manifest import write_manifest
+    from ft_core.checkpoints.manifest import write_manifest
 
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_text("weights", encoding="utf-8")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 import yaml
 
-from ..settings import own_names
+from ..cli.settings import own_names
+from .answers import PROBLEM, Finding
 from .facts import RunFacts
-from .rules import PROBLEM, Finding
 from .views import StageView
 from .wording import say
 

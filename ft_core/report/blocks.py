@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .pictures import Chart
+from .charts import Chart
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .answers import DATA, GROUPS, NOT_KNOWN, OK, PROBLEM, SILENT, VERDICTS, WATCH, Case, Finding, Rule
 from .facts import RunFacts
-from .rules import DATA, GROUPS, NOT_KNOWN, OK, PROBLEM, SILENT, VERDICTS, WATCH, Case, Finding, Rule
 
 # rules that explain the others, the deepest first
 CAUSES = (("leakage", "shared-texts", "scaling"), ("finite", "learning-rate"))

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..exact_options import ExactParser
+from ..cli.options import ExactParser
 
 STAGE_FOLDERS = ("tokenizer", "predictor")  # of a run of both
 
 
 def _runs_of(path: Path) -> list[Path]:
     """A run, or the runs of both stages where a folder holds those."""
-    from ..run_folder import RUN_FILE
+    from ..runs.folder import RUN_FILE
 
     stages = [path / name for name in STAGE_FOLDERS if (path / name / RUN_FILE).is_file()]
     return stages if stages and not (path / RUN_FILE).is_file() else [path]
@@ -55,7 +55,7 @@ def report_command(program: str, words: Sequence[str], known: str) -> int:
             )
             print("\n".join(report_lines(write_report(run, views, language, folder), language)))
         return 0
-    from .several import write_comparison
+    from .comparison import write_comparison
 
     for file in write_comparison(runs, views, language, options.output_dir or Path("report-comparison")):
         print(file)
@@ -64,8 +64,8 @@ def report_command(program: str, words: Sequence[str], known: str) -> int:
 
 def report_lines(report: object, language: str) -> list[str]:
     """What the terminal shows of a report: counts, the problems in a line each, the files."""
+    from .answers import PROBLEM
     from .causes import by_cause
-    from .rules import PROBLEM
     from .wording import summary_of
 
     lines = [f"{report.facts.path}: {summary_of(report.findings, language)}"]

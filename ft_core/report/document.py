@@ -3,15 +3,15 @@
 import statistics
 from collections.abc import Sequence
 
-from ..line_progress import span
+from ..io.progress_lines import span
 from .advice import Change, diff_lines, yaml_value
+from .answers import DATA, GROUPS, PROBLEM, WATCH, Finding, number, punctuated, with_spans
 from .blocks import Block, Code, Document, Heading, Picture, Table, Text, Verdict
 from .causes import CAUSES, LEAKS, SCALING, by_cause, inputs_are_unscaled, without_cure
+from .charts import Chart, Line
 from .facts import RunFacts
 from .history import Curve
-from .pictures import Chart, Line
-from .rules import DATA, GROUPS, PROBLEM, WATCH, Finding, number, punctuated, with_spans
-from .signs import EXPLODED, explosion, is_unscaled
+from .symptoms import EXPLODED, explosion, is_unscaled
 from .trends import best, trend
 from .wording import FACT_WORDS, GROUP_WORDS, SPEED_WORDS, STATUS_WORDS, say, summary_of
 

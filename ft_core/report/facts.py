@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from ..checkpoints import list_checkpoints
-from ..manifest import read_manifest
-from ..run_folder import (
+from ..checkpoints.manifest import read_manifest
+from ..checkpoints.retention import list_checkpoints
+from ..runs.folder import (
     BAD_STEPS_FILE,
     BEST_MODEL,
     FINAL_MODEL,
@@ -20,7 +20,7 @@ from ..run_folder import (
     REPORT_MD,
     RUN_FILE,
 )
-from ..run_lock import is_held
+from ..runs.lock import is_held
 from .history import Curve, History, curve, read_history, read_json, read_object
 from .last_part import LastPart, last_part
 from .trends import Gap, gaps

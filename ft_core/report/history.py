@@ -8,8 +8,8 @@ from pathlib import Path
 
 from transformers.trainer import TRAINER_STATE_NAME
 
-from ..checkpoints import PREFIX, list_checkpoints
-from ..run_folder import LOG_FILE
+from ..checkpoints.retention import PREFIX, list_checkpoints
+from ..runs.folder import LOG_FILE
 
 Entry = dict[str, object]
 

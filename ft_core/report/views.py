@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..curves import Panel
-from .rules import Rule
+from ..training.curves import Panel
+from .answers import Rule
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StageView:
         in_nats (`bool`): a cross-entropy: gaps are differences. Else an error: gaps are ratios.
         signed (`Sequence[str]`): terms with a rewarded part, which may fall below zero and say nothing by themselves.
         terms (`Sequence[str]`): terms of the table of losses, the primary first.
-        panels (`Sequence` of [`~ft_core.curves.Panel`]): pictures.
+        panels (`Sequence` of [`~ft_core.training.curves.Panel`]): pictures.
         speed (`str`): the logged term of throughput.
         usual_rates (`tuple` of `float`): learning rates that such runs do well with, least and most.
         command (`str`): how such a run is started.

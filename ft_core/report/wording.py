@@ -4,19 +4,7 @@ import locale
 import os
 from collections.abc import Mapping, Sequence
 
-from .rules import (
-    DATA,
-    LANGUAGES,
-    MODEL,
-    NOT_KNOWN,
-    OK,
-    PROBLEM,
-    SILENT,
-    TRAINING,
-    WATCH,
-    Finding,
-    count_verdicts,
-)
+from .answers import DATA, LANGUAGES, MODEL, NOT_KNOWN, OK, PROBLEM, SILENT, TRAINING, WATCH, Finding, count_verdicts
 
 LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import write_text
-from ..run_folder import NEXT_FILE, PICTURES_FILE, REPORT_HTML, REPORT_MD
+from ..io.files import write_text
+from ..runs.folder import NEXT_FILE, PICTURES_FILE, REPORT_HTML, REPORT_MD
 from .advice import Change, gather_changes, next_settings
+from .answers import Finding
 from .blocks import Document, Picture
 from .causes import ask_all, without_cure
+from .charts import HEIGHT, STYLE, WIDTH, draw
+from .checklist import rules_for
 from .document import run_document
 from .facts import RunFacts, read_run
-from .html import to_html
 from .markdown import to_markdown
-from .pictures import HEIGHT, STYLE, WIDTH, draw
-from .rules import Finding
-from .table import rules_for
+from .render import to_html
 from .views import StageView
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import plain
-from ..manifest import file_hash
-from ..run_folder import BEST_MODEL, FINAL_MODEL, TRIALS
-from ..secrets import SECRET_FIELDS
-from ..settings import as_words, field_names, parse_settings, read_words
+from ..checkpoints.manifest import file_hash
+from ..cli.settings import as_words, field_names, parse_settings, read_words
+from ..io.files import plain
+from ..io.secrets import SECRET_FIELDS
+from ..runs.folder import BEST_MODEL, FINAL_MODEL, TRIALS
 from .arguments import DEFAULT_TRIALS, SweepArguments
 from .space import Dimension, Value, grid_points, read_space
 from .stage import HOUSEKEEPING, SweepStage

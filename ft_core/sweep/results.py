@@ -8,10 +8,10 @@ import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..cells import neutral_frame
-from ..files import write_json, write_text
-from ..run_folder import SWEEP_FILE
-from ..run_record import now, versions
+from ..io.files import write_json, write_text
+from ..io.spreadsheet import neutral_frame
+from ..runs.folder import SWEEP_FILE
+from ..runs.record import now, versions
 from .plan import SweepPlan
 from .study import REASON, best_trials, ended_trials
 from .table import STATES, best_reported, seconds_of, values_of

@@ -7,10 +7,10 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from ..interruption import StoppedBySignal
-from ..launch import process_group
-from ..run_folder import TRIALS, check_writable, is_empty
-from ..run_lock import run_lock
+from ..runs.folder import TRIALS, check_writable, is_empty
+from ..runs.lock import run_lock
+from ..runs.processes import process_group
+from ..training.interruption import StoppedBySignal
 from .importance import importance_of, note_on, plot_importance
 from .plan import REPEATS, SweepPlan, parse_sweep
 from .repeats import drop_stale, gain_lines, gain_of, run_repeats

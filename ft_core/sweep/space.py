@@ -18,7 +18,7 @@ from pathlib import Path
 import optuna
 import yaml
 
-from ..settings import nearest_name, read_yaml, value_parsers
+from ..cli.settings import nearest_name, read_yaml, value_parsers
 
 RANGE_KEYS = ("low", "high", "log", "step")
 MERGE_KEY = "<<"  # of YAML: the names of the mapping that follows count as written here

@@ -17,8 +17,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..checkpoints import BROKEN, list_checkpoints, remove_checkpoint
-from ..run_lock import is_gone, this_process
+from ..checkpoints.retention import BROKEN, list_checkpoints, remove_checkpoint
+from ..runs.lock import is_gone, this_process
 from .plan import SweepPlan
 from .samplers import make_pruner, make_sampler
 

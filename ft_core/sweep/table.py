@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..line_progress import span
+from ..io.progress_lines import span
 from .plan import SweepPlan
 from .study import REASON, best_trials, ended_trials
 

@@ -8,15 +8,15 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..command_line import is_full_disk
-from ..early_stopping import metric_history
-from ..interruption import StoppedBySignal
-from ..progress import Progress
-from ..pruned_run import RunPruned
-from ..run_folder import LOG_FILE
-from ..run_record import read_record
-from ..secrets import without_secrets
-from ..whole_checkpoints import CheckpointNotSaved
+from ..checkpoints.saving import CheckpointNotSaved
+from ..cli.program import is_full_disk
+from ..io.secrets import without_secrets
+from ..runs.folder import LOG_FILE
+from ..runs.record import read_record
+from ..training.early_stopping import metric_history
+from ..training.interruption import StoppedBySignal
+from ..training.progress import Progress
+from ..training.pruned_run import RunPruned
 from .plan import SweepPlan
 from .results import renew_results
 from .study import claim_lock, fail_trial, free_disk, release_trial

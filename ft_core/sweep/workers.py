@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 import torch
 from optuna.study import Study
 
-from ..interruption import StoppedBySignal
+from ..training.interruption import StoppedBySignal
 from .plan import SweepPlan, parse_sweep
 from .stage import MakeStage, Say
 from .study import TooManyFailures, check_failures, claim_trial, had_trial, open_study

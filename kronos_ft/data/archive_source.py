@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.line_progress import LineProgress
+from ft_core.io.progress_lines import LineProgress
 
 from .archive_plan import ArchivePlan, day_in, end_of, plan_archives, start_of
 from .archive_store import FolderStore, Zip, open_store

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from huggingface_hub.utils import httpx
 
-from ft_core import retrying
-from ft_core.compressed import unpacked_limit
-from ft_core.secrets import without_secrets
+from ft_core.io import retrying
+from ft_core.io.compressed import unpacked_limit
+from ft_core.io.secrets import without_secrets
 
 from .download_retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ft_core.exact_options import ExactParser
-from ft_core.secrets import without_secrets
+from ft_core.cli.options import ExactParser
+from ft_core.io.secrets import without_secrets
 
 USAGE = """\
 kronos-ft data ACTION [OPTIONS]

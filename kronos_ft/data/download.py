@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ft_core.line_progress import LineProgress
-from ft_core.retrying import MayPass
+from ft_core.io.progress_lines import LineProgress
+from ft_core.io.retrying import MayPass
 
 from .candles import inspect_candles
 from .download_findings import Findings, find

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ft_core.files import write_file, write_json
+from ft_core.io.files import write_file, write_json
 
 from .columns import FEATURES
 from .download_findings import Findings, is_amount

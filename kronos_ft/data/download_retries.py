@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ft_core import retrying
-from ft_core.secrets import without_secrets
+from ft_core.io import retrying
+from ft_core.io.secrets import without_secrets
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # seconds before each further try
 FIRST_WAITS = WAITS[:3]  # nothing is lost yet: somebody without a network need not wait two minutes to hear it

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ft_core import retrying
-from ft_core.secrets import without_secrets
+from ft_core.io import retrying
+from ft_core.io.secrets import without_secrets
 
 from .download_part import COLUMNS
 from .download_retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url

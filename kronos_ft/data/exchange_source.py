@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ft_core.secrets import without_secrets
+from ft_core.io.secrets import without_secrets
 
 from .download_part import COLUMNS, Page
 from .download_spans import Span, span_of, text_of

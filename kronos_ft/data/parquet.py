@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ft_core.compressed import too_large, unpacked_limit
+from ft_core.io.compressed import too_large, unpacked_limit
 
 ROWS = 65_536
 

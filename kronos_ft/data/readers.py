@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ft_core.compressed import SUFFIXES as PACKED_SUFFIXES
-from ft_core.compressed import unpack
-from ft_core.pickles import refuse_pickled_data
+from ft_core.io.compressed import SUFFIXES as PACKED_SUFFIXES, unpack
+from ft_core.io.pickles import refuse_pickled_data
 
 from .columns import BINANCE_KLINE, match_columns
 from .parquet import parquet_frame

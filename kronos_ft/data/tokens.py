@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.utils import logging
 
-from ft_core.files import write_file
-from ft_core.launch import process_group
+from ft_core.io.files import write_file
+from ft_core.runs.processes import process_group
 
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.pretrained import weights_hash

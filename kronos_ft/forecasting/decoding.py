@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from ft_core.line_progress import span
+from ft_core.io.progress_lines import span
 
 from ..models.configuration_kronos import DEPENDENCY_HEADS
 from ..models.layers import rotary_table

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import psutil
 
-from ft_core.line_progress import LineProgress
-from ft_core.run_folder import check_writable
+from ft_core.io.progress_lines import LineProgress
+from ft_core.runs.folder import check_writable
 
 from ..data.sources import load_source
 from .evaluate_arguments import EvaluateArguments

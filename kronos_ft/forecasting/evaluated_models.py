@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.hub_origin import split_revision
-from ft_core.run_folder import BEST_MODEL, FINAL_MODEL
+from ft_core.hub.origin import split_revision
+from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL
 
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.modeling_kronos import Kronos, KronosTokenizer

@@ -7,8 +7,8 @@ back-test comes last, with what it does not show. Returns, errors and widths are
 from collections.abc import Sequence
 from pathlib import Path
 
-from ft_core.cells import markdown_text
-from ft_core.files import write_json, write_text
+from ft_core.io.files import write_json, write_text
+from ft_core.io.spreadsheet import markdown_text
 
 from .evaluation_tables import (
     BACKTEST_HEADER,

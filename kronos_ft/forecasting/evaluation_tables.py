@@ -5,7 +5,7 @@ Returns, errors and widths are in basis points (bp, 0.01 %) of log return.
 
 from collections.abc import Sequence
 
-from ft_core.cells import markdown_text
+from ft_core.io.spreadsheet import markdown_text
 
 from .targets import TARGETS
 from .verdict import PERSISTENCE, best_distribution, models_of, p_words

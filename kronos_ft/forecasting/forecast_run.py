@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ft_core.cells import neutral_frame
-from ft_core.files import write_file
-from ft_core.line_progress import LineProgress
+from ft_core.io.files import write_file
+from ft_core.io.progress_lines import LineProgress
+from ft_core.io.spreadsheet import neutral_frame
 
 from ..data.candles import CandleSeries
 from ..data.sources import load_source

@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from ft_core.curves import COLOURS, plain_text
-from ft_core.files import write_file
+from ft_core.io.files import write_file
+from ft_core.training.curves import COLOURS, plain_text
 
 PAGE, PANEL, INK, GRID = "#E9E9E6", "#F6F6F4", "#22252A", "#C4C4C0"
 UP, DOWN = "#2F9E86", "#8F1D1D"  # apart in lightness as well, for colour-blind readers

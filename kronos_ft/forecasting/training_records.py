@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.run_folder import RUN_FILE
+from ft_core.runs.folder import RUN_FILE
 
 from ..models.pretrained import folder_of
 from .evaluate_arguments import EvaluateArguments

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from ft_core.files import write_json
-from ft_core.pickles import is_pickle, weights_remedy
+from ft_core.io.files import write_json
+from ft_core.io.pickles import is_pickle, weights_remedy
 
 from .pretrained import ADAPTER_CONFIG, weights_hash
 

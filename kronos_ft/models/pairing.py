@@ -7,8 +7,8 @@ candles, and forecasts are noise that looks like a forecast.
 import json
 from pathlib import Path
 
-from ft_core.files import write_json
-from ft_core.run_folder import RUN_FILE
+from ft_core.io.files import write_json
+from ft_core.runs.folder import RUN_FILE
 
 from .configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 

@@ -26,12 +26,12 @@ from huggingface_hub.utils import httpx
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ft_core.hub import hub_answers
-from ft_core.hub_errors import LOG_IN, HubFailure, explain
-from ft_core.hub_origin import HubOrigin, origin_of
-from ft_core.model_files import check_model_folder, check_revision
-from ft_core.pickles import is_pickle, refuse_pickled_weights, weights_remedy
-from ft_core.run_folder import BEST_MODEL
+from ft_core.checkpoints.safety import check_model_folder, check_revision
+from ft_core.hub.errors import LOG_IN, HubFailure, explain
+from ft_core.hub.hub import hub_answers
+from ft_core.hub.origin import HubOrigin, origin_of
+from ft_core.io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
+from ft_core.runs.folder import BEST_MODEL
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"

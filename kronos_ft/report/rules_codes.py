@@ -2,8 +2,8 @@
 
 import math
 
+from ft_core.report.answers import MODEL, Outcome, Rule, number, ok, problem, watch
 from ft_core.report.facts import RunFacts
-from ft_core.report.rules import MODEL, Outcome, Rule, number, ok, problem, watch
 from ft_core.report.trends import best
 
 EXPLAINED_LIMITS = (0.05, 0.5, 0.8)  # of the variance: nothing, problem, watch below them

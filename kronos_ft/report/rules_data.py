@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from ft_core.report.answers import DATA, Outcome, Rule, number, ok, problem, watch
 from ft_core.report.facts import RunFacts
-from ft_core.report.rules import DATA, Outcome, Rule, number, ok, problem, watch
-from ft_core.report.signs import is_unscaled
+from ft_core.report.symptoms import is_unscaled
 
 CLIP_LIMITS = (0.02, 0.1)
 ROUNDING = 1e-3

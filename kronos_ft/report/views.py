@@ -1,7 +1,7 @@
 """The two kinds of Kronos runs, as a report reads them."""
 
-from ft_core.curves import Panel
 from ft_core.report.views import WEIGHT_NORM, ZH_TITLES, Both, StageView
+from ft_core.training.curves import Panel
 
 from ..training.finetune_run import STAGE_TYPES
 from ..training.predictor_trainer import KronosTrainer

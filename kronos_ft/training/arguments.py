@@ -8,11 +8,11 @@ import torch
 from transformers import SchedulerType, TrainingArguments
 from transformers.utils import logging
 
-from ft_core.early_stopping import EarlyStopping, check_metric_name
-from ft_core.launch import check_precision
-from ft_core.one_cycle import OneCycle
-from ft_core.run_arguments import RunArguments
-from ft_core.secrets import PickledWithoutSecrets
+from ft_core.io.secrets import PickledWithoutSecrets
+from ft_core.runs.processes import check_precision
+from ft_core.training.arguments import RunArguments
+from ft_core.training.early_stopping import EarlyStopping, check_metric_name
+from ft_core.training.one_cycle import OneCycle
 
 from ..data.epoch_order import check_weighting
 from ..data.windows import WindowShape

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from ft_core.line_progress import span
+from ft_core.io.progress_lines import span
 
 from .speed import planned_compile
 from .window_trainer import WindowTrainer

@@ -11,11 +11,11 @@ from pathlib import Path
 from accelerate import PartialState
 from transformers import set_seed
 
-from ft_core.launch import check_world_size
-from ft_core.run_folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
-from ft_core.run_lock import run_lock
-from ft_core.settings import as_words, field_names, nearest_name, parse_settings, read_words
-from ft_core.training_push import check_hub
+from ft_core.cli.settings import as_words, field_names, nearest_name, parse_settings, read_words
+from ft_core.hub.training_push import check_hub
+from ft_core.runs.folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
+from ft_core.runs.lock import run_lock
+from ft_core.runs.processes import check_world_size
 
 from ..data.augmentation import AugmentationArguments
 from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from transformers import set_seed
 
-from ft_core.line_progress import LineProgress
-from ft_core.pruned_run import AsTrial
+from ft_core.io.progress_lines import LineProgress
+from ft_core.training.pruned_run import AsTrial
 
 from ..data.augmentation import AugmentationArguments
 from ..data.tokens import TokenWindowDataset, cache_folder

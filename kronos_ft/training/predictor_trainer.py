@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
-from ft_core.curves import Panel
-from ft_core.guarded_steps import poison_if_not_finite
+from ft_core.training.curves import Panel
+from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..data.tokens import TokenWindowDataset, freeze, tokenise
 from ..data.windows import WindowDataset

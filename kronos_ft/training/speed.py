@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from ft_core.files import write_json
-from ft_core.line_progress import span
-from ft_core.loss_meter import LossMeter
-from ft_core.run_folder import RUN_FILE
-from ft_core.run_record import read_record
+from ft_core.io.files import write_json
+from ft_core.io.progress_lines import span
+from ft_core.runs.folder import RUN_FILE
+from ft_core.runs.record import read_record
+from ft_core.training.loss_meter import LossMeter
 
 from ..data.candle_table import own_cache
 from ..models.fast_layers import compile_blocks, forget_compiled, speed_up

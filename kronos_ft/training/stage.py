@@ -7,13 +7,13 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from ft_core.hub_origin import HubOrigin, is_hub_name, origin_of
-from ft_core.launch import check_world_size
-from ft_core.pinned_revision import pin
-from ft_core.pruned_run import AsTrial
-from ft_core.run_folder import check_output_folder
-from ft_core.run_lock import run_lock
-from ft_core.training_push import check_hub, push_finished
+from ft_core.hub.origin import HubOrigin, is_hub_name, origin_of
+from ft_core.hub.pinned_revision import pin
+from ft_core.hub.training_push import check_hub, push_finished
+from ft_core.runs.folder import check_output_folder
+from ft_core.runs.lock import run_lock
+from ft_core.runs.processes import check_world_size
+from ft_core.training.pruned_run import AsTrial
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import CandleSeries, fingerprint

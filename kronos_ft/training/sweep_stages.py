@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ft_core.memory import free_memory
-from ft_core.pruned_run import AsTrial
-from ft_core.run_folder import BEST_MODEL
+from ft_core.io.memory import free_memory
+from ft_core.runs.folder import BEST_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
+from ft_core.training.pruned_run import AsTrial
 
 from ..data.augmentation import AugmentationArguments
 from ..data.candles import fingerprint

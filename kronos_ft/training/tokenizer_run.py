@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from transformers import set_seed
 
-from ft_core.pruned_run import AsTrial
+from ft_core.training.pruned_run import AsTrial
 
 from ..data.augmentation import AugmentationArguments
 from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig

@@ -9,8 +9,8 @@ is what the published scripts call validation loss and what the best checkpoint 
 import torch
 from torch import Tensor, nn
 
-from ft_core.curves import Panel
-from ft_core.guarded_steps import poison_if_not_finite
+from ft_core.training.curves import Panel
+from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..models.modeling_kronos import KronosTokenizer, KronosTokenizerOutput
 from ..models.quantizer import bits_to_index, split_index

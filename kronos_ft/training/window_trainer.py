@@ -8,15 +8,15 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import TrainOutput
 
-from ft_core.checkpoints import KeepBestCheckpoints
-from ft_core.curves import Panel
-from ft_core.epoch_order import EpochOrder
-from ft_core.manifest import read_manifest
-from ft_core.model_card import CardFacts
-from ft_core.one_cycle import OneCycle, build_one_cycle
-from ft_core.recorded_trainer import RecordedTrainer
-from ft_core.run_folder import RUN_FILE
-from ft_core.run_record import read_record
+from ft_core.checkpoints.manifest import read_manifest
+from ft_core.checkpoints.retention import KeepBestCheckpoints
+from ft_core.hub.card import CardFacts
+from ft_core.runs.folder import RUN_FILE
+from ft_core.runs.record import read_record
+from ft_core.training.curves import Panel
+from ft_core.training.epoch_order import EpochOrder
+from ft_core.training.one_cycle import OneCycle, build_one_cycle
+from ft_core.training.recorded_trainer import RecordedTrainer
 
 from ..data.epoch_order import EpochSampler
 from ..data.windows import WindowDataset, keep_batch

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ft_core.cells import neutral_frame
-from ft_core.files import write_file
+from ft_core.io.files import write_file
+from ft_core.io.spreadsheet import neutral_frame
 
 from ..data.candles import CandleSeries
 from ..forecasting.forecast_run import SymbolForecast, forecast_series, forecast_table

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from ft_core.command_line import is_out_of_memory
+from ft_core.cli.program import is_out_of_memory
 
 from ..data.candles import CandleSeries
 from ..forecasting.forecast_run import SymbolForecast

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ft_core.pushed_source import is_hub_name
-from ft_core.run_folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
-from ft_core.run_record import read_record
+from ft_core.hub.pushed_source import is_hub_name
+from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
+from ft_core.runs.record import read_record
 
 from ..models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.pairing import TOKENIZER_OF_PUBLISHED, trained_with

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.compressed import unpack as unpack_bytes
-from ft_core.pickles import refuse_pickled_data
+from ft_core.io.compressed import unpack as unpack_bytes
+from ft_core.io.pickles import refuse_pickled_data
 
 BOM = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")

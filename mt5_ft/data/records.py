@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ft_core.files import write_file
+from ft_core.io.files import write_file
 
 from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, refuse_array, unpack
 from .targets import join_targets, split_targets

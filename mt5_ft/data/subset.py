@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.compressed import BZIP_MAGIC, GZIP_MAGIC, ZIP_MAGIC
-from ft_core.files import write_file
+from ft_core.io.compressed import BZIP_MAGIC, GZIP_MAGIC, ZIP_MAGIC
+from ft_core.io.files import write_file
 
 from .jsonl import BOM, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
 

@@ -36,12 +36,12 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
-from ft_core.hub import hub_answers
-from ft_core.hub_errors import HubFailure, explain
-from ft_core.hub_origin import HubOrigin, origin_of
-from ft_core.model_files import check_revision
-from ft_core.run_folder import KEPT_IDS_FILE
-from ft_core.saved_weights import defect_of_weights
+from ft_core.checkpoints.safety import check_revision
+from ft_core.checkpoints.weights import defect_of_weights
+from ft_core.hub.errors import HubFailure, explain
+from ft_core.hub.hub import hub_answers
+from ft_core.hub.origin import HubOrigin, origin_of
+from ft_core.runs.folder import KEPT_IDS_FILE
 
 from .sources import (
     MODEL_CONFIGS,

@@ -7,9 +7,14 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers.utils import cached_file
 
-from ft_core.model_files import check_model_folder, check_weights_index, check_weights_setting, refuse_remote_code
-from ft_core.pickles import is_pickle, refuse_pickled_weights, weights_remedy
-from ft_core.saved_weights import NOT_WEIGHTS
+from ft_core.checkpoints.safety import (
+    check_model_folder,
+    check_weights_index,
+    check_weights_setting,
+    refuse_remote_code,
+)
+from ft_core.checkpoints.weights import NOT_WEIGHTS
+from ft_core.io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ft_core.files import write_json
+from ft_core.io.files import write_json
 
 from ..data.records import TaskFields
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from ft_core.files import write_text
-from ft_core.run_folder import KEPT_IDS_FILE
+from ft_core.io.files import write_text
+from ft_core.runs.folder import KEPT_IDS_FILE
 
 from .kept_pieces import MULTIPLE, KeptIds, backend_of
 from .loading import load_model, load_tokenizer

@@ -1,7 +1,7 @@
 """Rules on records and summaries: cut texts, texts on both sides, the vocabulary, and what the model writes."""
 
+from ft_core.report.answers import DATA, MODEL, Outcome, Rule, number, ok, problem, silent, watch
 from ft_core.report.facts import RunFacts
-from ft_core.report.rules import DATA, MODEL, Outcome, Rule, number, ok, problem, silent, watch
 
 CUT_LIMITS = (0.05, 0.2)
 FEW_RECORDS, FEW_VALIDATION = 200, 30

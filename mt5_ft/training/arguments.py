@@ -11,10 +11,10 @@ from accelerate.utils import broadcast_object_list
 from transformers import Seq2SeqTrainingArguments
 from transformers.utils import logging
 
-from ft_core.early_stopping import EarlyStopping, check_metric_name
-from ft_core.launch import check_precision
-from ft_core.run_arguments import RunArguments
-from ft_core.secrets import PickledWithoutSecrets
+from ft_core.io.secrets import PickledWithoutSecrets
+from ft_core.runs.processes import check_precision
+from ft_core.training.arguments import RunArguments
+from ft_core.training.early_stopping import EarlyStopping, check_metric_name
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP

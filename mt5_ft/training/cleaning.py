@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.checkpoints import list_checkpoints, remove_checkpoint
-from ft_core.run_folder import FINAL_MODEL, RUN_FILE
-from ft_core.run_record import read_record
-from ft_core.saved_weights import holds_whole_model
+from ft_core.checkpoints.retention import list_checkpoints, remove_checkpoint
+from ft_core.checkpoints.weights import holds_whole_model
+from ft_core.runs.folder import FINAL_MODEL, RUN_FILE
+from ft_core.runs.record import read_record
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ft_core.curves import Panel, plot_curves
-from ft_core.files import write_folder, write_json, write_text
+from ft_core.io.files import write_folder, write_json, write_text
 from ft_core.report.at_end import report_at_end
-from ft_core.run_folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
+from ft_core.runs.folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
+from ft_core.training.curves import Panel, plot_curves
 
 from ..models.task import write_task
 from .arguments import MT5DataArguments, MT5ModelArguments

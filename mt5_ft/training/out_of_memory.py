@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ft_core.command_line import is_out_of_memory
-from ft_core.memory import free_memory
+from ft_core.cli.program import is_out_of_memory
+from ft_core.io.memory import free_memory
 
 from .arguments import MT5Arguments
 from .trainer import MT5Trainer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ft_core.line_progress import span
+from ft_core.io.progress_lines import span
 
 from ..data.token_batches import FULL_ENOUGH, LIKELY_PADDING
 from .probe import measure

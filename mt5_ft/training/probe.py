@@ -19,8 +19,8 @@ import torch
 from datasets import Dataset
 from torch import nn
 
-from ft_core.command_line import is_out_of_memory
-from ft_core.memory import free_memory
+from ft_core.cli.program import is_out_of_memory
+from ft_core.io.memory import free_memory
 
 from ..generation import GenerationSettings, generate_batch
 from .token_steps import token_lengths

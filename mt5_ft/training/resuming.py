@@ -7,10 +7,10 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from ft_core.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
-from ft_core.run_folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
-from ft_core.run_record import read_record
-from ft_core.saved_weights import holds_whole_model
+from ft_core.checkpoints.weights import holds_whole_model
+from ft_core.runs.folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
+from ft_core.runs.record import read_record
+from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 
 from .arguments import MT5Arguments
 
@@ -64,7 +64,7 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
         run: the run's folder.
         facts (`dict`): what this run says of its data and model.
         args ([`MT5Arguments`]): its settings; the learning rate goes back to the recorded one.
-        manifest (`dict`, *optional*): as for [`~ft_core.resuming.differences`].
+        manifest (`dict`, *optional*): as for [`~ft_core.runs.resuming.differences`].
 
     Returns:
         `bool`: whether the schedule of learning rates is to be made anew.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from ft_core.checkpoints import find_newest_whole
-from ft_core.pinned_revision import pin
+from ft_core.checkpoints.retention import find_newest_whole
+from ft_core.hub.pinned_revision import pin
 
 from ..data.records import Record
 from ..models.from_scratch import small_model, train_tokenizer

@@ -1,6 +1,6 @@
 """The end of an mT5 run in a few lines: loss, scores, examples."""
 
-from ft_core.line_progress import span
+from ft_core.io.progress_lines import span
 
 SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu")
 SHARES = ("empty_share", "sentinel_share", "repeated_share")

@@ -1,9 +1,9 @@
 """What a search needs to know of mT5 runs. Their data have no test split: the best trial is not evaluated again."""
 
-from ft_core.memory import free_memory
-from ft_core.pruned_run import AsTrial
-from ft_core.run_folder import FINAL_MODEL
+from ft_core.io.memory import free_memory
+from ft_core.runs.folder import FINAL_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
+from ft_core.training.pruned_run import AsTrial
 
 from .arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from .presets import DEFAULT_PRESET, PRESETS

@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from ft_core.recorded_trainer import RecordedTrainer
+from ft_core.training.recorded_trainer import RecordedTrainer
 
 from ..data.epoch_order import RecordOrder
 from ..data.token_batches import StepBatches, StepRecords

@@ -29,12 +29,12 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ft_core.epoch_order import EpochOrder
-from ft_core.files import write_text
-from ft_core.guarded_steps import poison_if_not_finite
-from ft_core.manifest import read_manifest
-from ft_core.model_card import CardFacts
-from ft_core.run_folder import PREDICTIONS
+from ft_core.checkpoints.manifest import read_manifest
+from ft_core.hub.card import CardFacts
+from ft_core.io.files import write_text
+from ft_core.runs.folder import PREDICTIONS
+from ft_core.training.epoch_order import EpochOrder
+from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..data.records import Record
 from ..generation import GenerationSettings, summarize_texts

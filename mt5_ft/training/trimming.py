@@ -14,8 +14,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from ft_core.files import write_text
-from ft_core.run_folder import KEPT_IDS_FILE
+from ft_core.io.files import write_text
+from ft_core.runs.folder import KEPT_IDS_FILE
 
 from ..data.records import Record
 from ..models.kept_pieces import KeptIds, choose_pieces

@@ -6,9 +6,9 @@ python -m torch.distributed.run --nproc_per_node 2 pin_two_ranks.py OUTPUT
 import sys
 from pathlib import Path
 
-from ft_core.hub_origin import HubOrigin
-from ft_core.launch import leave_group_at_exit, process_group
-from ft_core.pinned_revision import pin
+from ft_core.hub.origin import HubOrigin
+from ft_core.hub.pinned_revision import pin
+from ft_core.runs.processes import leave_group_at_exit, process_group
 from kronos_ft.training.arguments import ModelArguments
 
 

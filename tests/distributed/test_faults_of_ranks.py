@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ft_core.checkpoints import list_checkpoints
-from ft_core.manifest import defect_of, file_hash
+from ft_core.checkpoints.manifest import defect_of, file_hash
+from ft_core.checkpoints.retention import list_checkpoints
 from kronos_ft.data.sources import simulate_candles
 from tests.fault_sample import sample
 

@@ -88,7 +88,7 @@ def test_two_ranks_resume_within_an_epoch(tmp_path):
 
 def test_processes_that_would_train_apart_are_refused():
     """Two processes started, none of them in a group: what `--multi_gpu` on a CPU did."""
-    code = "from ft_core.launch import check_world_size; check_world_size(None)"
+    code = "from ft_core.runs.processes import check_world_size; check_world_size(None)"
     environment = {**os.environ, "WORLD_SIZE": "2"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert "the launcher started 2 processes but 1 train together" in done.stderr

@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..pushable_hub import PushableHub
-from .markdown import ROOT, Page
+from tests.docs.markdown import ROOT, Page
+from tests.pushable_hub import PushableHub
 
 PUBLISHED = {
     "tokenizer": ("NeoQuasar/Kronos-Tokenizer-base", "NeoQuasar/Kronos-Tokenizer-2k"),

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .markdown import ROOT, Block, Page, commands
-from .reader import Reader, shorter
+from tests.docs.markdown import ROOT, Block, Page, commands
+from tests.docs.reader import Reader, shorter
 
 OURS = {"kronos_ft": "kronos-ft", "mt5_ft": "mt5-ft"}
 SHELL = ("ls", "cat", "head", "mkdir", "cp", "echo")

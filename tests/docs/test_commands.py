@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from .markdown import documents, read_page
-from .reader import Reader
-from .running import KINDS, run_block
+from tests.docs.markdown import documents, read_page
+from tests.docs.reader import Reader
+from tests.docs.running import KINDS, run_block
 
 pytestmark = pytest.mark.docs
 

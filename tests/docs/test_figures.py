@@ -3,8 +3,7 @@
 import json
 
 from docs.figures import PICTURES, TERMS, draw
-
-from .markdown import ROOT
+from tests.docs.markdown import ROOT
 
 FOUND = json.loads((PICTURES / "tokenizer_loss.json").read_text(encoding="utf-8"))
 PAGE = " ".join((ROOT / "docs/loss.md").read_text(encoding="utf-8").split())

@@ -4,14 +4,13 @@ import re
 
 import pytest
 
-from ft_core.settings import field_names
+from ft_core.cli.settings import field_names
 from ft_core.sweep.arguments import SweepArguments
 from kronos_ft.forecasting.evaluate_arguments import EvaluateArguments
 from kronos_ft.forecasting.forecast_run import ForecastArguments
 from kronos_ft.training.finetune_run import STAGE_TYPES
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
-
-from .markdown import ROOT, documents, read_page
+from tests.docs.markdown import ROOT, documents, read_page
 
 OTHER_PROGRAMS = {  # options of launchers, make and pip
     *("--cpu", "--num_processes", "--multi_gpu", "--nproc_per_node", "--config_file", "--index-url"),

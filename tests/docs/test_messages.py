@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .markdown import ROOT, read_page
+from tests.docs.markdown import ROOT, read_page
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 GAP = "\0"

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from .markdown import ROOT, documents, read_page
+from tests.docs.markdown import ROOT, documents, read_page
 
 ENGLISH, CHINESE = (read_page(ROOT / name) for name in ("README.md", "README_zh.md"))
 MOST_LINES = 300

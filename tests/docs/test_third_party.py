@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from docs.third_party import PAGE, dependencies, licence, required
-
-from .markdown import ROOT, read_page
+from tests.docs.markdown import ROOT, read_page
 
 LISTED = {row[0]: row[1] for table in read_page(PAGE).tables for row in table[2:]}
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from .markdown import ROOT
+from tests.docs.markdown import ROOT
 
 pytestmark = pytest.mark.docs
 TINY = [

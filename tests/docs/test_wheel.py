@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .markdown import ROOT
+from tests.docs.markdown import ROOT
 
 pytestmark = pytest.mark.wheel
 EXTRAS = {"dev", "docs", "garch", "tracking"}

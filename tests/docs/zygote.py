@@ -27,12 +27,12 @@ def _parsed(parse: Callable) -> Callable:
 
 
 def _only_parse() -> None:
-    import ft_core.exact_options
-    import ft_core.settings
+    import ft_core.cli.options
+    import ft_core.cli.settings
     import kronos_ft.training.finetune_run as finetune_run
 
-    ft_core.exact_options.ExactParser.parse_args = _parsed(ft_core.exact_options.ExactParser.parse_args)
-    ft_core.settings.parse_settings = _parsed(ft_core.settings.parse_settings)
+    ft_core.cli.options.ExactParser.parse_args = _parsed(ft_core.cli.options.ExactParser.parse_args)
+    ft_core.cli.settings.parse_settings = _parsed(ft_core.cli.settings.parse_settings)
     finetune_run.parse_finetune = _parsed(finetune_run.parse_finetune)
 
 

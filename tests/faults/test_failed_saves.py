@@ -8,10 +8,10 @@ import subprocess
 import pytest
 import torch
 
-import ft_core.whole_checkpoints
-from ft_core.checkpoints import list_checkpoints
-from ft_core.manifest import defect_of
-from ft_core.whole_checkpoints import CheckpointNotSaved
+import ft_core.checkpoints.saving
+from ft_core.checkpoints.manifest import defect_of
+from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.saving import CheckpointNotSaved
 from tests.fault_runs import Started, outcome, start
 from tests.fault_sample import sample
 
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_up(kind, whole, make_run, disk):
 
 def failing_saves(monkeypatch, error, which):
     """Makes the saves of these numbers fail, as a bad disk would."""
-    real, count = ft_core.whole_checkpoints.write_manifest, [0]
+    real, count = ft_core.checkpoints.saving.write_manifest, [0]
 
     def write(folder, facts):
         count[0] += 1
@@ -75,7 +75,7 @@ def failing_saves(monkeypatch, error, which):
             raise error
         real(folder, facts)
 
-    monkeypatch.setattr(ft_core.whole_checkpoints, "write_manifest", write)
+    monkeypatch.setattr(ft_core.checkpoints.saving, "write_manifest", write)
 
 
 FAULTS = [

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ft_core.cells import markdown_text, neutral_cell, neutral_frame
+from ft_core.io.spreadsheet import markdown_text, neutral_cell, neutral_frame
 from kronos_ft.cli import main as kronos
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.forecasting.plots import plot_forecast, plot_skill

@@ -8,8 +8,8 @@ import socket
 import psutil
 import pytest
 
-from ft_core.run_folder import LOCK_FILE
-from ft_core.run_lock import run_lock
+from ft_core.runs.folder import LOCK_FILE
+from ft_core.runs.lock import run_lock
 from tests.fault_runs import Started, outcome, start
 from tests.fault_sample import sample
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from transformers.training_args import TrainingArguments
 
-from ft_core.secrets import without_secrets
+from ft_core.io.secrets import without_secrets
 from kronos_ft.cli import main as kronos
 from kronos_ft.models.pretrained import HubUnreachable, find_pretrained
 from kronos_ft.training.arguments import KronosTokenizerArguments

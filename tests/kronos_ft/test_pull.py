@@ -229,6 +229,6 @@ def test_interrupted(hub, run, monkeypatch, tmp_path):
     def interrupt(*args, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ft_core.pull.pull_model", interrupt)
+    monkeypatch.setattr("ft_core.hub.pull.pull_model", interrupt)
     code, _, errors = run("pull", "me/x", tmp_path / "x")
     assert (code, errors) == (130, ["kronos-ft: interrupted; the same command completes the pull"])

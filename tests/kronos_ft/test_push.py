@@ -7,7 +7,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from ft_core.run_record import NEEDED
+from ft_core.runs.record import NEEDED
 from kronos_ft import Kronos, KronosTokenizer
 from kronos_ft.cli import main
 from kronos_ft.models.adapters import add_adapters, save_adapters
@@ -226,7 +226,7 @@ def test_interrupted(hub, push, folder, monkeypatch):
     def interrupt(*args, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ft_core.push.push_model", interrupt)
+    monkeypatch.setattr("ft_core.hub.push.push_model", interrupt)
     code, _, errors = push(folder, "me/x")
     assert (code, errors) == (130, ["kronos-ft: interrupted; the same command completes the push"])
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import (
     DataCollatorForSeq2Seq,

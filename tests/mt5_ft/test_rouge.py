@@ -4,8 +4,7 @@ import random
 import sys
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from mt5_ft.rouge import (
     ScriptTokenizer,

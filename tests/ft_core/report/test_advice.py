@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ft_core.report.rules import LANGUAGES
+from ft_core.report.answers import LANGUAGES
 from ft_core.report.wording import WORDS
 from ft_core.report.write import write_report
 from kronos_ft.report.views import VIEWS

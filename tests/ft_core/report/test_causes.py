@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from ft_core.report.answers import NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
 from ft_core.report.causes import MEANINGLESS_EXPLODED, MEANINGLESS_STOPPED, MEANINGLESS_UNSCALED, ask_all
-from ft_core.report.rules import NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
-from ft_core.report.table import rules_for
+from ft_core.report.checklist import rules_for
 from kronos_ft.report.views import VIEWS
 from tests.written_runs import tokenizer_run
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ft_core.report.answers import NOT_KNOWN
 from ft_core.report.causes import ask_all
+from ft_core.report.checklist import rules_for
 from ft_core.report.facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, UNFINISHED, read_run
 from ft_core.report.history import Curve
-from ft_core.report.rules import NOT_KNOWN
-from ft_core.report.table import rules_for
 from ft_core.report.trends import best, gaps, spikes, still_improving, trend, variation
 from ft_core.report.views import PLAIN
-from ft_core.run_lock import run_lock
+from ft_core.runs.lock import run_lock
 from kronos_ft.report.views import TOKENIZER, VIEWS
 from tests.written_runs import STEPS, tokenizer_run
 

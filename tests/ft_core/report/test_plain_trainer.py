@@ -5,10 +5,10 @@ import math
 
 import pytest
 
+from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
 from ft_core.report.causes import ask_all
+from ft_core.report.checklist import rules_for
 from ft_core.report.facts import read_run
-from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
-from ft_core.report.table import rules_for
 from ft_core.report.write import write_report
 from kronos_ft.report.views import VIEWS
 

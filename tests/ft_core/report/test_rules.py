@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK, ZH_REFERRED
-from ft_core.report.table import COMMON, rules_for
+from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK, ZH_REFERRED
+from ft_core.report.checklist import COMMON, rules_for
 from kronos_ft.report.views import VIEWS
 from tests.written_runs import EVERY, STEPS, tokenizer_run
 

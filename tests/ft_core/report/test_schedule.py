@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from ft_core.one_cycle import OneCycle, build_one_cycle
 from ft_core.report.schedule import expected_rate
+from ft_core.training.one_cycle import OneCycle, build_one_cycle
 
 
 def stepped(scheduler, optimizer, total):

@@ -7,14 +7,14 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
+from ft_core.cli.settings import parse_settings
 from ft_core.report.advice import yaml_value
+from ft_core.report.answers import GROUPS, LANGUAGES
+from ft_core.report.charts import Chart, Curve, Line, draw, outlying_unit, ticks
+from ft_core.report.checklist import COMMON, rules_for
 from ft_core.report.facts import read_run
-from ft_core.report.pictures import Chart, Curve, Line, draw, outlying_unit, ticks
-from ft_core.report.rules import GROUPS, LANGUAGES
-from ft_core.report.table import COMMON, rules_for
 from ft_core.report.wording import WORDS, default_language
 from ft_core.report.write import write_report
-from ft_core.settings import parse_settings
 from kronos_ft.report.views import TOKENIZER, VIEWS
 from kronos_ft.training.finetune_run import STAGE_TYPES
 from kronos_ft.training.presets import PRESETS

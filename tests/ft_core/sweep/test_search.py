@@ -9,10 +9,9 @@ from functools import partial
 import pytest
 import yaml
 
-from ft_core.interruption import StoppedBySignal
-from ft_core.sweep import repeats, samplers, workers
-from ft_core.sweep import search as search_module
+from ft_core.sweep import repeats, samplers, search as search_module, workers
 from ft_core.sweep.search import run_sweep
+from ft_core.training.interruption import StoppedBySignal
 from tests.sweep_stage import Died, toy_stage
 
 RATE = "learning_rate: {low: 1e-5, high: 1e-1, log: true}\n"

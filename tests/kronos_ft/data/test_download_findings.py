@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kronos_ft.data.download_findings import find, is_amount
 from kronos_ft.data.download_spans import Span, milliseconds, span_of, step_of, text_of

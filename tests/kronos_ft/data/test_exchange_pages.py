@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kronos_ft.data.download_spans import Span
 from kronos_ft.data.exchange_pages import walk

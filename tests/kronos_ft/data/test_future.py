@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.future import check_future, future_timestamps

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kronos_ft.data.candles import fingerprint, load_candles
 from kronos_ft.data.columns import ALIASES, FEATURES, match_columns, plain_name

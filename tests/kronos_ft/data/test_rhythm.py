@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kronos_ft.data.candles import inspect_candles, load_candles
 from kronos_ft.data.rhythm import RECENT_BARS, market_of, missing_bars, rhythm_before

@@ -8,14 +8,7 @@ import pytest
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.forecasting.baselines import (
-    Drift,
-    Garch,
-    Persistence,
-    SeasonalNaive,
-    VolatilityCone,
-    history_needed,
-)
+from kronos_ft.forecasting.baselines import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
 from kronos_ft.forecasting.kronos_forecaster import KronosForecaster
 from kronos_ft.forecasting.origins import OriginPlan
 from kronos_ft.forecasting.walk_forward import EvaluationSettings, default_baselines, evaluate_forecasters

@@ -1,8 +1,7 @@
 """Codes, indices and bit order, by brute force and by property."""
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kronos_ft.models.quantizer import (
     BinarySphericalQuantizer,

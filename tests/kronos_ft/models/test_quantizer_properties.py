@@ -3,18 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
-from kronos_ft.models.quantizer import (
-    BinarySphericalQuantizer,
-    bits_to_index,
-    index_to_bits,
-    join_indices,
-    split_index,
-)
+from kronos_ft.models.quantizer import BinarySphericalQuantizer, bits_to_index, index_to_bits, join_indices, split_index
 
 CODES = st.integers(1, 30).flatmap(
     lambda n_bits: st.lists(st.lists(st.booleans(), min_size=n_bits, max_size=n_bits), min_size=1, max_size=6)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ft_core.report.answers import NOT_KNOWN, PROBLEM
 from ft_core.report.causes import ask_all
+from ft_core.report.checklist import rules_for
 from ft_core.report.facts import read_run
-from ft_core.report.rules import NOT_KNOWN, PROBLEM
-from ft_core.report.table import rules_for
 from ft_core.report.write import write_report
 from kronos_ft.cli import main
 from kronos_ft.data.sources import simulate_candles
@@ -130,8 +130,7 @@ def test_a_report_that_fails_never_fails_a_run(make_trainer, monkeypatch, caplog
 
 @pytest.mark.thorough
 def test_each_sick_run_is_found_by_the_rule_meant_for_it(tmp_path, capsys):
-    from benchmarks.sick_runs import RUNS
-    from benchmarks.sick_runs import main as sick_runs
+    from benchmarks.sick_runs import RUNS, main as sick_runs
 
     assert sick_runs(tmp_path) == 0, capsys.readouterr().out
     for name in RUNS:

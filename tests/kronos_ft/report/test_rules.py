@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from ft_core.report.rules import LANGUAGES, OK
-from ft_core.report.rules_model import training_values
-from ft_core.report.table import rules_for
+from ft_core.report.answers import LANGUAGES, OK
+from ft_core.report.checklist import rules_for
+from ft_core.report.rules.model import training_values
 from kronos_ft.report.views import PREDICTOR, TOKENIZER, VIEWS
 from tests.written_runs import predictor_run, tokenizer_run
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-import ft_core.run_folder
-import ft_core.run_record
-from ft_core.checkpoints import list_checkpoints
-from ft_core.interruption import StoppedBySignal
-from ft_core.manifest import _seal, defect_of
-from ft_core.run_lock import run_lock
+import ft_core.runs.folder
+import ft_core.runs.record
+from ft_core.checkpoints.manifest import _seal, defect_of
+from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.runs.lock import run_lock
+from ft_core.training.interruption import StoppedBySignal
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.training.finish import finish_run, finished_metrics
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
@@ -256,7 +256,7 @@ def test_a_manifest_that_is_sealed_but_none(make_trainer, tmp_path):
 
 
 def test_a_full_disk_for_records_does_not_end_a_run_that_goes_on(make_trainer, monkeypatch, tmp_path, caplog):
-    real = ft_core.run_record.write_json
+    real = ft_core.runs.record.write_json
     full = [False]
 
     def write(path, values):
@@ -264,7 +264,7 @@ def test_a_full_disk_for_records_does_not_end_a_run_that_goes_on(make_trainer, m
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, values)
 
-    monkeypatch.setattr(ft_core.run_record, "write_json", write)
+    monkeypatch.setattr(ft_core.runs.record, "write_json", write)
     fills = At(3, "on_evaluate", lambda: full.__setitem__(0, True))
     frees = At(4, "on_step_begin", lambda: full.__setitem__(0, False))
     make_trainer(on_save_error="continue", callbacks=[fills, frees]).train()
@@ -284,7 +284,7 @@ def test_a_run_that_was_half_overwritten_is_not_whole(make_trainer, monkeypatch,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(ft_core.run_folder.shutil, "rmtree", killed)
+        context.setattr(ft_core.runs.folder.shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             make_trainer(overwrite=True).train()
     assert finished_metrics(tmp_path / "run") is None

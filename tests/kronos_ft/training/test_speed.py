@@ -13,18 +13,11 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 import kronos_ft.training.speed as speed
-from ft_core.manifest import read_manifest
+from ft_core.checkpoints.manifest import read_manifest
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos
 from kronos_ft.training.arguments import KronosTokenizerArguments
-from kronos_ft.training.speed import (
-    CompileTimes,
-    choose_compile,
-    choose_numerics,
-    has_native_bf16,
-    pays,
-    timed_step,
-)
+from kronos_ft.training.speed import CompileTimes, choose_compile, choose_numerics, has_native_bf16, pays, timed_step
 
 
 class StopAfter(TrainerCallback):
@@ -332,7 +325,7 @@ def test_auto_goes_on_with_what_the_run_was_begun_with(make_trainer, tmp_path, k
         path.write_text(json.dumps(record))
         manifest = read_manifest(tmp_path / "cut" / "checkpoint-3")
         del manifest["settings"]["numerics"]
-        for module in ("kronos_ft.training.window_trainer", "ft_core.recorded_trainer"):
+        for module in ("kronos_ft.training.window_trainer", "ft_core.training.recorded_trainer"):
             monkeypatch.setattr(f"{module}.read_manifest", lambda path: copy.deepcopy(manifest))
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     make_trainer(output=tmp_path / "cut", resume=True, speed="auto").train()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from ft_core.checkpoints import list_checkpoints
+from ft_core.checkpoints.retention import list_checkpoints
 from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig

@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.ui.candle_choice import (
-    OWN,
-    SAMPLE,
-    UPLOAD,
-    CandleChoice,
-    describe,
-    moved_origin,
-    past_origin,
-    series_of,
-)
+from kronos_ft.ui.candle_choice import OWN, SAMPLE, UPLOAD, CandleChoice, describe, moved_origin, past_origin, series_of
 from kronos_ft.ui.words import words_of
 
 

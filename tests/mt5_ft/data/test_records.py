@@ -4,8 +4,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mt5_ft.data.records import (
     DEFECTS,

@@ -6,10 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from ft_core import files
+from ft_core.io import files
 from mt5_ft.data import subset
 from mt5_ft.data.subset import choose_rows, drop_subset, ks_statistic, restore, text_length
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mt5_ft.data.token_batches import LEAST_BATCHES, RECORDS_PER_STEP, StepBatches, StepRecords, by_both_lengths
 

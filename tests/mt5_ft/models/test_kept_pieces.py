@@ -1,8 +1,7 @@
 """Which pieces are kept, and the numbering of those that are."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mt5_ft.models.kept_pieces import (
     BYTE,

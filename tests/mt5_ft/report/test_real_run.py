@@ -1,9 +1,9 @@
 """The report of a real tiny run of mT5, written at its end."""
 
+from ft_core.report.answers import NOT_KNOWN
 from ft_core.report.causes import ask_all
+from ft_core.report.checklist import rules_for
 from ft_core.report.facts import read_run
-from ft_core.report.rules import NOT_KNOWN
-from ft_core.report.table import rules_for
 from mt5_ft.report.views import VIEWS
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ft_core.report.rules import LANGUAGES, NOT_KNOWN, OK
-from ft_core.report.table import rules_for
+from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK
+from ft_core.report.checklist import rules_for
 from ft_core.report.write import write_report
 from mt5_ft.report.views import MT5, VIEWS
 from tests.written_runs import mt5_run

@@ -1,0 +1,1 @@
+"""Checkpoints: atomic saving, manifest with hashes, retention, and which files are safe to load."""

@@ -1,0 +1,90 @@
+"""What a checkpoint says of itself: every file with its size and SHA-256, and what it was trained with.
+
+A folder without a manifest was never finished; a folder whose files differ from it is damaged. Neither is loaded.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from ..io.files import plain, write_text
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+CHUNK = 1 << 22
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _seal(values: dict) -> str:
+    """Hash of a manifest's own content."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, facts: dict[str, object]) -> None:
+    """Lists and hashes all files below `folder` in its `manifest.json`, with `facts` beside them."""
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    values = plain({"format": FORMAT, **facts, "files": files})
+    write_text(folder / MANIFEST, json.dumps({**values, "seal": _seal(values)}, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a folder.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    try:
+        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{MANIFEST} is missing: it was not written to its end") from error
+    except ValueError as error:
+        raise ValueError(f"{MANIFEST} is damaged") from error
+    seal = values.pop("seal", None) if isinstance(values, dict) else None
+    if seal is None or _seal(values) != seal or not isinstance(values.get("files"), dict):
+        raise ValueError(f"{MANIFEST} is damaged")
+    if values.get("format", 0) > FORMAT:
+        raise ValueError(f"{MANIFEST} is of a newer version of this library")
+    return values
+
+
+def defect_of(folder: Path) -> str | None:
+    """What is missing or damaged in a folder with a manifest, in words, or None; reads every byte."""
+    try:
+        manifest = read_manifest(folder)
+        for name, expected in manifest["files"].items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != expected["bytes"]:
+                return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
+            if file_hash(path) != expected["sha256"]:
+                return f"{name} is damaged (its bytes are not those that were written)"
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing: it was not written to its end"
+    except ValueError as error:
+        return str(error)
+    except (KeyError, TypeError):  # sealed, but not by this library
+        return f"{MANIFEST} is damaged"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    return None
+
+
+def is_extra(folder: Path) -> bool:
+    """Whether a checkpoint was written for a signal alone, between those that the run's settings ask for."""
+    try:
+        return bool(read_manifest(folder).get("extra"))
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""What a model folder may hold, looked at before anything is loaded: no code of its own, no weights outside of it."""
+
+import json
+from pathlib import Path
+
+from ..io.pickles import is_pickle, weights_remedy
+
+CODE_KEYS = ("auto_map", "custom_pipelines")  # name modules of the repository
+FILES_WITH_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", "adapter_config.json")
+INDEX_FILES = ("model.safetensors.index.json", "adapter_model.safetensors.index.json")
+WEIGHTS_KEY = "transformers_weights"  # lets config.json name the file of weights
+
+
+def _read(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not valid JSON ({reason}); restore the file") from error
+
+
+def _asks_for_code(value: object) -> str | None:
+    """The setting by which a configuration asks for code of a repository, at any depth."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if (key in CODE_KEYS and item) or (key == "trust_remote_code" and item is True):
+                return key
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for part in parts if (found := _asks_for_code(part))), None)
+
+
+def refuse_remote_code(path: Path) -> None:
+    """Raises ValueError when a configuration file asks for code of its repository; that is never run."""
+    if path.is_file() and (key := _asks_for_code(_read(path))):
+        raise ValueError(
+            f"{path} asks for code of the repository ({key}), which is never run; if the weights are those of a known "
+            f"architecture, remove {key} from the file, else pass another model"
+        )
+
+
+def _check_weights_name(path: Path, name: object) -> None:
+    if not isinstance(name, str) or name != Path(name).name or "\\" in name or name in ("", ".", ".."):
+        raise ValueError(f"{path} names weights outside of its folder ({name!r:.100}); fetch the model again")
+    if is_pickle(name):
+        raise ValueError(f"{path} names pickled weights ({name}), which are never loaded; {weights_remedy(name)}")
+    if not name.endswith(".safetensors"):
+        raise ValueError(f"{path} names weights that are no safetensors ({name!r:.100}); fetch the model again")
+
+
+def check_weights_index(path: Path) -> None:
+    """Raises ValueError when an index of weights names a file that is pickled or outside of its folder."""
+    if not path.is_file():
+        return
+    values = _read(path)
+    shards = values.get("weight_map") if isinstance(values, dict) else None
+    if not isinstance(shards, dict):
+        raise ValueError(f"{path} has no weight_map; fetch the model again")
+    for name in dict.fromkeys(map(str, shards.values())):
+        _check_weights_name(path, name)
+
+
+def check_weights_setting(path: Path) -> None:
+    """Raises ValueError when a `config.json` names a file of weights that is pickled or outside of its folder."""
+    values = _read(path) if path.is_file() else None
+    name = values.get(WEIGHTS_KEY) if isinstance(values, dict) else None
+    if name is not None and name not in INDEX_FILES:
+        _check_weights_name(path, name)
+
+
+def check_model_folder(folder: Path) -> None:
+    """Refuses a folder whose files ask for code, or for weights that are pickled or lie elsewhere.
+
+    Raises:
+        ValueError: naming the file and what it asks for.
+    """
+    for name in FILES_WITH_CODE:
+        refuse_remote_code(folder / name)
+    for name in INDEX_FILES:
+        check_weights_index(folder / name)
+    check_weights_setting(folder / "config.json")
+
+
+def check_revision(name: str, value: str | None) -> None:
+    """Raises ValueError when a setting that becomes a part of a path (a revision, a subfolder) leads out of it."""
+    if value and (value.startswith(("/", "\\", "~")) or ".." in value.replace("\\", "/").split("/")):
+        raise ValueError(f"{name}={value!r} leads out of the folder of the model; name a part of it")

@@ -1,0 +1,78 @@
+"""Whether a folder holds weights that are whole, and what is wrong with them otherwise; nothing is loaded for it."""
+
+import json
+import math
+from pathlib import Path
+
+from ..io.pickles import is_pickle
+
+NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
+BUFFERS = (".inv_freq", ".basis", ".group_basis")  # saved beside the parameters, never trained
+CONFIGS = ("config.json", "adapter_config.json")
+
+
+def _tensors(path: Path) -> tuple[dict[str, dict], int] | None:
+    """Entries of a safetensors file's header and where its data begins, or None for a file without such a header."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            return None
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return None
+    if not isinstance(header, dict):
+        return None
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file has all the bytes that its header promises."""
+    found = _tensors(path)
+    if found is None:
+        return False
+    ends = [entry["data_offsets"][1] for entry in found[0].values()]
+    return found[1] + max(ends, default=0) == path.stat().st_size
+
+
+def count_parameters(folder: Path) -> int:
+    """Parameters in a model folder's weights, from their headers alone; buffers do not count."""
+    headers = [found[0] for path in folder.glob("*.safetensors") if (found := _tensors(path))]
+    found = [(name, entry) for header in headers for name, entry in header.items()]
+    return sum(math.prod(entry["shape"]) for name, entry in found if not name.endswith(BUFFERS))
+
+
+def _parts(index: Path) -> set[str]:
+    """Files that an index of weights in several parts names; one that cannot be read names none that is there."""
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {"a part of the weights"}
+
+
+def defect_of_weights(folder: Path) -> str | None:
+    """What is wrong with the weights of a model folder, in words, or None."""
+    weights = sorted(folder.glob("*.safetensors"))
+    cut = [path.name for path in weights if not _is_whole(path)]
+    if cut:
+        return f"{cut[0]} is cut short or damaged"
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        missing = sorted(_parts(index) - {path.name for path in weights})
+        if missing:
+            return f"{missing[0]} is missing, which {index.name} names"
+    if weights:
+        return None
+    pickles = sorted(
+        path.name for path in folder.iterdir() if is_pickle(path) and not path.name.startswith(NOT_WEIGHTS)
+    )
+    if pickles:
+        return f"it holds only pickled weights ({pickles[0]}), which are never loaded"
+    return "it has no *.safetensors"
+
+
+def holds_whole_model(folder: Path) -> bool:
+    """Whether a folder holds a configuration and weights that are whole."""
+    if not folder.is_dir() or not any((folder / name).is_file() for name in CONFIGS):
+        return False
+    return defect_of_weights(folder) is None

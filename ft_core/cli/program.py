@@ -1,0 +1,125 @@
+"""What the two commands share: dispatch, errors of one line, exit codes. Imports nothing heavy."""
+
+import argparse
+import difflib
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from ..io.secrets import without_secrets
+
+FULL_DISK_CODES = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+FULL_DISK_MESSAGES = (
+    *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
+    *("pytorchstreamwriter failed", "unexpected pos"),
+)
+OUT_OF_MEMORY_MESSAGES = (
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory"),
+    "cublas_status_alloc_failed",
+)
+MEMORY_REMEDY = (
+    "in training lower per_device_train_batch_size (with gradient_accumulation_steps as many times higher it stays the "
+    "same) and per_device_eval_batch_size, elsewhere the number of paths, the lengths or batch_size"
+)
+TRACEBACK = "KRONOS_FT_TRACEBACK"
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Raises what it would print as a usage message of several lines."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see --help")
+
+
+def run_command(
+    program: str,
+    usage: str,
+    commands: Mapping[str, Callable[[Sequence[str]], int]],
+    words: Sequence[str] | None,
+    interrupted: str,
+) -> int:
+    """Runs one command and returns its exit code.
+
+    Bad input becomes one line on standard error and exit code 2, an interruption exit code 130. With
+    `KRONOS_FT_TRACEBACK` set, errors are raised as they are.
+
+    Args:
+        program: name for messages.
+        usage: the help text.
+        commands: functions by name; each takes the words after its name.
+        words: the command line without the program's name; `sys.argv` when not given.
+        interrupted: what an interrupted user can do next.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage)
+        return 0 if words else 2
+    command = commands.get(words[0])
+    if command is None:
+        close = difflib.get_close_matches(words[0], commands, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(commands)}"
+        print(f"{program}: {words[0]!r} is not a command; {hint}", file=sys.stderr)
+        return 2
+    return one_line_errors(program, lambda: command(words[1:]), interrupted)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, means that the disk could not take what was written."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in FULL_DISK_CODES:
+            return True
+        if any(text in str(seen).lower() for text in FULL_DISK_MESSAGES):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device's or the host's memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, known without torch
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_MESSAGES)
+
+
+def show_any_text() -> None:
+    """Lets texts that the terminal's or the pipe's encoding has no signs for through as escapes.
+
+    A redirect on Windows is encoded in cp1252 or gbk, and a summary in Chinese, or an emoji, would end the command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> int:
+    """Runs a function and returns its exit code; bad input, a full disk or memory become one line and exit code 2.
+
+    Args:
+        program: name for messages.
+        run: what to run.
+        interrupted: what an interrupted user can do next.
+    """
+    show_any_text()
+    if os.environ.get(TRACEBACK):
+        return run()
+    try:
+        return run()
+    except Exception as error:
+        words = without_secrets(" ".join(str(error).split()))
+        if isinstance(error, ValueError):
+            pass  # says all there is to say
+        elif is_full_disk(error):  # torch and safetensors have errors of their own for it
+            words = f"the disk is full ({words[:200]}); free some space or name another disk, and start again"
+        elif is_out_of_memory(error):
+            words = f"memory ran out ({words[:160] or type(error).__name__}); {MEMORY_REMEDY}"
+        elif not isinstance(error, OSError | ImportError):
+            raise
+        print(f"{program}: {words}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; {interrupted}", file=sys.stderr)
+        return 130

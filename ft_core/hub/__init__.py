@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: client, errors, push, pull and model card."""

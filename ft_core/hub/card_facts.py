@@ -1,0 +1,181 @@
+"""What the record of a run says for a card: recipe, cost and base model; no path, name or host of this machine."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checkpoints.retention import checkpoint_step
+from ..runs.folder import METRICS_FILE, RUN_FILE
+from ..runs.record import read_record
+from .card import CardFacts, CardOptions, pairs
+from .card_cost import training_cost
+from .origin import is_commit, is_hub_name, origin_of
+
+# settings that decide what a model becomes, by what they are called on a card
+COMMON_RECIPE = {
+    "learning_rate": "learning rate",
+    "per_device_train_batch_size": "samples of a micro-batch",
+    "gradient_accumulation_steps": "micro-batches of a step",
+    "num_train_epochs": "epochs asked for",
+    "max_steps": "steps asked for",
+    "weight_decay": "weight decay",
+    "adam_beta2": "AdamW beta2",
+    "max_grad_norm": "gradient clipping",
+    "seed": "seed",
+    "early_stopping": "early stopping",
+    "metric_for_best_model": "best checkpoint by",
+}
+
+
+OFF_AT_ZERO = ("warmup_steps", "tokens_per_batch", "target_tokens_per_step")
+MOST_ANCESTORS = 16  # runs that went on from one another
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The record of a run and its last figures, both empty where there is none."""
+
+    record: dict
+    metrics: dict
+
+    def group(self, name: str) -> dict:
+        """A part of the record: model, data, arguments, ..."""
+        found = self.record.get(name)
+        return found if isinstance(found, dict) else {}
+
+
+def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
+    """What a run folder says of itself, or of one of its checkpoints.
+
+    The figures are those of the end: a run that is under way may hold the ones of before it was resumed, and a
+    checkpoint has none. The time of a run is not that of an earlier checkpoint either.
+
+    Args:
+        run (`Path`, *optional*): the run's folder.
+        folder (`Path`, *optional*): the model's, where it may be a checkpoint.
+
+    Raises:
+        ValueError: a record that cannot be read.
+    """
+    if run is None or not (run / RUN_FILE).is_file():
+        return RunFacts({}, {})
+    path = run / METRICS_FILE
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); resume the run, which writes it again") from error
+    record = read_record(run)
+    step = checkpoint_step(folder) if folder is not None else None
+    if step is not None and step != record.get("global_step"):
+        record = {name: value for name, value in record.items() if name != "seconds"} | {"global_step": step}
+    return RunFacts(record, {} if step is not None or record.get("status") == "running" else metrics)
+
+
+def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Hub repository and commit that a run started from, where they are known.
+
+    A run that went on from the model of another one here has that one's, as long as that one's folder holds the run
+    that it held then.
+    """
+    seen = 0
+    while (found := _named_here(facts, published)) is None and seen < MOST_ANCESTORS:
+        facts, seen = _ancestor(facts), seen + 1
+    return found or (None, None)
+
+
+def _ancestor(facts: RunFacts) -> RunFacts:
+    """The run whose model a run started from; empty where that is not known, or is a later run."""
+    name, nothing = facts.group("model").get("model"), RunFacts({}, {})
+    if not isinstance(name, str):
+        return nothing
+    place = next((path for path in (Path(name), Path(name).parent) if (path / RUN_FILE).is_file()), None)
+    try:
+        found = read_run(place)
+    except ValueError:
+        return nothing
+    return found if str(found.record.get("started")) < str(facts.record.get("started")) else nothing
+
+
+def _named_here(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None] | None:
+    """What a run's own record says; None where it names a folder."""
+    model = facts.group("model")
+    if not model or model.get("from_scratch"):
+        return None, None
+    if model.get("repository"):
+        return model["repository"], model.get("revision")
+    name = published.get(model.get("model"), model.get("model"))
+    return (name, None) if "repository" not in model and is_hub_name(name) else None
+
+
+def pulled_base(folder: Path) -> tuple[str | None, str | None]:
+    """The same of a folder that was pulled and never trained."""
+    origin = origin_of(folder)
+    return (origin.repository, origin.commit) if origin else (None, None)
+
+
+def adapters_commit(folder: Path) -> str | None:
+    """The commit of the model that a folder's adapters belong to, as they were saved; None where it is not recorded."""
+    for name in ("base_model.json", "adapter_config.json"):
+        try:
+            revision = json.loads((folder / name).read_text(encoding="utf-8")).get("revision")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(revision, str) and is_commit(revision):
+            return revision
+    return None
+
+
+def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
+    """The settings that matter, by what they are called.
+
+    Args:
+        facts ([`RunFacts`]): the run.
+        names (`Mapping`): of settings beside those of every run, with what they are called.
+    """
+    arguments = facts.group("arguments")
+    if not arguments:
+        return {}
+    rows = {}
+    if facts.group("model").get("from_scratch"):
+        rows["start"] = "random weights"
+    preset = facts.group("model").get("preset")
+    if preset:
+        rows["preset"] = f"`{preset}`"
+    done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
+    if done is not None:
+        rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
+    for name, title in {**COMMON_RECIPE, **names}.items():
+        value = arguments.get(name, facts.group("model").get(name))
+        by_steps = (arguments.get("max_steps") or -1) > 0
+        if value is None or value is False or value == "" or name == ("num_train_epochs" if by_steps else "max_steps"):
+            continue
+        if value == 0 and name in OFF_AT_ZERO:
+            continue
+        if name == "warmup_steps" and value < 1:
+            value = f"{100 * value:g} % of all"
+        rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
+    if facts.record.get("world_size", 1) > 1:
+        rows["processes"] = f"{facts.record['world_size']}"
+    versions = facts.group("versions")
+    known = ", ".join(f"{name} {versions[name]}" for name in ("kronos-ft", "torch", "transformers") if name in versions)
+    return rows | ({"trained with": known} if known else {})
+
+
+def add_training(card: CardFacts, facts: RunFacts, names: Mapping[str, str], options: CardOptions) -> None:
+    """Adds recipe, time, energy and CO2 to a card.
+
+    Raises:
+        ValueError: options out of range.
+    """
+    rows = recipe_rows(facts, names)
+    if rows:
+        card.sections.append(("Recipe", pairs(rows)))
+    cost = training_cost(facts.record, options.power, options.carbon_intensity)
+    if cost is not None:
+        card.sections.append(("Time, energy, CO2", pairs(cost.rows())))
+        from_scratch = facts.group("model").get("from_scratch") and not card.base_model
+        card.emissions = cost.metadata("pre-training" if from_scratch else "fine-tuning")
+    if facts.record.get("status") == "running":
+        done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
+        card.summary.append(f"**This is step {done} of {planned} of a training that is under way.**")

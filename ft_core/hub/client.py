@@ -1,0 +1,73 @@
+"""Asks the Hub with one policy: every request may time out, and one place decides what is tried again.
+
+By itself `huggingface_hub` tries some requests again and others not, waits as long as the server says, and never times
+out on an upload.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from huggingface_hub import set_client_factory
+from huggingface_hub.utils import httpx, logging, parse_ratelimit_headers
+from huggingface_hub.utils._http import default_client_factory  # no public way back to it
+
+from ..io import retrying
+from .errors import HubFailure, cut_connection, failure_in
+
+TIMEOUT = httpx.Timeout(120.0, connect=15.0)  # seconds without a byte; a large commit takes the Hub a while
+WAITS = (1.0, 4.0, 16.0, 32.0)  # seconds before each further try
+TEMPORARY = (408, 412, 425, 429, 500, 502, 503, 504)  # 412: the branch moved between reading and writing
+
+wait = time.sleep
+T = TypeVar("T")
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds that an answer asks to wait, from `ratelimit` or `Retry-After` (a number or a date)."""
+    limit = parse_ratelimit_headers(headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    return retrying.retry_after(headers.get("retry-after", ""))
+
+
+class _Client(httpx.Client):
+    """Raises HubFailure for what may pass, so that the Hub's client does not try again by itself."""
+
+    def send(self, request: httpx.Request, **options: object) -> httpx.Response:
+        try:
+            response = super().send(request, **options)
+        except httpx.TransportError as error:
+            raise HubFailure(cut_connection(error)) from None
+        if response.status_code in TEMPORARY:
+            response.close()
+            raise HubFailure(f"the Hub answered {response.status_code}", _retry_after(response.headers))
+        return response
+
+
+@contextmanager
+def _one_policy() -> Iterator[None]:
+    hooks = default_client_factory().event_hooks
+    verbosity = logging.get_verbosity()
+    set_client_factory(lambda: _Client(event_hooks=hooks, follow_redirects=True, timeout=TIMEOUT))
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        set_client_factory(default_client_factory)
+        logging.set_verbosity(verbosity)
+
+
+def try_again(action: Callable[[], T], say: Callable[[str], None]) -> T:
+    """Does something with the Hub that may be done twice, again after failures that may pass.
+
+    Args:
+        action: asks the Hub, from the beginning each time.
+        say: told of each failure and how long is waited.
+
+    Raises:
+        HubFailure: the Hub failed at every try, or asks to wait longer than `retrying.LONGEST_WAIT`.
+    """
+    with _one_policy():
+        return retrying.try_again(action, say, failure_in, WAITS, wait)

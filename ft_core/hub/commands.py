@@ -1,0 +1,60 @@
+"""The `push` command of both programs."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..cli.program import OneLineParser
+from .card import CardFacts, CardOptions
+
+FindModel = Callable[[Path, CardOptions], tuple[Path, CardFacts]]
+
+
+def push_command(
+    program: str, words: Sequence[str], kept: str, find_model: Callable[[], FindModel], forecasts: bool = False
+) -> int:
+    """`push DIR REPO [--private] [--revision BRANCH] [--message TEXT] [--update_card]`, and what its card says.
+
+    Args:
+        program: name for messages.
+        words: what follows the command's name.
+        kept: folder of a run that is pushed.
+        find_model: gives the function that finds the model folder and says what its card says; called late, since it
+            imports what is heavy.
+        forecasts: whether the program's models have evaluations, and tokenizers of their own.
+    """
+    parser = OneLineParser(
+        prog=f"{program} push",
+        description="Pushes a model to the Hugging Face Hub in one commit; safetensors only. Log in with `hf auth "
+        "login` or HF_TOKEN. Interrupted or failed: the same command completes it.",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help=f"model folder, or run folder (then its {kept}/)")
+    parser.add_argument("repo", metavar="REPO", help="owner/name; made if it does not exist")
+    parser.add_argument("--private", action="store_true", help="make a new repository private (default: public)")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, made if missing (default main)")
+    parser.add_argument("--message", metavar="TEXT", help="message of the commit")
+    parser.add_argument("--update_card", action="store_true", help="replace a card that was edited on the Hub too")
+    parser.add_argument("--power", metavar="WATTS", type=float, help="mean power of a device in training, for the card")
+    parser.add_argument(
+        "--carbon_intensity", metavar="GRAMS", type=float, help="g CO2eq a kWh (default 475, the world's average)"
+    )
+    if forecasts:
+        parser.add_argument(
+            "--evaluation", metavar="DIR", help="evaluation of this model for the card (default: beside the run)"
+        )
+        parser.add_argument("--tokenizer", metavar="REPO", help="the predictor's tokenizer on the Hub, for the card")
+    options = parser.parse_args(words)
+    from .push import check_branch, check_repository, push_model
+
+    check_repository(options.repo)
+    check_branch(options.revision)
+    about = ("power", "carbon_intensity", *(("evaluation", "tokenizer") if forecasts else ()))
+    folder, card = find_model()(options.folder, CardOptions(**{name: getattr(options, name) for name in about}))
+    settings = {name: getattr(options, name) for name in ("private", "revision", "message", "update_card")}
+    try:
+        pushed = push_model(folder, options.repo, card, **settings)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; the same command completes the push", file=sys.stderr)
+        return 130
+    print(f"{'pushed' if pushed.changed else 'unchanged, nothing to commit'}  {pushed.url}")
+    return 0

@@ -1,0 +1,183 @@
+"""Pushes a model folder to the Hugging Face Hub: one commit, safetensors only, the folder itself left as it is.
+
+Pushing is safe to repeat: files that the repository already holds are not sent again, and where it holds them all
+nothing is committed.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from .card import CardFacts, is_untouched, model_card, own_card
+from .client import try_again
+from .errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
+from .pushed_files import CARD, PushedFiles, choose_files, is_stale
+
+_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The outcome of a push: the commit that the branch is at, and whether this push made it."""
+
+    url: str
+    commit: str
+    changed: bool
+
+
+def check_repository(repo: str) -> None:
+    """Raises ValueError unless `repo` is a Hub name of the form owner/name."""
+    try:
+        validate_repo_id(repo)
+        if repo.count("/") != 1:
+            raise HFValidationError("it has no owner")
+    except HFValidationError as error:
+        raise ValueError(
+            f"repository {repo!r} is no Hub name ({without_tokens(str(error))}); write owner/name with letters, "
+            "digits, '-', '_' and '.'"
+        ) from None
+
+
+def check_branch(revision: str | None) -> None:
+    """Raises ValueError unless `revision` is None or can be the name of a branch."""
+    if revision is None:
+        return
+    wrong = not _BRANCH.fullmatch(revision) or ".." in revision or "//" in revision
+    if wrong or revision.endswith(("/", ".", ".lock")) or re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError(f"revision={revision!r} names no branch; use letters, digits, '-', '_', '.' and '/'")
+
+
+def check_login(repo: str, token: str | None = None) -> None:
+    """Raises ValueError where there is no token, or one that cannot be one, or the Hub must not be asked."""
+    if constants.is_offline_mode():
+        raise ValueError(f"HF_HUB_OFFLINE is set, so nothing is pushed to {repo}; unset it and push again")
+    token = token or get_token()
+    if token is None:
+        raise ValueError(f"no Hub token was found, and {repo} needs one to write; {LOG_IN}")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError("the Hub token holds a space or a character outside ASCII, as no token does; copy it again")
+
+
+def _branch_head(api: HfApi, repo: str, private: bool, branch: str) -> ModelInfo:
+    """The repository at a branch; both are made where they are missing."""
+    try:
+        return api.model_info(repo, revision=branch)
+    except RevisionNotFoundError:
+        api.create_branch(repo, branch=branch, exist_ok=True)
+    except RepositoryNotFoundError as error:
+        if error.response.status_code == 401:
+            raise
+        api.create_repo(repo, private=private or None, exist_ok=True)
+        if branch != constants.DEFAULT_REVISION:
+            api.create_branch(repo, branch=branch, exist_ok=True)
+    return api.model_info(repo, revision=branch)
+
+
+def _keeps_card(api: HfApi, repo: str, head: ModelInfo, card: str | None) -> bool:
+    """Whether the repository's card is one that somebody has edited, and other than the folder's own (`card`)."""
+    path = api.hf_hub_download(repo, CARD, revision=head.sha)
+    held = Path(path).read_text(encoding="utf-8", errors="replace")
+    return held != card and not is_untouched(held)
+
+
+def _operations(chosen: PushedFiles, held: set[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
+    added = [CommitOperationAdd(name, content) for name, content in chosen.files.items()]
+    stale = sorted(name for name in held if is_stale(name, chosen.files))
+    return [*added, *(CommitOperationDelete(name) for name in stale)]
+
+
+def push_model(
+    folder: Path,
+    repo: str,
+    card: CardFacts,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+    update_card: bool = False,
+    token: str | None = None,
+    say: Callable[[str], None] = print,
+) -> Pushed:
+    """Pushes a model folder in one commit; makes the repository and the branch where they are missing.
+
+    Weights, tokenizer files and settings of another model that the repository holds under other names are removed in
+    the same commit. The card is the folder's own, or one made of `card`. It replaces one that this library wrote, and
+    one that somebody has edited only with `update_card`.
+
+    Args:
+        folder (`Path`): holds the model; it is only read.
+        repo (`str`): `owner/name`.
+        card ([`CardFacts`]): what a new card says.
+        private (`bool`): make a new repository private; an existing public one is refused.
+        revision (`str`, *optional*): branch, main by default.
+        message (`str`, *optional*): the commit's message.
+        update_card (`bool`): replace a card that was edited on the Hub too.
+        token (`str`, *optional*): of the Hub; the one that is logged in when not given.
+        say: receives lines for people.
+
+    Raises:
+        ValueError: a folder, name or log-in that cannot be used, or that the Hub refuses.
+        HubFailure: the Hub failed at every try; pushing again completes the push.
+    """
+    check_repository(repo)
+    check_branch(revision)
+    chosen = choose_files(folder, card.changes)
+    check_login(repo, token)
+    for line in (*card.remarks, *chosen.lines()):
+        say(line)
+    api, branch = HfApi(token=token), revision or constants.DEFAULT_REVISION
+    first_head: list[str] = []
+    own = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in chosen.files else None
+    chosen.files[CARD] = (model_card(card, repo, revision) if own is None else own_card(own)).encode()
+    kept_card: list[str] = []
+
+    def attempt() -> Pushed:
+        head = _branch_head(api, repo, private, branch)
+        first_head.append(head.sha)
+        if private and not head.private:
+            raise HubRefusal(
+                f"{repo} is public already, and --private is for new repositories; change it at "
+                f"{constants.ENDPOINT}/{repo}/settings, or push without --private"
+            )
+        held = {file.rfilename for file in head.siblings or ()}
+        kept_card.clear()
+        files = dict(chosen.files)
+        if CARD in held and not update_card and _keeps_card(api, repo, head, own):
+            kept_card.append(repo)
+            del files[CARD]
+        # with the parent named, a commit whose answer was lost cannot be made twice
+        commit = api.create_commit(
+            repo,
+            _operations(PushedFiles(files), held),
+            commit_message=message or f"Push {folder.name} with kronos-ft",
+            revision=branch,
+            parent_commit=head.sha,
+        )
+        return Pushed(commit.commit_url, commit.oid, commit.oid != first_head[0])
+
+    try:
+        pushed = try_again(attempt, say)
+    except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
+        found = explain(error, repo, branch)
+        said = without_tokens(str(error))
+        if isinstance(error, json.JSONDecodeError):
+            found = no_hub()
+        elif found is None and isinstance(error, ValueError):
+            found = ValueError(f"{repo}: {said}")
+        if isinstance(found, ValueError):
+            raise found from None
+        # where nothing is known, it is the xet library, which has tried again by itself
+        reason = found or f"the upload to {repo} failed ({said})"
+        if found is None and re.search(r"\b40[13]\b", said):
+            raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
+        raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None
+    if kept_card:
+        say(f"kept the card of {repo}, which is not as kronos-ft pushed it; --update_card replaces it")
+    return pushed

@@ -1,0 +1,136 @@
+"""Which files of a model folder are pushed: what loads the model, nothing that runs code or tells of this machine."""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from ..checkpoints.weights import defect_of_weights
+from ..io.pickles import is_pickle
+from .origin import PULLED_FILE
+
+CARD = "README.md"
+LICENCE = re.compile(r"(LICENSE|NOTICE)(-[A-Z\d.]+)?(\.(txt|md))?")
+STATE = ("run.json", "trainer_state.json", "training_metrics.json", "training_args.json", "manifest.json")
+# JSON without settings: pieces of a vocabulary may look like paths
+NO_SETTINGS = ("tokenizer.json", "vocab.json", "added_tokens.json", "kept_ids.json")
+UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
+PIECES = re.compile(r"tokens?(_decoder)?$")  # settings that hold pieces of a vocabulary
+_PLACES = re.compile(r"(path|file|dir|folder)$")
+WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+_PARTS = re.compile(
+    r"((generation|adapter|tokenizer|processor|preprocessor)_)?config\.json"
+    r"|(tokenizer|vocab|special_tokens_map|added_tokens)\.json|(spiece|tokenizer|sentencepiece\.bpe)\.model"
+    r"|(task|kept_ids|base_model|trained_with)\.json|chat_template\.jinja"
+)
+
+
+@dataclass
+class PushedFiles:
+    """Files by their name in the repository, as a path or changed content, and why the others stay here."""
+
+    files: dict[str, Path | bytes] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What stays here, in words, a line for each reason."""
+        reasons = dict.fromkeys(self.left_out.values())
+        return [
+            f"left out ({reason}): {', '.join(n for n, why in self.left_out.items() if why == reason)}"
+            for reason in reasons
+        ]
+
+
+def is_part(name: str) -> bool:
+    """Whether a file is part of a model, pushed and pulled: weights, configuration, tokenizer, or licence."""
+    if "/" in name or is_pickle(name) or name in (*STATE, PULLED_FILE):
+        return False
+    return bool(WEIGHTS.fullmatch(name) or _PARTS.fullmatch(name) or LICENCE.fullmatch(name))
+
+
+def is_stale(name: str, pushed: Collection[str]) -> bool:
+    """Whether a file of the repository would be loaded beside those that are pushed, and is of another model."""
+    return name not in pushed and is_part(name) and not LICENCE.fullmatch(name)
+
+
+def _reason_to_leave(path: Path) -> str | None:
+    name = path.name
+    if name.startswith(".") or name.endswith(("~", ".tmp", ".lock", ".incomplete")):
+        return "hidden or temporary"
+    if path.is_dir():
+        return "a folder"
+    if is_pickle(path):
+        return "pickled, could run code"
+    if name == PULLED_FILE:
+        return "where it was pulled from"
+    if name in STATE:
+        return "the record of a training, with paths of this machine"
+    if name != CARD and not is_part(name):
+        return "no part of a model"
+    if name == CARD and UNTOUCHED_CARD in path.read_text(encoding="utf-8", errors="replace"):
+        return "a card that nobody filled in"
+    return None
+
+
+def _is_place(name: str, value: str) -> bool:
+    """Whether a setting names a place on this machine."""
+    if Path(value).is_absolute() or re.match(r"(\.{1,2}|~[\w.-]*)[/\\]|[A-Za-z]:[/\\]", value):
+        return True
+    may_be = _PLACES.search(name) or "/" in value or "\\" in value
+    return bool(value and may_be and len(value) < 4096 and Path(value).exists())
+
+
+def _public(value: object, name: str) -> object:
+    """A setting without what names a place here, at any depth; None where nothing is left of it."""
+    if isinstance(value, str):
+        return None if _is_place(name, value) else value
+    if PIECES.search(name):
+        return value
+    if isinstance(value, dict):
+        return {key: kept for key, one in value.items() if (kept := _public(one, key)) is not None or one is None}
+    if isinstance(value, list):
+        return [kept for one in value if (kept := _public(one, name)) is not None or one is None]
+    return value
+
+
+def _changed_settings(path: Path, changes: Mapping[str, object]) -> bytes | None:
+    """Content of a configuration with changes and without what names a place here, or None if neither alters it."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); restore the file, then push") from error
+    if not isinstance(values, dict):
+        return None
+    kept = _public({name: value for name, value in values.items() if name not in changes}, "")
+    kept |= {name: value for name, value in changes.items() if value is not None and name in values}
+    if kept == values:
+        return None
+    return (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def choose_files(folder: Path, changes: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> PushedFiles:
+    """The files of a model folder that are pushed; nothing in the folder is changed.
+
+    Args:
+        folder (`Path`): the model's.
+        changes (`Mapping`, *optional*): settings by file that are pushed with another value; not at all where it is
+            None.
+
+    Raises:
+        ValueError: weights that are missing, cut short, pickled alone, or a configuration that is not JSON.
+    """
+    defect = defect_of_weights(folder)
+    if defect:
+        raise ValueError(f"{folder} is not pushed: {defect}; push a folder of whole *.safetensors")
+    chosen = PushedFiles()
+    for path in sorted(folder.iterdir()):
+        reason = _reason_to_leave(path)
+        if reason:
+            chosen.left_out[path.name] = reason
+            continue
+        is_settings = path.suffix == ".json" and path.name not in NO_SETTINGS and not path.name.endswith(".index.json")
+        changed = _changed_settings(path, changes.get(path.name, {})) if is_settings else None
+        chosen.files[path.name] = path if changed is None else changed
+    return chosen

@@ -1,0 +1,1 @@
+"""Files: atomic writes, bounded decompression, refusal of pickles, spreadsheet-safe cells, retries, progress lines."""

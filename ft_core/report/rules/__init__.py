@@ -1,0 +1,1 @@
+"""The rules of the report that hold for every run, a file for each subject."""

@@ -1,0 +1,106 @@
+"""Whether a run that is resumed is the run that it was, and what happens where it is not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+from .folder import RUN_FILE
+from .record import changed_settings, read_record
+
+logger = logging.get_logger(__name__)
+
+# settings that decide which weights a run ends with
+COMMON_SETTINGS = (
+    *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"),
+    *("num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "optim"),
+    *("adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "greater_is_better"),
+    *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
+)
+LEARNING_RATE = "learning_rate"
+# what a schedule is made from
+SCHEDULE = (
+    *(LEARNING_RATE, "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("world_size", "one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum"),
+    *("lr_scheduler_type", "warmup_steps", "data", "batch x accumulation", "training data"),
+)
+KEPT = "weights, optimizer state (with its weight_decay and betas), step count and history are the checkpoint's"
+
+
+def _by_name(changes: Sequence[str]) -> dict[str, str]:
+    return {change.partition(":")[0]: change for change in changes}
+
+
+def differences(
+    run: Path, manifest: dict | None, facts: dict, args: TrainingArguments, names: Sequence[str]
+) -> list[str]:
+    """What differs between a recorded run and the one about to resume it, each as `name: before -> now`.
+
+    Args:
+        run: the run's folder, whose record is compared where there is one.
+        manifest (`dict`, *optional*): of the checkpoint, with the present training data's hash as `now`.
+        facts (`dict`): what this run says of its data and model.
+        args: its settings.
+        names: fields of the settings that decide the result.
+    """
+    found: dict[str, str] = {}
+    if (run / RUN_FILE).is_file():
+        record = read_record(run)
+        known = [name for name in names if name in record["arguments"]]  # it may be older than a setting
+        found = _by_name(changed_settings(record, facts, args, known))
+    if manifest is not None:
+        # the record may be of a forced resume that ended before its first checkpoint
+        record = {"arguments": manifest["settings"], "world_size": manifest["world_size"]}
+        known = [name for name in names if name in manifest["settings"]]
+        found |= _by_name(changed_settings(record, {}, args, known))
+    if manifest is not None and manifest["training_data"] != manifest["now"]:
+        found["data"] = f"training data: {manifest['training_data'][:12]} -> {manifest['now'][:12]} (SHA-256)"
+    return list(found.values())
+
+
+def recorded_rate(run: Path, manifest: dict | None) -> float | None:
+    """The learning rate that a run was begun with, or None."""
+    if manifest is not None:
+        return manifest["settings"].get(LEARNING_RATE)
+    return read_record(run)["arguments"].get(LEARNING_RATE) if (run / RUN_FILE).is_file() else None
+
+
+def settle_changes(
+    run: Path, manifest: dict | None, facts: dict, args: TrainingArguments, names: Sequence[str]
+) -> bool:
+    """Refuses a resume with other settings, or says what holds; a learning rate goes back to the recorded one.
+
+    Returns:
+        `bool`: whether the schedule of learning rates is to be made anew, because `resume_force` was asked for.
+
+    Raises:
+        ValueError: with the list of differences, unless `args.resume_force` is set.
+    """
+    changes = differences(run, manifest, facts, args, names)
+    return settle(run, changes, args, recorded_rate(run, manifest))
+
+
+def settle(run: Path, changes: list[str], args: TrainingArguments, rate_before: float | None) -> bool:
+    """As [`settle_changes`], for differences that are known."""
+    if args.resume_force:
+        if changes:
+            logger.warning(
+                f"resume_force: going on with {'; '.join(changes)}. {KEPT}; everything else is as set now, so this is "
+                "no longer the run that was begun"
+            )
+        return any(change.split(":")[0].split(".")[0] in SCHEDULE for change in changes)
+    rate = f"{LEARNING_RATE}:"
+    others = [change for change in changes if not change.startswith(rate)]
+    if others:
+        raise ValueError(
+            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, start anew in another "
+            "folder or with --overwrite, or pass --resume_force to go on all the same"
+        )
+    if len(others) < len(changes) and rate_before is not None:
+        logger.warning(
+            f"learning_rate={args.learning_rate:g} is not used: the run goes on with {rate_before:g}, because its "
+            "schedule is under way and another rate would make it another run; --resume_force takes the new one"
+        )
+        args.learning_rate = rate_before
+    return False

@@ -1,0 +1,95 @@
+"""Settings that every run has: what happens with what lies in its folder, and with faults."""
+
+from dataclasses import dataclass, field
+
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+SAVE_ERRORS = ("stop", "continue")
+PUSH_STRATEGIES = ("end", "every_save")
+
+
+@dataclass
+class RunArguments:
+    """Fields that this library's training settings share, beside those of [`~transformers.TrainingArguments`].
+
+    `hub_strategy` is `end` and not the parent's `every_save`: one commit a run unless more are asked for.
+    """
+
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint of output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    resume_force: bool = field(
+        default=False,
+        metadata={"help": "Resume with other settings, data or number of processes too; says what is kept."},
+    )
+    overwrite_lock: bool = field(
+        default=False, metadata={"help": "Take output_dir although another process seems to use it."}
+    )
+    on_save_error: str = field(
+        default="stop", metadata={"help": "When a checkpoint cannot be written: stop, or continue without it."}
+    )
+    max_bad_steps: int = field(
+        default=3,
+        metadata={"help": "Stop after so many steps in a row whose loss or gradient was not finite; none is applied."},
+    )
+    expected_world_size: int | None = field(
+        default=None, metadata={"help": "Number of processes that must take part; checked before training."}
+    )
+
+    push_to_hub: bool = field(
+        default=False,
+        metadata={"help": "Push the best model to hub_model_id when the run ends; a failed push is a warning."},
+    )
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "When to push: end, or every_save (each checkpoint's model too, beside the training)."},
+    )
+
+    def check_run_arguments(self) -> None:
+        """Raises ValueError for values that cannot be meant."""
+        if self.on_save_error not in SAVE_ERRORS:
+            raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
+        if self.max_bad_steps < 1:
+            raise ValueError(f"max_bad_steps={self.max_bad_steps} is below 1; use 1 to stop at the first bad step")
+        self._check_push()
+        if self.resume_force:
+            self.resume = True
+        if self.resume and self.overwrite:
+            raise ValueError("--resume and --overwrite exclude each other; choose one")
+
+    def use_one_gpu(self) -> None:
+        """One device a process, and a line that says how to use them all; to be called once the devices are known.
+
+        In a process that was started by itself the Trainer would use every GPU through `nn.DataParallel`: batches would
+        be as many times larger, and the replicas' losses and metrics would not be those of one batch.
+        """
+        if self.n_gpu > 1:
+            logger.warning_once(
+                f"{self.n_gpu} GPUs are visible and one process uses one of them; for all: accelerate launch "
+                f"--num_processes {self.n_gpu} (docs/multi-gpu.md); to choose one: CUDA_VISIBLE_DEVICES"
+            )
+            self._n_gpu = 1
+
+    def _check_push(self) -> None:
+        """What the settings of pushing say by themselves; the Hub is asked when the run begins."""
+        self.hub_strategy = str(getattr(self.hub_strategy, "value", self.hub_strategy))
+        if self.hub_strategy not in PUSH_STRATEGIES:
+            raise ValueError(
+                f"hub_strategy={self.hub_strategy} is not supported: whole checkpoints hold pickled states, which are "
+                f"never pushed; use one of {', '.join(PUSH_STRATEGIES)}"
+            )
+        if not self.push_to_hub:
+            return
+        if not self.hub_model_id:
+            raise ValueError("push_to_hub=True needs a repository; set hub_model_id to OWNER/NAME")
+        if self.hub_always_push:
+            raise ValueError(
+                "hub_always_push=True is not supported: a save that comes while a push is under way is left out; leave "
+                "it off"
+            )
+        from ..hub.push import check_branch, check_login, check_repository
+
+        check_repository(self.hub_model_id)
+        check_branch(self.hub_revision)
+        check_login(self.hub_model_id, self.hub_token)

@@ -1,0 +1,230 @@
+"""Optimizer steps whose loss or gradient is not finite are never applied; too many in a row end the run.
+
+Notable:
+- A loss that is not finite is made to give gradients that are not, so that after their reduction every rank sees the
+  same norm and takes the same decision, without a collective of its own.
+- A step that is not applied leaves weights, optimizer state and logged sums as they were.
+- On CUDA with a fused optimizer the device itself decides, and the host looks one step later, so that nothing waits.
+- fp16 is another matter: its loss scaler skips steps as a matter of course, and only a scale that collapses is a fault.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from transformers import Trainer
+from transformers.utils import logging
+
+from ..checkpoints.retention import find_newest_whole
+from ..io.files import write_json
+from ..runs.folder import BAD_STEPS_FILE
+from ..runs.record import unless_going_on
+
+logger = logging.get_logger(__name__)
+
+LEAST_SCALE = 1.0  # of fp16: gradients that overflow even without scaling
+MOST_RECORDED = 20
+
+
+def poison_if_not_finite(loss: Tensor) -> Tensor:
+    """The loss as it is; where it is not finite, one whose gradients are not finite either."""
+    return loss * torch.where(torch.isfinite(loss.detach()), 1.0, torch.nan).to(loss.dtype)
+
+
+def _text(value: float) -> float | str:
+    """A number, or its name where JSON has none."""
+    return value if abs(value) != float("inf") and value == value else str(value)
+
+
+class GuardedSteps(Trainer):
+    """A Trainer that guards its steps. Expects `args.max_bad_steps`, a `meter`, and from a subclass `sample_names` and
+    `sample_terms`, and `choose_best`; `compute_loss` is to return [`poison_if_not_finite`] of its loss."""
+
+    stops_after_save = False  # asked to end by a signal
+    _bad_in_a_row = 0
+    _batches: list[dict] = []  # noqa: RUF012 - replaced at each step, never changed
+    _waiting: tuple[int, Tensor, list[dict]] | None = None  # a step whose verdict the host has not looked at
+
+    # Told by the subclass
+
+    def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
+        """What a person finds the samples of a micro-batch by."""
+        raise NotImplementedError
+
+    def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss and its parts of each sample of a micro-batch, tensors of shape `(batch_size,)`."""
+        raise NotImplementedError
+
+    # A step
+
+    def forget_steps(self) -> None:
+        """Begins anew, as after an earlier `train()` that was broken off."""
+        self._bad_in_a_row, self._waiting, self._batches = 0, None, []
+        self.meter.reset()
+
+    def get_batch_samples(self, *args, **kwargs) -> tuple[list, Tensor | int | None]:
+        """As the parent's; remembers the micro-batches of a step until it is known to be good."""
+        batches, count = super().get_batch_samples(*args, **kwargs)
+        self._batches = batches
+        self.meter.begin_step()
+        return batches, count
+
+    def training_step(self, *args, **kwargs) -> Tensor:
+        """As the parent's; what is added to the Trainer's own running loss is finite."""
+        loss = super().training_step(*args, **kwargs)
+        return torch.where(torch.isfinite(loss), loss, 0.0)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float:
+        """As the parent's; decides whether the step is applied."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        if hasattr(norm, "full_tensor"):  # of sharded parameters
+            norm = norm.full_tensor()
+        self._look_at_waiting()
+        if self._decides_on_device(norm):
+            finite = torch.isfinite(norm)
+            self.optimizer.optimizer.found_inf = (~finite).float()
+            self.meter.end_step(finite)
+            self._waiting = self.state.global_step + 1, finite, self._batches
+            return norm
+        finite = bool(torch.isfinite(torch.as_tensor(norm)))
+        self.meter.end_step(finite)
+        if finite:
+            self._bad_in_a_row = 0
+        elif not self._is_scaling_down(norm):
+            self.optimizer.zero_grad(set_to_none=True)  # parameters without a gradient are left alone
+            self._note_bad_step(self.state.global_step + 1, self._batches, float(norm))
+        return norm
+
+    def _decides_on_device(self, norm: Tensor | float) -> bool:
+        """Whether the fused optimizer can be told on the device to leave a step out."""
+        fused = bool(getattr(self.optimizer.optimizer, "defaults", {}).get("fused"))
+        return isinstance(norm, Tensor) and norm.device.type == "cuda" and fused and self.accelerator.scaler is None
+
+    def _look_at_waiting(self) -> None:
+        """Takes note of a verdict that the device has reached meanwhile."""
+        if self._waiting is None:
+            return
+        (step, finite, batches), self._waiting = self._waiting, None
+        if bool(finite):
+            self._bad_in_a_row = 0
+        else:
+            self._note_bad_step(step, batches, float("nan"))
+
+    def _is_scaling_down(self, norm: Tensor | float) -> bool:
+        """Whether fp16's loss scaler is just looking for its scale.
+
+        Raises:
+            ValueError: the scale has collapsed.
+        """
+        scaler = self.accelerator.scaler
+        if scaler is None:
+            return False
+        with torch.no_grad():
+            finite = all(bool(torch.isfinite(self._terms_of(batch)["loss"]).all()) for batch in self._batches)
+        if not all(gather_object([finite]) if self.args.world_size > 1 else [finite]):
+            return False
+        scale = scaler.get_scale()
+        if scale < LEAST_SCALE:
+            raise ValueError(
+                f"the fp16 loss scale fell to {scale:g} at step {self.state.global_step + 1}: the loss is finite, but "
+                "its gradients overflow in fp16 whatever the scale; use bf16 or fp32"
+            )
+        return True
+
+    # Bad steps
+
+    def _terms_of(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`sample_terms` without dropout, and without a trace in the random states."""
+        model = self.accelerator.unwrap_model(self.model)
+        was_training = model.training
+        model.eval()
+        devices = [self.args.device.index or 0] if self.args.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices), torch.no_grad(), self.compute_loss_context_manager():
+                return self.sample_terms(self._prepare_inputs(batch))
+        finally:
+            model.train(was_training)
+
+    def _samples_of(self, batches: list[dict]) -> list[dict]:
+        found = []
+        for batch in batches:
+            names = self.sample_names(batch)
+            terms = {name: values.float().tolist() for name, values in self._terms_of(batch).items()}
+            found += [
+                {"sample": name, **{term: _text(values[i]) for term, values in terms.items()}}
+                for i, name in enumerate(names)
+            ]
+        return found
+
+    def _note_bad_step(self, step: int, batches: list[dict], norm: float) -> None:
+        """Puts a bad step on file; every rank comes here at the same step.
+
+        Raises:
+            ValueError: it is one too many.
+        """
+        self._bad_in_a_row += 1
+        samples = self._samples_of(batches)
+        if self.args.world_size > 1:
+            samples = gather_object(samples)
+        offending = [
+            sample for sample in samples if any(isinstance(v, str) for k, v in sample.items() if k != "sample")
+        ]
+        run = Path(self.args.output_dir)
+        learning_rate = self._get_learning_rate()
+        if self.args.should_save:
+            entry = {
+                "step": step,
+                "grad_norm": _text(norm),
+                "learning_rate": learning_rate,
+                "offending": [sample["sample"] for sample in offending],
+                "samples": samples,
+            }
+            self._record(run, entry)
+            named = ", ".join(sample["sample"] for sample in offending[:3])
+            logger.warning(
+                f"step {step} is not applied: its loss or gradient is not finite"
+                + (f" ({named}{', ...' if len(offending) > 3 else ''})" if offending else "")
+            )
+        if self._bad_in_a_row < self.args.max_bad_steps:
+            return
+        newest, _ = find_newest_whole(run)
+        first = step - self._bad_in_a_row + 1
+        steps = f"in steps {first} to {step}" if self._bad_in_a_row > 1 else f"in step {step}"
+        last = f"{newest.name} is the last whole checkpoint" if newest else "no checkpoint was written yet"
+        if len(offending) == len(samples):  # not a matter of a few samples
+            cause = "every sample is affected, so the weights have diverged: lower learning_rate"
+        elif offending:
+            cause = f"look at the {len(offending)} of {len(samples)} samples that it names as offending"
+        else:
+            cause = "lower learning_rate or max_grad_norm"
+        raise ValueError(
+            f"the loss or its gradient was not finite {steps} (max_bad_steps={self.args.max_bad_steps}) at "
+            f"learning_rate={learning_rate:.3g}; none was applied, {last}, the samples and loss parts are in "
+            f"{run / BAD_STEPS_FILE}: {cause}"
+        )
+
+    def _record(self, run: Path, entry: dict) -> None:
+        path = run / BAD_STEPS_FILE
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            earlier = []
+        with unless_going_on(self.args, path):
+            write_json(path, [*earlier, entry][-MOST_RECORDED:])
+
+    def _save_checkpoint(self, *args, **kwargs) -> None:
+        """As the parent's; not while steps are bad, or a diverged run would leave its weights as the newest."""
+        self._look_at_waiting()
+        if self._bad_in_a_row and not self.stops_after_save:
+            if self.args.should_save:
+                logger.warning(f"no checkpoint is written at step {self.state.global_step}, which was not applied")
+            self.choose_best(Path(self.args.output_dir))  # or it would be this step's, which has none
+            return
+        super()._save_checkpoint(*args, **kwargs)
+
+    def log(self, *args, **kwargs) -> None:
+        """As the parent's, after a look at the last step."""
+        self._look_at_waiting()
+        super().log(*args, **kwargs)

@@ -1,0 +1,172 @@
+"""SIGTERM and Ctrl-C: the step is finished, a checkpoint saved, and the process ends with 143 or 130.
+
+A second signal stops at once, as without this library. With several processes all of them stop after the same step,
+even when only one was signalled: the number of that step is agreed on through the process group's store, which costs
+one look a step and no work on the device.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch.distributed as dist
+from accelerate.utils import gather_object
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.utils import logging
+
+from ..checkpoints.retention import PREFIX
+
+logger = logging.get_logger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def start_worker(start: Callable[[int], None] | None, number: int) -> None:
+    """Starts a process that loads data: signals to the whole process group are the training process's to answer.
+
+    A SIGTERM is ignored once; the second ends the process, so that its parent can still end it.
+    """
+
+    def ignore_once(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, ignore_once)
+    if start is not None:
+        start(number)
+
+
+class StoppedBySignal(SystemExit):
+    """A run that was asked to stop, and has saved what it had done. Its code is 128 plus the signal's number."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return signal.Signals(self.number).name
+
+
+class StopAtSignal(TrainerCallback):
+    """Saves and stops after the step in which a signal came; [`listening`] must be open.
+
+    What the run would log, evaluate and save at that step anyway comes first. Otherwise the checkpoint alone is written
+    and nothing is logged, so that a resumed run logs what an uninterrupted one would have.
+    """
+
+    def __init__(self):
+        self._received: int | None = None
+        self._stopping: int | None = None
+        self.is_extra = False  # whether the last save is one that the run would not have made
+        self._runs = 0
+        self._restore: Callable[[], None] = lambda: None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the next save is the last act of the run."""
+        return self._stopping is not None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notes signals instead of dying of them; the second one has its usual effect."""
+        self._received = self._stopping = None
+        self.is_extra = False
+        self._runs += 1
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                if handler is not None:  # one that Python did not set cannot be set again
+                    signal.signal(number, handler)
+
+        def note(number: int, frame: object) -> None:
+            restore()
+            self._received = number
+            logger.warning(
+                f"{signal.Signals(number).name}: finishing this step, then saving; a second one stops at once"
+            )
+
+        for number in SIGNALS:
+            signal.signal(number, note)
+        self._restore = restore
+        try:
+            yield
+        finally:
+            restore()
+
+    def came_at_end(self) -> bool:
+        """Whether a signal came on any rank after the last step; from now on signals have their usual effect."""
+        self._restore()
+        several = dist.is_initialized() and dist.get_world_size() > 1
+        numbers = gather_object([self._received]) if several else [self._received]
+        self._stopping = next((number for number in numbers if number is not None), None)
+        return self._stopping is not None
+
+    def _agreed(self, step: int) -> int | None:
+        """The signal to stop for after this step, the same answer on every rank.
+
+        A rank publishes the step after the one at which it noticed: no other rank can have finished that one yet,
+        because its gradients need this rank.
+        """
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return self._received
+        store = dist.distributed_c10d._get_default_store()
+        key = f"kronos-ft/stop/{self._runs}"
+        if self._received is not None and not store.check([key]):
+            store.compare_set(key, "", f"{step + 1} {self._received}")
+        if not store.check([key]):
+            return None
+        last, number = store.get(key).decode().split()
+        return int(number) if step >= int(last) else None
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        number = self._agreed(state.global_step)
+        if number is None:
+            return
+        self._stopping = number
+        at_epoch_end = control.should_training_stop or abs(state.epoch - round(state.epoch)) < 1e-9
+        by_epoch = IntervalStrategy.EPOCH in (args.eval_strategy, args.logging_strategy) or (
+            args.save_strategy == SaveStrategy.EPOCH
+        )
+        if not (at_epoch_end and by_epoch):  # or what belongs to the epoch's end would never be done
+            self._ask_to_save(control)
+
+    def _ask_to_save(self, control: TrainerControl) -> None:
+        self.is_extra = not control.should_save
+        control.should_save = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self._stopping is not None:
+            self._ask_to_save(control)
+
+    def decide_on_save(self, is_best: bool) -> bool:
+        """Whether to save after an evaluation, where only a best one is saved."""
+        if self._stopping is None:
+            return is_best
+        self.is_extra = not is_best
+        return True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        if self._stopping is None:
+            return
+        stopped = StoppedBySignal(self._stopping)
+        if state.is_world_process_zero:
+            step = f"step {state.global_step} of {state.max_steps}"
+            is_saved = (Path(args.output_dir) / f"{PREFIX}{state.global_step}").is_dir()
+            logger.warning(
+                f"stopped by {stopped.name}: {step} is {'' if is_saved else 'NOT '}saved in {args.output_dir}; "
+                f"go on with --resume{'' if is_saved else ' from the checkpoint before'}"
+            )
+        raise stopped

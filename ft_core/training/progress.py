@@ -1,0 +1,93 @@
+"""Progress with time left: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..io.progress_lines import LINE_SECONDS, span
+from .early_stopping import metric_history
+
+
+class Progress(TrainerCallback):
+    """Shows the step, the speed, the time left and the terms asked for; one line for each evaluation.
+
+    Args:
+        terms: names of logged terms to show beside the step.
+        evaluation_terms: names of evaluation terms to show, without their prefix.
+    """
+
+    def __init__(self, terms: tuple[str, ...], evaluation_terms: tuple[str, ...]):
+        self.terms = terms
+        self.evaluation_terms = evaluation_terms
+        self._bar: tqdm | None = None
+        self._shown: dict[str, float] = {}
+        self._started = self._last_line = 0.0
+        self._first_step = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._started = self._last_line = time.monotonic()
+        self._first_step = state.global_step
+        if state.is_local_process_zero and sys.stderr.isatty():
+            self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self._bar is not None:
+            self._bar.update(1)
+        elif state.is_world_process_zero and time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            per_step = (self._last_line - self._started) / max(state.global_step - self._first_step, 1)
+            left = span(per_step * (state.max_steps - state.global_step))
+            terms = "".join(f", {name} {value:.4g}" for name, value in self._shown.items())
+            share = state.global_step / max(state.max_steps, 1)
+            self._say(f"step {state.global_step}/{state.max_steps} ({share:.0%}), {left} left{terms}")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        self._shown.update({name: logs[name] for name in self.terms if name in (logs or {})})
+        if self._bar is not None:
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in self._shown.items()}, refresh=False)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        if not state.is_world_process_zero or not metrics:
+            return
+        terms = ", ".join(
+            f"{name} {metrics[f'eval_{name}']:.4g}" for name in self.evaluation_terms if f"eval_{name}" in metrics
+        )
+        history = [value for _, value in metric_history(state, args.metric_for_best_model or "")]
+        choose = max if args.greater_is_better else min
+        best = " (best so far)" if len(history) > 1 and history[-1] == choose(history) else ""
+        if terms:
+            self._say(f"validation at step {state.global_step}: {terms}{best}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()

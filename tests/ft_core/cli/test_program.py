@@ -1,0 +1,91 @@
+"""One line and an exit code for what people do wrong, and a full disk is no fault of the program."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ft_core.cli.program import TRACEBACK, is_full_disk, is_out_of_memory, one_line_errors, run_command
+
+
+def failing(error):
+    def run(*words):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EFBIG, "File too large"),
+        RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_line(error, capsys):
+    assert one_line_errors("program", failing(error), "go on") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("program: the disk is full (")
+    assert len(err.splitlines()) == 1
+
+
+def test_what_led_to_an_error_counts():
+    outer = RuntimeError("saving failed")
+    outer.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_full_disk(outer)
+    assert not is_full_disk(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("unable to mmap 9 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+)
+def test_a_full_memory_is_one_line_that_names_what_to_lower(error, capsys):
+    assert is_out_of_memory(error)
+    assert one_line_errors("program", failing(error), "go on") == 2
+    err = capsys.readouterr().err
+    assert err.startswith(
+        f"program: memory ran out ({str(error) or 'MemoryError'}); in training lower per_device_train"
+    )
+    assert len(err.splitlines()) == 1
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_errors_of_people_and_of_the_program(capsys, monkeypatch):
+    commands = {"good": lambda words: 0, "bad": failing(ValueError("x=1 is\n wrong"))}
+    assert run_command("p", "usage", commands, ["good"], "go on") == 0
+    assert run_command("p", "usage", commands, ["bad"], "go on") == 2
+    assert capsys.readouterr().err == "p: x=1 is wrong\n"
+    assert one_line_errors("p", failing(KeyboardInterrupt()), "go on") == 130
+    assert "p: interrupted; go on" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a bug"):
+        one_line_errors("p", failing(RuntimeError("a bug")), "go on")
+    monkeypatch.setenv(TRACEBACK, "1")
+    with pytest.raises(ValueError, match="wrong"):
+        run_command("p", "usage", commands, ["bad"], "go on")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk", "ascii"])
+def test_what_an_encoding_cannot_hold_is_escaped(encoding):
+    """A redirect on Windows; a training had ended well before, and the command with an error."""
+    code = (
+        "from ft_core.cli.program import one_line_errors\n"
+        "raise SystemExit(one_line_errors('any', lambda: print('\u603b\u7ed3 \U0001f600') or 0, ''))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\U0001f600" in done.stdout
