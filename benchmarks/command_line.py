@@ -14,7 +14,7 @@ from benchmarks.comparison import Row, command
 REPEATS = 5
 # a second interpreter that says which modules the command line has loaded when it ends
 LOADED = (
-    "import sys; from kronos_ft.cli import main; sys.argv = ['kronos-ft', '--help']\n"
+    "import sys; from kronos_ft.cli.main import main; sys.argv = ['kronos-ft', '--help']\n"
     "try: main()\n"
     "except SystemExit: pass\n"
     "sys.exit('torch' in sys.modules)"

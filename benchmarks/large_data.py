@@ -61,7 +61,7 @@ def peak_bytes() -> int:
 
 def train(folder: Path, output: Path) -> dict[str, float]:
     """A whole run of `kronos-ft tokenizer`, in this process."""
-    from kronos_ft.cli import main
+    from kronos_ft.cli.main import main
 
     started = time.perf_counter()
     words = ["tokenizer", "--data", str(folder), "--output_dir", str(output), *SETTINGS]
@@ -73,7 +73,7 @@ def train(folder: Path, output: Path) -> dict[str, float]:
 def read(folder: Path) -> dict[str, float]:
     """Reading, making windows, and delivering them in random order, in this process."""
     from kronos_ft.data.candles import load_candles
-    from kronos_ft.data.windows import WindowDataset
+    from kronos_ft.windows.dataset import WindowDataset
 
     started = time.perf_counter()
     series = load_candles(folder)

@@ -19,10 +19,10 @@ from torch.utils.data import Dataset, default_collate
 
 from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
 from kronos_ft import load_sample
-from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.timestamps import CALENDAR_FEATURES, calendar_features
-from kronos_ft.data.windows import WindowDataset, WindowShape, normalise
+from kronos_ft.windows.augmentation import AugmentationArguments
+from kronos_ft.windows.dataset import WindowDataset, WindowShape, normalise
 
 GOAL = 100
 BATCH, REFERENCE_BATCHES = 64, 10

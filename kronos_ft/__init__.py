@@ -7,24 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .data.augmentation import AugmentationArguments
     from .data.candles import CandleSeries, load_candles
     from .data.sources import load_sample
-    from .data.tokens import TokenWindowDataset
-    from .data.windows import WindowDataset, WindowShape
-    from .forecasting.evaluate_arguments import EvaluateArguments
-    from .forecasting.evaluate_run import run_evaluation
-    from .forecasting.evaluation_report import terminal_text
+    from .evaluation.arguments import EvaluateArguments
+    from .evaluation.report import terminal_text
+    from .evaluation.run import run_evaluation
     from .forecasting.forecast import Forecast
-    from .forecasting.forecast_run import describe_forecast, forecast_series
     from .forecasting.predictor import KronosPredictor
+    from .forecasting.run import describe_forecast, forecast_series
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
+    from .runs.finish import finish_run, summary_table
     from .training.arguments import KronosTokenizerArguments
-    from .training.finish import finish_run, summary_table
     from .training.predictor_arguments import KronosArguments
     from .training.predictor_trainer import KronosTrainer
     from .training.tokenizer_trainer import KronosTokenizerTrainer
+    from .windows.augmentation import AugmentationArguments
+    from .windows.dataset import WindowDataset, WindowShape
+    from .windows.tokens import TokenWindowDataset
 
 _HOMES = {
     "AugmentationArguments": ".data.augmentation",

@@ -13,11 +13,11 @@ import torch
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
 
 pytest_plugins = ["tests.fault_table", "tests.hub_fixtures", "tests.fault_run_fixtures", "tests.docs.counts"]
 

@@ -65,7 +65,8 @@ def rng_file(rank: int, world_size: int) -> str:
 
 class WholeCheckpoints(Trainer):
     """A Trainer with such checkpoints. Expects `args` with the fields of
-    [`~ft_core.training.arguments.RunArguments`], a `meter` with unlogged loss sums, and `checkpoint_facts()` for the manifest."""
+    [`~ft_core.training.arguments.RunArguments`], a `meter` with unlogged loss sums, and `checkpoint_facts()`
+    for the manifest."""
 
     new_schedule = False  # a forced resume with another learning rate or length
     saves_extra = False  # only a signal asked for the checkpoint that is written

@@ -11,7 +11,7 @@ import pandas as pd
 from ..data.columns import FEATURES
 from ..data.future import check_future
 from ..data.timestamps import calendar_features
-from ..data.windows import PUBLISHED_EPS, scale_of
+from ..windows.dataset import PUBLISHED_EPS, scale_of
 
 PRICES = FEATURES[:4]
 

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from .candle_limits import project_candles, spikes
 from .context import PRICES, Context, build_context, check_times, frame_values, stamps_of
 from .decoding import Bars, Window, decode_paths, generate_tokens
+from .feasible_candles import project_candles, spikes
 from .forecast import Forecast
 from .memory import check_memory
 from .sampling import Sampler, SeededSampler

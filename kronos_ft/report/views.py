@@ -3,7 +3,7 @@
 from ft_core.report.views import WEIGHT_NORM, ZH_TITLES, Both, StageView
 from ft_core.training.curves import Panel
 
-from ..training.finetune_run import STAGE_TYPES
+from ..runs.both import STAGE_TYPES
 from ..training.predictor_trainer import KronosTrainer
 from ..training.presets import PREDICTOR_PRESETS, PRESETS
 from ..training.tokenizer_trainer import KronosTokenizerTrainer

@@ -14,9 +14,9 @@ from ft_core.training.arguments import RunArguments
 from ft_core.training.early_stopping import EarlyStopping, check_metric_name
 from ft_core.training.one_cycle import OneCycle
 
-from ..data.epoch_order import check_weighting
-from ..data.windows import WindowShape
-from .speed import SPEED_VARIABLE, choose_compile, choose_numerics
+from ..windows.dataset import WindowShape
+from ..windows.order import check_weighting
+from .compiling import SPEED_VARIABLE, choose_compile, choose_numerics
 
 logger = logging.get_logger(__name__)
 

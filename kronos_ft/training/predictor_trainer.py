@@ -17,12 +17,12 @@ from transformers.trainer_utils import EvalLoopOutput
 from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
 
-from ..data.tokens import TokenWindowDataset, freeze, tokenise
-from ..data.windows import WindowDataset
 from ..models.adapters import add_adapters, save_adapters
 from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
 from ..models.pairing import write_pairing
+from ..windows.dataset import WindowDataset
+from ..windows.tokens import TokenWindowDataset, freeze, tokenise
 from .predictor_arguments import PUBLISHED_EVALUATION, KronosArguments
 from .predictor_losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
 from .window_trainer import WindowTrainer

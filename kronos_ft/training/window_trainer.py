@@ -18,13 +18,13 @@ from ft_core.training.epoch_order import EpochOrder
 from ft_core.training.one_cycle import OneCycle, build_one_cycle
 from ft_core.training.recorded_trainer import RecordedTrainer
 
-from ..data.epoch_order import EpochSampler
-from ..data.windows import WindowDataset, keep_batch
+from ..hub.push import describe_kronos
 from ..models.fast_layers import forget_compiled
-from ..push import describe_kronos
+from ..windows.dataset import WindowDataset, keep_batch
+from ..windows.order import EpochSampler
 from .arguments import WindowTrainingArguments
-from .observed import observed_windows
-from .speed import CompileBlocks, adopt_recorded, check_same_numerics, choose_compile, set_numerics
+from .compiling import CompileBlocks, adopt_recorded, check_same_numerics, choose_compile, set_numerics
+from .report_facts import observed_windows
 
 
 class WindowTrainer(RecordedTrainer):

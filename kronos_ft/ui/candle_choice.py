@@ -131,7 +131,7 @@ def moved_origin(one: CandleSeries, origin: str, bars: int) -> str:
     Raises:
         ValueError: an origin that is no time.
     """
-    from ..forecasting.forecast_run import origin_of
+    from ..forecasting.run import origin_of
 
     at = origin_of(one, 1, origin) + bars
     return time_text(one.timestamps[min(max(at, 1), len(one) - 1)])

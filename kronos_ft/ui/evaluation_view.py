@@ -6,10 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..evaluation_card import entry_of
-from ..forecasting.evaluation_pictures import PICTURES
-from ..forecasting.evaluation_report import EVALUATION_FILE
-from ..forecasting.evaluation_tables import (
+from ..evaluation.evaluation_tables import (
     CALIBRATION_HEADER,
     SCORE_HEADER,
     SKILL_HEADER,
@@ -17,7 +14,10 @@ from ..forecasting.evaluation_tables import (
     score_rows,
     skill_rows,
 )
-from ..forecasting.verdict import models_of, verdict
+from ..evaluation.pictures import PICTURES
+from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.verdict import models_of, verdict
+from ..hub.evaluation_card import entry_of
 from .markup import command, notice, table, text
 from .shown_model import ShownModel
 

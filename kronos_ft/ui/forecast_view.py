@@ -15,9 +15,9 @@ from ft_core.io.files import write_file
 from ft_core.io.spreadsheet import neutral_frame
 
 from ..data.candles import CandleSeries
-from ..forecasting.forecast_run import SymbolForecast, forecast_series, forecast_table
+from ..evaluation.leakage import reach_of_others, seen_bars
 from ..forecasting.predictor import KronosPredictor
-from ..forecasting.training_records import reach_of_others, seen_bars
+from ..forecasting.run import SymbolForecast, forecast_series, forecast_table
 from .candle_choice import time_text
 from .markup import notice, table, tile
 

@@ -15,8 +15,8 @@ import gradio as gr
 from ft_core.cli.program import is_out_of_memory
 
 from ..data.candles import CandleSeries
-from ..forecasting.forecast_run import SymbolForecast
 from ..forecasting.predictor import KronosPredictor
+from ..forecasting.run import SymbolForecast
 from ..models.pretrained import weights_hash
 from .candle_chart import LAYERS, MOST_CONTEXT, candle_chart
 from .candle_choice import (

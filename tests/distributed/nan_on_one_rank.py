@@ -12,11 +12,11 @@ import torch
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
 
 
 class OneBadRank(KronosTokenizerTrainer):

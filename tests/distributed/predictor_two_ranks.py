@@ -9,13 +9,13 @@ from transformers import TrainerCallback
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.tokens import TokenWindowDataset
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-from kronos_ft.training.finish import finish_run
+from kronos_ft.runs.finish import finish_run
 from kronos_ft.training.predictor_arguments import KronosArguments
 from kronos_ft.training.predictor_trainer import KronosTrainer
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.tokens import TokenWindowDataset
 
 
 class Gradients(TrainerCallback):

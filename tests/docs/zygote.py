@@ -29,7 +29,7 @@ def _parsed(parse: Callable) -> Callable:
 def _only_parse() -> None:
     import ft_core.cli.options
     import ft_core.cli.settings
-    import kronos_ft.training.finetune_run as finetune_run
+    import kronos_ft.runs.both as finetune_run
 
     ft_core.cli.options.ExactParser.parse_args = _parsed(ft_core.cli.options.ExactParser.parse_args)
     ft_core.cli.settings.parse_settings = _parsed(ft_core.cli.settings.parse_settings)
@@ -50,7 +50,7 @@ def _shorten_training() -> None:
 
 
 def _work(request: dict) -> int:
-    from kronos_ft.cli import main as kronos_main
+    from kronos_ft.cli.main import main as kronos_main
     from mt5_ft.cli import main as mt5_main
 
     if request["kind"] == "python":

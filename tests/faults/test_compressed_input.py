@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ft_core.io.compressed import unpack, unpacked_limit
-from kronos_ft.cli import main as kronos
+from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from mt5_ft.cli import main as mt5

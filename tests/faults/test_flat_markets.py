@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from kronos_ft.cli import main as kronos
+from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.modeling_kronos import KronosTokenizer
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
 from tests.untrusted import files_of, refusal
 
 pytestmark = pytest.mark.fault(19)

@@ -8,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.forecasting.forecast_run import forecast_series
 from kronos_ft.forecasting.predictor import KronosPredictor
+from kronos_ft.forecasting.run import forecast_series
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 

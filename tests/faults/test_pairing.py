@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from kronos_ft.cli import main as kronos
+from kronos_ft.cli.main import main as kronos
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from ft_core.io.pickles import is_pickle
-from kronos_ft.cli import main as kronos
+from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.candles import load_candles
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from mt5_ft.cli import main as mt5

@@ -6,7 +6,7 @@ import pytest
 from transformers.training_args import TrainingArguments
 
 from ft_core.io.secrets import without_secrets
-from kronos_ft.cli import main as kronos
+from kronos_ft.cli.main import main as kronos
 from kronos_ft.models.pretrained import HubUnreachable, find_pretrained
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.predictor_arguments import KronosArguments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kronos_ft.cli import main
+from kronos_ft.cli.main import main
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kronos_ft.card import PUBLISHED_USAGE
+from kronos_ft.hub.card import PUBLISHED_USAGE
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 

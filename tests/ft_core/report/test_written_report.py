@@ -16,7 +16,7 @@ from ft_core.report.facts import read_run
 from ft_core.report.wording import WORDS, default_language
 from ft_core.report.write import write_report
 from kronos_ft.report.views import TOKENIZER, VIEWS
-from kronos_ft.training.finetune_run import STAGE_TYPES
+from kronos_ft.runs.both import STAGE_TYPES
 from kronos_ft.training.presets import PRESETS
 from mt5_ft.report.views import MT5
 from tests.written_runs import mt5_run, tokenizer_run

@@ -7,11 +7,12 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from kronos_ft.data import candle_table, epoch_order
+from kronos_ft.data import candle_table
 from kronos_ft.data.candles import fingerprint, load_candles
-from kronos_ft.data.epoch_order import EpochSampler
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import WindowDataset, WindowShape
+from kronos_ft.windows import order as epoch_order
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.order import EpochSampler
 
 SHAPE = WindowShape(lookback=20, horizon=4)
 TABLES = {name: simulate_candles(bars, seed=bars) for name, bars in (("A", 300), ("B", 500), ("C", 420))}

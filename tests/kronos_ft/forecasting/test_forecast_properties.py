@@ -14,13 +14,13 @@ from kronos_ft.data.candles import load_candles
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.forecasting.baselines import Drift, Persistence, SeasonalNaive, VolatilityCone
-from kronos_ft.forecasting.calibration import calibrate
+from kronos_ft.evaluation.baselines import Drift, Persistence, SeasonalNaive, VolatilityCone
+from kronos_ft.evaluation.kronos_forecaster import KronosForecaster
 from kronos_ft.forecasting.forecast import Forecast
-from kronos_ft.forecasting.kronos_forecaster import KronosForecaster
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
+from kronos_ft.scoring.calibration import calibrate
 
 MAX_CONTEXT = 24
 TIMES = pd.date_range("2024-02-27", periods=80, freq="7h").to_numpy().astype("datetime64[ns]")

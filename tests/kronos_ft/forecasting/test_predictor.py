@@ -9,7 +9,7 @@ from transformers.utils import logging
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.forecasting import memory
-from kronos_ft.forecasting.candle_limits import project_candles
+from kronos_ft.forecasting.feasible_candles import project_candles
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer

@@ -11,12 +11,12 @@ from ft_core.report.causes import ask_all
 from ft_core.report.checklist import rules_for
 from ft_core.report.facts import read_run
 from ft_core.report.write import write_report
-from kronos_ft.cli import main
+from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.report.views import VIEWS
-from kronos_ft.training.finish import finish_run
-from kronos_ft.training.observed import input_figures, shared_share
+from kronos_ft.runs.finish import finish_run
+from kronos_ft.training.report_facts import input_figures, shared_share
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
 
 SHAPE = WindowShape(lookback=20, horizon=4)
 
@@ -66,9 +66,9 @@ def test_a_predictor_run_says_what_its_tokens_are_worth(make_predictor_run):
 
 @pytest.fixture
 def make_predictor_run(tiny_predictor, train_windows, validation_windows, _tiny_model, tmp_path):
-    from kronos_ft.data.tokens import TokenWindowDataset
     from kronos_ft.training.predictor_arguments import KronosArguments
     from kronos_ft.training.predictor_trainer import KronosTrainer
+    from kronos_ft.windows.tokens import TokenWindowDataset
 
     def make():
         args = KronosArguments(

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
-from kronos_ft.data.tokens import TokenWindowDataset
 from kronos_ft.training.predictor_arguments import KronosArguments
 from kronos_ft.training.predictor_trainer import KronosTrainer
+from kronos_ft.windows.tokens import TokenWindowDataset
 
 
 @pytest.fixture(scope="session")

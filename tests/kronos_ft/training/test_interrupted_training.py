@@ -21,7 +21,7 @@ from ft_core.checkpoints.retention import list_checkpoints
 from ft_core.runs.lock import run_lock
 from ft_core.training.interruption import StoppedBySignal
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.training.finish import finish_run, finished_metrics
+from kronos_ft.runs.finish import finish_run, finished_metrics
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
 
 

@@ -9,15 +9,15 @@ import torch
 from transformers import TrainerCallback
 
 from ft_core.checkpoints.retention import list_checkpoints
-from kronos_ft.data.augmentation import AugmentationArguments
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.data.tokens import TokenWindowDataset
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos
-from kronos_ft.training.finish import finish_run, summary_table
+from kronos_ft.runs.finish import finish_run, summary_table
 from kronos_ft.training.predictor_losses import predictor_objective, predictor_terms
+from kronos_ft.windows.augmentation import AugmentationArguments
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.tokens import TokenWindowDataset
 
 TERMS = ("loss", "ce_s1", "ce_s2", "accuracy_s1", "accuracy_s2")
 PERPLEXITIES = ("perplexity_s1", "perplexity_s2")

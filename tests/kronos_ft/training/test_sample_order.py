@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from kronos_ft.data.augmentation import AugmentationArguments
-from kronos_ft.data.tokens import TokenWindowDataset
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos
+from kronos_ft.windows.augmentation import AugmentationArguments
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.tokens import TokenWindowDataset
 from tests.sample_order import StopAfterSave, train_and_watch
 
 pytestmark = pytest.mark.fault(14)

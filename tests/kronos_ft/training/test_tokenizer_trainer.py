@@ -9,14 +9,14 @@ import torch
 from transformers import TrainerCallback
 
 from ft_core.checkpoints.retention import list_checkpoints
-from kronos_ft.data.augmentation import AugmentationArguments
-from kronos_ft.data.windows import WindowDataset, WindowShape
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 from kronos_ft.models.quantizer import bits_to_index, split_index
-from kronos_ft.training.finish import finish_run, summary_table
+from kronos_ft.runs.finish import finish_run, summary_table
 from kronos_ft.training.losses import tokenizer_objective, tokenizer_terms
 from kronos_ft.training.tokenizer_trainer import code_usage
+from kronos_ft.windows.augmentation import AugmentationArguments
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
 
 TERMS = ("loss", "recon_pre", "recon_all", "bsq", "commitment", "entropy_sample", "entropy_codebook")
 CODES = ("code_usage_s1", "code_usage_s2", "code_perplexity_s1", "code_perplexity_s2")

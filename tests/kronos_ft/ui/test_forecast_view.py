@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos_ft.cli import main
+from kronos_ft.cli.main import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.ui.forecast_view import (

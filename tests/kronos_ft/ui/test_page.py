@@ -264,5 +264,7 @@ def test_what_is_asked_of_gradio_by_environment_is_not_done(run):
 
 
 def test_the_command_line_loads_gradio_for_the_page_alone():
-    code = "import sys; from kronos_ft.cli import main; main(['ui', 'nowhere']); assert 'gradio' not in sys.modules"
+    code = (
+        "import sys; from kronos_ft.cli.main import main; main(['ui', 'nowhere']); assert 'gradio' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)

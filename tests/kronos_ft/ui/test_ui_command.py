@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from kronos_ft import ui_command
-from kronos_ft.cli import main
+from kronos_ft.cli import ui as ui_command
+from kronos_ft.cli.main import main
 from kronos_ft.ui.server import check_address, warnings_of
 
 

@@ -1,0 +1,178 @@
+"""The demonstration: both halves of Kronos fine-tuned on BTC candles, a forecast, and an evaluation with its verdict.
+
+Read it as an example of the Python interface: `run_demo` is a script of six numbered steps.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ft_core.cli.options import ExactParser
+
+DEMO_RUN = "runs/finetune-demo"
+DEMO_STEPS = 40
+
+
+def run_demo(
+    data: str = "sample", output_dir: str = DEMO_RUN, steps: int = DEMO_STEPS, overwrite: bool = False
+) -> Path:
+    """Trains, forecasts and evaluates; prints what came out on the main process.
+
+    Without a network it trains the same architectures (2k, mini) from random weights, to show that everything works.
+
+    Args:
+        data (`str`): `sample` for the embedded candles, or what [`load_candles`] takes.
+        output_dir (`str`): run folder; what is in the default one is replaced.
+        steps (`int`): optimizer steps of the tokenizer, at least 4; the predictor takes twice as many.
+        overwrite (`bool`): replace the run in another folder too.
+
+    Returns:
+        The run folder: `tokenizer/`, `predictor/`, `tokens/`, `forecast.png`, `evaluation/`.
+
+    Raises:
+        ValueError: too few steps, data that cannot be used, or a folder that holds something.
+    """
+    if steps < 4:
+        raise ValueError(f"steps={steps} is too few for two evaluations; use 4 or more")
+    from transformers import set_seed
+
+    from ft_core.runs.folder import check_writable, is_empty
+
+    from .. import (
+        EvaluateArguments,
+        Kronos,
+        KronosArguments,
+        KronosConfig,
+        KronosPredictor,
+        KronosTokenizer,
+        KronosTokenizerArguments,
+        KronosTokenizerConfig,
+        KronosTokenizerTrainer,
+        KronosTrainer,
+        TokenWindowDataset,
+        WindowDataset,
+        WindowShape,
+        describe_forecast,
+        finish_run,
+        forecast_series,
+        run_evaluation,
+        summary_table,
+        terminal_text,
+    )
+    from ..data.sources import load_source
+
+    run = Path(output_dir)
+    check_writable(run)
+    # the layout is that of `kronos-ft finetune`: a folder that was named may hold days of training
+    if run != Path(DEMO_RUN) and not overwrite and run.is_dir() and not is_empty(run):
+        raise ValueError(
+            f"output_dir={run} is not empty; pass --overwrite to replace the run in it, or name another folder"
+        )
+    shared = {"overwrite": True, "eval_strategy": "steps", "save_strategy": "steps", "logging_steps": 5, "seed": 7}
+
+    # 1. Settings of both stages come first: they start the process group when there are several processes.
+    tokenizer_args = KronosTokenizerArguments(
+        output_dir=str(run / "tokenizer"),
+        learning_rate=1e-4,
+        per_device_train_batch_size=16,
+        pct_start=0.1,
+        max_steps=steps,
+        eval_steps=steps // 2,
+        save_steps=steps // 2,
+        **shared,
+    )
+    args = KronosArguments(
+        output_dir=str(run / "predictor"),
+        learning_rate=4e-5,
+        per_device_train_batch_size=32,
+        pct_start=0.1,
+        max_steps=2 * steps,
+        eval_steps=steps,
+        save_steps=steps,
+        **shared,
+    )
+
+    # 2. Candles, and windows of 90 + 10 + 1 bars; one window is left out between the splits.
+    series = load_source(data, "error", "UTC")
+    embargo = WindowShape().length
+    train = WindowDataset(series, "train", WindowShape(stride=10))
+    validation = WindowDataset(series, "validation", WindowShape(stride=20), embargo=embargo)
+    test = WindowDataset(series, "test", WindowShape(stride=20), embargo=embargo)
+
+    # 3. The published weights, or the same architectures from random ones.
+    set_seed(7)
+    try:
+        tokenizer = KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-2k")
+        model = Kronos.from_pretrained("NeoQuasar/Kronos-mini")
+    except ConnectionError:
+        if args.process_index == 0:
+            print(
+                "The published weights were not reachable: training the same architectures (2k, mini) from random ones."
+            )
+        tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("2k"))
+        model = Kronos(KronosConfig.from_size("mini"))
+        model.config.rotate_sibling = True  # trained on the true coarse token, it forecasts better with it
+        tokenizer_args.learning_rate, args.learning_rate = 2e-3, 1e-3
+
+    # 4. The tokenizer; its best model makes the tokens.
+    trainer = KronosTokenizerTrainer(tokenizer, tokenizer_args, train, validation)
+    trainer.train()
+    metrics = {"tokenizer": finish_run(trainer, test)}
+    tokenizer = KronosTokenizer.from_pretrained(run / "tokenizer" / "best_model")
+
+    # 5. The predictor, on tokens that are made once and kept.
+    tokens = [TokenWindowDataset(windows, tokenizer, run / "tokens") for windows in (train, validation, test)]
+    trainer = KronosTrainer(model, args, *tokens[:2])
+    trainer.train()
+    metrics["predictor"] = finish_run(trainer, tokens[2])
+
+    # 6. One process tells how it went, forecasts the last ten bars of the data, which it hides, and asks whether such
+    #    forecasts are better than naive ones: the verdict may well be no after so few steps.
+    if trainer.is_world_process_zero():
+        for stage, figures in metrics.items():
+            print(f"\n{stage}\n{summary_table(figures)}")
+        folders = {name: str(run / name / "best_model") for name in ("tokenizer", "predictor")}
+        predictor = KronosPredictor(Kronos.from_pretrained(folders["predictor"]), tokenizer)
+        hidden = str(series[0].timestamps[-10])
+        forecast = forecast_series(predictor, series[:1], horizon=10, lookback=90, num_paths=50, origin=hidden)[0]
+        forecast.plot(run / "forecast.png")
+        print("", *describe_forecast(forecast), sep="\n")
+        evaluation = run_evaluation(
+            EvaluateArguments(
+                data=data,
+                model=folders["predictor"],
+                tokenizer=folders["tokenizer"],
+                lookback=90,
+                horizon=10,
+                step=50,
+                max_origins=60,
+                num_paths=30,
+                output_dir=str(run / "evaluation"),
+                overwrite=True,
+            )
+        )
+        print("", terminal_text(evaluation), "", sep="\n")
+        print(f"forecast           {run}/forecast.png")
+        print(f"evaluation         {run}/evaluation/evaluation.md, skill.png, reliability.png")
+        print(f"curves             {run}/predictor/loss_curves.png")
+        print(f"run folder         {run}")
+    return run
+
+
+def demo_parser(program: str = "kronos-ft demo") -> argparse.ArgumentParser:
+    """The options of the demonstration."""
+    parser = ExactParser(prog=program, description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?", default="sample", help="candle file (default: the embedded BTC candles)")
+    parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN}, which is replaced)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in another folder too")
+    parser.add_argument(
+        "--steps", type=int, default=DEMO_STEPS, help=f"of the tokenizer; the predictor twice (default {DEMO_STEPS})"
+    )
+    return parser
+
+
+def demo_command(words: Sequence[str]) -> int:
+    """`kronos-ft demo [FILE] [--output_dir RUN] [--overwrite] [--steps N]`."""
+    options = demo_parser().parse_args(words)
+    run_demo(options.data, options.output_dir, options.steps, options.overwrite)
+    return 0

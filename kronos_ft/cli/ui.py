@@ -1,0 +1,68 @@
+"""`kronos-ft ui`: a page to look at a model's forecasts, its evaluation and its training report."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from ft_core.cli.options import ExactParser
+
+
+def _parser() -> ExactParser:
+    parser = ExactParser(
+        prog="kronos-ft ui",
+        description="Opens a page on this machine: forecasts of a model with candles, paths, bands and what happened, "
+        "its evaluation and the report of its run. Needs the extra: pip install 'kronos-ft[ui]'.",
+    )
+    parser.add_argument(
+        "model", metavar="RUN_OR_MODEL", help="run folder, model folder, Hub name, or mini, small, base"
+    )
+    parser.add_argument("--tokenizer", metavar="DIR", help="its tokenizer; default: the one it was trained with")
+    parser.add_argument("--data", metavar="FILE", help="candles to offer; default: the run's own; 'sample'")
+    parser.add_argument("--evaluation", metavar="DIR", help="folder of kronos-ft evaluate; default: one in the run")
+    parser.add_argument("--lang", default="en", choices=["en", "zh"], help="language of the page (default en)")
+    parser.add_argument("--device", help="cpu, cuda, ...; the accelerator if there is one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
+    parser.add_argument("--port", type=int, default=7860, help="port, 0 for any that is free (default 7860)")
+    parser.add_argument("--share", default="no", choices=["yes", "no"], help="public address by gradio (default no)")
+    return parser
+
+
+def run_ui_command(words: Sequence[str]) -> int:
+    """`kronos-ft ui RUN_OR_MODEL`: everything is checked and loaded before the page opens."""
+    options = _parser().parse_args(words)
+    from transformers.utils import logging
+
+    from ..evaluation.models import load_networks, pairing_remark
+    from ..forecasting.predictor import KronosPredictor
+    from ..models.configuration_kronos import PREDICTOR_CONTEXT
+    from ..models.pretrained import weights_hash
+    from ..ui.candle_choice import CandleChoice
+    from ..ui.evaluation_view import check_named, find_evaluation
+    from ..ui.server import check_address, serve, warnings_of
+    from ..ui.shown_model import find_shown
+    from ..ui.words import words_of
+
+    check_address(options.host, options.port)
+    shown = find_shown(options.model, options.tokenizer)
+    evaluation = find_evaluation(shown, options.evaluation) if options.evaluation else None
+    candles = CandleChoice.of(shown, options.data)
+    if options.data is not None:
+        candles.read(next(iter(candles.kinds())))  # what the command line names is refused there
+    if find_spec("gradio") is None:
+        raise ValueError("gradio is not installed, which the page needs; pip install 'kronos-ft[ui]'")
+    logging.disable_progress_bar()
+    networks = load_networks(shown.model, shown.tokenizer)
+    if evaluation is not None:
+        check_named(evaluation, shown, weights_hash(networks[0]))
+    warning = pairing_remark(shown.model, shown.tokenizer, networks[1])
+    for line in [*([warning] if warning else []), *warnings_of(options.host, options.share == "yes")]:
+        print(f"WARNING     {line}", flush=True)
+    predictor = KronosPredictor(*networks, options.device, max_context=PREDICTOR_CONTEXT.get(shown.model, 512))
+
+    def build(folder: Path) -> object:
+        from ..ui.page import Page
+
+        return Page(shown, predictor, candles, evaluation, words_of(options.lang), warning, folder).build()
+
+    serve(build, options.host, options.port, options.share == "yes", lambda line: print(line, flush=True))
+    return 0

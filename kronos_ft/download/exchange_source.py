@@ -1,0 +1,94 @@
+"""An exchange as the source of a download."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ft_core.io.secrets import without_secrets
+
+from .exchange import ExchangeCandles
+from .exchange_pages import walk
+from .part import COLUMNS, Page
+from .spans import Span, span_of, text_of
+
+
+class ExchangeSource:
+    """Finished candles of some symbols, by an exchange's own clock.
+
+    Args:
+        exchange (`str`): ccxt's name of it.
+        symbols (`list[str]`): as ccxt writes them, such as `BTC/USDT`.
+        timeframe (`str`): one that the exchange offers.
+        since (`int`): first opening time, milliseconds since 1970 UTC.
+        until (`int`, *optional*): opening times before this; by default all that are finished when the download begins.
+        api_url (`str`, *optional*): a testnet or mirror that speaks as the exchange does.
+        say: told of failures that are tried again.
+
+    Raises:
+        ValueError: an exchange that is not known or has no candles, or ccxt is not installed.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        symbols: Sequence[str],
+        timeframe: str,
+        since: int,
+        until: int | None = None,
+        api_url: str | None = None,
+        say: Callable[[str], None] = print,
+    ):
+        self.candles = ExchangeCandles(exchange, api_url, say)
+        self.name = exchange
+        self.since, self.until = since, until
+        self.asked = {
+            "exchange": exchange,
+            "api_url": api_url and without_secrets(api_url),
+            "symbols": list(symbols),
+            "timeframe": timeframe,
+            "since": text_of(since),
+            "until": None if until is None else text_of(until),
+        }
+        self._is_checked = False
+
+    def _check(self) -> int:
+        step = self.candles.check(self.asked["symbols"], self.asked["timeframe"])
+        self._is_checked = True
+        return step
+
+    def plan(self) -> dict:
+        """Checks names and times; the span ends with the last candle that is finished now, however often it resumes.
+
+        Raises:
+            ValueError: a symbol or timeframe that is not offered, or a span without finished candles.
+        """
+        step = self._check()
+        now, clock = self.candles.now()
+        span = span_of(self.since, self.until, step, now, clock)
+        return {"spans": {symbol: [span.start, span.end, span.step] for symbol in self.asked["symbols"]}}
+
+    def pages(self, symbol: str, plan: dict, before: list[Page]) -> Iterator[tuple[Page, float]]:
+        """Page by page from where it was left; see [`Source`]."""
+        span = Span(*plan["spans"][symbol])
+        cursor = before[-1].facts["next"] if before else span.start
+        if cursor >= span.end:
+            return
+        if not self._is_checked:
+            self._check()
+        last = next((page.rows for page in reversed(before) if len(page.rows)), np.empty((0, COLUMNS)))
+        timeframe = self.asked["timeframe"]
+        pages = walk(
+            lambda since: self.candles.page(symbol, timeframe, since),
+            span,
+            self.candles.page_size(symbol),
+            cursor,
+            last,
+        )
+        for rows, cursor in pages:
+            yield Page({"symbol": symbol, "next": cursor}, rows), (cursor - span.start) / (span.end - span.start)
+
+    def facts(self, pages: list[Page]) -> dict:
+        """The version of ccxt, which reads the exchange's answers."""
+        import ccxt
+
+        return {"ccxt": ccxt.__version__}

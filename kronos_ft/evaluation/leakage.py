@@ -1,0 +1,136 @@
+"""What the run records of evaluated models and tokenizers say of the bars that they have seen."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ft_core.runs.folder import RUN_FILE
+
+from ..models.pretrained import folder_of
+from .arguments import EvaluateArguments
+from .models import ModelSource
+
+SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # what takes the figures of a model back
+DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}
+
+
+def _trained_on(folder: str) -> dict | None:
+    """The data of the run that a model folder comes from, or None without a record of it."""
+    try:
+        record = json.loads((Path(folder_of(folder)).parent / RUN_FILE).read_text(encoding="utf-8"))
+        return dict(record["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _words(time: np.datetime64) -> str:
+    return f"{str(time.astype('datetime64[m]')).replace('T', ' ')} UTC"
+
+
+def _ends(trained: dict) -> dict[str, dict[str, np.datetime64]] | None:
+    """Times of the last bars by symbol and split, or None in a record that does not hold them."""
+    try:
+        return {
+            symbol: {name: np.datetime64(end, "ns") for name, end in ends.items() if name in DONE_WITH and end}
+            for symbol, ends in trained["split_ends"].items()
+        }
+    except (KeyError, AttributeError, TypeError, ValueError):
+        return None
+
+
+def seen_bars(model: str, symbol: str) -> dict[str, np.datetime64]:
+    """Times of the last bars of a symbol that a model was trained on and chosen by, by split; empty where unrecorded.
+
+    Args:
+        model (`str`): model folder or run folder.
+        symbol (`str`): as in the record.
+    """
+    trained = _trained_on(model)
+    return ((_ends(trained) if trained is not None else None) or {}).get(symbol, {})
+
+
+def reach_of_others(model: str, symbol: str) -> np.datetime64 | None:
+    """Time of the last recorded bar of any symbol, where the record does not name this one: it may be one of them under
+    another name. None where the record names it, or holds no times.
+    """
+    trained = _trained_on(model)
+    ends = (_ends(trained) if trained is not None else None) or {}
+    others = [end for times in ends.values() for end in times.values()]
+    return max(others) if others and symbol not in ends else None
+
+
+def _seen(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[str, np.datetime64]) -> list[str]:
+    """A line for training bars, else for validation bars, that reach past the first test origin of their symbol."""
+    for split, words in DONE_WITH.items():
+        reached = {
+            symbol: ends[symbol][split]
+            for symbol in first
+            if split in ends.get(symbol, {}) and ends[symbol][split] >= first[symbol]
+        }
+        if reached:
+            symbols = ", ".join(list(reached)[:3]) + ", ..." * (len(reached) > 3)
+            begins = min(first[symbol] for symbol in reached)
+            return [
+                f"{who} {words} bars up to {_words(max(reached.values()))}: it has seen test bars "
+                f"({symbols}, tested from {_words(begins)})"
+            ]
+    return []
+
+
+def _unmatched(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[str, np.datetime64]) -> str | None:
+    """A remark on symbols that the record does not name, when its bars reach into their test."""
+    others = [end for times in ends.values() for end in times.values()]
+    unknown = [symbol for symbol in first if symbol not in ends and others and max(others) >= first[symbol]]
+    if not unknown:
+        return None
+    return (
+        f"{who} has no {', '.join(unknown[:3])}{', ...' * (len(unknown) > 3)} in its run record, whose bars reach to "
+        f"{_words(max(others))}: if they are the same market under another name, it has seen test bars"
+    )
+
+
+def _other_splits(who: str, trained: dict, args: EvaluateArguments) -> str | None:
+    """A remark from the settings alone, for records without times."""
+    try:
+        ratios, dates = trained["split_ratios"], trained["split_dates"]
+    except KeyError:
+        return None
+    if (ratios, dates) == (args.split_ratios, args.split_dates):
+        return None
+    used = f"split_dates={dates}" if dates else f"split_ratios={ratios}"
+    return f"{who} was trained with {used}, not with the splits here: it may have seen these test bars"
+
+
+def training_remarks(
+    sources: Sequence[ModelSource], args: EvaluateArguments, first: Mapping[str, str | None]
+) -> tuple[list[str], list[str]]:
+    """What run records of models and tokenizers say of the test bars.
+
+    Args:
+        sources (`Sequence` of [`ModelSource`]): the models.
+        args ([`EvaluateArguments`]): splits of the evaluation.
+        first (`Mapping` of symbol to `str`): time of the first test origin, UTC; None without one.
+
+    Returns:
+        two `list` of `str`: who has seen test bars for certain, and who may have.
+    """
+    origins = {symbol: np.datetime64(time, "ns") for symbol, time in first.items() if time}
+    users: dict[str, list[str]] = {}
+    for source in sources:
+        users.setdefault(source.tokenizer, []).append(source.name)
+    folders = [(source.name, source.model) for source in sources]
+    folders += [(f"the tokenizer of {', '.join(names)}", folder) for folder, names in users.items()]
+    seen, remarks = [], []
+    for who, folder in folders:
+        trained = _trained_on(folder)
+        if trained is None:
+            continue
+        ends = _ends(trained)
+        if ends is None:
+            remarks.append(_other_splits(who, trained, args))
+        else:
+            seen += _seen(who, ends, origins)
+            remarks.append(_unmatched(who, ends, origins))
+    return seen, [remark for remark in remarks if remark]

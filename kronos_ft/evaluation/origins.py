@@ -1,0 +1,179 @@
+"""Chooses forecast origins: every `step` bars of a split, apart from the training windows, none across an outage.
+
+Notable:
+- An origin o is the first bar to forecast. Its context is the bars [o - lookback, o), its truth [o, o + horizon).
+- The embargo leaves out one window (lookback + horizon + 1 bars) at the start of validation and of test. Contexts may
+  reach into it, and with a shorter embargo into the bars before, but never into the training split: no bar that
+  a training window had as a target is in the context of an origin.
+- A horizon across an outage is left out as well: its bars would not be 1, 2, ... steps after the origin.
+
+Shapes: N origins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..data.candles import CandleSeries
+from ..data.columns import PRICES
+from ..windows.dataset import split_bounds, too_long_gaps
+
+
+@dataclass(frozen=True)
+class OriginPlan:
+    """Where origins lie.
+
+    Attributes:
+        lookback, horizon (`int`): bars of a context and bars to forecast.
+        step (`int`): bars between two origins.
+        ratios, dates: as in [`split_bounds`].
+        embargo (`int`, *optional*): bars left out at the start of validation and of test; None is one window.
+        max_gap (`int`, *optional*): most bars missing at one place, as in [`WindowShape`].
+        max_origins (`int`, *optional*): most origins of a split over all symbols; more are thinned evenly.
+    """
+
+    lookback: int = 400
+    horizon: int = 24
+    step: int = 24
+    ratios: Sequence[float] = (0.7, 0.15, 0.15)
+    dates: Sequence[str] | None = None
+    embargo: int | None = None
+    max_gap: int | None = None
+    max_origins: int | None = None
+
+    def __post_init__(self):
+        if self.horizon < 1:
+            raise ValueError(f"horizon={self.horizon} forecasts no bar; use 1 or more")
+        if self.lookback < 2:
+            raise ValueError(f"lookback={self.lookback} is too short for a context; use 2 bars or more")
+        if self.step < 1:
+            raise ValueError(f"step={self.step} makes no walk; use 1 or more bars between origins")
+        if self.max_origins is not None and self.max_origins < 1:
+            raise ValueError(f"max_origins={self.max_origins} leaves no origin; use 1 or more, or leave it out")
+        if self.embargo is not None and self.embargo < 0:
+            raise ValueError(f"embargo={self.embargo} is negative; use 0 or more bars, or leave it out for one window")
+        if self.max_gap is not None and self.max_gap < 0:
+            raise ValueError(f"max_gap={self.max_gap} is negative; use 0 or more missing bars")
+
+    @property
+    def window(self) -> int:
+        """Bars of a training window of this size: lookback + horizon + 1."""
+        return self.lookback + self.horizon + 1
+
+    @property
+    def embargo_bars(self) -> int:
+        """Bars left out at the start of validation and of test."""
+        return self.window if self.embargo is None else self.embargo
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Origins of one symbol in one split.
+
+    Attributes:
+        indices (`np.ndarray` of int64, shape `(N,)`): first bar to forecast of each, increasing.
+        found (`int`): how many there were before thinning.
+        across_gaps (`int`): how many more were left out for a gap in their context or horizon.
+        constant (`int`): how many more were left out because all prices of their context are the same.
+        untold (`int`): how many more were left out because their future times cannot be told.
+    """
+
+    indices: np.ndarray
+    found: int
+    across_gaps: int
+    constant: int = 0
+    untold: int = 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def spacing(self) -> int | None:
+        """Fewest bars between two neighbours, or None with fewer than two."""
+        return int(np.diff(self.indices).min()) if len(self) > 1 else None
+
+
+def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
+    """All origins of one symbol in a split, every `step` bars.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        split (`str`): `validation` or `test`.
+        plan ([`OriginPlan`]): sizes and splits.
+    """
+    train_end = split_bounds(series, plan.ratios, plan.dates)["train"][1]
+    start, end = split_bounds(series, plan.ratios, plan.dates, plan.embargo_bars)[split]
+    # baselines take lookback returns, which need one bar more
+    first = max(start, train_end + plan.lookback, plan.lookback + 1)
+    candidates = np.arange(first, end - plan.horizon + 1, plan.step, dtype=np.int64)
+    gaps = np.cumsum(too_long_gaps(series, plan.max_gap, train_end))
+    whole = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
+    constant = whole & _constant_contexts(series, candidates, plan.lookback)
+    kept = candidates[whole & ~constant]
+    return Origins(kept, len(kept), int((~whole).sum()), int(constant.sum()))
+
+
+def _constant_contexts(series: CandleSeries, origins: np.ndarray, lookback: int) -> np.ndarray:
+    """Whether all prices of each context are the same, shape `(N,)`: there is nothing to forecast from."""
+    prices = series.values[:, : len(PRICES)]
+    flat = (prices == prices[:, :1]).all(axis=1)
+    differs = ~flat
+    differs[1:] |= prices[1:, 0] != prices[:-1, -1]
+    changes = np.cumsum(differs)
+    return flat[origins - lookback] & (changes[origins - 1] == changes[origins - lookback])
+
+
+def thin_origins(origins: list[Origins], most: int | None) -> list[Origins]:
+    """Origins of several symbols, at most `most` in all (but one a symbol), spread evenly over each symbol's range.
+
+    A symbol that has fewer than its share leaves the rest to the others.
+    """
+    if most is None or sum(map(len, origins)) <= most:
+        return origins
+    shares = np.zeros(len(origins), dtype=np.int64)
+    left = most
+    for rank, position in enumerate(np.argsort([len(one) for one in origins], kind="stable")):
+        shares[position] = min(len(origins[position]), max(1, left // (len(origins) - rank)))
+        left -= shares[position]
+    return [
+        replace(one, indices=one.indices[np.linspace(0, len(one) - 1, share).round().astype(np.int64)])
+        for one, share in zip(origins, shares.tolist(), strict=True)
+    ]
+
+
+def plan_origins(series: list[CandleSeries], split: str, plan: OriginPlan) -> list[Origins]:
+    """Origins of every symbol in a split, thinned to the plan's `max_origins`.
+
+    Raises:
+        ValueError: the test split of no symbol holds an origin.
+    """
+    found = [find_origins(one, split, plan) for one in series]
+    if split == "test" and not any(map(len, found)):
+        raise ValueError(_no_origin_message(series, plan, found))
+    return thin_origins(found, plan.max_origins)
+
+
+def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, found: list[Origins]) -> str:
+    longest = max(series, key=len)
+    across_gaps, constant = (sum(getattr(one, name) for one in found) for name in ("across_gaps", "constant"))
+    if len(longest) < plan.lookback + plan.horizon:
+        return (
+            f"lookback={plan.lookback} and horizon={plan.horizon} need {plan.lookback + plan.horizon} bars but "
+            f"{longest.symbol} has {len(longest)}; use a shorter lookback or more data"
+        )
+    if across_gaps:
+        return (
+            f"all {across_gaps} origins of the test split have a gap in their context or horizon; shorten lookback "
+            f"(now {plan.lookback}) or raise max_gap"
+        )
+    if constant:
+        return (
+            f"all prices are the same in the context of all {constant} origins of the test split; pass candles that "
+            f"move, or a longer lookback (now {plan.lookback})"
+        )
+    start, end = split_bounds(longest, plan.ratios, plan.dates)["test"]
+    return (
+        f"the test split of {longest.symbol} has {end - start} bars and no origin: an embargo of {plan.embargo_bars} "
+        f"(lookback + horizon + 1) and a horizon of {plan.horizon} do not fit; use a shorter lookback, more data or a "
+        "larger share of test"
+    )

@@ -1,0 +1,123 @@
+"""A whole evaluation: settings in, a folder with figures, report and pictures out; `kronos-ft evaluate` ends here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from ft_core.io.progress_lines import LineProgress
+from ft_core.runs.folder import check_writable
+
+from ..data.sources import load_source
+from ..scoring.targets import TARGETS
+from .arguments import EvaluateArguments
+from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, training_remarks
+from .models import identity, load_forecasters, model_sources, pairing_remark
+from .origins import plan_origins
+from .pictures import PICTURES, draw_pictures
+from .report import EVALUATION_FILE, REPORT_FILE, write_report
+from .usable_origins import told_origins
+from .verdict import LEAST_ORIGINS
+from .walk_forward import check_steps, default_baselines, evaluate_forecasters
+
+OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
+USABLE_MEMORY = 0.5  # share of the free memory that may hold forecasts; scoring copies parts of them
+GIB = 2**30
+
+
+def check_space(num_paths: int, horizon: int, origins: int, free: int | None = None) -> None:
+    """Refuses more paths than the memory holds while they are scored.
+
+    Args:
+        num_paths, horizon, origins (`int`): what is held of one forecaster: both splits' targets of all paths.
+        free (`int`, *optional*): bytes; what the machine has when not given.
+
+    Raises:
+        ValueError: with the estimate and the largest number that fits.
+    """
+    per_path = max(origins * horizon * len(TARGETS) * 8, 1)
+    usable = USABLE_MEMORY * (psutil.virtual_memory().available if free is None else free)
+    if num_paths * per_path > usable:
+        raise ValueError(
+            f"num_paths={num_paths} at {origins:,} origins over {horizon} bars need about "
+            f"{num_paths * per_path / GIB:.1f} GiB but {usable / GIB:.1f} GiB can be used; {int(usable // per_path)} "
+            "paths fit, or lower max_origins"
+        )
+
+
+def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) -> dict:
+    """Evaluates models from settings to `evaluation.json`, `evaluation.md` and pictures.
+
+    Args:
+        args ([`EvaluateArguments`]): the settings.
+        say: receives each line of text.
+
+    Returns:
+        `dict`: what `evaluation.json` holds, but for the verdict.
+
+    Raises:
+        ValueError: settings, data or models that cannot be used; nothing has been written then.
+    """
+    folder = Path(args.output_dir)
+    check_writable(folder)
+    if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
+        raise ValueError(f"output_dir={folder} holds an evaluation; pass --overwrite to replace it, or another folder")
+    settings, sources = args.settings(), model_sources(args)
+    baselines = default_baselines(settings, args.garch)
+    taken = {one.name for one in sources} & {one.name for one in baselines}
+    if taken:
+        raise ValueError(f"a model is named {taken.pop()!r} like a baseline; give it another name with NAME=DIR")
+    series = load_source(args.data, args.policy, args.timezone)
+    check_steps(series)
+    origins = {
+        split: told_origins(series, plan_origins(series, split, settings.plan), args.horizon, split)
+        for split in ("test", "validation")
+    }
+    counts = {split: sum(map(len, found)) for split, found in origins.items()}
+    check_space(args.num_paths, args.horizon, sum(counts.values()))
+    for split, found in origins.items():
+        before = sum(one.found for one in found)
+        thinned = f" of {before:,}, thinned evenly to max_origins" if before > counts[split] else ""
+        say(f"{split:12}{counts[split]:,} origins{thinned}")
+        if counts[split] < LEAST_ORIGINS:
+            say(
+                f"WARNING     {counts[split]} {split} origins are too few to tell anything; lower --step, --lookback "
+                "or --embargo, or give the split a larger share"
+            )
+    forecasters = load_forecasters(args, sources)
+    remarks = [
+        pairing_remark(source.model, source.tokenizer, one.predictor.tokenizer)
+        for source, one in zip(sources, forecasters, strict=True)
+    ]
+    mismatched = [remark for remark in remarks if remark]
+    for remark in mismatched:
+        say(f"WARNING     {remark}")
+    for one in forecasters:
+        size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
+        say(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
+    identities = [  # before forecasts, which may change a model's numerics
+        identity(source, one.predictor.model, one.predictor.tokenizer)
+        for source, one in zip(sources, forecasters, strict=True)
+    ]
+    evaluation = evaluate_forecasters(
+        series, forecasters, settings, baselines=baselines, progress=LineProgress("forecast")
+    )
+    for one in forecasters:
+        evaluation["forecasters"][one.name].update(one.shares())
+    evaluation["settings"].update(
+        {name: getattr(args, name) for name in ("num_paths", "T", "top_k", "top_p", "overflow")}
+    )
+    evaluation["models"] = identities
+    first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
+    seen, maybe = training_remarks(sources, args, first)
+    evaluation["warnings"] = [*mismatched, *seen]
+    doubts = [(source, OTHER_TOKENIZER) for source, remark in zip(sources, remarks, strict=True) if remark]
+    doubts += [(source, SEEN_TEST_BARS) for source in sources if training_remarks([source], args, first)[0]]
+    evaluation["doubts"] = [{"model": source.name, "kind": kind} for source, kind in doubts]
+    evaluation["notes"] = [*evaluation["warnings"], *evaluation["notes"], *maybe]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    write_report(evaluation, folder)  # before the pictures, so that a fault in drawing loses no figure
+    write_report(evaluation, folder, draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder))
+    return evaluation

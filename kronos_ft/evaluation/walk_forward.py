@@ -1,0 +1,313 @@
+"""Walk-forward evaluation: forecasts from many origins against what came true, and against naive forecasts.
+
+Notable:
+- Forecasters see bars before an origin only; bands are calibrated and regimes bordered on the validation split; the
+  scale of MASE comes from the training split. Nothing of the test split reaches a forecast or a setting.
+- Every forecaster is scored on the same origins. Targets are log returns, so that symbols are pooled by putting their
+  origins together.
+
+Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order of `TARGETS`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..data.candles import CandleSeries
+from ..scoring.backtest import WARNING, backtest
+from ..scoring.calibration import calibrate
+from ..scoring.figures import plain
+from ..scoring.metrics import BAND_LEVELS
+from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
+from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
+from ..scoring.targets import CLOSE, TARGETS, naive_scale
+from ..windows.dataset import split_bounds
+from .baselines import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
+from .facts import describe_data, remarks
+from .origins import OriginPlan
+from .panel import Panel
+from .usable_origins import ready_baselines, ready_panel
+
+CONE_PATHS = 100
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is evaluated.
+
+    Attributes:
+        plan ([`OriginPlan`]): lookback, horizon, step, splits.
+        fee_bps, slippage_bps (`float`): costs of the back-test, basis points a side.
+        seed (`int`): of baselines that draw and of PIT ranks.
+        batch_size (`int`): origins given to a forecaster at once.
+    """
+
+    plan: OriginPlan = field(default_factory=OriginPlan)
+    fee_bps: float = 10.0
+    slippage_bps: float = 5.0
+    seed: int = 0
+    batch_size: int = 8
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size} forecasts nothing; use 1 or more origins at once")
+
+
+def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list[Forecaster]:
+    """Persistence, drift, seasonal naive and the volatility cone, with GARCH on request (package `arch`)."""
+    lookback = settings.plan.lookback
+    cone = VolatilityCone(lookback=lookback, num_paths=CONE_PATHS, seed=settings.seed)
+    baselines = [Persistence(), Drift(lookback=lookback), SeasonalNaive(), cone]
+    return [*baselines, Garch(seed=settings.seed)] if garch else baselines
+
+
+def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
+    """Borders from all validation origins, and the regime of each test origin (-1 for none), shape `(N,)`."""
+    validation = Panel.build(series, "validation", replace(plan, max_origins=None))
+    volatility = {
+        one.symbol: context_volatility(one, found.indices, plan.lookback)
+        for one, found in zip(series, validation.origins, strict=True)
+    }
+    regimes = fit_regimes(volatility, validation.known_before(test))
+    if regimes is None:
+        return None, np.zeros(len(test), dtype=np.int64)
+    assigned = [
+        regimes.assign(one.symbol, context_volatility(one, found.indices, plan.lookback))
+        for one, found in zip(series, test.origins, strict=True)
+    ]
+    return regimes, np.concatenate(assigned)
+
+
+def _naive_scales(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> np.ndarray | None:
+    """In-sample naive errors of each test origin's symbol, shape `(N, H, 5)`; None without training bars."""
+    scales = []
+    for one, found in zip(series, test.origins, strict=True):
+        train = split_bounds(one, plan.ratios, plan.dates)["train"]
+        if train[1] - train[0] < 2 * plan.horizon + 1:
+            return None
+        scale = naive_scale(one, train, plan.horizon)
+        scales.append(np.broadcast_to(scale, (len(found), *scale.shape)))
+    return np.concatenate(scales)
+
+
+@dataclass
+class _Judged:
+    """What is kept of one forecaster: its paths are not."""
+
+    role: str
+    num_paths: int
+    losses: dict[str, np.ndarray]
+    close: np.ndarray  # median log return of the close at the last horizon, (N,)
+    scores: dict[str, dict]
+    by_symbol: dict[str, dict]
+    by_regime: dict[str, dict]
+    calibration: dict | None
+
+
+def evaluate_forecasters(
+    series: list[CandleSeries],
+    forecasters: Sequence[Forecaster],
+    settings: EvaluationSettings | None = None,
+    *,
+    baselines: Sequence[Forecaster] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Scores forecasters on the test split, against baselines and against each other.
+
+    Args:
+        series (`list` of [`CandleSeries`]): one a symbol.
+        forecasters (`Sequence` of [`Forecaster`]): what is judged. With several, each is compared with the first.
+        settings ([`EvaluationSettings`], *optional*): sizes, splits, costs.
+        baselines (`Sequence` of [`Forecaster`], *optional*): what they are compared with ([`default_baselines`]); one
+            that lacks history at an origin is left out, with a note.
+        progress: called with the number of forecasts done and in all, those of baselines left out.
+
+    Returns:
+        `dict` of plain values without NaN: `settings`, `data` (splits and origins of each symbol), `origins`,
+        `forecasters` (role and paths), `scores` ([`score_targets`] by forecaster), `skill` ([`compare_losses`] by
+        model and reference), `regimes` and `symbols` (the same, shortened), `calibration` ([`calibrate`] by
+        forecaster), `backtest` by symbol, `notes`.
+
+    Raises:
+        ValueError: no data, no origin, names that repeat, symbols of different time steps, or a forecaster's refusal.
+    """
+    settings = settings or EvaluationSettings()
+    baselines = default_baselines(settings) if baselines is None else list(baselines)
+    _check_names([*forecasters, *baselines])
+    check_steps(series)
+    plan = settings.plan
+    test, validation = (
+        ready_panel(Panel.build(series, split, plan), forecasters, split) for split in ("test", "validation")
+    )
+    baselines, unready = ready_baselines(baselines, (test, validation))
+    regimes, regime = regimes_of(series, test, plan)
+    scale = _naive_scales(series, test, plan)
+    count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
+    judged: dict[str, _Judged] = {}
+    # baselines first, so that whatever they refuse is known before hours of models
+    for role, one in [*(("baseline", b) for b in baselines), *(("model", f) for f in forecasters)]:
+        # baselines take next to no time: counting them would spoil the estimate of what is left
+        counted = count if role == "model" else None
+        judged[one.name] = _judge(role, one, test, validation, regime, regimes, scale, settings, counted)
+    judged = {one.name: judged[one.name] for one in (*forecasters, *baselines)}
+    result = {
+        "settings": {**vars(plan), "embargo": plan.embargo_bars, **_costs(settings), "seed": settings.seed},
+        "targets": TARGETS,
+        "levels": BAND_LEVELS,
+        "data": describe_data(series, test, validation, plan),
+        "origins": {"test": len(test), "validation": len(validation)},
+        "forecasters": {name: {"role": one.role, "num_paths": one.num_paths} for name, one in judged.items()},
+        "scores": {name: one.scores for name, one in judged.items()},
+        "skill": _skills(judged, test.times()),
+        "regimes": _by_regime(judged, test.times(), regime, regimes),
+        "symbols": _by_symbol(judged, test),
+        "calibration": {name: one.calibration for name, one in judged.items() if one.calibration},
+        "backtest": _backtests(judged, test, settings),
+    }
+    few = [(name, one.scores["close"]["bands"]["0.9"]["coverage"]["note"]) for name, one in judged.items()]
+    few = [f"{name}: {note}" for name, note in few if note and judged[name].num_paths > 1]
+    result["notes"] = [*unready, *remarks(test, validation, scale, regimes, plan), *few]
+    return plain(result)
+
+
+class _Counter:
+    """Adds up forecasts and reports them."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None):
+        self.total, self.done, self.progress = total, 0, progress
+        if progress is not None:
+            progress(0, total)
+
+    def __call__(self, more: int) -> None:
+        self.done += more
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _check_names(forecasters: Sequence[Forecaster]) -> None:
+    names = [one.name for one in forecasters]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two forecasters are named {twice[0]!r}; give each a name of its own")
+
+
+def check_steps(series: list[CandleSeries]) -> None:
+    """Refuses symbols whose bars are of different length: a horizon in bars would mean different times.
+
+    Raises:
+        ValueError: no series at all, or steps that differ.
+    """
+    if not series:
+        raise ValueError("there are no candles to evaluate on; pass at least one symbol")
+    steps = {one.report.step_seconds: one.symbol for one in series}
+    if len(steps) > 1:
+        found = ", ".join(f"{symbol} {step:g} s" for step, symbol in sorted(steps.items())[:3])
+        raise ValueError(f"time steps are mixed ({found}); evaluate symbols of one step at a time")
+
+
+def _costs(settings: EvaluationSettings) -> dict[str, float]:
+    return {"fee_bps": settings.fee_bps, "slippage_bps": settings.slippage_bps}
+
+
+def _judge(
+    role: str,
+    forecaster: Forecaster,
+    test: Panel,
+    validation: Panel,
+    regime: np.ndarray,
+    regimes: Regimes | None,
+    scale: np.ndarray | None,
+    settings: EvaluationSettings,
+    count: _Counter | None,
+) -> _Judged:
+    """Forecasts both splits, keeps scores and losses, and lets the paths go."""
+    paths = test.forecast(forecaster, settings.batch_size, count)
+    past = validation.forecast(forecaster, settings.batch_size, count)
+
+    def score(chosen: np.ndarray | slice) -> dict[str, dict]:
+        part = None if scale is None else scale[chosen]
+        return score_targets(test.truth[chosen], paths[chosen], part, test.times().select(chosen), settings.seed)
+
+    rows = {one.symbol: row for one, row in zip(test.series, test.rows, strict=True)}
+    groups = {name: np.flatnonzero(regime == i) for i, name in enumerate(REGIMES)} if regimes else {}
+    return _Judged(
+        role=role,
+        num_paths=paths.shape[1],
+        losses=losses_of(test.truth, paths),
+        close=np.median(paths[:, :, -1, CLOSE], axis=1),
+        scores=score(slice(None)),
+        by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
+        by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
+        calibration=calibrate(
+            validation.truth, past, validation.rows, test.truth, paths, test.rows, validation.known_before(test)
+        ),
+    )
+
+
+def _pairs(judged: dict[str, _Judged]) -> list[tuple[str, str]]:
+    """Each model with each baseline, and each further model with the first one."""
+    models = [name for name, one in judged.items() if one.role == "model"]
+    baselines = [name for name, one in judged.items() if one.role == "baseline"]
+    return [(m, b) for m in models for b in (*(models[:1] if m != models[0] else ()), *baselines)]
+
+
+def _skills(judged: dict[str, _Judged], times: OriginTimes, chosen: np.ndarray | slice | None = None) -> dict:
+    """Skill of each pair; with `chosen` origins, at the last horizon and overall only."""
+    found: dict[str, dict] = {name: {} for name, one in judged.items() if one.role == "model"}
+    for model, reference in _pairs(judged):
+        a, b = judged[model].losses, judged[reference].losses
+        if chosen is None:
+            outcome = compare_losses(a, b, times)
+        else:
+            part = [{name: loss[chosen] for name, loss in one.items()} for one in (a, b)]
+            outcome = shorten(compare_losses(*part, times.select(chosen), [a["crps"].shape[1]]))
+        found[model][reference] = outcome
+    return found
+
+
+def _by_regime(judged: dict[str, _Judged], times: OriginTimes, regime: np.ndarray, regimes: Regimes | None) -> dict:
+    if regimes is None:
+        return {}
+    found: dict[str, object] = {"borders": regimes.borders, "pooled_borders": regimes.pooled}
+    for position, name in enumerate(REGIMES):
+        chosen = np.flatnonzero(regime == position)
+        found[name] = {
+            "origins": len(chosen),
+            "scores": {who: one.by_regime[name] for who, one in judged.items()},
+            "skill": _skills(judged, times, chosen),
+        }
+    return found
+
+
+def _by_symbol(judged: dict[str, _Judged], test: Panel) -> dict:
+    """Scores and skill of each symbol; empty with a single one, whose figures are the pooled ones."""
+    if len(test.series) < 2:
+        return {}
+    times = test.times()
+    return {
+        one.symbol: {
+            "origins": row.stop - row.start,
+            "scores": {who: found.by_symbol[one.symbol] for who, found in judged.items()},
+            "skill": _skills(judged, times, row),
+        }
+        for one, row in zip(test.series, test.rows, strict=True)
+    }
+
+
+def _backtests(judged: dict[str, _Judged], test: Panel, settings: EvaluationSettings) -> dict:
+    found: dict[str, object] = {"warning": WARNING, "symbols": {}}
+    for one, origins, row in zip(test.series, test.origins, test.rows, strict=True):
+        if not len(origins):
+            continue
+        runs = {
+            name: backtest(one, origins.indices, who.close[row], test.horizon, **_costs(settings)).to_dict()
+            for name, who in judged.items()
+        }
+        first = next(iter(runs.values()))
+        found["symbols"][one.symbol] = {
+            **{key: first[key] for key in ("first", "last", "bars", "horizon", "fee_bps", "slippage_bps")},
+            "buy_and_hold": first["buy_and_hold"],
+            "strategies": {name: run["strategy"] for name, run in runs.items()},
+        }
+    return found

@@ -1,0 +1,308 @@
+"""A forecast from settings to a table of paths and a picture; `kronos-ft forecast` ends here."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ft_core.io.files import write_file
+from ft_core.io.progress_lines import LineProgress
+from ft_core.io.spreadsheet import neutral_frame
+
+from ..data.candles import CandleSeries
+from ..data.sources import load_source
+from ..data.timestamps import calendar_features
+from ..evaluation.kronos_forecaster import inferred_times, origin_seed
+from ..evaluation.models import load_networks, pairing_remark
+from ..models.configuration_kronos import PREDICTOR_CONTEXT
+from .forecast import Forecast
+from .plots import plot_forecast
+from .predictor import KronosPredictor
+
+CLOSE = 3
+SHOWN_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+SHOWN_BARS = 6
+MANY_TOUCHED = 0.2
+
+
+@dataclass
+class ForecastArguments:
+    """Settings of `kronos-ft forecast`."""
+
+    data: str | None = field(
+        default=None,
+        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
+    )
+    model: str | None = field(
+        default=None,
+        metadata={"help": "Predictor: model folder, run folder, Hub name (or NAME@REVISION), or mini, small, base."},
+    )
+    tokenizer: str | None = field(
+        default=None,
+        metadata={"help": "Its tokenizer: model folder, run folder, Hub name (or NAME@REVISION), or base, 2k."},
+    )
+    horizon: int = field(default=24, metadata={"help": "Bars to forecast."})
+    lookback: int = field(default=400, metadata={"help": "Bars of the context."})
+    num_paths: int = field(default=100, metadata={"help": "Forecast paths."})
+    origin: str | None = field(
+        default=None,
+        metadata={"help": "Forecast from this time (UTC) instead of the end of the data; later bars are hidden."},
+    )
+    output: str | None = field(default=None, metadata={"help": "File for a table of all paths: .parquet or .csv."})
+    plot: str | None = field(default=None, metadata={"help": "PNG picture: candles, paths, bands, truth where known."})
+    T: float = field(default=1.0, metadata={"help": "Temperature of sampling; 0 takes the likeliest tokens."})
+    top_p: float = field(default=0.9, metadata={"help": "Share of probability that tokens are drawn from."})
+    top_k: int = field(default=0, metadata={"help": "Number of tokens that are drawn from; 0 leaves it to top_p."})
+    seed: int = field(default=42, metadata={"help": "Seed of all draws."})
+    overflow: str = field(
+        default="exact", metadata={"help": "Past the model's context: exact, roll, reprefill or trim."}
+    )
+    reprefill_every: int = field(default=8, metadata={"help": "Bars between recomputations with overflow reprefill."})
+    max_context: int | None = field(
+        default=None, metadata={"help": "Bars that the model sees. Default: 2048 for mini by name, else 512."}
+    )
+    raw: bool = field(default=False, metadata={"help": "Keep bars as decoded, even candles that cannot exist."})
+    policy: str = field(default="error", metadata={"help": "Rows with a defect: error, drop or repair."})
+    timezone: str = field(default="UTC", metadata={"help": "Zone of times without an offset of their own."})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; the accelerator if there is one."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace output and plot."})
+
+    def __post_init__(self):
+        if not self.data:
+            raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
+        for name in ("model", "tokenizer"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is not set; pass --model DIR --tokenizer DIR, e.g. those of a finished run")
+        for name, least in (("horizon", 1), ("lookback", 2), ("num_paths", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} is too small; use {least} or more")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} is negative; use 0 or more")
+        if self.output and Path(self.output).suffix not in (".parquet", ".csv"):
+            raise ValueError(f"output={self.output} must end in .parquet or .csv; rename it")
+        if self.plot and Path(self.plot).suffix != ".png":
+            raise ValueError(f"plot={self.plot} must end in .png; rename it")
+
+    def context_bars(self) -> int:
+        """Bars that the model sees."""
+        return PREDICTOR_CONTEXT.get(self.model, 512) if self.max_context is None else self.max_context
+
+    def check_files(self) -> None:
+        """Raises ValueError when a file is there already, or its folder is not."""
+        for name in ("output", "plot"):
+            if not (value := getattr(self, name)):
+                continue
+            if Path(value).exists() and not self.overwrite:
+                raise ValueError(f"{name}={value} exists; pass --overwrite or another name")
+            if not Path(value).resolve().parent.is_dir():
+                raise ValueError(f"{name}={value} lies in no existing folder; create it first")
+
+
+@dataclass(frozen=True)
+class SymbolForecast:
+    """The forecast of one symbol.
+
+    Attributes:
+        series ([`CandleSeries`]): its candles, later ones included where they are known.
+        origin (`int`): index of the first bar to come.
+        times (`np.ndarray` of `datetime64[ns]`, shape `(horizon,)`): of the bars to come, UTC.
+        forecast ([`Forecast`]): the paths.
+        lookback (`int`): bars of context.
+    """
+
+    series: CandleSeries
+    origin: int
+    times: np.ndarray
+    forecast: Forecast
+    lookback: int
+
+    def truth(self) -> np.ndarray:
+        """Known bars from the origin on that stand at the forecast's times, shape `(K, 6)` with K <= horizon."""
+        found = self.series.timestamps[self.origin : self.origin + self.forecast.horizon]
+        same = found == self.times[: len(found)]
+        known = len(same) if same.all() else int(same.argmin())
+        return self.series.values[self.origin : self.origin + known]
+
+    def plot(self, path: str | Path) -> None:
+        """Draws candles, paths, bands and, where known, what happened, as a PNG file."""
+        series, first, truth = self.series, self.origin - self.lookback, self.truth()
+        plot_forecast(
+            series.values[first : self.origin],
+            self.forecast.paths,
+            Path(path),
+            times=np.concatenate((series.timestamps[first : self.origin], self.times)),
+            truth=truth if len(truth) else None,
+            title=f"{series.symbol}: {self.forecast.horizon} bars, {self.forecast.num_paths} paths",
+        )
+
+
+def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
+    """Index of the first bar to forecast.
+
+    Raises:
+        ValueError: an origin that is no time, or fewer bars before it than the lookback.
+    """
+    index = len(series)
+    if origin is not None:
+        try:
+            time = pd.Timestamp(origin)
+            time = (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64()
+        except ValueError as error:
+            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00") from error
+        if np.isnat(time):
+            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00")
+        index = int(np.searchsorted(series.timestamps, time))
+    if index < lookback:
+        raise ValueError(
+            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten it"
+        )
+    return index
+
+
+def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
+    """Times of the bars to come, inferred from the bars before the origin alone."""
+    try:
+        return inferred_times(series, origin, horizon)
+    except ValueError as error:
+        raise ValueError(f"{series.symbol}: {error}") from error
+
+
+def forecast_series(
+    predictor: KronosPredictor,
+    series: list[CandleSeries],
+    horizon: int = 24,
+    *,
+    lookback: int = 400,
+    num_paths: int = 100,
+    origin: str | None = None,
+    seed: int = 42,
+    **options,
+) -> list[SymbolForecast]:
+    """Forecasts the bars after the end of each series, or after an earlier time.
+
+    Args:
+        predictor ([`KronosPredictor`]): model and tokenizer.
+        series (`list` of [`CandleSeries`]): as from `load_candles`.
+        horizon (`int`): bars to forecast; their times follow the data's own step and sessions.
+        lookback (`int`): bars of context.
+        num_paths (`int`): paths of each.
+        origin (`str`, *optional*): UTC time of the first bar to forecast; that bar and all later ones are hidden.
+        seed (`int`): paths depend on (seed, symbol, time) alone, not on what else is forecast.
+        options: as for [`KronosPredictor.predict_paths`].
+
+    Raises:
+        ValueError: sizes out of range, too few bars, or times whose pattern cannot be told.
+    """
+    if lookback < 2 or horizon < 1:
+        raise ValueError(f"lookback={lookback} and horizon={horizon} forecast nothing; use at least 2 and 1")
+    origins = [origin_of(one, lookback, origin) for one in series]
+    times = [_future_of(one, first, horizon) for one, first in zip(series, origins, strict=True)]
+    contexts = [slice(first - lookback, first) for first in origins]
+    forecasts = predictor.predict_paths(
+        [one.values[bars] for one, bars in zip(series, contexts, strict=True)],
+        [calendar_features(one.timestamps[bars]) for one, bars in zip(series, contexts, strict=True)],
+        [calendar_features(one) for one in times],
+        horizon,
+        num_paths,
+        seed=[
+            origin_seed(seed, one.symbol, one.timestamps[first - 1]) for one, first in zip(series, origins, strict=True)
+        ],
+        **options,
+    )
+    return [SymbolForecast(*one, lookback) for one in zip(series, origins, times, forecasts, strict=True)]
+
+
+def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
+    """All paths of some forecasts as one long table, with the symbol first."""
+    tables = []
+    for one in found:
+        table = one.forecast.to_frame(one.times)
+        table.insert(0, "symbol", one.series.symbol)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _write_table(found: list[SymbolForecast], path: Path) -> None:
+    table = forecast_table(found)
+    if path.suffix == ".parquet":
+        write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
+    else:
+        write_file(path, lambda temporary: neutral_frame(table).to_csv(temporary, index=False))
+
+
+def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
+    """A file for each symbol beside `plot`, whatever the symbols are called; names that fall together are numbered."""
+    if len(symbols) == 1:
+        return [plot]
+    found: list[Path] = []
+    for number, symbol in enumerate(symbols, start=1):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", symbol)
+        path = plot.with_name(f"{plot.stem}-{plain}.png")
+        found.append(plot.with_name(f"{plot.stem}-{plain}-{number}.png") if path in found else path)
+    return found
+
+
+def describe_forecast(one: SymbolForecast) -> list[str]:
+    """The close's quantiles at some bars, and what was projected or lies far out."""
+    closes = one.forecast.paths[:, :, CLOSE]
+    shown = np.unique(np.linspace(0, one.forecast.horizon - 1, SHOWN_BARS).round().astype(int))
+    last = one.series.values[one.origin - 1, CLOSE]
+    lines = [f"{one.series.symbol}, close {last:,.6g} at {str(one.series.timestamps[one.origin - 1])[:16]} UTC"]
+    lines.append(f"{'close at (UTC)':18}" + "".join(f"{f'{level:.0%}':>12}" for level in SHOWN_LEVELS))
+    for bar in shown:
+        found = np.quantile(closes[:, bar], SHOWN_LEVELS)
+        lines.append(f"{str(one.times[bar])[:16]:18}" + "".join(f"{value:>12,.6g}" for value in found))
+    share = one.forecast.projected_share
+    remark = "; many, so the model fits these data badly" if share > MANY_TOUCHED else ""
+    lines.append(f"projected         {share:.1%} of the bars were no possible candles{remark}")
+    lines.append(f"spikes            {one.forecast.spike_share:.2%} of the bars are far outside of the context's range")
+    return lines
+
+
+def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) -> list[SymbolForecast]:
+    """Forecasts each symbol and writes, where asked for, the table of paths and the picture.
+
+    Raises:
+        ValueError: settings, data or models that cannot be used; nothing has been written then.
+        HubUnreachable: published models were named and cannot be had.
+    """
+    args.check_files()
+    series = load_source(args.data, args.policy, args.timezone)
+    for one in series:  # before the models are loaded
+        _future_of(one, origin_of(one, args.lookback, args.origin), args.horizon)
+    networks = load_networks(args.model, args.tokenizer)
+    for word, network in zip(("model", "tokenizer"), networks, strict=True):
+        if network.hub_origin:
+            say(f"{word:18}{network.hub_origin.words()}")
+    if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
+        say(f"WARNING     {remark}")
+    predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())
+    found = forecast_series(
+        predictor,
+        series,
+        args.horizon,
+        lookback=args.lookback,
+        num_paths=args.num_paths,
+        origin=args.origin,
+        seed=args.seed,
+        T=args.T,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        overflow=args.overflow,
+        reprefill_every=args.reprefill_every,
+        project=not args.raw,
+        progress=LineProgress("forecast bars"),
+    )
+    if args.output:
+        _write_table(found, Path(args.output))
+    if args.plot:
+        names = _plot_names(Path(args.plot), [one.series.symbol for one in found])
+        for one, name in zip(found, names, strict=True):
+            one.plot(name)
+    for one in found:
+        for line in describe_forecast(one):
+            say(line)
+    return found

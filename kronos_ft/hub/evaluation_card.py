@@ -1,0 +1,162 @@
+"""What an evaluation of `kronos-ft evaluate` says on a model's card: the verdict, the scores, what takes them back."""
+
+import json
+from pathlib import Path
+
+from ft_core.hub.card import CardFacts, Result
+from ft_core.io.spreadsheet import markdown_text
+from ft_core.runs.folder import BEST_MODEL
+
+from ..evaluation.evaluation_tables import SCORE_HEADER, markdown_table, score_rows
+from ..evaluation.leakage import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
+from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.verdict import PERSISTENCE, verdict
+
+THIS = "this model"
+DATA_TYPE = "candles, walk-forward origins"  # not the windows that training figures are of
+DOUBTS = {
+    OTHER_TOKENIZER: "It was evaluated with another tokenizer than the one that it was trained with",
+    SEEN_TEST_BARS: "The model or its tokenizer has seen the bars that it was tested on",
+}
+TOKENIZER_OF = "the tokenizer of "
+FOLDERS = ("evaluation", ".")  # of a run, and beside it
+
+
+def _read(path: Path) -> dict:
+    try:
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        if evaluation["models"] and evaluation["skill"] and evaluation["scores"]:
+            return evaluation
+        raise KeyError("models")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no evaluation of kronos-ft evaluate ({error}); evaluate again") from error
+
+
+def entry_of(evaluation: dict, sha256: str, places: list[Path]) -> dict | None:
+    """The evaluated model whose weights are these; of an older evaluation, the one that lay in this folder."""
+    for one in evaluation["models"]:
+        if "sha256" in one:
+            if one["sha256"] == sha256:
+                return one
+        elif Path(one["model"]).resolve() in places:
+            return one
+    return None
+
+
+def _alone(evaluation: dict, name: str) -> dict:
+    """The evaluation of one of its models against the baselines alone, under a name that every reader understands."""
+    kept = [one for one, about in evaluation["forecasters"].items() if about["role"] == "baseline"]
+
+    def renamed(values: dict) -> dict:
+        return {THIS: values[name], **{one: values[one] for one in kept if one in values}}
+
+    against = {one: outcome for one, outcome in evaluation["skill"][name].items() if one in kept}
+    return {
+        **evaluation,
+        "forecasters": renamed(evaluation["forecasters"]),
+        "scores": renamed(evaluation["scores"]),
+        "skill": {THIS: against},
+    }
+
+
+def _doubts(evaluation: dict, entry: dict) -> list[str]:
+    """Why the figures of a model cannot be believed, in words without a path of this machine."""
+    kinds = {one["kind"] for one in evaluation.get("doubts", ()) if one["model"] == entry["name"]}
+    if "doubts" not in evaluation:  # of an earlier version, which names the models in its sentences alone
+        kinds = {kind for line in evaluation.get("warnings", ()) if (kind := _kind_of(line, entry))}
+    return [words for kind, words in DOUBTS.items() if kind in kinds]
+
+
+def _kind_of(warning: str, entry: dict) -> str | None:
+    """What a sentence says of a model, None where it is of others."""
+    for words in DONE_WITH.values():
+        who, _, seen = warning.partition(f" {words} bars up to ")
+        names = who.removeprefix(TOKENIZER_OF).split(", ") if who.startswith(TOKENIZER_OF) else [who]
+        if seen and entry["name"] in names:
+            return SEEN_TEST_BARS
+    folders = {entry.get("model"), f"{entry.get('model')}/{BEST_MODEL}"}
+    who, _, paired = warning.removeprefix("predictor ").partition(" was trained with tokenizer ")
+    return OTHER_TOKENIZER if paired and who in folders else None
+
+
+def _span(evaluation: dict) -> str:
+    tested = [one["test"] for one in evaluation["data"].values() if one["test"]["origins"]]
+    symbols = ", ".join(map(markdown_text, list(evaluation["data"])[:3])) + ", ..." * (len(evaluation["data"]) > 3)
+    if not tested:
+        return symbols
+    return f"{symbols}, {min(one['first'] for one in tested)[:10]} to {max(one['last'] for one in tested)[:10]}"
+
+
+def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None, named: str | None) -> None:
+    """Adds the verdict and the scores of the evaluation that was named, or that lies in the run or beside it.
+
+    Args:
+        card ([`CardFacts`]): the card.
+        sha256 (`str`): hash of the model's weights.
+        folder (`Path`): the model's.
+        run (`Path`, *optional*): its run.
+        named (`str`, *optional*): folder of an evaluation, or its `evaluation.json`.
+
+    Raises:
+        ValueError: the one that was named is none, or of other models.
+    """
+    places = [one.resolve() for one in (folder, run) if one is not None]
+    if named is not None:
+        path = Path(named) if Path(named).is_file() else Path(named) / EVALUATION_FILE
+        if not path.is_file():
+            raise ValueError(f"evaluation={named} holds no {EVALUATION_FILE}; pass the output_dir of an evaluation")
+        candidates = [path]
+    else:
+        above = (run or folder).resolve()
+        candidates = [base / name / EVALUATION_FILE for base in (above, above.parent) for name in FOLDERS]
+        candidates = [path for path in dict.fromkeys(candidates) if path.is_file()]
+    for path in candidates:
+        try:
+            evaluation = _read(path)
+        except ValueError as error:
+            if named is not None:
+                raise
+            card.remarks.append(f"not on the card: {error}")
+            continue
+        entry = entry_of(evaluation, sha256, places)
+        if entry is not None:
+            _describe(card, evaluation, entry)
+            return
+        others = ", ".join(str(one["name"]) for one in evaluation["models"])
+        if named is not None:
+            raise ValueError(
+                f"{path} is of other weights than those in {folder} ({others}); evaluate this model, or push without "
+                "--evaluation"
+            )
+        card.remarks.append(f"not on the card: {path}, an evaluation of other weights ({others})")
+    card.limits.append("It has not been compared with naive forecasts on this card: run `kronos-ft evaluate` first.")
+
+
+def _describe(card: CardFacts, evaluation: dict, entry: dict) -> None:
+    name = entry["name"]
+    alone, doubts = _alone(evaluation, name), _doubts(evaluation, entry)
+    settings, horizon = evaluation["settings"], evaluation["settings"]["horizon"]
+    card.summary.append(f"**Verdict: {markdown_text(verdict(alone))}.**")
+    card.summary += [f"**WARNING: {doubt}: the figures below show nothing.**" for doubt in doubts]
+    lines = [
+        f"{evaluation['origins']['test']:,} test origins of {_span(evaluation)}; context {settings['lookback']} bars, "
+        f"horizon {horizon} bars, {settings['num_paths']} paths. Close, {horizon} bars ahead, against naive forecasts:",
+        "",
+        *markdown_table(SCORE_HEADER, score_rows(alone)),
+        "bp: 0.01 % of log return. Direction with its 95 % interval; IC over origins.",
+    ]
+    card.sections.append(("Evaluation", lines))
+    if doubts:
+        return
+    scores = evaluation["scores"][name]["close"]
+    figures = {
+        "mae": (f"MAE of the close's log return, {horizon} bars", scores["mae"]["by_horizon"][-1]),
+        "crps": (f"CRPS of the close's log return, {horizon} bars", scores["crps"]["by_horizon"][-1]),
+    }
+    against = evaluation["skill"][name].get(PERSISTENCE)
+    if against:
+        skill = against["close"]["absolute"]["skill"]["by_horizon"][-1]
+        figures["mae_skill"] = (f"share of persistence's MAE saved, {horizon} bars", skill)
+    for metric, (title, value) in figures.items():
+        if value is not None:
+            card.results.append(Result(_span(evaluation), DATA_TYPE, "test", metric, title, value))

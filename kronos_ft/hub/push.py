@@ -1,0 +1,70 @@
+"""What `kronos-ft push` pushes: the model folder of a path, proved to load, and what its card says."""
+
+import json
+from pathlib import Path
+
+from transformers.utils import logging
+
+from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
+from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.runs.folder import BEST_MODEL
+
+from ..models.adapters import BASE_FILE
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.pretrained import ADAPTER_CONFIG, read_keys, weights_hash
+from .card import kronos_card
+
+STAGES = ("tokenizer", "predictor")
+
+
+def _check_adapters(folder: Path) -> str | None:
+    """The Hub model that a folder's adapters belong to, or None for a whole model."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    name = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["name"]
+    merge = f"merge them first: python -c \"from kronos_ft import Kronos; Kronos.from_pretrained('{folder}')"
+    return check_base(folder, name, f"{merge}.save_pretrained('MERGED')\"; then push MERGED")
+
+
+def stage_of(folder: Path) -> str:
+    """Whether a Kronos model folder holds a tokenizer or a predictor."""
+    return "tokenizer" if "n_enc_layers" in read_keys(folder) else "predictor"
+
+
+def describe_kronos(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
+    """What the card of a Kronos model folder says, without loading it and without an evaluation.
+
+    Raises:
+        ValueError: no Kronos model, adapters to a model that nobody else has, or options out of range.
+    """
+    return kronos_card(stage_of(folder), folder, run, options, _check_adapters(folder))
+
+
+def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, CardFacts]:
+    """The folder to push for a model folder or run folder, and its card.
+
+    The model is loaded once, so that what is pushed can be loaded from there.
+
+    Raises:
+        ValueError: no such folder, an unfinished run, a run of two stages, no Kronos model, adapters to a model that
+            nobody else has, or an evaluation of other weights.
+    """
+    if any((path / stage / BEST_MODEL).is_dir() for stage in STAGES):
+        raise ValueError(
+            f"{path} holds two models; push {path / STAGES[0]} and {path / STAGES[1]}, each to a repository of its own"
+        )
+    folder, run = find_folder(path, BEST_MODEL)
+    stage = stage_of(folder)
+    if stage == "tokenizer" and options.evaluation is not None:
+        raise ValueError(
+            f"evaluation={options.evaluation} is of forecasts, and {folder} holds a tokenizer; push without it"
+        )
+    _check_adapters(folder)
+    logging.disable_progress_bar()
+    model = (KronosTokenizer if stage == "tokenizer" else Kronos).from_pretrained(folder)
+    card = describe_kronos(folder, run, options)
+    if stage == "predictor":
+        from .evaluation_card import add_evaluation  # with scipy, which training can do without
+
+        add_evaluation(card, weights_hash(model), folder, run, options.evaluation)
+    return folder, card

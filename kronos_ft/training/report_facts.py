@@ -1,0 +1,129 @@
+"""What a run saw of its data before the first step, for its record: figures of the windows themselves, not of settings.
+
+A report tells from them whether inputs were scaled, by what, and whether validation lies inside training.
+
+Shapes: B probed windows, L bars of a window, F features.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from ..windows.dataset import WindowDataset
+from ..windows.tokens import TokenWindowDataset
+
+PROBED = 256  # windows, evenly spaced
+
+
+def _figure(value: float) -> float:
+    return float(f"{float(value):.6g}")
+
+
+def _probe(dataset: WindowDataset | TokenWindowDataset) -> list[int]:
+    return [int(row) for row in np.unique(np.linspace(0, len(dataset) - 1, PROBED).astype(np.int64))]
+
+
+def input_figures(windows: WindowDataset) -> dict[str, float]:
+    """Statistics of what the model is fed, over evenly spaced windows.
+
+    Returns:
+        `dict`: mean, std and largest magnitude of all values; `clipped_share` of values at the bound;
+        `lookback_offset` and `window_offset`, the mean size of a window's mean over its lookback and over all its bars
+        (the first is near 0 where the lookback alone sets the scale, the second where the whole window does);
+        `mean_square` of the target, which is the error of a model that always answers 0.
+    """
+    batch = windows.__getitems__(_probe(windows))
+    target = batch["target"].double()
+    candles, lookback = batch["candles"].double(), windows.shape.lookback
+    return {
+        "windows": len(target),
+        "mean": _figure(candles.mean()),
+        "std": _figure(candles.std()),
+        "largest": _figure(candles.abs().max()),
+        "clipped_share": _figure((target.abs() >= windows.shape.clip).double().mean()),
+        "lookback_offset": _figure(target[:, :lookback].mean(dim=1).abs().mean()),
+        "window_offset": _figure(target.mean(dim=1).abs().mean()),
+        "mean_square": _figure(target.square().mean()),
+    }
+
+
+def token_entropies(tokens: TokenWindowDataset) -> dict[str, float]:
+    """Entropy in nats of the coarse and fine tokens by themselves: the cross-entropy of a forecast that knows how
+    frequent tokens are and nothing else."""
+    batch = tokens.__getitems__(_probe(tokens))
+    found = {}
+    for name in ("s1", "s2"):
+        share = torch.bincount(batch[name].flatten()).double()
+        share = share[share > 0] / share.sum()
+        found[name] = _figure(-(share * share.log()).sum())
+    return found
+
+
+def _windows_of(dataset: WindowDataset | TokenWindowDataset) -> WindowDataset:
+    return dataset.windows if isinstance(dataset, TokenWindowDataset) else dataset
+
+
+def _split_figures(windows: WindowDataset) -> dict[str, object]:
+    return {
+        "windows": len(windows),
+        "bars": sum(end - first for first, end in windows.bounds.values()),
+        "across_gaps": windows.windows_across_gaps,
+        "spans": windows.spans(),
+        "inputs": input_figures(windows),
+    }
+
+
+def candle_figures(windows: WindowDataset) -> dict[str, object]:
+    """What reading the candles found, over all symbols: rows, defects by kind, missing bars, kinds of markets."""
+    defects: dict[str, int] = {}
+    for report in windows.reports():
+        for kind, defect in report.quality.defects.items():
+            defects[kind] = defects.get(kind, 0) + defect.count
+    return {
+        "rows": sum(report.quality.rows_read for report in windows.reports()),
+        "defects": defects,
+        "missing_bars": sum(report.missing_bars for report in windows.reports()),
+        "markets": sorted({report.market for report in windows.reports()}),
+    }
+
+
+def shared_share(training: dict[str, list], validation: dict[str, list]) -> float:
+    """Share of the time of validation that lies inside training, of the same symbols.
+
+    Args:
+        training, validation: first and last time of each symbol (ISO, UTC).
+    """
+    shared = total = 0.0
+    for symbol, (first, last) in validation.items():
+        start, end = np.datetime64(first), np.datetime64(last)
+        total += float((end - start) / np.timedelta64(1, "s"))
+        if symbol in training:
+            known = [np.datetime64(time) for time in training[symbol]]
+            common = (min(end, known[1]) - max(start, known[0])) / np.timedelta64(1, "s")
+            shared += max(float(common), 0.0)
+    return _figure(shared / total) if total else 0.0
+
+
+def observed_windows(
+    train: WindowDataset | TokenWindowDataset, validation: WindowDataset | TokenWindowDataset | None
+) -> dict[str, object]:
+    """What the record says of both splits; of the whole, how they lie to each other."""
+    found: dict[str, object] = {
+        "shape": {
+            "lookback": train.shape.lookback,
+            "horizon": train.shape.horizon,
+            "stride": train.shape.stride,
+            "clip": train.shape.clip if math.isfinite(train.shape.clip) else None,
+        },
+        "candles": candle_figures(_windows_of(train)),
+        "train": _split_figures(_windows_of(train)),
+    }
+    if validation is None:
+        return found
+    found["validation"] = _split_figures(_windows_of(validation))
+    spans = [found[name]["spans"] for name in ("train", "validation")]
+    found["shared_share"] = shared_share(*spans)
+    if isinstance(validation, TokenWindowDataset):
+        found["token_entropy"] = token_entropies(validation)
+    return found

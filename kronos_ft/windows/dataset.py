@@ -1,0 +1,339 @@
+"""Sliding windows over candles: splits in time, per-window normalisation, batched gathering.
+
+Notable:
+- A window is lookback + horizon + 1 bars; its statistics come from the lookback part alone, so nothing at or after the
+  forecast origin reaches the input's scale. (The published CSV scripts normalise over the whole window.)
+- Windows lie inside one split and one stretch without a gap longer than `max_gap`; they are gathered a batch at a time
+  from one contiguous array.
+- An index of n * len + i means window i in pass n over them, which is how augmentation knows the epoch in any worker.
+
+Shapes: B windows, L bars of a window, N bars, F = 6 features.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import as_strided
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..data.candle_table import PIECE, joined
+from ..data.candles import CandleReport, CandleSeries
+from .augmentation import AugmentationArguments, WindowAugmenter
+from .window_places import WindowPlaces, stretch_edges
+
+SPLITS = ("train", "validation", "test")
+PUBLISHED_EPS = 1e-5
+LEAST_EPS_LEVEL = 1e-12
+SESSION_GAPS = 4  # a window may span a holiday, but not an outage of weeks
+LONG_GAP_QUANTILE = 0.95
+PROBED_WINDOWS = 64
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """Size of a window and how windows are laid over the bars.
+
+    Attributes:
+        lookback (`int`): bars whose statistics normalise the window.
+        horizon (`int`): bars to predict; one more follows as the last target.
+        stride (`int`): bars between the starts of two windows.
+        max_gap (`int`, *optional*): most bars that may be missing at one place inside a window. `None`: none in a
+            market that trades around the clock; in a session market four times its long gaps (weekends).
+        clip (`float`): bound of the normalised values.
+    """
+
+    lookback: int = 90
+    horizon: int = 10
+    stride: int = 1
+    max_gap: int | None = None
+    clip: float = 5.0
+
+    def __post_init__(self):
+        for name, least in (("lookback", 2), ("horizon", 0), ("stride", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} is too small; use at least {least}")
+        if self.max_gap is not None and self.max_gap < 0:
+            raise ValueError(f"max_gap={self.max_gap} is negative; use 0 or more missing bars")
+        if not self.clip > 0:
+            raise ValueError(f"clip={self.clip} is not positive; use e.g. 5")
+
+    @property
+    def length(self) -> int:
+        """Bars of a window: lookback + horizon + 1."""
+        return self.lookback + self.horizon + 1
+
+
+def split_bounds(
+    series: CandleSeries,
+    ratios: Sequence[float] = (0.7, 0.15, 0.15),
+    dates: Sequence[str] | None = None,
+    embargo: int = 0,
+) -> dict[str, tuple[int, int]]:
+    """Ranges of bars of the three splits, in time order.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        ratios (`Sequence[float]`): shares of train, validation and test; they add up to 1.
+        dates (`Sequence[str]`, *optional*): first day of validation and of test, instead of ratios.
+        embargo (`int`): bars left out at the start of validation and of test.
+
+    Returns:
+        `dict` of split name to (first, end) bar, `end` excluded.
+
+    Raises:
+        ValueError: ratios that are no shares, dates out of order or not readable.
+    """
+    if embargo < 0:
+        raise ValueError(f"embargo={embargo} is negative; use 0 or more bars")
+    if dates is not None:
+        try:
+            first = [np.datetime64(str(date), "ns") for date in dates]
+        except ValueError as error:
+            raise ValueError(f"split_dates={list(dates)} cannot be read ({error}); write them as YYYY-MM-DD") from error
+        if len(first) != 2 or not first[0] < first[1]:
+            raise ValueError(
+                f"split_dates={list(dates)} must be two dates in order, the first of validation and the first of test"
+            )
+        borders = [int(np.searchsorted(series.timestamps, date)) for date in first]
+    else:
+        if len(ratios) != 3 or not min(ratios) >= 0 or not abs(sum(ratios) - 1) <= 1e-6:
+            raise ValueError(f"split_ratios={list(ratios)} must be three shares that add up to 1, e.g. 0.7 0.15 0.15")
+        borders = [round(len(series) * ratios[0]), round(len(series) * (ratios[0] + ratios[1]))]
+    ends = [0, *borders, len(series)]
+    bounds = {}
+    for position, name in enumerate(SPLITS):
+        start = ends[position] + (embargo if position else 0)
+        bounds[name] = (min(start, ends[position + 1]), ends[position + 1])
+    return bounds
+
+
+def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """What a feature is divided by: its standard deviation and an epsilon.
+
+    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, moves by 0.01 or more, or is all 0.
+    Otherwise it shrinks with the feature, because it would squash an asset priced near 1e-5.
+    """
+    level = np.maximum(np.abs(mean), 100 * std)
+    level = np.where(level > 0, np.clip(level, LEAST_EPS_LEVEL, 1.0), 1.0).astype(level.dtype)
+    return std + PUBLISHED_EPS * level
+
+
+def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scales each window and feature by the mean and scale ([`scale_of`]) of its lookback part, then clips.
+
+    Args:
+        windows (`np.ndarray` of float64, shape `(B, L, F)`): raw candles.
+
+    Returns:
+        float32 windows of the same shape, means and scales of shape `(B, 1, F)`, float64.
+    """
+    weights = np.full((1, lookback), 1.0 / lookback)
+    past = windows[:, :lookback]
+    # means as products: reducing a middle axis is the slowest way through the memory
+    mean = weights @ past
+    centred = windows - mean
+    past = centred[:, :lookback]
+    shift = weights @ past  # what rounding left of the mean
+    scale = scale_of(mean, np.sqrt(np.maximum(weights @ np.square(past) - np.square(shift), 0.0)))
+    values = np.divide(centred, scale, out=centred).astype(np.float32)
+    return np.clip(values, -clip, clip, out=values), mean, scale
+
+
+def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> np.ndarray:
+    """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        max_gap (`int`, *optional*): as in [`WindowShape`]; the long gaps of a session market are those of training.
+        train_end (`int`): first bar after the training split; of one without a gap, all gaps are taken.
+    """
+    missing = series.missing_before()
+    if max_gap is None:
+        max_gap = 0
+        if series.report.market == "session":
+            known = missing[:train_end] if missing[:train_end].any() else missing
+            max_gap = int(SESSION_GAPS * np.quantile(known[known > 0], LONG_GAP_QUANTILE))
+    return missing > max_gap
+
+
+class WindowDataset(Dataset):
+    """Normalised windows of one split of several symbols.
+
+    Each item is a dict of `candles` (the model's input, augmented if asked for), `target` (the clean window), both
+    `(L, 6)` float32, `stamps` `(L, 5)` int64: minute, hour, weekday, day, month, and `window`, its position. A list of
+    indices gives a batch with a leading dimension.
+
+    Args:
+        series (`list` of [`CandleSeries`]): the symbols.
+        split (`str`): `train`, `validation` or `test`.
+        shape ([`WindowShape`]): size and layout of windows.
+        ratios, dates, embargo: as in [`split_bounds`], applied to each symbol on its own.
+        augmentation ([`AugmentationArguments`], *optional*): for the train split only.
+        seed (`int`): seed of the augmentation.
+
+    Raises:
+        ValueError: no window fits the split, or augmentation was asked for outside of training.
+    """
+
+    def __init__(
+        self,
+        series: list[CandleSeries],
+        split: str,
+        shape: WindowShape | None = None,
+        *,
+        ratios: Sequence[float] = (0.7, 0.15, 0.15),
+        dates: Sequence[str] | None = None,
+        embargo: int = 0,
+        augmentation: AugmentationArguments | None = None,
+        seed: int = 0,
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split={split!r} is not known; use one of {', '.join(SPLITS)}")
+        augment = augmentation is not None and augmentation.enabled
+        if augment and split != "train":
+            raise ValueError(f"augmentation was asked for on the {split} split; only training windows are augmented")
+        self.split = split
+        self.shape = shape or WindowShape()
+        self.symbols = [one.symbol for one in series]
+        bounds = {one.symbol: split_bounds(one, ratios, dates, embargo) for one in series}
+        self.bounds = {symbol: own[split] for symbol, own in bounds.items()}
+        self.embargo = embargo if split != "train" else 0
+        self._augmenter = WindowAugmenter(augmentation, seed) if augment else None
+        table = joined(series, series[0].table if series else None)
+        self._values, self._stamps = table.values, table.stamps
+        self._series = series
+        self._ends = np.cumsum([len(one) for one in series])
+        self._locate({symbol: own["train"][1] for symbol, own in bounds.items()})
+        if not len(self):
+            raise ValueError(self._no_window_message(series))
+
+    def _locate(self, train_ends: dict[str, int]) -> None:
+        parts, self.windows_across_gaps = [], 0
+        for one, end in zip(self._series, self._ends, strict=True):
+            too_long = too_long_gaps(one, self.shape.max_gap, train_ends[one.symbol])
+            edges = stretch_edges(*self.bounds[one.symbol], too_long)
+            parts.append(edges + end - len(one))
+            gap_ends = np.cumsum(one.missing_before() > 0, dtype=np.int32)
+            for starts in WindowPlaces([edges], self.shape.length, self.shape.stride).pieces():
+                spanning = gap_ends[starts + self.shape.length - 1] > gap_ends[starts]
+                self.windows_across_gaps += int(spanning.sum())
+        self._places = WindowPlaces(parts, self.shape.length, self.shape.stride)
+        self.windows_per_symbol = self._places.per_symbol
+
+    @property
+    def _starts(self) -> np.ndarray:
+        """The row at which each window begins."""
+        return self._places.starts(np.arange(len(self)))
+
+    def _no_window_message(self, series: list[CandleSeries]) -> str:
+        bars = sum(end - first for first, end in self.bounds.values())
+        longest = max((end - first for first, end in self.bounds.values()), default=0)
+        after = f" after an embargo of {self.embargo}" if self.embargo else ""
+        if longest < self.shape.length:
+            return (
+                f"the {self.split} split has {bars} bars{after} and no window of {self.shape.length} "
+                f"(lookback {self.shape.lookback} + horizon {self.shape.horizon} + 1); give it more data, a larger "
+                "share or a shorter lookback_window"
+            )
+        return (
+            f"no window of {self.shape.length} bars fits between the gaps of the {self.split} split ({bars} bars); "
+            f"raise max_gap or shorten lookback_window"
+        )
+
+    def reports(self) -> list[CandleReport]:
+        """What was found when the candles of each symbol were read."""
+        return [one.report for one in self._series]
+
+    def spans(self) -> dict[str, list[str]]:
+        """Times (UTC) of the first and last bar of the split, by symbol; of symbols without a bar none."""
+        return {
+            one.symbol: [str(one.timestamps[row].astype("datetime64[s]")) for row in (first, end - 1)]
+            for one in self._series
+            for first, end in (self.bounds[one.symbol],)
+            if first < end
+        }
+
+    @property
+    def symbols_without_windows(self) -> list[str]:
+        """Symbols too short, or with too many gaps, for a window of this split."""
+        return [symbol for symbol, count in zip(self.symbols, self.windows_per_symbol, strict=True) if not count]
+
+    @property
+    def augmented(self) -> bool:
+        """Whether the model's input is changed at random, otherwise in each epoch."""
+        return self._augmenter is not None
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the clean windows: of the candles, where windows begin, and a sample of them as normalised."""
+        digest = hashlib.sha256(repr((self.shape.lookback, self.shape.length, self.shape.clip)).encode())
+        bars = int(self._ends[-1])
+        digest.update(np.ascontiguousarray(self._values[:bars]).data)
+        for first in range(0, bars, PIECE):
+            digest.update(self._stamps[first : min(first + PIECE, bars)].astype(np.int64).data)
+        for starts in self._places.pieces():
+            digest.update(starts.data)
+        # another rule of normalising is found out by its results
+        probe = np.unique(np.linspace(0, len(self) - 1, PROBED_WINDOWS).astype(np.int64))
+        clean, _, _ = normalise(
+            self._gather(self._values, self._places.starts(probe)), self.shape.lookback, self.shape.clip
+        )
+        digest.update(clean.tobytes())
+        return digest.hexdigest()
+
+    def name_of(self, window: int) -> str:
+        """Symbol and time of the first bar of a window, as it is without augmentation."""
+        if not 0 <= window < len(self):
+            raise IndexError(f"window {window} of {len(self)}")
+        start = int(self._places.starts(np.array([window]))[0])
+        position = int(np.searchsorted(self._ends, start, side="right"))
+        one = self._series[position]
+        return f"{one.symbol} from {one.timestamps[start - self._ends[position]].astype('datetime64[s]')}"
+
+    def stamps_of(self, indices: Sequence[int]) -> Tensor:
+        """Calendar features of windows without augmentation, int64 of shape `(B, L, 5)`."""
+        starts = self._places.starts(np.asarray(indices, dtype=np.int64) % len(self))
+        return torch.from_numpy(self._gather(self._stamps, starts).astype(np.int64))
+
+    def _gather(self, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """`L` rows from each start on, shape `(B, L, ...)`.
+
+        The bars of a window follow each other in memory: in an overlapping view each window is one row, which is copied
+        whole instead of bar by bar.
+        """
+        length, width = self.shape.length, rows.shape[1]
+        overlapping = as_strided(rows, (len(rows) - length + 1, length * width), (rows.strides[0], rows.itemsize))
+        return overlapping[starts].reshape(len(starts), length, width)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """A batch: `candles` and `target` of shape `(B, L, 6)`, `stamps` of shape `(B, L, 5)`."""
+        epoch, window = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
+        if self._augmenter is None:
+            starts = self._places.starts(window)
+        else:
+            generators = self._augmenter.generators(epoch, window)
+            starts = self._places.shifted(window, self._augmenter.shifts(generators))
+        clean, _, _ = normalise(self._gather(self._values, starts), self.shape.lookback, self.shape.clip)
+        target = torch.from_numpy(clean)
+        candles = target
+        if self._augmenter is not None:
+            candles = torch.from_numpy(self._augmenter.distort(clean, generators, self.shape.clip))
+        stamps = torch.from_numpy(self._gather(self._stamps, starts).astype(np.int64))
+        return {"candles": candles, "target": target, "stamps": stamps, "window": torch.from_numpy(window)}
+
+
+def keep_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Collator for [`WindowDataset`], whose `__getitems__` already returns a batch."""
+    return batch

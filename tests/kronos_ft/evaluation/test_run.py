@@ -1,0 +1,236 @@
+"""`kronos-ft evaluate`: whole runs with tiny models, and every kind of bad input in one line."""
+
+import json
+import shutil
+
+import matplotlib.image
+import pytest
+import torch
+
+from kronos_ft.cli.main import main
+from kronos_ft.data.sources import simulate_candles
+from kronos_ft.evaluation.arguments import EvaluateArguments
+from kronos_ft.evaluation.models import model_sources
+from kronos_ft.evaluation.run import check_space
+from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
+
+SMALL = ["--lookback", "30", "--horizon", "4", "--step", "3", "--num_paths", "20"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folders of a tokenizer, two predictors, and a run folder with a best model."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    KronosTokenizer(KronosTokenizerConfig.from_size("tiny")).save_pretrained(folder / "tokenizer")
+    for name in ("base", "run/best_model"):
+        Kronos(KronosConfig.from_size("tiny")).save_pretrained(folder / name)
+    (folder / "run" / "run.json").write_text(
+        json.dumps({"data": {"split_ratios": [0.9, 0.05, 0.05], "split_dates": None}})
+    )
+    config = KronosConfig(**{**KronosConfig.from_size("tiny").to_dict(), "s1_bits": 6})
+    Kronos(config).save_pretrained(folder / "six")
+    return folder
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "btc.csv"
+    simulate_candles(900, seed=3).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def evaluate(*words):
+    return main(["evaluate", *(str(word) for word in words)])
+
+
+def refused(capsys, words, message):
+    """One line on standard error, exit code 2."""
+    capsys.readouterr()
+    assert evaluate(*words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("kronos-ft: ")
+    assert message in lines[0]
+
+
+def test_one_model(csv, out, models, capsys):
+    words = [
+        "--data",
+        csv,
+        "--model",
+        models / "base",
+        "--tokenizer",
+        models / "tokenizer",
+        "--output_dir",
+        out,
+        *SMALL,
+    ]
+    assert evaluate(*words) == 0
+    text = capsys.readouterr().out
+    read = json.loads((out / "evaluation.json").read_text())
+    assert read["verdict"] in text
+    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{read['verdict']}.**"
+    assert {path.name for path in out.iterdir()} == {
+        "evaluation.json", "evaluation.md", "forecast.png", "reliability.png", "skill.png",
+    }  # fmt: skip
+    for path in out.glob("*.png"):
+        assert matplotlib.image.imread(path).std() > 0.01
+    assert read["forecasters"]["base"]["num_paths"] == 20
+    assert 0 <= read["forecasters"]["base"]["projected_share"] <= 1
+    assert read["settings"]["top_p"] == 0.9
+    refused(capsys, words, "holds an evaluation; pass --overwrite")
+    assert evaluate(*words, "--overwrite") == 0
+    again = json.loads((out / "evaluation.json").read_text())
+    assert again == read
+
+
+def test_two_models_on_the_same_origins(csv, out, models, capsys):
+    words = ["--data", csv, "--tokenizer", models / "tokenizer", "--output_dir", out, *SMALL, "--max_origins", "32"]
+    assert evaluate(*words, "--compare", models / "base", f"tuned={models / 'run'}", "--batch_size", "3") == 0
+    text = capsys.readouterr().out
+    assert "close, 4 bars: tuned is " in text
+    assert "thinned evenly to max_origins" in text
+    read = json.loads((out / "evaluation.json").read_text())
+    assert next(iter(read["skill"]["tuned"])) == "base"
+    assert read["origins"] == {"test": 32, "validation": 32}
+    assert any("tuned was trained with split_ratios=[0.9, 0.05, 0.05]" in note for note in read["notes"])
+
+
+def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, models, capsys, tmp_path):
+    """The settings of the splits are the same: only the times show that the file was longer in training."""
+    shutil.copytree(models / "run", tmp_path / "longer")
+    data = {
+        "split_ratios": [0.7, 0.15, 0.15],
+        "split_dates": None,
+        "split_ends": {"btc": {"train": "2020-03-01T00:00:00", "validation": "2020-04-01T00:00:00"}},
+    }
+    (tmp_path / "longer" / "run.json").write_text(json.dumps({"data": data}))
+    words = ["--data", csv, "--tokenizer", models / "tokenizer", "--output_dir", out, *SMALL, "--max_origins", "32"]
+    assert evaluate(*words, "--model", tmp_path / "longer") == 0
+    warning = "longer was trained on bars up to 2020-03-01 00:00 UTC: it has seen test bars (btc, tested from 2020-02-"
+    read = json.loads((out / "evaluation.json").read_text())
+    assert read["notes"][0].startswith(warning)
+    assert read["doubts"] == [{"model": "longer", "kind": "seen_test_bars"}]
+    lines = (out / "evaluation.md").read_text().splitlines()
+    assert lines[0].startswith("**close, 4 bars: ")
+    assert lines[2].startswith(f"**WARNING: {warning}")
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index(read["verdict"])
+    assert lines[at + 1].startswith(f"WARNING: {warning}")
+
+
+def test_names_of_models(models):
+    def sources(*compare, tokenizer="tok"):
+        return model_sources(EvaluateArguments(data="sample", compare=list(compare), tokenizer=tokenizer))
+
+    base = str(models / "base")
+    found = sources(base, f"b={models / 'run'},other", "owner/Kronos-small", "owner/run/best_model,x")
+    assert [(one.name, one.tokenizer) for one in found] == [
+        ("base", "tok"),
+        ("b", "other"),
+        ("Kronos-small", "tok"),
+        ("run", "x"),
+    ]
+    with pytest.raises(ValueError, match="two models are named 'base'; write NAME=DIR"):
+        sources(base, base)
+    with pytest.raises(ValueError, match="names one model; name two or more"):
+        sources(base)
+    with pytest.raises(ValueError, match="has no tokenizer; pass --tokenizer DIR"):
+        sources(f"a={base}", f"b={base}", tokenizer=None)
+
+
+def test_too_many_paths_for_the_memory():
+    with pytest.raises(ValueError, match=r"num_paths=1000 at 100 origins .* need about 0.1 GiB .*; 520 paths fit"):
+        check_space(1000, 24, 100, free=100_000_000)
+    check_space(520, 24, 100, free=100_000_000)
+
+
+def test_bad_settings(csv, out, models, capsys):
+    start = [
+        "--data",
+        csv,
+        "--model",
+        models / "base",
+        "--tokenizer",
+        models / "tokenizer",
+        "--output_dir",
+        out,
+        *SMALL,
+    ]
+    for words, message in (
+        (["--horizon", 0], "horizon=0 forecasts no bar; use 1 or more"),
+        (["--horizon", -2], "horizon=-2 forecasts no bar"),
+        (["--lookback", 1], "lookback=1 is too short for a context; use 2"),
+        (["--lookback", 5000], "lookback=5000 and horizon=4 need 5004 bars but btc has 900"),
+        (["--lookback", 200], "the test split of btc has 135 bars and no origin"),
+        (["--step", 0], "step=0 makes no walk"),
+        (["--num_paths", 0], "num_paths=0 forecasts nothing"),
+        (["--num_paths", 10**9], "paths fit, or lower max_origins"),
+        (["--max_origins", 0], "max_origins=0 leaves no origin"),
+        (["--batch_size", 0], "batch_size=0 forecasts nothing"),
+        (["--seed", -1], "seed=-1 is negative"),
+        (["--T", -1], "T=-1.0 is not a temperature"),
+        (["--top_p", 2], "top_p=2.0 is outside (0, 1]"),
+        (["--fee_bps", -1], "fee_bps=-1.0 must be basis points"),
+        (["--split_ratios", 0.9, 0.2, 0.1], "must be three shares that add up to 1"),
+        (["--split_dates", "2020-01-10", "2020-01-12", "--split_ratios", 0.5, 0.3, 0.2], "exclude each other"),
+        (["--policy", "guess"], "policy='guess' is not known"),
+        (["--preset", "optimized"], "--preset is not a setting of this command"),
+        (["--hrizon", 3], "--hrizon is not a setting; did you mean horizon?"),
+        (["--compare", models / "base", models / "run"], "--model and --compare exclude each other"),
+        (["--model", models / "none"], "none does not exist; correct the path"),
+        (["--model", models / "tokenizer"], "is not a Kronos: its config.json lacks"),
+        (["--model", models / "six"], "the model reads s1_bits=6 but the tokenizer writes s1_bits=5"),
+        (["--output_dir", csv], "btc.csv is a file; name a folder"),
+        (["--data", "none.csv"], "none.csv does not exist"),
+    ):
+        refused(capsys, [*start, *words], message)
+        assert not out.exists(), words
+    refused(capsys, ["--model", "x"], "data is not set; pass --data FILE")
+    refused(capsys, ["--data", csv], "model is not set; pass --model DIR --tokenizer DIR, or --compare")
+    refused(capsys, ["--data", csv, "--model", models / "base"], "has no tokenizer; pass --tokenizer DIR")
+    named = [f"drift={models / 'base'}", models / "run"]
+    refused(
+        capsys, ["--data", csv, "--tokenizer", "t", "--compare", *named], "a model is named 'drift' like a baseline"
+    )
+
+
+def test_bad_candles(csv, out, models, capsys, tmp_path):
+    start = ["--model", models / "base", "--tokenizer", models / "tokenizer", "--output_dir", out, *SMALL]
+    table = simulate_candles(900, seed=3)
+    holes = table.copy()
+    holes.loc[850, "close"] = float("nan")
+    flat = table.copy()
+    flat[["open", "high", "low", "close"]] = 7.0
+    quiet = table.copy()
+    quiet.loc[600:, ["open", "high", "low", "close"]] = 7.0
+    other = simulate_candles(900, seed=4, step="30min")
+    for name, message, found in (
+        ("nan", "value missing or not a number in 1 row", holes),
+        ("flat", "the close is constant at 7", flat),
+        ("quiet", "all prices are the same in the context of all", quiet),
+    ):
+        found.to_csv(tmp_path / f"{name}.csv", index=False)
+        refused(capsys, ["--data", tmp_path / f"{name}.csv", *start], message)
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    table.to_csv(folder / "a.csv", index=False)
+    other.to_csv(folder / "b.csv", index=False)
+    refused(capsys, ["--data", folder, *start], "time steps are mixed (b 1800 s, a 3600 s)")
+    assert not out.exists()
+
+
+def test_help_lists_every_setting(capsys):
+    with pytest.raises(SystemExit) as done:
+        evaluate("--help")
+    assert done.value.code == 0
+    text = capsys.readouterr().out
+    for name in ("--compare", "--lookback", "--max_origins", "--embargo", "--fee_bps", "--config"):
+        assert name in text

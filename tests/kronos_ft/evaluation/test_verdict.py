@@ -1,0 +1,153 @@
+"""The verdict's words in every case, whichever way it goes."""
+
+from string import Formatter
+
+import pytest
+
+from kronos_ft.evaluation.verdict import PHRASES, best_distribution, p_words, relation, verdict
+
+
+def outcome(skill, p_value, observations=200, note=None):
+    """What `compare_losses` says of one target and loss."""
+    return {
+        "skill": {"by_horizon": [0.0, skill], "overall": skill},
+        "p_value": {"by_horizon": [None, p_value], "overall": p_value},
+        "observations": observations,
+        "note": note,
+    }
+
+
+def evaluation(*tests, models=("kronos",), origins=200, crps=None):
+    """An evaluation of models against persistence and a cone; `tests` are (model, reference, loss, outcome)."""
+    skill = {
+        model: {
+            reference: {"close": {loss: outcome(0.0, 1.0) for loss in ("absolute", "crps")}}
+            for reference in (*(models[:1] if model != models[0] else ()), "persistence", "drift", "cone", "garch")
+        }
+        for model in models
+    }
+    for model, reference, loss, found in tests:
+        skill[model][reference]["close"][loss] = found
+    crps = {"cone": 1.0, "garch": 2.0} if crps is None else crps
+    paths = {**dict.fromkeys(models, 30), "persistence": 1, "drift": 1, "cone": 100, "garch": 100}
+    return {
+        "settings": {"horizon": 24},
+        "origins": {"test": origins},
+        "forecasters": {
+            name: {"role": "model" if name in models else "baseline", "num_paths": count}
+            for name, count in paths.items()
+        },
+        "scores": {name: {"close": {"crps": {"by_horizon": [0.0, crps.get(name, 0.5)]}}} for name in paths},
+        "skill": skill,
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (outcome(-0.031, 0.41), "not better than naive (skill -3.1 %, p = 0.41)"),
+        (outcome(-0.031, 0.012), "worse than naive (skill -3.1 %, p = 0.012)"),
+        (outcome(0.042, 0.0004), "better than naive (skill +4.2 %, p < 0.001)"),
+        (outcome(0.042, 0.09), "not significantly better than naive (skill +4.2 %, p = 0.09)"),
+        (outcome(0.0, None, note="the losses are identical"), "the same as naive (identical errors)"),
+        (outcome(0.1, None, note="too short"), "not testable against naive (skill +10.0 %; too short)"),
+        (outcome(None, None), "not comparable with naive (it makes no error)"),
+    ],
+)
+def test_relations(found, words):
+    assert relation(found, "naive") == words
+
+
+def test_p_values_are_not_rounded_across_the_border():
+    assert [p_words(value) for value in (0.41, 0.049, 0.0496, 0.0504, 0.0101, 0.00099)] == [
+        "p = 0.41",
+        "p = 0.049",
+        "p = 0.0496",
+        "p = 0.0504",
+        "p = 0.01",
+        "p < 0.001",
+    ]
+
+
+def test_one_model():
+    found = evaluation(
+        ("kronos", "persistence", "absolute", outcome(-0.031, 0.41)), ("kronos", "cone", "crps", outcome(0.02, 0.01))
+    )
+    assert verdict(found) == (
+        "close, 24 bars: not better than persistence (skill -3.1 %, p = 0.41); its distribution (CRPS) is better than "
+        "the cone's (skill +2.0 %, p = 0.01) (absolute error, Diebold-Mariano test, 200 origins)"
+    )
+
+
+def test_the_distribution_is_compared_with_the_best_naive_one():
+    found = evaluation(("kronos", "garch", "crps", outcome(-0.5, 0.0)), crps={"cone": 2.0, "garch": 1.0})
+    assert best_distribution(found) == "garch"
+    assert "worse than the garch's (skill -50.0 %, p < 0.001)" in verdict(found)
+
+
+def test_two_models():
+    found = evaluation(
+        ("tuned", "base", "absolute", outcome(0.014, 0.02)),
+        ("tuned", "persistence", "absolute", outcome(-0.01, 0.6)),
+        ("tuned", "base", "crps", outcome(0.2, 0.003)),
+        ("tuned", "cone", "crps", outcome(-0.1, 0.04)),
+        models=("base", "tuned"),
+        origins=1200,
+    )
+    assert verdict(found) == (
+        "close, 24 bars: tuned is better than base (skill +1.4 %, p = 0.02) and not better than persistence (skill "
+        "-1.0 %, p = 0.60); its distribution (CRPS) is better than base's (skill +20.0 %, p = 0.003) and worse than "
+        "the cone's (skill -10.0 %, p = 0.04) (absolute error, Diebold-Mariano test, 1,200 origins)"
+    )
+
+
+def test_too_few_origins():
+    found = evaluation(("kronos", "persistence", "absolute", outcome(0.5, 0.0001, 12)), origins=12)
+    assert verdict(found) == (
+        "close, 24 bars: too few origins to tell (12, at least 30); untested skill of kronos against persistence "
+        "+50.0 %"
+    )
+
+
+def test_a_point_forecast_without_baselines():
+    found = evaluation()
+    found["forecasters"]["kronos"]["num_paths"] = 1
+    assert "distribution" not in verdict(found)
+    found["skill"] = {"kronos": {}}
+    found["forecasters"] = {"kronos": {"role": "model", "num_paths": 1}}
+    assert verdict(found).startswith("close, 24 bars: compared with nothing (")
+
+
+def test_the_same_is_said_in_chinese():
+    tests = [
+        ("kronos", "persistence", "absolute", outcome(-0.031, 0.41)),
+        ("kronos", "cone", "crps", outcome(0.042, 0.0004)),
+    ]
+    assert verdict(evaluation(*tests), language="zh") == (
+        "close，24 根 K 线：不优于 persistence（技巧评分 -3.1 %，p = 0.41）；"
+        "其预测分布（按 CRPS）优于 cone 的分布（技巧评分 +4.2 %，p < 0.001）"
+        "（绝对误差，Diebold-Mariano 检验，200 个预测起点）"
+    )
+    two = verdict(evaluation(*tests, models=("kronos", "tuned")), language="zh")
+    assert two.startswith("close，24 根 K 线：tuned ")
+    few = verdict(evaluation(models=("kronos",), origins=7) | {"skill": {"kronos": {}}}, language="zh")
+    assert few == "close，24 根 K 线：预测起点太少，无法判断（7 个，至少需要 30 个）"
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_both_languages_name_the_same_figures(phrase):
+    fields = [{field for _, field, _, _ in Formatter().parse(text) if field} for text in PHRASES[phrase]]
+    assert fields[0] == fields[1]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (outcome(0.15, 0.2), "优于 naive，但差异不显著（技巧评分 +15.0 %，p = 0.20）"),
+        (outcome(-0.15, 0.01), "劣于 naive（技巧评分 -15.0 %，p = 0.01）"),
+        (outcome(0.0, None, note="the losses are identical"), "与 naive 相同（误差完全一致）"),
+        (outcome(None, None), "无法与 naive 比较（其误差为零）"),
+    ],
+)
+def test_chinese_relations(found, words):
+    assert relation(found, "naive", language="zh") == words

@@ -1,0 +1,99 @@
+"""Scores and comparisons by target: against the functions they come from, and against brute force."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kronos_ft.scoring.metrics import crps
+from kronos_ft.scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
+from kronos_ft.scoring.significance import diebold_mariano
+from kronos_ft.scoring.targets import TARGETS
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    generator = np.random.default_rng(0)
+    truth = generator.normal(0, 0.01, (60, 6, 5))
+    return truth, truth[:, None] + generator.normal(0, 0.02, (60, 20, 6, 5))
+
+
+TIMES = OriginTimes(step=4, clock=np.arange(60))
+
+
+def test_every_target_has_its_own_scores(drawn):
+    truth, paths = drawn
+    scores = score_targets(truth, paths, np.full(truth.shape, 0.01), TIMES)
+    assert tuple(scores) == TARGETS
+    assert scores["volatility"]["direction"] is None
+    for i, target in enumerate(TARGETS):
+        median = np.median(paths[..., i], axis=1)
+        np.testing.assert_allclose(scores[target]["mae"]["by_horizon"], np.abs(truth[..., i] - median).mean(axis=0))
+        np.testing.assert_allclose(scores[target]["mase"]["overall"], scores[target]["mae"]["overall"] / 0.01)
+        assert scores[target]["crps"]["by_horizon"] == crps(truth[..., i], paths[..., i]).by_horizon
+    json.dumps(scores, allow_nan=False)
+
+
+def test_short_scores_keep_the_last_horizon(drawn):
+    truth, paths = drawn
+    whole = score_targets(truth, paths, None, TIMES)["close"]
+    short = shorten(whole)
+    assert short["mae"] == {
+        "overall": whole["mae"]["overall"],
+        "note": None,
+        "last": whole["mae"]["by_horizon"][-1],
+    }
+    assert short["bands"]["0.9"]["coverage"]["last"] == whole["bands"]["0.9"]["coverage"]["by_horizon"][-1]
+
+
+def test_comparisons_are_paired_tests_of_the_losses(drawn):
+    truth, paths = drawn
+    worse = paths + np.random.default_rng(1).normal(0, 0.03, paths.shape)
+    found = compare_losses(losses_of(truth, paths), losses_of(truth, worse), TIMES)["close"]["absolute"]
+    a, b = (np.abs(truth[..., 3] - np.median(one[..., 3], axis=1)) for one in (paths, worse))
+    np.testing.assert_allclose(found["skill"]["by_horizon"], 1 - a.mean(axis=0) / b.mean(axis=0))
+    np.testing.assert_allclose(found["skill"]["overall"], 1 - a.mean() / b.mean())
+    for horizon, overlap in ((1, 0), (4, 0), (5, 1), (6, 1)):
+        test = diebold_mariano(a[:, horizon - 1], b[:, horizon - 1], overlap)
+        assert found["p_value"]["by_horizon"][horizon - 1] == test.p_value
+    assert found["p_value"]["overall"] == diebold_mariano(a.mean(axis=1), b.mean(axis=1), 1).p_value
+    assert found["observations"] == 60
+
+
+@pytest.mark.parametrize("symbols", [1, 2])
+@pytest.mark.parametrize(("step", "lags"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 0, 1, 1, 2, 2]), (4, [0, 0, 0, 0, 1, 1])])
+def test_the_lag_is_the_number_of_later_origins_that_share_bars(monkeypatch, step, lags, symbols):
+    """Forecasts h bars long from origins `step` bars apart: bars are shared as far as (h - 1) // step origins on."""
+    asked = []
+
+    def noting(loss, reference, overlap, **options):
+        asked.append(overlap)
+        return diebold_mariano(loss, reference, overlap, **options)
+
+    monkeypatch.setattr("kronos_ft.scoring.scores.diebold_mariano", noting)
+    for h in range(1, 7):
+        shared = sum(1 for later in range(step, 100, step) if set(range(h)) & set(range(later, later + h)))
+        assert lags[h - 1] == shared
+    generator = np.random.default_rng(0)
+    one, other = ({name: generator.normal(1, 0.2, (60, 6, 5)) for name in ("absolute", "crps")} for _ in range(2))
+    found = compare_losses(one, other, OriginTimes(step, np.arange(60), symbols))["close"]["absolute"]
+    between = [lag + (symbols > 1 and h > 0) for h, lag in enumerate(lags)]  # another symbol's origins lie between
+    assert asked[:7] == [*between, between[-1]]  # by horizon, then over all of them
+    assert found["lag"] == max(2 * between[-1], 3)
+
+
+def test_symbols_that_move_together_count_once():
+    generator = np.random.default_rng(0)
+    loss, reference = generator.normal(1.0, 0.2, (100, 2, 5)), generator.normal(1.1, 0.2, (100, 2, 5))
+    once = OriginTimes(4, np.arange(100))
+    twice = OriginTimes(4, np.tile(np.arange(100), 2), symbols=2)
+
+    def p_value(times, repeats):
+        sides = ({name: np.tile(one, (repeats, 1, 1)) for name in ("absolute", "crps")} for one in (loss, reference))
+        return compare_losses(*sides, times, [1])["close"]["crps"]["p_value"]["by_horizon"][0]
+
+    np.testing.assert_allclose(p_value(twice, 2), p_value(once, 1))
+    assert once.overlap(4) == 0
+    assert twice.overlap(4) == 1
+    assert twice.overlap(1) == 0
+    assert twice.select(np.array([3, 103])).clock.tolist() == [3, 3]

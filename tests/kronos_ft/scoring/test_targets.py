@@ -1,0 +1,95 @@
+"""Targets against their formulas bar by bar."""
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from kronos_ft.data.candles import load_candles
+from kronos_ft.data.sources import simulate_candles
+from kronos_ft.scoring.targets import TARGETS, check_origins, naive_scale, path_targets, true_targets
+
+
+def test_paths_against_the_formula_bar_by_bar():
+    generator = np.random.default_rng(0)
+    paths, last = generator.uniform(50, 150, (3, 4, 5, 4)), generator.uniform(50, 150, 3)
+    found = path_targets(paths, last)
+    assert found.shape == (3, 4, 5, len(TARGETS))
+    for n in range(3):
+        for p in range(4):
+            close, squares = last[n], 0.0
+            for h in range(5):
+                squares += math.log(paths[n, p, h, 3] / close) ** 2
+                close = paths[n, p, h, 3]
+                expected = [math.log(price / last[n]) for price in paths[n, p, h]] + [math.sqrt(squares)]
+                np.testing.assert_allclose(found[n, p, h], expected, rtol=1e-12)
+
+
+def test_truth_is_the_target_of_the_bars_that_came(series):
+    one = series[0]
+    origins = np.array([1, 40, len(one) - 6])
+    found = true_targets(one, origins, 6)
+    for row, origin in enumerate(origins):
+        expected = path_targets(one.values[None, None, origin : origin + 6, :4], one.values[[origin - 1], 3])
+        np.testing.assert_array_equal(found[row], expected[0, 0])
+
+
+def test_horizon_one_and_no_origins(series):
+    one = true_targets(series[0], np.array([7]), 1)
+    assert one[0, 0, 4] == abs(one[0, 0, 3])
+    assert true_targets(series[0], np.array([], dtype=int), 3).shape == (0, 3, 5)
+
+
+def test_the_scale_of_an_asset_does_not_matter():
+    paths, last = np.random.default_rng(1).uniform(1, 2, (2, 3, 4, 4)), np.array([1.0, 2.0])
+    np.testing.assert_allclose(path_targets(paths * 6e4, last * 6e4), path_targets(paths, last), atol=1e-12)
+
+
+def test_naive_scale_uses_the_training_split_alone(series):
+    one, horizon = series[0], 3
+    found = naive_scale(one, (10, 60), horizon)
+    close = np.log(one.values[:, 3])
+    origins = range(10 + horizon + 1, 60 - horizon + 1)
+    for h in range(horizon):
+        moves = [abs(close[o + h] - close[o - 1]) for o in origins]
+        after = [math.hypot(*np.diff(close[o - 1 : o + h + 1])) for o in origins]
+        before = [math.hypot(*np.diff(close[o - h - 2 : o])) for o in origins]
+        assert found[h, 3] == pytest.approx(np.mean(moves))
+        assert found[h, 4] == pytest.approx(np.mean([abs(a - b) for a, b in zip(after, before, strict=True)]))
+
+
+@pytest.mark.parametrize("bars", [1, 9, 7 * 32])
+def test_blocks_of_origins_leave_the_naive_scale_as_it_is(series, monkeypatch, bars):
+    whole = naive_scale(series[0], (10, 200), 7)
+    monkeypatch.setattr("kronos_ft.scoring.targets.BLOCK_BARS", bars)
+    np.testing.assert_allclose(naive_scale(series[0], (10, 200), 7), whole, rtol=1e-12)
+
+
+def test_the_naive_scale_of_many_bars_takes_little_memory():
+    one = load_candles({"A": simulate_candles(20_000, seed=1)})[0]
+    tracemalloc.start()
+    naive_scale(one, (0, len(one)), 60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6  # all origins at once take 20,000 x 60 bars x 2 x 5 targets x 8 bytes, near 100 MB
+
+
+def test_wrong_input_is_named(series):
+    one = series[0]
+    with pytest.raises(ValueError, match="horizon=0 has no bar to score"):
+        true_targets(one, np.array([5]), 0)
+    with pytest.raises(ValueError, match="origin 0 of SIM needs 1 bars before and 2 from it on, of 900 bars"):
+        true_targets(one, np.array([5, 0]), 2)
+    with pytest.raises(ValueError, match=r"origin 899 of SIM .* use origins 1 to 898"):
+        true_targets(one, np.array([899]), 2)
+    with pytest.raises(ValueError, match="must be a flat array of bar indices"):
+        check_origins(one, np.array([0.5]))
+    with pytest.raises(ValueError, match="paths has 1 prices that are not positive numbers"):
+        path_targets(np.array([[[[1.0, 1.0, -1.0, 1.0]]]]), np.ones(1))
+    with pytest.raises(ValueError, match="last_close of shape"):
+        path_targets(np.ones((2, 1, 1, 4)), np.ones(1))
+    with pytest.raises(ValueError, match="horizon=0 has no bar"):
+        path_targets(np.ones((2, 1, 0, 4)), np.ones(2))
+    with pytest.raises(ValueError, match="a training split of 2 x horizon"):
+        naive_scale(one, (0, 10), 5)
