@@ -21,14 +21,14 @@ from transformers.utils import logging
 
 from ft_core.io.files import write_json
 from ft_core.runs.record import versions
+from mt5_ft.runs.cleaning import folder_bytes
+from mt5_ft.runs.data import read_splits, sample_path
+from mt5_ft.runs.finish import finish_training
+from mt5_ft.runs.planning import make_plan
+from mt5_ft.runs.probe import PeakMemory
+from mt5_ft.runs.run import build_trainer, prepare
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
-from mt5_ft.training.cleaning import folder_bytes
-from mt5_ft.training.finish import finish_training
-from mt5_ft.training.planning import make_plan
 from mt5_ft.training.presets import PRESETS
-from mt5_ft.training.probe import PeakMemory
-from mt5_ft.training.run import build_trainer, prepare
-from mt5_ft.training.splits import read_splits, sample_path
 
 TOLERANCE = 0.15
 COMPARED = ("original", "optimized", "fast")  # the vocabulary is one of the records, with nothing to trim

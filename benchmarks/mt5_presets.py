@@ -20,7 +20,7 @@ import psutil
 from benchmarks.comparison import RESULTS, Row, print_rows, write_rows
 from benchmarks.mt5_rivals import FILLING, PIECES, extra_pieces, write_full_model
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
-from mt5_ft.training.splits import sample_path
+from mt5_ft.runs.data import sample_path
 
 GIB = 2**30
 KEPT = 20_480

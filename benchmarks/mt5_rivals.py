@@ -37,11 +37,11 @@ from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.kept_pieces import backend_of, choose_pieces
 from mt5_ft.models.linear_cross_entropy import IGNORED
 from mt5_ft.models.loading import load_model, load_tokenizer, untie
+from mt5_ft.runs.data import read_splits
+from mt5_ft.runs.probe import PeakMemory
+from mt5_ft.runs.run import build_trainer, prepare
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from mt5_ft.training.presets import PRESETS
-from mt5_ft.training.probe import PeakMemory
-from mt5_ft.training.run import build_trainer, prepare
-from mt5_ft.training.splits import read_splits
 from mt5_ft.training.trainer import MT5Trainer
 
 PIECES, ROWS = 250_100, 250_112  # as published

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.comparison import RESULTS, Row, alternate, print_rows, ratio_figures, write_rows
 from benchmarks.mt5_rivals import FILLING, PIECES, Process, extra_pieces, write_full_model
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
-from mt5_ft.training.splits import sample_path
+from mt5_ft.runs.data import sample_path
 
 WORK = "mT5 step, mt5-small shape, 250,112 pieces, batch 2 x 256/256, CPU"
 REFERENCE = "transformers Seq2SeqTrainer, reference settings"

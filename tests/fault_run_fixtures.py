@@ -10,7 +10,7 @@ from kronos_ft.models.modeling_kronos import KronosTokenizer
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records, write_records
 from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import untie
-from mt5_ft.training.splits import sample_path
+from mt5_ft.runs.data import sample_path
 from tests.fault_runs import KRONOS, MT5, Run, outcome, start
 
 KINDS = ("tokenizer", "predictor", "mt5")

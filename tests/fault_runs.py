@@ -19,7 +19,7 @@ import psutil
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from ft_core.checkpoints.retention import list_checkpoints
 
-PRELOADED = ["kronos_ft.runs.both", "mt5_ft.training.run", "mt5_ft.training.summary", "tests.fault_runs"]
+PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.summary", "tests.fault_runs"]
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")
 STEPS, EVERY = 24, 4
 COMMON = [
@@ -101,7 +101,7 @@ def _child(run: Run, words: list[str], signals: dict[int, int], files: tuple[Pat
 
     sys.addaudithook(watch)
     from kronos_ft.cli.main import main as kronos
-    from mt5_ft.cli import main as mt5
+    from mt5_ft.cli.main import main as mt5
 
     command = {"tokenizer": "tokenizer", "predictor": "predictor", "mt5": "train"}[run.kind]
     everything = [command, *run.words, "--output_dir", root, *words]

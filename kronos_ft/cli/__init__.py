@@ -1,0 +1,1 @@
+"""The `kronos-ft` command: one file a group of commands."""

@@ -1,0 +1,1 @@
+"""Candles from exchanges and from monthly archives, checked while they are written to one file."""

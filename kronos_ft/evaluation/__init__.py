@@ -1,0 +1,1 @@
+"""Walk-forward evaluation: origins, baselines, verdict, and its report."""

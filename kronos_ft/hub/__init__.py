@@ -1,0 +1,1 @@
+"""What is particular to Kronos models on the Hugging Face Hub."""

@@ -1,0 +1,1 @@
+"""The training stages: from settings to a finished run folder."""

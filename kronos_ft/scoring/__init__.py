@@ -1,0 +1,1 @@
+"""Scores of forecasts: targets, metrics, significance, calibration, back-test."""

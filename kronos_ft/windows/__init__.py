@@ -1,0 +1,1 @@
+"""Windows of candles and their tokens: splits, augmentation, order."""

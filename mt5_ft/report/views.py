@@ -2,8 +2,8 @@
 
 from ft_core.report.views import WEIGHT_NORM, ZH_TITLES, Both, StageView
 
+from ..runs.finish import PANELS
 from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
-from ..training.finish import PANELS
 from ..training.presets import PRESETS
 from .rules_text import RULES
 

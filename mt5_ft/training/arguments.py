@@ -19,7 +19,7 @@ from ft_core.training.early_stopping import EarlyStopping, check_metric_name
 from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP
 from ..models.kept_pieces import EXTRA, MAIN_LANGUAGES, check_languages
-from ..rouge import ScriptTokenizer
+from ..summaries.rouge import ScriptTokenizer
 
 logger = logging.get_logger(__name__)
 

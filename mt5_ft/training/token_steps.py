@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from ft_core.training.recorded_trainer import RecordedTrainer
 
-from ..data.epoch_order import RecordOrder
+from ..data.order import RecordOrder
 from ..data.token_batches import StepBatches, StepRecords
 
 

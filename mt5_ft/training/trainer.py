@@ -37,12 +37,12 @@ from ft_core.training.epoch_order import EpochOrder
 from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..data.records import Record
-from ..generation import GenerationSettings, summarize_texts
-from ..metrics import score_texts
+from ..hub.push import describe_mt5
 from ..models.linear_cross_entropy import IGNORED, RowSums
 from ..models.loading import keep_feed_forward_in_fp32, use_fused_gelu
 from ..models.loss_head import use_loss_head
-from ..push import describe_mt5
+from ..summaries.generation import GenerationSettings, summarize_texts
+from ..summaries.metrics import score_texts
 from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
 from .token_steps import TokenSteps

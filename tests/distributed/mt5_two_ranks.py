@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.models.loading import load_model, load_tokenizer
+from mt5_ft.runs.data import sample_path
 from mt5_ft.training.arguments import MT5Arguments
-from mt5_ft.training.splits import sample_path
 from mt5_ft.training.trainer import MT5Trainer
 
 

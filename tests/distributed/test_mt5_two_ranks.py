@@ -14,7 +14,7 @@ from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import load_model, load_tokenizer, untie
-from mt5_ft.training.splits import sample_path
+from mt5_ft.runs.data import sample_path
 from mt5_ft.training.trainer import MT5Collator
 
 pytestmark = pytest.mark.distributed

@@ -51,7 +51,7 @@ def _shorten_training() -> None:
 
 def _work(request: dict) -> int:
     from kronos_ft.cli.main import main as kronos_main
-    from mt5_ft.cli import main as mt5_main
+    from mt5_ft.cli.main import main as mt5_main
 
     if request["kind"] == "python":
         _shorten_training()
@@ -89,8 +89,6 @@ def main() -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    import mt5_ft.metrics
-    import mt5_ft.training.run  # noqa: F401
 
     print("ready", flush=True)
     for line in sys.stdin:

@@ -15,7 +15,7 @@ from ft_core.io.compressed import unpack, unpacked_limit
 from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.data.subset import drop_subset
 from tests.untrusted import files_of, refusal

@@ -11,7 +11,7 @@ from ft_core.io.spreadsheet import markdown_text, neutral_cell, neutral_frame
 from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.forecasting.plots import plot_forecast, plot_skill
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 
 pytestmark = pytest.mark.fault(22)
 

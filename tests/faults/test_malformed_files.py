@@ -7,7 +7,7 @@ import pytest
 
 from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.sources import simulate_candles
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from tests.untrusted import files_of, refusal
 
 pytestmark = pytest.mark.fault(18)

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
-from mt5_ft.metrics import score_texts
 from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import load_tokenizer
+from mt5_ft.summaries.metrics import score_texts
 from tests.untrusted import refusal
 
 pytestmark = pytest.mark.fault(26)

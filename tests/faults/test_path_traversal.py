@@ -12,7 +12,7 @@ from kronos_ft.data.sources import simulate_candles
 from kronos_ft.forecasting.run import _plot_names
 from kronos_ft.models.modeling_kronos import Kronos
 from kronos_ft.models.pretrained import HubUnreachable
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from mt5_ft.data.subset import drop_subset, restore
 from mt5_ft.models.loading import load_model, load_tokenizer
 from tests.untrusted import files_of, refusal

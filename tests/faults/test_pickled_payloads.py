@@ -9,7 +9,7 @@ from ft_core.io.pickles import is_pickle
 from kronos_ft.cli.main import main as kronos
 from kronos_ft.data.candles import load_candles
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records
 from mt5_ft.models.loading import load_model, load_tokenizer
 from tests.untrusted import refusal, write_payload

@@ -9,7 +9,7 @@ import pytest
 
 from kronos_ft.cli.main import main as kronos
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from mt5_ft.models.loading import load_model, load_tokenizer
 from tests.loopback_hub import LoopbackHub
 from tests.untrusted import refusal

@@ -10,7 +10,7 @@ from kronos_ft.cli.main import main as kronos
 from kronos_ft.models.pretrained import HubUnreachable, find_pretrained
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.predictor_arguments import KronosArguments
-from mt5_ft.cli import main as mt5
+from mt5_ft.cli.main import main as mt5
 from mt5_ft.training.arguments import MT5Arguments
 from tests.untrusted import files_of
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
-from mt5_ft.cli import main
+from mt5_ft.cli.main import main
 from mt5_ft.data.preprocessing import tokenize_records
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records, write_records
 from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import untie
+from mt5_ft.runs.data import sample_path
 from mt5_ft.training.arguments import MT5Arguments
-from mt5_ft.training.splits import sample_path
 from mt5_ft.training.trainer import MT5Trainer
 
 

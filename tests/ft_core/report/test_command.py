@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kronos_ft.cli.main import main
-from mt5_ft.cli import main as mt5_main
+from mt5_ft.cli.main import main as mt5_main
 from tests.written_runs import mt5_run, predictor_run, tokenizer_run
 
 

@@ -13,7 +13,7 @@ def test_trainers_are_imported_without_matplotlib():
     """Its backend is the reader's choice; a notebook that imports a trainer goes on showing pictures."""
     code = (
         "import sys; from kronos_ft import KronosTokenizerTrainer, KronosTrainer, finish_run\n"
-        "import mt5_ft.training.run\n"
+        "import mt5_ft.runs.run\n"
         "sys.exit('matplotlib' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

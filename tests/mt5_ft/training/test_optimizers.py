@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 from torch import nn
 
-from mt5_ft.cli import _settings, main
+from mt5_ft.cli.main import _settings, main
+from mt5_ft.runs.planning import optimizer_bytes
 from mt5_ft.training.arguments import MT5Arguments
-from mt5_ft.training.planning import optimizer_bytes
 
 
 def test_8_bit_needs_its_package(tmp_path, monkeypatch):

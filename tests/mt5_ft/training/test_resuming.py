@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mt5_ft.cli import main
+from mt5_ft.cli.main import main
 from mt5_ft.training.trainer import MT5Trainer
 
 
@@ -30,7 +30,7 @@ def test_replaced_data_is_refused_before_anything_is_computed(interrupted, train
     rows = [json.loads(line) for line in lines]
     rows[3]["case_description"] = ["another text"]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    monkeypatch.setattr("mt5_ft.training.run.prepare", None)
+    monkeypatch.setattr("mt5_ft.runs.run.prepare", None)
     assert train("--max_steps", "8", "--resume")[0] == 2
     assert "cannot be resumed with other settings (data.content: " in capsys.readouterr().err
     data.write_text("\n".join(lines) + "\n", "utf-8")
@@ -42,7 +42,7 @@ def test_a_finished_run_is_said_to_be_finished(train, monkeypatch, capsys):
     _, run = train()
     log = (run / "metrics.jsonl").read_bytes()
     capsys.readouterr()
-    monkeypatch.setattr("mt5_ft.training.run.prepare", None)
+    monkeypatch.setattr("mt5_ft.runs.run.prepare", None)
     assert train("--resume")[0] == 0
     out = capsys.readouterr().out
     assert "is already finished: nothing is left to train" in out

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from mt5_ft.models.loading import Fp32Linear, keep_feed_forward_in_fp32, use_fused_gelu
+from mt5_ft.runs.out_of_memory import smaller_batch
 from mt5_ft.training.arguments import MT5Arguments, choose_precision
-from mt5_ft.training.out_of_memory import smaller_batch
 from mt5_ft.training.trainer import token_losses
 
 

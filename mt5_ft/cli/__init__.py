@@ -1,0 +1,1 @@
+"""The `mt5-ft` command: one file a group of commands."""

@@ -1,0 +1,235 @@
+"""The `mt5-ft` command. Nothing heavy is imported until a command needs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ft_core.cli.options import ExactParser, check_variables
+from ft_core.cli.program import one_line_errors, run_command
+
+from .report_command import report_command
+from .summaries import evaluate_command, summarize_command
+from .vocabulary import expand_command, trim_command
+
+USAGE = """\
+mt5-ft COMMAND [OPTIONS]
+
+  train       fine-tune mT5 on records (JSONL), with time and disk told beforehand; --lora trains adapters alone
+  plan        what a run would need; --compare original fast puts presets side by side
+  summarize   write summaries of a JSONL file with a trained model
+  evaluate    score a file of summaries against its records
+  subset      drop a share of a JSONL file, keeping its distribution
+  restore     bring back the file that subset cut, byte for byte
+  trim-vocab  keep the pieces of the vocabulary that a corpus needs: a model of a fraction of the size
+  expand-vocab  give a trimmed and trained model the full vocabulary back
+  clean       remove the checkpoints of a finished run, but not the best one
+  sweep       search over settings of train, with trials pruned and resumable
+  demo        training, summaries and scores on the embedded fictional records, in a few minutes
+  report      say how a run went and what to change, or compare several runs: Markdown and HTML
+  push        put a model on the Hugging Face Hub, in one commit
+  pull        fetch a model from the Hub into a folder, at one commit
+
+mt5-ft COMMAND --help lists the options of a command.
+
+presets, by --preset:
+  original   the reference recipe: batches of one record in random order, eight accumulated
+  optimized  fewer epochs, batches of like length, clipping, less disk (the default)
+  fast       optimized with the pieces of the vocabulary that the records need, and steps of equal target tokens
+  best       fast for the five epochs of original, because fewer cost quality (docs/recipes.md)
+  8gb        fast with small batches and activation checkpointing: mT5-base in 8 GB of device memory
+  cpu        fast with google/mt5-small on the CPU
+
+tasks, by --task or by naming fields:
+  emotion_summary  case_description, consultation_process -> experience_and_reflection (the default)
+  five_aspects     these three -> causes, symptoms, treatment_process, characteristics_of_illness, treatment_effect
+  any other pair   --source_fields text --target_fields summary
+
+examples:
+  mt5-ft train --data cases.jsonl --output_dir runs/cases --preset fast
+  mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
+  mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
+  mt5-ft sweep --data cases.jsonl --space space.yaml --trials 20 --output_dir runs/sweep
+  mt5-ft report runs/cases --lang zh
+  mt5-ft push runs/cases OWNER/NAME --private
+"""
+
+
+def _parser(name: str, about: str) -> argparse.ArgumentParser:
+    return ExactParser(prog=f"mt5-ft {name}", description=about)
+
+
+def _settings(words: Sequence[str], program: str, preset: str | None = None) -> tuple:
+    from ft_core.cli.settings import parse_settings
+
+    from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+    from ..training.presets import DEFAULT_PRESET, PRESETS
+
+    words = [*words, "--preset", preset] if preset else words
+    types = (MT5ModelArguments, MT5DataArguments, MT5Arguments)
+    return parse_settings(types, words, presets=PRESETS, default_preset=DEFAULT_PRESET, program=program)
+
+
+def train_command(words: Sequence[str]) -> int:
+    """`mt5-ft train`."""
+    if "--dry_run" in words:
+        raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
+    model, data, args = _settings(words, "mt5-ft train")
+    from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
+
+    from ..runs.run import run_training
+    from ..runs.summary import summary_lines
+
+    metrics = run_training(model, data, args)
+    if args.process_index == 0:
+        print("\n".join(summary_lines(metrics)))
+        print(f"model       {os.path.join(args.output_dir, FINAL_MODEL)}")
+        print(f"report      {os.path.join(args.output_dir, REPORT_HTML)}")
+        print(f"run folder  {args.output_dir}")
+    return 0
+
+
+def plan_command(words: Sequence[str]) -> int:
+    """`mt5-ft plan [--compare PRESET PRESET ...]`."""
+    words = list(words)
+    presets: list[str] = []
+    if "--compare" in words:
+        at = words.index("--compare")
+        end = next((i for i in range(at + 1, len(words)) if words[i].startswith("--")), len(words))
+        presets, words = words[at + 1 : end], words[:at] + words[end:]
+        if len(presets) < 2:
+            raise ValueError("--compare needs two presets or more, e.g. --compare original optimized")
+    from ..runs.planning import compare_plans
+    from ..runs.run import plan_run
+
+    settings = [_settings(words, "mt5-ft plan", preset) for preset in presets or [None]]  # all, before the first plan
+    plans = []
+    for each in settings:
+        plans.append(plan_run(*each, say=print if not plans else lambda line: None))
+    print("\n".join(compare_plans(plans) if presets else plans[0].lines()))
+    return 0
+
+
+def subset_command(words: Sequence[str]) -> int:
+    """`mt5-ft subset FILE --drop 0.2 [--by length|FIELD] --seed 42`."""
+    parser = _parser("subset", "Drops a share of the rows, keeping lengths and categories; writes FILE.backup first.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--drop", type=float, default=0.2, help="share of rows to drop (default 0.2)")
+    parser.add_argument("--by", default="length", help="length, or a category field to keep too")
+    parser.add_argument("--seed", type=int, default=42)
+    options = parser.parse_args(words)
+    from ..data.subset import drop_subset
+
+    print("\n".join(drop_subset(options.file, options.drop, by=options.by, seed=options.seed).lines()))
+    return 0
+
+
+def restore_command(words: Sequence[str]) -> int:
+    """`mt5-ft restore FILE`."""
+    parser = _parser("restore", "Brings FILE.backup back, byte for byte.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--force", action="store_true", help="also when FILE was changed since, which loses that")
+    options = parser.parse_args(words)
+    from ..data.subset import restore
+
+    print(f"{restore(options.file, options.force)} is restored")
+    return 0
+
+
+def clean_command(words: Sequence[str]) -> int:
+    """`mt5-ft clean RUN [--yes]`."""
+    parser = _parser("clean", "Shows which checkpoints of a finished run would go; --yes removes them.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--yes", action="store_true", help="remove them")
+    options = parser.parse_args(words)
+    from ..runs.cleaning import clean, plan_cleaning
+
+    cleaning = plan_cleaning(options.run)
+    if cleaning.reason:
+        print(cleaning.reason)
+    if not cleaning.doomed:
+        print(f"nothing to remove in {options.run}")
+        return 0
+    if options.yes:
+        clean(cleaning)
+    for path in cleaning.doomed:
+        print(f"{'removed' if options.yes else 'would remove'} {path}")
+    print(f"{cleaning.freed / 2**20:.1f} MiB {'freed' if options.yes else 'to free; pass --yes to remove them'}")
+    return 0
+
+
+def demo_command(words: Sequence[str]) -> int:
+    """`mt5-ft demo`."""
+    from .demo import demo_command as demo
+
+    return demo(words)
+
+
+def push_command(words: Sequence[str]) -> int:
+    """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
+    from ft_core.hub.commands import FindModel, push_command as push
+
+    def find_model() -> FindModel:
+        from ..hub.push import mt5_model
+
+        return mt5_model
+
+    return push("mt5-ft", words, "final", find_model)
+
+
+def pull_command(words: Sequence[str]) -> int:
+    """`mt5-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
+    from ft_core.hub.pull_command import CheckFolder, pull_command as pull
+
+    def find_check() -> CheckFolder:
+        from ..hub.pull import check_mt5_folder
+
+        return check_mt5_folder
+
+    return pull("mt5-ft", words, find_check)
+
+
+def run_sweep_command(words: Sequence[str]) -> int:
+    """`mt5-ft sweep`: a search over settings of `train`."""
+    from ft_core.sweep.command import sweep_command
+
+    def stage() -> Callable:
+        from ..runs.sweep import mt5_stage
+
+        return mt5_stage
+
+    return sweep_command("mt5-ft", words, {"": stage})
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train_command,
+    "plan": plan_command,
+    "summarize": summarize_command,
+    "evaluate": evaluate_command,
+    "subset": subset_command,
+    "restore": restore_command,
+    "trim-vocab": trim_command,
+    "expand-vocab": expand_command,
+    "clean": clean_command,
+    "sweep": run_sweep_command,
+    "demo": demo_command,
+    "report": report_command,
+    "push": push_command,
+    "pull": pull_command,
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; bad input becomes one line on standard error and exit code 2."""
+    interrupted = "the same command goes on (train, sweep: with --resume)"
+
+    def run() -> int:
+        check_variables()
+        return run_command("mt5-ft", USAGE, COMMANDS, words, interrupted)
+
+    return one_line_errors("mt5-ft", run, interrupted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The commands `summarize` and `evaluate` of `mt5-ft`."""
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ft_core.cli.options import ExactParser
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from ..data.records import TaskFields
+
+
+def _summarize_parser() -> argparse.ArgumentParser:
+    parser = ExactParser(
+        prog="mt5-ft summarize", description="Writes one summary a record, in input order; goes on if interrupted."
+    )
+    parser.add_argument("--model", required=True, help="folder of a trained model (final/) or Hub name")
+    parser.add_argument("--input", required=True, type=Path, help="JSONL file of records; targets are not needed")
+    parser.add_argument("--output", required=True, type=Path, help="JSONL file to write: id and prediction")
+    parser.add_argument("--source_fields", nargs="+", help="fields that make the source (default: as trained)")
+    parser.add_argument("--target_fields", nargs="+", help="fields to split summaries into (default: as trained)")
+    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="records with a defect")
+    parser.add_argument("--batch_size", type=int, default=8, help="records at once (default 8)")
+    parser.add_argument("--num_beams", type=int, default=1, help="beams; 1 is greedy (default)")
+    parser.add_argument("--max_length", type=int, help="most tokens of a summary (default: as trained, or 256)")
+    parser.add_argument("--no_repeat_ngram_size", type=int, default=0, help="n-grams that occur once at most")
+    parser.add_argument("--do_sample", action="store_true", help="draw tokens instead of taking the likeliest")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
+    parser.add_argument("--top_p", type=float, default=0.9, help="of sampling")
+    parser.add_argument("--seed", type=int, default=42, help="of sampling")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output file")
+    return parser
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    output, source = options.output, options.input
+    if output.exists() and source.exists() and os.path.samefile(output, source):
+        raise ValueError(f"output={output} is the input file, which would be lost; name another output")
+    if output.is_dir():
+        raise ValueError(f"output={output} is a folder; name a file in it")
+    if not output.resolve().parent.is_dir():
+        raise ValueError(f"output={output} lies in no existing folder; create it first")
+
+
+def model_digest(model: "PreTrainedModel") -> str:
+    """A hash of all weights and of the settings of generation, wherever they were loaded from."""
+    digest = hashlib.sha256(repr(sorted(model.generation_config.to_diff_dict().items())).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def summarize_command(words: Sequence[str]) -> int:
+    """`mt5-ft summarize --model DIR --input FILE --output FILE.jsonl`."""
+    options = _summarize_parser().parse_args(words)
+    _check_output(options)
+
+    import torch
+    from transformers.utils import logging
+
+    from ft_core.io.progress_lines import LineProgress
+
+    from ..data.records import EMOTION_SUMMARY, TaskFields, read_records
+    from ..models.loading import load_model, load_tokenizer
+    from ..models.task import read_task
+    from ..summaries.generation import GenerationSettings
+    from ..summaries.predictions import PART, file_digest, is_complete, summarize_file
+
+    task = read_task(options.model) or {}
+    fields = TaskFields(
+        tuple(options.source_fields or task.get("source_fields") or EMOTION_SUMMARY.sources),
+        tuple(options.target_fields or task.get("target_fields") or EMOTION_SUMMARY.targets),
+        task.get("id", "id"),
+    )
+    settings = GenerationSettings(
+        max_length=task.get("max_target_length", 256) if options.max_length is None else options.max_length,
+        num_beams=options.num_beams,
+        do_sample=options.do_sample,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        no_repeat_ngram_size=options.no_repeat_ngram_size,
+        batch_size=options.batch_size,
+        max_source_length=task.get("max_source_length", 256),
+        seed=options.seed,
+    )
+    records, report = read_records(options.input, fields, options.policy, need_target=False)
+    for line in report.lines() if report.defects else ():
+        print(line, file=sys.stderr)
+    logging.disable_progress_bar()
+    tokenizer = load_tokenizer(options.model)
+    model = load_model(options.model, tokenizer)
+    header = {
+        "input": file_digest(options.input),
+        "model": model_digest(model),
+        "tokenizer": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        "sources": list(fields.sources),
+        "targets": list(fields.targets),
+        "id": fields.id,
+        "prefix": task.get("prefix", ""),
+        "policy": options.policy,
+        **dataclasses.asdict(settings),
+    }
+    if options.output.exists() and not options.overwrite:
+        if is_complete(options.output, header):
+            print(f"{options.output} is already complete: {len(records):,} summaries of the same input and settings")
+            return 0
+        if not options.output.with_name(options.output.name + PART).exists():
+            raise ValueError(f"output={options.output} exists; pass --overwrite or another name")
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    resumed = summarize_file(
+        model.to(device).eval(),
+        tokenizer,
+        records,
+        options.output,
+        settings,
+        fields,
+        header=header,
+        prefix=header["prefix"],
+        overwrite=options.overwrite,
+        progress=LineProgress("summarised"),
+    )
+    went_on = f" ({resumed:,} were done before)" if resumed else ""
+    print(f"{len(records):,} summaries{went_on} in {options.output}")
+    return 0
+
+
+def _evaluate_parser() -> argparse.ArgumentParser:
+    parser = ExactParser(
+        prog="mt5-ft evaluate", description="Scores summaries against the targets of their records, matched by id."
+    )
+    parser.add_argument("--predictions", required=True, type=Path, help="JSONL file of summarize")
+    parser.add_argument("--data", required=True, type=Path, help="JSONL file of records with targets")
+    parser.add_argument("--task", help="named fields (default: as summarised, or emotion_summary)")
+    parser.add_argument("--source_fields", nargs="+", help="fields that make the source")
+    parser.add_argument("--target_fields", nargs="+", help="fields that make the target")
+    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="records with a defect")
+    parser.add_argument("--chinese", default="char", choices=["char", "jieba"], help="how Chinese is cut")
+    parser.add_argument("--output", type=Path, help="JSON file for the scores")
+    return parser
+
+
+def _fields_to_score(options: argparse.Namespace) -> "TaskFields":
+    from ..data.records import EMOTION_SUMMARY, named_fields
+    from ..summaries.predictions import fields_of_predictions
+
+    if options.task or options.source_fields or options.target_fields:
+        return named_fields(options.task or "emotion_summary", options.source_fields, options.target_fields)
+    return fields_of_predictions(options.predictions) or EMOTION_SUMMARY
+
+
+def evaluate_command(words: Sequence[str]) -> int:
+    """`mt5-ft evaluate --predictions FILE --data FILE`."""
+    options = _evaluate_parser().parse_args(words)
+
+    from ft_core.io.files import write_json
+
+    from ..data.records import read_records
+    from ..summaries.metrics import SummaryMetric
+    from ..summaries.predictions import match_predictions, read_predictions
+
+    fields = _fields_to_score(options)
+    if options.output and not options.output.resolve().parent.is_dir():
+        raise ValueError(f"output={options.output} lies in no existing folder; create it first")
+    predictions = read_predictions(options.predictions)
+    records, report = read_records(options.data, fields, options.policy)
+    for line in report.lines() if report.defects else ():
+        print(line, file=sys.stderr)
+    matched = match_predictions(predictions, records, (options.predictions, options.data))
+    scores = SummaryMetric().compute(
+        predictions=[predictions[record.id].text for record in matched],
+        references=[record.target for record in matched],
+        chinese=options.chinese,
+    )
+    print(f"{len(matched):,} of {len(records):,} records have a summary")
+    if 2 * len(matched) < len(records):
+        print("WARNING: under half of the records are scored; is this the file that was summarised?", file=sys.stderr)
+    for name, value in scores.items():
+        print(f"{name:16}{value:10.3f}")
+    if options.output:
+        write_json(options.output, scores)
+    return 0

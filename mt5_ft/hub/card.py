@@ -1,0 +1,144 @@
+"""The card of an mT5 model: data, recipe, scores, use and limits, from what its run recorded."""
+
+import re
+from pathlib import Path
+
+from ft_core.checkpoints.weights import count_parameters
+from ft_core.hub.card import CardFacts, CardOptions, Result, pairs, table
+from ft_core.hub.card_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
+from ft_core.io.spreadsheet import markdown_text
+
+from ..models.task import read_task
+
+USAGE = """\
+from mt5_ft.models.loading import load_model, load_tokenizer
+
+tokenizer = load_tokenizer("{repo}")
+model = load_model("{repo}", tokenizer)"""
+TRANSFORMERS_USAGE = """\
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{repo}")
+model = AutoModelForSeq2SeqLM.from_pretrained("{repo}")"""
+RECIPE = {
+    "optimizer": "optimizer",
+    "warmup_steps": "warm-up, steps",
+    "lr_scheduler_type": "schedule",
+    "precision": "precision",
+    "train_sampling_strategy": "order of records",
+    "tokens_per_batch": "tokens of a micro-batch",
+    "target_tokens_per_step": "target tokens of a step",
+    "trim_vocab": "vocabulary trimmed to the records",
+    "lora": "low-rank adapters",
+    "lora_r": "their rank",
+}
+LORA = ("lora", "lora_r")
+SCORES = {  # name in the record: the Hub's, and one for people
+    "loss": ("loss", "cross-entropy a target token, nats"),
+    "token_accuracy": ("accuracy", "target tokens right"),
+    "rouge1": ("rouge", "ROUGE-1"),
+    "rouge2": ("rouge", "ROUGE-2"),
+    "rougeL": ("rouge", "ROUGE-L"),
+    "chrf": ("chrf", "chrF"),
+    "bleu": ("bleu", "BLEU"),
+}
+OTHER_SCORES = {
+    "length_ratio": "length against the targets'",
+    "empty_share": "share of empty summaries",
+    "repeated_share": "share with repetitions",
+}
+LIMITS = [
+    "Summaries may leave out or invent things; read them beside their source.",
+    "This is no clinical tool: it must not diagnose, advise on treatment, or decide anything about a person.",
+    "Scores count characters and words that targets and summaries share; they do not tell whether a summary is right.",
+]
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+LEAST_CHINESE = 0.5  # of the letters of the run's examples
+
+
+def _languages(metrics: dict) -> list[str]:
+    """`zh` where the run's examples are written in Chinese characters, else nothing is claimed."""
+    texts = [value for one in metrics.get("examples") or () for value in one.values() if isinstance(value, str)]
+    letters = [letter for text in texts for letter in text if letter.isalpha()]
+    chinese = sum(bool(CHINESE.match(letter)) for letter in letters)
+    return ["zh"] if letters and chinese >= LEAST_CHINESE * len(letters) else []
+
+
+def _data_rows(facts: RunFacts, task: dict | None) -> dict[str, str]:
+    data, rows = facts.group("data"), {}
+    if data:
+        embedded = data.get("data") == "sample"
+        rows["source"] = "the embedded sample of kronos-ft" if embedded else "records that are not published"
+    counts = facts.group("records")
+    if counts:
+        rows["records"] = f"{counts['train']:,} to train on, {counts['validation']:,} to validate on"
+    elif facts.metrics.get("validation_rows"):
+        rows["records"] = f"{facts.metrics['validation_rows']:,} to validate on"
+    if task:
+        rows["reads"] = markdown_text(", ".join(task["source_fields"]))
+        rows["writes"] = markdown_text(", ".join(task["target_fields"]))
+        rows["longest input, tokens"] = f"{task['max_source_length']}"
+        rows["longest summary, tokens"] = f"{task['max_target_length']}"
+    return rows
+
+
+def _score_lines(metrics: dict) -> list[str]:
+    final, loss = metrics.get("final") or {}, metrics.get("validation_loss") or {}
+    names = {**{name: title for name, (_, title) in SCORES.items()}, **OTHER_SCORES}
+    rows = [[title, f"{final[name]:.4g}"] for name, title in names.items() if isinstance(final.get(name), float)]
+    if isinstance(loss.get("first"), float) and loss.get("first_step") == 0:
+        rows.insert(0, ["cross-entropy before training, nats", f"{loss['first']:.4g}"])
+    if not rows:
+        return []
+    counted = f"On {metrics['validation_rows']:,} validation records. " if metrics.get("validation_rows") else ""
+    note = f"{counted}The checkpoint was chosen on records of this split, so the figures flatter it a little."
+    return [*table(("score", "validation"), rows), "", note]
+
+
+def _results(facts: RunFacts) -> list[Result]:
+    final = facts.metrics.get("final") or {}
+    return [
+        Result("validation records of the run", "records", "validation", metric, title, final[name])
+        for name, (metric, title) in SCORES.items()
+        if isinstance(final.get(name), float)
+    ]
+
+
+def mt5_card(folder: Path, run: Path | None, options: CardOptions, adapters_to: str | None = None) -> CardFacts:
+    """What the card of an mT5 model says.
+
+    Args:
+        folder (`Path`): the model's.
+        run (`Path`, *optional*): the run that it is of.
+        options ([`CardOptions`]): what the push says about it.
+        adapters_to (`str`, *optional*): the Hub model that its adapters belong to.
+
+    Raises:
+        ValueError: a record that cannot be read, or options out of range.
+    """
+    facts, task = read_run(run, folder), read_task(folder)
+    base, commit = named_base(facts, {}) if run is not None else pulled_base(folder)
+    card = CardFacts(
+        kind=f"mT5 {'adapters' if adapters_to else 'model'} for summaries",
+        library="peft" if adapters_to else "transformers",
+        pipeline="summarization",
+        tags=["mt5", "summarization", "kronos-ft"],
+        usage=USAGE,
+        other_usage=None if adapters_to else ("With transformers alone", TRANSFORMERS_USAGE),
+        base_model=adapters_to or base,
+        base_commit=adapters_commit(folder) if adapters_to else commit,
+        is_adapter=bool(adapters_to),
+        is_copy=run is None and not adapters_to and base is not None,
+        facts={"parameters": f"{count_parameters(folder):,}" + " of the adapters" * bool(adapters_to)},
+        intended=["Summaries of records of the kind that it was trained on, for research, read by a person."],
+        limits=list(LIMITS),
+        languages=_languages(facts.metrics),
+        results=_results(facts),
+    )
+    if rows := _data_rows(facts, task):
+        card.sections.append(("Data", pairs(rows)))
+    if scores := _score_lines(facts.metrics):
+        card.sections.append(("Metrics", scores))
+    lora = facts.group("model").get("lora")
+    add_training(card, facts, {k: v for k, v in RECIPE.items() if lora or k not in LORA}, options)
+    return card

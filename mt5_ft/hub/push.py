@@ -1,0 +1,57 @@
+"""What `mt5-ft push` pushes: the model folder of a path, with its tokenizer, and what its card says."""
+
+import json
+from pathlib import Path
+
+from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
+from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.runs.folder import FINAL_MODEL
+
+from ..models.loading import ADAPTER_CONFIG, adapter_base, load_tokenizer
+from .card import mt5_card
+
+TOKENIZERS = ("tokenizer.json", "spiece.model")
+MERGE = (
+    'merge them first: python -c "from mt5_ft.models.loading import load_model, load_tokenizer; '
+    "load_model('{folder}').save_pretrained('MERGED'); load_tokenizer('{folder}').save_pretrained('MERGED')\"; "
+    "then push MERGED"
+)
+
+
+def check_whole(folder: Path) -> None:
+    """Raises ValueError unless a folder's configuration is that of an encoder-decoder model."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); push the folder of an mT5 model") from error
+    if not config.get("is_encoder_decoder"):
+        raise ValueError(f"{folder} holds a {config.get('model_type')} model, not encoder-decoder; push an mT5 model")
+
+
+def describe_mt5(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
+    """What the card of an mT5 model folder says, without loading it.
+
+    Raises:
+        ValueError: another kind of model, adapters to a model that nobody else has, or options out of range.
+    """
+    adapters = (folder / ADAPTER_CONFIG).is_file()
+    base = check_base(folder, adapter_base(folder), MERGE.format(folder=folder)) if adapters else None
+    if not adapters:
+        check_whole(folder)
+    return mt5_card(folder, run, options, base)
+
+
+def mt5_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, CardFacts]:
+    """The folder to push for a model folder or run folder, and its card.
+
+    Raises:
+        ValueError: no such folder, an unfinished run, another kind of model, one without a tokenizer, or adapters to a
+            model that nobody else has.
+    """
+    folder, run = find_folder(path, FINAL_MODEL)
+    card = describe_mt5(folder, run, options)
+    if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
+        raise ValueError(f"{folder} has no tokenizer ({' or '.join(TOKENIZERS)}); save the model's own beside it")
+    load_tokenizer(str(folder))
+    return folder, card

@@ -1,0 +1,105 @@
+"""Training and validation records: from two files, or one file split by chance; no text may stand on both sides."""
+
+import hashlib
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+
+from ..data.records import Record, read_records
+from ..training.arguments import MT5DataArguments
+
+
+def sample_path() -> Path:
+    """The embedded sample of fictional counselling records."""
+    with as_file(files("mt5_ft.data") / "sample" / "emotion_summary.jsonl") as path:
+        return path
+
+
+def read_splits(data: MT5DataArguments, seed: int, say: Callable[[str], None]) -> tuple[list[Record], list[Record]]:
+    """Training and validation records.
+
+    Records with the same source stay together, so that no text is validated on that was trained on.
+
+    Args:
+        data ([`MT5DataArguments`]): which files, and the share to hold out of one file.
+        seed (`int`): the same seed holds out the same records.
+        say: receives lines on what was left out.
+
+    Raises:
+        ValueError: no data named, records that cannot be used, sources of one file that are in the other (under policy
+            error), or nothing left to train or validate on.
+    """
+    if not data.data:
+        raise ValueError("data is not set; pass --data FILE.jsonl, or --data sample for the embedded records")
+    path = sample_path() if data.data == "sample" else Path(data.data)
+    records = _read(path, data, say)
+    if data.validation_data:
+        validation = _read(Path(data.validation_data), data, say)
+        return _without_overlap(records, validation, data, say), validation
+    if not 0 < data.validation_share < 1:
+        raise ValueError(f"validation_share={data.validation_share} is outside (0, 1); choose e.g. 0.1")
+    held_out = max(1, round(len(records) * data.validation_share))
+    if held_out >= len(records):
+        raise ValueError(f"{path} has {len(records)} records, too few to hold {held_out} out; add records")
+    chosen = _hold_out(records, held_out, seed)
+    if len(chosen) == len(records):
+        raise ValueError(
+            f"{path}: all {len(records)} records have one source, so none can be held out; name validation_data"
+        )
+    return (
+        [record for position, record in enumerate(records) if position not in chosen],
+        [record for position, record in enumerate(records) if position in chosen],
+    )
+
+
+def _read(path: Path, data: MT5DataArguments, say: Callable[[str], None]) -> list[Record]:
+    records, report = read_records(path, data.fields(), data.policy)
+    for line in report.lines() if report.defects else ():
+        say(line)
+    return records
+
+
+def _hold_out(records: list[Record], wanted: int, seed: int) -> set[int]:
+    """Positions to validate on: all records of a source together, by a seeded permutation, until there are enough."""
+    same_source: dict[str, list[int]] = {}
+    for position, record in enumerate(records):
+        same_source.setdefault(record.source.strip(), []).append(position)
+    chosen: set[int] = set()
+    for position in np.random.default_rng(seed).permutation(len(records)).tolist():
+        if len(chosen) >= wanted:
+            break
+        chosen.update(same_source[records[position].source.strip()])
+    return chosen
+
+
+def _without_overlap(
+    records: list[Record], validation: list[Record], data: MT5DataArguments, say: Callable[[str], None]
+) -> list[Record]:
+    """Training records whose source is not among the validation records."""
+    sources = {record.source.strip() for record in validation}
+    kept = [record for record in records if record.source.strip() not in sources]
+    lost = [record for record in records if record.source.strip() in sources]
+    if lost and (data.policy == "error" or not kept):
+        remedy = "or pass --policy drop to train without them" if kept else "none would be left to train on"
+        raise ValueError(
+            f"{len(lost)} of {len(records)} records of {data.data} (first on line {lost[0].line}) have the source of a "
+            f"record in {data.validation_data}; remove them, {remedy}"
+        )
+    if lost:
+        say(f"{data.data}: {len(lost)} records left out of training, because their source is in {data.validation_data}")
+    ids = {record.id for record in validation if data.fields().id in record.row}
+    shared = sum(record.id in ids and data.fields().id in record.row for record in kept)
+    if shared:
+        say(f"WARNING     {shared} ids occur in both files with other texts; are these the files that you mean?")
+    return kept
+
+
+def content_digest(train: list[Record], validation: list[Record]) -> str:
+    """A short hash of all texts, to notice that a data file was replaced."""
+    digest = hashlib.sha256()
+    for record in (*train, *validation):
+        digest.update(f"{record.id}\0{record.source}\0{record.target}\1".encode("utf-8", "surrogatepass"))
+    digest.update(f"{len(train)} {len(validation)}".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""The end of a run: final/, the figures and the picture."""
+
+from pathlib import Path
+
+from ft_core.io.files import write_folder, write_json, write_text
+from ft_core.report.at_end import report_at_end
+from ft_core.runs.folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
+from ft_core.training.curves import Panel, plot_curves
+
+from ..models.task import write_task
+from ..training.arguments import MT5DataArguments, MT5ModelArguments
+from ..training.trainer import MT5Trainer
+from .cleaning import keep_within_limit
+from .trimming import Trimming
+
+PANELS = (
+    Panel("cross-entropy a target token, nats", ("loss",)),
+    Panel("target tokens right", ("token_accuracy",)),
+    Panel("learning rate", ("learning_rate",)),
+    Panel("gradient norm", ("grad_norm",), log_scale=True),
+)
+TIMINGS = ("runtime", "per_second", "epoch", "preparation")
+
+
+def save_final(
+    trainer: MT5Trainer, settings: MT5ModelArguments, data: MT5DataArguments, trimming: Trimming | None = None
+) -> Path:
+    """Writes `final/`: model (or adapters alone), tokenizer, the task's fields, and ids of a trimmed vocabulary."""
+    path = Path(trainer.args.output_dir) / FINAL_MODEL
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if settings.lora and settings.lora_merge:
+        model = model.merge_and_unload()
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        trainer.processing_class.save_pretrained(folder)
+        limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
+        write_task(folder, data.fields(), prefix=data.prefix, **limits)
+        if trimming is not None:
+            write_text(folder / KEPT_IDS_FILE, trimming.listed())
+
+    if trainer.is_world_process_zero():
+        write_folder(path, fill)
+    trainer.accelerator.wait_for_everyone()
+    return path
+
+
+def finish_training(
+    trainer: MT5Trainer,
+    settings: MT5ModelArguments,
+    data: MT5DataArguments,
+    trimming: Trimming | None = None,
+    score: bool = True,
+) -> dict:
+    """Scores the whole validation split, unless `score` is off, and writes `final/`, figures and curves; returns the
+    figures."""
+    trainer.generate_all_rows = True
+    scores = trainer.evaluate(metric_key_prefix="final") if score else {}
+    save_final(trainer, settings, data, trimming)
+    metrics = _metrics_of(trainer, scores)
+    if trainer.is_world_process_zero():
+        run = Path(trainer.args.output_dir)
+        plot_curves(trainer.state.log_history, PANELS, "mT5", run / CURVES_FILE)
+        write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
+        keep_within_limit(run, trainer.args.save_total_limit)
+        report_at_end(run, "mt5_ft.report.views")
+    return metrics
+
+
+def _metrics_of(trainer: MT5Trainer, scores: dict[str, float]) -> dict:
+    history = trainer.state.log_history
+    losses = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    final = next((entry for entry in reversed(history) if "train_runtime" in entry), {})
+    return {
+        "validation_loss": {
+            "first": losses[0][1] if losses else None,
+            "first_step": losses[0][0] if losses else None,
+            "best": min(loss for _, loss in losses) if losses else None,
+            "last": losses[-1][1] if losses else None,
+        },
+        "validation_rows": len(trainer.eval_dataset),
+        "final": {
+            name.removeprefix("final_"): value
+            for name, value in scores.items()
+            if not any(word in name for word in TIMINGS)
+        },
+        "examples": getattr(trainer, "examples", []),
+        "steps": trainer.state.global_step,
+        "max_steps": trainer.state.max_steps,
+        "seconds": final.get("train_runtime", trainer.recorder.seconds()),
+    }

@@ -1,0 +1,266 @@
+"""What a run costs, measured: training steps, an evaluation and a few generated tokens on the trainer's own model.
+
+Notable:
+- Nothing of it stays: the optimizer is the run's own at a learning rate of 0 and is dropped again, gradients too, and
+  random numbers go on from where they were. No second model is made, so that what trains also fits the probe.
+- The largest batch is tried first; those that are timed are spread evenly over the sizes of an epoch.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+from datasets import Dataset
+from torch import nn
+
+from ft_core.cli.program import is_out_of_memory
+from ft_core.io.memory import free_memory
+
+from ..summaries.generation import GenerationSettings, generate_batch
+from ..training.token_steps import token_lengths
+from ..training.trainer import MT5Trainer
+
+TIMED_SECONDS = 6.0  # spent on timed micro-batches, where they are short enough
+TIMED_BATCHES = (4, 32)
+PROBE_TOKENS = 24
+LIKELY_LENGTH = 0.9  # a batch of summaries lasts as long as its longest
+SAMPLE_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds on this machine and bytes at the peak.
+
+    Attributes:
+        micro_seconds (`float`): forward and backward of the mean micro-batch of an epoch.
+        micro_batches (`int`): micro-batches of an epoch on this process.
+        optimizer_seconds (`float`): clipping and the optimizer's step.
+        evaluation_seconds (`float`): the loss over this process's share of the validation split.
+        summaries_seconds (`float`): a batch of generated summaries of likely length.
+        peak_memory (`int`): of the device, or of the whole process on a CPU.
+    """
+
+    micro_seconds: float
+    micro_batches: int
+    optimizer_seconds: float
+    evaluation_seconds: float
+    summaries_seconds: float
+    peak_memory: int
+
+
+class PeakMemory:
+    """Bytes held at the peak inside a `with` block: of a CUDA device, or of this process."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.bytes = 0
+
+    def __enter__(self) -> "PeakMemory":
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while not self._over.wait(SAMPLE_SECONDS):
+            self.bytes = max(self.bytes, process.memory_info().rss)
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._watcher.join()
+        if self.device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_reserved(self.device)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+@contextmanager
+def left_as_it_was(trainer: MT5Trainer) -> Iterator[None]:
+    """Puts mode and random state of a trainer back, and drops gradients, optimizer and counted losses."""
+    device = trainer.args.device
+    was_training = trainer.model.training
+    devices = [] if device.type == "cpu" else [device.index or 0]
+    try:
+        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+            yield
+    finally:
+        trainer.model.train(was_training)
+        trainer.model.zero_grad(set_to_none=True)
+        trainer.optimizer = None
+        trainer.meter.reset()
+        trainer.eval_meter.reset()
+        gc.collect()
+        free_memory()
+
+
+class _Batches:
+    """Batches of rows by their size: padded source and target tokens.
+
+    Args:
+        records: the tokenised records that rows are of.
+        batches (`list`): rows of each batch.
+    """
+
+    def __init__(self, records: Dataset, batches: list[list[int]]):
+        lengths = [token_lengths(records, name) for name in ("input_ids", "labels")]
+        sizes = [len(rows) * sum(int(tokens[rows].max()) for tokens in lengths) for rows in batches]
+        self.largest_first = [batches[number] for number in np.argsort(sizes, kind="stable")[::-1]]
+
+    def __len__(self) -> int:
+        return len(self.largest_first)
+
+    def largest(self) -> list[int]:
+        """Rows of the largest batch."""
+        return self.largest_first[0]
+
+    def spread(self, count: int) -> list[list[int]]:
+        """`count` batches, evenly spread over the sizes of all of them, the largest first."""
+        count = min(count, len(self))
+        return [self.largest_first[int((place + 0.5) * len(self) / count)] for place in range(count)]
+
+
+class _StepProbe:
+    """Runs micro-batches and optimizer steps that change no weight."""
+
+    def __init__(self, trainer: MT5Trainer):
+        self.trainer = trainer
+        self.parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+        if trainer.args.activation_checkpointing:  # as the Trainer does when it begins
+            settings = dict(trainer.args.activation_checkpointing_kwargs or {})
+            placing = {"every_n_layers": settings.pop("every_n_layers", 1), "offload": settings.pop("offload", False)}
+            trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=settings or None, **placing)
+
+    def micro_batch(self, rows: list[int]) -> float:
+        """Seconds of collating, forward and backward."""
+        trainer, started = self.trainer, time.perf_counter()
+        batch = trainer.data_collator([trainer.train_dataset[row] for row in rows])
+        inputs = trainer._prepare_inputs(batch)
+        with trainer.compute_loss_context_manager():
+            loss = trainer.compute_loss(trainer.model, inputs)
+        loss.backward()
+        _wait_for(trainer.args.device)
+        return time.perf_counter() - started
+
+    def step(self) -> float:
+        """Seconds of clipping and a step of the run's own optimizer."""
+        trainer = self.trainer
+        trainer.create_optimizer()
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = 0.0
+        started = time.perf_counter()
+        norm = nn.utils.clip_grad_norm_(self.parameters, trainer.args.max_grad_norm or float("inf"))
+        if norm.isfinite():  # even a rate of 0 would turn an infinite gradient into NaN weights
+            trainer.optimizer.step()
+        _wait_for(trainer.args.device)
+        return time.perf_counter() - started
+
+
+def _training_seconds(trainer: MT5Trainer) -> tuple[float, int, float]:
+    """Seconds of the mean micro-batch, how many an epoch has, and seconds of an optimizer step."""
+    batches = _Batches(trainer.train_dataset, trainer.micro_batches())
+    probe = _StepProbe(trainer)
+    trainer.model.train()
+    probe.micro_batch(batches.largest())  # fails here or nowhere, and warms up
+    probe.step()
+    if trainer.args.gradient_accumulation_steps == 1 and not trainer.args.tokens_per_batch:
+        trainer.model.zero_grad(set_to_none=True)
+    slowest = probe.micro_batch(batches.largest())  # beside the optimizer's state: the peak of memory
+    optimizer_seconds = probe.step()
+    count = int(np.clip(TIMED_SECONDS / slowest, *TIMED_BATCHES))
+    seconds = [probe.micro_batch(rows) for rows in batches.spread(count)]
+    return sum(seconds) / len(seconds), len(batches), optimizer_seconds
+
+
+@torch.no_grad()
+def _evaluation_seconds(trainer: MT5Trainer) -> float:
+    """Seconds of the loss over this process's batches of the validation split."""
+    batches = _Batches(trainer.eval_dataset, [list(rows) for rows in trainer.get_eval_dataloader().batch_sampler])
+    trainer.model.eval()
+
+    def seconds_of(rows: list[int]) -> float:
+        started = time.perf_counter()
+        inputs = trainer._prepare_inputs(trainer.data_collator([trainer.eval_dataset[row] for row in rows]))
+        with trainer.compute_loss_context_manager():
+            trainer._token_sums(trainer.model, inputs)
+        _wait_for(trainer.args.device)
+        return time.perf_counter() - started
+
+    seconds_of(batches.largest())
+    seconds = [seconds_of(rows) for rows in batches.spread(TIMED_BATCHES[0])]
+    return sum(seconds) / len(seconds) * len(batches)
+
+
+def _summaries_seconds(trainer: MT5Trainer) -> float:
+    """Seconds of a batch of summaries as long as the targets, from a few tokens."""
+    if not trainer.eval_records:
+        return 0.0
+    args = trainer.args
+    longest = trainer.generation_length()
+    targets = [len(ids) for ids in trainer.eval_dataset["labels"]]
+    likely = min(longest, int(np.quantile(targets, LIKELY_LENGTH)) + 1)
+    tokens = max(2, min(PROBE_TOKENS, longest))
+    rows = trainer.eval_records[: args.per_device_eval_batch_size]
+    settings = GenerationSettings(
+        max_length=tokens,
+        min_length=tokens,
+        num_beams=args.generation_num_beams or 1,
+        batch_size=len(rows),
+        max_source_length=trainer.longest_source(),
+    )
+    texts = [trainer.prefix + record.source for record in rows]
+    trainer.model.eval()
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        with trainer.accelerator.autocast():
+            generate_batch(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, texts, settings)
+        seconds.append(time.perf_counter() - started)
+    return seconds[-1] / tokens * likely
+
+
+def _evaluation_that_fits(trainer: MT5Trainer) -> tuple[float, float]:
+    """Seconds of an evaluation's loss and of a batch of summaries; halves the evaluation batch until it fits."""
+    args = trainer.args
+    while True:
+        try:
+            return _evaluation_seconds(trainer), _summaries_seconds(trainer)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size = args.per_device_eval_batch_size
+            if size == 1 or args.world_size > 1:  # other processes would evaluate other batches
+                raise ValueError(
+                    f"out of memory in an evaluation with per_device_eval_batch_size={size}; halve it, or set "
+                    "max_target_length to half (half the logits)"
+                ) from error
+        args.per_device_eval_batch_size = size // 2
+        free_memory()
+
+
+def measure(trainer: MT5Trainer) -> Measured:
+    """Times what this trainer would do, and leaves it as it was.
+
+    Raises:
+        ValueError: when an evaluation does not fit even one by one.
+        torch.OutOfMemoryError: when a training step does not fit.
+    """
+    with left_as_it_was(trainer), PeakMemory(trainer.args.device) as memory:
+        micro_seconds, micro_batches, optimizer_seconds = _training_seconds(trainer)
+        trainer.model.zero_grad(set_to_none=True)
+        evaluation_seconds, summaries_seconds = _evaluation_that_fits(trainer)
+    return Measured(
+        micro_seconds, micro_batches, optimizer_seconds, evaluation_seconds, summaries_seconds, memory.bytes
+    )

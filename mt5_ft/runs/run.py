@@ -1,0 +1,279 @@
+"""A whole mT5 run: settings in, run folder out. The command line and the example both end here."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ft_core.cli.program import is_out_of_memory
+from ft_core.hub.training_push import check_hub, push_finished
+from ft_core.runs.folder import KEPT_IDS_FILE, check_output_folder
+from ft_core.runs.lock import run_lock
+from ft_core.runs.processes import check_world_size
+from ft_core.training.pruned_run import AsTrial
+
+from ..data.preprocessing import TokenLengths, tokenize_records
+from ..data.records import Record
+from ..hub.push import mt5_model
+from ..training.arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
+from ..training.presets import PRESETS
+from ..training.resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
+from ..training.trainer import MT5Trainer
+from .cleaning import keep_within_limit
+from .data import content_digest, read_splits
+from .finish import finish_training
+from .out_of_memory import REMEDY, train_with_fitting_batch
+from .planning import Plan, make_plan
+from .start import pin_model, start_model, start_tokenizer
+from .trimming import KeepIds, Trimming, choose_trimming
+
+CUT_WARNING = 0.05
+SCRATCH_RATE = 1e-3
+
+
+@dataclass
+class Prepared:
+    """Everything a run starts from but its model."""
+
+    tokenizer: PreTrainedTokenizerBase
+    train: list[Record]
+    validation: list[Record]
+    train_tokens: Dataset
+    validation_tokens: Dataset
+    lengths: TokenLengths
+    facts: dict
+    trimming: Trimming | None = None
+
+
+def _facts(
+    model: MT5ModelArguments, data: MT5DataArguments, train: list[Record], validation: list[Record]
+) -> dict[str, object]:
+    """What decides a run besides its settings."""
+    kept = {name: value for name, value in vars(data).items() if name != "token_cache"}
+    return {"stage": "mt5", "model": vars(model), "data": {**kept, "content": content_digest(train, validation)}}
+
+
+def _found(
+    train: list[Record], validation: list[Record], lengths: TokenLengths, trimming: Trimming | None
+) -> dict[str, object]:
+    """What the run's report tells its data by: lengths, texts on both sides, the vocabulary."""
+    sources = {record.source.strip() for record in validation}
+    found: dict[str, object] = {
+        "lengths": asdict(lengths),
+        "shared_sources": sum(record.source.strip() in sources for record in train),
+    }
+    if trimming is not None:
+        pieces = {"before": len(trimming.full), "after": len(trimming.tokenizer)}
+        unseen = {"unseen_growth": trimming.unseen.growth} if trimming.unseen else {}
+        found["vocabulary"] = {**pieces, "coverage": trimming.records.coverage, **unseen}
+    return found
+
+
+def prepare(
+    model: MT5ModelArguments,
+    data: MT5DataArguments,
+    args: MT5Arguments,
+    splits: tuple[list[Record], list[Record]],
+) -> Prepared:
+    """Loads the tokenizer and tokenises the records.
+
+    Raises:
+        ValueError: settings or a tokenizer that cannot be used.
+        ModelUnreachable: the Hub cannot be reached.
+    """
+    if args.disable_tqdm:
+        logging.disable_progress_bar()  # one for each file that is loaded or saved
+    train, validation = splits
+    tokenizer, trimming = start_tokenizer(model, args, train), None
+    if model.trim_vocab:
+        trimming = choose_trimming(tokenizer, model, data, args, [*train, *validation])
+        tokenizer = trimming.tokenizer
+    limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
+    limits |= {"prefix": data.prefix, "cache": data.token_cache}
+    with PartialState().main_process_first():
+        train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
+        validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
+    facts = _facts(model, data, train, validation) | _found(train, validation, lengths, trimming)
+    return Prepared(tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts, trimming)
+
+
+def build_trainer(
+    prepared: Prepared, model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments
+) -> MT5Trainer:
+    """Loads the model and puts it into a trainer with the records.
+
+    Raises:
+        ValueError: a model that cannot be used or does not fit into memory, or a setting that needs a missing package.
+    """
+    try:
+        trainer = MT5Trainer(
+            start_model(model, args, prepared.tokenizer, prepared.trimming),
+            args,
+            prepared.tokenizer,
+            prepared.train_tokens,
+            prepared.validation_tokens,
+            prepared.validation,
+            data.prefix,
+            callbacks=[KeepIds(prepared.trimming)] if prepared.trimming else None,
+        )
+    except (ImportError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise ValueError(
+                f"out of memory while loading {model.model}: a smaller batch would not help; {REMEDY}"
+            ) from error
+        raise ValueError(" ".join(str(error).split())) from error  # an optional package, e.g. of report_to
+    trainer.recorder.facts = prepared.facts
+    if prepared.trimming:
+        trainer.further_files[KEPT_IDS_FILE] = prepared.trimming.listed()
+    return trainer
+
+
+def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
+    """Lines on data and lengths, with a warning where the limits cut off too much."""
+    lines = [
+        f"records     {len(prepared.train):,} to train on, {len(prepared.validation):,} to validate on",
+        f"lengths     {prepared.lengths.line(data.max_source_length, data.max_target_length)}",
+        f"precision   {args.precision} on {args.device.type}",
+        *(prepared.trimming.lines() if prepared.trimming else ()),
+    ]
+    lengths = prepared.lengths
+    for name, share, most in (
+        ("source", lengths.source_cut, lengths.source_most),
+        ("target", lengths.target_cut, lengths.target_most),
+    ):
+        if share > CUT_WARNING:
+            lines.append(
+                f"WARNING     {share:.0%} of the {name}s are cut off; max_{name}_length {most} would fit 95 % of them"
+            )
+    if model.from_scratch and args.learning_rate < SCRATCH_RATE:
+        lines.append(f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3")
+    if args.optimizer == "adafactor" and args.learning_rate == PRESETS.get(model.preset, {}).get("learning_rate"):
+        usual = LEARNING_RATES[args.optimizer]
+        lines.append(
+            f"WARNING     learning_rate={args.learning_rate:g} of preset {model.preset} is for adamw, and adafactor "
+            f"learns little at it; set --learning_rate {usual:g}"
+        )
+    return lines
+
+
+def _with_limits(args: MT5Arguments, data: MT5DataArguments) -> MT5Arguments:
+    """The settings with summaries as long as the targets, where nothing else is said."""
+    return args if args.generation_max_length else replace(args, generation_max_length=data.max_target_length)
+
+
+def _plan(trainer: MT5Trainer, model: MT5ModelArguments) -> Plan:
+    return make_plan(trainer, model.preset, adapters=model.lora, merge=model.lora_merge)
+
+
+def plan_run(
+    model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None] = print
+) -> Plan:
+    """What a run would need, with the batch that fits; writes nothing into its folder."""
+    args = _with_limits(args, data)
+    created = not Path(args.output_dir).exists()
+    plans: list[Plan] = []
+    model = pin_model(model, args)
+    try:
+        prepared = prepare(model, data, args, read_splits(data, args.seed, say))
+        for line in describe(prepared, model, data, args):
+            say(line)
+        train_with_fitting_batch(
+            lambda settings: build_trainer(prepared, model, data, settings),
+            args,
+            lambda trainer: plans.append(_plan(trainer, model)),
+            say,
+        )
+    finally:
+        _remove_if_empty(Path(args.output_dir), created)
+    return plans[0]
+
+
+def _remove_if_empty(run: Path, created: bool) -> None:
+    """Removes the folder that a Trainer creates before it looks at its settings."""
+    if created and run.is_dir() and not any(run.iterdir()):
+        run.rmdir()
+
+
+def run_training(
+    model: MT5ModelArguments,
+    data: MT5DataArguments,
+    args: MT5Arguments,
+    say: Callable[[str], None] = print,
+    as_trial: AsTrial | None = None,
+) -> dict:
+    """Fine-tunes mT5 from settings to run folder.
+
+    Args:
+        model, data, args: the settings.
+        say: receives each line of text, on the main process only.
+        as_trial (*optional*): for a run of a search; called with each trainer. Its best model is not scored again.
+
+    Returns:
+        `dict`: the figures of `training_metrics.json`: loss first, best and last, scores of the whole validation split,
+        examples, steps and time.
+
+    Raises:
+        ValueError: settings, data or model that cannot be used, or too little disk; nothing has been written then.
+    """
+    check_world_size(args.expected_world_size)
+    run = Path(args.output_dir)
+    if not PartialState().is_main_process:
+        say = lambda line: None  # noqa: E731
+    with run_lock(run, args.overwrite_lock):
+        check_output_folder(run, args.resume, args.overwrite)
+        check_hub(args)
+        return _run_locked(model, data, args, say, as_trial)
+
+
+def _run_locked(
+    model: MT5ModelArguments,
+    data: MT5DataArguments,
+    args: MT5Arguments,
+    say: Callable[[str], None],
+    as_trial: AsTrial | None,
+) -> dict:
+    run = Path(args.output_dir)
+    asked = batch_asked(args)
+    args = _with_limits(adopt_recorded(args, say), data)
+    splits = read_splits(data, args.seed, say)
+    model = pin_model(model, args)
+    if args.resume:
+        check_resumable(run, _facts(model, data, *splits), args)
+        if not args.resume_force and (metrics := finished_metrics(run)) is not None:
+            say(f"{run} is already finished: nothing is left to train")
+            keep_within_limit(run, args.save_total_limit)  # a kill may have come between
+            push_finished("mt5-ft", args, mt5_model, say)
+            return metrics
+
+    def attempt(trainer: MT5Trainer) -> None:
+        if as_trial is not None:
+            as_trial(trainer)
+        plan = _plan(trainer, model)
+        for line in plan.lines():
+            say(line)
+        plan.check_disk()
+        trainer.train()
+
+    prepared = prepare(model, data, args, splits)
+    prepared.facts[ASKED] = asked
+    prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
+    for line in describe(prepared, model, data, args):
+        say(line)
+    trainer = train_with_fitting_batch(
+        lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
+    )
+    try:
+        metrics = finish_training(trainer, model, data, prepared.trimming, score=as_trial is None)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(
+            "out of memory in the last evaluation; the checkpoints are complete: halve per_device_eval_batch_size and "
+            "go on with --resume"
+        ) from error
+    push_finished(trainer.program, trainer.args, mt5_model, say, trainer.push_checkpoints)
+    return metrics

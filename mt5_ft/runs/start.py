@@ -1,0 +1,96 @@
+"""The model that a run starts from: loaded, guarded, with adapters where asked."""
+
+import copy
+from functools import partial
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from ft_core.checkpoints.retention import find_newest_whole
+from ft_core.hub.pinned_revision import pin
+
+from ..data.records import Record
+from ..models.from_scratch import small_model, train_tokenizer
+from ..models.loading import ADAPTER_CONFIG, load_model, load_tokenizer, locate
+from ..training.arguments import MT5Arguments, MT5ModelArguments
+from .trimming import Trimming
+
+VOCABULARY_RECORDS = 4000  # enough for 3,000 pieces; more would only take longer
+
+
+def pin_model(settings: MT5ModelArguments, args: MT5Arguments) -> MT5ModelArguments:
+    """A copy of the settings whose revision is a commit, where the model is one of the Hub.
+
+    A run that is resumed takes the commit that it recorded, whatever the repository holds by now.
+
+    Raises:
+        ValueError: no such folder, repository or revision.
+        ModelUnreachable: the Hub cannot be reached and the cache does not hold the model.
+    """
+    if settings.from_scratch:
+        return copy.copy(settings)
+    run = Path(args.output_dir) if args.resume else None
+    return pin(settings, settings.model, lambda revision: locate(settings.model, revision)[1], run)
+
+
+def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, or one of the training records; a run that goes on takes that of its checkpoint.
+
+    Raises:
+        ValueError: a tokenizer that cannot be used.
+        ModelUnreachable: the Hub cannot be reached.
+    """
+    if not settings.from_scratch:
+        return load_tokenizer(settings.model, settings.revision)
+    checkpoint = find_newest_whole(Path(args.output_dir))[0] if args.resume else None
+    if checkpoint is not None:
+        return load_tokenizer(str(checkpoint))
+    every = -(-len(train) // VOCABULARY_RECORDS)
+    return train_tokenizer(f"{record.source}\n{record.target}" for record in train[::every])
+
+
+def start_model(
+    settings: MT5ModelArguments,
+    args: MT5Arguments,
+    tokenizer: PreTrainedTokenizerBase,
+    trimming: Trimming | None = None,
+) -> PreTrainedModel:
+    """The model to train, the same for the same seed.
+
+    Args:
+        settings, args: the run's.
+        tokenizer: the one that is trained with.
+        trimming ([`Trimming`], *optional*): how the vocabulary is trimmed.
+
+    Raises:
+        ValueError: a model that cannot be used, or new adapters on top of others that would be lost.
+    """
+    if settings.lora and not settings.lora_merge and (Path(settings.model) / ADAPTER_CONFIG).is_file():
+        raise ValueError(
+            f"model={settings.model} holds adapters, and new ones saved alone would lose them; set lora_merge true too "
+            "(final/ is then a whole model), or start from a merged model"
+        )
+    set_seed(args.seed)
+    if settings.from_scratch:
+        return small_model(len(tokenizer), args.seed)
+    model = load_model(settings.model, tokenizer if trimming is None else trimming.full, settings.revision)
+    if trimming is not None:
+        trimming.apply(model)
+    return _with_adapters(model, settings) if settings.lora else model
+
+
+def _with_adapters(model: PreTrainedModel, settings: MT5ModelArguments) -> PreTrainedModel:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="SEQ_2_SEQ_LM",
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=["q", "v"],
+    )
+    origin = model.hub_origin  # adapters fit the weights of that commit alone
+    adapted = get_peft_model(model, config, revision=origin.commit if origin else None)
+    # nothing trains the tables; by default peft asks the Hub for the base's, and saves those of a trimmed vocabulary
+    adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)
+    return adapted

@@ -1,0 +1,53 @@
+"""What a search needs to know of mT5 runs. Their data have no test split: the best trial is not evaluated again."""
+
+from ft_core.io.memory import free_memory
+from ft_core.runs.folder import FINAL_MODEL
+from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
+from ft_core.training.pruned_run import AsTrial
+
+from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
+from ..training.presets import DEFAULT_PRESET, PRESETS
+from .data import content_digest, read_splits
+from .run import run_training
+
+_SAME_RECORDS = "trials must be judged by the same validation records and tokens; sweep once for each value"
+_SAME_PIECES = "a loss over another vocabulary cannot be compared; sweep once for each value"
+FIXED = (
+    COMMON_FIXED
+    | dict.fromkeys(
+        (
+            *("data", "validation_data", "validation_share", "task", "source_fields", "target_fields", "policy"),
+            *("prefix", "max_source_length", "max_target_length", "chinese", "eval_generate_rows"),
+        ),
+        _SAME_RECORDS,
+    )
+    | dict.fromkeys(("model", "from_scratch", "trim_vocab", "trim_languages", "trim_extra"), _SAME_PIECES)
+)
+
+
+def check_records(settings: tuple, say: Say) -> str:
+    """Reads the records and says how many there are; returns a hash of their texts."""
+    _, data, args = settings
+    train, validation = read_splits(data, args.seed, say)
+    say(f"records     {len(train):,} to train on, {len(validation):,} to validate on")
+    return content_digest(train, validation)
+
+
+def run_mt5_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
+    """An mT5 run as a trial."""
+    free_memory()
+    run_training(*settings, say, as_trial=as_trial)
+
+
+def mt5_stage() -> SweepStage:
+    """Runs of `mt5-ft train`."""
+    return SweepStage(
+        command="mt5-ft train",
+        types=(MT5ModelArguments, MT5DataArguments, MT5Arguments),
+        presets=PRESETS,
+        default_preset=DEFAULT_PRESET,
+        fixed=FIXED,
+        model_folder=FINAL_MODEL,
+        run=run_mt5_trial,
+        check=check_records,
+    )

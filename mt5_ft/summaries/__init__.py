@@ -1,0 +1,1 @@
+"""Summaries: generation, files of predictions, scores."""

@@ -1,0 +1,241 @@
+"""Files of summaries: interrupted, killed, repeated and scored."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mt5_ft.cli.main import main
+from mt5_ft.data.records import TaskFields, read_records, write_records
+from mt5_ft.summaries.predictions import fingerprint, read_predictions
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def summarize(start, data, tmp_path):
+    def run(output, *words):
+        command = ["summarize", "--model", start, "--input", data, "--output", tmp_path / output, "--max_length", "10"]
+        return main([str(word) for word in [*command, "--batch_size", "4", *words]])
+
+    return run
+
+
+def test_summaries_in_input_order_and_the_same_bytes_twice(summarize, data, tmp_path):
+    assert summarize("a.jsonl") == 0
+    assert summarize("b.jsonl") == 0
+    ids = [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").read_text("utf-8").splitlines()]
+    assert ids == [json.loads(line)["id"] for line in data.read_text("utf-8").splitlines()]
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert summarize("c.jsonl", "--do_sample") == summarize("d.jsonl", "--do_sample") == 0
+    assert (tmp_path / "c.jsonl").read_bytes() == (tmp_path / "d.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("words", [(), ("--do_sample",)])
+def test_an_interrupted_summary_goes_on(summarize, tmp_path, monkeypatch, capsys, words):
+    import mt5_ft.summaries.generation as generation
+
+    assert summarize("whole.jsonl", *words) == 0
+    real, calls = generation.generate_batch, []
+
+    def killed_after_three(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(generation, "generate_batch", killed_after_three)
+    assert summarize("cut.jsonl", *words) == 130
+    assert not (tmp_path / "cut.jsonl").exists()
+    with open(tmp_path / "cut.jsonl.part", "a") as part:
+        part.write('{"positions": [1, 2')  # a line torn by the kill
+    calls[:] = [1] * 10
+    assert summarize("cut.jsonl", *words) == 0
+    assert len(calls) == 10 + 7
+    assert "(12 were done before)" in capsys.readouterr().out
+    assert (tmp_path / "cut.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not (tmp_path / "cut.jsonl.part").exists()
+
+
+def test_scores_of_a_file(summarize, data, tmp_path, capsys):
+    assert summarize("p.jsonl") == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--predictions", str(tmp_path / "p.jsonl"), "--data", str(data)]) == 0
+    out = capsys.readouterr().out
+    assert "40 of 40 records have a summary" in out
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    perfect = [{"id": row["id"], "prediction": row["experience_and_reflection"]} for row in rows]
+    write_records(tmp_path / "perfect.jsonl", perfect)
+    assert main(["evaluate", "--predictions", str(tmp_path / "perfect.jsonl"), "--data", str(data)]) == 0
+    scores = dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert float(scores["rougeL"]) == 100
+
+
+def test_a_process_killed_twice_gives_the_same_bytes(summarize, start, data, tmp_path):
+    """SIGKILL at two random moments while batches are written."""
+    words = ["--batch_size", "1", "--max_length", "48"]
+    assert summarize("whole.jsonl", *words) == 0
+    output, part = tmp_path / "cut.jsonl", tmp_path / "cut.jsonl.part"
+    command = [
+        sys.executable,
+        "-m",
+        "mt5_ft",
+        "summarize",
+        "--model",
+        start,
+        "--input",
+        data,
+        "--output",
+        output,
+        *words,
+    ]
+    rng, done = np.random.default_rng(0), 0
+    for _ in range(2):
+        process = subprocess.Popen(
+            [str(word) for word in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        until = time.monotonic() + 120
+        try:
+            while (
+                process.poll() is None
+                and time.monotonic() < until
+                and (not part.exists() or part.read_bytes().count(b"\n") < done + 4)
+            ):
+                time.sleep(0.01)
+            assert process.poll() is None, process.stderr.read().decode()[-2000:]
+            time.sleep(rng.uniform(0, 0.05))
+        finally:
+            process.kill()
+            process.communicate()
+        assert part.read_bytes().count(b"\n") > done
+        done = part.read_bytes().count(b"\n")
+        with open(part, "ab") as file:
+            file.write(b'{"positions": [1, 2')  # a kill inside a write, which is too rare to wait for
+    assert summarize("cut.jsonl", *words) == 0
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_finished_part_is_kept_when_a_setting_differs(summarize, start, tmp_path, monkeypatch, capsys):
+    import mt5_ft.summaries.generation as generation
+
+    real, calls = generation.generate_batch, []
+
+    def killed_after_three(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "generate_batch", killed_after_three)
+        assert summarize("cut.jsonl") == 130
+    part = tmp_path / "cut.jsonl.part"
+    before = part.read_bytes()
+    assert summarize("cut.jsonl", "--num_beams", "2") == 2
+    assert (
+        "holds 12 summaries of a run with other settings (num_beams: 1 -> 2); use the same" in capsys.readouterr().err
+    )
+    config = json.loads((start / "generation_config.json").read_text("utf-8"))
+    (start / "generation_config.json").write_text(json.dumps(config | {"repetition_penalty": 2.0}), "utf-8")
+    assert summarize("cut.jsonl") == 2
+    assert "with other settings (model)" in capsys.readouterr().err
+    assert part.read_bytes() == before
+    assert summarize("cut.jsonl", "--num_beams", "2", "--overwrite") == 0
+    assert not part.exists()
+
+
+def test_the_same_command_after_the_end_has_nothing_to_do(summarize, tmp_path, monkeypatch, capsys):
+    assert summarize("a.jsonl") == 0
+    before = (tmp_path / "a.jsonl").read_bytes()
+    monkeypatch.setattr("mt5_ft.summaries.predictions.generate_missing", None)
+    assert summarize("a.jsonl") == 0
+    assert "is already complete: 40 summaries" in capsys.readouterr().out
+    assert summarize("a.jsonl", "--num_beams", "2") == 2
+    assert "exists; pass --overwrite or another name" in capsys.readouterr().err
+    (tmp_path / "a.jsonl").write_bytes(before + b"\n")
+    assert summarize("a.jsonl") == 2
+
+
+def test_the_input_is_never_the_output(summarize, data, tmp_path, capsys):
+    before = data.read_bytes()
+    (tmp_path / "link.jsonl").symlink_to(data)
+    os.link(data, tmp_path / "hard.jsonl")
+    for name in (data.name, "link.jsonl", "hard.jsonl"):
+        assert summarize(name, "--overwrite") == 2
+        assert "is the input file, which would be lost; name another output" in capsys.readouterr().err
+    assert data.read_bytes() == before
+
+
+def test_ids_keep_their_type_and_their_characters(summarize, data, tmp_path):
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()][:4]
+    ids = [7, "8", "a\u2028b", "c\u0085d"]
+    write_records(data, [row | {"id": row_id} for row, row_id in zip(rows, ids, strict=True)])
+    # U+0085 is a control character, which records refuse; in a file of predictions it is of no harm
+    assert summarize("p.jsonl", "--policy", "drop") == 0
+    lines = (tmp_path / "p.jsonl").read_text("utf-8").split("\n")[:-1]
+    assert [json.loads(line)["id"] for line in lines] == ids[:3]
+    assert list(read_predictions(tmp_path / "p.jsonl")) == ["7", "8", "a\u2028b"]
+
+
+def test_predictions_of_other_texts_are_not_scored(summarize, data, tmp_path, refused, capsys):
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    numbered = [{key: value for key, value in row.items() if key != "id"} for row in rows]
+    write_records(data, numbered)
+    assert summarize("p.jsonl") == 0
+    words = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--data"]
+    write_records(tmp_path / "other.jsonl", numbered[::-1])
+    refused([*words, tmp_path / "other.jsonl"], "were written for other texts than those of")
+    write_records(
+        tmp_path / "more.jsonl", numbered + [row | {"case_description": f"{n}"} for n, row in enumerate(numbered * 2)]
+    )
+    assert main([str(word) for word in [*words, tmp_path / "more.jsonl"]]) == 0
+    assert "WARNING: under half of the records are scored" in capsys.readouterr().err
+
+
+def test_fields_are_those_that_were_summarised(summarize, data, tmp_path, capsys, refused):
+    assert summarize("p.jsonl", "--source_fields", "case_description", "--target_fields", "causes") == 0
+    words = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--data", data]
+    assert main([str(word) for word in words]) == 0
+    references = [record.target for record in read_records(data, TaskFields(("case_description",), ("causes",)))[0]]
+    perfect = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text("utf-8").splitlines()]
+    perfect = [row | {"prediction": text} for row, text in zip(perfect, references, strict=True)]
+    write_records(tmp_path / "p.jsonl", perfect)
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == 0
+    assert dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])["rougeL"] == "100.000"
+    refused([*words, "--source_fields", "case_description"], "belong together; name both or neither")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\x1f\x8b\x08\x00abc", "is a damaged gzip file"),
+        (b'{"id": "a", "prediction": null}\n', ":1 has no id and prediction as text"),
+        (b'{"id": "a"}\n', ":1 has no id and prediction as text"),
+        (b'{"id": "a", "prediction": "b"}\n\n{"id": "a", "prediction": "c"}\n', ":3: id 'a' comes twice"),
+        (b'{"id": "a", "prediction"\n', ":1: not valid JSON"),
+    ],
+)
+def test_predictions_that_cannot_be_scored(data, tmp_path, content, message, refused):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(content)
+    refused(["evaluate", "--predictions", path, "--data", data], message)
+    path.unlink()
+    refused(["evaluate", "--predictions", path, "--data", data], "does not exist; correct the path")
+
+
+def test_gzip_is_read(tmp_path):
+    path = tmp_path / "p.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1, "prediction": "b"}\n'))
+    assert read_predictions(path)["1"].text == "b"
+
+
+def test_a_fingerprint_is_that_of_the_text():
+    assert fingerprint("情绪") == fingerprint("情绪") != fingerprint("情绪 ")
