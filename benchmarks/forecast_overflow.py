@@ -19,8 +19,8 @@ from ft_core.io.files import write_json
 from ft_core.runs.record import versions
 from kronos_ft import KronosPredictor, load_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.evaluation.models import load_networks
 from kronos_ft.forecasting.decoding import Bars, Window, generate_tokens
+from kronos_ft.forecasting.networks import load_networks
 from kronos_ft.forecasting.sampling import Sampler
 
 WAYS = (("exact", 1), ("reprefill", 8), ("reprefill", 16), ("reprefill", 32), ("roll", 1), ("trim", 1))

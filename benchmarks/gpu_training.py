@@ -19,7 +19,7 @@ from benchmarks.training_step import predictor_loss, published_predictor_loss, p
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
-from kronos_ft.training.compiling import set_numerics
+from kronos_ft.training.numerics import set_numerics
 
 NO_GPU = "no GPU at hand"
 GOALS = {"fp32": 4.0, "bf16": 2.0}

@@ -22,7 +22,7 @@ from ft_core.runs.record import now
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
-from kronos_ft.training.compiling import choose_numerics, set_numerics
+from kronos_ft.training.numerics import choose_numerics, set_numerics
 
 GROUPS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn"),

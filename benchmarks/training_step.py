@@ -32,9 +32,8 @@ from kronos_ft import (
 )
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock
-from kronos_ft.training.compiling import has_native_bf16, set_numerics
-from kronos_ft.training.losses import tokenizer_objective, tokenizer_terms
-from kronos_ft.training.predictor_losses import predictor_objective, predictor_terms
+from kronos_ft.training.losses import predictor_objective, predictor_terms, tokenizer_objective, tokenizer_terms
+from kronos_ft.training.numerics import has_native_bf16, set_numerics
 
 NO_BF16 = "this CPU makes no bf16 products by itself"
 REFERENCE = "kronos-model-arch 0.1.0, published loop, fp32"

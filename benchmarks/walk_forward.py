@@ -19,7 +19,7 @@ import torch
 from benchmarks.comparison import RESULTS, Row, print_rows, ratio_figures, write_rows
 from benchmarks.rivals import REFERENCE, predictors
 from kronos_ft import load_sample
-from kronos_ft.evaluation.kronos_forecaster import KronosForecaster
+from kronos_ft.evaluation.models import KronosForecaster
 
 GOAL = 20
 LOOKBACK, HORIZON, STEP, FIRST = 400, 24, 24, 1000

@@ -19,7 +19,7 @@ import psutil
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from ft_core.checkpoints.retention import list_checkpoints
 
-PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.summary", "tests.fault_runs"]
+PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")
 STEPS, EVERY = 24, 4
 COMMON = [

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..training.early_stopping import metric_history
 from .manifest import defect_of, is_extra
 
 PREFIX = "checkpoint-"
@@ -114,3 +113,9 @@ class KeepBestCheckpoints(TrainerCallback):
         for step, path in checkpoints.items():
             if step not in keep:
                 remove_checkpoint(path)
+
+
+def metric_history(state: TrainerState, metric: str) -> list[tuple[int, float]]:
+    """(step, value) of each evaluation that logged `metric`, in order, the last one of a step."""
+    values = {entry["step"]: float(entry[metric]) for entry in state.log_history if metric in entry}
+    return sorted(values.items())

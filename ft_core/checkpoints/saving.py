@@ -24,15 +24,14 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import logging
 
-from ..cli.program import is_full_disk
-from ..io.files import flush_folder, move_folder
-from ..training.early_stopping import metric_history
+from ..io.files import flush_folder, is_full_disk, move_folder
 from .manifest import defect_of, is_extra, write_manifest
 from .retention import (
     PREFIX,
     SAVING,
     find_newest_whole,
     list_checkpoints,
+    metric_history,
     outdated_extras,
     remove_checkpoint,
     steps_within,

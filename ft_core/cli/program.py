@@ -2,28 +2,16 @@
 
 import argparse
 import difflib
-import errno
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from ..io.files import is_full_disk
+from ..io.memory import MEMORY_REMEDY, is_out_of_memory
 from ..io.secrets import without_secrets
 
-FULL_DISK_CODES = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-FULL_DISK_MESSAGES = (
-    *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
-    *("pytorchstreamwriter failed", "unexpected pos"),
-)
-OUT_OF_MEMORY_MESSAGES = (
-    *("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory"),
-    "cublas_status_alloc_failed",
-)
-MEMORY_REMEDY = (
-    "in training lower per_device_train_batch_size (with gradient_accumulation_steps as many times higher it stays the "
-    "same) and per_device_eval_batch_size, elsewhere the number of paths, the lengths or batch_size"
-)
 TRACEBACK = "KRONOS_FT_TRACEBACK"
 
 
@@ -64,25 +52,6 @@ def run_command(
         print(f"{program}: {words[0]!r} is not a command; {hint}", file=sys.stderr)
         return 2
     return one_line_errors(program, lambda: command(words[1:]), interrupted)
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, means that the disk could not take what was written."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in FULL_DISK_CODES:
-            return True
-        if any(text in str(seen).lower() for text in FULL_DISK_MESSAGES):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the device's or the host's memory ran out."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, known without torch
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_MESSAGES)
 
 
 def show_any_text() -> None:

@@ -4,12 +4,15 @@ By itself `huggingface_hub` tries some requests again and others not, waits as l
 out on an upload.
 """
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from huggingface_hub import set_client_factory
+from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils import httpx, logging, parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory  # no public way back to it
 
@@ -71,3 +74,15 @@ def try_again(action: Callable[[], T], say: Callable[[str], None]) -> T:
     """
     with _one_policy():
         return retrying.try_again(action, say, failure_in, WAITS, wait)
+
+
+def hub_answers(timeout: float = 5.0) -> bool:
+    """Whether the Hub takes a connection: the client itself would retry for 23 seconds without a network."""
+    if getproxies():
+        return True
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname, hub.port or (443 if hub.scheme == "https" else 80)), timeout).close()
+    except OSError:
+        return False
+    return True

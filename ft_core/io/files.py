@@ -1,11 +1,19 @@
 """Writes that are whole or absent: a temporary name in the same folder, flushed to disk, renamed."""
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+FULL_DISK_CODES = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+FULL_DISK_MESSAGES = (
+    *("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122"),
+    *("pytorchstreamwriter failed", "unexpected pos"),
+)
+
 
 OLD = ".old-"  # a folder that is being replaced
 
@@ -99,3 +107,15 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(path.parent)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, means that the disk could not take what was written."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in FULL_DISK_CODES:
+            return True
+        if any(text in str(seen).lower() for text in FULL_DISK_MESSAGES):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

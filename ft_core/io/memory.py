@@ -1,12 +1,29 @@
-"""Memory that runs before this one still hold: a Trainer hangs in cycles, which only a collection frees."""
+"""Out-of-memory errors: how they are recognised, what to do about them, and how memory of finished runs is freed."""
 
 import gc
 
-import torch
+OUT_OF_MEMORY_MESSAGES = (
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory"),
+    "cublas_status_alloc_failed",
+)
+MEMORY_REMEDY = (
+    "in training lower per_device_train_batch_size (with gradient_accumulation_steps as many times higher it stays the "
+    "same) and per_device_eval_batch_size, elsewhere the number of paths, the lengths or batch_size"
+)
 
 
 def free_memory() -> None:
-    """Gives back what a run that is over held, on the host and on the device."""
+    """Frees the memory of finished runs, on the host and on the device. A Trainer is part of reference cycles, which
+    only a collection frees."""
+    import torch
+
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device's or the host's memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, known without torch
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_MESSAGES)

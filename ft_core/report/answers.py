@@ -8,10 +8,6 @@ decides which case it is, and says by which figure.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .facts import RunFacts
 
 OK, WATCH, PROBLEM = "ok", "watch", "problem"
 SILENT, NOT_KNOWN = "not applicable", "not known"  # it does not concern the run; its facts were not recorded
@@ -115,7 +111,8 @@ class Rule:
         id (`str`): its short name, by which advice refers to it.
         group (`str`): training, data or model.
         en, zh (`str`): the question.
-        look (`Callable`): facts to an [`Outcome`]; None where the facts that it needs are not recorded.
+        look (`Callable`): [`~ft_core.report.facts.RunFacts`] to an [`Outcome`]; None where the facts that it
+            needs are not recorded.
         cases (`Mapping`): its answers.
         needs (`tuple` of `str`): what is missing where `look` finds nothing, in English and in Chinese.
         zh_figure (`Sequence`): patterns of the words in its figures, and what stands for them in Chinese.
@@ -126,7 +123,7 @@ class Rule:
     group: str
     en: str
     zh: str
-    look: Callable[["RunFacts"], Outcome | None]
+    look: Callable[..., Outcome | None]
     cases: Mapping[str, Case]
     needs: tuple[str, str]
     zh_figure: Sequence[tuple[str, str]] = ()
@@ -139,13 +136,6 @@ class Rule:
     def name(self, language: str) -> str:
         """What sentences call it."""
         return named(self.id, self.question(language), language)
-
-    def ask(self, facts: "RunFacts") -> "Finding":
-        """The finding for a run."""
-        outcome = self.look(facts)
-        if outcome is None:
-            return Finding(self, Outcome(UNKNOWN, "-"), Case(NOT_KNOWN, *self.needs))
-        return Finding(self, outcome, self.cases[outcome.case], self.on_validation and facts.is_leaked)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .answers import DATA, GROUPS, NOT_KNOWN, OK, PROBLEM, SILENT, VERDICTS, WATCH, Case, Finding, Rule
+from .checklist import ask
 from .facts import RunFacts
 
 # rules that explain the others, the deepest first
@@ -134,7 +135,7 @@ def inputs_are_unscaled(findings: Sequence[Finding]) -> bool:
 
 def ask_all(rules: Sequence[Rule], facts: RunFacts) -> list[Finding]:
     """The findings of all rules, by group, in the order of the tables, each as what the others leave of it."""
-    return related([rule.ask(facts) for group in GROUPS for rule in rules if rule.group == group])
+    return related([ask(rule, facts) for group in GROUPS for rule in rules if rule.group == group])
 
 
 def related(findings: Sequence[Finding]) -> list[Finding]:

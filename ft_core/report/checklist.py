@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from .answers import GROUPS, LANGUAGES, Rule
+from .answers import GROUPS, LANGUAGES, NOT_KNOWN, UNKNOWN, Case, Finding, Outcome, Rule
+from .facts import RunFacts
 from .rules import (
     course as rules_course,
     fit as rules_training,
@@ -18,6 +19,14 @@ COMMON = (
     *(*rules_course.RULES, *rules_length.RULES, *rules_training.RULES, *rules_rate.RULES),
     *(*rules_steps.RULES, *rules_model.RULES),
 )
+
+
+def ask(rule: Rule, facts: RunFacts) -> Finding:
+    """The finding of a rule for a run."""
+    outcome = rule.look(facts)
+    if outcome is None:
+        return Finding(rule, Outcome(UNKNOWN, "-"), Case(NOT_KNOWN, *rule.needs))
+    return Finding(rule, outcome, rule.cases[outcome.case], rule.on_validation and facts.is_leaked)
 
 
 def rules_for(view: StageView) -> tuple[Rule, ...]:

@@ -21,8 +21,7 @@ from ..runs.folder import (
     RUN_FILE,
 )
 from ..runs.lock import is_held
-from .history import Curve, History, curve, read_history, read_json, read_object
-from .last_part import LastPart, last_part
+from .history import Curve, History, LastPart, curve, last_part, read_history, read_json, read_object
 from .trends import Gap, gaps
 from .views import PLAIN, REPORTED_BY, StageView
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+
+from transformers.utils import logging
 
 from ..io.files import write_text
 from ..runs.folder import NEXT_FILE, PICTURES_FILE, REPORT_HTML, REPORT_MD
@@ -17,6 +20,9 @@ from .facts import RunFacts, read_run
 from .markdown import to_markdown
 from .render import to_html
 from .views import StageView
+from .wording import default_language
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,3 +92,19 @@ def write_report(run: Path, views: Sequence[StageView], language: str, folder: P
         write_text(folder / NEXT_FILE, next_settings(facts, changes, language, first))
         files.append(folder / NEXT_FILE)
     return Report(facts, findings, changes, files)
+
+
+def report_at_end(run: Path, views: str) -> None:
+    """Writes the report of a run that has just ended; one that cannot be written never fails the run.
+
+    Args:
+        run: its folder.
+        views: the module that knows its kind of run, as `VIEWS`; it imports trainers, which write reports.
+    """
+    try:
+        from .write import write_report
+
+        write_report(run, import_module(views).VIEWS, default_language())
+    except Exception as error:  # whatever it is, the run itself is whole
+        words = " ".join(str(error).split())
+        logger.warning(f"no report of {run} was written ({type(error).__name__}: {words}); the run is whole")

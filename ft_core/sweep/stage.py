@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..training.pruned_run import AsTrial
+from ..training.interruption import AsTrial
 
 Say = Callable[[str], None]
 

@@ -8,15 +8,14 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import CheckpointNotSaved
-from ..cli.program import is_full_disk
+from ..io.files import is_full_disk
 from ..io.secrets import without_secrets
 from ..runs.folder import LOG_FILE
 from ..runs.record import read_record
-from ..training.early_stopping import metric_history
-from ..training.interruption import StoppedBySignal
+from ..training.interruption import RunPruned, StoppedBySignal
 from ..training.progress import Progress
-from ..training.pruned_run import RunPruned
 from .plan import SweepPlan
 from .results import renew_results
 from .study import claim_lock, fail_trial, free_disk, release_trial

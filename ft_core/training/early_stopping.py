@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..checkpoints.retention import metric_history
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -20,12 +22,6 @@ class Patience:
     best: float
     best_step: int
     waited: int
-
-
-def metric_history(state: TrainerState, metric: str) -> list[tuple[int, float]]:
-    """(step, value) of each evaluation that logged `metric`, in order, the last one of a step."""
-    values = {entry["step"]: float(entry[metric]) for entry in state.log_history if metric in entry}
-    return sorted(values.items())
 
 
 def measure_patience(history: Iterable[tuple[int, float]], min_delta: float, greater_is_better: bool) -> Patience:

@@ -6,8 +6,8 @@ import time
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..checkpoints.retention import metric_history
 from ..io.progress_lines import LINE_SECONDS, span
-from .early_stopping import metric_history
 
 
 class Progress(TrainerCallback):

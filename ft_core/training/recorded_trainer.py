@@ -29,11 +29,11 @@ from transformers.trainer_utils import SaveStrategy, TrainOutput
 from transformers.utils import logging
 
 from ..checkpoints.manifest import defect_of, read_manifest
-from ..checkpoints.retention import find_newest_whole, list_checkpoints
+from ..checkpoints.retention import find_newest_whole, list_checkpoints, metric_history
 from ..checkpoints.saving import WholeCheckpoints
-from ..cli.program import is_full_disk
 from ..hub.card import CardFacts
 from ..hub.training_push import EVERY_SAVE, PushCheckpoints, check_hub
+from ..io.files import is_full_disk
 from ..runs.folder import prepare_run_folder
 from ..runs.lock import run_lock
 from ..runs.processes import (
@@ -45,12 +45,11 @@ from ..runs.processes import (
 )
 from ..runs.record import RunRecorder, versions
 from ..runs.resuming import COMMON_SETTINGS, settle_changes
-from .early_stopping import EarlyStopping, measure_patience, metric_history
+from .early_stopping import EarlyStopping, measure_patience
 from .guarded_steps import GuardedSteps
-from .interruption import StopAtSignal, StoppedBySignal, start_worker
+from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, start_worker
 from .loss_meter import LossMeter
 from .progress import Progress
-from .pruned_run import PRUNED, RunPruned
 
 logger = logging.get_logger(__name__)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ft_core.cli.options import check_variables
 from ft_core.cli.program import one_line_errors, run_command
-
-from .report_command import run_report_command
+from ft_core.report.command import report_command
 
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
@@ -202,10 +201,10 @@ def run_push_command(words: Sequence[str]) -> int:
 
 def run_pull_command(words: Sequence[str]) -> int:
     """`kronos-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
-    from ft_core.hub.pull_command import CheckFolder, pull_command
+    from ft_core.hub.commands import CheckFolder, pull_command
 
     def find_check() -> CheckFolder:
-        from ..hub.pull import check_kronos_folder
+        from ..hub.push import check_kronos_folder
 
         return check_kronos_folder
 
@@ -241,6 +240,11 @@ def run_demo_command(words: Sequence[str]) -> int:
     from .demo import demo_command
 
     return demo_command(words)
+
+
+def run_report_command(words: Sequence[str]) -> int:
+    """`kronos-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
+    return report_command("kronos-ft", words, "kronos_ft.report.views")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

@@ -32,10 +32,10 @@ def run_ui_command(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     from transformers.utils import logging
 
-    from ..evaluation.models import load_networks, pairing_remark
+    from ..forecasting.networks import load_networks, pairing_remark
     from ..forecasting.predictor import KronosPredictor
     from ..models.configuration_kronos import PREDICTOR_CONTEXT
-    from ..models.pretrained import weights_hash
+    from ..models.identity import weights_hash
     from ..ui.candle_choice import CandleChoice
     from ..ui.evaluation_view import check_named, find_evaluation
     from ..ui.server import check_address, serve, warnings_of

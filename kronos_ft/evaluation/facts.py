@@ -4,8 +4,7 @@ import numpy as np
 
 from ..data.candles import CandleSeries
 from ..scoring.regimes import Regimes
-from ..windows.dataset import split_bounds
-from ..windows.splits import crossing_splits
+from ..windows.splits import crossing_splits, split_bounds
 from .origins import OriginPlan
 from .panel import Panel
 

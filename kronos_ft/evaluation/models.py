@@ -3,16 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ft_core.hub.origin import split_revision
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL
 
+from ..data.candles import CandleSeries
+from ..data.columns import PRICES
+from ..data.timestamps import calendar_features
+from ..forecasting.future_times import inferred_times, origin_seed
+from ..forecasting.networks import load_network
 from ..forecasting.predictor import KronosPredictor
-from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.configuration_kronos import PREDICTOR_CONTEXT
+from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pairing import mismatch
-from ..models.pretrained import folder_of, weights_hash
 from .arguments import EvaluateArguments
-from .kronos_forecaster import KronosForecaster
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,6 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     return found
 
 
-def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
-    """What is wrong with a predictor and a tokenizer of another, or None."""
-    named, paired = split_revision(model)[0], split_revision(tokenizer)[0]
-    return mismatch(folder_of(named), folder_of(paired), weights_hash(network))
-
-
 def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> dict[str, str | None]:
     """What an evaluation records of a model: its names, the hashes of its weights, and its commits on the Hub."""
     found = dict(vars(source))
@@ -80,21 +79,93 @@ def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> 
     return found
 
 
-def _load_named(kind: type[Kronos] | type[KronosTokenizer], name: str) -> Kronos | KronosTokenizer:
-    """A model of a folder, run folder, published size, or Hub name with or without `@revision`."""
-    named, revision = split_revision(name)
-    published = PUBLISHED_PREDICTORS if kind is Kronos else PUBLISHED_TOKENIZERS
-    return kind.from_pretrained(published.get(named, folder_of(named)), revision=revision)
+class KronosForecaster:
+    """Forecast paths of a [`KronosPredictor`] from the bars before each origin.
 
+    Future calendar features are inferred from the times before the origin, as `kronos-ft forecast` does.
 
-def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
-    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names (`@revision` after them).
+    Args:
+        name (`str`): name in the results.
+        predictor ([`KronosPredictor`]): model and tokenizer.
+        lookback (`int`): bars of the context.
+        num_paths (`int`): paths an origin.
+        T, top_k, top_p: sampling.
+        seed (`int`): seed of the run; each origin draws from its own, see [`origin_seed`].
+        overflow (`str`): what happens past the model's context, as in [`~KronosPredictor.predict_paths`].
 
     Raises:
-        ValueError: a folder that holds something else.
-        HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
+        ValueError: fewer than 2 bars, or no path.
     """
-    return _load_named(Kronos, model), _load_named(KronosTokenizer, tokenizer)
+
+    def __init__(
+        self,
+        name: str,
+        predictor: object,
+        lookback: int = 400,
+        num_paths: int = 30,
+        *,
+        T: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.9,
+        seed: int = 0,
+        overflow: str = "exact",
+    ):
+        for field, value, least in (("lookback", lookback, 2), ("num_paths", num_paths, 1)):
+            if value < least:
+                raise ValueError(f"{field}={value} is too small; use {least} or more")
+        self.name = name
+        self.predictor = predictor
+        self.lookback = lookback
+        self.num_paths = num_paths
+        self.options = {"T": T, "top_k": top_k, "top_p": top_p, "overflow": overflow}
+        self.seed = seed
+        self.infers_times = True  # an evaluation asks for origins whose times can be told
+        self._shares: list[tuple[float, float]] = []
+
+    def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
+        """Paths of open, high, low, close from each origin on.
+
+        Args:
+            series ([`CandleSeries`]): one symbol's candles; only bars before an origin are read for it.
+            origins (`np.ndarray` of int, shape `(N,)`): first bar to forecast of each.
+            horizon (`int`): bars to forecast.
+
+        Returns:
+            `np.ndarray` of float64, shape `(N, P, H, 4)`, raw prices.
+
+        Raises:
+            ValueError: an origin with fewer than `lookback` bars before it.
+        """
+        short = [int(origin) for origin in origins if origin < self.lookback]
+        if short:
+            raise ValueError(
+                f"origin {short[0]} of {series.symbol} has fewer than lookback={self.lookback} bars before it; start "
+                "later or shorten lookback"
+            )
+        result = np.empty((len(origins), self.num_paths, horizon, len(PRICES)))
+        forecasts = self._forecast(series, origins, horizon) if len(origins) else []
+        for position, forecast in enumerate(forecasts):
+            result[position] = forecast.paths[..., : len(PRICES)]
+            self._shares.append((forecast.projected_share, forecast.spike_share))
+        return result
+
+    def _forecast(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> list:
+        candles, stamps, future, seeds = [], [], [], []
+        for origin in origins.tolist():
+            known = series.timestamps[:origin]
+            context = slice(origin - self.lookback, origin)
+            candles.append(series.values[context])
+            stamps.append(calendar_features(series.timestamps[context]))
+            future.append(calendar_features(inferred_times(series, origin, horizon)))
+            seeds.append(origin_seed(self.seed, series.symbol, known[-1]))
+        return self.predictor.predict_paths(
+            candles, stamps, future, horizon, self.num_paths, **self.options, seed=seeds
+        )
+
+    def shares(self) -> dict[str, float]:
+        """Mean share of bars that the projection touched and of spikes, over all forecasts so far."""
+        projected, spikes = np.mean(self._shares, axis=0) if self._shares else (0.0, 0.0)
+        return {"projected_share": float(projected), "spike_share": float(spikes)}
 
 
 def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> list[KronosForecaster]:
@@ -103,10 +174,11 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
     Raises:
         ValueError: a folder that holds something else, or a tokenizer whose bits are not the model's.
     """
-    tokenizers = {name: _load_named(KronosTokenizer, name) for name in sorted({source.tokenizer for source in sources})}
+    names = sorted({source.tokenizer for source in sources})
+    tokenizers = {name: load_network(KronosTokenizer, name) for name in names}
     forecasters = []
     for source in sources:
-        model = _load_named(Kronos, source.model)
+        model = load_network(Kronos, source.model)
         bars = (
             PREDICTOR_CONTEXT.get(split_revision(source.model)[0], 512)
             if args.max_context is None

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.candles import CandleSeries
 from ..data.columns import PRICES
-from ..windows.dataset import split_bounds, too_long_gaps
+from ..windows.splits import split_bounds, too_long_gaps
 
 
 @dataclass(frozen=True)

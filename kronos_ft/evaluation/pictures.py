@@ -6,7 +6,7 @@ import numpy as np
 
 from ..data.candles import CandleSeries
 from ..forecasting.plots import plot_forecast, plot_reliability, plot_skill
-from .kronos_forecaster import KronosForecaster
+from .models import KronosForecaster
 from .origins import Origins
 from .verdict import PERSISTENCE, best_distribution, models_of
 

@@ -11,24 +11,23 @@ from ft_core.io.files import write_json, write_text
 from ft_core.io.spreadsheet import markdown_text
 
 from ..scoring.regimes import REGIMES
-from .evaluation_tables import (
-    BACKTEST_HEADER,
-    CALIBRATION_HEADER,
-    SCORE_HEADER,
-    SKILL_HEADER,
-    SKILL_NOTE,
-    backtest_rows,
-    backtest_title,
-    calibration_rows,
-    group_table,
-    horizon_table,
-    markdown_table,
-    score_rows,
-    skill_rows,
-    target_table,
-    text_table,
+from ..scoring.targets import TARGETS
+from .verdict import PERSISTENCE, best_distribution, models_of, p_words, verdict
+
+SHOWN_HORIZONS = 8
+NOTHING = "-"
+SCORE_HEADER = (
+    *("forecaster", "MAE bp", "RMSE bp", "MASE", "CRPS bp", "pinball bp", "in 50 %", "in 80 %", "in 90 %"),
+    *("90 % width bp", "direction", "IC", "RankIC"),
 )
-from .verdict import models_of, verdict
+SKILL_HEADER = ("", "absolute error", "all horizons", "CRPS", "all horizons")
+SKILL_NOTE = (
+    "Above 0 % is better; p of a two-sided Diebold-Mariano test (HAC). One comparison in twenty falls below 0.05 by "
+    "chance. A point forecast's CRPS is its absolute error, which any sensible spread beats."
+)
+CALIBRATION_HEADER = ("", "coverage", "calibrated", "width bp", "calibrated")
+BACKTEST_HEADER = ("", "total return", "a year", "Sharpe", "max drawdown", "trades", "invested")
+
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "evaluation.md"
@@ -116,3 +115,227 @@ def write_report(evaluation: dict, folder: Path, pictures: Sequence[tuple[str, s
     """Writes `evaluation.json` (with the verdict) and `evaluation.md`, each whole or not at all."""
     write_json(folder / EVALUATION_FILE, {"verdict": verdict(evaluation), **evaluation})
     write_text(folder / REPORT_FILE, markdown(evaluation, pictures))
+
+
+def _figure(value: float | None, form: str = ".3f", factor: float = 1.0) -> str:
+    return NOTHING if value is None else f"{value * factor:{form}}"
+
+
+def _basis_points(value: float | None) -> str:
+    return _figure(value, ".1f", 1e4)
+
+
+def _percent(value: float | None, form: str = ".0f") -> str:
+    return NOTHING if value is None else f"{100 * value:{form}} %"
+
+
+def _last(figures: dict | None) -> float | None:
+    """A figure at the last horizon, of full or shortened scores."""
+    if not figures:
+        return None
+    return figures["last"] if "last" in figures else figures["by_horizon"][-1]
+
+
+def _skill(outcome: dict | None, at: int | None = -1) -> str:
+    """`-3.1 % (p 0.41)` at a position, or over all horizons."""
+    if outcome is None:
+        return NOTHING
+    pair = []
+    for name in ("skill", "p_value"):
+        if at is None:
+            pair.append(outcome[name]["overall"])
+        else:
+            pair.append(_last(outcome[name]) if at == -1 else outcome[name]["by_horizon"][at])
+    value, p_value = pair
+    if value is None or p_value is None:
+        return _percent(value, "+.1f")
+    return f"{_percent(value, '+.1f')} ({p_words(p_value)})"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose first column is text, which may be of others, and whose others are figures."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return [*lines, *("| " + " | ".join((markdown_text(name), *figures)) + " |" for name, *figures in rows), ""]
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The same for a terminal: columns aligned by blanks."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def _score_row(name: str, scores: dict) -> list[str]:
+    """One forecaster's scores of one target at the last horizon."""
+    direction, interval = scores["direction"], ""
+    low, high = (_last(direction[end]) for end in ("lower", "upper")) if direction else (None, None)
+    if low is not None:
+        interval = f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return [
+        name,
+        _basis_points(_last(scores["mae"])),
+        _basis_points(_last(scores["rmse"])),
+        _figure(_last(scores.get("mase"))),
+        _basis_points(_last(scores["crps"])),
+        _basis_points(_last(scores["pinball"]["mean"])),
+        *(_percent(_last(scores["bands"][level]["coverage"])) for level in ("0.5", "0.8", "0.9")),
+        _basis_points(_last(scores["bands"]["0.9"]["width"])),
+        _percent(_last(direction["accuracy"]) if direction else None) + interval,
+        _figure(_last(scores["ic"])),
+        _figure(_last(scores["rank_ic"])),
+    ]
+
+
+def score_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
+    """Scores of every forecaster at the last horizon, under `SCORE_HEADER`."""
+    return [_score_row(name, scores[target]) for name, scores in evaluation["scores"].items()]
+
+
+def shown_horizons(horizon: int) -> list[int]:
+    """Some bars ahead, closer together at the start, always with the first and the last."""
+    steps, h = {1, horizon}, 1.0
+    while h < horizon:
+        steps.add(round(h))
+        h *= max(horizon ** (1 / (SHOWN_HORIZONS - 1)), 1.05)
+    return sorted(steps)
+
+
+def skill_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
+    """Skill of each model against each reference at the last horizon and over all, under `SKILL_HEADER`."""
+    return [
+        [
+            f"{model} against {reference}",
+            *(_skill(outcome[target][loss], at) for loss in ("absolute", "crps") for at in (-1, None)),
+        ]
+        for model, against in evaluation["skill"].items()
+        for reference, outcome in against.items()
+    ]
+
+
+def _references(evaluation: dict) -> tuple[str | None, str | None]:
+    """Persistence where it was evaluated, and the best naive distribution."""
+    point = PERSISTENCE if PERSISTENCE in evaluation["forecasters"] else None
+    return point, best_distribution(evaluation)
+
+
+def _against(skill: dict, point: str | None, best: str | None, target: str, at: int | None = -1) -> list[str]:
+    """Skill in absolute error against persistence and in CRPS against the best naive distribution."""
+    return [
+        _skill(skill[point][target]["absolute"], at) if point else NOTHING,
+        _skill(skill[best][target]["crps"], at) if best else NOTHING,
+    ]
+
+
+def _against_header(point: str | None, best: str | None) -> list[str]:
+    return [f"absolute error against {point or NOTHING}", f"CRPS against {best or NOTHING}"]
+
+
+def target_table(evaluation: dict, model: str) -> list[str]:
+    point, best = _references(evaluation)
+    header = ("target", "MAE bp", "MASE", "CRPS bp", "in 90 %", *_against_header(point, best))
+    rows = []
+    for target in TARGETS:
+        scores = evaluation["scores"][model][target]
+        rows.append(
+            [
+                target,
+                _basis_points(_last(scores["mae"])),
+                _figure(_last(scores.get("mase"))),
+                _basis_points(_last(scores["crps"])),
+                _percent(_last(scores["bands"]["0.9"]["coverage"])),
+                *_against(evaluation["skill"][model], point, best, target),
+            ]
+        )
+    return markdown_table(header, rows)
+
+
+def horizon_table(evaluation: dict, model: str) -> list[str]:
+    point, best = _references(evaluation)
+    header = ("bars ahead", "MAE bp", "MASE", "CRPS bp", "in 90 %", "direction", *_against_header(point, best))
+    scores, rows = evaluation["scores"][model]["close"], []
+    for horizon in shown_horizons(evaluation["settings"]["horizon"]):
+        at = horizon - 1
+        rows.append(
+            [
+                str(horizon),
+                _basis_points(scores["mae"]["by_horizon"][at]),
+                _figure(scores["mase"]["by_horizon"][at]) if "mase" in scores else NOTHING,
+                _basis_points(scores["crps"]["by_horizon"][at]),
+                _percent(scores["bands"]["0.9"]["coverage"]["by_horizon"][at]),
+                _percent(scores["direction"]["accuracy"]["by_horizon"][at]),
+                *_against(evaluation["skill"][model], point, best, "close", at),
+            ]
+        )
+    return markdown_table(header, rows)
+
+
+def group_table(evaluation: dict, groups: dict[str, dict], word: str) -> list[str]:
+    """Scores and skill of each model in parts of the origins: regimes or symbols."""
+    point, best = _references(evaluation)
+    several = len(models_of(evaluation)) > 1
+    header = (word, "origins", "MAE bp", "CRPS bp", "in 90 %", "direction", *_against_header(point, best))
+    rows = []
+    for name, group in groups.items():
+        for model in models_of(evaluation):
+            scores = group["scores"][model]["close"]
+            rows.append(
+                [
+                    f"{name}, {model}" if several else name,
+                    str(group["origins"]),
+                    _basis_points(_last(scores["mae"])),
+                    _basis_points(_last(scores["crps"])),
+                    _percent(_last(scores["bands"]["0.9"]["coverage"])),
+                    _percent(_last(scores["direction"]["accuracy"])),
+                    *_against(group["skill"][model], point, best, "close"),
+                ]
+            )
+    return markdown_table(header, rows)
+
+
+def calibration_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
+    """Coverage and width at the last horizon before and after calibration, a row for each forecaster and level."""
+    rows = []
+    for name, calibration in evaluation["calibration"].items():
+        for level, band in calibration["targets"][target]["levels"].items():
+            before, after = band["before"], band["after"]
+            rows.append(
+                [
+                    f"{name}, {100 * float(level):.0f} % band",
+                    _percent(_last(before["coverage"]), ".1f") if before else NOTHING,
+                    _percent(_last(after["coverage"]), ".1f"),
+                    _basis_points(_last(before["width"])) if before else NOTHING,
+                    _basis_points(_last(after["width"])),
+                ]
+            )
+    return rows
+
+
+def _performance_row(name: str, found: dict) -> list[str]:
+    return [
+        name,
+        _percent(found["total_return"], "+.1f"),
+        _percent(found["annualised_return"], "+.1f"),
+        _figure(found["sharpe"], ".2f"),
+        _percent(found["max_drawdown"], ".1f"),
+        str(found["trades"]),
+        _percent(found["exposure"]),
+    ]
+
+
+def backtest_rows(evaluation: dict, symbol: str) -> list[list[str]]:
+    """Performance of each forecaster's signals and of buy-and-hold, under `BACKTEST_HEADER`."""
+    found = evaluation["backtest"]["symbols"][symbol]
+    rows = [_performance_row(name, one) for name, one in found["strategies"].items()]
+    return [*rows, _performance_row("buy and hold", found["buy_and_hold"])]
+
+
+def backtest_title(symbol: str, found: dict) -> str:
+    return (
+        f"{symbol}, {found['first'][:10]} to {found['last'][:10]}, long/flat on the forecast close {found['horizon']} "
+        f"bars ahead, bought at the next bar's open, {found['fee_bps']:g} + {found['slippage_bps']:g} bp a side"
+    )

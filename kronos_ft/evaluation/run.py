@@ -9,10 +9,11 @@ from ft_core.io.progress_lines import LineProgress
 from ft_core.runs.folder import check_writable
 
 from ..data.sources import load_source
+from ..forecasting.networks import pairing_remark
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
 from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, training_remarks
-from .models import identity, load_forecasters, model_sources, pairing_remark
+from .models import identity, load_forecasters, model_sources
 from .origins import plan_origins
 from .pictures import PICTURES, draw_pictures
 from .report import EVALUATION_FILE, REPORT_FILE, write_report

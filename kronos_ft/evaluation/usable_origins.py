@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..data.candles import CandleSeries
+from ..forecasting.future_times import inferred_times
 from .baselines import Forecaster, history_needed
-from .kronos_forecaster import inferred_times
 from .origins import Origins
 from .panel import Panel
 

@@ -22,7 +22,7 @@ from ..scoring.metrics import BAND_LEVELS
 from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from ..scoring.targets import CLOSE, TARGETS, naive_scale
-from ..windows.dataset import split_bounds
+from ..windows.splits import split_bounds
 from .baselines import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
 from .facts import describe_data, remarks
 from .origins import OriginPlan

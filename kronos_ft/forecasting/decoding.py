@@ -26,8 +26,17 @@ from ft_core.io.progress_lines import span
 from ..models.configuration_kronos import DEPENDENCY_HEADS
 from ..models.layers import rotary_table
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from .blocks import Rotary, fill_blocks, join_heads, normalise, rotate, run_blocks, split_heads
-from .cache import AttentionCache, CacheStack
+from .cache import (
+    AttentionCache,
+    CacheStack,
+    Rotary,
+    fill_blocks,
+    join_heads,
+    normalise,
+    rotate,
+    run_blocks,
+    split_heads,
+)
 from .sampling import Sampler
 
 logger = logging.get_logger(__name__)

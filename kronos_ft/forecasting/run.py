@@ -15,10 +15,10 @@ from ft_core.io.spreadsheet import neutral_frame
 from ..data.candles import CandleSeries
 from ..data.sources import load_source
 from ..data.timestamps import calendar_features
-from ..evaluation.kronos_forecaster import inferred_times, origin_seed
-from ..evaluation.models import load_networks, pairing_remark
 from ..models.configuration_kronos import PREDICTOR_CONTEXT
 from .forecast import Forecast
+from .future_times import inferred_times, origin_seed
+from .networks import load_networks, pairing_remark
 from .plots import plot_forecast
 from .predictor import KronosPredictor
 

@@ -7,9 +7,8 @@ from ft_core.hub.card import CardFacts, Result
 from ft_core.io.spreadsheet import markdown_text
 from ft_core.runs.folder import BEST_MODEL
 
-from ..evaluation.evaluation_tables import SCORE_HEADER, markdown_table, score_rows
 from ..evaluation.leakage import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
-from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.report import EVALUATION_FILE, SCORE_HEADER, markdown_table, score_rows
 from ..evaluation.verdict import PERSISTENCE, verdict
 
 THIS = "this model"

@@ -6,12 +6,13 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
-from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.hub.pushed_files import check_base, find_folder
 from ft_core.runs.folder import BEST_MODEL
 
 from ..models.adapters import BASE_FILE
+from ..models.identity import ADAPTER_CONFIG, weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pretrained import ADAPTER_CONFIG, read_keys, weights_hash
+from ..models.pretrained import CONFIG_NAME, read_keys
 from .card import kronos_card
 
 STAGES = ("tokenizer", "predictor")
@@ -68,3 +69,17 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
 
         add_evaluation(card, weights_hash(model), folder, run, options.evaluation)
     return folder, card
+
+
+def check_kronos_folder(folder: Path) -> None:
+    """Raises ValueError unless a folder holds a Kronos tokenizer or predictor, whole, or adapters to one.
+
+    The weights' names and shapes are compared with the configuration; adapters are looked at when they are loaded,
+    together with the model that they belong to.
+    """
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"the repository has no {CONFIG_NAME}, so it holds no Kronos model; name another")
+    kind = KronosTokenizer if "n_enc_layers" in read_keys(folder) else Kronos
+    config = kind.read_config(folder)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        kind.check_weights(folder, config)

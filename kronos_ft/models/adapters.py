@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from ft_core.io.files import write_json
 from ft_core.io.pickles import is_pickle, weights_remedy
 
-from .pretrained import ADAPTER_CONFIG, weights_hash
+from .identity import ADAPTER_CONFIG, weights_hash
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -4,7 +4,6 @@ Only `config.json` and `model.safetensors` are ever read: a folder with pickled 
 run from a repository. A folder of low-rank adapters is loaded with the model that they belong to.
 """
 
-import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -27,15 +26,16 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ft_core.checkpoints.safety import check_model_folder, check_revision
+from ft_core.hub.client import hub_answers
 from ft_core.hub.errors import LOG_IN, HubFailure, explain
-from ft_core.hub.hub import hub_answers
 from ft_core.hub.origin import HubOrigin, origin_of
 from ft_core.io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 from ft_core.runs.folder import BEST_MODEL
 
+from .identity import ADAPTER_CONFIG
+
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "base_model.json")
 LATER = "try again later, or pass a folder that holds the model"
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
@@ -192,17 +192,6 @@ def read_keys(folder: Path) -> dict:
 
 def _holds_adapters(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / WEIGHTS_NAME).is_file()
-
-
-def weights_hash(model: PreTrainedModel) -> str:
-    """SHA-256 of a Kronos model's configuration and fp32 weights: equal for equal ones, whatever folder they are in."""
-    config = {key: float(getattr(model.config, key)) for key in model.config.published_keys()}
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        value = value.float() if value.is_floating_point() else value
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class KronosPreTrainedModel(PreTrainedModel):

@@ -6,8 +6,8 @@ from ..data.candles import CandleSeries
 from ..data.sources import load_source
 from ..training.arguments import DataArguments
 from ..windows.augmentation import AugmentationArguments
-from ..windows.dataset import SPLITS, WindowDataset, split_bounds
-from ..windows.splits import crossing_splits
+from ..windows.dataset import WindowDataset
+from ..windows.splits import SPLITS, crossing_splits, split_bounds
 from ..windows.tokens import TokenWindowDataset
 
 FEW_WINDOWS = 50

@@ -5,13 +5,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ft_core.checkpoints.retention import metric_history
 from ft_core.hub.training_push import push_finished
 from ft_core.io.files import write_folder, write_json
 from ft_core.io.progress_lines import span
-from ft_core.report.at_end import report_at_end
+from ft_core.report.write import report_at_end
 from ft_core.runs.folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 from ft_core.training.curves import plot_curves
-from ft_core.training.early_stopping import metric_history
 
 from ..hub.push import kronos_model
 from ..training.window_trainer import WindowTrainer

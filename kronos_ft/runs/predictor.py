@@ -6,11 +6,12 @@ from dataclasses import replace
 from transformers import set_seed
 
 from ft_core.io.progress_lines import LineProgress
-from ft_core.training.pruned_run import AsTrial
+from ft_core.training.interruption import AsTrial
 
 from ..models.configuration_kronos import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, KronosConfig
+from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pretrained import HubUnreachable, weights_hash
+from ..models.pretrained import HubUnreachable
 from ..training.arguments import DataArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 from ..training.predictor_trainer import KronosTrainer, check_bits

@@ -8,7 +8,7 @@ from pathlib import Path
 from ft_core.io.memory import free_memory
 from ft_core.runs.folder import BEST_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
-from ft_core.training.pruned_run import AsTrial
+from ft_core.training.interruption import AsTrial
 
 from ..data.candles import fingerprint
 from ..models.modeling_kronos import Kronos, KronosTokenizer

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from transformers import set_seed
 
-from ft_core.training.pruned_run import AsTrial
+from ft_core.training.interruption import AsTrial
 
 from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
 from ..models.modeling_kronos import KronosTokenizer

@@ -16,7 +16,7 @@ from ft_core.training.one_cycle import OneCycle
 
 from ..windows.dataset import WindowShape
 from ..windows.order import check_weighting
-from .compiling import SPEED_VARIABLE, choose_compile, choose_numerics
+from .numerics import SPEED_VARIABLE, choose_compile, choose_numerics
 
 logger = logging.get_logger(__name__)
 

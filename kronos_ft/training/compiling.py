@@ -1,12 +1,8 @@
-"""How fast a run is made: which precision its matrix products have, and whether its blocks are compiled.
+"""Whether and when the blocks of a model are compiled.
 
-Notable:
-- `numerics` is what the settings became on a device: exact (plain fp32, PyTorch's own random draws), fp32 (cheap random
-  draws on a CPU) or bf16 (such products). A run that is resumed goes on with the numerics that it began with.
-- Compiling takes from seconds (programs found in the cache) to minutes. It is done where the steps to come save more
-  than that, before the first step, and told while it lasts. Whether it pays is a matter of measured times, so that two
-  runs may decide differently and then differ in their last bits; a resumed run does as it did before, and
-  `compile_blocks` fixes it.
+Compiling takes seconds (programs found in the cache) to minutes. It happens before the first step, where the remaining
+steps save more than it costs. The decision depends on measured times, so two runs may decide differently and then
+differ in their last bits. A resumed run decides as before; `compile_blocks` sets it explicitly.
 """
 
 import contextlib
@@ -16,13 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import logging
 
 from ft_core.io.files import write_json
 from ft_core.io.progress_lines import span
@@ -31,18 +26,10 @@ from ft_core.runs.record import read_record
 from ft_core.training.loss_meter import LossMeter
 
 from ..data.candle_table import own_cache
-from ..models.fast_layers import compile_blocks, forget_compiled, speed_up
+from ..models.fast_layers import compile_blocks, forget_compiled
 from ..models.layers import TransformerBlock
+from .numerics import choose_compile, logger, may_compile
 
-if TYPE_CHECKING:
-    from .window_trainer import WindowTrainer
-
-logger = logging.get_logger(__name__)
-
-SPEED_VARIABLE = "KRONOS_FT_SPEED"
-SPEEDS = ("auto", "exact")
-PRODUCTS = ("auto", "fp32", "bf16")
-COMPILE = ("auto", "yes", "no")
 TIMES_FILE = "compile_seconds.json"
 UNKNOWN_SECONDS, UNKNOWN_WARM_SECONDS = 90.0, 15.0  # of compiling, where it has not been measured on this machine
 LEAST_STEPS = 50  # below, not even a timed step pays
@@ -51,82 +38,24 @@ MARGIN = 1.3
 GAINS = {"tokenizer": {"fp32": 0.18, "bf16": 0.35}, "predictor": {}}
 
 
-def has_native_bf16(device_type: str) -> bool:
-    """Whether a device computes products in bf16 by itself; emulated ones are up to 25 times slower than fp32."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device_type != "cpu":
-        return False
-    return any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
+class CompilableTrainer(Protocol):
+    """What this file reads of a [`~kronos_ft.training.window_trainer.WindowTrainer`], beside what every Trainer has."""
 
+    stage: str
+    compiled: bool
+    compiled_before: bool | None
+    meter: LossMeter
+    recorder: Any
+    args: Any
+    model: Any
+    accelerator: Any
+    train_dataset: Any
 
-def choose_numerics(products: str, speed: str, mixed_precision: bool, device_type: str) -> str:
-    """exact, fp32 or bf16; `auto` is bf16 where it is native and nothing else makes products in half precision.
+    def compile_key(self) -> str: ...
 
-    Raises:
-        ValueError: an unknown word, or bf16 products beside another precision or with `speed exact`.
-    """
-    if speed not in SPEEDS:
-        raise ValueError(f"speed={speed!r} is not known; use one of {', '.join(SPEEDS)}")
-    if products not in PRODUCTS:
-        raise ValueError(f"products={products!r} is not known; use one of {', '.join(PRODUCTS)}")
-    if products == "bf16" and (speed == "exact" or mixed_precision):
-        other = "speed exact" if speed == "exact" else "mixed precision"
-        raise ValueError(f"products=bf16 and {other} exclude each other; choose one")
-    if speed == "exact":
-        return "exact"
-    native = has_native_bf16(device_type)
-    if products == "bf16" and not native:
-        logger.warning(f"products=bf16: this {device_type} emulates them, up to 25 times slower; use fp32 or auto")
-    return "bf16" if products == "bf16" or (products == "auto" and native and not mixed_precision) else "fp32"
+    def planned_steps(self) -> int: ...
 
-
-def set_numerics(model: nn.Module, numerics: str) -> None:
-    """Sets how a model is trained from now on: exact, fp32 or bf16."""
-    speed_up(model, torch.bfloat16 if numerics == "bf16" else None, cheap=numerics != "exact")
-
-
-def check_same_numerics(args: TrainingArguments) -> None:
-    """Raises ValueError, on every rank, when the processes of a run would compute in different precisions."""
-    found = gather_object([args.numerics]) if args.world_size > 1 else [args.numerics]
-    if len(set(found)) > 1:
-        raise ValueError(
-            f"the processes of this run would use different numerics ({', '.join(found)}), because their machines "
-            "differ; pass --products fp32, or --exact"
-        )
-
-
-def choose_compile(wanted: object, speed: str) -> str:
-    """One of auto, yes and no; raises ValueError for another word, or for yes with `speed exact`."""
-    word = {"true": "yes", "false": "no"}.get(str(wanted).lower(), str(wanted).lower())
-    if word not in COMPILE:
-        raise ValueError(f"compile_blocks={wanted!r} is not known; use one of {', '.join(COMPILE)}")
-    if word == "yes" and speed == "exact":
-        raise ValueError("compile_blocks=yes and speed exact exclude each other; choose one")
-    return "no" if speed == "exact" else word
-
-
-def may_compile(args: TrainingArguments) -> bool:
-    """Whether settings leave room for compiled blocks at all."""
-    return choose_compile(args.compile_blocks, args.speed) != "no" and args.numerics != "exact"
-
-
-def adopt_recorded(args: TrainingArguments, recorded: dict) -> None:
-    """Goes on with the numerics of the run that is resumed, unless others were asked for by name.
-
-    Args:
-        args: settings of the resuming run; `numerics` is changed in place.
-        recorded (`dict`): settings of the run, as in its record; one from before there was a choice was exact.
-    """
-    before = recorded.get("numerics") or "exact"
-    if before == args.numerics or args.speed != "auto" or args.products != "auto":
-        return
-    slow = before == "bf16" and not has_native_bf16(args.device.type)
-    logger.warning(
-        f"going on with {before} numerics, as the run was begun; this device would use {args.numerics}"
-        + (" and emulates bf16, which is much slower: --products fp32 --resume_force goes on without" if slow else "")
-    )
-    args.numerics = before
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Tensor]) -> Tensor: ...
 
 
 def pays(steps: int, step_seconds: float, gain: float, compile_seconds: float) -> bool:
@@ -176,7 +105,7 @@ class CompileTimes:
 
 
 @contextlib.contextmanager
-def _without_trace(trainer: "WindowTrainer") -> Iterator[None]:
+def _without_trace(trainer: "CompilableTrainer") -> Iterator[None]:
     """Random states, loss sums and gradients are afterwards as they were."""
     device = trainer.args.device
     meter, trainer.meter = trainer.meter, LossMeter()
@@ -191,7 +120,7 @@ def _without_trace(trainer: "WindowTrainer") -> Iterator[None]:
         trainer.meter = meter
 
 
-def timed_step(trainer: "WindowTrainer", passes: int = 2) -> float:
+def timed_step(trainer: "CompilableTrainer", passes: int = 2) -> float:
     """Seconds of the last of some forward and backward passes of the bare model; nothing is changed by them."""
     seconds = 0.0
     with _without_trace(trainer):
@@ -223,7 +152,7 @@ def is_compiler_fault(error: BaseException) -> bool:
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
-def planned_compile(trainer: "WindowTrainer") -> tuple[float, str]:
+def planned_compile(trainer: "CompilableTrainer") -> tuple[float, str]:
     """Seconds that a run would spend on compiling (0 where it would not), and why."""
     if not may_compile(trainer.args):
         return 0.0, f"compile_blocks {choose_compile(trainer.args.compile_blocks, trainer.args.speed)}"
@@ -238,7 +167,7 @@ class CompileBlocks(TrainerCallback):
     To be the first of all callbacks: the run's record says what was decided, and progress begins after it.
     """
 
-    def __init__(self, trainer: "WindowTrainer"):
+    def __init__(self, trainer: "CompilableTrainer"):
         self._trainer = trainer
 
     def on_train_begin(

@@ -16,9 +16,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..models.configuration_kronos import KronosTokenizerConfig
 from ..models.quantizer import binary_entropy, bit_probabilities
+
+PREDICTOR_TERMS = ("ce_s1", "ce_s2", "accuracy_s1", "accuracy_s2")
+
 
 TOKENIZER_TERMS = ("recon_pre", "recon_all", "commitment", "entropy_sample")
 
@@ -86,3 +90,38 @@ def tokenizer_objective(per_window_mean: Tensor, bit_mean: Tensor, config: Krono
         "entropy_sample": entropy_sample,
         "entropy_codebook": entropy_codebook,
     }
+
+
+def token_cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Cross-entropy of each token in nats, fp32 whatever the precision of the logits.
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, T, num_codes)`): before softmax.
+        tokens (`torch.LongTensor` of shape `(B, T)`): what came.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`.
+    """
+    return F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
+
+
+def predictor_terms(s1_logits: Tensor, s2_logits: Tensor, s1: Tensor, s2: Tensor) -> Tensor:
+    """Every term for each window, so that means over any split of the data are exact.
+
+    Args:
+        s1_logits, s2_logits (`torch.Tensor` of shape `(B, T, num_codes)`): of the bars to predict.
+        s1, s2 (`torch.LongTensor` of shape `(B, T)`): their tokens.
+
+    Returns:
+        `torch.Tensor` of shape `(B, 4)`, in the order of `PREDICTOR_TERMS`; the accuracies carry no gradient.
+    """
+    columns = [token_cross_entropy(s1_logits, s1).mean(dim=1), token_cross_entropy(s2_logits, s2).mean(dim=1)]
+    for logits, tokens in ((s1_logits, s1), (s2_logits, s2)):
+        columns.append((logits.detach().argmax(dim=-1) == tokens).float().mean(dim=1))
+    return torch.stack(columns, dim=1)
+
+
+def predictor_objective(means: Tensor) -> dict[str, Tensor]:
+    """The loss and its parts from means over windows of shape `(4,)`."""
+    parts = dict(zip(PREDICTOR_TERMS, means.unbind(), strict=True))
+    return {"loss": (parts["ce_s1"] + parts["ce_s2"]) / 2, **parts}

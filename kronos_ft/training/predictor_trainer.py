@@ -23,8 +23,8 @@ from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
 from ..models.pairing import write_pairing
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, freeze, tokenise
+from .losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
 from .predictor_arguments import PUBLISHED_EVALUATION, KronosArguments
-from .predictor_losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
 from .window_trainer import WindowTrainer
 
 
@@ -42,7 +42,7 @@ def check_bits(predictor: KronosConfig, tokenizer: KronosTokenizerConfig) -> Non
 class KronosTrainer(WindowTrainer):
     """Fine-tunes a [`Kronos`] predictor on tokens of windows.
 
-    loss = (ce_s1 + ce_s2) / 2, see `kronos_ft.training.predictor_losses`: tokens of bars 1 to T given those of bars 0
+    loss = (ce_s1 + ce_s2) / 2, see `kronos_ft.training.losses`: tokens of bars 1 to T given those of bars 0
     to T-1, where a window has T + 1 bars.
 
     Logged at each logging step (means over all windows since the last one, exact over accumulation and ranks) and, with

@@ -23,7 +23,8 @@ from ..models.fast_layers import forget_compiled
 from ..windows.dataset import WindowDataset, keep_batch
 from ..windows.order import EpochSampler
 from .arguments import WindowTrainingArguments
-from .compiling import CompileBlocks, adopt_recorded, check_same_numerics, choose_compile, set_numerics
+from .compiling import CompileBlocks
+from .numerics import adopt_recorded, check_same_numerics, choose_compile, set_numerics
 from .report_facts import observed_windows
 
 

@@ -6,16 +6,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..evaluation.evaluation_tables import (
+from ..evaluation.pictures import PICTURES
+from ..evaluation.report import (
     CALIBRATION_HEADER,
+    EVALUATION_FILE,
     SCORE_HEADER,
     SKILL_HEADER,
     calibration_rows,
     score_rows,
     skill_rows,
 )
-from ..evaluation.pictures import PICTURES
-from ..evaluation.report import EVALUATION_FILE
 from ..evaluation.verdict import models_of, verdict
 from ..hub.evaluation_card import entry_of
 from .markup import command, notice, table, text

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import gradio as gr
 
-from ft_core.cli.program import is_out_of_memory
+from ft_core.io.memory import is_out_of_memory
 
 from ..data.candles import CandleSeries
 from ..forecasting.predictor import KronosPredictor
 from ..forecasting.run import SymbolForecast
-from ..models.pretrained import weights_hash
+from ..models.identity import weights_hash
 from .candle_chart import LAYERS, MOST_CONTEXT, candle_chart
 from .candle_choice import (
     UPLOAD,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..evaluation.evaluation_tables import SKILL_NOTE
+from ..evaluation.report import SKILL_NOTE
 
 LANGUAGES = ("en", "zh")
 

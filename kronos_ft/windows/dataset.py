@@ -23,13 +23,10 @@ from torch.utils.data import Dataset
 from ..data.candle_table import PIECE, joined
 from ..data.candles import CandleReport, CandleSeries
 from .augmentation import AugmentationArguments, WindowAugmenter
-from .window_places import WindowPlaces, stretch_edges
+from .splits import SPLITS, split_bounds, too_long_gaps
 
-SPLITS = ("train", "validation", "test")
 PUBLISHED_EPS = 1e-5
 LEAST_EPS_LEVEL = 1e-12
-SESSION_GAPS = 4  # a window may span a holiday, but not an outage of weeks
-LONG_GAP_QUANTILE = 0.95
 PROBED_WINDOWS = 64
 
 
@@ -67,50 +64,6 @@ class WindowShape:
         return self.lookback + self.horizon + 1
 
 
-def split_bounds(
-    series: CandleSeries,
-    ratios: Sequence[float] = (0.7, 0.15, 0.15),
-    dates: Sequence[str] | None = None,
-    embargo: int = 0,
-) -> dict[str, tuple[int, int]]:
-    """Ranges of bars of the three splits, in time order.
-
-    Args:
-        series ([`CandleSeries`]): one symbol's candles.
-        ratios (`Sequence[float]`): shares of train, validation and test; they add up to 1.
-        dates (`Sequence[str]`, *optional*): first day of validation and of test, instead of ratios.
-        embargo (`int`): bars left out at the start of validation and of test.
-
-    Returns:
-        `dict` of split name to (first, end) bar, `end` excluded.
-
-    Raises:
-        ValueError: ratios that are no shares, dates out of order or not readable.
-    """
-    if embargo < 0:
-        raise ValueError(f"embargo={embargo} is negative; use 0 or more bars")
-    if dates is not None:
-        try:
-            first = [np.datetime64(str(date), "ns") for date in dates]
-        except ValueError as error:
-            raise ValueError(f"split_dates={list(dates)} cannot be read ({error}); write them as YYYY-MM-DD") from error
-        if len(first) != 2 or not first[0] < first[1]:
-            raise ValueError(
-                f"split_dates={list(dates)} must be two dates in order, the first of validation and the first of test"
-            )
-        borders = [int(np.searchsorted(series.timestamps, date)) for date in first]
-    else:
-        if len(ratios) != 3 or not min(ratios) >= 0 or not abs(sum(ratios) - 1) <= 1e-6:
-            raise ValueError(f"split_ratios={list(ratios)} must be three shares that add up to 1, e.g. 0.7 0.15 0.15")
-        borders = [round(len(series) * ratios[0]), round(len(series) * (ratios[0] + ratios[1]))]
-    ends = [0, *borders, len(series)]
-    bounds = {}
-    for position, name in enumerate(SPLITS):
-        start = ends[position] + (embargo if position else 0)
-        bounds[name] = (min(start, ends[position + 1]), ends[position + 1])
-    return bounds
-
-
 def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """What a feature is divided by: its standard deviation and an epsilon.
 
@@ -141,23 +94,6 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     scale = scale_of(mean, np.sqrt(np.maximum(weights @ np.square(past) - np.square(shift), 0.0)))
     values = np.divide(centred, scale, out=centred).astype(np.float32)
     return np.clip(values, -clip, clip, out=values), mean, scale
-
-
-def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> np.ndarray:
-    """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
-
-    Args:
-        series ([`CandleSeries`]): one symbol's candles.
-        max_gap (`int`, *optional*): as in [`WindowShape`]; the long gaps of a session market are those of training.
-        train_end (`int`): first bar after the training split; of one without a gap, all gaps are taken.
-    """
-    missing = series.missing_before()
-    if max_gap is None:
-        max_gap = 0
-        if series.report.market == "session":
-            known = missing[:train_end] if missing[:train_end].any() else missing
-            max_gap = int(SESSION_GAPS * np.quantile(known[known > 0], LONG_GAP_QUANTILE))
-    return missing > max_gap
 
 
 class WindowDataset(Dataset):
@@ -337,3 +273,48 @@ class WindowDataset(Dataset):
 def keep_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Collator for [`WindowDataset`], whose `__getitems__` already returns a batch."""
     return batch
+
+
+def stretch_edges(first: int, end: int, too_long: np.ndarray) -> np.ndarray:
+    """Borders of the stretches in bars `first` to before `end`, with one before each bar that `too_long` marks."""
+    breaks = first + 1 + np.flatnonzero(too_long[first + 1 : end])
+    return np.concatenate(([first], breaks, [end])).astype(np.int64)
+
+
+class WindowPlaces:
+    """The windows of some stretches, numbered through.
+
+    Args:
+        edges (`Sequence` of `np.ndarray`): borders of each symbol's stretches, as rows of one table.
+        length (`int`): bars of a window.
+        stride (`int`): bars between the starts of two windows.
+    """
+
+    def __init__(self, edges: Sequence[np.ndarray], length: int, stride: int):
+        first = np.concatenate([one[:-1] for one in edges])
+        last = np.concatenate([one[1:] for one in edges]) - length
+        counts = np.maximum((last - first) // stride + 1, 0)
+        per_symbol = np.split(counts, np.cumsum([len(one) - 1 for one in edges])[:-1])
+        self.per_symbol = [int(one.sum()) for one in per_symbol]
+        held = counts > 0
+        self._first, self._last, self._stride = first[held], last[held], stride
+        self._ends = np.cumsum(counts[held])
+        self._before = self._ends - counts[held]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def starts(self, windows: np.ndarray) -> np.ndarray:
+        """Rows at which windows begin, int64 of shape `(B,)`."""
+        stretch = np.searchsorted(self._ends, windows, side="right")
+        return self._first[stretch] + (windows - self._before[stretch]) * self._stride
+
+    def shifted(self, windows: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """As [`~WindowPlaces.starts`], moved by some bars but not out of the window's stretch."""
+        stretch = np.searchsorted(self._ends, windows, side="right")
+        starts = self._first[stretch] + (windows - self._before[stretch]) * self._stride
+        return np.clip(starts + shifts, self._first[stretch], self._last[stretch])
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The starts of all windows, in pieces."""
+        return (self.starts(np.arange(first, min(first + PIECE, len(self)))) for first in range(0, len(self), PIECE))

@@ -1,8 +1,15 @@
-"""Whether one symbol's training or validation lies in the future of another symbol's test."""
+"""Splits of candles in time: training, validation and test."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..data.candles import CandleSeries
+
+SPLITS = ("train", "validation", "test")
+SESSION_GAPS = 4  # a window may span a holiday, but not an outage of weeks
+LONG_GAP_QUANTILE = 0.95
+
 
 Bounds = Mapping[str, tuple[int, int]]  # split to first and last (excluded) bar
 
@@ -40,3 +47,64 @@ def crossing_splits(series: Sequence[CandleSeries], bounds: Mapping[str, Bounds]
         f"training and validation of {latest} reach to {str(ends[latest])[:10]}, past the start of test of {tested} on "
         f"{str(starts[tested])[:10]}{others}; set --split_dates to split all symbols at the same times"
     )
+
+
+def split_bounds(
+    series: CandleSeries,
+    ratios: Sequence[float] = (0.7, 0.15, 0.15),
+    dates: Sequence[str] | None = None,
+    embargo: int = 0,
+) -> dict[str, tuple[int, int]]:
+    """Ranges of bars of the three splits, in time order.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        ratios (`Sequence[float]`): shares of train, validation and test; they add up to 1.
+        dates (`Sequence[str]`, *optional*): first day of validation and of test, instead of ratios.
+        embargo (`int`): bars left out at the start of validation and of test.
+
+    Returns:
+        `dict` of split name to (first, end) bar, `end` excluded.
+
+    Raises:
+        ValueError: ratios that are no shares, dates out of order or not readable.
+    """
+    if embargo < 0:
+        raise ValueError(f"embargo={embargo} is negative; use 0 or more bars")
+    if dates is not None:
+        try:
+            first = [np.datetime64(str(date), "ns") for date in dates]
+        except ValueError as error:
+            raise ValueError(f"split_dates={list(dates)} cannot be read ({error}); write them as YYYY-MM-DD") from error
+        if len(first) != 2 or not first[0] < first[1]:
+            raise ValueError(
+                f"split_dates={list(dates)} must be two dates in order, the first of validation and the first of test"
+            )
+        borders = [int(np.searchsorted(series.timestamps, date)) for date in first]
+    else:
+        if len(ratios) != 3 or not min(ratios) >= 0 or not abs(sum(ratios) - 1) <= 1e-6:
+            raise ValueError(f"split_ratios={list(ratios)} must be three shares that add up to 1, e.g. 0.7 0.15 0.15")
+        borders = [round(len(series) * ratios[0]), round(len(series) * (ratios[0] + ratios[1]))]
+    ends = [0, *borders, len(series)]
+    bounds = {}
+    for position, name in enumerate(SPLITS):
+        start = ends[position] + (embargo if position else 0)
+        bounds[name] = (min(start, ends[position + 1]), ends[position + 1])
+    return bounds
+
+
+def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> np.ndarray:
+    """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        max_gap (`int`, *optional*): as in [`WindowShape`]; the long gaps of a session market are those of training.
+        train_end (`int`): first bar after the training split; of one without a gap, all gaps are taken.
+    """
+    missing = series.missing_before()
+    if max_gap is None:
+        max_gap = 0
+        if series.report.market == "session":
+            known = missing[:train_end] if missing[:train_end].any() else missing
+            max_gap = int(SESSION_GAPS * np.quantile(known[known > 0], LONG_GAP_QUANTILE))
+    return missing > max_gap

@@ -26,8 +26,8 @@ from ft_core.io.files import write_file
 from ft_core.runs.processes import process_group
 
 from ..data.candle_table import own_cache
+from ..models.identity import weights_hash
 from ..models.modeling_kronos import KronosTokenizer
-from ..models.pretrained import weights_hash
 from .dataset import WindowDataset
 
 logger = logging.get_logger(__name__)

@@ -42,8 +42,8 @@ def demo_command(words: Sequence[str], program: str = "mt5-ft demo") -> int:
 
     from ft_core.runs.folder import FINAL_MODEL
 
+    from ..runs.finish import summary_lines
     from ..runs.run import run_training
-    from ..runs.summary import summary_lines
     from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 
     logging.disable_progress_bar()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ft_core.cli.options import ExactParser, check_variables
 from ft_core.cli.program import one_line_errors, run_command
+from ft_core.report.command import report_command as report
 
-from .report_command import report_command
 from .summaries import evaluate_command, summarize_command
 from .vocabulary import expand_command, trim_command
 
@@ -78,8 +78,8 @@ def train_command(words: Sequence[str]) -> int:
     model, data, args = _settings(words, "mt5-ft train")
     from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
+    from ..runs.finish import summary_lines
     from ..runs.run import run_training
-    from ..runs.summary import summary_lines
 
     metrics = run_training(model, data, args)
     if args.process_index == 0:
@@ -180,10 +180,10 @@ def push_command(words: Sequence[str]) -> int:
 
 def pull_command(words: Sequence[str]) -> int:
     """`mt5-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
-    from ft_core.hub.pull_command import CheckFolder, pull_command as pull
+    from ft_core.hub.commands import CheckFolder, pull_command as pull
 
     def find_check() -> CheckFolder:
-        from ..hub.pull import check_mt5_folder
+        from ..hub.push import check_mt5_folder
 
         return check_mt5_folder
 
@@ -200,6 +200,11 @@ def run_sweep_command(words: Sequence[str]) -> int:
         return mt5_stage
 
     return sweep_command("mt5-ft", words, {"": stage})
+
+
+def report_command(words: Sequence[str]) -> int:
+    """`mt5-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
+    return report("mt5-ft", words, "mt5_ft.report.views")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
-from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.hub.pushed_files import check_base, find_folder
 from ft_core.runs.folder import FINAL_MODEL
 
 from ..models.loading import ADAPTER_CONFIG, adapter_base, load_tokenizer
@@ -55,3 +55,14 @@ def mt5_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, Card
         raise ValueError(f"{folder} has no tokenizer ({' or '.join(TOKENIZERS)}); save the model's own beside it")
     load_tokenizer(str(folder))
     return folder, card
+
+
+def check_mt5_folder(folder: Path) -> None:
+    """Raises ValueError unless a folder holds an encoder-decoder model, or adapters to one, and a tokenizer.
+
+    Adapters alone may come without a tokenizer: their model has it.
+    """
+    if (folder / ADAPTER_CONFIG).is_file():
+        return
+    check_whole(folder)
+    load_tokenizer(str(folder))

@@ -38,8 +38,8 @@ from transformers.utils import logging
 
 from ft_core.checkpoints.safety import check_revision
 from ft_core.checkpoints.weights import defect_of_weights
+from ft_core.hub.client import hub_answers
 from ft_core.hub.errors import HubFailure, explain
-from ft_core.hub.hub import hub_answers
 from ft_core.hub.origin import HubOrigin, origin_of
 from ft_core.runs.folder import KEPT_IDS_FILE
 

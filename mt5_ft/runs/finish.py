@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ft_core.io.files import write_folder, write_json, write_text
-from ft_core.report.at_end import report_at_end
+from ft_core.io.progress_lines import span
+from ft_core.report.write import report_at_end
 from ft_core.runs.folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
 from ft_core.training.curves import Panel, plot_curves
 
@@ -12,6 +13,12 @@ from ..training.arguments import MT5DataArguments, MT5ModelArguments
 from ..training.trainer import MT5Trainer
 from .cleaning import keep_within_limit
 from .trimming import Trimming
+
+SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu")
+SHARES = ("empty_share", "sentinel_share", "repeated_share")
+SHOWN_CHARACTERS = 160
+MANY_EMPTY = 0.5
+
 
 PANELS = (
     Panel("cross-entropy a target token, nats", ("loss",)),
@@ -89,3 +96,39 @@ def _metrics_of(trainer: MT5Trainer, scores: dict[str, float]) -> dict:
         "max_steps": trainer.state.max_steps,
         "seconds": final.get("train_runtime", trainer.recorder.seconds()),
     }
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= SHOWN_CHARACTERS else plain[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def summary_lines(metrics: dict) -> list[str]:
+    """Lines for people on the figures of `training_metrics.json`."""
+    loss, final = metrics["validation_loss"], metrics["final"]
+    lines = []
+    for example in metrics["examples"]:
+        lines += [
+            f"source      {_short(example['source'])}",
+            f"reference   {_short(example['reference'])}",
+            f"prediction  {_short(example['prediction'])}",
+            "",
+        ]
+    if loss["first"] is not None:
+        when = f"at step {loss['first_step']}" if loss.get("first_step") else "before training"
+        lines.append(
+            f"loss        validation {loss['first']:.4f} {when}, {loss['best']:.4f} best, {final['loss']:.4f} final"
+        )
+    scores = ", ".join(f"{name} {final[name]:.1f}" for name in SCORES if name in final)
+    lines.append(f"scores      {scores} (of 100, all {final['summarised_rows']} validation records)")
+    if all(name in final for name in SHARES):
+        shares = ", ".join(f"{final[name]:.1%} {name.removesuffix('_share')}" for name in SHARES)
+        lines.append(f"outputs     {shares}, length ratio {final['length_ratio']:.2f}")
+        if final["empty_share"] >= MANY_EMPTY:
+            lines.append(
+                f"WARNING     {final['empty_share']:.0%} of the summaries are empty: the model has learnt too little; "
+                "train longer, raise learning_rate, or start from published weights"
+            )
+    took = f" in {span(metrics['seconds'])}" if metrics["seconds"] else ""
+    lines.append(f"trained     {metrics['steps']} of {metrics['max_steps']} steps{took}")
+    return lines

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ft_core.cli.program import is_out_of_memory
-from ft_core.io.memory import free_memory
+from ft_core.io.memory import free_memory, is_out_of_memory
 
 from ..training.arguments import MT5Arguments
 from ..training.trainer import MT5Trainer

@@ -19,8 +19,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 
-from ft_core.cli.program import is_out_of_memory
-from ft_core.io.memory import free_memory
+from ft_core.io.memory import free_memory, is_out_of_memory
 
 from ..summaries.generation import GenerationSettings, generate_batch
 from ..training.token_steps import token_lengths

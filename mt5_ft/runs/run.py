@@ -9,12 +9,12 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ft_core.cli.program import is_out_of_memory
 from ft_core.hub.training_push import check_hub, push_finished
+from ft_core.io.memory import is_out_of_memory
 from ft_core.runs.folder import KEPT_IDS_FILE, check_output_folder
 from ft_core.runs.lock import run_lock
 from ft_core.runs.processes import check_world_size
-from ft_core.training.pruned_run import AsTrial
+from ft_core.training.interruption import AsTrial
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record

@@ -3,7 +3,7 @@
 from ft_core.io.memory import free_memory
 from ft_core.runs.folder import FINAL_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
-from ft_core.training.pruned_run import AsTrial
+from ft_core.training.interruption import AsTrial
 
 from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from ..training.presets import DEFAULT_PRESET, PRESETS

@@ -8,9 +8,9 @@ import pytest
 from kronos_ft.cli.main import main as kronos
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from kronos_ft.models.identity import weights_hash
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from kronos_ft.models.pairing import PAIRING_FILE, mismatch, trained_with
-from kronos_ft.models.pretrained import weights_hash
 from mt5_ft.models.loading import load_model, load_tokenizer
 from tests.untrusted import refusal
 

@@ -8,7 +8,9 @@ import sys
 import pytest
 import torch
 
-from ft_core.cli.program import TRACEBACK, is_full_disk, is_out_of_memory, one_line_errors, run_command
+from ft_core.cli.program import TRACEBACK, one_line_errors, run_command
+from ft_core.io.files import is_full_disk
+from ft_core.io.memory import is_out_of_memory
 
 
 def failing(error):

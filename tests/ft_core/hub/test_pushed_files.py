@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from ft_core.hub.card import CardFacts, model_card
 from ft_core.hub.card_facts import read_run
 from ft_core.hub.origin import is_hub_name
-from ft_core.hub.pushed_files import choose_files
-from ft_core.hub.pushed_source import check_base, find_folder
+from ft_core.hub.pushed_files import check_base, choose_files, find_folder
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK, ZH_REFERRED
-from ft_core.report.checklist import COMMON, rules_for
+from ft_core.report.checklist import COMMON, ask, rules_for
 from kronos_ft.report.views import VIEWS
 from tests.written_runs import EVERY, STEPS, tokenizer_run
 
@@ -264,10 +264,10 @@ SCENARIOS = {
 CASES = [(rule, case) for rule, cases in SCENARIOS.items() for case in cases]
 
 
-def ask(rule, change, folder):
+def finding_after(rule, change, folder):
     run = tokenizer_run()
     change(run)
-    return rule.ask(run.facts(folder, VIEWS))
+    return ask(rule, run.facts(folder, VIEWS))
 
 
 def test_there_is_a_run_for_every_answer_of_every_rule():
@@ -276,7 +276,7 @@ def test_there_is_a_run_for_every_answer_of_every_rule():
 
 @pytest.mark.parametrize(("rule", "case"), CASES)
 def test_each_run_gets_its_answer(rule, case, tmp_path):
-    finding = ask(RULES[rule], SCENARIOS[rule][case], tmp_path / "trials" / "run")
+    finding = finding_after(RULES[rule], SCENARIOS[rule][case], tmp_path / "trials" / "run")
     assert finding.outcome.case == case, finding.outcome
     assert finding.outcome.figure
     for language in LANGUAGES:
@@ -285,7 +285,7 @@ def test_each_run_gets_its_answer(rule, case, tmp_path):
 
 def test_the_healthy_run_is_well(tmp_path):
     facts = tokenizer_run().facts(tmp_path / "run", VIEWS)
-    verdicts = {rule.id: rule.ask(facts).verdict for rule in (*COMMON, *facts.view.rules)}
+    verdicts = {rule.id: ask(rule, facts).verdict for rule in (*COMMON, *facts.view.rules)}
     assert set(verdicts.values()) == {OK}, {name: verdict for name, verdict in verdicts.items() if verdict != OK}
 
 
@@ -295,7 +295,7 @@ def test_a_rule_without_its_facts_does_not_apply(rule, tmp_path):
     run = tokenizer_run()
     run.entries, run.checkpoints, run.has_model = [], [], False
     run.record = {"status": "running", "arguments": {}, "observed": None, "data": 7, "hardware": None}
-    finding = rule.ask(run.facts(tmp_path / "run", VIEWS))
+    finding = ask(rule, run.facts(tmp_path / "run", VIEWS))
     assert finding.verdict == NOT_KNOWN or rule.id in ("complete", "saving", "finite")
     if finding.verdict == NOT_KNOWN:
         assert finding.reason("en")
@@ -308,29 +308,29 @@ def test_a_negative_total_is_no_falling_error(tmp_path):
     run.training("loss", lambda step, _: -step / STEPS)
     run.training("recon_all", lambda step, _: 0.2 + 0.5 * step / STEPS)
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert RULES["falling"].ask(facts).outcome.case == "rises"
+    assert ask(RULES["falling"], facts).outcome.case == "rises"
 
 
 def test_one_bad_step_is_not_laid_to_the_learning_rate(tmp_path):
     run = tokenizer_run()
     bad_steps(1)(run)
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert RULES["learning-rate"].ask(facts).outcome.case == "bearable"
-    assert RULES["finite"].ask(facts).figure("en").startswith("1 step not applied, 0 entries")
+    assert ask(RULES["learning-rate"], facts).outcome.case == "bearable"
+    assert ask(RULES["finite"], facts).figure("en").startswith("1 step not applied, 0 entries")
 
 
 def test_validation_at_the_start_is_no_measure_of_training(tmp_path):
     """Raw prices of another level: training lies ten times above validation from its first entry on."""
     run = tokenizer_run()
     run.training("recon_all", lambda step, _: 20.0 + step % 2)
-    assert RULES["learning-rate"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "bearable"
+    assert ask(RULES["learning-rate"], run.facts(tmp_path / "run", VIEWS)).outcome.case == "bearable"
 
 
 def test_weights_of_a_run_with_too_high_a_rate_ask_for_no_other_decay(tmp_path):
     run = tokenizer_run()
     EXPLODED(run)
     trained("weight_norm", lambda step, _: 300.0 if step == 50 else 90.0 - 0.2 * step)(run)
-    finding = RULES["weights"].ask(run.facts(tmp_path / "run", VIEWS))
+    finding = ask(RULES["weights"], run.facts(tmp_path / "run", VIEWS))
     assert finding.outcome.case == "blows_up"  # by the highest, not by the last
     assert finding.outcome.advice == {}
 
@@ -339,7 +339,7 @@ def test_random_weights_may_grow(tmp_path):
     run = tokenizer_run()
     trained("weight_norm", lambda step, _: 50.0 + 0.2 * step)(run)
     run.record["model"]["from_scratch"] = True
-    assert RULES["weights"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "steady"
+    assert ask(RULES["weights"], run.facts(tmp_path / "run", VIEWS)).outcome.case == "steady"
 
 
 def test_a_leaked_validation_is_said_wherever_it_is_read(tmp_path):
@@ -348,10 +348,10 @@ def test_a_leaked_validation_is_said_wherever_it_is_read(tmp_path):
     facts = run.facts(tmp_path / "run", VIEWS)
     names = ("improved", "in-step", "overfitting", "long-enough", "loss-suits", "early-stopping", "regularisation")
     for name in (*names, "fits-data"):
-        finding = RULES[name].ask(facts)
+        finding = ask(RULES[name], facts)
         assert "(validation is leaked" in finding.reason("en")
         assert "（验证集已泄漏，仅供参考）" in finding.reason("zh")
-    assert "leaked" not in RULES["falling"].ask(facts).reason("en")
+    assert "leaked" not in ask(RULES["falling"], facts).reason("en")
 
 
 def test_an_explosion_before_the_first_entry_is_one(tmp_path):
@@ -359,28 +359,28 @@ def test_an_explosion_before_the_first_entry_is_one(tmp_path):
     run = tokenizer_run()
     run.training("recon_all", lambda step, _: 0.1 + 1000 * math.exp(-step / 15))
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert RULES["learning-rate"].ask(facts).outcome.case == "exploded"
-    assert RULES["falling"].ask(facts).outcome.case == "fell_back"
+    assert ask(RULES["learning-rate"], facts).outcome.case == "exploded"
+    assert ask(RULES["falling"], facts).outcome.case == "fell_back"
 
 
 def test_windows_that_overlap_show_the_bars_before_the_epoch_is_over(tmp_path):
     """0.63 epochs of windows of 101 bars, four bars apart: each bar was seen sixteen times."""
     run = tokenizer_run()
     all_of(epochs(0.63), apart_by(4))(run)
-    assert RULES["long-enough"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "decayed"
+    assert ask(RULES["long-enough"], run.facts(tmp_path / "run", VIEWS)).outcome.case == "decayed"
 
 
 def test_less_than_an_epoch_asks_for_one(tmp_path):
     run = tokenizer_run()
     all_of(epochs(0.63), apart_by(101))(run)
     run.observed["steps_per_epoch"] = 318
-    assert RULES["long-enough"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.advice == {"max_steps": 318}
+    assert ask(RULES["long-enough"], run.facts(tmp_path / "run", VIEWS)).outcome.advice == {"max_steps": 318}
 
 
 def test_figures_of_an_explosion_name_their_series(tmp_path):
     run = tokenizer_run()
     run.training("recon_all", lambda step, _: 0.1 + 1000 * math.exp(-step / 15))
-    finding = RULES["falling"].ask(run.facts(tmp_path / "run", VIEWS))
+    finding = ask(RULES["falling"], run.facts(tmp_path / "run", VIEWS))
     assert finding.figure("en").startswith("eval_recon_all 0.918 at the start, recon_all 716.6 at its highest (step 5)")
     assert finding.figure("zh").startswith("起点 eval_recon_all 0.918，最高 recon_all 716.6（第 5 步），终点 recon_all")
     assert "highest: recon_all 716.6" in finding.reason("en")
@@ -389,14 +389,14 @@ def test_figures_of_an_explosion_name_their_series(tmp_path):
 def test_a_model_from_before_the_explosion_is_of_use(tmp_path):
     run = tokenizer_run()
     EXPLODED(run)
-    assert RULES["saving"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "model"
+    assert ask(RULES["saving"], run.facts(tmp_path / "run", VIEWS)).outcome.case == "model"
 
 
 def test_a_model_of_withered_weights_is_of_no_use(tmp_path):
     """Its validation is a little below that of the start, which an answer of 0 everywhere has too."""
     run = tokenizer_run()
     all_of(EXPLODED, trained("weight_norm", lambda step, _: 90.0 * math.exp(-step / 50)))(run)
-    assert RULES["saving"].ask(run.facts(tmp_path / "run", VIEWS)).outcome.case == "broken"
+    assert ask(RULES["saving"], run.facts(tmp_path / "run", VIEWS)).outcome.case == "broken"
 
 
 @pytest.mark.parametrize(("shared", "words"), [(0.0, "an easier stretch of data."), (None, "of data or a leak.")])
@@ -404,7 +404,7 @@ def test_a_leak_that_was_ruled_out_is_not_suspected(shared, words, tmp_path):
     run = tokenizer_run()
     SCENARIOS["in-step"]["easier_plain"](run)
     run.observed["shared_share"] = shared
-    finding = RULES["in-step"].ask(run.facts(tmp_path / "run", VIEWS))
+    finding = ask(RULES["in-step"], run.facts(tmp_path / "run", VIEWS))
     assert finding.reason("en").endswith(words)
     assert ("泄漏" in finding.reason("zh")) == (shared is None)
 
@@ -413,9 +413,9 @@ def test_chinese_sentences_have_chinese_punctuation_and_name_questions(tmp_path)
     run = tokenizer_run()
     EXPLODED(run)
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert RULES["complete"].ask(facts).figure("zh") == "200 / 200 步（100 %）"
-    assert RULES["saving"].ask(facts).figure("zh") == "2 个检查点，0.0 MB，最新完整：200，最佳：200"
-    assert "见「学习率是否合适？」（learning-rate）。" in RULES["steady"].ask(facts).reason("zh")
+    assert ask(RULES["complete"], facts).figure("zh") == "200 / 200 步（100 %）"
+    assert ask(RULES["saving"], facts).figure("zh") == "2 个检查点，0.0 MB，最新完整：200，最佳：200"
+    assert "见「学习率是否合适？」（learning-rate）。" in ask(RULES["steady"], facts).reason("zh")
 
 
 def test_the_questions_that_reasons_refer_to_are_those_of_the_rules():

@@ -11,7 +11,7 @@ from ft_core.cli.settings import parse_settings
 from ft_core.report.advice import yaml_value
 from ft_core.report.answers import GROUPS, LANGUAGES
 from ft_core.report.charts import Chart, Curve, Line, draw, outlying_unit, ticks
-from ft_core.report.checklist import COMMON, rules_for
+from ft_core.report.checklist import COMMON, ask, rules_for
 from ft_core.report.facts import read_run
 from ft_core.report.wording import WORDS, default_language
 from ft_core.report.write import write_report
@@ -252,7 +252,7 @@ def test_every_advised_setting_is_one(tmp_path):
             run = tokenizer_run()
             change(run)
             facts = run.facts(tmp_path / f"{rule}-{case}", VIEWS)
-            seen |= set(ALL_RULES[rule].ask(facts).outcome.advice)
+            seen |= set(ask(ALL_RULES[rule], facts).outcome.advice)
     assert seen
     assert seen <= names
 

@@ -9,7 +9,8 @@ import torch
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.evaluation.kronos_forecaster import KronosForecaster, origin_seed
+from kronos_ft.evaluation.models import KronosForecaster
+from kronos_ft.forecasting.future_times import origin_seed
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer

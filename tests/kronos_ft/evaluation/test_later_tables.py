@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from kronos_ft.data.candles import inspect_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.baselines import Drift, Persistence, SeasonalNaive, VolatilityCone, season_bars
-from kronos_ft.evaluation.kronos_forecaster import inferred_times
+from kronos_ft.forecasting.future_times import inferred_times
 
 ROWS = 700
 PRICES = ["open", "high", "low", "close"]

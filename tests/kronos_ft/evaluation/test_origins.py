@@ -6,7 +6,8 @@ import pytest
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.origins import OriginPlan, Origins, find_origins, plan_origins, thin_origins
-from kronos_ft.windows.dataset import WindowDataset, WindowShape, split_bounds
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.splits import split_bounds
 
 PLAN = OriginPlan(lookback=20, horizon=4, step=4)
 

@@ -9,7 +9,7 @@ import pytest
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.baselines import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
-from kronos_ft.evaluation.kronos_forecaster import KronosForecaster
+from kronos_ft.evaluation.models import KronosForecaster
 from kronos_ft.evaluation.origins import OriginPlan
 from kronos_ft.evaluation.walk_forward import EvaluationSettings, default_baselines, evaluate_forecasters
 

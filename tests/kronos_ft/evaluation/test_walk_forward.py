@@ -15,7 +15,7 @@ from kronos_ft.evaluation.walk_forward import EvaluationSettings, evaluate_forec
 from kronos_ft.scoring.metrics import crps
 from kronos_ft.scoring.regimes import REGIMES, context_volatility
 from kronos_ft.scoring.targets import TARGETS, path_targets, true_targets
-from kronos_ft.windows.dataset import split_bounds
+from kronos_ft.windows.splits import split_bounds
 
 PLAN = OriginPlan(lookback=30, horizon=6, step=3)
 SETTINGS = EvaluationSettings(PLAN)

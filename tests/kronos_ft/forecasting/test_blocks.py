@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kronos_ft.forecasting.blocks import fill_blocks, normalise, rotate, run_blocks
-from kronos_ft.forecasting.cache import CacheStack
+from kronos_ft.forecasting.cache import CacheStack, fill_blocks, normalise, rotate, run_blocks
 from kronos_ft.models.layers import RMSNorm, apply_rotary
 
 ROWS, BARS = 3, 17

@@ -15,7 +15,7 @@ from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.evaluation.baselines import Drift, Persistence, SeasonalNaive, VolatilityCone
-from kronos_ft.evaluation.kronos_forecaster import KronosForecaster
+from kronos_ft.evaluation.models import KronosForecaster
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig

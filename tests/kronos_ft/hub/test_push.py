@@ -11,7 +11,8 @@ from ft_core.runs.record import NEEDED
 from kronos_ft import Kronos, KronosTokenizer
 from kronos_ft.cli.main import main
 from kronos_ft.models.adapters import add_adapters, save_adapters
-from kronos_ft.models.pretrained import HubUnreachable, weights_hash
+from kronos_ft.models.identity import weights_hash
+from kronos_ft.models.pretrained import HubUnreachable
 from tests.hub_fixtures import TOKEN
 from tests.pushable_hub import Fault
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from kronos_ft.models.identity import weights_hash
 from kronos_ft.models.modeling_kronos import KronosTokenizer
-from kronos_ft.models.pretrained import weights_hash
 from tests.loopback_hub import LoopbackHub
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ft_core.report.answers import LANGUAGES, OK
-from ft_core.report.checklist import rules_for
+from ft_core.report.checklist import ask, rules_for
 from ft_core.report.rules.model import training_values
 from kronos_ft.report.views import PREDICTOR, TOKENIZER, VIEWS
 from tests.written_runs import predictor_run, tokenizer_run
@@ -118,7 +118,7 @@ def test_each_run_gets_its_answer(make, rule, case, change, tmp_path):
     run = make()
     change(run)
     facts = run.facts(tmp_path / "run", VIEWS)
-    finding = next(one for one in facts.view.rules if one.id == rule).ask(facts)
+    finding = ask(next(one for one in facts.view.rules if one.id == rule), facts)
     assert finding.outcome.case == case, finding.outcome
     for language in LANGUAGES:
         assert "{" not in finding.reason(language)
@@ -127,7 +127,7 @@ def test_each_run_gets_its_answer(make, rule, case, change, tmp_path):
 def test_a_healthy_predictor_is_well(tmp_path):
     facts = predictor_run().facts(tmp_path / "run", VIEWS)
     assert facts.view is PREDICTOR
-    found = {rule.id: rule.ask(facts).verdict for rule in rules_for(facts.view)}
+    found = {rule.id: ask(rule, facts).verdict for rule in rules_for(facts.view)}
     assert set(found.values()) == {OK}, found
 
 
@@ -136,7 +136,7 @@ def test_a_predictors_gap_is_a_difference(tmp_path):
     run = predictor_run()
     run.evaluated("loss", lambda step, old: old + 0.3)
     facts = run.facts(tmp_path / "run", VIEWS)
-    finding = next(rule for rule in rules_for(facts.view) if rule.id == "in-step").ask(facts)
+    finding = ask(next(rule for rule in rules_for(facts.view) if rule.id == "in-step"), facts)
     assert finding.outcome.case == "apart"
     assert "nats" in finding.outcome.figure
 
@@ -144,7 +144,7 @@ def test_a_predictors_gap_is_a_difference(tmp_path):
 def test_all_codebooks_that_collapsed_are_named(tmp_path):
     run = tokenizer_run()
     codes(s1=1.0, s2=1.26, start=200.0)(run)
-    finding = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage").ask(run.facts(tmp_path / "run", VIEWS))
+    finding = ask(next(rule for rule in TOKENIZER.rules if rule.id == "code-usage"), run.facts(tmp_path / "run", VIEWS))
     assert "codebook of s1 and s2 has collapsed (codes left: about 1 / 1.3)" in finding.reason("en")
     assert finding.reason("zh").startswith("s1、s2 的码本坍塌（codebook collapse），只剩约 1 / 1.3 个码")
     assert finding.figure("zh").startswith("s1 困惑度 200 -> 1（共 1,024 个码），用到过的码占 30.0 %；")
@@ -154,7 +154,7 @@ def test_perplexity_stands_beside_the_count_of_codes_where_that_is_known(tmp_pat
     rule = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage")
     run = tokenizer_run()
     run.observed["config"].update(s1_bits=5, s2_bits=11)
-    finding = rule.ask(run.facts(tmp_path / "known", VIEWS))
+    finding = ask(rule, run.facts(tmp_path / "known", VIEWS))
     assert re.search(
         r"s1 perplexity \S+ -> \S+ of 32 codes, \S+ % in use; s2 .* of 2,048 codes, ", finding.figure("en")
     )
@@ -162,7 +162,7 @@ def test_perplexity_stands_beside_the_count_of_codes_where_that_is_known(tmp_pat
     assert " of " not in finding.figure("zh")
     for name in ("s1_bits", "s2_bits"):
         del run.observed["config"][name]
-    assert " codes" not in rule.ask(run.facts(tmp_path / "unknown", VIEWS)).figure("en")
+    assert " codes" not in ask(rule, run.facts(tmp_path / "unknown", VIEWS)).figure("en")
 
 
 def test_values_of_the_data_are_those_that_a_window_shows(tmp_path):
@@ -174,5 +174,5 @@ def test_values_of_the_data_are_those_that_a_window_shows(tmp_path):
 def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
     run = tokenizer_run()
     run.observed["shared_share"] = 0.4
-    finding = next(rule for rule in TOKENIZER.rules if rule.id == "code-usage").ask(run.facts(tmp_path / "run", VIEWS))
+    finding = ask(next(rule for rule in TOKENIZER.rules if rule.id == "code-usage"), run.facts(tmp_path / "run", VIEWS))
     assert "(validation is leaked" in finding.reason("en")

@@ -11,8 +11,8 @@ import yaml
 
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
+from kronos_ft.models.identity import weights_hash
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-from kronos_ft.models.pretrained import weights_hash
 from tests.hub_fixtures import TOKEN
 from tests.pushable_hub import Fault
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from kronos_ft.scoring.calibration import LEAST_OWN, calibrate
-from kronos_ft.scoring.conformal import ConformalBands
+from kronos_ft.scoring.calibration import LEAST_OWN, ConformalBands, calibrate
 
 
 def draws(generator, count, spread, num_paths=40, horizon=3):

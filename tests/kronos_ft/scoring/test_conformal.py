@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from kronos_ft.scoring.conformal import ConformalBands
+from kronos_ft.scoring.calibration import ConformalBands
 from kronos_ft.scoring.figures import plain
 from kronos_ft.scoring.metrics import path_bands
 

@@ -17,14 +17,8 @@ from ft_core.checkpoints.manifest import read_manifest
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos
 from kronos_ft.training.arguments import KronosTokenizerArguments
-from kronos_ft.training.compiling import (
-    CompileTimes,
-    choose_compile,
-    choose_numerics,
-    has_native_bf16,
-    pays,
-    timed_step,
-)
+from kronos_ft.training.compiling import CompileTimes, pays, timed_step
+from kronos_ft.training.numerics import choose_compile, choose_numerics, has_native_bf16
 
 
 class StopAfter(TrainerCallback):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from kronos_ft.training.predictor_losses import PREDICTOR_TERMS, predictor_objective, predictor_terms
+from kronos_ft.training.losses import PREDICTOR_TERMS, predictor_objective, predictor_terms
 
 
 @pytest.fixture

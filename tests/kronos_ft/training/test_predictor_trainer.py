@@ -14,7 +14,7 @@ from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos
 from kronos_ft.runs.finish import finish_run, summary_table
-from kronos_ft.training.predictor_losses import predictor_objective, predictor_terms
+from kronos_ft.training.losses import predictor_objective, predictor_terms
 from kronos_ft.windows.augmentation import AugmentationArguments
 from kronos_ft.windows.dataset import WindowDataset, WindowShape
 from kronos_ft.windows.tokens import TokenWindowDataset

@@ -7,7 +7,7 @@ import pytest
 from kronos_ft.cli.main import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.models import load_networks
+from kronos_ft.forecasting.networks import load_networks
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.ui.shown_model import find_shown
 

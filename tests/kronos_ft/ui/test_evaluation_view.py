@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from kronos_ft.evaluation.verdict import verdict
-from kronos_ft.models.pretrained import weights_hash
+from kronos_ft.models.identity import weights_hash
 from kronos_ft.ui.evaluation_view import check_named, evaluation_tab, find_evaluation, read_evaluation
 from kronos_ft.ui.markup import text
 from kronos_ft.ui.shown_model import find_shown

@@ -9,8 +9,9 @@ from hypothesis import given, settings, strategies as st
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.windows.augmentation import AugmentationArguments
-from kronos_ft.windows.dataset import WindowDataset, WindowShape, normalise, scale_of, split_bounds
+from kronos_ft.windows.dataset import WindowDataset, WindowShape, normalise, scale_of
 from kronos_ft.windows.order import EpochSampler
+from kronos_ft.windows.splits import split_bounds
 
 SHAPE = WindowShape(lookback=20, horizon=4)
 

@@ -8,8 +8,7 @@ from kronos_ft.data.sources import simulate_candles
 from kronos_ft.runs.data import build_splits, describe_data
 from kronos_ft.training.arguments import DataArguments
 from kronos_ft.windows.augmentation import AugmentationArguments
-from kronos_ft.windows.dataset import split_bounds
-from kronos_ft.windows.splits import crossing_splits
+from kronos_ft.windows.splits import crossing_splits, split_bounds
 
 
 @pytest.fixture(scope="module")

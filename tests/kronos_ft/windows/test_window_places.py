@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from kronos_ft.windows import window_places
-from kronos_ft.windows.window_places import WindowPlaces, stretch_edges
+from kronos_ft.windows import dataset as window_places
+from kronos_ft.windows.dataset import WindowPlaces, stretch_edges
 
 
 def by_hand(edges, length, stride):

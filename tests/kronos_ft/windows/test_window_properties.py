@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.windows.augmentation import AugmentationArguments
-from kronos_ft.windows.dataset import SPLITS, WindowDataset, WindowShape, normalise, split_bounds
+from kronos_ft.windows.dataset import WindowDataset, WindowShape, normalise
+from kronos_ft.windows.splits import SPLITS, split_bounds
 
 BARS = 160
 FRAME = simulate_candles(BARS + 40, seed=6)

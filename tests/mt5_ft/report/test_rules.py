@@ -3,7 +3,7 @@
 import pytest
 
 from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK
-from ft_core.report.checklist import rules_for
+from ft_core.report.checklist import ask, rules_for
 from ft_core.report.write import write_report
 from mt5_ft.report.views import MT5, VIEWS
 from tests.written_runs import mt5_run
@@ -48,7 +48,7 @@ def finding_of(rule, change, folder):
     run = mt5_run()
     change(run)
     facts = run.facts(folder, VIEWS)
-    return next(one for one in MT5.rules if one.id == rule).ask(facts)
+    return ask(next(one for one in MT5.rules if one.id == rule), facts)
 
 
 def test_there_is_a_run_for_every_answer_of_every_rule():
@@ -65,7 +65,7 @@ def test_each_run_gets_its_answer(rule, case, tmp_path):
 
 def test_a_healthy_run_is_well(tmp_path):
     facts = mt5_run().facts(tmp_path / "run", VIEWS)
-    found = {rule.id: rule.ask(facts).verdict for rule in rules_for(facts.view)}
+    found = {rule.id: ask(rule, facts).verdict for rule in rules_for(facts.view)}
     assert set(found.values()) == {OK}, found
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mt5_ft.cli.main import main
 from mt5_ft.models.loading import load_tokenizer
-from mt5_ft.runs.summary import summary_lines
+from mt5_ft.runs.finish import summary_lines
 from mt5_ft.training.arguments import MT5ModelArguments
 from mt5_ft.training.trainer import MT5Trainer
 

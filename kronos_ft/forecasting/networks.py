@@ -1,0 +1,32 @@
+"""Loads a predictor and its tokenizer by folder, published size or Hub name."""
+
+from ft_core.hub.origin import split_revision
+
+from ..models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.identity import weights_hash
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.pairing import mismatch
+from ..models.pretrained import folder_of
+
+
+def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
+    """What is wrong with a predictor and a tokenizer of another, or None."""
+    named, paired = split_revision(model)[0], split_revision(tokenizer)[0]
+    return mismatch(folder_of(named), folder_of(paired), weights_hash(network))
+
+
+def load_network(kind: type[Kronos] | type[KronosTokenizer], name: str) -> Kronos | KronosTokenizer:
+    """A model of a folder, run folder, published size, or Hub name with or without `@revision`."""
+    named, revision = split_revision(name)
+    published = PUBLISHED_PREDICTORS if kind is Kronos else PUBLISHED_TOKENIZERS
+    return kind.from_pretrained(published.get(named, folder_of(named)), revision=revision)
+
+
+def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
+    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names (`@revision` after them).
+
+    Raises:
+        ValueError: a folder that holds something else.
+        HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
+    """
+    return load_network(Kronos, model), load_network(KronosTokenizer, tokenizer)

@@ -1,0 +1,19 @@
+"""The identity of a model: a hash of its configuration and weights."""
+
+import hashlib
+import json
+
+from transformers import PreTrainedModel
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def weights_hash(model: PreTrainedModel) -> str:
+    """SHA-256 of a Kronos model's configuration and fp32 weights: equal for equal ones, whatever folder they are in."""
+    config = {key: float(getattr(model.config, key)) for key in model.config.published_keys()}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        value = value.float() if value.is_floating_point() else value
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
