@@ -1,17 +1,32 @@
-# Every target does its own set-up: a virtual environment in .venv with pinned packages.
+# Every target does its own set-up: a virtual environment in .venv with pinned packages, installed by uv.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+READY_DEV := .venv/.ready-dev
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+UV = $(shell command -v uv || echo $(BIN)/uv)
+# pip's index and folders of packages hold for uv too
+INDEX = $(or $(PIP_INDEX_URL),$(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null))
+FROM_PIP = $(if $(INDEX),--default-index $(INDEX)) $(addprefix --find-links ,$(PIP_FIND_LINKS))
+INSTALL = $(UV) pip install --python $(BIN)/python $(FROM_PIP) -c constraints.txt
 
 .PHONY: demo demo-mt5 test test-ddp test-ui test-faults test-docs wheel-check docs bench bench-long bench-gpu quality clean
 
-# the published code, as a test oracle only; its own dependency pins are ignored
-$(READY): setup.cfg constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps kronos-model-arch==0.1.0
-	touch $(READY)
+$(BIN)/python:
+	@echo "making .venv (once; 1.5 to 6 GB, torch is the largest part)"
+	@$(PYTHON) -m venv .venv
+	@command -v uv >/dev/null || { echo "installing uv into .venv"; $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+
+# what users need
+$(READY): setup.cfg constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $(READY)
+
+# and what developers need; the published code is a test oracle only, its own dependency pins are ignored
+$(READY_DEV): setup.cfg constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[dev]"
+	$(INSTALL) --no-deps kronos-model-arch==0.1.0
+	@touch $(READY) $(READY_DEV)
 
 demo: $(READY)
 	$(LAUNCH) examples/finetune_btc.py
@@ -22,47 +37,48 @@ demo-mt5: $(READY)
 test: quality
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-test-ddp: $(READY)
+test-ddp: $(READY_DEV)
 	$(BIN)/python -m pytest -m distributed
 
 # the page of kronos-ft ui, in a real browser
-test-ui: $(READY)
+test-ui: $(READY_DEV)
 	@command -v chromium >/dev/null || { echo "make test-ui needs Chromium: apt-get install -y chromium"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ui]" playwright
+	$(INSTALL) --quiet -e ".[dev,ui]" playwright
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "ui or not ui" tests/kronos_ft/ui
 
 # every fault, 50 kills each; writes the table of docs/reliability.md
-test-faults: $(READY)
+test-faults: $(READY_DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m fault --kills=50 --fault-table=benchmarks/results/faults.json tests
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
 # every command and every Python block of README and docs/, on small data, beside a Hub on this machine
-test-docs: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,tracking]"
+test-docs: $(READY_DEV)
+	$(INSTALL) --quiet -e ".[dev,tracking]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m docs tests/docs
 
 # builds the wheel, installs it into a new environment, and runs the demonstrations from outside of the repository
-wheel-check: $(READY)
+wheel-check: $(READY_DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m wheel tests/docs
 
 # the site, from disk and without a network: site/index.html; a broken link fails
-docs: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+docs: $(READY_DEV)
+	$(INSTALL) --quiet -e ".[dev,docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # beside the published code, in one table; the long ones are run by name: make bench-long NAME=tokenizer_run
-bench: $(READY)
+bench: $(READY_DEV)
 	$(BIN)/python -m benchmarks.bench
 
-bench-long: $(READY)
+bench-long: $(READY_DEV)
 	$(BIN)/python -m benchmarks.bench --only $(NAME)
 
-bench-gpu: $(READY)
+bench-gpu: $(READY_DEV)
 	$(BIN)/python -m benchmarks.bench --gpu
 
-quality: $(READY)
+quality: $(READY_DEV)
 	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/lint-imports --no-cache
 
 clean:
 	rm -rf .venv build dist site *.egg-info
