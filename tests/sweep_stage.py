@@ -73,12 +73,10 @@ def _end(args, evaluation):
     raise {"die": Died, "stop": lambda: StoppedBySignal(signal.SIGTERM)}[how]()
 
 
-def run_toy(settings, say, as_trial):
+def run_toy(settings, callbacks):
     (args,) = settings
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    callbacks = []
-    as_trial(SimpleNamespace(add_callback=callbacks.append, remove_callback=lambda kind: None))
     if args.kind == "broken":
         raise ValueError("kind=broken cannot be trained; choose a or b")
     if args.kind == "memory":
@@ -112,5 +110,5 @@ def toy_stage():
         fixed=COMMON_FIXED | {"shares": "trials must be judged by the same data"},
         model_folder="model",
         run=run_toy,
-        check=lambda settings, say: "data-1",
+        check=lambda settings: "data-1",
     )

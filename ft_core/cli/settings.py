@@ -1,7 +1,7 @@
 """Settings from a preset, a YAML file and the command line, in that order of precedence, into dataclasses.
 
-Every source is turned into command-line words and parsed once by `HfArgumentParser`, so that types, choices and
-messages are the same wherever a value comes from.
+An [`Option`] describes a setting without its dataclass, so that a command can answer `--help` and refuse a misspelt or
+malformed setting before torch and transformers are imported; [`~ft_core.cli.option_table.options_of`] makes them.
 """
 
 import argparse
@@ -11,63 +11,162 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import yaml
-from transformers import HfArgumentParser
 
 MOST_YAML_BYTES = 2**20
+TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 
 
-class _Parser(HfArgumentParser):
-    """A parser that raises one line instead of printing the usage of a hundred options, and helps with its own first.
+def _bool(word: str) -> bool:
+    if word.lower() in TRUE + FALSE:
+        return word.lower() in TRUE
+    raise argparse.ArgumentTypeError(f"invalid value {word!r}: use true or false")
+
+
+KINDS: dict[str, Callable[[str], object]] = {"str": str, "int": int, "float": float, "bool": _bool, "path": Path}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting as the command line takes it.
+
+    Attributes:
+        name (`str`): name of the field.
+        kind (`str`): of its value: str, int, float, bool or path; `other` is left to the dataclass's own type.
+        help (`str`): one text, with the unit.
+        default: plain value that the dataclass sets.
+        nargs (`str`, *optional*): `+` for a list, `?` where the value may be left out, which sets `const`.
+        const: see `nargs`.
+        choices (`tuple`, *optional*): the values that are allowed.
+        own (`bool`): declared by this library and not by transformers.
+        has_twin (`bool`): whether `--no_NAME` sets it to false.
+        metavar (`str`, *optional*): what help shows in place of a value.
+    """
+
+    name: str
+    kind: str = "str"
+    help: str = ""
+    default: object = None
+    nargs: str | None = None
+    const: object = None
+    choices: tuple[object, ...] | None = None
+    own: bool = True
+    has_twin: bool = False
+    metavar: str | None = None
+
+    def flags(self, prefix: str = "") -> list[str]:
+        """Spellings on the command line: `--a_b` and `--a-b`."""
+        name = f"--{prefix}{self.name}"
+        return list(dict.fromkeys((name, name[:2] + name[2:].replace("_", "-"))))
+
+    def convert(self, value: object, source: str) -> object:
+        """The typed value of one that a preset or a YAML file gives.
+
+        Raises:
+            ValueError: a value of another type, a list where one value is taken, or none of the choices.
+        """
+        listed = isinstance(value, list | tuple)
+        if isinstance(value, dict):
+            raise ValueError(f"{source} gives {self.name} a mapping; write it on one line as a JSON string")
+        if listed and any(isinstance(item, list | tuple | dict) for item in value):
+            raise ValueError(f"{source} gives {self.name} a list of lists; write a list of plain values")
+        if listed and self.nargs != "+" and len(value) != 1:
+            raise ValueError(f"{source} gives {self.name} {len(value)} values; write one")
+        found = [self._one(item, source) for item in (value if listed else [value])]
+        return found if self.nargs == "+" else found[0]
+
+    def _one(self, value: object, source: str) -> object:
+        word = str(value).lower() if isinstance(value, bool) else str(value)
+        try:
+            found = KINDS.get(self.kind, str)(word)
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"{source}: argument --{self.name}: {error}") from None
+        except ValueError:
+            raise ValueError(f"{source}: argument --{self.name}: invalid {self.kind} value: {word!r}") from None
+        if self.choices is not None and found not in self.choices:
+            known = ", ".join(map(str, self.choices))
+            raise ValueError(f"{source}: argument --{self.name}: invalid choice: {word!r} (choose from {known})")
+        return found
+
+
+class SettingsParser(argparse.ArgumentParser):
+    """A parser of options that raises one line instead of printing the usage of a hundred of them.
+
+    Only what the command line sets is in its result.
 
     Args:
-        types: the dataclasses.
+        options: what it takes.
         preset: values that the chosen preset sets, for the help.
         kwargs: as for `argparse.ArgumentParser`.
     """
 
-    def __init__(self, types: Sequence[type], preset: Mapping[str, object] | None = None, **kwargs: object):
-        super().__init__(types, **kwargs)
-        self._own, self._preset = own_names(types), preset or {}
+    def __init__(self, options: Sequence[Option], preset: Mapping[str, object] | None = None, **kwargs: object):
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
+        self._options, self._preset = list(options), preset or {}
+        for option in options:
+            more = {"const": option.const} if option.nargs == "?" else {}
+            self.add_argument(
+                *option.flags(),
+                dest=option.name,
+                type=KINDS.get(option.kind, str),
+                nargs=option.nargs,
+                choices=option.choices,
+                help=option.help,
+                **more,
+            )
+            if option.has_twin:
+                self.add_argument(*option.flags("no_"), dest=option.name, action="store_const", const=False)
+        self.add_argument("--config", metavar="FILE.yaml", help="YAML file of settings; the command line overrides it.")
 
     def format_help(self) -> str:
         formatter = self._get_formatter()
         formatter.add_usage(f"{self.prog} [--config FILE.yaml] [--NAME VALUE ...]", [], [])
-        own = [action for name in ("config", *self._own) for action in self._actions if action.dest == name]
-        inherited = [action for action in self._actions if action not in own and action.dest != "help"]
+        shown = {action.dest: action for action in reversed(self._actions)}
+        own = [shown["config"], *(self._shown(shown[one.name], one) for one in self._options if one.own)]
+        inherited = [self._shown(shown[one.name], one) for one in self._options if not one.own]
         for title, actions in (("settings", own), ("settings of transformers' TrainingArguments", inherited)):
             formatter.start_section(title)
-            # the twins --no_NAME would tell the opposite of what their text says
-            formatter.add_arguments([self._told(action) for action in actions if action.const is not False])
+            formatter.add_arguments(actions)
             formatter.end_section()
         return formatter.format_help()
 
-    def _told(self, action: argparse.Action) -> argparse.Action:
-        """The option as the help shows it: one spelling, and the value that it has where no file or option sets it."""
-        told = copy.copy(action)
-        told.option_strings = action.option_strings[:1]
-        told.metavar = action.metavar or (
-            None
-            if action.choices
-            else "true|false"
-            if action.nargs == "?"
-            else "NAME"
-            if action.type is str
-            else "VALUE"
-        )
-        text = (action.help or "").strip()
-        by_preset = action.dest in self._preset
-        value = self._preset.get(action.dest, action.default)
+    def _shown(self, action: argparse.Action, option: Option) -> argparse.Action:
+        """The option as help shows it: one spelling, and the value that it has where no file or option sets it."""
+        shown = copy.copy(action)
+        shown.option_strings = action.option_strings[:1]
+        placeholder = "true|false" if option.kind == "bool" and option.nargs == "?" else None
+        placeholder = placeholder or ("NAME" if option.kind == "str" else "VALUE")
+        shown.metavar = option.metavar or (None if option.choices else placeholder)
+        text = option.help.strip()
+        by_preset = option.name in self._preset
+        value = self._preset.get(option.name, option.default)
         if value is None or value == "" or value == [] or ("default" in text.lower() and not by_preset):
-            return told
+            return shown
         source = f"preset {self._preset['preset']}" if by_preset else "default"
-        if action.dest == "preset":
-            source = "default" if value == action.default else "here"
-        told.help = f"{text} ({source}: {_as_text(value)})"
-        return told
+        if option.name == "preset":
+            source = "default" if value == option.default else "here"
+        shown.help = f"{text} ({source}: {_as_text(value)})"
+        return shown
+
+    def parse(self, argv: Sequence[str]) -> dict[str, object]:
+        """The settings that a command line gives, by name.
+
+        Raises:
+            ValueError: an unknown name (with the nearest), a value of the wrong type, or a word without a name.
+        """
+        for word in argv:  # before anything complains of what the misspelt setting should have set
+            if word.startswith("--") and len(word) > 2 and word.split("=")[0] not in self._option_string_actions:
+                name = word[2:].split("=")[0].replace("-", "_")
+                known = [*(option.name for option in self._options), "config"]
+                raise ValueError(f"--{name} is not a setting; {nearest_name(name, known)}")
+        found, rest = self.parse_known_args(argv)
+        for word in rest:
+            raise ValueError(f"{word!r} is not expected here; settings are written --name value")
+        return vars(found)
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
@@ -130,38 +229,17 @@ def read_yaml(path: Path) -> dict:
     return values
 
 
-def as_words(values: Mapping[str, object], known: Sequence[str], source: str) -> list[str]:
-    """Command-line words for named values.
+def read_argv(argv: Sequence[str]) -> dict[str, object]:
+    """Settings of a command line by name, those of `--config FILE.yaml` below them, without knowing their types.
 
-    Raises:
-        ValueError: an unknown name; the message has the nearest known one.
-    """
-    words = []
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"{source} sets {name!r}, which is not a setting; {nearest_name(str(name), known)}")
-        if isinstance(value, list | tuple):
-            if any(
-                isinstance(item, list | tuple | dict) for item in value
-            ):  # written out, aliases would fill the memory
-                raise ValueError(f"{source} gives {name} a list of lists; write a list of plain values")
-            words += [f"--{name}", *(str(item) for item in value)]
-        elif isinstance(value, dict):
-            raise ValueError(f"{source} gives {name} a mapping; write it on one line as a JSON string")
-        elif value is not None:
-            words.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
-    return words
-
-
-def read_words(words: Sequence[str]) -> dict[str, object]:
-    """Settings of a command line by name, those of `--config FILE.yaml` below them.
+    A setting of the command line is a list of words, empty for a flag without a value.
 
     Raises:
         ValueError: a word that is no setting, or a YAML file that cannot be read.
     """
     found: dict[str, object] = {}
     name = None
-    for word in words:
+    for word in argv:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
             name = name.replace("-", "_")
@@ -176,39 +254,95 @@ def read_words(words: Sequence[str]) -> dict[str, object]:
     return (read_yaml(Path(config[0])) if config else {}) | found
 
 
-def value_parsers(types: Sequence[type]) -> dict[str, Callable[[str], object]]:
-    """What makes the value of each setting out of a word, by the setting's type; those that take a list are left out.
+def _converted(options: Sequence[Option], values: Mapping[str, object], source: str) -> dict[str, object]:
+    """Typed values of named ones; `[]` stands for an option without a value.
 
-    Such a function raises ValueError, TypeError or `argparse.ArgumentTypeError` for a word that is no such value.
+    Raises:
+        ValueError: an unknown name, with the nearest known one; a value of the wrong type.
     """
-    actions = _Parser(types, prog="", add_help=False)._option_string_actions
-    names = field_names(types)
-    single = {name: action for name in names if (action := actions[f"--{name}"]).nargs in (None, "?")}
-    return {name: action.type or str for name, action in single.items()}
+    known = {option.name: option for option in options}
+    found = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"{source} sets {name!r}, which is not a setting; {nearest_name(str(name), list(known))}")
+        if value is None:
+            continue
+        if value == [] and known[name].nargs == "?":
+            value = known[name].const
+        elif value == []:
+            raise ValueError(f"--{name} needs a value; see --help")
+        found[name] = known[name].convert(value, source)
+    return found
 
 
-def _preset_values(
-    chosen: str | None,
-    from_file: dict,
-    presets: Mapping[str, Mapping[str, object]] | None,
-    default_preset: str,
+def read_options(
+    options: Sequence[Option],
+    argv: Sequence[str],
+    *,
+    values: Mapping[str, object] | None = None,
+    presets: Mapping[str, Mapping[str, object]] | None = None,
+    default_preset: str = "",
+    program: str,
 ) -> dict[str, object]:
-    """What the preset sets that the command line or the file names, and its name; takes that from the file's values."""
-    if presets is None:
-        if chosen is not None:
-            raise ValueError("--preset is not a setting of this command; see --help for all names")
-        return {}
-    preset = chosen or from_file.get("preset", default_preset)
-    from_file.pop("preset", None)
-    if preset not in presets:
-        raise ValueError(f"preset={preset!r} is not known; use one of {', '.join(presets)}")
-    return {**presets[preset], "preset": preset}
+    """The settings that preset, YAML file and command line give, by name and typed; see [`parse_settings`].
+
+    `--help` prints the options and exits.
+    """
+    chosen, argv = _take(argv, "config"), list(argv)
+    from_file = read_yaml(Path(chosen)) if chosen else {}
+    preset_asked = _take(argv, "preset") or (values or {}).get("preset") or from_file.get("preset")
+    preset: dict[str, object] = {}
+    if presets is not None:
+        name = preset_asked or default_preset
+        name = name[0] if isinstance(name, list) and len(name) == 1 else name
+        if name not in presets:
+            raise ValueError(f"preset={name!r} is not known; use one of {', '.join(presets)}")
+        preset = {**presets[name], "preset": name}
+    elif preset_asked is not None:
+        raise ValueError("--preset is not a setting of this command; see --help for all names")
+    parser = SettingsParser(options, preset, prog=program, formatter_class=argparse.HelpFormatter)
+    given = parser.parse(argv)
+    given.pop("config", None)
+    found = _converted(options, preset, f"preset {preset.get('preset')}")
+    found |= _converted(options, from_file, f"config file {chosen}")
+    found |= _converted(options, values or {}, program)
+    return found | given
+
+
+def _take(argv: Sequence[str], name: str) -> str | None:
+    """The value of an option, before the others are parsed.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = None
+    for place, word in enumerate(argv):
+        if word == f"--{name}":
+            if place + 1 == len(argv) or argv[place + 1].startswith("--"):
+                raise ValueError(f"--{name} needs a value; see --help")
+            found = argv[place + 1]
+        elif word.startswith(f"--{name}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def build_settings(types: Sequence[type], given: Mapping[str, object]) -> tuple:
+    """One instance of each dataclass from typed values; a name goes to each dataclass that has it.
+
+    Raises:
+        ValueError: a value that a dataclass refuses.
+    """
+    from .option_table import convert_others
+
+    given = convert_others(types, given)
+    return tuple(kind(**{name: given[name] for name in field_names([kind]) if name in given}) for kind in types)
 
 
 def parse_settings(
     types: Sequence[type],
-    words: Sequence[str] | None = None,
+    argv: Sequence[str] | None = None,
     *,
+    values: Mapping[str, object] | None = None,
     presets: Mapping[str, Mapping[str, object]] | None = None,
     default_preset: str = "",
     program: str,
@@ -219,7 +353,8 @@ def parse_settings(
 
     Args:
         types: the dataclasses.
-        words: the command line without the program's name; `sys.argv` when not given.
+        argv: the command line without the program's name; `sys.argv` when not given.
+        values (*optional*): further settings by name, above the YAML file and below the command line.
         presets: named values; None for a command that has none.
         default_preset: the preset when none is named.
         program: name for the help text.
@@ -228,31 +363,14 @@ def parse_settings(
         ValueError: unknown name (with the nearest), unknown preset, a value of the wrong type, or a value that a
             dataclass refuses.
     """
-    words = list(sys.argv[1:] if words is None else words)
-    known = field_names(types)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config")
-    first.add_argument("--preset")
-    try:
-        chosen, words = first.parse_known_args(words)
-    except SystemExit as error:
-        raise ValueError("--config and --preset need a value each; see --help") from error
-    from_file = read_yaml(Path(chosen.config)) if chosen.config else {}
-    preset = _preset_values(chosen.preset, from_file, presets, default_preset)
+    from .option_table import options_of
 
-    parser = _Parser(types, preset, prog=program, allow_abbrev=False, formatter_class=argparse.HelpFormatter)
-    parser.add_argument("--config", metavar="FILE.yaml", help="YAML file of settings; the command line overrides it.")
-    sources = [
-        *as_words(preset, known, f"preset {preset.get('preset')}"),
-        *as_words(from_file, known, f"config file {chosen.config}"),
-    ]
-    for word in words:  # before any dataclass complains of what the misspelt setting should have set
-        if word.startswith("--") and word.split("=")[0] not in parser._option_string_actions:
-            name = word[2:].split("=")[0].replace("-", "_")
-            raise ValueError(f"--{name} is not a setting; {nearest_name(name, [*known, 'config'])}")
-    *parsed, _, rest = parser.parse_args_into_dataclasses(
-        [*sources, *words], return_remaining_strings=True, look_for_args_file=False
+    given = read_options(
+        options_of(types),
+        sys.argv[1:] if argv is None else argv,
+        values=values,
+        presets=presets,
+        default_preset=default_preset,
+        program=program,
     )
-    for word in rest:
-        raise ValueError(f"{word!r} is not expected here; settings are written --name value")
-    return tuple(parsed)
+    return build_settings(types, given)

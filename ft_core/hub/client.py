@@ -62,18 +62,17 @@ def _one_policy() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def try_again(action: Callable[[], T], say: Callable[[str], None]) -> T:
+def try_again(action: Callable[[], T]) -> T:
     """Does something with the Hub that may be done twice, again after failures that may pass.
 
     Args:
         action: asks the Hub, from the beginning each time.
-        say: told of each failure and how long is waited.
 
     Raises:
         HubFailure: the Hub failed at every try, or asks to wait longer than `retrying.LONGEST_WAIT`.
     """
     with _one_policy():
-        return retrying.try_again(action, say, failure_in, WAITS, wait)
+        return retrying.try_again(action, failure_in, WAITS, wait)
 
 
 def hub_answers(timeout: float = 5.0) -> bool:

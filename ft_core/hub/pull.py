@@ -113,7 +113,6 @@ def pull_model(
     *,
     check: Callable[[Path], None],
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
 ) -> Pulled:
     """Fetches one commit of a repository into a folder that is whole or absent.
 
@@ -124,7 +123,6 @@ def pull_model(
         revision (`str`, *optional*): branch, tag or commit; main by default. What it stands for is settled first.
         check: raises ValueError for a folder that does not hold a model that can be loaded.
         overwrite (`bool`): replace a pulled model, of another commit or changed since; never what else lies there.
-        say: receives lines for people.
 
     Raises:
         ValueError: a name, revision or folder that cannot be used, a repository without safetensors, or a model that
@@ -139,12 +137,12 @@ def pull_model(
         raise ValueError(f"HF_HUB_OFFLINE is set, so {repo} is not asked for; unset it and try again")
     try:
         api = HfApi()
-        head = try_again(lambda: api.model_info(repo, revision=revision, files_metadata=True), say)
+        head = try_again(lambda: api.model_info(repo, revision=revision, files_metadata=True))
         if not overwrite and _is_there(folder, head.sha, revision or constants.DEFAULT_REVISION):
             return Pulled(head.sha, 0, 0, was_there=True)
         chosen = _choose(head, repo)
         fetched = {
-            name: try_again(lambda name=name: _fetch(repo, head.sha, name, chosen[name]), say)
+            name: try_again(lambda name=name: _fetch(repo, head.sha, name, chosen[name]))
             for name in sorted(chosen, key=lambda name: (bool(WEIGHTS.fullmatch(name)), name))  # small ones first
         }
     except (OSError, RuntimeError, HfHubHTTPError, ValueError) as error:

@@ -6,7 +6,6 @@ nothing is committed.
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, Revi
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+from ..io.console import echo
 from .card import CardFacts, is_untouched, model_card, own_card
 from .client import try_again
 from .errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
@@ -103,7 +103,6 @@ def push_model(
     message: str | None = None,
     update_card: bool = False,
     token: str | None = None,
-    say: Callable[[str], None] = print,
 ) -> Pushed:
     """Pushes a model folder in one commit; makes the repository and the branch where they are missing.
 
@@ -120,7 +119,6 @@ def push_model(
         message (`str`, *optional*): the commit's message.
         update_card (`bool`): replace a card that was edited on the Hub too.
         token (`str`, *optional*): of the Hub; the one that is logged in when not given.
-        say: receives lines for people.
 
     Raises:
         ValueError: a folder, name or log-in that cannot be used, or that the Hub refuses.
@@ -131,7 +129,7 @@ def push_model(
     chosen = choose_files(folder, card.changes)
     check_login(repo, token)
     for line in (*card.remarks, *chosen.lines()):
-        say(line)
+        echo(line)
     api, branch = HfApi(token=token), revision or constants.DEFAULT_REVISION
     first_head: list[str] = []
     own = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in chosen.files else None
@@ -163,7 +161,7 @@ def push_model(
         return Pushed(commit.commit_url, commit.oid, commit.oid != first_head[0])
 
     try:
-        pushed = try_again(attempt, say)
+        pushed = try_again(attempt)
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = explain(error, repo, branch)
         said = without_tokens(str(error))
@@ -179,5 +177,5 @@ def push_model(
             raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
         raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None
     if kept_card:
-        say(f"kept the card of {repo}, which is not as kronos-ft pushed it; --update_card replaces it")
+        echo(f"kept the card of {repo}, which is not as kronos-ft pushed it; --update_card replaces it")
     return pushed

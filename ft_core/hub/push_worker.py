@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from ..io.console import quiet
 from .card import CardFacts
 from .errors import HubFailure
 from .push import push_model
@@ -20,7 +21,8 @@ def main() -> int:
     settings = json.load(sys.stdin)
     folder, repo = Path(settings.pop("folder")), settings.pop("repo")
     try:
-        pushed = push_model(folder, repo, NO_FACTS, say=lambda line: None, **settings)
+        with quiet():
+            pushed = push_model(folder, repo, NO_FACTS, **settings)
     except (HubFailure, ValueError, OSError) as error:
         print(json.dumps({"error": " ".join(str(error).split())}), flush=True)
         return 1

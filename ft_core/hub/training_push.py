@@ -24,6 +24,7 @@ from transformers.utils import logging
 
 from ..checkpoints.manifest import is_extra
 from ..checkpoints.retention import PREFIX
+from ..io.console import echo, quiet
 from ..io.files import write_text
 from ..runs.folder import PUSHING
 from .card import CardFacts, model_card
@@ -204,7 +205,6 @@ def push_finished(
     program: str,
     args: TrainingArguments,
     find_run: FindRun,
-    say: Callable[[str], None],
     earlier: PushCheckpoints | None = None,
 ) -> bool:
     """Pushes the model of a finished run in one commit, on the main process; a failure is one warning.
@@ -213,7 +213,6 @@ def push_finished(
         program (`str`): the command line that repeats a push.
         args: the run's settings.
         find_run: gives the model folder of a run and its card.
-        say: receives lines for people.
         earlier ([`PushCheckpoints`], *optional*): pushes of the training, to be waited for.
 
     Returns:
@@ -227,7 +226,8 @@ def push_finished(
             earlier.finish(args)
         folder, card = find_run(run)
         settings = {"private": bool(args.hub_private_repo), "revision": args.hub_revision, "token": args.hub_token}
-        pushed = push_model(folder, args.hub_model_id, card, say=lambda line: None, **settings)
+        with quiet():
+            pushed = push_model(folder, args.hub_model_id, card, **settings)
     except Exception as error:  # whatever it is, the run is whole
         words = without_tokens(" ".join(str(error).split()))
         logger.warning(
@@ -235,5 +235,5 @@ def push_finished(
             f"{push_command_of(program, run, args)}"
         )
         return False
-    say(f"pushed      {pushed.url}" if pushed.changed else f"pushed      unchanged, nothing to commit  {pushed.url}")
+    echo(f"pushed      {pushed.url}" if pushed.changed else f"pushed      unchanged, nothing to commit  {pushed.url}")
     return True

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from .console import note
+
 LONGEST_WAIT = 300.0  # seconds; a server that asks for more is left alone
 
 T = TypeVar("T")
@@ -41,7 +43,6 @@ def retry_after(value: str) -> float | None:
 
 def try_again(
     action: Callable[[], T],
-    say: Callable[[str], None],
     failure_in: Callable[[BaseException], MayPass | None],
     waits: Sequence[float],
     wait: Callable[[float], None] = time.sleep,
@@ -50,7 +51,6 @@ def try_again(
 
     Args:
         action: does it, from the beginning each time.
-        say: told of each failure and how long is waited.
         failure_in: the failure that an error means, None for an error that would come again.
         waits: seconds before each further try, at least; longer where the server asks for it.
         wait: passes the time.
@@ -72,6 +72,6 @@ def try_again(
         if asked is not None and asked > LONGEST_WAIT:
             raise type(failure)(f"{failure} and asks to wait {asked:.0f} s")
         seconds = usual if asked is None else max(usual, asked)  # one that asks for 0 s may do so for ever
-        say(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(waits)})")
+        note(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(waits)})")
         wait(seconds)
     raise AssertionError("unreachable")

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from optuna.trial import FrozenTrial
 from scipy import stats
 
+from ..io.console import echo
 from .plan import REPEATS, SweepPlan
-from .stage import Say
 from .study import remove_checkpoints
 from .trial import TRIAL_FAULTS, fault_in_words, objective_of
 
@@ -19,16 +19,13 @@ BEST, DEFAULT = "best", "default"
 LEVEL = 0.95
 
 
-def run_repeats(
-    plan: SweepPlan, best: FrozenTrial, done: list[dict], say: Say, note: Callable[[list[dict]], None]
-) -> list[dict]:
+def run_repeats(plan: SweepPlan, best: FrozenTrial, done: list[dict], note: Callable[[list[dict]], None]) -> list[dict]:
     """Trains best and default settings with `repeat_best` further seeds, those that are not done yet.
 
     Args:
         plan: the search.
         best: the best trial.
         done: entries of an earlier call, each with `kind`, `trial`, `seed`, `objective` and `reason`.
-        say: receives a line for each run.
         note: receives all entries after each run.
 
     Returns:
@@ -48,7 +45,7 @@ def run_repeats(
             continue
         entry = one | _run(plan, one, best)
         shown = f"{plan.metric} {entry['objective']:.6g}" if entry["reason"] is None else f"failed: {entry['reason']}"
-        say(f"again       {one['kind']} settings, seed {one['seed']}: {shown}")
+        echo(f"again       {one['kind']} settings, seed {one['seed']}: {shown}")
         entries.append(entry)
         note(entries)
     return entries

@@ -7,6 +7,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from ..io.console import echo
 from ..runs.folder import TRIALS, check_writable, is_empty
 from ..runs.lock import run_lock
 from ..runs.processes import process_group
@@ -25,7 +26,7 @@ from .results import (
     read_sweep,
     write_results,
 )
-from .stage import MakeStage, Say
+from .stage import MakeStage
 from .study import (
     CLAIM_LOCK,
     STUDY_FILE,
@@ -47,14 +48,13 @@ class NoTrialFinished(ValueError):
     """All trials are over and none has an objective."""
 
 
-def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Say = print) -> None:
+def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
     """Searches a space from a command line to `best.yaml`.
 
     Args:
         make_stage: describes the runs; importable by name, for workers.
         words: the command line.
         program: name for messages.
-        say: receives each line of text.
 
     Raises:
         ValueError: settings, a space or data that cannot be used; a folder that holds another search; too many failed
@@ -70,7 +70,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Sa
     check_writable(plan.folder)
     with run_lock(plan.folder, plan.overwrite_lock):
         _check_folder(plan)
-        identity = plan.identity(plan.stage.check(plan.settings(plan.folder, {}), say))
+        identity = plan.identity(plan.stage.check(plan.settings(plan.folder, {})))
         record = _settle_folder(plan, identity)
         further = {name: record[name] for name in END_FACTS if name in record}
         study = open_study(plan)
@@ -78,16 +78,16 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str, say: Sa
         write_results(study, plan, identity, "running", further)
         begin_session(study)
         for line in _describe(plan, study):
-            say(line)
+            echo(line)
         try:
             if plan.search.workers > 1:
-                run_workers(study, plan, make_stage, words, program, say)
+                run_workers(study, plan, make_stage, words, program)
             else:
-                run_trials(study, plan, say)
+                run_trials(study, plan)
             write_results(study, plan, identity, "running", further)
             with claim_lock(plan):
                 free_disk(study, plan)  # a kill may have come between
-            _finish(study, plan, identity, further, say)
+            _finish(study, plan, identity, further)
         except BaseException as error:  # whatever ended it, the files show what there is
             write_results(study, plan, identity, _status_after(error), further)
             raise
@@ -153,7 +153,7 @@ def _describe(plan: SweepPlan, study: Study) -> list[str]:
     return [*lines, f"resumed     {ended} of {plan.trials} trials are over"] if ended else lines
 
 
-def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, object], say: Say) -> None:
+def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, object]) -> None:
     left = running_trials(study)
     if left:
         raise ValueError(
@@ -168,21 +168,21 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
         )
     drop_stale(plan, further, best[0])
     for line in final_table(study, plan):
-        say(line)
+        echo(line)
     further["importance"] = importance = importance_of(study, plan.search.sampler_seed)
     if "values" in importance:
         title = f"{plan.stage.command}: what {plan.metric} depends on"
         plot_importance(importance["values"], importance["trials"], title, plan.folder / IMPORTANCE_FILE)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in importance["values"].items())
-        say(f"importance  {shares} ({note_on(importance['trials'])})")
+        echo(f"importance  {shares} ({note_on(importance['trials'])})")
     else:
-        say(f"importance  not known: {importance['reason']}")
-    say(f"best        trial {best[0].number}: {plan.metric} {best[0].value:.6g} with {values_of(best[0].params)}")
-    say(
+        echo(f"importance  not known: {importance['reason']}")
+    echo(f"best        trial {best[0].number}: {plan.metric} {best[0].value:.6g} with {values_of(best[0].params)}")
+    echo(
         f"            the best of {len(ended_trials(study))} looks better than it is, as the luckiest draw"
         + ("" if plan.search.repeat_best else "; --resume --repeat_best 3 tells the gain over the default settings")
     )
-    _look_at_test(plan, best[0], further, say)
+    _look_at_test(plan, best[0], further)
     write_results(study, plan, identity, "running", further)
     if plan.search.repeat_best:
 
@@ -190,16 +190,16 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
             further["repeats"] = entries
             write_results(study, plan, identity, "running", further)
 
-        further["repeats"] = run_repeats(plan, best[0], further.get("repeats", []), say, note)
+        further["repeats"] = run_repeats(plan, best[0], further.get("repeats", []), note)
         further["gain"] = gain_of(further["repeats"], plan.direction)
         for line in gain_lines(further["gain"], plan.metric):
-            say(line)
+            echo(line)
     write_results(study, plan, identity, "finished", further)
-    say(f"train       {plan.stage.command} --config {plan.folder / BEST_FILE} --output_dir RUN")
-    say(f"sweep       {plan.folder}")
+    echo(f"train       {plan.stage.command} --config {plan.folder / BEST_FILE} --output_dir RUN")
+    echo(f"sweep       {plan.folder}")
 
 
-def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object], say: Say) -> None:
+def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object]) -> None:
     """Evaluates the best trial on the test split, once; a look after further trials is counted."""
     if plan.stage.test is None:
         return
@@ -208,11 +208,11 @@ def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object]
         folder = plan.trial_folder(best.number)
         figures = plan.stage.test(plan.settings(folder, best.params), Path(folder) / plan.stage.model_folder)
         if figures is None:
-            say("test split  has no window")
+            echo("test split  has no window")
             return
         further["test"] = seen = {"trial": best.number, "looks": seen["looks"] + 1, "figures": figures}
     metric = plan.metric.removeprefix("eval_")
     value = seen["figures"].get(metric)
     again = "" if seen["looks"] == 1 else f"; {seen['looks']} trials were looked at so far, so it is no fresh figure"
     shown = "-" if value is None else f"{value:.6g}"
-    say(f"test split  {metric} {shown} of trial {best.number}{again or ', the only one looked at'}")
+    echo(f"test split  {metric} {shown} of trial {best.number}{again or ', the only one looked at'}")

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..training.interruption import AsTrial
-
-Say = Callable[[str], None]
+from transformers import TrainerCallback
 
 # settings that belong to the search's folder and not to a trial
 HOUSEKEEPING = ("output_dir", "resume", "overwrite", "resume_force", "overwrite_lock", "dry_run")
@@ -35,7 +33,7 @@ class SweepStage:
         presets, default_preset: its named recipes.
         fixed: settings that a search may not change, by name or by a preset, each with the reason.
         model_folder (`str`): where a run puts its best model.
-        run: trains from settings to run folder as a trial.
+        run: trains from settings to run folder, with callbacks added; leaves the test split alone.
         check: reads the data of settings and returns their identity; raises ValueError where they cannot be used.
         ruler (*optional*): what a trial's objective is measured by and the settings decide, such as the tokenizer, and
             what to do where it differs between trials.
@@ -48,8 +46,8 @@ class SweepStage:
     default_preset: str
     fixed: Mapping[str, str]
     model_folder: str
-    run: Callable[[tuple, Say, AsTrial], object]
-    check: Callable[[tuple, Say], str]
+    run: Callable[[tuple, list[TrainerCallback]], object]
+    check: Callable[[tuple], str]
     ruler: Callable[[tuple], tuple[str, str]] | None = None
     test: Callable[[tuple, Path], dict[str, float] | None] | None = None
 

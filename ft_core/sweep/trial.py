@@ -6,16 +6,16 @@ from pathlib import Path
 
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import CheckpointNotSaved
+from ..io.console import quiet
 from ..io.files import is_full_disk
 from ..io.secrets import without_secrets
 from ..runs.folder import LOG_FILE
 from ..runs.record import read_record
 from ..training.interruption import RunPruned, StoppedBySignal
-from ..training.progress import Progress
 from .plan import SweepPlan
 from .results import renew_results
 from .study import claim_lock, fail_trial, free_disk, release_trial
@@ -93,15 +93,11 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
     """
     folder = plan.trial_folder(trial.number)
 
-    def as_trial(trainer: Trainer) -> None:
-        trainer.add_callback(ReportToTrial(trial, plan.metric))
-        if plan.search.workers > 1:  # their lines would not tell whose they are
-            trainer.remove_callback(Progress)
-
     reason = state = value = None
     try:
         settings = plan.settings(folder, trial.params, resume=folder.exists())
-        plan.stage.run(settings, lambda line: None, as_trial)
+        with quiet(notes=plan.search.workers > 1):  # lines of several workers do not show which trial they belong to
+            plan.stage.run(settings, [ReportToTrial(trial, plan.metric)])
         value = objective_of(folder, plan.metric, plan.direction)
     except RunPruned:
         state = TrialState.PRUNED

@@ -19,9 +19,10 @@ from multiprocessing.process import BaseProcess
 import torch
 from optuna.study import Study
 
+from ..io.console import echo
 from ..training.interruption import StoppedBySignal
 from .plan import SweepPlan, parse_sweep
-from .stage import MakeStage, Say
+from .stage import MakeStage
 from .study import TooManyFailures, check_failures, claim_trial, had_trial, open_study
 from .table import progress_line, trial_line
 from .trial import run_trial
@@ -32,7 +33,7 @@ MOST_STARTS = 3  # workers in a row that end before they have a trial
 STOP_CODE = 3  # of a worker: too many failures, or a fault that is not its trial's
 
 
-def run_trials(study: Study, plan: SweepPlan, say: Say) -> None:
+def run_trials(study: Study, plan: SweepPlan) -> None:
     """Runs trials in this process until there are enough.
 
     Raises:
@@ -40,9 +41,9 @@ def run_trials(study: Study, plan: SweepPlan, say: Say) -> None:
         StoppedBySignal: the running trial is saved.
     """
     while (trial := claim_trial(study, plan)) is not None:
-        say(trial_line(plan, trial.number, trial.params))
+        echo(trial_line(plan, trial.number, trial.params))
         run_trial(study, plan, trial)
-        say(progress_line(study, plan, trial.number))
+        echo(progress_line(study, plan, trial.number))
 
 
 def device_share(worker: int, workers: int) -> dict[str, str]:
@@ -93,9 +94,7 @@ def work(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
         sys.exit(STOP_CODE)
 
 
-def run_workers(
-    study: Study, plan: SweepPlan, make_stage: MakeStage, words: Sequence[str], program: str, say: Say
-) -> None:
+def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, words: Sequence[str], program: str) -> None:
     """Runs trials in `workers` processes until there are enough.
 
     Raises:
@@ -134,7 +133,7 @@ def run_workers(
                             f"{in_vain} workers in a row were ended by {name} before they took a trial; see above (a "
                             "device, memory?), then use --resume, perhaps with fewer --workers"
                         )
-                    say(f"worker      ended by {name}; its trial goes on from its checkpoint in another")
+                    echo(f"worker      ended by {name}; its trial goes on from its checkpoint in another")
                     running[worker] = start(worker)
         finally:
             _end(list(running.values()))

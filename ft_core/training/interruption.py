@@ -13,15 +13,13 @@ from pathlib import Path
 
 import torch.distributed as dist
 from accelerate.utils import gather_object
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from transformers.utils import logging
 
 from ..checkpoints.retention import PREFIX
 
 PRUNED = "pruned"
-# what a search does with the trainer of a run, before it trains; the run leaves the test split alone then
-AsTrial = Callable[[Trainer], None]
 
 
 logger = logging.get_logger(__name__)

@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..checkpoints.retention import metric_history
+from ..io.console import note, shows_notes
 from ..io.progress_lines import LINE_SECONDS, span
 
 
@@ -31,7 +32,7 @@ class Progress(TrainerCallback):
     ) -> None:
         self._started = self._last_line = time.monotonic()
         self._first_step = state.global_step
-        if state.is_local_process_zero and sys.stderr.isatty():
+        if state.is_local_process_zero and shows_notes() and sys.stderr.isatty():
             self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
 
     def on_step_end(
@@ -45,7 +46,7 @@ class Progress(TrainerCallback):
             left = span(per_step * (state.max_steps - state.global_step))
             terms = "".join(f", {name} {value:.4g}" for name, value in self._shown.items())
             share = state.global_step / max(state.max_steps, 1)
-            self._say(f"step {state.global_step}/{state.max_steps} ({share:.0%}), {left} left{terms}")
+            self._write(f"step {state.global_step}/{state.max_steps} ({share:.0%}), {left} left{terms}")
 
     def on_log(
         self,
@@ -76,7 +77,7 @@ class Progress(TrainerCallback):
         choose = max if args.greater_is_better else min
         best = " (best so far)" if len(history) > 1 and history[-1] == choose(history) else ""
         if terms:
-            self._say(f"validation at step {state.global_step}: {terms}{best}")
+            self._write(f"validation at step {state.global_step}: {terms}{best}")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -85,9 +86,8 @@ class Progress(TrainerCallback):
             self._bar.close()
             self._bar = None
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            note(line)

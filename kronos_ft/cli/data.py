@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -93,10 +92,6 @@ def _download_parser() -> ExactParser:
     return parser
 
 
-def _say(line: str) -> None:
-    print(without_secrets(line), file=sys.stderr, flush=True)
-
-
 def run_download(words: Sequence[str]) -> int:
     """`kronos-ft data download`: candles from an exchange or an archive into one file; 1 when something is missing."""
     options = _download_parser().parse_args(words)
@@ -119,12 +114,12 @@ def run_download(words: Sequence[str]) -> int:
     if options.exchange:
         from ..download.exchange_source import ExchangeSource
 
-        source = ExchangeSource(options.exchange, *common, options.api_url, say=_say)
+        source = ExchangeSource(options.exchange, *common, options.api_url)
     else:
         from ..download.archive_source import ArchiveSource
 
-        source = ArchiveSource(options.archive, *common, say=_say)
-    outcome = download(source, options.output, options.resume, options.overwrite, say=_say)
+        source = ArchiveSource(options.archive, *common)
+    outcome = download(source, options.output, options.resume, options.overwrite)
     print(without_secrets("\n".join(outcome.lines)))
     return 1 if outcome.has_faults or (outcome.has_gaps and not options.allow_gaps) else 0
 

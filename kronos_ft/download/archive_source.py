@@ -3,11 +3,12 @@
 import difflib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ft_core.io.console import note
 from ft_core.io.progress_lines import LineProgress
 
 from ..data.columns import FEATURES, match_columns
@@ -66,7 +67,6 @@ class ArchiveSource:
         timeframe (`str`): as in the files' names.
         since (`int`): first opening time, milliseconds since 1970 UTC.
         until (`int`, *optional*): opening times before this; by default as far as there are archives.
-        say: told of failures that are tried again.
 
     Raises:
         ValueError: no folder with archives, no address, or a symbol or timeframe that no file can have.
@@ -79,16 +79,14 @@ class ArchiveSource:
         timeframe: str,
         since: int,
         until: int | None = None,
-        say: Callable[[str], None] = print,
     ):
         for symbol in symbols:
             if not re.fullmatch(r"[\w-]+", symbol):
                 bare = re.sub(r"\W", "", symbol.split(":")[0])
                 raise ValueError(f"symbol={symbol!r} is not as in the names of archives; write it as {bare}")
         self.step = step_of(timeframe)
-        self.store = open_store(archive, say)
+        self.store = open_store(archive)
         self.name = self.store.name
-        self.say = say
         self.since, self.until = since, until
         self.asked = {
             "archive": str(Path(archive).expanduser().resolve()) if isinstance(self.store, FolderStore) else self.name,
@@ -131,7 +129,7 @@ class ArchiveSource:
             files[symbol], missing[symbol] = found.names, found.missing
             if found.missing:
                 more = f", ... and {len(found.missing) - SHOWN} more" if len(found.missing) > SHOWN else ""
-                self.say(f"{symbol}: no archive of {', '.join(found.missing[:SHOWN])}{more}")
+                note(f"{symbol}: no archive of {', '.join(found.missing[:SHOWN])}{more}")
         return {"spans": spans, "files": files, "missing": missing}
 
     def pages(self, symbol: str, plan: dict, before: list[Page]) -> Iterator[tuple[Page, float]]:

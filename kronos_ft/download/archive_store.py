@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from huggingface_hub.utils import httpx
 
 from ft_core.io import retrying
 from ft_core.io.compressed import unpacked_limit
+from ft_core.io.console import note
 from ft_core.io.secrets import without_secrets
 
 from .retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url
@@ -138,7 +138,6 @@ class WebStore:
 
     Args:
         url (`str`): the folder that holds `monthly/` and `daily/`; of a host alone, its `/data/spot`.
-        say: told of failures that are tried again.
 
     Raises:
         ValueError: no address.
@@ -146,11 +145,10 @@ class WebStore:
 
     is_listed = False
 
-    def __init__(self, url: str, say: Callable[[str], None]):
+    def __init__(self, url: str):
         url = check_url("archive", url)
         self.name = without_secrets(url)
         self.base = url + ("" if urlsplit(url).path.strip("/") else SPOT)
-        self.say = say
         self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
         self._waits = FIRST_WAITS
         self._date = ""
@@ -175,7 +173,7 @@ class WebStore:
             sha256 = hashlib.sha256(content).hexdigest()
             if expected in (None, sha256):
                 return Zip(name, content, sha256, expected is not None)
-            self.say(f"{name} does not have the SHA-256 of its .CHECKSUM file; fetching both again")
+            note(f"{name} does not have the SHA-256 of its .CHECKSUM file; fetching both again")
         raise ValueError(
             f"{shown} does not have the SHA-256 of its .CHECKSUM file, {CHECKSUM_TRIES} times in a row; what came "
             "before is kept: try again later with --resume"
@@ -227,11 +225,11 @@ class WebStore:
         def failure(error: BaseException) -> SourceFailure | None:
             return error if isinstance(error, SourceFailure) else None
 
-        found = ask_again(once, self.say, failure, self._waits)
+        found = ask_again(once, failure, self._waits)
         self._waits = WAITS
         return found
 
 
-def open_store(archive: str, say: Callable[[str], None]) -> FolderStore | WebStore:
+def open_store(archive: str) -> FolderStore | WebStore:
     """The store that `--archive` names: an address or a folder."""
-    return WebStore(archive, say) if "://" in archive else FolderStore(Path(archive).expanduser())
+    return WebStore(archive) if "://" in archive else FolderStore(Path(archive).expanduser())

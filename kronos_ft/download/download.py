@@ -5,7 +5,7 @@ goes on from there and ends in the same bytes.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ft_core.io.console import note
 from ft_core.io.progress_lines import LineProgress
 from ft_core.io.retrying import MayPass
 
@@ -163,9 +164,7 @@ def _outcome(output: Path, source: Source, found: list[Findings], reasons: list[
     return Outcome(lines, has_gaps, has_faults)
 
 
-def download(
-    source: Source, output: Path, resume: bool = False, overwrite: bool = False, say: Callable[[str], None] = print
-) -> Outcome:
+def download(source: Source, output: Path, resume: bool = False, overwrite: bool = False) -> Outcome:
     """Downloads into a file, and writes beside it where the candles come from.
 
     Args:
@@ -173,7 +172,6 @@ def download(
         output (`Path`): a .parquet or .csv file; written at the end, whole or not at all.
         resume (`bool`): go on with what an interrupted download has kept, if there is any.
         overwrite (`bool`): begin anew; a file of that name stays until the new one is whole.
-        say: told what happens.
 
     Raises:
         ValueError: a file that is there already, settings other than those of the interrupted download, or what the
@@ -192,7 +190,7 @@ def download(
         try:
             settings = _settings_of(file, output, source, pages, resume, overwrite)
             if pages:
-                say(f"going on after {_kept(pages):,} candles")
+                note(f"going on after {_kept(pages):,} candles")
             _gather(file, source, settings["plan"], pages)
         except MayPass as failure:
             remedy = "nothing was fetched: check the network, or try again later"

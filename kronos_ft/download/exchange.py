@@ -95,18 +95,17 @@ class ExchangeCandles:
     Args:
         name (`str`): ccxt's name of it.
         api_url (`str`, *optional*): scheme and host to ask instead of the exchange's own: a testnet or a mirror.
-        say: told of failures that are tried again.
 
     Raises:
         ValueError: ccxt is not installed, the exchange unknown, or without candles.
     """
 
-    def __init__(self, name: str, api_url: str | None = None, say: Callable[[str], None] = print):
+    def __init__(self, name: str, api_url: str | None = None):
         kind = _kind_of(name)
         # environment proxies are used as by every other download of this library
         options = {"enableRateLimit": True, "timeout": TIMEOUT, "requests_trust_env": True}
         self.api: ccxt.Exchange = _recording(kind)(options)
-        self.name, self.say = name, say
+        self.name = name
         if self.api.has.get("fetchOHLCV") is not True:
             raise ValueError(f"exchange={name!r} offers no candles; name another, e.g. binance")
         if api_url:
@@ -179,7 +178,7 @@ class ExchangeCandles:
             return action()
 
         try:
-            return ask_again(once, self.say, self._failure, self._waits)
+            return ask_again(once, self._failure, self._waits)
         except ccxt.BaseError as error:
             raise ValueError(self._refusal(error)) from error
 

@@ -1,6 +1,6 @@
 """An exchange as the source of a download."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,7 +22,6 @@ class ExchangeSource:
         since (`int`): first opening time, milliseconds since 1970 UTC.
         until (`int`, *optional*): opening times before this; by default all that are finished when the download begins.
         api_url (`str`, *optional*): a testnet or mirror that speaks as the exchange does.
-        say: told of failures that are tried again.
 
     Raises:
         ValueError: an exchange that is not known or has no candles, or ccxt is not installed.
@@ -36,9 +35,8 @@ class ExchangeSource:
         since: int,
         until: int | None = None,
         api_url: str | None = None,
-        say: Callable[[str], None] = print,
     ):
-        self.candles = ExchangeCandles(exchange, api_url, say)
+        self.candles = ExchangeCandles(exchange, api_url)
         self.name = exchange
         self.since, self.until = since, until
         self.asked = {

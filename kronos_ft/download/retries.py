@@ -23,7 +23,6 @@ class SourceFailure(retrying.MayPass):
 
 def ask_again(
     action: Callable[[], T],
-    say: Callable[[str], None],
     failure_in: Callable[[BaseException], SourceFailure | None],
     waits: Sequence[float],
 ) -> T:
@@ -32,7 +31,7 @@ def ask_again(
     Raises:
         SourceFailure: at every try, or the server asks for too long a wait.
     """
-    return retrying.try_again(action, say, failure_in, waits, lambda seconds: wait(seconds))
+    return retrying.try_again(action, failure_in, waits, lambda seconds: wait(seconds))
 
 
 def check_url(field: str, url: str) -> str:

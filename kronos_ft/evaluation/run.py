@@ -1,10 +1,12 @@
 """A whole evaluation: settings in, a folder with figures, report and pictures out; `kronos-ft evaluate` ends here."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 
+from ft_core.io.console import echo, lines_to
 from ft_core.io.progress_lines import LineProgress
 from ft_core.runs.folder import check_writable
 
@@ -46,12 +48,12 @@ def check_space(num_paths: int, horizon: int, origins: int, free: int | None = N
         )
 
 
-def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) -> dict:
+def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = None) -> dict:
     """Evaluates models from settings to `evaluation.json`, `evaluation.md` and pictures.
 
     Args:
         args ([`EvaluateArguments`]): the settings.
-        say: receives each line of text.
+        say (`Callable`, *optional*): receives each line of text instead of standard output.
 
     Returns:
         `dict`: what `evaluation.json` holds, but for the verdict.
@@ -59,6 +61,11 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     Raises:
         ValueError: settings, data or models that cannot be used; nothing has been written then.
     """
+    with lines_to(say) if say else nullcontext():
+        return _evaluate(args)
+
+
+def _evaluate(args: EvaluateArguments) -> dict:
     folder = Path(args.output_dir)
     check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
@@ -79,9 +86,9 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     for split, found in origins.items():
         before = sum(one.found for one in found)
         thinned = f" of {before:,}, thinned evenly to max_origins" if before > counts[split] else ""
-        say(f"{split:12}{counts[split]:,} origins{thinned}")
+        echo(f"{split:12}{counts[split]:,} origins{thinned}")
         if counts[split] < LEAST_ORIGINS:
-            say(
+            echo(
                 f"WARNING     {counts[split]} {split} origins are too few to tell anything; lower --step, --lookback "
                 "or --embargo, or give the split a larger share"
             )
@@ -92,10 +99,10 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] = print) 
     ]
     mismatched = [remark for remark in remarks if remark]
     for remark in mismatched:
-        say(f"WARNING     {remark}")
+        echo(f"WARNING     {remark}")
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
-        say(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
+        echo(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
     identities = [  # before forecasts, which may change a model's numerics
         identity(source, one.predictor.model, one.predictor.tokenizer)
         for source, one in zip(sources, forecasters, strict=True)

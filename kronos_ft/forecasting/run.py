@@ -1,13 +1,13 @@
 """A forecast from settings to a table of paths and a picture; `kronos-ft forecast` ends here."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ft_core.io.console import echo
 from ft_core.io.files import write_file
 from ft_core.io.progress_lines import LineProgress
 from ft_core.io.spreadsheet import neutral_frame
@@ -262,7 +262,7 @@ def describe_forecast(one: SymbolForecast) -> list[str]:
     return lines
 
 
-def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) -> list[SymbolForecast]:
+def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     """Forecasts each symbol and writes, where asked for, the table of paths and the picture.
 
     Raises:
@@ -276,9 +276,9 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
     networks = load_networks(args.model, args.tokenizer)
     for word, network in zip(("model", "tokenizer"), networks, strict=True):
         if network.hub_origin:
-            say(f"{word:18}{network.hub_origin.words()}")
+            echo(f"{word:18}{network.hub_origin.words()}")
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
-        say(f"WARNING     {remark}")
+        echo(f"WARNING     {remark}")
     predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())
     found = forecast_series(
         predictor,
@@ -304,5 +304,5 @@ def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) ->
             one.plot(name)
     for one in found:
         for line in describe_forecast(one):
-            say(line)
+            echo(line)
     return found

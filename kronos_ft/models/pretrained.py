@@ -28,7 +28,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ft_core.checkpoints.safety import check_model_folder, check_revision
 from ft_core.hub.client import hub_answers
 from ft_core.hub.errors import LOG_IN, HubFailure, explain
-from ft_core.hub.origin import HubOrigin, origin_of
+from ft_core.hub.origin import HubOrigin, origin_of, read_pulled
 from ft_core.io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 from ft_core.runs.folder import BEST_MODEL
 
@@ -241,7 +241,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         cls.check_weights(folder, config)
         model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
         model.hub_origin = origin_of(folder)
-        if model.hub_origin and not path.is_dir():
+        if model.hub_origin and read_pulled(folder) is None:
             model.name_or_path = model.hub_origin.repository  # not this machine's cache, which adapters would name
         return model
 

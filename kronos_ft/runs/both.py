@@ -4,7 +4,7 @@ One surface of settings: a name goes to every stage that has it; with the prefix
 stage alone, whatever the order. `model` is the predictor's and `tokenizer` names the tokenizer to start from.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +12,26 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from ft_core.cli.settings import as_words, field_names, nearest_name, parse_settings, read_words
-from ft_core.hub.training_push import check_hub
-from ft_core.runs.folder import BEST_MODEL, check_output_folder, check_writable, prepare_run_folder
-from ft_core.runs.lock import run_lock
-from ft_core.runs.processes import check_world_size
+from ft_core.io.console import echo
+from ft_core.runs.folder import BEST_MODEL, prepare_run_folder
+from ft_core.training.run import preflight
 
-from ..models.configuration_kronos import PUBLISHED_TOKENIZERS, KronosTokenizerConfig
-from ..models.modeling_kronos import KronosTokenizer
 from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 from ..training.predictor_trainer import check_bits
 from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
 from ..windows.augmentation import AugmentationArguments
-from .predictor import check_context, predictor_config, run_predictor
-from .tokenizer import build_model, run_tokenizer
+from .predictor import train_predictor
+from .start import (
+    Start,
+    build_tokenizer,
+    check_context,
+    predictor_config,
+    resolve_predictor,
+    resolve_tokenizer,
+    tokenizer_config,
+)
+from .tokenizer import train_tokenizer
 
 STAGES = ("tokenizer", "predictor")
 STAGE_TYPES = {
@@ -108,20 +114,13 @@ def parse_finetune(words: Sequence[str]) -> FinetuneSettings:
     return FinetuneSettings(parsed["tokenizer"], parsed["predictor"], folder)
 
 
-def _tokenizer_config(model: ModelArguments) -> KronosTokenizerConfig:
-    if model.from_scratch:
-        return KronosTokenizerConfig.from_size(model.model)
-    return KronosTokenizer.read_config(PUBLISHED_TOKENIZERS.get(model.model, model.model), revision=model.revision)
-
-
-def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print) -> dict[str, dict] | None:
+def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
     """Fine-tunes a tokenizer, then a predictor on the tokens of its best model.
 
-    `resume` goes on in the stage that was interrupted; a finished one is not repeated.
+    `resume` continues in the stage that was interrupted; a finished one is not repeated.
 
     Args:
         settings ([`FinetuneSettings`]): from [`parse_finetune`].
-        say: receives each line of text, on the main process only.
 
     Returns:
         `dict`: the figures of each stage, or None after a dry run.
@@ -129,44 +128,35 @@ def run_finetune(settings: FinetuneSettings, say: Callable[[str], None] = print)
     Raises:
         ValueError: settings, data or models that cannot be used, or that do not fit each other.
     """
-    model, data, _, args = settings.predictor
-    check_world_size(args.expected_world_size)
-    if not PartialState().is_main_process:
-        say = lambda line: None  # noqa: E731
+    (first_model, *_, first_args), (model, data, _, args) = settings.tokenizer, settings.predictor
     check_context(model, data)
-    check_bits(predictor_config(model), _tokenizer_config(settings.tokenizer[0]))
+    starts = resolve_tokenizer(first_model, first_args), resolve_predictor(model, args)
+    check_bits(predictor_config(starts[1]), tokenizer_config(starts[0]))
     if args.dry_run:
-        return _run_stages(settings, say)
-    for stage in (settings.tokenizer[-1], args):  # or the second would be refused after the first was trained
-        check_hub(stage)
-    with run_lock(settings.folder, args.overwrite_lock):
-        return _run_stages(settings, say)
+        return _run_stages(settings, *starts)
+    with preflight(settings.folder, first_args, args):
+        return _run_stages(settings, *starts)
 
 
-def _run_stages(settings: FinetuneSettings, say: Callable[[str], None]) -> dict[str, dict] | None:
+def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
     """Both stages, in a folder that is this process's."""
     tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
-    if not args.dry_run:
-        if args.overwrite:  # the stages' folders hold the runs
-            check_writable(settings.folder)
-            for stage in (tokenizer_args, args):
-                check_output_folder(Path(stage.output_dir), args.resume, args.overwrite)
-        else:
-            check_output_folder(settings.folder, args.resume, args.overwrite)
-        PartialState().wait_for_everyone()  # no rank may look after another has begun to write
+    PartialState().wait_for_everyone()  # no rank may look after another has begun to write
 
     def clear_predictor() -> None:
         """Or an interruption would leave the old predictor beside the new tokenizer."""
         if args.overwrite:
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
 
-    say("stage 1 of 2: tokenizer")
-    first = run_tokenizer(*settings.tokenizer, say, before_training=clear_predictor)
-    say("stage 2 of 2: predictor")
+    echo("stage 1 of 2: tokenizer")
+    first = train_tokenizer(*settings.tokenizer, start=tokenizer, before_training=clear_predictor)
+    echo("stage 2 of 2: predictor")
     if first is None:
         set_seed(tokenizer_args.seed)
-        return run_predictor(model, data, augmentation, args, say, tokenizer=build_model(settings.tokenizer[0]))
+        codes = build_tokenizer(tokenizer)
+        return train_predictor(model, data, augmentation, args, start=predictor, tokenizer=codes)
     if not first["improved"]:
-        say("WARNING     the tokenizer is not better than at its start; kronos-ft predictor takes the published one")
-    model.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
-    return {"tokenizer": first, "predictor": run_predictor(model, data, augmentation, args, say)}
+        echo("WARNING     the tokenizer is not better than at its start; kronos-ft predictor takes the published one")
+    for each in (model, predictor.settings):
+        each.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
+    return {"tokenizer": first, "predictor": train_predictor(model, data, augmentation, args, start=predictor)}

@@ -1,12 +1,13 @@
 """Ends a run: the best model's folder, the figures, the picture and the table."""
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from ft_core.checkpoints.retention import metric_history
 from ft_core.hub.training_push import push_finished
+from ft_core.io.console import lines_to
 from ft_core.io.files import write_folder, write_json
 from ft_core.io.progress_lines import span
 from ft_core.report.write import report_at_end
@@ -68,13 +69,6 @@ def save_best_model(trainer: WindowTrainer) -> Path:
     return path
 
 
-def finished_metrics(run: Path) -> dict | None:
-    """The figures of a run that ended and was written whole, or None."""
-    if not (run / METRICS_FILE).is_file() or not (run / BEST_MODEL).is_dir():
-        return None
-    return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
-
-
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -114,7 +108,7 @@ def finish_run(
     trainer: WindowTrainer,
     test_dataset: WindowDataset | None = None,
     title: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] | None = None,
 ) -> dict:
     """Writes `best_model/`, figures, curves and the report of a run; call it on every rank after training.
 
@@ -124,7 +118,7 @@ def finish_run(
         trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
         test_dataset ([`WindowDataset`], *optional*): windows that no choice was made on, to evaluate the best model.
         title (`str`, *optional*): heading of the picture.
-        say: told of a push.
+        say (`Callable`, *optional*): receives the line on a push instead of standard output.
 
     Returns:
         `dict`: the figures of [`training_metrics`].
@@ -140,5 +134,6 @@ def finish_run(
         write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
         report_at_end(run, "kronos_ft.report.views")
     trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
-    push_finished(trainer.program, trainer.args, kronos_model, say, trainer.push_checkpoints)
+    with lines_to(say) if say else nullcontext():
+        push_finished(trainer.program, trainer.args, kronos_model, trainer.push_checkpoints)
     return metrics

@@ -3,33 +3,26 @@
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
-from ft_core.hub.origin import HubOrigin, is_hub_name, origin_of
-from ft_core.hub.pinned_revision import pin
-from ft_core.hub.training_push import check_hub, push_finished
+from ft_core.hub.origin import is_hub_name
+from ft_core.io.console import echo
 from ft_core.io.progress_lines import span
-from ft_core.runs.folder import check_output_folder
-from ft_core.runs.lock import run_lock
-from ft_core.runs.processes import check_world_size
-from ft_core.training.interruption import AsTrial
+from ft_core.runs.folder import BEST_MODEL
+from ft_core.training.run import finished_metrics, resume_finished
 
 from ..data.candles import CandleSeries, fingerprint
 from ..hub.push import kronos_model
-from ..models.pretrained import HubUnreachable, find_pretrained, folder_of
-from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
+from ..training.arguments import DataArguments, WindowTrainingArguments
 from ..training.compiling import planned_compile
 from ..training.window_trainer import WindowTrainer
 from ..windows.augmentation import AugmentationArguments
 from ..windows.splits import split_bounds
 from .data import WindowSplits
-from .finish import finish_run, finished_metrics
-
-Say = Callable[[str], None]
+from .finish import finish_run
 
 
 def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dict[str, str | None]]:
@@ -47,42 +40,6 @@ def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dic
             for name in ("train", "validation")
         }
     return found
-
-
-def pin_model(
-    model: ModelArguments,
-    published: Mapping[str, str],
-    args: WindowTrainingArguments,
-    name: str | None = None,
-    prefix: str = "",
-) -> ModelArguments:
-    """A copy of the settings whose revision is a commit, where the model is one of the Hub.
-
-    A run that is resumed takes the commit that it recorded, whatever the repository holds by now.
-
-    Args:
-        model ([`ModelArguments`]): the settings.
-        published (`Mapping`): repositories of named sizes.
-        args: tell whether the run is resumed.
-        name (`str`, *optional*): the model or tokenizer to look for; `model.model` when not given.
-        prefix (`str`): of the fields to set.
-
-    Raises:
-        ValueError: no such folder, repository or revision.
-    """
-    if (model.from_scratch and not prefix) or (name or model.model) == "tiny":
-        return copy.copy(model)
-    asked = name or model.model
-
-    def find(revision: str | None) -> HubOrigin | None:
-        path = Path(folder_of(asked))
-        try:
-            return origin_of(path if path.is_dir() else find_pretrained(published.get(asked, asked), revision=revision))
-        except HubUnreachable:  # what loads the model says so, with its remedy
-            return None
-
-    recorded_as = getattr(model, prefix.rstrip("_") or "model")
-    return pin(model, recorded_as, find, Path(args.output_dir) if args.resume else None, prefix)
 
 
 def data_facts(
@@ -103,8 +60,8 @@ def data_facts(
     }
 
 
-def build_trainer(make: Callable[[], WindowTrainer], preset: str, facts: dict[str, object], say: Say) -> WindowTrainer:
-    """A trainer that records facts in `run.json`; says its recipe.
+def build_trainer(make: Callable[[], WindowTrainer], preset: str, facts: dict[str, object]) -> WindowTrainer:
+    """A trainer that records facts in `run.json`; prints its recipe.
 
     Raises:
         ValueError: also for an optional package that a setting such as report_to needs.
@@ -114,28 +71,25 @@ def build_trainer(make: Callable[[], WindowTrainer], preset: str, facts: dict[st
     except (ImportError, RuntimeError) as error:
         raise ValueError(" ".join(str(error).split())) from error
     for line in describe_run(trainer, preset):
-        say(line)
+        echo(line)
     trainer.recorder.facts = facts
     return trainer
 
 
 def run_stage(
     args: WindowTrainingArguments,
-    build: Callable[[Say], tuple[WindowTrainer, WindowSplits]],
-    say: Say = print,
+    build: Callable[[], tuple[WindowTrainer, WindowSplits]],
     before_training: Callable[[], None] | None = None,
-    as_trial: AsTrial | None = None,
 ) -> dict | None:
-    """Trains one stage into its run folder; with `dry_run` only says what would happen.
+    """Trains one stage into its run folder, or with `dry_run` prints what it would do.
 
-    A finished run that is resumed is left as it is, after a look whether it is the one asked for.
+    A finished run that is resumed is left as it is, after a check that its settings are the same. The caller has made
+    the checks of [`~ft_core.training.run.preflight`].
 
     Args:
         args: the training settings.
-        build: makes the trainer and the windows, saying what they are.
-        say: receives each line of text, on the main process only.
+        build: makes the trainer and the windows, and prints what they are.
         before_training (*optional*): called once settings, data and model have proved usable.
-        as_trial (*optional*): for a run of a search; called with the trainer before it trains.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -143,33 +97,22 @@ def run_stage(
     Raises:
         ValueError: settings, data or model that cannot be used; nothing has been written then.
     """
-    check_world_size(args.expected_world_size)
-    run = Path(args.output_dir)
-    if not PartialState().is_main_process:
-        say = lambda line: None  # noqa: E731
     if args.dry_run:
         with tempfile.TemporaryDirectory() as folder:  # a Trainer creates its output folder
             args.output_dir = folder
-            trainer, _ = build(say)
-            say(describe_time(trainer))
+            trainer, _ = build()
+            echo(describe_time(trainer))
         return None
-    with run_lock(run, args.overwrite_lock):
-        check_output_folder(run, args.resume, args.overwrite)
-        check_hub(args)
-        trainer, splits = build(say)
-        longer = args.resume_force  # which may ask for more steps than the run had
-        if args.resume and not longer and (metrics := finished_metrics(run)):
-            trainer.check_unchanged(run)
-            say(f"finished    {run} is whole: nothing is left to train")
-            push_finished("kronos-ft", args, kronos_model, say)
-            return metrics
-        if before_training is not None:
-            before_training()
-        if as_trial is not None:
-            as_trial(trainer)
-        trainer.train()
-        symbols = ", ".join(splits.train.symbols[:3])
-        return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}", say=say)
+    run = Path(args.output_dir)
+    trainer, splits = build()
+    if args.resume and not args.resume_force and finished_metrics(run, BEST_MODEL):
+        trainer.check_unchanged(run)
+        return resume_finished(args, trainer.program, BEST_MODEL, kronos_model)
+    if before_training is not None:
+        before_training()
+    trainer.train()
+    symbols = ", ".join(splits.train.symbols[:3])
+    return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")
 
 
 def probe_seconds(trainer: WindowTrainer) -> tuple[float, float]:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from transformers import TrainerCallback
+
+from ft_core.io.console import echo
 from ft_core.io.memory import free_memory
 from ft_core.runs.folder import BEST_MODEL
-from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
-from ft_core.training.interruption import AsTrial
+from ft_core.sweep.stage import COMMON_FIXED, SweepStage
 
 from ..data.candles import fingerprint
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -20,7 +22,8 @@ from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from ..training.window_trainer import WindowTrainer
 from ..windows.augmentation import AugmentationArguments
 from .data import WindowSplits, build_splits, describe_data, load_series
-from .predictor import check_context, load_tokenizer, named_tokenizer, run_predictor
+from .predictor import run_predictor
+from .start import build_tokenizer, check_context, named_tokenizer, resolve_tokens
 from .tokenizer import run_tokenizer
 
 _SAME_WINDOWS = "trials must be judged by the same validation windows; sweep once for each value"
@@ -40,18 +43,18 @@ def _windows(settings: tuple) -> tuple[WindowSplits, str, list[str]]:
     return splits, fingerprint(series), describe_data(series, splits)
 
 
-def check_windows(settings: tuple, say: Say) -> str:
+def check_windows(settings: tuple) -> str:
     """Reads the candles and says what they are; returns their fingerprint."""
     _, digest, lines = _windows(settings)
     for line in lines:
-        say(line)
+        echo(line)
     return digest
 
 
-def check_predictor(settings: tuple, say: Say) -> str:
+def check_predictor(settings: tuple) -> str:
     """As [`check_windows`], after a look whether a window fits the model's context."""
     check_context(settings[0], settings[1])
-    return check_windows(settings, say)
+    return check_windows(settings)
 
 
 def tokens_of(settings: tuple) -> tuple[str, str]:
@@ -89,21 +92,21 @@ def score_predictor(settings: tuple, folder: Path) -> dict[str, float] | None:
             replace(args, lora=False, lora_merge=False),  # the folder's adapters are on the model already
             splits.train,
             splits.validation,
-            load_tokenizer(settings[0]),
+            build_tokenizer(resolve_tokens(settings[0], settings[-1])),
         ),
     )
 
 
-def run_tokenizer_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
+def run_tokenizer_trial(settings: tuple, callbacks: list[TrainerCallback]) -> None:
     """A tokenizer run as a trial."""
     free_memory()
-    run_tokenizer(*settings, say, as_trial=as_trial)
+    run_tokenizer(*settings, callbacks=callbacks, score_test=False)
 
 
-def run_predictor_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
+def run_predictor_trial(settings: tuple, callbacks: list[TrainerCallback]) -> None:
     """A predictor run as a trial."""
     free_memory()
-    run_predictor(*settings, say, as_trial=as_trial)
+    run_predictor(*settings, callbacks=callbacks, score_test=False)
 
 
 def tokenizer_stage() -> SweepStage:

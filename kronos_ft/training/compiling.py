@@ -8,7 +8,6 @@ differ in their last bits. A resumed run decides as before; `compile_blocks` set
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ft_core.io.console import note
 from ft_core.io.files import write_json
 from ft_core.io.progress_lines import span
 from ft_core.runs.folder import RUN_FILE
@@ -189,7 +189,7 @@ class CompileBlocks(TrainerCallback):
         trainer.recorder.facts["compiled"] = trainer.compiled
         if state.is_world_process_zero and args.speed != "exact":
             blocks = "compiled" if trainer.compiled else "not compiled"
-            _say(f"speed: {args.numerics} numerics on {args.device.type}, blocks {blocks} ({why})")
+            note(f"speed: {args.numerics} numerics on {args.device.type}, blocks {blocks} ({why})")
 
     def decide(self, args: TrainingArguments, steps: int, times: CompileTimes) -> tuple[bool, str]:
         """Whether to compile for that many steps to come, and why."""
@@ -217,7 +217,7 @@ class CompileBlocks(TrainerCallback):
         trainer = self._trainer
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(times.programs))
         if is_main:
-            _say(f"compiling the model's blocks: about {span(times.expected())} ...")
+            note(f"compiling the model's blocks: about {span(times.expected())} ...")
         started, (made, missed) = time.perf_counter(), programs_made()
         fault = None
         try:
@@ -239,7 +239,7 @@ class CompileBlocks(TrainerCallback):
         seconds = time.perf_counter() - started
         if is_main:
             times.note(seconds, cold=now_missed > missed)
-            _say(f"compiled in {span(seconds)}; kept for the next run")
+            note(f"compiled in {span(seconds)}; kept for the next run")
         return True
 
     def _guarded(self, program: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -265,8 +265,3 @@ class CompileBlocks(TrainerCallback):
             self._trainer.compiled_before or self._trainer.compiled
         )
         logger.warning(f"the model's blocks are not compiled ({reason}); going on without, a little slower{bits}")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

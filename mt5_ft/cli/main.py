@@ -100,13 +100,15 @@ def plan_command(words: Sequence[str]) -> int:
         presets, words = words[at + 1 : end], words[:at] + words[end:]
         if len(presets) < 2:
             raise ValueError("--compare needs two presets or more, e.g. --compare original optimized")
+    from ft_core.io.console import quiet
+
     from ..runs.planning import compare_plans
     from ..runs.run import plan_run
 
     settings = [_settings(words, "mt5-ft plan", preset) for preset in presets or [None]]  # all, before the first plan
-    plans = []
-    for each in settings:
-        plans.append(plan_run(*each, say=print if not plans else lambda line: None))
+    plans = [plan_run(*settings[0])]
+    with quiet():
+        plans += [plan_run(*each) for each in settings[1:]]
     print("\n".join(compare_plans(plans) if presets else plans[0].lines()))
     return 0
 

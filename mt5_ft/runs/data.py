@@ -1,11 +1,12 @@
 """Training and validation records: from two files, or one file split by chance; no text may stand on both sides."""
 
 import hashlib
-from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
+
+from ft_core.io.console import echo
 
 from ..data.records import Record, read_records
 from ..training.arguments import MT5DataArguments
@@ -17,7 +18,7 @@ def sample_path() -> Path:
         return path
 
 
-def read_splits(data: MT5DataArguments, seed: int, say: Callable[[str], None]) -> tuple[list[Record], list[Record]]:
+def read_splits(data: MT5DataArguments, seed: int) -> tuple[list[Record], list[Record]]:
     """Training and validation records.
 
     Records with the same source stay together, so that no text is validated on that was trained on.
@@ -25,7 +26,6 @@ def read_splits(data: MT5DataArguments, seed: int, say: Callable[[str], None]) -
     Args:
         data ([`MT5DataArguments`]): which files, and the share to hold out of one file.
         seed (`int`): the same seed holds out the same records.
-        say: receives lines on what was left out.
 
     Raises:
         ValueError: no data named, records that cannot be used, sources of one file that are in the other (under policy
@@ -34,10 +34,10 @@ def read_splits(data: MT5DataArguments, seed: int, say: Callable[[str], None]) -
     if not data.data:
         raise ValueError("data is not set; pass --data FILE.jsonl, or --data sample for the embedded records")
     path = sample_path() if data.data == "sample" else Path(data.data)
-    records = _read(path, data, say)
+    records = _read(path, data)
     if data.validation_data:
-        validation = _read(Path(data.validation_data), data, say)
-        return _without_overlap(records, validation, data, say), validation
+        validation = _read(Path(data.validation_data), data)
+        return _without_overlap(records, validation, data), validation
     if not 0 < data.validation_share < 1:
         raise ValueError(f"validation_share={data.validation_share} is outside (0, 1); choose e.g. 0.1")
     held_out = max(1, round(len(records) * data.validation_share))
@@ -54,10 +54,10 @@ def read_splits(data: MT5DataArguments, seed: int, say: Callable[[str], None]) -
     )
 
 
-def _read(path: Path, data: MT5DataArguments, say: Callable[[str], None]) -> list[Record]:
+def _read(path: Path, data: MT5DataArguments) -> list[Record]:
     records, report = read_records(path, data.fields(), data.policy)
     for line in report.lines() if report.defects else ():
-        say(line)
+        echo(line)
     return records
 
 
@@ -74,9 +74,7 @@ def _hold_out(records: list[Record], wanted: int, seed: int) -> set[int]:
     return chosen
 
 
-def _without_overlap(
-    records: list[Record], validation: list[Record], data: MT5DataArguments, say: Callable[[str], None]
-) -> list[Record]:
+def _without_overlap(records: list[Record], validation: list[Record], data: MT5DataArguments) -> list[Record]:
     """Training records whose source is not among the validation records."""
     sources = {record.source.strip() for record in validation}
     kept = [record for record in records if record.source.strip() not in sources]
@@ -88,11 +86,13 @@ def _without_overlap(
             f"record in {data.validation_data}; remove them, {remedy}"
         )
     if lost:
-        say(f"{data.data}: {len(lost)} records left out of training, because their source is in {data.validation_data}")
+        echo(
+            f"{data.data}: {len(lost)} records left out of training, because their source is in {data.validation_data}"
+        )
     ids = {record.id for record in validation if data.fields().id in record.row}
     shared = sum(record.id in ids and data.fields().id in record.row for record in kept)
     if shared:
-        say(f"WARNING     {shared} ids occur in both files with other texts; are these the files that you mean?")
+        echo(f"WARNING     {shared} ids occur in both files with other texts; are these the files that you mean?")
     return kept
 
 

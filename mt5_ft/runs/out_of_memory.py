@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ft_core.io.console import echo
 from ft_core.io.memory import free_memory, is_out_of_memory
 
 from ..training.arguments import MT5Arguments
@@ -70,7 +71,6 @@ def train_with_fitting_batch(
     build: Callable[[MT5Arguments], MT5Trainer],
     args: MT5Arguments,
     attempt: Callable[[MT5Trainer], None],
-    say: Callable[[str], None],
 ) -> MT5Trainer:
     """Attempts a run; when memory runs out before or in its first steps, starts it again with half the batch.
 
@@ -81,7 +81,6 @@ def train_with_fitting_batch(
         build: makes a trainer from settings.
         args ([`MT5Arguments`]): settings of the first attempt.
         attempt: plans and trains.
-        say: receives a line for each smaller batch.
 
     Raises:
         ValueError: out of memory later, with several processes, or with one record at once.
@@ -106,7 +105,7 @@ def train_with_fitting_batch(
         else:
             return trainer
         smaller, words = smaller_settings(args, trainer.longest_record())
-        say(f"out of memory with {words}, the same effective batch of {trainer.effective_batch()}")
+        echo(f"out of memory with {words}, the same effective batch of {trainer.effective_batch()}")
         if begun.first_step == 0:  # this attempt's folder is not the user's; a resumed one is
             smaller |= {"resume": False, "resume_force": False, "overwrite": True}
         del trainer, begun

@@ -1,27 +1,26 @@
 """A whole mT5 run: settings in, run folder out. The command line and the example both end here."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
-from ft_core.hub.training_push import check_hub, push_finished
+from ft_core.hub.training_push import push_finished
+from ft_core.io.console import echo
 from ft_core.io.memory import is_out_of_memory
-from ft_core.runs.folder import KEPT_IDS_FILE, check_output_folder
-from ft_core.runs.lock import run_lock
-from ft_core.runs.processes import check_world_size
-from ft_core.training.interruption import AsTrial
+from ft_core.runs.folder import FINAL_MODEL, KEPT_IDS_FILE
+from ft_core.training.run import preflight, resume_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records
 from ..data.records import Record
 from ..hub.push import mt5_model
 from ..training.arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
 from ..training.presets import PRESETS
-from ..training.resuming import ASKED, adopt_recorded, batch_asked, check_resumable, finished_metrics
+from ..training.resuming import ASKED, adopt_recorded, batch_asked, check_resumable
 from ..training.trainer import MT5Trainer
 from .cleaning import keep_within_limit
 from .data import content_digest, read_splits
@@ -169,23 +168,20 @@ def _plan(trainer: MT5Trainer, model: MT5ModelArguments) -> Plan:
     return make_plan(trainer, model.preset, adapters=model.lora, merge=model.lora_merge)
 
 
-def plan_run(
-    model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments, say: Callable[[str], None] = print
-) -> Plan:
+def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> Plan:
     """What a run would need, with the batch that fits; writes nothing into its folder."""
     args = _with_limits(args, data)
     created = not Path(args.output_dir).exists()
     plans: list[Plan] = []
     model = pin_model(model, args)
     try:
-        prepared = prepare(model, data, args, read_splits(data, args.seed, say))
+        prepared = prepare(model, data, args, read_splits(data, args.seed))
         for line in describe(prepared, model, data, args):
-            say(line)
+            echo(line)
         train_with_fitting_batch(
             lambda settings: build_trainer(prepared, model, data, settings),
             args,
             lambda trainer: plans.append(_plan(trainer, model)),
-            say,
         )
     finally:
         _remove_if_empty(Path(args.output_dir), created)
@@ -202,15 +198,16 @@ def run_training(
     model: MT5ModelArguments,
     data: MT5DataArguments,
     args: MT5Arguments,
-    say: Callable[[str], None] = print,
-    as_trial: AsTrial | None = None,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+    score: bool = True,
 ) -> dict:
     """Fine-tunes mT5 from settings to run folder.
 
     Args:
         model, data, args: the settings.
-        say: receives each line of text, on the main process only.
-        as_trial (*optional*): for a run of a search; called with each trainer. Its best model is not scored again.
+        callbacks: added to each trainer's.
+        score (`bool`): score the best model on the whole validation split at the end; a search does without.
 
     Returns:
         `dict`: the figures of `training_metrics.json`: loss first, best and last, scores of the whole validation split,
@@ -219,61 +216,43 @@ def run_training(
     Raises:
         ValueError: settings, data or model that cannot be used, or too little disk; nothing has been written then.
     """
-    check_world_size(args.expected_world_size)
     run = Path(args.output_dir)
-    if not PartialState().is_main_process:
-        say = lambda line: None  # noqa: E731
-    with run_lock(run, args.overwrite_lock):
-        check_output_folder(run, args.resume, args.overwrite)
-        check_hub(args)
-        return _run_locked(model, data, args, say, as_trial)
+    with preflight(run, args):
+        asked = batch_asked(args)
+        args = _with_limits(adopt_recorded(args), data)
+        splits = read_splits(data, args.seed)
+        model = pin_model(model, args)
+        if args.resume:
+            check_resumable(run, _facts(model, data, *splits), args)
+            if metrics := resume_finished(args, MT5Trainer.program, FINAL_MODEL, mt5_model):
+                keep_within_limit(run, args.save_total_limit)  # a kill may have come between
+                return metrics
 
+        def attempt(trainer: MT5Trainer) -> None:
+            for callback in callbacks:
+                trainer.add_callback(callback)
+            plan = _plan(trainer, model)
+            for line in plan.lines():
+                echo(line)
+            plan.check_disk()
+            trainer.train()
 
-def _run_locked(
-    model: MT5ModelArguments,
-    data: MT5DataArguments,
-    args: MT5Arguments,
-    say: Callable[[str], None],
-    as_trial: AsTrial | None,
-) -> dict:
-    run = Path(args.output_dir)
-    asked = batch_asked(args)
-    args = _with_limits(adopt_recorded(args, say), data)
-    splits = read_splits(data, args.seed, say)
-    model = pin_model(model, args)
-    if args.resume:
-        check_resumable(run, _facts(model, data, *splits), args)
-        if not args.resume_force and (metrics := finished_metrics(run)) is not None:
-            say(f"{run} is already finished: nothing is left to train")
-            keep_within_limit(run, args.save_total_limit)  # a kill may have come between
-            push_finished("mt5-ft", args, mt5_model, say)
-            return metrics
-
-    def attempt(trainer: MT5Trainer) -> None:
-        if as_trial is not None:
-            as_trial(trainer)
-        plan = _plan(trainer, model)
-        for line in plan.lines():
-            say(line)
-        plan.check_disk()
-        trainer.train()
-
-    prepared = prepare(model, data, args, splits)
-    prepared.facts[ASKED] = asked
-    prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
-    for line in describe(prepared, model, data, args):
-        say(line)
-    trainer = train_with_fitting_batch(
-        lambda settings: build_trainer(prepared, model, data, settings), args, attempt, say
-    )
-    try:
-        metrics = finish_training(trainer, model, data, prepared.trimming, score=as_trial is None)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ValueError(
-            "out of memory in the last evaluation; the checkpoints are complete: halve per_device_eval_batch_size and "
-            "go on with --resume"
-        ) from error
-    push_finished(trainer.program, trainer.args, mt5_model, say, trainer.push_checkpoints)
-    return metrics
+        prepared = prepare(model, data, args, splits)
+        prepared.facts[ASKED] = asked
+        prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
+        for line in describe(prepared, model, data, args):
+            echo(line)
+        trainer = train_with_fitting_batch(
+            lambda settings: build_trainer(prepared, model, data, settings), args, attempt
+        )
+        try:
+            metrics = finish_training(trainer, model, data, prepared.trimming, score=score)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ValueError(
+                "out of memory in the last evaluation; the checkpoints are complete: halve per_device_eval_batch_size "
+                "and continue with --resume"
+            ) from error
+        push_finished(trainer.program, trainer.args, mt5_model, trainer.push_checkpoints)
+        return metrics

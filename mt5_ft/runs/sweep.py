@@ -1,9 +1,11 @@
 """What a search needs to know of mT5 runs. Their data have no test split: the best trial is not evaluated again."""
 
+from transformers import TrainerCallback
+
+from ft_core.io.console import echo
 from ft_core.io.memory import free_memory
 from ft_core.runs.folder import FINAL_MODEL
-from ft_core.sweep.stage import COMMON_FIXED, Say, SweepStage
-from ft_core.training.interruption import AsTrial
+from ft_core.sweep.stage import COMMON_FIXED, SweepStage
 
 from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from ..training.presets import DEFAULT_PRESET, PRESETS
@@ -25,18 +27,18 @@ FIXED = (
 )
 
 
-def check_records(settings: tuple, say: Say) -> str:
+def check_records(settings: tuple) -> str:
     """Reads the records and says how many there are; returns a hash of their texts."""
     _, data, args = settings
-    train, validation = read_splits(data, args.seed, say)
-    say(f"records     {len(train):,} to train on, {len(validation):,} to validate on")
+    train, validation = read_splits(data, args.seed)
+    echo(f"records     {len(train):,} to train on, {len(validation):,} to validate on")
     return content_digest(train, validation)
 
 
-def run_mt5_trial(settings: tuple, say: Say, as_trial: AsTrial) -> None:
+def run_mt5_trial(settings: tuple, callbacks: list[TrainerCallback]) -> None:
     """An mT5 run as a trial."""
     free_memory()
-    run_training(*settings, say, as_trial=as_trial)
+    run_training(*settings, callbacks=callbacks, score=False)
 
 
 def mt5_stage() -> SweepStage:

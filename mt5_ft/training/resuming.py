@@ -1,14 +1,12 @@
 """What is looked at before a run goes on: its record, its settings, and whether it is over already."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from transformers.utils import logging
 
-from ft_core.checkpoints.weights import holds_whole_model
-from ft_core.runs.folder import FINAL_MODEL, METRICS_FILE, RUN_FILE
+from ft_core.io.console import echo
+from ft_core.runs.folder import RUN_FILE
 from ft_core.runs.record import read_record
 from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 
@@ -34,7 +32,7 @@ def batch_asked(args: MT5Arguments) -> dict[str, int]:
     return {name: getattr(args, name) for name in (*PAIR, BUDGET[0])}
 
 
-def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Arguments:
+def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
     """The settings with what a resumed run found out by itself: a batch halved for want of memory, where the same one
     is asked for as before, and the precision where none is, because a second timing may come out differently."""
     run = Path(args.output_dir)
@@ -45,11 +43,11 @@ def adopt_recorded(args: MT5Arguments, say: Callable[[str], None]) -> MT5Argumen
     before, now = _pair(record), _pair(vars(args))
     asks_the_same = not args.resume_force and whole.get(ASKED) == batch_asked(args)
     if asks_the_same and before != now and before[0] * before[1] == now[0] * now[1]:
-        say(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on so")
+        echo(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on so")
         found |= dict(zip(PAIR, before, strict=True))
     budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (record, vars(args)))
     if asks_the_same and budget[0] and wanted[0] and budget != wanted and budget[1] == wanted[1]:
-        say(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens a step: going on so")
+        echo(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens a step: going on so")
         found[BUDGET[0]] = budget[0]
     if args.precision_was_timed and record["precision"] != args.precision:
         found |= {name: record[name] for name in ("precision", "bf16", "fp16")}
@@ -89,10 +87,3 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
         if before[0] * before[1] != now[0] * now[1]:
             changes.append(f"batch x accumulation: {before[0]} x {before[1]} -> {now[0]} x {now[1]}")
     return settle(run, changes, args, recorded_rate(run, manifest))
-
-
-def finished_metrics(run: Path) -> dict | None:
-    """The figures of a run that ended and was written whole, or None."""
-    if not (run / METRICS_FILE).is_file() or not holds_whole_model(run / FINAL_MODEL):
-        return None
-    return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions, Result, is_unto
 from ft_core.hub.card_cost import board_power, training_cost
 from ft_core.hub.card_facts import RunFacts, add_training, named_base, read_run, recipe_rows
 from ft_core.hub.push import push_model
+from ft_core.io.console import lines_to
 from ft_core.runs.record import NEEDED
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
@@ -35,7 +36,8 @@ def push(hub, folder):
 
     def run(card=CARD, **settings):
         lines = []
-        push_model(folder, REPO, card, say=lines.append, **settings)
+        with lines_to(lines.append):
+            push_model(folder, REPO, card, **settings)
         return hub.history(REPO)[-1].files["README.md"].decode(), lines
 
     return run
@@ -195,7 +197,7 @@ def test_recipe_and_base_of_a_record():
 def test_the_code_of_a_card_loads_its_branch(hub, push, folder):
     facts = changed(usage='tokenizer = load_tokenizer("{repo}")\nmodel = f(load_model("{repo}", tokenizer), 1)')
     push(facts)
-    push_model(folder, REPO, facts, revision="tried", say=print)
+    push_model(folder, REPO, facts, revision="tried")
     card = hub.history(REPO, "tried")[-1].files["README.md"].decode()
     assert 'load_tokenizer("me/model", revision="tried")' in card
     assert 'f(load_model("me/model", tokenizer, revision="tried"), 1)' in card

@@ -14,6 +14,7 @@ from ft_core.hub import client as hub_client
 from ft_core.hub.card import CardFacts
 from ft_core.hub.errors import HubFailure, HubRefusal
 from ft_core.hub.push import push_model
+from ft_core.io.console import lines_to
 from tests.hub_fixtures import TOKEN
 from tests.pushable_hub import Fault
 
@@ -41,7 +42,8 @@ def push(folder):
     """A function that pushes; what was said is in `push.lines`."""
 
     def run(repo=REPO, **settings):
-        return push_model(folder, repo, CARD, say=run.lines.append, **settings)
+        with lines_to(run.lines.append):
+            return push_model(folder, repo, CARD, **settings)
 
     run.lines = []
     return run

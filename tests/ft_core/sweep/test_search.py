@@ -122,7 +122,7 @@ def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch
 
 
 def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
-    monkeypatch.setattr(search_module, "run_trials", lambda study, plan, say: study.ask())
+    monkeypatch.setattr(search_module, "run_trials", lambda study, plan: study.ask())
     with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; go on with --resume"):
         sweep("--trials", 1)
 

@@ -18,10 +18,12 @@ import ft_core.runs.folder
 import ft_core.runs.record
 from ft_core.checkpoints.manifest import _seal, defect_of
 from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.runs.folder import BEST_MODEL
 from ft_core.runs.lock import run_lock
 from ft_core.training.interruption import StoppedBySignal
+from ft_core.training.run import finished_metrics
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.runs.finish import finish_run, finished_metrics
+from kronos_ft.runs.finish import finish_run
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
 
 
@@ -278,7 +280,7 @@ def test_a_run_that_was_half_overwritten_is_not_whole(make_trainer, monkeypatch,
     trainer = make_trainer()
     trainer.train()
     finish_run(trainer)
-    assert finished_metrics(tmp_path / "run") is not None
+    assert finished_metrics(tmp_path / "run", BEST_MODEL) is not None
 
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
@@ -287,7 +289,7 @@ def test_a_run_that_was_half_overwritten_is_not_whole(make_trainer, monkeypatch,
         context.setattr(ft_core.runs.folder.shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             make_trainer(overwrite=True).train()
-    assert finished_metrics(tmp_path / "run") is None
+    assert finished_metrics(tmp_path / "run", BEST_MODEL) is None
     make_trainer(overwrite=True).train()
 
 

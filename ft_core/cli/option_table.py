@@ -1,0 +1,128 @@
+"""Options of settings dataclasses, and tables of them that commands read in place of the dataclasses.
+
+    python -m ft_core.cli.option_table kronos_ft mt5_ft
+
+writes `options.json` of each package; a test compares the files with the dataclasses.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import lru_cache
+from importlib import import_module, resources
+from pathlib import Path
+
+from .settings import Option, own_names
+
+TABLE_FILE = "options.json"
+_NAMES = {int: "int", float: "float", str: "str", Path: "path"}
+
+
+@lru_cache(maxsize=16)
+def _actions(types: tuple[type, ...]) -> tuple:
+    from transformers import HfArgumentParser  # a second or more
+
+    return tuple(HfArgumentParser(types, add_help=False)._actions)
+
+
+def _plain(value: object) -> object:
+    """A default as JSON holds it."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    value = getattr(value, "value", value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+@lru_cache(maxsize=16)
+def _options(types: tuple[type, ...]) -> tuple[Option, ...]:
+    own, actions = set(own_names(types)), _actions(types)
+    twins = {action.dest for action in actions if action.const is False}
+    found = []
+    for action in actions:
+        if action.const is False:
+            continue
+        is_bool = getattr(action.type, "__name__", "") == "string_to_bool"
+        kind = "bool" if is_bool else "str" if action.choices else _NAMES.get(action.type, "other")
+        found.append(
+            Option(
+                name=action.dest,
+                kind=kind,
+                help=(action.help or "").strip(),
+                default=_plain(action.default),
+                nargs=action.nargs,
+                const=action.const,
+                choices=tuple(_plain(list(action.choices))) if action.choices else None,
+                own=action.dest in own,
+                has_twin=action.dest in twins,
+                metavar=action.metavar,
+            )
+        )
+    return tuple(found)
+
+
+def options_of(types: Sequence[type]) -> tuple[Option, ...]:
+    """The options of settings dataclasses, as `HfArgumentParser` reads them."""
+    return _options(tuple(types))
+
+
+def convert_others(types: Sequence[type], given: Mapping[str, object]) -> dict[str, object]:
+    """Values with those of kind `other` converted by the type of their field."""
+    names = {option.name for option in options_of(types) if option.kind == "other"} & given.keys()
+    converters = {action.dest: action.type for action in _actions(tuple(types)) if action.dest in names}
+    return dict(given) | {
+        name: [converters[name](item) for item in given[name]]
+        if isinstance(given[name], list)
+        else converters[name](given[name])
+        for name in names
+        if isinstance(given[name], str | list)
+    }
+
+
+def read_table(package: str, command: str) -> tuple[Option, ...]:
+    """The options of a command from the table of a package, without importing its dataclasses."""
+    table = json.loads(resources.files(f"{package}.cli").joinpath(TABLE_FILE).read_text(encoding="utf-8"))
+    shared = table["shared"]
+    return tuple(
+        Option(**{**values, "choices": tuple(values["choices"]) if values.get("choices") else None})
+        for values in (shared[one] if isinstance(one, str) else one for one in table["commands"][command])
+    )
+
+
+def make_table(commands: Mapping[str, Sequence[type]]) -> dict[str, object]:
+    """The table of a package's commands; an option that several have alike is written once, under its name."""
+    default = {field.name: field.default for field in fields(Option)}
+    written = {
+        command: [
+            {key: value for key, value in asdict(option).items() if key == "name" or value != default[key]}
+            for option in options_of(types)
+        ]
+        for command, types in commands.items()
+    }
+    every = [json.dumps(option, sort_keys=True) for options in written.values() for option in options]
+    shared: dict[str, dict] = {}
+    for options in written.values():
+        for option in options:
+            if every.count(json.dumps(option, sort_keys=True)) > 1:
+                shared.setdefault(option["name"], option)
+    return {
+        "shared": shared,
+        "commands": {
+            command: [one["name"] if shared.get(one["name"]) == one else one for one in options]
+            for command, options in written.items()
+        },
+    }
+
+
+def main(packages: Sequence[str]) -> None:
+    """Writes the table of each package."""
+    for package in packages:
+        module = import_module(f"{package}.cli.tables")
+        path = Path(module.__file__).with_name(TABLE_FILE)
+        table = json.loads(json.dumps(make_table(module.COMMANDS)))
+        path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

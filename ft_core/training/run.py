@@ -1,0 +1,65 @@
+"""What surrounds the training of every kind of run: the checks before it, and a resume of a run that has finished."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from ..checkpoints.weights import holds_whole_model
+from ..hub.training_push import FindRun, check_hub, push_finished
+from ..io.console import echo
+from ..runs.folder import METRICS_FILE, check_output_folder, check_writable
+from ..runs.lock import run_lock
+from ..runs.processes import check_world_size
+
+
+@contextmanager
+def preflight(folder: Path, *runs: TrainingArguments) -> Iterator[None]:
+    """Checks number of processes, output folders and Hub before any data are read, and locks the folder.
+
+    Args:
+        folder (`Path`): the run folder; with several runs the folder that holds theirs.
+        runs: training settings of each run.
+
+    Raises:
+        ValueError: the launch, a folder or the Hub's settings cannot be used; nothing has been written then.
+    """
+    first = runs[0]
+    check_world_size(first.expected_world_size)
+    with run_lock(folder, first.overwrite_lock):
+        if len(runs) > 1 and first.overwrite:  # the old runs lie one level deeper
+            check_writable(folder)
+        else:
+            check_output_folder(folder, first.resume, first.overwrite)
+        for args in runs:
+            if len(runs) > 1:
+                check_output_folder(Path(args.output_dir), args.resume, args.overwrite)
+            check_hub(args)
+        yield
+
+
+def finished_metrics(run: Path, model_folder: str) -> dict | None:
+    """The figures of a run that has finished and whose model was written, or None."""
+    if not (run / METRICS_FILE).is_file() or not holds_whole_model(run / model_folder):
+        return None
+    return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
+
+
+def resume_finished(args: TrainingArguments, program: str, model_folder: str, find_run: FindRun) -> dict | None:
+    """The figures of a run that is resumed although it has finished, after a push that may be missing; else None.
+
+    Args:
+        args: training settings; `resume_force` may ask for more steps than the run had.
+        program (`str`): the command that pushes such models.
+        model_folder (`str`): where the run puts its model.
+        find_run: gives the model folder of a run and its card.
+    """
+    if not args.resume or args.resume_force:
+        return None
+    run = Path(args.output_dir)
+    if metrics := finished_metrics(run, model_folder):
+        echo(f"finished    {run} has finished: nothing is left to train")
+        push_finished(program, args, find_run)
+    return metrics
