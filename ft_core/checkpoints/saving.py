@@ -6,6 +6,7 @@ Notable:
 - A save that fails on one rank fails on all, and leaves the checkpoints before it as they were.
 """
 
+import logging
 import random
 import shutil
 import warnings
@@ -22,7 +23,6 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import safe_globals
-from transformers.utils import logging
 
 from ..io.files import flush_folder, is_full_disk, move_folder
 from .manifest import defect_of, is_extra, write_manifest
@@ -37,7 +37,7 @@ from .retention import (
     steps_within,
 )
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 SAVE_FAULTS = (OSError, RuntimeError, SafetensorError)  # torch's own errors for a full disk are RuntimeErrors
 

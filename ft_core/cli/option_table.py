@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib import import_module, resources
 from pathlib import Path
 
-from .settings import Option, own_names
+from .settings import Option, Unconverted, own_names
 
 TABLE_FILE = "options.json"
 _NAMES = {int: "int", float: "float", str: "str", Path: "path"}
@@ -67,16 +67,15 @@ def options_of(types: Sequence[type]) -> tuple[Option, ...]:
 
 
 def convert_others(types: Sequence[type], given: Mapping[str, object]) -> dict[str, object]:
-    """Values with those of kind `other` converted by the type of their field."""
-    names = {option.name for option in options_of(types) if option.kind == "other"} & given.keys()
-    converters = {action.dest: action.type for action in _actions(tuple(types)) if action.dest in names}
-    return dict(given) | {
-        name: [converters[name](item) for item in given[name]]
-        if isinstance(given[name], list)
-        else converters[name](given[name])
-        for name in names
-        if isinstance(given[name], str | list)
-    }
+    """Values whose [`Unconverted`] words are converted by the types of their fields."""
+    converters = {action.dest: action.type for action in _actions(tuple(types))}
+    found = dict(given)
+    for name, value in given.items():
+        if isinstance(value, Unconverted):
+            found[name] = converters[name](value)
+        elif isinstance(value, list) and any(isinstance(one, Unconverted) for one in value):
+            found[name] = [converters[name](one) for one in value]
+    return found
 
 
 def read_table(package: str, command: str) -> tuple[Option, ...]:

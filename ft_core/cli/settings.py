@@ -27,7 +27,18 @@ def _bool(word: str) -> bool:
     raise argparse.ArgumentTypeError(f"invalid value {word!r}: use true or false")
 
 
-KINDS: dict[str, Callable[[str], object]] = {"str": str, "int": int, "float": float, "bool": _bool, "path": Path}
+class Unconverted(str):
+    """A word that the type of its dataclass field converts."""
+
+
+KINDS: dict[str, Callable[[str], object]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": _bool,
+    "path": Path,
+    "other": Unconverted,
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Option:
     def _one(self, value: object, source: str) -> object:
         word = str(value).lower() if isinstance(value, bool) else str(value)
         try:
-            found = KINDS.get(self.kind, str)(word)
+            found = KINDS[self.kind](word)
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"{source}: argument --{self.name}: {error}") from None
         except ValueError:
@@ -112,7 +123,7 @@ class SettingsParser(argparse.ArgumentParser):
             self.add_argument(
                 *option.flags(),
                 dest=option.name,
-                type=KINDS.get(option.kind, str),
+                type=KINDS[option.kind],
                 nargs=option.nargs,
                 choices=option.choices,
                 help=option.help,
@@ -172,10 +183,13 @@ class SettingsParser(argparse.ArgumentParser):
         raise ValueError(f"{message}; see --help")
 
 
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else [value]
+
+
 def _as_text(value: object) -> str:
     """A setting's value as one writes it, in a help text."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    texts = (str(getattr(each, "value", each)) for each in listed)
+    texts = (str(getattr(each, "value", each)) for each in _listed(value))
     return " ".join(text.lower() if text in ("True", "False") else text for text in texts).replace("%", "%%")
 
 
@@ -332,9 +346,10 @@ def build_settings(types: Sequence[type], given: Mapping[str, object]) -> tuple:
     Raises:
         ValueError: a value that a dataclass refuses.
     """
-    from .option_table import convert_others
+    if any(isinstance(one, Unconverted) for value in given.values() for one in _listed(value)):
+        from .option_table import convert_others
 
-    given = convert_others(types, given)
+        given = convert_others(types, given)
     return tuple(kind(**{name: given[name] for name in field_names([kind]) if name in given}) for kind in types)
 
 

@@ -8,6 +8,7 @@ Notable:
 """
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -20,7 +21,6 @@ from accelerate import PartialState
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import logging
 
 from ..checkpoints.manifest import is_extra
 from ..checkpoints.retention import PREFIX
@@ -33,7 +33,7 @@ from .errors import LOG_IN, HubFailure, explain, no_hub, without_tokens
 from .push import check_login, push_model
 from .pushed_files import CARD, choose_files
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 END, EVERY_SAVE = "end", "every_save"
 _answered: set[tuple] = set()  # by this process: a copy of the settings does not ask again in the middle of a run

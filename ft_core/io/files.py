@@ -119,3 +119,16 @@ def is_full_disk(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+DATA_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".bz2", ".zip", ".json", ".jsonl")
+
+
+def check_data_file(name: str) -> None:
+    """Raises ValueError when a name can only be that of a data file, and there is none.
+
+    A folder, a glob or a data set of the Hub is left to what reads it.
+    """
+    path = Path(name)
+    if path.suffix.lower() in DATA_SUFFIXES and not any(sign in name for sign in "*?[") and not path.exists():
+        raise ValueError(f"data file {path} does not exist; correct the path")

@@ -1,11 +1,10 @@
 """Writes the report of a run into its folder, or of several into another."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-
-from transformers.utils import logging
 
 from ..io.files import write_text
 from ..runs.folder import NEXT_FILE, PICTURES_FILE, REPORT_HTML, REPORT_MD
@@ -22,7 +21,7 @@ from .render import to_html
 from .views import StageView
 from .wording import default_language
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

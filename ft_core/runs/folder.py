@@ -1,17 +1,17 @@
 """The folder of a run: its files, and what happens when it already holds something."""
 
+import logging
 import shutil
 import tempfile
 from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers.utils import logging
 
 from ..checkpoints.retention import BROKEN, DELETING, SAVING, find_newest_whole, list_checkpoints, set_aside
 from ..io.files import OLD
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
 PUSHING = ".pushing"  # what is on its way to the Hub

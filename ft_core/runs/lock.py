@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -11,12 +12,11 @@ from pathlib import Path
 import psutil
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers.utils import logging
 
 from ..io.files import write_text
 from .folder import LOCK_FILE, check_writable, remove_leftovers
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 _held: set[Path] = set()
 

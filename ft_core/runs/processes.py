@@ -1,13 +1,13 @@
 """Checks that a run is what was asked for: number of processes and precision."""
 
 import atexit
+import logging
 import os
 
 import torch
 from accelerate import PartialState
-from transformers.utils import logging
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # what gloo says; NCCL has error types of its own
 LOST_SIGNS = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out waiting", "gloo")

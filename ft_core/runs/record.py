@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import logging
 import platform
 import subprocess
 import time
@@ -17,12 +18,11 @@ from pathlib import Path
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import logging
 
 from ..io.files import plain, write_json, write_text
 from .folder import LOG_FILE, RUN_FILE
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "numpy", "pandas", "safetensors")
 SECRETS = ("hub_token",)

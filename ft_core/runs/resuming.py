@@ -1,15 +1,15 @@
 """Whether a run that is resumed is the run that it was, and what happens where it is not."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import TrainingArguments
-from transformers.utils import logging
 
 from .folder import RUN_FILE
 from .record import changed_settings, read_record
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # settings that decide which weights a run ends with
 COMMON_SETTINGS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.manifest import file_hash
-from ..cli.settings import as_words, field_names, parse_settings, read_words
+from ..cli.settings import field_names, parse_settings, read_argv
 from ..io.files import plain
 from ..io.secrets import SECRET_FIELDS
 from ..runs.folder import BEST_MODEL, FINAL_MODEL, TRIALS
@@ -124,18 +124,15 @@ class SweepPlan:
 
 
 def _word(value: object) -> object:
-    """A value of a command line (a list of words) or of YAML as one that `as_words` writes."""
+    """A value of a command line (a list of words) or of YAML as one value or a list."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _parse(stage: SweepStage, values: dict[str, object], folder: Path, resume: bool) -> tuple:
-    own = {"output_dir": str(folder), "resume": resume, "overwrite": False}
-    flags = [f"--{name}" for name, value in values.items() if value == []]
-    known = field_names(stage.types)
-    words = as_words({name: value for name, value in values.items() if value != []} | own, known, "the sweep")
     return parse_settings(
         stage.types,
-        [*words, *flags],
+        [],
+        values=values | {"output_dir": str(folder), "resume": resume, "overwrite": False},
         presets=stage.presets,
         default_preset=stage.default_preset,
         program=stage.command,
@@ -202,7 +199,7 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
     Raises:
         ValueError: one line on what cannot be used.
     """
-    given = {name: _word(value) for name, value in read_words(words).items()}
+    given = {name: _word(value) for name, value in read_argv(words).items()}
     for name, instead in NOT_OF_A_SWEEP.items():  # first: the settings themselves would ask for a login to push
         if name in given:
             raise ValueError(f"{name} is not a setting of a sweep; {instead.format(command=stage.command)}")

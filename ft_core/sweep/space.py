@@ -18,7 +18,8 @@ from pathlib import Path
 import optuna
 import yaml
 
-from ..cli.settings import nearest_name, read_yaml, value_parsers
+from ..cli.option_table import options_of
+from ..cli.settings import KINDS, nearest_name, read_yaml
 
 RANGE_KEYS = ("low", "high", "log", "step")
 MERGE_KEY = "<<"  # of YAML: the names of the mapping that follows count as written here
@@ -97,7 +98,8 @@ def read_space(path: Path, types: Sequence[type], fixed: Mapping[str, str]) -> t
     if not values:
         raise ValueError(f"space={path} is empty; write e.g. `learning_rate: {{low: 1e-5, high: 1e-3, log: true}}`")
     lines = _lines(path)
-    parsers = value_parsers(types)
+    single = [option for option in options_of(types) if option.nargs != "+"]
+    parsers = {option.name: KINDS.get(option.kind, str) for option in single}
     found = []
     for name, written in values.items():
         place = f"{path}:{lines.get(name) or lines.get(MERGE_KEY, 1)}"

@@ -9,20 +9,20 @@ Notable:
 """
 
 import json
+import logging
 from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import Trainer
-from transformers.utils import logging
 
 from ..checkpoints.retention import find_newest_whole
 from ..io.files import write_json
 from ..runs.folder import BAD_STEPS_FILE
 from ..runs.record import unless_going_on
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 LEAST_SCALE = 1.0  # of fp16: gradients that overflow even without scaling
 MOST_RECORDED = 20

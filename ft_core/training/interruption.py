@@ -6,6 +6,7 @@ one look a step and no work on the device.
 """
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +16,13 @@ import torch.distributed as dist
 from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
-from transformers.utils import logging
 
 from ..checkpoints.retention import PREFIX
 
 PRUNED = "pruned"
 
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

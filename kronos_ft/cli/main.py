@@ -2,11 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ft_core.cli.options import check_variables
 from ft_core.cli.program import one_line_errors, run_command
 from ft_core.report.command import report_command
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
@@ -71,89 +75,101 @@ Any setting of the runs holds for all trials. DIR ends with best.yaml, trials.cs
 """
 
 
-def _print_run(metrics: dict, folder: str) -> None:
+def _print_run(metrics: dict | None, args: "TrainingArguments") -> None:
+    """What a finished run ends with, on the main process; nothing after a dry run."""
+    if metrics is None or args.process_index:
+        return
     from ft_core.runs.folder import CURVES_FILE, REPORT_HTML
 
     from ..runs.finish import summary_table
 
     print(summary_table(metrics))
-    print(f"curves             {os.path.join(folder, CURVES_FILE)}")
-    print(f"report             {os.path.join(folder, REPORT_HTML)}")
-    print(f"run folder         {folder}")
+    print(f"curves             {os.path.join(args.output_dir, CURVES_FILE)}")
+    print(f"report             {os.path.join(args.output_dir, REPORT_HTML)}")
+    print(f"run folder         {args.output_dir}")
 
 
-def run_tokenizer_command(words: Sequence[str]) -> int:
+def _training_settings(command: str, argv: Sequence[str], presets: Mapping[str, Mapping[str, object]]) -> tuple:
+    """Settings of a training command: read from the table of options, and only then made into dataclasses."""
+    from ft_core.cli.option_table import read_table
+    from ft_core.cli.settings import build_settings, read_options
+    from ft_core.io.files import check_data_file
+
+    from ..training.presets import DEFAULT_PRESET
+
+    program = f"kronos-ft {command}"
+    options = read_table("kronos_ft", command)
+    given = read_options(options, argv, presets=presets, default_preset=DEFAULT_PRESET, program=program)
+    check_data_file(given.get("data") or "")
+    from .tables import COMMANDS
+
+    return build_settings(COMMANDS[command], given)
+
+
+def _plain_settings(command: str, argv: Sequence[str], kind: type) -> object:
+    """Settings of a command without presets, whose dataclass imports nothing heavy."""
+    from ft_core.cli.option_table import read_table
+    from ft_core.cli.settings import build_settings, read_options
+
+    given = read_options(read_table("kronos_ft", command), argv, program=f"kronos-ft {command}")
+    (args,) = build_settings((kind,), given)
+    args.check_files()
+    return args
+
+
+def run_tokenizer_command(argv: Sequence[str]) -> int:
     """`kronos-ft tokenizer`: settings from preset, YAML and command line, then the whole run."""
-    from ft_core.cli.settings import parse_settings
+    from ..training.presets import PRESETS
 
+    settings = _training_settings("tokenizer", argv, PRESETS)
     from ..runs.tokenizer import run_tokenizer
-    from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-    from ..training.presets import DEFAULT_PRESET, PRESETS
-    from ..windows.augmentation import AugmentationArguments
 
-    model, data, augmentation, args = parse_settings(
-        (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments),
-        words,
-        presets=PRESETS,
-        default_preset=DEFAULT_PRESET,
-        program="kronos-ft tokenizer",
-    )
-    metrics = run_tokenizer(model, data, augmentation, args)
-    if metrics is not None and args.process_index == 0:
-        _print_run(metrics, args.output_dir)
+    _print_run(run_tokenizer(*settings), settings[-1])
     return 0
 
 
-def run_predictor_command(words: Sequence[str]) -> int:
+def run_predictor_command(argv: Sequence[str]) -> int:
     """`kronos-ft predictor`: settings from preset, YAML and command line, then the whole run."""
-    from ft_core.cli.settings import parse_settings
+    from ..training.presets import PREDICTOR_PRESETS
 
+    settings = _training_settings("predictor", argv, PREDICTOR_PRESETS)
     from ..runs.predictor import run_predictor
-    from ..training.arguments import DataArguments
-    from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
-    from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS
-    from ..windows.augmentation import AugmentationArguments
 
-    model, data, augmentation, args = parse_settings(
-        (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
-        words,
-        presets=PREDICTOR_PRESETS,
-        default_preset=DEFAULT_PRESET,
-        program="kronos-ft predictor",
-    )
-    metrics = run_predictor(model, data, augmentation, args)
-    if metrics is not None and args.process_index == 0:
-        _print_run(metrics, args.output_dir)
+    _print_run(run_predictor(*settings), settings[-1])
     return 0
 
 
-def run_finetune_command(words: Sequence[str]) -> int:
+def run_finetune_command(argv: Sequence[str]) -> int:
     """`kronos-ft finetune`: both stages, with settings for both or one of them."""
-    if not words or "-h" in words or "--help" in words:
+    if not argv or "-h" in argv or "--help" in argv:
         print(FINETUNE_USAGE)
-        return 0 if words else 2
-    from ..runs.both import STAGES, parse_finetune, run_finetune
+        return 0 if argv else 2
+    from ft_core.io.files import check_data_file
 
-    settings = parse_finetune(words)
+    from ..runs.routing import STAGES, read_finetune
+
+    check_data_file(read_finetune(argv)[1]["predictor"].get("data") or "")
+    from ..runs.both import parse_finetune, run_finetune
+
+    settings = parse_finetune(argv)
     metrics = run_finetune(settings)
     if metrics is not None and settings.predictor[-1].process_index == 0:
         for stage in STAGES:
             print(f"\n{stage}")
-            _print_run(metrics[stage], os.path.join(settings.folder, stage))
+            _print_run(metrics[stage], getattr(settings, stage)[-1])
     return 0
 
 
-def run_evaluate_command(words: Sequence[str]) -> int:
+def run_evaluate_command(argv: Sequence[str]) -> int:
     """`kronos-ft evaluate`: walk-forward evaluation of one model or several."""
+    from ..evaluation.arguments import EvaluateArguments
+
+    args = _plain_settings("evaluate", argv, EvaluateArguments)
     from transformers.utils import logging
 
-    from ft_core.cli.settings import parse_settings
-
-    from ..evaluation.arguments import EvaluateArguments
     from ..evaluation.report import EVALUATION_FILE, REPORT_FILE, terminal_text
     from ..evaluation.run import run_evaluation
 
-    (args,) = parse_settings((EvaluateArguments,), words, program="kronos-ft evaluate")
     logging.disable_progress_bar()  # transformers' own, of loading weights
     evaluation = run_evaluation(args)
     print(terminal_text(evaluation))
@@ -162,15 +178,15 @@ def run_evaluate_command(words: Sequence[str]) -> int:
     return 0
 
 
-def run_forecast_command(words: Sequence[str]) -> int:
+def run_forecast_command(argv: Sequence[str]) -> int:
     """`kronos-ft forecast`: paths of the bars to come, as a table and a picture."""
+    from ..forecasting.arguments import ForecastArguments
+
+    args = _plain_settings("forecast", argv, ForecastArguments)
     from transformers.utils import logging
 
-    from ft_core.cli.settings import parse_settings
+    from ..forecasting.run import run_forecast
 
-    from ..forecasting.run import ForecastArguments, run_forecast
-
-    (args,) = parse_settings((ForecastArguments,), words, program="kronos-ft forecast")
     logging.disable_progress_bar()
     run_forecast(args)
     if args.output:
@@ -218,21 +234,14 @@ def run_ui_command(words: Sequence[str]) -> int:
     return run_ui_command(words)
 
 
-def run_sweep_command(words: Sequence[str]) -> int:
+def run_sweep_command(argv: Sequence[str]) -> int:
     """`kronos-ft sweep tokenizer|predictor`: a search over settings."""
     from ft_core.sweep.command import sweep_command
 
-    def tokenizer() -> Callable:
-        from ..runs.sweep import tokenizer_stage
+    from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
 
-        return tokenizer_stage
-
-    def predictor() -> Callable:
-        from ..runs.sweep import predictor_stage
-
-        return predictor_stage
-
-    return sweep_command("kronos-ft", words, {"tokenizer": tokenizer, "predictor": predictor}, SWEEP_USAGE)
+    kinds = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS}
+    return sweep_command("kronos-ft", argv, kinds, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
 def run_demo_command(words: Sequence[str]) -> int:

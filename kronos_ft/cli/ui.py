@@ -34,8 +34,8 @@ def run_ui_command(words: Sequence[str]) -> int:
 
     from ..forecasting.networks import load_networks, pairing_remark
     from ..forecasting.predictor import KronosPredictor
-    from ..models.configuration_kronos import PREDICTOR_CONTEXT
     from ..models.identity import weights_hash
+    from ..models.sizes import PREDICTOR_CONTEXT
     from ..ui.candle_choice import CandleChoice
     from ..ui.evaluation_view import check_named, find_evaluation
     from ..ui.server import check_address, serve, warnings_of

@@ -9,6 +9,7 @@ Notable:
 Shapes: N bars of all symbols.
 """
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -17,12 +18,11 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import numpy as np
-from transformers.utils import logging
 
 from .columns import FEATURES
 from .timestamps import CALENDAR_FEATURES, calendar_features
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "KRONOS_FT_CACHE"
 IN_MEMORY = 256 * 2**20  # bytes of one column of arrays: 5.6 million candles

@@ -5,8 +5,8 @@ import numpy as np
 from ..data.candles import CandleSeries
 from ..scoring.regimes import Regimes
 from ..windows.splits import crossing_splits, split_bounds
-from .origins import OriginPlan
 from .panel import Panel
+from .settings import OriginPlan
 
 
 def describe_data(series: list[CandleSeries], test: Panel, validation: Panel, plan: OriginPlan) -> dict:

@@ -14,9 +14,9 @@ from ..data.timestamps import calendar_features
 from ..forecasting.future_times import inferred_times, origin_seed
 from ..forecasting.networks import load_network
 from ..forecasting.predictor import KronosPredictor
-from ..models.configuration_kronos import PREDICTOR_CONTEXT
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.sizes import PREDICTOR_CONTEXT
 from .arguments import EvaluateArguments
 
 

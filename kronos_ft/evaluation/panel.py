@@ -12,7 +12,8 @@ from ..data.candles import CandleSeries
 from ..scoring.scores import OriginTimes
 from ..scoring.targets import CLOSE, TARGETS, path_targets, true_targets
 from .baselines import Forecaster
-from .origins import OriginPlan, Origins, plan_origins
+from .origins import Origins, plan_origins
+from .settings import OriginPlan
 
 
 @dataclass(frozen=True)

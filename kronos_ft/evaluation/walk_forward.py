@@ -10,7 +10,7 @@ Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,33 +25,11 @@ from ..scoring.targets import CLOSE, TARGETS, naive_scale
 from ..windows.splits import split_bounds
 from .baselines import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
 from .facts import describe_data, remarks
-from .origins import OriginPlan
 from .panel import Panel
+from .settings import EvaluationSettings, OriginPlan
 from .usable_origins import ready_baselines, ready_panel
 
 CONE_PATHS = 100
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """What is evaluated.
-
-    Attributes:
-        plan ([`OriginPlan`]): lookback, horizon, step, splits.
-        fee_bps, slippage_bps (`float`): costs of the back-test, basis points a side.
-        seed (`int`): of baselines that draw and of PIT ranks.
-        batch_size (`int`): origins given to a forecaster at once.
-    """
-
-    plan: OriginPlan = field(default_factory=OriginPlan)
-    fee_bps: float = 10.0
-    slippage_bps: float = 5.0
-    seed: int = 0
-    batch_size: int = 8
-
-    def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size} forecasts nothing; use 1 or more origins at once")
 
 
 def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list[Forecaster]:

@@ -13,13 +13,13 @@ trim       shortens the context to its last max_context - horizon + 1 bars, and 
 Shapes: B series, S paths of each, R = B * S rows, P bars of context, H bars of horizon.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers.utils import logging
 
 from ft_core.io.progress_lines import span
 
@@ -39,7 +39,7 @@ from .cache import (
 )
 from .sampling import Sampler
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 OVERFLOW = ("exact", "roll", "reprefill", "trim")
 SLOW_SECONDS = 30.0

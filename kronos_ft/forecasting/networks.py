@@ -2,11 +2,11 @@
 
 from ft_core.hub.origin import split_revision
 
-from ..models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pairing import mismatch
 from ..models.pretrained import folder_of
+from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 
 
 def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:

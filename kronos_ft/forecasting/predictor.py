@@ -10,13 +10,13 @@ Notable:
 Shapes: L bars of context, H bars of horizon, F = 6 features.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
-from transformers.utils import logging
 
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .context import PRICES, Context, build_context, check_times, frame_values, stamps_of
@@ -26,7 +26,7 @@ from .forecast import Forecast
 from .memory import check_memory
 from .sampling import Sampler, SeededSampler
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 1024
 LEAST_PRICE = 0.01  # of the context's lowest: an unlikely path of a wild market may fall below zero

@@ -10,7 +10,7 @@ from pathlib import Path
 from ft_core.io.files import write_json
 from ft_core.runs.folder import RUN_FILE
 
-from .configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 
 PAIRING_FILE = "trained_with.json"
 TOKENIZER_OF_PUBLISHED = {"mini": "2k", "small": "base", "base": "base"}

@@ -8,15 +8,10 @@ from pathlib import Path
 from ft_core.hub.origin import HubOrigin, origin_of
 from ft_core.hub.pinned_revision import pin
 
-from ..models.configuration_kronos import (
-    PREDICTOR_CONTEXT,
-    PUBLISHED_PREDICTORS,
-    PUBLISHED_TOKENIZERS,
-    KronosConfig,
-    KronosTokenizerConfig,
-)
+from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pretrained import HubUnreachable, find_pretrained, folder_of
+from ..models.sizes import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 

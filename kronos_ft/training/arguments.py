@@ -1,12 +1,12 @@
 """Settings that every Kronos fine-tuning run takes, and those of the tokenizer; each field has one help text."""
 
+import logging
 import os
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from transformers import SchedulerType, TrainingArguments
-from transformers.utils import logging
 
 from ft_core.io.secrets import PickledWithoutSecrets
 from ft_core.runs.processes import check_precision
@@ -18,7 +18,7 @@ from ..windows.dataset import WindowShape
 from ..windows.order import check_weighting
 from .numerics import SPEED_VARIABLE, choose_compile, choose_numerics
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass

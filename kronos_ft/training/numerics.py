@@ -4,13 +4,13 @@
 products in bf16. A resumed run keeps the numerics that it began with.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import gather_object
 from torch import nn
 from transformers import TrainingArguments
-from transformers.utils import logging
 
 from ..models.fast_layers import speed_up
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     pass
 
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 SPEED_VARIABLE = "KRONOS_FT_SPEED"

@@ -1,13 +1,12 @@
 """Settings of a Kronos predictor run beside those that both stages share; each field has one help text."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from transformers.utils import logging
-
 from .arguments import ModelArguments, WindowTrainingArguments
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 S1_CONDITIONING = ("true", "sampled")
 PUBLISHED_EVALUATION = ("published_loss", "published_ce_s2")

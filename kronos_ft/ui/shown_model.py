@@ -8,8 +8,8 @@ from ft_core.hub.pushed_files import is_hub_name
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from ft_core.runs.record import read_record
 
-from ..models.configuration_kronos import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..models.pairing import TOKENIZER_OF_PUBLISHED, trained_with
+from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 
 CONFIG_NAME = "config.json"
 STAGES = ("tokenizer", "predictor")

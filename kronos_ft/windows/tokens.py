@@ -12,6 +12,7 @@ Shapes: B windows, L bars of a window, F = 6 features.
 
 import copy
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers.utils import logging
 
 from ft_core.io.files import write_file
 from ft_core.runs.processes import process_group
@@ -30,7 +30,7 @@ from ..models.identity import weights_hash
 from ..models.modeling_kronos import KronosTokenizer
 from .dataset import WindowDataset
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 BATCH = 256
 INT16_BITS = 15  # an index of so many bits fits a signed 16-bit integer

@@ -60,22 +60,29 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
     return ExactParser(prog=f"mt5-ft {name}", description=about)
 
 
-def _settings(words: Sequence[str], program: str, preset: str | None = None) -> tuple:
-    from ft_core.cli.settings import parse_settings
+def _settings(argv: Sequence[str], command: str, preset: str | None = None) -> tuple:
+    """Settings of a training run: read from the table of options, and only then made into dataclasses."""
+    from ft_core.cli.option_table import read_table
+    from ft_core.cli.settings import build_settings, read_options
+    from ft_core.io.files import check_data_file
 
-    from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
     from ..training.presets import DEFAULT_PRESET, PRESETS
 
-    words = [*words, "--preset", preset] if preset else words
-    types = (MT5ModelArguments, MT5DataArguments, MT5Arguments)
-    return parse_settings(types, words, presets=PRESETS, default_preset=DEFAULT_PRESET, program=program)
+    argv = [*argv, "--preset", preset] if preset else argv
+    options = read_table("mt5_ft", command)
+    given = read_options(options, argv, presets=PRESETS, default_preset=DEFAULT_PRESET, program=f"mt5-ft {command}")
+    for name in ("data", "validation_data"):
+        check_data_file(given.get(name) or "")
+    from .tables import TRAIN
+
+    return build_settings(TRAIN, given)
 
 
 def train_command(words: Sequence[str]) -> int:
     """`mt5-ft train`."""
     if "--dry_run" in words:
         raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
-    model, data, args = _settings(words, "mt5-ft train")
+    model, data, args = _settings(words, "train")
     from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
     from ..runs.finish import summary_lines
@@ -100,12 +107,12 @@ def plan_command(words: Sequence[str]) -> int:
         presets, words = words[at + 1 : end], words[:at] + words[end:]
         if len(presets) < 2:
             raise ValueError("--compare needs two presets or more, e.g. --compare original optimized")
+    settings = [_settings(words, "plan", preset) for preset in presets or [None]]  # all, before the first plan
     from ft_core.io.console import quiet
 
     from ..runs.planning import compare_plans
     from ..runs.run import plan_run
 
-    settings = [_settings(words, "mt5-ft plan", preset) for preset in presets or [None]]  # all, before the first plan
     plans = [plan_run(*settings[0])]
     with quiet():
         plans += [plan_run(*each) for each in settings[1:]]
@@ -192,16 +199,13 @@ def pull_command(words: Sequence[str]) -> int:
     return pull("mt5-ft", words, find_check)
 
 
-def run_sweep_command(words: Sequence[str]) -> int:
+def run_sweep_command(argv: Sequence[str]) -> int:
     """`mt5-ft sweep`: a search over settings of `train`."""
     from ft_core.sweep.command import sweep_command
 
-    def stage() -> Callable:
-        from ..runs.sweep import mt5_stage
+    from ..training.presets import DEFAULT_PRESET, PRESETS
 
-        return mt5_stage
-
-    return sweep_command("mt5-ft", words, {"": stage})
+    return sweep_command("mt5-ft", argv, {"": PRESETS}, DEFAULT_PRESET, "mt5_ft.runs.sweep")
 
 
 def report_command(words: Sequence[str]) -> int:

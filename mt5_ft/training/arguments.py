@@ -1,6 +1,7 @@
 """Settings of an mT5 fine-tuning run; each field has one help text with its unit."""
 
 import importlib.util
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import Seq2SeqTrainingArguments
-from transformers.utils import logging
 
 from ft_core.io.secrets import PickledWithoutSecrets
 from ft_core.runs.processes import check_precision
@@ -21,7 +21,7 @@ from ..data.token_batches import RECORDS_PER_STEP
 from ..models.kept_pieces import EXTRA, MAIN_LANGUAGES, check_languages
 from ..summaries.rouge import ScriptTokenizer
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "adamw8bit": "adamw_bnb_8bit"}

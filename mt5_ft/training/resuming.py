@@ -1,9 +1,8 @@
 """What is looked at before a run goes on: its record, its settings, and whether it is over already."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
-
-from transformers.utils import logging
 
 from ft_core.io.console import echo
 from ft_core.runs.folder import RUN_FILE
@@ -12,7 +11,7 @@ from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, s
 
 from .arguments import MT5Arguments
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
 BUDGET = ("tokens_per_batch", "target_tokens_per_step")

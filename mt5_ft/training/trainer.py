@@ -13,6 +13,7 @@ Notable:
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -27,7 +28,6 @@ from transformers import (
     Seq2SeqTrainer,
     TrainerCallback,
 )
-from transformers.utils import logging
 
 from ft_core.checkpoints.manifest import read_manifest
 from ft_core.hub.card import CardFacts
@@ -47,7 +47,7 @@ from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
 from .token_steps import TokenSteps
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 ROW = "row"  # position of a record in its data set
 DEFAULT_LENGTH = 256

@@ -53,7 +53,7 @@ def test_a_preset_named_in_the_file(tmp_path):
         (["--preset", "best"], "preset='best' is not known; use one of plain, strong"),
         (["--learning_rate", "fast"], "argument --learning_rate.*invalid float value: 'fast'"),
         (["--learning_rate", "-1"], r"learning_rate=-1.0 is not positive"),
-        (["--preset"], "--config and --preset need a value each"),
+        (["--preset"], "--preset needs a value; see --help"),
     ],
 )
 @pytest.mark.fault(28)

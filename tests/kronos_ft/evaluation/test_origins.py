@@ -5,7 +5,8 @@ import pytest
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.origins import OriginPlan, Origins, find_origins, plan_origins, thin_origins
+from kronos_ft.evaluation.origins import Origins, find_origins, plan_origins, thin_origins
+from kronos_ft.evaluation.settings import OriginPlan
 from kronos_ft.windows.dataset import WindowDataset, WindowShape
 from kronos_ft.windows.splits import split_bounds
 

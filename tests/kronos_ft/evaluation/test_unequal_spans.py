@@ -7,9 +7,9 @@ import pytest
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.baselines import Persistence, VolatilityCone
-from kronos_ft.evaluation.origins import OriginPlan
 from kronos_ft.evaluation.panel import Panel
-from kronos_ft.evaluation.walk_forward import EvaluationSettings, evaluate_forecasters, regimes_of
+from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
+from kronos_ft.evaluation.walk_forward import evaluate_forecasters, regimes_of
 from kronos_ft.scoring.regimes import REGIMES
 
 PLAN = OriginPlan(lookback=30, horizon=6, step=3)

@@ -10,8 +10,8 @@ from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.baselines import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
 from kronos_ft.evaluation.models import KronosForecaster
-from kronos_ft.evaluation.origins import OriginPlan
-from kronos_ft.evaluation.walk_forward import EvaluationSettings, default_baselines, evaluate_forecasters
+from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
+from kronos_ft.evaluation.walk_forward import default_baselines, evaluate_forecasters
 
 SETTINGS = EvaluationSettings(OriginPlan(lookback=30, horizon=6, step=3))
 MODEL = VolatilityCone(lookback=20, num_paths=25, seed=3, name="model")

@@ -9,9 +9,10 @@ import pytest
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.baselines import Drift, Persistence, VolatilityCone
-from kronos_ft.evaluation.origins import OriginPlan, find_origins
+from kronos_ft.evaluation.origins import find_origins
 from kronos_ft.evaluation.panel import Panel
-from kronos_ft.evaluation.walk_forward import EvaluationSettings, evaluate_forecasters, regimes_of
+from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
+from kronos_ft.evaluation.walk_forward import evaluate_forecasters, regimes_of
 from kronos_ft.scoring.metrics import crps
 from kronos_ft.scoring.regimes import REGIMES, context_volatility
 from kronos_ft.scoring.targets import TARGETS, path_targets, true_targets

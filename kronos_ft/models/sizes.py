@@ -1,0 +1,56 @@
+"""Named sizes of the models, and the repositories of the published ones. Imports nothing."""
+
+
+def _predictor_size(
+    layers: int, width: int, heads: int, ff: int, dropouts: tuple[float, ...]
+) -> dict[str, int | float]:
+    names = ("attn_dropout_p", "ffn_dropout_p", "resid_dropout_p", "token_dropout_p")
+    return {
+        "n_layers": layers,
+        "d_model": width,
+        "n_heads": heads,
+        "ff_dim": ff,
+        **dict(zip(names, dropouts, strict=True)),
+    }
+
+
+PREDICTOR_SIZES: dict[str, dict[str, float]] = {
+    "mini": _predictor_size(4, 256, 4, 512, (0.0, 0.2, 0.2, 0.0)),
+    "small": _predictor_size(8, 512, 8, 1024, (0.1, 0.25, 0.25, 0.1)),
+    "base": _predictor_size(12, 832, 16, 2048, (0.0, 0.2, 0.2, 0.0)),
+    "large": _predictor_size(18, 1664, 32, 3072, (0.0, 0.2, 0.2, 0.0)),
+    "tiny": {**_predictor_size(2, 32, 2, 64, (0.0, 0.0, 0.0, 0.0)), "s1_bits": 5, "s2_bits": 5},
+}
+
+
+PUBLISHED_PREDICTORS: dict[str, str] = {
+    "mini": "NeoQuasar/Kronos-mini",
+    "small": "NeoQuasar/Kronos-small",
+    "base": "NeoQuasar/Kronos-base",
+}
+
+
+PREDICTOR_CONTEXT: dict[str, int] = {"mini": 2048, "small": 512, "base": 512, "large": 512, "tiny": 512}
+
+
+# 'base' is the default configuration; the tokenizer of the 2,048-bar context differs in group_size alone.
+TOKENIZER_SIZES: dict[str, dict[str, int]] = {
+    "base": {},
+    "2k": {"group_size": 5},
+    "tiny": {
+        "d_model": 32,
+        "n_heads": 2,
+        "ff_dim": 64,
+        "n_enc_layers": 2,
+        "n_dec_layers": 2,
+        "s1_bits": 5,
+        "s2_bits": 5,
+        "group_size": 5,
+    },
+}
+
+
+PUBLISHED_TOKENIZERS: dict[str, str] = {
+    "base": "NeoQuasar/Kronos-Tokenizer-base",
+    "2k": "NeoQuasar/Kronos-Tokenizer-2k",
+}

@@ -1,0 +1,78 @@
+"""Settings of `kronos-ft finetune`: which go to which stage. Imports neither torch nor transformers.
+
+A name goes to every stage that has it; with the prefix `tokenizer_` or `predictor_` to that stage alone, whatever the
+order. `model` is the predictor's and `tokenizer` names the tokenizer to start from.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ft_core.cli.option_table import read_table
+from ft_core.cli.settings import nearest_name, read_argv, read_options
+
+from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
+
+STAGES = ("tokenizer", "predictor")
+DEFAULT_FOLDER = "runs/finetune"
+
+
+def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Named settings of each stage from settings of both.
+
+    Raises:
+        ValueError: a name that no stage has, or that may not differ between them.
+    """
+    known = {stage: {option.name for option in read_table("kronos_ft", stage)} for stage in STAGES}
+    shared: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    own: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    for name, value in values.items():
+        stage = next((stage for stage in STAGES if name.startswith(f"{stage}_")), None)
+        if stage is not None:
+            bare = name.removeprefix(f"{stage}_")
+            if bare not in known[stage] or bare in ("output_dir", "resume", "overwrite", "dry_run", "tokenizer"):
+                raise ValueError(
+                    f"--{name} is not a setting of the {stage} stage; {nearest_name(bare, sorted(known[stage]))}"
+                )
+            own[stage][bare] = value
+        elif name == "tokenizer":
+            shared["tokenizer"]["model"] = value
+        elif name in ("model", "revision"):
+            shared["predictor"][name] = value
+        elif name == "hub_model_id":  # two models are two repositories
+            for each in STAGES:
+                shared[each][name] = _with_suffix(value, each)
+        elif not any(name in names for names in known.values()):
+            raise ValueError(f"--{name} is not a setting; {nearest_name(name, sorted(set.union(*known.values())))}")
+        else:
+            for each in STAGES:
+                if name in known[each]:
+                    shared[each][name] = value
+    return {stage: shared[stage] | own[stage] for stage in STAGES}
+
+
+def _with_suffix(value: object, stage: str) -> object:
+    """`owner/name` as `owner/name-STAGE`, as a word or a list of one."""
+    return [f"{one}-{stage}" for one in value] if isinstance(value, list) else f"{value}-{stage}"
+
+
+def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object]]]:
+    """The run folder, and the settings that a command line gives each stage, by name and typed.
+
+    Raises:
+        ValueError: as [`~ft_core.cli.settings.parse_settings`], and for names that no stage has.
+    """
+    values = read_argv(argv)
+    folder = values.pop("output_dir", [DEFAULT_FOLDER])
+    folder = Path(folder[0] if isinstance(folder, list) and folder else str(folder))
+    given = {
+        stage: read_options(
+            read_table("kronos_ft", stage),
+            [],
+            values={**settings, "output_dir": str(folder / stage)},
+            presets=PRESETS if stage == "tokenizer" else PREDICTOR_PRESETS,
+            default_preset=DEFAULT_PRESET,
+            program="kronos-ft finetune",
+        )
+        for stage, settings in route_settings(values).items()
+    }
+    return folder, given
