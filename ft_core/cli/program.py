@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
 from ..io.files import is_full_disk
@@ -45,6 +46,9 @@ def run_command(
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage)
         return 0 if words else 2
+    if words[0] == "--version":
+        print(f"{program} {version('kronos-ft')}")
+        return 0
     command = commands.get(words[0])
     if command is None:
         close = difflib.get_close_matches(words[0], commands, n=1)

@@ -29,7 +29,7 @@ kronos-ft COMMAND [OPTIONS]
   push          put a model on the Hugging Face Hub, in one commit
   pull          fetch a model from the Hub into a folder, at one commit
 
-kronos-ft COMMAND --help lists the options of a command.
+kronos-ft COMMAND --help lists the options of a command; kronos-ft --version prints the version.
 
 examples:
   kronos-ft data download --exchange binance --symbol BTC/USDT --timeframe 1h --since 2018-01-01 --output btc.parquet

@@ -31,7 +31,7 @@ mt5-ft COMMAND [OPTIONS]
   push        put a model on the Hugging Face Hub, in one commit
   pull        fetch a model from the Hub into a folder, at one commit
 
-mt5-ft COMMAND --help lists the options of a command.
+mt5-ft COMMAND --help lists the options of a command; mt5-ft --version prints the version.
 
 presets, by --preset:
   original   the reference recipe: batches of one record in random order, eight accumulated

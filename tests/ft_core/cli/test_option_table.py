@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from importlib import import_module, resources
+from importlib.metadata import version
 
 import pytest
 
+import kronos_ft
 from ft_core.cli import option_table
 from ft_core.cli.option_table import make_table, options_of, read_table
 
@@ -98,3 +100,15 @@ def test_nothing_heavy_is_imported_before_the_command_line_is_read(package, case
     code = LIGHT.format(package=package, cases=repr(cases))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_version(package, capsys):
+    assert import_module(f"{package}.cli.main").main(["--version"]) == 0
+    assert capsys.readouterr().out.split() == [package.replace("_", "-"), version("kronos-ft")]
+
+
+def test_the_package_lists_its_names_without_importing_them():
+    code = "import sys, kronos_ft; print(*dir(kronos_ft), kronos_ft.__version__); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {*kronos_ft.__all__, version("kronos-ft")} <= set(done.stdout.split())

@@ -136,24 +136,24 @@ def test_a_training_that_ends_badly_ends_its_push(hub, args, save, tmp_path):
     pushes.abandon(args)
 
 
-def test_the_end_of_a_run(hub, args, save, warnings):
-    said, folder = [], save(2)
-    assert push_finished("mt5-ft", args, lambda run: (folder, CARD), said.append)
+def test_the_end_of_a_run(hub, args, save, warnings, capsys):
+    folder = save(2)
+    assert push_finished("mt5-ft", args, lambda run: (folder, CARD))
     (commit,) = hub.history("me/x")
-    assert said == [f"pushed      {hub.url}/me/x/commit/{commit.oid}"]
-    assert push_finished("mt5-ft", args, lambda run: (folder, CARD), said.append)
-    assert said[1].startswith("pushed      unchanged, nothing to commit")
+    assert capsys.readouterr().out == f"pushed      {hub.url}/me/x/commit/{commit.oid}\n"
+    assert push_finished("mt5-ft", args, lambda run: (folder, CARD))
+    assert capsys.readouterr().out.startswith("pushed      unchanged, nothing to commit")
     hub.fail("POST /commit/", Fault(status=503, times=FOREVER))
     (folder / "config.json").write_text("{}")
     args.hub_private_repo, args.hub_revision = True, "a b"
     assert push_command_of("mt5-ft", folder, args).endswith("me/x --private --revision 'a b'")
     args.hub_private_repo = args.hub_revision = None
-    assert not push_finished("mt5-ft", args, lambda run: (folder, CARD), said.append)
+    assert not push_finished("mt5-ft", args, lambda run: (folder, CARD))
     (line,) = warnings()
     assert "the finished model was not pushed to me/x (the Hub answered 503, 5 times in a row" in line
     assert line.endswith(f"this repeats it: mt5-ft push {args.output_dir} me/x")
     args.push_to_hub = False
-    assert not push_finished("mt5-ft", args, lambda run: pytest.fail("looked at"), said.append)
+    assert not push_finished("mt5-ft", args, lambda run: pytest.fail("looked at"))
 
 
 def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
