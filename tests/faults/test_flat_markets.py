@@ -109,7 +109,7 @@ def test_a_constant_market_is_refused(made, tmp_path, capsys, command):
     frame.to_csv(tmp_path / "sim.csv", index=False)
     words = [command, "--data", tmp_path / "sim.csv", "--model", made / "predictor"]
     words += [] if command == "tokenizer" else ["--tokenizer", made / "tokenizer"]
-    assert "the close is constant at 7; a model has nothing to learn from it" in refusal(capsys, kronos, words)
+    assert "the close is constant at 7; a model cannot learn from it" in refusal(capsys, kronos, words)
 
 
 @pytest.mark.parametrize("kind", ["no volume", "flat test spell"])

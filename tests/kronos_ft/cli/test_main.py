@@ -173,12 +173,15 @@ def bad_data(request, tmp_path):
     [
         ("missing", "bad.csv does not exist; correct the path"),
         ("empty", "bad.csv is empty; pass a file with a header line and candles"),
-        ("header only", "bad.csv has a header line only; pass a file with candles"),
-        ("unknown columns", "no column means time, open, high, low, close (columns: when, first, second)"),
+        ("header only", "bad.csv has only a header line; pass a file with candles"),
+        ("unknown columns", "no column found for time, open, high, low, close (columns: when, first, second)"),
         ("short", "the train split has 14 bars and no window of 25 (lookback 20 + horizon 4 + 1)"),
         ("no validation window", "the validation split has 0 bars after an embargo of 25 and no window of 25"),
         ("constant", "the close is constant at 7"),
-        ("defect", "low or high contradicts open and close in 1 row (line 5); correct the data, or pass policy drop"),
+        (
+            "defect",
+            "low or high contradicts open and close in 1 row (line 5); correct the data, or set the policy to drop",
+        ),
     ],
     indirect=["bad_data"],
 )

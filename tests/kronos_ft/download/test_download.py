@@ -130,7 +130,7 @@ def test_an_amount_that_is_none_is_left_out(binance, download, tmp_path, hours):
     assert download() == 0
     assert "amount" not in pq.read_schema(tmp_path / "btc.parquet").names
     (series,) = load_candles(tmp_path / "btc.parquet")
-    assert "no amount column: derived as volume x mean price" in series.report.quality.remarks
+    assert "no amount column: amount derived as volume x mean price" in series.report.quality.remarks
 
 
 def test_pages_as_large_as_the_exchange_says(download, tmp_path):

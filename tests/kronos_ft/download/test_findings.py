@@ -58,7 +58,7 @@ def test_times_and_timeframes():
     for text in ("1M", "1mo", "0h", "h", "1 h", ""):
         with pytest.raises(ValueError, match=r"is not understood"):
             step_of(text)
-    with pytest.raises(ValueError, match=r"since='01/02/2018': times like .* do not tell day from month"):
+    with pytest.raises(ValueError, match=r"since='01/02/2018': times like .* are ambiguous: day or month first"):
         milliseconds("since", "01/02/2018")
 
 
