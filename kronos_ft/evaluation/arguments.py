@@ -1,4 +1,4 @@
-"""Settings of an evaluation; each field has one help text with its unit."""
+"""Settings of `kronos-ft evaluate`."""
 
 from dataclasses import dataclass, field
 
@@ -23,48 +23,54 @@ class EvaluateArguments:
     compare: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Two models or more instead of --model, on the same origins: [NAME=]DIR[,TOKENIZER_DIR] each; the "
-            "others are compared with the first. --tokenizer serves those that name none."
+            "help": "Two or more models instead of --model, each [NAME=]DIR[,TOKENIZER_DIR]; evaluated on the same "
+            "origins and compared with the first. --tokenizer is the default tokenizer."
         },
     )
-    lookback: int = field(default=400, metadata={"help": "Bars of the context."})
+    lookback: int = field(default=400, metadata={"help": "Bars of context."})
     horizon: int = field(default=24, metadata={"help": "Bars to forecast."})
     step: int = field(default=24, metadata={"help": "Bars between two origins."})
-    num_paths: int = field(default=30, metadata={"help": "Forecast paths an origin."})
+    num_paths: int = field(default=30, metadata={"help": "Forecast paths per origin."})
     max_origins: int = field(
-        default=400, metadata={"help": "Most origins of validation and of test each; more are thinned evenly."}
+        default=400, metadata={"help": "Maximum origins of validation and of test each; more are thinned evenly."}
     )
-    T: float = field(default=1.0, metadata={"help": "Temperature of sampling."})
-    top_p: float = field(default=0.9, metadata={"help": "Share of probability that tokens are drawn from."})
-    top_k: int = field(default=0, metadata={"help": "Number of tokens that are drawn from; 0 leaves it to top_p."})
-    seed: int = field(default=42, metadata={"help": "Seed of all draws."})
+    T: float = field(default=1.0, metadata={"help": "Sampling temperature; 0 selects the most likely tokens."})
+    top_p: float = field(
+        default=0.9, metadata={"help": "Sample from the most likely tokens whose probabilities reach this sum."}
+    )
+    top_k: int = field(
+        default=0, metadata={"help": "Sample from this number of most likely tokens; 0 uses top_p instead."}
+    )
+    seed: int = field(default=42, metadata={"help": "Random seed of the sampling."})
     overflow: str = field(
-        default="exact", metadata={"help": "Past the model's context: exact, roll, reprefill or trim."}
+        default="exact", metadata={"help": "Method beyond the model's context: exact, roll, reprefill or trim."}
     )
     max_context: int | None = field(
-        default=None, metadata={"help": "Bars that the model sees. Default: 2048 for mini by name, else 512."}
+        default=None, metadata={"help": "Maximum bars that the model sees. Default: 2048 for mini by name, else 512."}
     )
-    batch_size: int = field(default=8, metadata={"help": "Origins forecast at once."})
-    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; the accelerator if there is one."})
+    batch_size: int = field(default=8, metadata={"help": "Origins per batch."})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
     split_ratios: list[float] = field(
-        default_factory=lambda: [0.7, 0.15, 0.15], metadata={"help": "Shares of train, validation and test, in time."}
+        default_factory=lambda: [0.7, 0.15, 0.15],
+        metadata={"help": "Shares of train, validation and test, in time order."},
     )
     split_dates: list[str] | None = field(
         default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
     )
     embargo: int | None = field(
         default=None,
-        metadata={"help": "Bars left out at the start of validation and of test. Default: lookback + horizon + 1."},
+        metadata={"help": "Bars to skip at the start of validation and of test. Default: lookback + horizon + 1."},
     )
     max_gap: int | None = field(
-        default=None, metadata={"help": "Most bars missing in a context or horizon. Default: as in training."}
+        default=None,
+        metadata={"help": "Maximum missing bars at one gap in a context or horizon. Default: as in training."},
     )
-    policy: str = field(default="error", metadata={"help": "Rows with a defect: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Zone of times without an offset of their own."})
-    garch: bool = field(default=False, metadata={"help": "GARCH(1,1) as a further baseline (package arch)."})
-    fee_bps: float = field(default=10.0, metadata={"help": "Fee of each side in the back-test, basis points."})
-    slippage_bps: float = field(default=5.0, metadata={"help": "Slippage of each side in the back-test, basis points."})
-    output_dir: str = field(default="evaluation", metadata={"help": "Folder for figures, report and pictures."})
+    policy: str = field(default="error", metadata={"help": "What to do with defective rows: error, drop or repair."})
+    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without an offset."})
+    garch: bool = field(default=False, metadata={"help": "Add GARCH(1,1) as a baseline (needs the package arch)."})
+    fee_bps: float = field(default=10.0, metadata={"help": "Fee per side in the back-test, basis points."})
+    slippage_bps: float = field(default=5.0, metadata={"help": "Slippage per side in the back-test, basis points."})
+    output_dir: str = field(default="evaluation", metadata={"help": "Folder for results, report and pictures."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the evaluation in output_dir."})
 
     def __post_init__(self):
@@ -72,10 +78,10 @@ class EvaluateArguments:
             raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
         if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
             raise ValueError(
-                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; choose one"
+                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; set only one"
             )
         if self.num_paths < 1:
-            raise ValueError(f"num_paths={self.num_paths} forecasts nothing; use 1 or more, e.g. 30")
+            raise ValueError(f"num_paths={self.num_paths} is below 1; use 1 or more, e.g. 30")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
         for name in ("fee_bps", "slippage_bps"):
@@ -84,7 +90,11 @@ class EvaluateArguments:
         self.settings()
 
     def settings(self) -> EvaluationSettings:
-        """Sizes, splits and costs; raises ValueError for impossible ones."""
+        """Sizes, splits and costs.
+
+        Raises:
+            ValueError: a value out of range.
+        """
         plan = OriginPlan(
             lookback=self.lookback,
             horizon=self.horizon,

@@ -1,4 +1,4 @@
-"""A forecast from settings to a table of paths and a picture; `kronos-ft forecast` ends here."""
+"""`kronos-ft forecast`: from settings to a table of paths and a picture."""
 
 import re
 from collections.abc import Callable
@@ -45,37 +45,43 @@ class ForecastArguments:
         metadata={"help": "Its tokenizer: model folder, run folder, Hub name (or NAME@REVISION), or base, 2k."},
     )
     horizon: int = field(default=24, metadata={"help": "Bars to forecast."})
-    lookback: int = field(default=400, metadata={"help": "Bars of the context."})
-    num_paths: int = field(default=100, metadata={"help": "Forecast paths."})
+    lookback: int = field(default=400, metadata={"help": "Bars of context."})
+    num_paths: int = field(default=100, metadata={"help": "Number of forecast paths."})
     origin: str | None = field(
         default=None,
-        metadata={"help": "Forecast from this time (UTC) instead of the end of the data; later bars are hidden."},
+        metadata={"help": "Forecast from this time (UTC) instead of the end of the data; hides later bars."},
     )
-    output: str | None = field(default=None, metadata={"help": "File for a table of all paths: .parquet or .csv."})
-    plot: str | None = field(default=None, metadata={"help": "PNG picture: candles, paths, bands, truth where known."})
-    T: float = field(default=1.0, metadata={"help": "Temperature of sampling; 0 takes the likeliest tokens."})
-    top_p: float = field(default=0.9, metadata={"help": "Share of probability that tokens are drawn from."})
-    top_k: int = field(default=0, metadata={"help": "Number of tokens that are drawn from; 0 leaves it to top_p."})
-    seed: int = field(default=42, metadata={"help": "Seed of all draws."})
+    output: str | None = field(default=None, metadata={"help": "Write all paths to this file: .parquet or .csv."})
+    plot: str | None = field(
+        default=None, metadata={"help": "Write a PNG picture: candles, paths, intervals, actual candles if known."}
+    )
+    T: float = field(default=1.0, metadata={"help": "Sampling temperature; 0 selects the most likely tokens."})
+    top_p: float = field(
+        default=0.9, metadata={"help": "Sample from the most likely tokens whose probabilities reach this sum."}
+    )
+    top_k: int = field(
+        default=0, metadata={"help": "Sample from this number of most likely tokens; 0 uses top_p instead."}
+    )
+    seed: int = field(default=42, metadata={"help": "Random seed of the sampling."})
     overflow: str = field(
-        default="exact", metadata={"help": "Past the model's context: exact, roll, reprefill or trim."}
+        default="exact", metadata={"help": "Method beyond the model's context: exact, roll, reprefill or trim."}
     )
     reprefill_every: int = field(default=8, metadata={"help": "Bars between recomputations with overflow reprefill."})
     max_context: int | None = field(
-        default=None, metadata={"help": "Bars that the model sees. Default: 2048 for mini by name, else 512."}
+        default=None, metadata={"help": "Maximum bars that the model sees. Default: 2048 for mini by name, else 512."}
     )
-    raw: bool = field(default=False, metadata={"help": "Keep bars as decoded, even candles that cannot exist."})
-    policy: str = field(default="error", metadata={"help": "Rows with a defect: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Zone of times without an offset of their own."})
-    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; the accelerator if there is one."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace output and plot."})
+    raw: bool = field(default=False, metadata={"help": "Keep decoded bars, even if they are not valid candles."})
+    policy: str = field(default="error", metadata={"help": "What to do with defective rows: error, drop or repair."})
+    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without an offset."})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace existing output and plot files."})
 
     def __post_init__(self):
         if not self.data:
             raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
         for name in ("model", "tokenizer"):
             if not getattr(self, name):
-                raise ValueError(f"{name} is not set; pass --model DIR --tokenizer DIR, e.g. those of a finished run")
+                raise ValueError(f"{name} is not set; pass --model DIR --tokenizer DIR, e.g. of a finished run")
         for name, least in (("horizon", 1), ("lookback", 2), ("num_paths", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} is too small; use {least} or more")
@@ -87,18 +93,18 @@ class ForecastArguments:
             raise ValueError(f"plot={self.plot} must end in .png; rename it")
 
     def context_bars(self) -> int:
-        """Bars that the model sees."""
+        """Maximum number of bars that the model sees."""
         return PREDICTOR_CONTEXT.get(self.model, 512) if self.max_context is None else self.max_context
 
     def check_files(self) -> None:
-        """Raises ValueError when a file is there already, or its folder is not."""
+        """Raises ValueError if an output file exists already, or its folder does not exist."""
         for name in ("output", "plot"):
             if not (value := getattr(self, name)):
                 continue
             if Path(value).exists() and not self.overwrite:
                 raise ValueError(f"{name}={value} exists; pass --overwrite or another name")
             if not Path(value).resolve().parent.is_dir():
-                raise ValueError(f"{name}={value} lies in no existing folder; create it first")
+                raise ValueError(f"the folder of {name}={value} does not exist; create it first")
 
 
 @dataclass(frozen=True)
@@ -106,9 +112,9 @@ class SymbolForecast:
     """The forecast of one symbol.
 
     Attributes:
-        series ([`CandleSeries`]): its candles, later ones included where they are known.
-        origin (`int`): index of the first bar to come.
-        times (`np.ndarray` of `datetime64[ns]`, shape `(horizon,)`): of the bars to come, UTC.
+        series ([`CandleSeries`]): all known candles, including those after the origin.
+        origin (`int`): index of the first forecast bar.
+        times (`np.ndarray` of `datetime64[ns]`, shape `(horizon,)`): UTC times of the forecast bars.
         forecast ([`Forecast`]): the paths.
         lookback (`int`): bars of context.
     """
@@ -120,14 +126,14 @@ class SymbolForecast:
     lookback: int
 
     def truth(self) -> np.ndarray:
-        """Known bars from the origin on that stand at the forecast's times, shape `(K, 6)` with K <= horizon."""
+        """Known bars after the origin, `(K, 6)` with K <= horizon: up to the first with a time other than forecast."""
         found = self.series.timestamps[self.origin : self.origin + self.forecast.horizon]
         same = found == self.times[: len(found)]
         known = len(same) if same.all() else int(same.argmin())
         return self.series.values[self.origin : self.origin + known]
 
     def plot(self, path: str | Path) -> None:
-        """Draws candles, paths, bands and, where known, what happened, as a PNG file."""
+        """Draws candles, paths, intervals and, if known, the actual candles as a PNG file."""
         series, first, truth = self.series, self.origin - self.lookback, self.truth()
         plot_forecast(
             series.values[first : self.origin],
@@ -143,7 +149,7 @@ def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
     """Index of the first bar to forecast.
 
     Raises:
-        ValueError: an origin that is no time, or fewer bars before it than the lookback.
+        ValueError: the origin is not a time, or has fewer bars before it than the lookback.
     """
     index = len(series)
     if origin is not None:
@@ -151,19 +157,19 @@ def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
             time = pd.Timestamp(origin)
             time = (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64()
         except ValueError as error:
-            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00") from error
+            raise ValueError(f"origin={origin!r} is not a time; write it as 2024-01-31T12:00") from error
         if np.isnat(time):
-            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00")
+            raise ValueError(f"origin={origin!r} is not a time; write it as 2024-01-31T12:00")
         index = int(np.searchsorted(series.timestamps, time))
     if index < lookback:
         raise ValueError(
-            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten it"
+            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten lookback"
         )
     return index
 
 
 def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
-    """Times of the bars to come, inferred from the bars before the origin alone."""
+    """Times of the forecast bars, inferred only from the bars before the origin."""
     try:
         return inferred_times(series, origin, horizon)
     except ValueError as error:
@@ -186,18 +192,18 @@ def forecast_series(
     Args:
         predictor ([`KronosPredictor`]): model and tokenizer.
         series (`list` of [`CandleSeries`]): as from `load_candles`.
-        horizon (`int`): bars to forecast; their times follow the data's own step and sessions.
+        horizon (`int`): bars to forecast; their times follow the step and sessions of the data.
         lookback (`int`): bars of context.
-        num_paths (`int`): paths of each.
-        origin (`str`, *optional*): UTC time of the first bar to forecast; that bar and all later ones are hidden.
-        seed (`int`): paths depend on (seed, symbol, time) alone, not on what else is forecast.
+        num_paths (`int`): paths per series.
+        origin (`str`, *optional*): UTC time of the first bar to forecast; hides this and all later bars.
+        seed (`int`): the paths of a series depend only on (seed, symbol, time of its last known bar).
         options: as for [`KronosPredictor.predict_paths`].
 
     Raises:
-        ValueError: sizes out of range, too few bars, or times whose pattern cannot be told.
+        ValueError: sizes out of range, too few bars, or times without a regular pattern.
     """
     if lookback < 2 or horizon < 1:
-        raise ValueError(f"lookback={lookback} and horizon={horizon} forecast nothing; use at least 2 and 1")
+        raise ValueError(f"lookback={lookback} or horizon={horizon} is too small; use at least 2 and 1")
     origins = [origin_of(one, lookback, origin) for one in series]
     times = [_future_of(one, first, horizon) for one, first in zip(series, origins, strict=True)]
     contexts = [slice(first - lookback, first) for first in origins]
@@ -216,7 +222,7 @@ def forecast_series(
 
 
 def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
-    """All paths of some forecasts as one long table, with the symbol first."""
+    """All paths as one long table, with the symbol as first column."""
     tables = []
     for one in found:
         table = one.forecast.to_frame(one.times)
@@ -234,7 +240,7 @@ def _write_table(found: list[SymbolForecast], path: Path) -> None:
 
 
 def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
-    """A file for each symbol beside `plot`, whatever the symbols are called; names that fall together are numbered."""
+    """One file name per symbol, derived from `plot`; equal names get a number."""
     if len(symbols) == 1:
         return [plot]
     found: list[Path] = []
@@ -246,7 +252,7 @@ def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
 
 
 def describe_forecast(one: SymbolForecast) -> list[str]:
-    """The close's quantiles at some bars, and what was projected or lies far out."""
+    """Lines with the close's quantiles at some bars, and the shares of corrected and implausible bars."""
     closes = one.forecast.paths[:, :, CLOSE]
     shown = np.unique(np.linspace(0, one.forecast.horizon - 1, SHOWN_BARS).round().astype(int))
     last = one.series.values[one.origin - 1, CLOSE]
@@ -256,27 +262,27 @@ def describe_forecast(one: SymbolForecast) -> list[str]:
         found = np.quantile(closes[:, bar], SHOWN_LEVELS)
         lines.append(f"{str(one.times[bar])[:16]:18}" + "".join(f"{value:>12,.6g}" for value in found))
     share = one.forecast.projected_share
-    remark = "; many, so the model fits these data badly" if share > MANY_TOUCHED else ""
-    lines.append(f"projected         {share:.1%} of the bars were no possible candles{remark}")
-    lines.append(f"spikes            {one.forecast.spike_share:.2%} of the bars are far outside of the context's range")
+    remark = "; this is a high share: the model does not fit these data well" if share > MANY_TOUCHED else ""
+    lines.append(f"invalid candles   {share:.1%} of the bars violated low <= open, close <= high{remark}")
+    lines.append(f"spikes            {one.forecast.spike_share:.2%} of the bars are far outside the context's range")
     return lines
 
 
 def run_forecast(args: ForecastArguments, say: Callable[[str], None] = print) -> list[SymbolForecast]:
-    """Forecasts each symbol and writes, where asked for, the table of paths and the picture.
+    """Forecasts each symbol and writes the table of paths and the picture, if set.
 
     Raises:
-        ValueError: settings, data or models that cannot be used; nothing has been written then.
-        HubUnreachable: published models were named and cannot be had.
+        ValueError: invalid settings, data or models; raised before anything is written.
+        HubUnreachable: a published model cannot be downloaded and is not in the cache.
     """
     args.check_files()
     series = load_source(args.data, args.policy, args.timezone)
-    for one in series:  # before the models are loaded
+    for one in series:  # fail before loading the models
         _future_of(one, origin_of(one, args.lookback, args.origin), args.horizon)
     networks = load_networks(args.model, args.tokenizer)
-    for word, network in zip(("model", "tokenizer"), networks, strict=True):
+    for name, network in zip(("model", "tokenizer"), networks, strict=True):
         if network.hub_origin:
-            say(f"{word:18}{network.hub_origin.words()}")
+            say(f"{name:18}{network.hub_origin.words()}")
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
         say(f"WARNING     {remark}")
     predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())

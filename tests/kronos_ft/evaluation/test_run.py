@@ -176,7 +176,7 @@ def test_bad_settings(csv, out, models, capsys):
         (["--max_origins", 0], "max_origins=0 leaves no origin"),
         (["--batch_size", 0], "batch_size=0 forecasts nothing"),
         (["--seed", -1], "seed=-1 is negative"),
-        (["--T", -1], "T=-1.0 is not a temperature"),
+        (["--T", -1], "T=-1.0 must be 0 (greedy) or more"),
         (["--top_p", 2], "top_p=2.0 is outside (0, 1]"),
         (["--fee_bps", -1], "fee_bps=-1.0 must be basis points"),
         (["--split_ratios", 0.9, 0.2, 0.1], "must be three shares that add up to 1"),
@@ -187,7 +187,7 @@ def test_bad_settings(csv, out, models, capsys):
         (["--compare", models / "base", models / "run"], "--model and --compare exclude each other"),
         (["--model", models / "none"], "none does not exist; correct the path"),
         (["--model", models / "tokenizer"], "is not a Kronos: its config.json lacks"),
-        (["--model", models / "six"], "the model reads s1_bits=6 but the tokenizer writes s1_bits=5"),
+        (["--model", models / "six"], "the model has s1_bits=6, but the tokenizer has s1_bits=5"),
         (["--output_dir", csv], "btc.csv is a file; name a folder"),
         (["--data", "none.csv"], "none.csv does not exist"),
     ):

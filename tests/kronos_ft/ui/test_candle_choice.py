@@ -60,5 +60,5 @@ def test_origins_stay_inside_the_data(run):
     assert moved_origin(run.series, "2020-01-25 00:00", -24) == "2020-01-24 00:00"
     assert moved_origin(run.series, "2020-01-25 00:00", 999) == "2020-01-25 23:00"
     assert moved_origin(run.series, "2020-01-02", -999) == "2020-01-01 01:00"
-    with pytest.raises(ValueError, match="origin='soon' is no time"):
+    with pytest.raises(ValueError, match="origin='soon' is not a time"):
         moved_origin(run.series, "soon", 1)
