@@ -13,7 +13,8 @@ from .arguments import EvaluateArguments
 from .models import ModelSource
 
 SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # reasons that invalidate a model's results
-DONE_WITH = {"train": "was trained on", "validation": "was selected by validation on"}
+# evaluations of earlier versions are recognised by these words: do not change them
+DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}
 
 
 def _trained_on(folder: str) -> dict | None:

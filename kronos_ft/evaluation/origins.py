@@ -174,6 +174,6 @@ def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, found: list
     start, end = split_bounds(longest, plan.ratios, plan.dates)["test"]
     return (
         f"the test split of {longest.symbol} has {end - start} bars: too few for one origin with embargo="
-        f"{plan.embargo_bars} (default lookback + horizon + 1) and horizon={plan.horizon}; use a shorter lookback, more "
-        "data or a larger test share"
+        f"{plan.embargo_bars} (default lookback + horizon + 1) and horizon={plan.horizon}; use a shorter lookback, "
+        "more data or a larger test share"
     )
