@@ -181,7 +181,7 @@ def test_bad_settings(csv, out, models, capsys):
         (["--T", -1], "T=-1.0 must be 0 (greedy) or more"),
         (["--top_p", 2], "top_p=2.0 is outside (0, 1]"),
         (["--fee_bps", -1], "fee_bps=-1.0 must be basis points"),
-        (["--split_ratios", 0.9, 0.2, 0.1], "must be three shares that add up to 1"),
+        (["--split_ratios", 0.9, 0.2, 0.1], "must be three shares with sum 1"),
         (["--split_dates", "2020-01-10", "2020-01-12", "--split_ratios", 0.5, 0.3, 0.2], "exclude each other"),
         (["--policy", "guess"], "policy='guess' is not known"),
         (["--preset", "optimized"], "--preset is not a setting of this command"),

@@ -120,7 +120,7 @@ def test_wrong_input_is_named(five_bars):
         backtest(five_bars, np.array([2, 1]), np.ones(2), 1)
     with pytest.raises(ValueError, match="origins must be strictly increasing"):
         backtest(five_bars, np.array([], dtype=int), np.ones(0), 1)
-    with pytest.raises(ValueError, match="origin 5 of FIVE needs 1 bars before and 2 from it on"):
+    with pytest.raises(ValueError, match="origin 5 of FIVE needs 1 bars before it and 2 after"):
         backtest(five_bars, np.array([5]), np.ones(1), 2)
     with pytest.raises(ValueError, match=r"must contain one finite number per origin \(2\)"):
         backtest(five_bars, np.array([1, 2]), np.array([1.0, np.nan]), 1)

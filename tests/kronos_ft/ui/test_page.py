@@ -122,7 +122,7 @@ def test_uploads_good_and_bad_leave_nothing_behind(visit, tmp_path):
     assert "\n" not in line
     assert str(tmp_path) not in line
     visit.page.click("#run")
-    visit.page.locator("#said", has_text="no candles are loaded; choose data first").wait_for()
+    visit.page.locator("#said", has_text="no candles loaded; choose data first").wait_for()
     visit.choose("#data", EN["data_sample"])
     visit.page.locator("#facts", has_text="35,019 bars of 30 min").wait_for()
     visit.choose("#data", EN["data_upload"])
