@@ -1,10 +1,10 @@
-"""Candles of all symbols in one table, which the windows of every split are cut from.
+"""One table with the candles of all symbols. The windows of every split are slices of it.
 
 Notable:
-- Symbols lie one after another: a batch is gathered at once however many there are, and the splits share one copy.
-- A table beyond `IN_MEMORY` bytes lies in files that the system maps and drops page by page, so that it may be larger
-  than the memory. They have no name: nothing is left of them when the run ends, however it ends. A run reads them as
-  often as it likes; another run reads its source again, and so never meets old candles.
+- The table stores the symbols one after another. One indexing operation gathers a batch, and the splits share one copy.
+- A table larger than `IN_MEMORY` bytes is stored in memory-mapped temporary files, so it may be larger than RAM. The
+  files have no name: the system deletes them when the run ends, even after a crash. A new run reads its source again
+  and never sees old candles.
 
 Shapes: N bars of all symbols.
 """
@@ -25,8 +25,8 @@ from .timestamps import CALENDAR_FEATURES, calendar_features
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "KRONOS_FT_CACHE"
-IN_MEMORY = 256 * 2**20  # bytes of one column of arrays: 5.6 million candles
-PIECE = 2**20  # bars at once
+IN_MEMORY = 256 * 2**20  # bytes of one array: 5.6 million candles
+PIECE = 2**20  # bars per step
 
 
 def own_cache() -> Path:
@@ -42,14 +42,14 @@ def _full(error: OSError) -> ValueError:
 
 
 class Candles(Protocol):
-    """What a table is made of: times and values of one symbol."""
+    """Times and values of one symbol."""
 
     timestamps: np.ndarray
     values: np.ndarray
 
 
 class _Rows:
-    """Rows that are appended part by part, in memory or, once they are many, in a file without a name."""
+    """An array that grows by appending: in memory at first, in an unnamed file above `IN_MEMORY` bytes."""
 
     def __init__(self, dtype: str, *row_shape: int):
         self.dtype, self.row_shape = np.dtype(dtype), row_shape
@@ -75,12 +75,13 @@ class _Rows:
         try:
             folder = own_cache() / "candles"
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the array
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the array
             for part in self.parts:
                 self.file.write(part.data)
         except OSError as error:
             logger.warning(
-                f"candles stay in memory: {error.strerror or error} (set {CACHE_VARIABLE} to another folder)"
+                f"cannot write the candle cache ({error.strerror or error}): candles stay in memory; set "
+                f"{CACHE_VARIABLE} to another folder"
             )
             self.file, self.mappable = None, False
             return
@@ -92,7 +93,7 @@ class _Rows:
                 self.file.flush()
             except OSError as error:
                 raise _full(error) from error
-            # private to this process: writing to the array changes no file
+            # mode "c": writing to the array does not change the file
             mapped = np.memmap(self.file, self.dtype, "c", shape=(self.count, *self.row_shape))
             return mapped.view(np.ndarray)
         if len(self.parts) == 1:
@@ -101,10 +102,10 @@ class _Rows:
 
 
 class CandleTable:
-    """Candles of some symbols, one after another.
+    """Candles of several symbols, one after another.
 
     Attributes:
-        timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): of each symbol increasing.
+        timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): increasing within each symbol.
         values (`np.ndarray` of float64, shape `(N, 6)`): in the order of `FEATURES`.
     """
 
@@ -114,7 +115,7 @@ class CandleTable:
 
     @cached_property
     def stamps(self) -> np.ndarray:
-        """Calendar features, int8 of shape `(N, 5)`; made when first asked for."""
+        """Calendar features, int8 of shape `(N, 5)`; computed on first access."""
         rows = _Rows("int8", len(CALENDAR_FEATURES))
         for first in range(0, len(self.timestamps), PIECE):
             rows.append(calendar_features(self.timestamps[first : first + PIECE]))
@@ -125,20 +126,20 @@ class CandleTable:
         row = 0
         for one in series:
             pairs = ((self.values, one.values), (self.timestamps, one.timestamps))
-            if not all(_is_part(whole, part, row) for whole, part in pairs):
+            if not all(_is_part(table, part, row) for table, part in pairs):
                 return False
             row += len(one.values)
         return True
 
 
-def _is_part(whole: np.ndarray, part: np.ndarray, row: int) -> bool:
-    """Whether `part` is the memory of `whole` from `row` on."""
-    alike = part.dtype == whole.dtype and part.strides == whole.strides and row + len(part) <= len(whole)
-    return alike and part.ctypes.data == whole.ctypes.data + row * whole.strides[0]
+def _is_part(table: np.ndarray, part: np.ndarray, row: int) -> bool:
+    """Whether `part` is a view of `table` that starts at `row`."""
+    alike = part.dtype == table.dtype and part.strides == table.strides and row + len(part) <= len(table)
+    return alike and part.ctypes.data == table.ctypes.data + row * table.strides[0]
 
 
 class TableWriter:
-    """Collects candles symbol by symbol, so that no more than one symbol's need to be held beside the table."""
+    """Builds a table symbol by symbol; besides the table, only one symbol is in memory at a time."""
 
     def __init__(self):
         self._times, self._values = _Rows("int64"), _Rows("float64", len(FEATURES))
@@ -157,11 +158,11 @@ class TableWriter:
 
 
 def joined(series: Sequence[Candles], table: CandleTable | None) -> CandleTable:
-    """A table whose first rows are the candles of some symbols, one after another.
+    """A table that starts with the candles of the given symbols, one after another.
 
     Args:
         series: candles of each symbol.
-        table ([`CandleTable`], *optional*): one that may do; otherwise a new one is made.
+        table ([`CandleTable`], *optional*): returned if it starts with these candles; otherwise a new one is built.
     """
     if table is not None and table.begins_with(series):
         return table

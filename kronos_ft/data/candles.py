@@ -1,9 +1,9 @@
-"""Candle tables: any source -> checked, time-sorted open, high, low, close, volume, amount in UTC.
+"""Candle tables: any source -> validated open, high, low, close, volume, amount, sorted by UTC time.
 
 Notable:
-- Values are kept in float64: a window's statistics subtract prices that agree in their first digits.
-- Gaps are measured against the modal step. A market that trades around the clock has next to none; a session market
-  (stocks, FX) has one each night, which is not a fault.
+- Values are float64: window statistics subtract prices that differ only in their last digits.
+- Gaps are measured in multiples of the modal step. A continuous market has few gaps; a session market (stocks, FX) has
+  one every night, which is not a defect.
 
 Shapes: N bars; values (N, 6) in the order of `FEATURES`.
 """
@@ -22,20 +22,20 @@ from .rhythm import market_of, missing_bars, modal_step
 from .timestamps import parse_times, time_of_day
 
 LOT_TOLERANCE = 0.05
-SPARSE_SHARE = 0.8  # a table whose bars follow each other by one step less often than this is worth a remark
+SPARSE_SHARE = 0.8  # remark if fewer bars than this share follow the previous bar by exactly one step
 QUIET_SHARE = 0.2
 STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
 @dataclass
 class CandleReport:
-    """What was found in one symbol's table.
+    """Findings about one symbol's table.
 
     Attributes:
         quality ([`QualityReport`]): defects, duplicates and remarks.
         step_seconds (`float`): the modal step between bars.
         market (`str`): `continuous` (around the clock) or `session`.
-        gaps (`int`): places where bars are missing; `missing_bars` how many in all; `longest_gap_seconds`.
+        gaps (`int`): number of gaps; `missing_bars` is the total number of bars missing in them.
     """
 
     name: str
@@ -57,7 +57,7 @@ class CandleReport:
     problems: list[str] = field(default_factory=list)
 
     def rejections(self) -> list[str]:
-        """Reasons, one phrase each, for which the policy rejects the table; empty when it passes."""
+        """Reasons why the policy rejects the table; empty if it passes."""
         reasons = list(self.problems)
         if self.policy == "error":
             for kind, defect in self.quality.defects.items():
@@ -76,14 +76,14 @@ class CandleReport:
 
 @dataclass(frozen=True)
 class CandleSeries:
-    """Checked candles of one symbol.
+    """Validated candles of one symbol.
 
     Attributes:
         symbol (`str`): name of the asset.
         timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): UTC, strictly increasing.
         values (`np.ndarray` of float64, shape `(N, 6)`): in the order of `FEATURES`.
-        report ([`CandleReport`]): what was found and done.
-        table ([`CandleTable`], *optional*): the table of all symbols that times and values are rows of.
+        report ([`CandleReport`]): findings and corrections.
+        table ([`CandleTable`], *optional*): the table of all symbols; `timestamps` and `values` are slices of it.
     """
 
     symbol: str
@@ -100,7 +100,7 @@ class CandleSeries:
         return pd.DataFrame(self.values, columns=list(FEATURES)).assign(timestamps=self.timestamps)
 
     def missing_before(self) -> np.ndarray:
-        """Bars missing right before each bar, by the modal step, shape `(N,)`; 0 for the first."""
+        """Number of bars missing directly before each bar, shape `(N,)`; 0 for the first bar."""
         steps = np.diff(self.timestamps).astype("int64")
         return np.concatenate(([0], missing_bars(steps, self.report.step_seconds * 1e9)))
 
@@ -110,10 +110,10 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _decimal_mark(frame: pd.DataFrame, names: list) -> str:
-    """What marks decimals in the text columns of a table: decided once, from all of them.
+    """The decimal mark of a table, decided from all its text columns.
 
     Raises:
-        ValueError: when a comma may mark decimals or thousands.
+        ValueError: if a comma may separate decimals or thousands.
     """
     cells = [frame[name].dropna().astype("string").str.strip() for name in names if _is_text(frame[name])]
     text = pd.concat(cells) if cells else pd.Series([], dtype="string")
@@ -124,8 +124,8 @@ def _decimal_mark(frame: pd.DataFrame, names: list) -> str:
     if decimals.any():
         return ","
     raise ValueError(
-        f"numbers like {text.iloc[0]!r} use a comma for decimals or for thousands, which cannot be told; write "
-        "decimals with a point"
+        f"numbers like {text.iloc[0]!r} are ambiguous: the comma may separate decimals or thousands; write decimals "
+        "with a point"
     )
 
 
@@ -141,20 +141,20 @@ def _numbers(column: pd.Series, decimal_mark: str) -> np.ndarray:
 
 
 def _largest(values: np.ndarray) -> float:
-    """Largest absolute value, 0 when there is none."""
+    """Largest finite absolute value, or 0."""
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max()) if len(finite) else 0.0
 
 
 def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[np.ndarray, bool]:
-    """Six columns of numbers, deriving what is absent; says whether the amount is the source's own."""
+    """Returns the six columns, missing ones derived, and whether the amount column comes from the source."""
     mark = _decimal_mark(frame, [columns[name] for name in FEATURES if name in columns])
     found = {name: _numbers(frame[columns[name]], mark) for name in FEATURES if name in columns}
     if "volume" in found and _largest(found["volume"]) == 0:
         for name, ticks in match_all(frame.columns, "volume").items():
             numbers = _numbers(frame[ticks], ".")
             if _largest(numbers) > 0:
-                remarks.append(f"the volume column is all 0: {name} is used")
+                remarks.append(f"the volume column is all 0: column {name} is used instead")
                 columns["volume"], found["volume"] = ticks, numbers
                 break
     for name in ("volume", "amount"):
@@ -166,16 +166,16 @@ def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[
         if name in found:
             values[:, position] = found[name]
     if "amount" in found and "volume" in found and _largest(values[:, AMOUNT]) == 0 < _largest(values[:, VOLUME]):
-        remarks.append("the amount column is all 0 while volume is not: derived as volume x mean price")
+        remarks.append("the amount column is all 0, the volume column is not: amount derived as volume x mean price")
         del found["amount"]
     elif "volume" not in found and "amount" in found:
         with np.errstate(divide="ignore", invalid="ignore"):
             values[:, VOLUME] = values[:, AMOUNT] / values[:, : CLOSE + 1].mean(axis=1)
-        remarks.append("no volume column: derived as amount / mean price")
+        remarks.append("no volume column: volume derived as amount / mean price")
     elif "volume" not in found:
-        remarks.append("no volume column: volume and amount are 0")
+        remarks.append("no volume column: volume and amount set to 0")
     elif "amount" not in found:
-        remarks.append("no amount column: derived as volume x mean price")
+        remarks.append("no amount column: amount derived as volume x mean price")
     if "amount" in found:
         return values, "volume" in found
     values[:, AMOUNT] = derive_amount(values)
@@ -183,7 +183,7 @@ def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[
 
 
 def _step_change(steps: np.ndarray, modal: int) -> int | None:
-    """Where bars of one length give way to bars of another: the first of the parts in which another step prevails."""
+    """Index at which the bar length changes: the start of the first part in which another step prevails, or None."""
     parts = np.array_split(np.arange(len(steps)), STEP_PARTS)
     if len(parts[0]) < LEAST_PART:
         return None
@@ -226,19 +226,21 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
     adjacent = float((steps == modal).mean())
     if adjacent < SPARSE_SHARE:
         remarks.append(
-            f"only {adjacent:.0%} of the bars follow the one before by one step: windows cover uneven spans of time; "
-            "a longer bar (e.g. 5 or 15 times) would fill them"
+            f"only {adjacent:.0%} of the bars follow the previous bar by one step: windows span unequal lengths of "
+            "time; resample to longer bars, e.g. 5 or 15 times as long"
         )
     if report.zero_volume_share > QUIET_SHARE:
-        remarks.append(f"{report.zero_volume_share:.0%} of the bars have no volume: volume and amount carry little")
+        remarks.append(
+            f"{report.zero_volume_share:.0%} of the bars have no volume: volume and amount carry little information"
+        )
     if np.ptp(values[:, CLOSE]) == 0:
-        report.problems.append(f"the close is constant at {values[0, CLOSE]:g}; a model has nothing to learn from it")
+        report.problems.append(f"the close is constant at {values[0, CLOSE]:g}; a model cannot learn from it")
     if has_amount:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = values[:, AMOUNT] / derive_amount(values)
         typical = float(np.nanmedian(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else 1.0
         if abs(typical - 1) > LOT_TOLERANCE:
-            remarks.append(f"amount is typically {typical:.4g} x volume x price (lots or another unit?)")
+            remarks.append(f"the median amount is {typical:.4g} x volume x price (volume in lots, other currency?)")
 
 
 def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
@@ -270,7 +272,7 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
 
 
 def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
-    """UTC times of a table; a date column and a time-of-day column are joined, as MetaTrader and Stooq write them."""
+    """UTC times of a table. Joins separate date and time-of-day columns, which MetaTrader and Stooq write."""
     names = {plain_name(name): name for name in frame.columns}
     if columns["time"] != names.get("date") or "time" not in names:
         return parse_times(frame[columns["time"]], timezone)
@@ -281,10 +283,7 @@ def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
 
 
 def inspect_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:
-    """Reads and checks every table of a source without rejecting defects: they are in each series' report.
-
-    Args and errors as in [`load_candles`].
-    """
+    """Like [`load_candles`], but records defects in each series' report instead of rejecting them."""
     writer, reports = TableWriter(), []
     for raw in read_tables(source):
         one = _series_of(raw, policy, timezone)
@@ -298,37 +297,40 @@ def inspect_candles(source: object, policy: str = "error", timezone: str = "UTC"
 
 
 def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:
-    """Reads candles and checks them.
+    """Reads and validates candles.
 
     Args:
         source: a CSV (any delimiter, BOM, gzip) or Parquet file, a folder or glob of them (one symbol each), a Hugging
-            Face data set or its name, a DataFrame, or a dict of symbol to any of these. A symbol column splits a table.
-        policy (`str`): what happens to rows with a defect: `error` rejects the table and names them, `drop` removes
-            them, `repair` mends what can be mended without inventing a price.
-        timezone (`str`): zone of times that carry no offset of their own.
+            Face data set or its name, a DataFrame, or a dict that maps symbols to any of these. A table with a symbol
+            column is split by symbol.
+        policy (`str`): what to do with defective rows: `error` rejects the table and lists the rows, `drop` removes
+            the rows, `repair` corrects them where this needs no invented price.
+        timezone (`str`): time zone of times without an offset.
 
     Returns:
-        `list` of [`CandleSeries`], one a symbol.
+        `list` of [`CandleSeries`], one per symbol.
 
     Raises:
-        ValueError: nothing found, a table that cannot be read, unknown columns, or a defect under `error`.
+        ValueError: nothing found, an unreadable table, unknown columns, or a defect under policy `error`.
     """
     loaded = inspect_candles(source, policy, timezone)
     rejected = [(series.report, series.report.rejections()) for series in loaded]
     reasons = [f"{report.name}: {'; '.join(why)}" for report, why in rejected if why]
     if reasons:
         more = f" (and {len(reasons) - 1} more tables)" if len(reasons) > 1 else ""
-        remedy = ", or pass policy drop or repair" if any(r.quality.defects for r, w in rejected if w) else ""
+        remedy = ", or set the policy to drop or repair" if any(r.quality.defects for r, w in rejected if w) else ""
         raise ValueError(f"{reasons[0]}{more}; correct the data{remedy if policy == 'error' else ''}")
     symbols = [series.symbol for series in loaded]
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
-        raise ValueError(f"symbol {twice[0]} comes from two tables; give each symbol one file, or name them in a dict")
+        raise ValueError(
+            f"symbol {twice[0]} occurs in two tables; keep one file per symbol, or pass a dict of symbol to table"
+        )
     return loaded
 
 
 def fingerprint(series: list[CandleSeries]) -> str:
-    """SHA-256 over symbols, times and values: equal for equal candles, whatever file they came from."""
+    """SHA-256 of symbols, times and values; independent of the file format."""
     digest = hashlib.sha256()
     for one in series:
         digest.update(one.symbol.encode())

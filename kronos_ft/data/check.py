@@ -1,11 +1,11 @@
-"""Says in words what [`load_candles`] found in a source: the text of `kronos-ft data check`."""
+"""The text that `kronos-ft data check` prints about a source."""
 
 from .candles import CandleReport, CandleSeries
 from .quality import DEFECTS
 
 
 def duration(seconds: float) -> str:
-    """A time span in its largest fitting unit: `30 min`, `1 h`, `2.7 d`."""
+    """Formats a time span in its largest unit: `30 min`, `1 h`, `2.7 d`."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -13,7 +13,7 @@ def duration(seconds: float) -> str:
 
 
 def describe(report: CandleReport) -> list[str]:
-    """Lines on one table: range, step, gaps, defects with row numbers, remarks."""
+    """Lines that describe one table: range, step, gaps, defects with row numbers, remarks."""
     quality = report.quality
     lines = [f"{report.name}" + (f" [{report.symbol}]" if report.symbol not in report.name else "")]
     used = ", ".join(
@@ -26,16 +26,16 @@ def describe(report: CandleReport) -> list[str]:
     out = quality.rows_read - quality.rows_kept
     lines.append(f"  rows      {quality.rows_read:,} read" + f", {quality.rows_kept:,} kept" * bool(out))
     if report.step_seconds:
-        lines.append(f"  range     {report.first} to {report.last} UTC, one bar each {duration(report.step_seconds)}")
+        lines.append(f"  range     {report.first} to {report.last} UTC, one bar every {duration(report.step_seconds)}")
         longest = duration(report.longest_gap_seconds)
         gaps = f"{report.gaps:,} gaps, {report.missing_bars:,} bars missing, longest {longest}"
         lines.append(f"  market    {report.market}, {gaps if report.gaps else 'no gaps'}")
         if report.irregular_steps:
-            lines.append(f"  steps     {report.irregular_steps:,} are no multiple of the step")
+            lines.append(f"  steps     {report.irregular_steps:,} are not a multiple of the step")
         if report.zero_volume_share or report.flat_share:
             lines.append(f"  bars      {report.zero_volume_share:.1%} without volume, {report.flat_share:.1%} flat")
     if not quality.was_sorted:
-        lines.append("  order     not in time order: sorted")
+        lines.append("  order     not sorted by time: sorted now")
     if quality.exact_duplicates:
         lines.append(f"  repeated  {quality.exact_duplicates:,} exact duplicates removed")
     for kind, defect in quality.defects.items():
@@ -49,11 +49,14 @@ def describe(report: CandleReport) -> list[str]:
 
 
 def check(series: list[CandleSeries], window: int) -> tuple[list[str], bool]:
-    """Lines on every table with a verdict each, and whether all of them pass.
+    """Describes and judges every table.
 
     Args:
         series (`list` of [`CandleSeries`]): from [`inspect_candles`].
-        window (`int`): bars that a training window needs.
+        window (`int`): bars in a training window.
+
+    Returns:
+        the lines to print, and whether all tables pass.
     """
     lines, passes = [], True
     for one in series:
@@ -61,7 +64,7 @@ def check(series: list[CandleSeries], window: int) -> tuple[list[str], bool]:
         reasons = one.report.rejections()
         if len(one) < window and len(one) >= 2:
             reasons.append(f"{len(one)} usable bars are fewer than one window of {window} (lookback + horizon + 1)")
-        remedy = " (policy drop or repair would go on without them)" if one.report.policy == "error" else ""
+        remedy = " (policies drop and repair accept such tables)" if one.report.policy == "error" else ""
         if reasons:
             passes = False
             has_rows = one.report.quality.defects and one.report.policy == "error"

@@ -1,4 +1,4 @@
-"""Finds what each column of a candle table means, whatever its name, order or language."""
+"""Recognises the columns of a candle table by name, in English and Chinese, in any order."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
 
-# The first alias that a table has wins; names are compared in lower case without spaces and punctuation.
+# The first alias in the table wins. Names are compared in lower case, without spaces and punctuation.
 ALIASES: dict[str, tuple[str, ...]] = {
     "time": (
         "timestamps", "timestamp", "datetime", "opentime", "date", "time", "ts", "begintime", "candlebegintime",
@@ -25,7 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "symbol": ("symbol", "ticker", "instrument", "pair", "code", "tscode", "asset", "代码", "股票代码"),
 }  # fmt: skip
 
-# Exchange archives of Binance klines have no header.
+# Binance archives of klines have no header.
 BINANCE_KLINE = (
     "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count", "taker_volume",
     "taker_quote_volume", "ignore",
@@ -41,7 +41,7 @@ def match_columns(names: Iterable[object]) -> dict[str, object]:
     """Maps meanings (`time`, `open`, ..., `amount`, `symbol`) to the table's own column names.
 
     Raises:
-        ValueError: when the time or one of the four prices is not found; the message lists what the table has.
+        ValueError: if the time or one of the four prices is missing; the message lists the table's columns.
     """
     by_plain: dict[str, object] = {}
     for name in names:
@@ -54,11 +54,13 @@ def match_columns(names: Iterable[object]) -> dict[str, object]:
     missing = [meaning for meaning in ("time", *PRICES) if meaning not in found]
     if missing:
         have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
-        raise ValueError(f"no column means {', '.join(missing)} (columns: {have}); rename them, e.g. to {missing[0]!r}")
+        raise ValueError(
+            f"no column found for {', '.join(missing)} (columns: {have}); rename the columns, e.g. to {missing[0]!r}"
+        )
     return found
 
 
 def match_all(names: Iterable[object], meaning: str) -> dict[str, object]:
-    """Every column that may have a meaning, by plain name, in the order of preference."""
+    """All columns that may have a meaning, by plain name, in order of preference."""
     by_plain = {plain_name(name): name for name in names}
     return {alias: by_plain[alias] for alias in ALIASES[meaning] if alias in by_plain}

@@ -1,11 +1,11 @@
-"""Timestamps of the bars to forecast, from the step and the session pattern of the data.
+"""Timestamps of the bars to forecast, inferred from the step and the session pattern of the data.
 
 Notable:
-- Around the clock: the next steps. Sessions: the week that the last bars show (`session_pattern.py`).
-- Weekly bars keep their weekday. Bars of months, quarters and years follow the calendar where their days of the month
-  show a rule.
-- Nothing but the data is consulted: no list of holidays, no time zones. A holiday in the forecast gets bars, and a
-  clock change in the forecast is not foreseen.
+- Continuous markets: equal steps. Session markets: the weekly pattern of the last bars (`session_pattern.py`).
+- Weekly bars keep their weekday. Monthly, quarterly and yearly bars follow the calendar if their days of the month
+  follow a rule.
+- The only input is the data: no list of holidays, no time zones. Holidays get bars, and a clock change within the
+  forecast is not predicted.
 
 Shapes: N bars, H bars to forecast.
 """
@@ -19,19 +19,19 @@ from .session_pattern import DAY, WEEK, learn_week
 MARKETS = ("continuous", "session")
 SHORTEST_MONTH = 26 * DAY  # from the last trading day of January to that of February
 RECENT_STEPS = 500  # steps that must show the bar length
-RECENT_LONG_BARS = 24  # weekly and longer bars whose weekday or day of the month counts
-# A thin session market has one-minute bars in a third of its minutes; below this the step is an accident.
+RECENT_LONG_BARS = 24  # weekly and longer bars from which the weekday or day of the month is inferred
+# Share of steps that must equal the modal step. Illiquid session markets have one-minute bars in 1/3 of the minutes.
 STEADY_SHARE = {"continuous": 0.5, "session": 0.1}
 EXPLAINED_SHARE = 0.5
-EXPLAINED_SHARE_OF_LONG_BARS = 0.75  # bars of two weekdays stand on Monday, Wednesday, Friday every other week
-RULE_SHARE = 0.7  # share of the recent months that must show a rule: a holiday moves the last trading day
+EXPLAINED_SHARE_OF_LONG_BARS = 0.75  # two-day bars fall on Monday, Wednesday, Friday only every other week
+RULE_SHARE = 0.7  # share of the recent months that must follow a rule: a holiday moves the last trading day
 
 
 def _nanoseconds(name: str, timestamps: object) -> np.ndarray:
     """Timestamps as int64 nanoseconds, UTC."""
     index = pd.DatetimeIndex(timestamps)
     if index.hasnans:
-        raise ValueError(f"{name} holds {int(index.isna().sum())} missing times; give every bar its time")
+        raise ValueError(f"{name} contains {int(index.isna().sum())} missing times; give every bar a time")
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
     return index.as_unit("ns").asi8
@@ -57,12 +57,12 @@ def _mixed(steps: np.ndarray, step: int, detail: str) -> ValueError:
     found = ", ".join(f"{duration(sizes[i] / 1e9)} ({counts[i] / len(steps):.0%})" for i in order)
     return ValueError(
         f"time steps are mixed: the last {len(steps)} are {found}, and {detail.format(step=duration(step / 1e9))}; "
-        "give candles of one bar length, or the future timestamps themselves"
+        "pass candles of one bar length, or pass the future timestamps"
     )
 
 
 def _modal(values: np.ndarray) -> tuple[int, float]:
-    """The most frequent value, the latest one of equals, and its share."""
+    """The most frequent value (on ties, the latest) and its share."""
     found, counts = np.unique(values[::-1], return_counts=True)
     best = found[counts == counts.max()]
     latest = next(value for value in values[::-1] if value in best)
@@ -85,15 +85,15 @@ def _first_weekday(month: np.ndarray) -> np.ndarray:
     return np.busday_offset(month.astype("datetime64[D]"), 0, roll="forward")
 
 
-# where in its month a bar may stand besides a fixed day: months (M,) -> days (M,)
+# rules for the day of a monthly bar, besides a fixed day: months (M,) -> days (M,)
 _MONTH_RULES = (_month_end, _last_weekday, _first_weekday)
 
 
 def _calendar_months(times: np.ndarray, horizon: int) -> np.ndarray | None:
-    """The next bars of months, quarters or years; None when the stamps follow no day of the month.
+    """The next monthly, quarterly or yearly bars; None if the days of the month follow no rule.
 
-    A month that begins at midnight of New York or Shanghai begins some hours off midnight UTC: days are taken from the
-    nearest midnight or as they are written, whichever shows the clearer rule.
+    A month that begins at midnight in New York or Shanghai begins some hours before or after midnight UTC. The function
+    tries the day as written and the day of the nearest midnight, and uses the one with the clearer rule.
     """
     recent = times[-RECENT_LONG_BARS:]
     found, clearest = None, RULE_SHARE
@@ -115,7 +115,7 @@ def _calendar_months(times: np.ndarray, horizon: int) -> np.ndarray | None:
 
 
 def _regular(times: np.ndarray, step: int, horizon: int) -> np.ndarray:
-    """Steps of one length; a last bar that a holiday moved by a day or more does not move those to come."""
+    """Equal steps. If a holiday moved the last weekly bar, the next bars return to the usual day."""
     phases = times[-RECENT_LONG_BARS:] % step
     usual = _modal(phases)[0]
     moved = (int(times[-1]) - usual + step // 2) % step - step // 2
@@ -124,16 +124,16 @@ def _regular(times: np.ndarray, step: int, horizon: int) -> np.ndarray:
 
 
 def _skips_weekends(times: np.ndarray, step: int) -> bool:
-    """Whether these are daily bars that went past a Saturday without one, however short the history."""
+    """Whether these are daily bars that span at least a week and contain no Saturday."""
     days = times // DAY
     return step == DAY and int(days[-1] - days[0]) >= 7 and not ((days + 3) % 7 == 5).any()
 
 
 def future_timestamps(timestamps: np.ndarray, horizon: int, step_seconds: float, market: str) -> np.ndarray:
-    """Infers the times of the bars to come.
+    """Infers the times of the next bars.
 
     Args:
-        timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): UTC times of the bars known, strictly increasing.
+        timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): UTC times of the known bars, strictly increasing.
         horizon (`int`): bars to forecast, at least 1.
         step_seconds (`float`): bar length, as `CandleReport.step_seconds`.
         market (`str`): `continuous` or `session`, as `CandleReport.market`.
@@ -143,7 +143,7 @@ def future_timestamps(timestamps: np.ndarray, horizon: int, step_seconds: float,
 
     Raises:
         ValueError: horizon below 1, fewer than 2 bars, times not strictly increasing, an unknown market, or time steps
-            so mixed that they show no pattern.
+            without a pattern.
     """
     if horizon != int(horizon) or horizon < 1:
         raise ValueError(f"horizon={horizon} must be a whole number of bars, at least 1")
@@ -153,7 +153,7 @@ def future_timestamps(timestamps: np.ndarray, horizon: int, step_seconds: float,
         raise ValueError(f"step_seconds={step_seconds} must be positive; pass the time between two bars")
     times = _nanoseconds("timestamps", timestamps)
     if len(times) < 2:
-        raise ValueError(f"timestamps holds {len(times)} bars; at least 2 are needed to tell the time of the next")
+        raise ValueError(f"timestamps contains {len(times)} bars; at least 2 are needed to infer the bar length")
     _check_increasing("timestamps", times)
     horizon, step = int(horizon), round(step_seconds * 1e9)
     if step >= SHORTEST_MONTH:
@@ -171,18 +171,18 @@ def future_timestamps(timestamps: np.ndarray, horizon: int, step_seconds: float,
     apart = np.diff(np.append(pattern.offsets, pattern.offsets[:1] + WEEK))
     enough = EXPLAINED_SHARE if step <= DAY else EXPLAINED_SHARE_OF_LONG_BARS
     if pattern.explained < enough or (apart == step).mean() < STEADY_SHARE[market]:
-        raise _mixed(steps, step, "bars of {step} repeat at no times of the week")
-    # half a step: a half-day's bar stamped at its early close is not followed by one at the usual close
+        raise _mixed(steps, step, "bars of {step} do not repeat at the same times of the week")
+    # plus half a step: after a bar stamped at an early close, the usual close of the same day is not a next bar
     return pattern.after(int(times[-1]) + (step + 1) // 2, horizon).astype("datetime64[ns]")
 
 
 def check_future(past: object, future: object, horizon: int | None = None) -> None:
-    """Refuses future timestamps that cannot follow the past.
+    """Validates future timestamps against the past.
 
     Args:
-        past: times of the bars known (array, Series or index); without an offset they are taken as UTC.
+        past: times of the known bars (array, Series or index); times without an offset are UTC.
         future: times of the bars to forecast.
-        horizon (`int`, *optional*): how many there must be.
+        horizon (`int`, *optional*): the required number of future times.
 
     Raises:
         ValueError: a time is missing, the past is empty, the number is wrong, the future is not strictly increasing, or
@@ -192,10 +192,12 @@ def check_future(past: object, future: object, horizon: int | None = None) -> No
     if not len(known):
         raise ValueError("past timestamps is empty; at least 2 bars of context are needed")
     if horizon is not None and len(ahead) != horizon:
-        raise ValueError(f"future timestamps holds {len(ahead)} times for a horizon of {horizon} bars; give one a bar")
+        raise ValueError(
+            f"future timestamps contains {len(ahead)} times for a horizon of {horizon} bars; pass one time per bar"
+        )
     _check_increasing("future timestamps", ahead)
     if len(ahead) and ahead[0] <= known.max():
         raise ValueError(
             f"future timestamps begins at {_written(ahead[0])}, not after the last bar of the past at "
-            f"{_written(known.max())}; give times of bars yet to come"
+            f"{_written(known.max())}; pass later times"
         )

@@ -1,4 +1,4 @@
-"""Parquet files as tables, read in pieces up to a limit: a constant column of billions of rows takes a few bytes."""
+"""Reads Parquet files in batches up to a size limit: a file of a few bytes can hold billions of equal rows."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def _read(path: Path, limit: int) -> pd.DataFrame:
             batches.append(batch)
         table = pa.Table.from_batches(batches, schema=file.schema_arrow)
     batches.clear()
-    # column by column, each given up once it is converted
+    # converts column by column and frees each one at once
     return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
@@ -30,10 +30,10 @@ def parquet_frame(path: Path, limit: int | None = None) -> pd.DataFrame:
 
     Args:
         path (`Path`): the file.
-        limit (`int`, *optional*): most bytes to unpack, `unpacked_limit` when not given.
+        limit (`int`, *optional*): maximum size in bytes after decompression; defaults to `unpacked_limit()`.
 
     Raises:
-        ValueError: damaged, or more than the limit.
+        ValueError: damaged, or larger than the limit.
     """
     limit = unpacked_limit() if limit is None else limit
     try:
@@ -43,4 +43,4 @@ def parquet_frame(path: Path, limit: int | None = None) -> pd.DataFrame:
             raise
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
-        raise ValueError(f"{path} is not a readable Parquet file ({reason}); fetch or write it again") from error
+        raise ValueError(f"{path} is not a readable Parquet file ({reason}); download or write it again") from error

@@ -1,11 +1,12 @@
-"""Finds what is wrong with candles, row by row, and applies the policy: reject, drop or repair.
+"""Finds defects in candles and applies the policy: reject, drop or repair.
 
 Notable:
-- A defect contradicts what a candle is (low above the body, price of zero, two different bars at one time, ...). The
-  default policy rejects the table; `drop` removes the rows; `repair` mends what it can without inventing a price.
+- A defect is a row that cannot be a candle (low above the body, price of zero, two different bars at one time, ...).
+  Policy `error` (the default) rejects the table; `drop` removes the rows; `repair` corrects them where this needs no
+  invented price.
 - A remark (gaps, zero volume, flat bars, a few isolated wicks) is reported and never changes a value.
-- Whether and how a bar is judged or changed depends on bars up to its own time alone: what comes out for the bars
-  before a forecast origin is what would have come out at that time.
+- No look-ahead: the checks and corrections of a bar depend only on bars up to its own time. The bars before a forecast
+  origin are the same as if the table had been cleaned at that time.
 
 Shapes: N rows; values (N, 6) hold open, high, low, close, volume, amount.
 """
@@ -20,40 +21,43 @@ from .columns import FEATURES
 POLICIES = ("error", "drop", "repair")
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
 
-LARGEST = 1e75  # beyond it volume x price, or a variance, would overflow
-ROUNDING = 1e-6  # a high below the body by less than this share of the price is a rounding of the source
-SWAP_FACTOR = 2.0  # amount / (volume x price) this far from 1 is not a rounding
-SWAP_SLACK = 1e-3  # a mean price paid may lie outside its bar by this share: amounts are rounded
-SWAP_EVIDENT_SHARE = 0.75  # real tables in one unit show 0.97 and more
-# An isolated wick leaves its bar's body and the close before by more than 20 typical bar ranges and 2 % of the price.
-# Seven years of BTC hours have none; ten years of GBP/USD hours have two, one of them the flash crash of 2016-10-07.
+LARGEST = 1e75  # larger values would overflow in volume x price or in a variance
+ROUNDING = 1e-6  # a high below the body by less than this share of the price is a rounding error of the source
+SWAP_FACTOR = 2.0  # amount / (volume x price) this far from 1 is not a rounding error
+SWAP_SLACK = 1e-3  # the mean price paid may be outside its bar by this share, because amounts are rounded
+SWAP_EVIDENT_SHARE = 0.75  # real tables in one unit reach 0.97 and more
+# An isolated wick extends beyond its bar's body and the previous close by more than 20 typical bar ranges and 2 % of
+# the price. Seven years of hourly BTC have none; ten years of hourly GBP/USD have two, one of them the flash crash of
+# 2016-10-07.
 WICK_RANGES = 20.0
 WICK_SHARE_OF_PRICE = 0.02
 WICK_NEIGHBOURHOOD = 101  # bars
-WICK_HISTORY = 50  # bars before the first that is judged
-MANY_ROWS = 1e-4  # share of rows from which on medians of all are faster than those of each
-# More isolated wicks up to a bar than this share of the rows up to it, and than so many, are a fault of the feed, not a
-# crash of the market: from there on they are mended. Those before stay, because nobody could have known.
+WICK_HISTORY = 50  # the first bars have too little history and are not checked
+MANY_ROWS = 1e-4  # above this share of rows, rolling medians over the table are faster than one median per row
+# If the isolated wicks so far exceed both this count and this share of the rows so far, they are a fault of the feed,
+# not a crash of the market, and the wicks from there on are corrected. Earlier wicks stay: correcting them would use
+# information from later bars.
 WICK_REJECT_SHARE = 0.001
 WICK_REJECT_COUNT = 5
 
+_FROM_OTHERS = "derived from the bar's other values; row dropped if it has no close"
 DEFECTS: dict[str, tuple[str, str]] = {
-    # kind: (what it is, how `repair` mends it)
+    # kind: (description, what `repair` does)
     "unreadable_time": ("time cannot be read", "row dropped"),
-    "not_a_number": ("value missing or not a number", "taken from the bar's other values, row dropped without a close"),
-    "infinite": ("infinite or overflowing value", "taken from the bar's other values, row dropped without a close"),
-    "price_not_positive": ("price zero or negative", "taken from the bar's other values, row dropped without a close"),
+    "not_a_number": ("value missing or not a number", _FROM_OTHERS),
+    "infinite": ("infinite or overflowing value", _FROM_OTHERS),
+    "price_not_positive": ("price zero or negative", _FROM_OTHERS),
     "negative_volume": ("volume or amount negative", "set to 0"),
     "swapped_volume": ("volume and amount swapped", "swapped back"),
-    "contradiction": ("low or high contradicts open and close", "widened to hold open and close"),
+    "contradiction": ("low or high contradicts open and close", "widened to contain open and close"),
     "conflicting_duplicate": ("different bars at one time", "last one kept"),
-    "isolated_wick": ("wick far outside its bar and the bar before", "cut to the body and the close before"),
+    "isolated_wick": ("wick far outside its bar and the previous bar", "cut to the body and the previous close"),
 }
 
 
 @dataclass
 class Defect:
-    """Rows that share a defect: how many, where the first of them are, and what was done."""
+    """Rows with the same defect: their number, the first row numbers, and the action taken."""
 
     count: int
     rows: list[int]
@@ -62,7 +66,7 @@ class Defect:
 
 @dataclass
 class QualityReport:
-    """Defects by kind, and counts of what was changed."""
+    """Defects by kind, and counts of changes."""
 
     rows_read: int
     rows_kept: int = 0
@@ -72,7 +76,7 @@ class QualityReport:
     remarks: list[str] = field(default_factory=list)
 
     def add(self, kind: str, mask: np.ndarray, rows: np.ndarray, policy: str) -> None:
-        """Records the rows under `mask`; does nothing when there are none."""
+        """Records the rows under `mask`, if any."""
         if not mask.any():
             return
         action = {"error": "rejected", "drop": "row dropped", "repair": DEFECTS[kind][1]}[policy]
@@ -81,14 +85,14 @@ class QualityReport:
 
 @dataclass
 class CleanTable:
-    """Candles after the policy: `times` int64 nanoseconds (N,), `values` float64 (N, 6), `rows` (N,) of the source."""
+    """Candles after the policy: `times` int64 nanoseconds (N,), `values` float64 (N, 6), source row numbers `rows`."""
 
     times: np.ndarray
     values: np.ndarray
     rows: np.ndarray
 
     def keep(self, mask: np.ndarray) -> "CleanTable":
-        """The rows under a boolean mask, or at places; the table itself where all are kept."""
+        """Selects rows by a boolean mask or by index; returns the table itself if the mask is all True."""
         if mask.dtype == bool and mask.all():
             return self
         return CleanTable(self.times[mask], self.values[mask], self.rows[mask])
@@ -100,25 +104,25 @@ def mean_price(values: np.ndarray) -> np.ndarray:
 
 
 def derive_amount(values: np.ndarray) -> np.ndarray:
-    """Amount as published: volume times the mean of the four prices, shape `(N,)`."""
-    with np.errstate(over="ignore", invalid="ignore"):  # of rows that are found to be infinite later on
+    """Amount as the published model derives it: volume times the mean of the four prices, shape `(N,)`."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a later check finds infinite rows
         return values[:, VOLUME] * mean_price(values)
 
 
 def contradictions(values: np.ndarray) -> np.ndarray:
-    """Rows whose high is below, or whose low is above, the open or close (beyond rounding)."""
+    """Rows whose high is below, or whose low is above, the open or close, beyond rounding errors."""
     body_top = np.maximum(values[:, OPEN], values[:, CLOSE])
     body_bottom = np.minimum(values[:, OPEN], values[:, CLOSE])
     slack = ROUNDING * np.abs(values[:, CLOSE])
     return (values[:, HIGH] < body_top - slack) | (values[:, LOW] > body_bottom + slack)
 
 
-def swapped_volume(values: np.ndarray, whole: bool = False) -> np.ndarray:
-    """Rows, in time order, whose amount and volume only make sense the other way round.
+def swapped_volume(values: np.ndarray, whole_table: bool = False) -> np.ndarray:
+    """Rows whose volume and amount are swapped; `values` in time order.
 
-    Only while the mean price paid, amount / volume one way or the other, lies inside their bars in most of the rows so
-    far: in lots, thousands or another currency the two cannot be told apart. The first bars of a table in lots may fit
-    by chance; with `whole`, the rows of the whole table must fit as well.
+    The check needs a table in which the mean price paid (amount / volume, or the inverse if swapped) is inside the bar
+    in most rows so far. With volumes in lots or amounts in another currency, a swap cannot be recognised. The first
+    bars of such a table may fit by chance; with `whole_table`, most rows of the whole table must fit as well.
     """
     volume, amount, prices = values[:, VOLUME], values[:, AMOUNT], values[:, : CLOSE + 1]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -126,27 +130,27 @@ def swapped_volume(values: np.ndarray, whole: bool = False) -> np.ndarray:
         evident = np.zeros(len(values), dtype=bool)
         for paid in (amount / volume, volume / amount):
             evident |= (lowest <= paid) & (paid <= highest)
-        told = np.cumsum(evident) >= SWAP_EVIDENT_SHARE * np.cumsum((volume > 0) & (amount > 0))
-        if whole:
-            told &= told[-1:]
+        comparable = np.cumsum(evident) >= SWAP_EVIDENT_SHARE * np.cumsum((volume > 0) & (amount > 0))
+        if whole_table:
+            comparable &= comparable[-1:]
         price = mean_price(values)
         ratio = np.abs(np.log(amount / (volume * price)))
         swapped = np.abs(np.log(volume / (amount * price)))
-        return told & (ratio > np.log(SWAP_FACTOR)) & (swapped < np.log(SWAP_FACTOR))
+        return comparable & (ratio > np.log(SWAP_FACTOR)) & (swapped < np.log(SWAP_FACTOR))
 
 
 def _reach(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest and lowest price of each bar's body and the close before it: nothing from after the bar."""
+    """Highest and lowest of each bar's open, close and previous close."""
     before = np.concatenate((values[:1, OPEN], values[:-1, CLOSE]))
     prices = np.stack((values[:, OPEN], values[:, CLOSE], before))
     return prices.max(axis=0), prices.min(axis=0)
 
 
 def isolated_wicks(values: np.ndarray) -> np.ndarray:
-    """Bars whose high or low lies far outside their body and the close before (time-sorted, positive prices).
+    """Bars whose high or low is far outside their body and the previous close (time-sorted, positive prices).
 
-    The typical range is the median of the bars before, but never less than that of all bars before that moved. Neither
-    it nor anything else looks at a bar after the one that is judged; the first `WICK_HISTORY` bars are not judged.
+    The typical range is the larger of two medians: that of the recent bars before, and that of all bars before with a
+    range above 0. The first `WICK_HISTORY` bars are not checked.
     """
     top, bottom = _reach(values)
     logs = np.log(values[:, : CLOSE + 1])
@@ -156,7 +160,7 @@ def isolated_wicks(values: np.ndarray) -> np.ndarray:
     far = np.flatnonzero(wick > WICK_SHARE_OF_PRICE)
     ranges = logs[:, HIGH] - logs[:, LOW]
     far = far[wick[far] > WICK_RANGES * _medians_before(ranges, far, WICK_NEIGHBOURHOOD)]
-    # few are left, of which most bars of a long table would have to be sorted
+    # the median over the full history is expensive; only few candidates are left here
     far = far[wick[far] > WICK_RANGES * _medians_before(np.where(ranges > 0, ranges, np.nan), far)]
     found = np.zeros(len(values), dtype=bool)
     found[far] = True
@@ -164,9 +168,9 @@ def isolated_wicks(values: np.ndarray) -> np.ndarray:
 
 
 def _medians_before(ranges: np.ndarray, rows: np.ndarray, count: int | None = None) -> np.ndarray:
-    """Medians of the numbers among the `count` ranges before each of some rows, or among all before; shape of `rows`.
+    """Median of the `count` ranges before each of `rows` (of all ranges before if `count` is None), ignoring NaN.
 
-    NaN where the last `count` are fewer than `WICK_HISTORY`, 0 where there are none at all.
+    With `count`: NaN where fewer than `WICK_HISTORY` values exist. Without: 0 where no value exists.
     """
     if len(rows) > max(len(ranges) * MANY_ROWS, 8):
         every = pd.Series(ranges)
@@ -183,7 +187,7 @@ def _medians_before(ranges: np.ndarray, rows: np.ndarray, count: int | None = No
 
 
 def _mend_prices(values: np.ndarray, bad: np.ndarray) -> None:
-    """Replaces bad open, high and low by what the bar's other prices allow; rows without a close stay bad."""
+    """Replaces bad open, high and low by the bar's other prices; rows without a close stay bad."""
     opens = bad[:, OPEN] & ~bad[:, CLOSE]
     values[opens, OPEN] = values[opens, CLOSE]
     for column, extreme in ((HIGH, np.maximum), (LOW, np.minimum)):
@@ -192,7 +196,7 @@ def _mend_prices(values: np.ndarray, bad: np.ndarray) -> None:
 
 
 def _check_values(table: CleanTable, has_amount: bool, policy: str, report: QualityReport) -> CleanTable:
-    """Defects that one row shows by itself or, of volume and amount, beside the rows before."""
+    """Finds defects within one row, and swapped volume and amount."""
     values = table.values
     prices = values[:, : CLOSE + 1]
     missing, infinite = np.isnan(values), np.abs(values) > LARGEST
@@ -217,7 +221,7 @@ def _check_values(table: CleanTable, has_amount: bool, policy: str, report: Qual
         table.values[derived, AMOUNT] = derive_amount(table.values[derived])
 
     if has_amount:
-        swapped = swapped_volume(table.values, whole=policy == "error")
+        swapped = swapped_volume(table.values, whole_table=policy == "error")
         report.add("swapped_volume", swapped, table.rows, policy)
         if policy != "drop":
             table.values[swapped, VOLUME], table.values[swapped, AMOUNT] = (
@@ -236,13 +240,13 @@ def _check_values(table: CleanTable, has_amount: bool, policy: str, report: Qual
 
 
 def _sort(table: CleanTable, report: QualityReport) -> CleanTable:
-    """Time order; rows of one time stay in the order of the source."""
+    """Stable sort by time."""
     report.was_sorted = bool((np.diff(table.times) >= 0).all())
     return table if report.was_sorted else table.keep(np.argsort(table.times, kind="stable"))
 
 
 def _deduplicate(table: CleanTable, policy: str, report: QualityReport) -> CleanTable:
-    """Exact duplicates removed, conflicting ones by policy."""
+    """Removes exact duplicates; applies the policy to conflicting ones."""
     same_time = np.zeros(len(table.times), dtype=bool)
     same_time[1:] = np.diff(table.times) == 0
     if not same_time.any():
@@ -269,13 +273,13 @@ def _check_wicks(table: CleanTable, policy: str, report: QualityReport) -> Clean
     wicks = isolated_wicks(table.values)
     most = np.maximum(WICK_REJECT_COUNT, WICK_REJECT_SHARE * np.arange(1, len(wicks) + 1))
     faults = wicks & (np.cumsum(wicks) > most)
-    if policy == "error" and faults.any():  # which says of the whole table what is wrong with it
+    if policy == "error" and faults.any():  # the table is rejected: list all its wicks
         report.add("isolated_wick", wicks, table.rows, policy)
     else:
         report.add("isolated_wick", faults, table.rows, policy)
         if left := int((wicks & ~faults).sum()):
             first = ", ".join(str(row) for row in table.rows[wicks & ~faults][:WICK_REJECT_COUNT])
-            report.remarks.append(f"{left} isolated wicks left as they are (first at {first}): a crash or a bad tick")
+            report.remarks.append(f"{left} isolated wicks kept (first at {first}): a crash of the market or a bad tick")
     if policy == "drop":
         return table.keep(~faults)
     top, bottom = _reach(table.values)
@@ -285,7 +289,7 @@ def _check_wicks(table: CleanTable, policy: str, report: QualityReport) -> Clean
 
 
 def check_policy(policy: str) -> None:
-    """Raises ValueError for a policy that does not exist."""
+    """Raises ValueError for an unknown policy."""
     if policy not in POLICIES:
         raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
 
@@ -295,19 +299,19 @@ def clean(
 ) -> tuple[CleanTable, QualityReport]:
     """Sorts by time, checks every row and applies the policy.
 
-    Under `error` the table comes out as `repair` would leave it, with the defects in the report: the caller rejects it,
-    and a description of the whole table still makes sense.
+    Under `error` the table is repaired and the report lists the defects: the caller rejects it, and can still describe
+    the whole table.
 
     Args:
         times (`np.ndarray` of int64, shape `(N,)`): nanoseconds since 1970 UTC.
-        values (`np.ndarray` of float64, shape `(N, 6)`): as in the source; left as they are.
+        values (`np.ndarray` of float64, shape `(N, 6)`): as in the source; not modified.
         rows (`np.ndarray` of int, shape `(N,)`): row numbers of the source, for messages.
-        readable (`np.ndarray` of bool, shape `(N,)`): rows whose time could be read.
-        has_amount (`bool`): the amount is the source's own, not derived.
+        readable (`np.ndarray` of bool, shape `(N,)`): rows with a readable time.
+        has_amount (`bool`): whether the amount comes from the source instead of being derived.
         policy (`str`): one of `error`, `drop`, `repair`.
 
     Raises:
-        ValueError: for another policy.
+        ValueError: for an unknown policy.
     """
     check_policy(policy)
     assert values.shape[1] == len(FEATURES)

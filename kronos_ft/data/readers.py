@@ -1,4 +1,4 @@
-"""Reads candle tables from files, folders, globs, data sets and DataFrames, keeping each row's place in its source."""
+"""Reads candle tables from files, folders, globs, data sets and DataFrames, and keeps the row numbers of the source."""
 
 import codecs
 import csv
@@ -29,11 +29,11 @@ HEAD, PIECE = 2**18, 2**20  # bytes
 
 @dataclass
 class RawTable:
-    """A table as read: `frame` with the source's own columns, rows numbered as a person would find them.
+    """A table as read, before validation.
 
     Attributes:
         name (`str`): file or data set, for messages.
-        symbol (`str`): what the table is about, from its name.
+        symbol (`str`): taken from the name of the file or data set, or from a symbol column.
         frame (`pd.DataFrame`): columns as in the source; the index is the row number for messages.
         row_word (`str`): `line` for text files (the header is line 1), `row` otherwise (from 0).
     """
@@ -45,7 +45,7 @@ class RawTable:
 
 
 def _unpacked_name(path: Path) -> Path:
-    """The file's name without the ending of its compression."""
+    """The file's name without the suffix of its compression."""
     return Path(path.stem) if path.suffix.lower() in PACKED_SUFFIXES else Path(path.name)
 
 
@@ -55,20 +55,20 @@ def _symbol_of(path: Path) -> str:
 
 
 def _content_of(path: Path) -> tuple[bytes, str]:
-    """The unpacked bytes of a text file and their encoding; UTF-16 becomes UTF-8."""
+    """The decompressed bytes of a text file and their encoding; converts UTF-16 to UTF-8."""
     content = unpack(path, path.read_bytes())
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16").encode(), "utf-8"
     for encoding in ENCODINGS:
         decoder = codecs.getincrementaldecoder(encoding)()
-        try:  # in pieces: the whole text would lie in memory beside its bytes
+        try:  # in pieces, to save memory
             for first in range(0, len(content), PIECE):
                 decoder.decode(content[first : first + PIECE])
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             continue
         return content, encoding
-    raise ValueError(f"{path} is neither UTF-8, UTF-16 nor GB18030 text; save it as UTF-8")
+    raise ValueError(f"{path} is not UTF-8, UTF-16 or GB18030 text; save it as UTF-8")
 
 
 def _is_number(text: str) -> bool:
@@ -80,7 +80,7 @@ def _is_number(text: str) -> bool:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The mark that splits most of the first lines into five cells or more; a decimal comma is not in the header."""
+    """The delimiter that splits most of the first lines into five cells or more."""
     splits = {mark: sum(line.count(mark) >= 4 for line in lines) for mark in DELIMITERS}
     best = max(splits, key=splits.get)
     if splits[best]:
@@ -94,7 +94,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _header_line(lines: list[str], delimiter: str) -> int | None:
-    """Number (from 0) of the line that names the columns: some exports put a link or a blank line before it."""
+    """Number (from 0) of the header line: some exports write a link or a blank line before it."""
     for number, line in enumerate(lines):
         try:
             match_columns(_cells(line, delimiter))
@@ -105,7 +105,7 @@ def _header_line(lines: list[str], delimiter: str) -> int | None:
 
 
 def _names_without_header(path: Path, first: list[str], second: list[str]) -> list[str] | None:
-    """Column names for a file whose first line holds numbers, or None when that line is a header."""
+    """Column names for a file whose first line contains numbers; None if that line is a header."""
     if len(first) < 2 or not all(_is_number(cell) for cell in first[1:]):
         return None
     if len(first) == len(BINANCE_KLINE):
@@ -117,16 +117,17 @@ def _names_without_header(path: Path, first: list[str], second: list[str]) -> li
             if not 0.5 * traded <= float(second[6]) <= 2 * traded:
                 names[6] = "trades"
         return names
-    raise ValueError(f"{path} has no header line and {len(first)} columns; add a line that names them")
+    raise ValueError(f"{path} has {len(first)} columns and no header line; add a header line with the column names")
 
 
 def read_csv(path: Path) -> RawTable:
-    """Reads a delimited text file: any of `, ; | tab` or spaces, BOM, UTF-8/UTF-16/GB18030, with or without header.
+    """Reads a delimited text file.
 
-    A link or a blank line may stand before the header. Gzip, bzip2 and a zip archive of one file are unpacked.
+    Delimiter `, ; |`, tab or spaces; UTF-8 (with or without BOM), UTF-16 or GB18030; with or without a header, which a
+    link or a blank line may precede; plain, gzip, bzip2, or a zip archive with one file.
 
     Raises:
-        ValueError: empty file, no rows, damaged or too large when unpacked, unknown encoding, or lines of unequal
+        ValueError: empty file, no rows, damaged or too large after decompression, unknown encoding, or lines of unequal
             length.
     """
     content, encoding = _content_of(path)
@@ -142,7 +143,7 @@ def read_csv(path: Path) -> RawTable:
         header = next(number for number, line in enumerate(lines) if line.strip())
         names = _names_without_header(path, _cells(filled[0], delimiter), _cells(filled[-1], delimiter))
     if names is None and len(filled) == 1:
-        raise ValueError(f"{path} has a header line only; pass a file with candles")
+        raise ValueError(f"{path} has only a header line; pass a file with candles")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -169,53 +170,53 @@ def read_parquet(path: Path) -> RawTable:
     """Reads a Parquet file.
 
     Raises:
-        ValueError: when it is not one, or holds more than may be unpacked.
+        ValueError: not a Parquet file, or too large after decompression.
     """
     frame = parquet_frame(path)
     return RawTable(str(path), _symbol_of(path), _with_time_index(frame), "row")
 
 
 def _with_time_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with a DatetimeIndex turned into a column, and rows numbered from 0."""
+    """Turns a DatetimeIndex into a column and numbers the rows from 0."""
     if isinstance(frame.index, pd.DatetimeIndex):
         return frame.rename_axis(frame.index.name or "timestamps").reset_index()
     return frame.reset_index(drop=True)
 
 
 def read_file(path: Path) -> RawTable:
-    """Reads one CSV or Parquet file by its ending.
+    """Reads one CSV or Parquet file; the suffix decides the format.
 
     Raises:
-        ValueError: for an unknown ending, a missing or an unreadable file.
+        ValueError: for an unknown suffix, a missing or an unreadable file.
     """
     if not path.exists():
         raise ValueError(f"data file {path} does not exist; correct the path")
     if not os.access(path, os.R_OK):
-        raise ValueError(f"data file {path} may not be read; correct its permissions")
+        raise ValueError(f"no permission to read data file {path}; change its permissions")
     if path.is_dir():
-        raise ValueError(f"data file {path} is a folder; name the files in it")
+        raise ValueError(f"data file {path} is a folder; pass the files in it")
     refuse_pickled_data(path, "to_parquet('{stem}.parquet')")
     suffix = _unpacked_name(path).suffix.lower()
-    if suffix in CSV_SUFFIXES or path.suffix.lower() == ".zip":  # exchanges name the archive and not the file in it
+    if suffix in CSV_SUFFIXES or path.suffix.lower() == ".zip":  # exchange archives: x.zip instead of x.csv.zip
         return read_csv(path)
     if suffix in PARQUET_SUFFIXES:
         return read_parquet(path)
     raise ValueError(
-        f"data file {path} has an unknown ending; use one of {', '.join(SUFFIXES)} (text also as "
+        f"data file {path} has an unknown suffix; use one of {', '.join(SUFFIXES)} (text files also with "
         f"{', '.join(PACKED_SUFFIXES)})"
     )
 
 
 def _read_dataset(name: str) -> RawTable:
-    import datasets  # slow to import, and only needed for a data set's name
+    import datasets  # slow to import
 
     try:
         dataset = datasets.load_dataset(name, split="train")
     except Exception as error:  # the library raises a dozen unrelated types for a name it cannot load
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"data={name!r} is neither a file nor a data set that could be loaded ({reason}); correct the name or "
-            "check the connection"
+            f"data={name!r} is not a file and could not be loaded as a data set ({reason}); correct the name or check "
+            "the connection"
         ) from error
     return RawTable(name, name.split("/")[-1], dataset.to_pandas(), "row")
 
@@ -225,13 +226,12 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def read_tables(source: object) -> Iterator[RawTable]:
-    """Tables of a source: path, folder, glob, Hugging Face data set (or its name), DataFrame, or a dict of them.
+    """Yields the tables of a path, folder, glob, Hugging Face data set (or its name), DataFrame, or a dict of them.
 
-    A table with a symbol column of several values comes out as one table for each.
+    A table with several symbols in its symbol column is split into one table per symbol.
 
     Raises:
-        ValueError: nothing found, a table that cannot be read or lacks a needed column, or a symbol that is a path out
-            of a folder.
+        ValueError: nothing found, a table that cannot be read or has no column for time or price, or an invalid symbol.
     """
     for table in _tables_by_symbol(source):
         check_symbol(table.symbol, table.name)
@@ -259,15 +259,15 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
         if len(nameless):
             rows = ", ".join(str(row) for row in nameless[:5])
             raise ValueError(
-                f"{table.name}: {len(nameless)} rows have no {column} ({table.row_word} {rows}); fill it or remove "
-                "the rows"
+                f"{table.name}: {len(nameless)} rows have no {column} ({table.row_word} {rows}); fill in the symbol or "
+                "remove the rows"
             )
         for symbol, part in table.frame.groupby(column, sort=True):
             yield RawTable(table.name, str(symbol), part, table.row_word)
 
 
 def _is_one_table(source: object) -> bool:
-    """Whether no other table can be of the same symbol, and nobody has named it."""
+    """Whether the source is one table that the caller gave no symbol."""
     return isinstance(source, pd.DataFrame) or (isinstance(source, str | Path) and Path(source).is_file())
 
 
@@ -293,7 +293,7 @@ def _tables_of_path(source: str) -> Iterator[RawTable]:
         files = _files_of(path)
         if not files:
             raise ValueError(
-                f"data folder {path} holds no {', '.join(SUFFIXES)} file; pass the folder with the candles"
+                f"data folder {path} contains no {', '.join(SUFFIXES)} file; pass the folder with the candles"
             )
     elif any(mark in source for mark in "*?[") and not path.exists():
         files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))

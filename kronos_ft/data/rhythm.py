@@ -1,31 +1,30 @@
-"""How often bars come: their step, and whether the market trades around the clock or in sessions; from times alone.
+"""Infers from times the step between bars, and whether the market is continuous or has sessions.
 
-What is forecast from an origin asks it of the bars before the origin: those after it would tell of nights and weekends
-that nobody had seen yet.
+A forecast uses only the bars before its origin: later bars would reveal future nights and weekends.
 
 Shapes: N bars.
 """
 
 import numpy as np
 
-CONTINUOUS_COVERAGE = 0.9  # share of the expected bars from which on a market counts as trading around the clock
-SESSION_GAP_DAYS = 14  # a session market has at least one gap in so many days on average
-RECENT_BARS = 10_000  # before an origin: five weeks of one-minute bars of stocks, years of hours
+CONTINUOUS_COVERAGE = 0.9  # a market with at least this share of the expected bars is continuous
+SESSION_GAP_DAYS = 14  # a session market has at least one gap in this many days on average
+RECENT_BARS = 10_000  # before an origin: five weeks of one-minute stock bars, or a year of hourly bars
 
 
 def modal_step(steps: np.ndarray) -> int:
-    """The most frequent of the times between bars, the shortest of equals; any whole unit."""
+    """The most frequent step between bars (on ties, the shortest), in the unit of `steps`."""
     unique, counts = np.unique(steps, return_counts=True)
     return int(unique[counts.argmax()])
 
 
 def missing_bars(steps: np.ndarray, step: float) -> np.ndarray:
-    """Bars missing in each of the times between bars, int64 of the same shape."""
+    """Number of bars missing within each step, int64 of the same shape."""
     return np.maximum(np.round(steps / step).astype(np.int64) - 1, 0)
 
 
 def market_of(steps: np.ndarray, step: int) -> str:
-    """`session` where gaps recur, as nights and weekends do, else `continuous`: one long outage makes no session.
+    """`session` if gaps recur (nights, weekends), else `continuous`. One long outage is not a session.
 
     Args:
         steps (`np.ndarray` of int64, shape `(N - 1,)`): nanoseconds between bars.
@@ -39,17 +38,17 @@ def market_of(steps: np.ndarray, step: int) -> str:
 
 
 def rhythm_before(timestamps: np.ndarray, origin: int) -> tuple[float, str]:
-    """Step in seconds and market, as the last bars before an origin show them.
+    """Step in seconds and market, inferred from the last bars before a forecast origin.
 
     Args:
         timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): strictly increasing.
-        origin (`int`): the first bar that is not known.
+        origin (`int`): index of the first unknown bar.
 
     Raises:
-        ValueError: fewer than 2 bars are known.
+        ValueError: fewer than 2 known bars.
     """
     if origin < 2:
-        raise ValueError(f"{origin} bars show no time between bars; at least 2 are needed")
+        raise ValueError(f"only {origin} bars before the origin; at least 2 are needed to infer the bar length")
     steps = np.diff(timestamps[max(origin - RECENT_BARS, 0) : origin].astype("datetime64[ns]")).astype(np.int64)
     step = modal_step(steps)
     return step / 1e9, market_of(steps, step)

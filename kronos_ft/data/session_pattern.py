@@ -1,14 +1,14 @@
-"""The week of a session market, learnt from its own bars: on which weekdays, at which times, is there a bar?
+"""Infers the weekly schedule of a session market from its bars: on which weekdays, at which times, is there a bar?
 
 Notable:
-- Each (weekday, time of day) is put to the vote of the last weeks, newer weeks counting more. A holiday or a half-day
-  is outvoted; a session that changed for good wins after three weeks.
-- A clock change moves the whole session by an hour in UTC. It happens while the market is closed, so each week is
-  first moved by the hour that fits it to the next newer one, and the voted week in turn to the bars of the running
-  week. The first bars after a clock change already tell.
-- Weeks are cut where the market is closed longest, so that a clock change never falls inside one.
+- The last weeks vote on each (weekday, time of day); newer weeks weigh more. A holiday or a half-day loses the vote; a
+  permanent change of the session wins it after three weeks.
+- A clock change (daylight saving time) shifts the session by an hour in UTC, while the market is closed. Each week is
+  therefore first shifted by -1, 0 or +1 hours to match the next newer week, and the elected week to match the current
+  week. The first bars after a clock change are enough for this.
+- A week starts in the middle of the longest closed period, so a clock change never falls inside a week.
 
-Times are int64 nanoseconds since the epoch, UTC; a week's pattern holds offsets from the week's cut.
+Times are int64 nanoseconds since the epoch, UTC; a pattern stores offsets from the start of the week.
 Shapes: N bars, W weeks, 7 weekdays, T times of day.
 """
 
@@ -22,15 +22,15 @@ DAY = 24 * HOUR
 WEEK = 7 * DAY
 _MONDAY = 4 * DAY  # the epoch was a Thursday
 
-WEEKS = 8  # weeks that vote besides the running one
-# Each week counts this much less than the next newer one: two weeks in a row (Christmas and New Year) do not reach
-# half of the votes of nine, three do.
+WEEKS = 8  # weeks that vote besides the current one
+# Weight of a week relative to the next newer one. Two weeks in a row (Christmas and New Year) have less than half of
+# the votes of nine weeks, three have more.
 DECAY = 0.75
 MAJORITY = 0.5
-THIN = 0.25  # share of the usual votes from which on a time between first and last bar is part of the session
-BORROWED = 1 / 3  # what the mean of all weekdays counts in the vote of one
-OPEN_HOUR_SHARE = 0.25  # an hour of the week with bars in fewer weeks than this share of the busiest counts as closed
-# Clocks change in these months only. In others an hour's shift that seems to fit comes from missing bars.
+THIN = 0.25  # share of the usual votes that a time between the first and last bar of a day needs
+BORROWED = 1 / 3  # weight of the mean of all weekdays in the vote of one weekday
+OPEN_HOUR_SHARE = 0.25  # an hour with bars in fewer weeks than this share of the busiest hour counts as closed
+# Clocks change only in these months. In other months, an apparent shift of an hour comes from missing bars.
 CLOCK_CHANGE_MONTHS = (3, 4, 9, 10, 11)
 
 
@@ -39,10 +39,10 @@ class WeekPattern:
     """A week of a session market.
 
     Attributes:
-        start (`int`): cut before the last bar.
-        offsets (`np.ndarray` of int64): time of each bar from the cut on, increasing, below one week.
-        explained (`float`): share of the bars that stand at one of the offsets, in all the weeks that voted or in the
-            newest two, whichever is larger: a session that just changed is explained in one of them.
+        start (`int`): start of the week that contains the last bar.
+        offsets (`np.ndarray` of int64): time of each bar since the start of the week, increasing, below one week.
+        explained (`float`): share of the bars at one of the offsets, in all weeks or in the newest two, whichever is
+            larger (the newest two fit better after a recent change of the session).
     """
 
     start: int
@@ -57,7 +57,7 @@ class WeekPattern:
 
 
 def _cut(times: np.ndarray) -> int:
-    """Middle of the hours of the week in which the market is closed longest, as an offset from the epoch."""
+    """Middle of the longest closed period of the week, as an offset from the epoch."""
     visits = np.unique(np.stack((times // WEEK, times % WEEK // HOUR)), axis=1)
     weeks_open = np.bincount(visits[1], minlength=WEEK // HOUR)
     open_hours = np.flatnonzero(weeks_open > OPEN_HOUR_SHARE * weeks_open.max())
@@ -71,7 +71,7 @@ def _in_clock_change_month(time: int) -> bool:
 
 
 def _shift(older: np.ndarray, newer: np.ndarray, end: int) -> int:
-    """The hour back or forth, or 0, that fits a week's offsets to those of a newer week, known until `end`."""
+    """The shift (-1, 0 or +1 hours) with which a week's offsets best match a newer week that is known until `end`."""
 
     def fit(hours: int) -> int:
         moved = older + hours
@@ -83,12 +83,12 @@ def _shift(older: np.ndarray, newer: np.ndarray, end: int) -> int:
 
 
 class _Votes:
-    """Votes of weeks on the grid of 7 weekdays and all times of day that occur.
+    """Votes of weeks on a grid of 7 weekdays and all times of day that occur.
 
     Args:
-        weeks (list of (start, times)): newest first, times already moved to the newest week's clock.
-        first, last (`int`): range in which bars could have been seen.
-        ages: how many weeks back each one counts as.
+        weeks (list of (start, times)): newest first, times already shifted to the newest week's clock.
+        ages: age of each week, in weeks.
+        first, last (`int`): range of the known bars.
     """
 
     def __init__(self, weeks: list[tuple[int, np.ndarray]], ages: list[int], first: int, last: int):
@@ -116,17 +116,17 @@ class _Votes:
         open_days = (self.day_seen > 0) & (self.day_votes >= MAJORITY * self.day_seen)
         share = self.votes / np.maximum(self.seen, 1e-12)
         pooled = self.votes[open_days].sum(axis=0) / np.maximum(self.seen[open_days].sum(axis=0), 1e-12)
-        # In a thin market a time of the session has a bar in a part of the weeks only, and that part is the measure:
-        # the share at which the median bar stands. Times of a former session are many but hold few of the votes.
+        # In an illiquid market, a time of the session has a bar in only some of the weeks. `usual` is that share: the
+        # vote-weighted median of the shares. Times of a former session are many, but have few votes.
         order = pooled.argsort()
         mass = pooled[order].cumsum()
         usual = pooled[order][mass.searchsorted(mass[-1] / 2)]
-        # the other weekdays have a say: they outvote holidays on this one, and show a change of the session sooner
+        # the other weekdays contribute: they outvote holidays and react faster to a change of the session
         share = (1 - BORROWED) * share + BORROWED * pooled
         own = open_days[:, None] & (self.seen > 0) & (share >= MAJORITY * usual)
-        # between a day's first and last bar, a time that the weekdays together have seldom is thin, not closed
+        # between the first and last bar of a day, a time with few bars is illiquid, not closed
         inside = np.logical_or.accumulate(own, axis=1) & np.logical_or.accumulate(own[:, ::-1], axis=1)[:, ::-1]
-        # a history of less than a week has not seen every weekday: Monday to Friday are taken to be alike
+        # a history shorter than a week lacks some weekdays: treat Monday to Friday as equal
         unseen_weekday = (self.day_seen == 0) & (np.arange(7) < 5)
         unseen = (self.seen == 0) & (open_days | unseen_weekday)[:, None]
         elected = own | (inside & (pooled >= THIN * usual)) | (unseen & (pooled >= MAJORITY * usual))
@@ -134,7 +134,7 @@ class _Votes:
 
 
 def learn_week(times: np.ndarray) -> WeekPattern:
-    """Learns the week from the last bars of a session market.
+    """Infers the weekly schedule from the last bars of a session market.
 
     Args:
         times (`np.ndarray` of int64, shape `(N,)`): nanoseconds since the epoch, strictly increasing, N >= 2.
@@ -150,18 +150,18 @@ def learn_week(times: np.ndarray) -> WeekPattern:
     weeks = [(int(cut + n * WEEK), times[number == n]) for n in np.unique(number)[::-1][: WEEKS + 1]]
     first, last = int(weeks[-1][1][0]), int(times[-1])
 
-    running, past = weeks[0], weeks[1:]
+    current, past = weeks[0], weeks[1:]
     moved, clock = past[:1], 0
     for (newer_start, newer), (start, bars) in pairwise(past):
         if _in_clock_change_month(int(newer[0])):
             clock += _shift(bars - start, newer - newer_start, WEEK)
         moved.append((start, bars + clock))
-    if past and _in_clock_change_month(int(running[1][0])):
+    if past and _in_clock_change_month(int(current[1][0])):
         elected = _Votes(moved, list(range(1, len(weeks))), first + clock, last).winners()
-        start = running[0]
-        now = _shift((elected + _MONDAY - start) % WEEK, running[1] - start, last - start)
+        start = current[0]
+        now = _shift((elected + _MONDAY - start) % WEEK, current[1] - start, last - start)
         moved, clock = [(start, bars + now) for start, bars in moved], clock + now
-    elected = _Votes([running, *moved], list(range(len(weeks))), first + clock, last).winners()
-    hits = [np.isin((bars - _MONDAY) % WEEK, elected) for _, bars in (running, *moved)]
+    elected = _Votes([current, *moved], list(range(len(weeks))), first + clock, last).winners()
+    hits = [np.isin((bars - _MONDAY) % WEEK, elected) for _, bars in (current, *moved)]
     explained = max(float(np.concatenate(some).mean()) for some in (hits, hits[:2]))
-    return WeekPattern(running[0], np.sort((elected + _MONDAY - running[0]) % WEEK), explained)
+    return WeekPattern(current[0], np.sort((elected + _MONDAY - current[0]) % WEEK), explained)

@@ -1,4 +1,4 @@
-"""Candles that need no file of the user's: the embedded BTC sample and a seeded simulated market."""
+"""Candles without a file from the user: the embedded BTC sample and a seeded simulated market."""
 
 from importlib.resources import as_file, files
 
@@ -21,19 +21,19 @@ def load_sample() -> list[CandleSeries]:
 
 
 def load_source(data: str | None, policy: str, timezone: str) -> list[CandleSeries]:
-    """Candles that a setting names: `sample` is the embedded one, anything else goes to [`load_candles`].
+    """Loads the candles of a `data` setting: `sample` is the embedded data, any other value goes to [`load_candles`].
 
     Raises:
-        ValueError: nothing named, or data that cannot be used.
+        ValueError: `data` is empty or cannot be used.
     """
     if not data:
         raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
-    check_policy(policy)  # the sample would not look at it
+    check_policy(policy)  # load_sample does not check it
     return load_sample() if data == "sample" else load_candles(data, policy, timezone)
 
 
 def simulate_candles(bars: int, seed: int = 0, step: str = "1h", start: str = "2020-01-01") -> pd.DataFrame:
-    """A market with clustered volatility, for tests: deterministic in its arguments.
+    """Simulates a market with clustered volatility; equal arguments give equal candles.
 
     Args:
         bars (`int`): number of candles.

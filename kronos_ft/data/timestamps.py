@@ -1,4 +1,4 @@
-"""Reads times of any common notation as UTC, and derives the calendar features of the predictor.
+"""Parses times in any common format to UTC, and derives the calendar features of the predictor.
 
 Shapes: N bars.
 """
@@ -10,22 +10,22 @@ import pandas as pd
 
 CALENDAR_FEATURES = ("minute", "hour", "weekday", "day", "month")
 
-# Dates written in digits: 20190102, 201901020935, 20190102093500, and 17 digits with milliseconds. They fall between
+# Dates as digits: 20190102, 201901020935, 20190102093500, and 17 digits with milliseconds. As numbers they are outside
 # the ranges of the epoch units below.
 _DIGIT_FORMS = ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"), (17, "%Y%m%d%H%M%S%f"))
-# An epoch must lie between 1980 and 2100 in its unit; the ranges do not overlap, so each row tells its own unit
-# (exchange archives have changed from milliseconds to microseconds).
+# An epoch must be between 1980 and 2100. The ranges of the units do not overlap, so each row shows its own unit
+# (exchange archives switched from milliseconds to microseconds).
 _EARLIEST, _LATEST = 315_532_800, 4_102_444_800
 _UNITS = (1, 10**3, 10**6, 10**9)
-_FIRST_YEAR, _LAST_YEAR = 1800, 2200  # what nanoseconds can hold, with room
+_FIRST_YEAR, _LAST_YEAR = 1800, 2200  # well within the range of int64 nanoseconds
 _SLASHED = re.compile(r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:\D|$)")
-# `+08`, `+0800` or `+08:00` after a time of day; PostgreSQL writes the first
+# `+08` (PostgreSQL), `+0800` or `+08:00` after a time of day
 _OFFSET = r"(?:\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AP]M)?|T\d{2}(?:\d{2}){0,2})\s*[+-]\d{1,2}(?::?\d{2})?$"
 _IN_UTC = r"(?<=[\dM])\s*(?:Z|UTC|GMT)$"
 
 
 def _digit_dates(numbers: pd.Series) -> pd.Series | None:
-    """Times without zone from integers that write a date in digits, or None when most of them do not."""
+    """Times without zone from integers such as 20190102; None if most of them are not dates."""
     whole = numbers.where(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers.abs() < 1e18))
     text = whole.map(lambda value: str(int(value)), na_action="ignore").astype("string")
     for digits, form in _DIGIT_FORMS:
@@ -37,12 +37,12 @@ def _digit_dates(numbers: pd.Series) -> pd.Series | None:
 
 
 def _epochs(numbers: pd.Series) -> pd.Series:
-    """UTC times of epoch numbers, each row in its own unit; numbers of no unit become NaT."""
+    """UTC times of epoch numbers, each row in its own unit; numbers outside all ranges become NaT."""
     nanoseconds = pd.Series(pd.array([pd.NA] * len(numbers), dtype="Int64"), index=numbers.index)
     for factor in _UNITS:
         rows = numbers.between(_EARLIEST * factor, _LATEST * factor, inclusive="left")
         found = numbers[rows]
-        whole = np.floor(found).astype("int64")  # exact: a float of nanoseconds would be exact to 256 ns only
+        whole = np.floor(found).astype("int64")  # a float64 of nanoseconds would be exact only to 256 ns
         scale = 10**9 // factor
         fraction = ((found - whole) * scale).round().astype("int64")
         nanoseconds[rows] = whole * scale + fraction
@@ -56,12 +56,12 @@ def _day_first(text: pd.Series) -> bool:
     first, second, year = parts[0].astype(int), parts[1].astype(int), parts[2]
     remedy = "write them as YYYY-MM-DD HH:MM:SS or as epoch seconds"
     if (year.str.len() == 2).any():
-        raise ValueError(f"times like {text.iloc[0]!r} have a year of two digits; {remedy}")
+        raise ValueError(f"times like {text.iloc[0]!r} have a two-digit year; {remedy}")
     if (first > 12).any() and (second > 12).any():
-        raise ValueError(f"times like {text.iloc[0]!r} have the day now first, now second; {remedy}")
+        raise ValueError(f"times like {text.iloc[0]!r} mix day-first and month-first dates; {remedy}")
     if (first > 12).any() or (second > 12).any():
         return bool((first > 12).any())
-    raise ValueError(f"times like {text.iloc[0]!r} do not tell day from month; {remedy}")
+    raise ValueError(f"times like {text.iloc[0]!r} are ambiguous: day or month first; {remedy}")
 
 
 def _in_range(parsed: pd.Series) -> pd.Series:
@@ -78,12 +78,12 @@ def _localise(parsed: pd.Series, timezone: str) -> pd.Series:
 def _without_zone(text: pd.Series, options: dict) -> pd.Series:
     try:
         parsed = pd.to_datetime(text, **options)
-    except ValueError:  # only some of them have what pandas takes for a zone
+    except ValueError:  # pandas found a time zone in only some of them
         parsed = None
     if parsed is None or parsed.dt.tz is not None:
         raise ValueError(
-            f"times like {text.dropna().iloc[0]!r} name a zone in a way that cannot be read; write it as an offset, "
-            "e.g. 2023-05-01 09:30:00+08:00"
+            f"times like {text.dropna().iloc[0]!r} have a time zone that cannot be read; write it as an offset, e.g. "
+            "2023-05-01 09:30:00+08:00"
         )
     return parsed
 
@@ -104,14 +104,13 @@ def _from_text(values: pd.Series, timezone: str) -> pd.Series:
 
 
 def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
-    """Times as UTC with nanosecond resolution; what cannot be read becomes NaT.
+    """Parses times to UTC with nanosecond resolution; unreadable values become NaT.
 
-    Numbers are epoch seconds, milliseconds, microseconds or nanoseconds, told apart row by row by magnitude (1980 to
-    2100), or dates written in digits (20190102). Texts with an offset are converted; texts and digits without one are
-    taken to be in `timezone`.
+    Numbers are epoch seconds, milliseconds, microseconds or nanoseconds (the magnitude of each row shows its unit, from
+    1980 to 2100), or dates as digits (20190102). Times without an offset are in `timezone`.
 
     Raises:
-        ValueError: when day and month cannot be told apart, a year has two digits, or the time zone is unknown.
+        ValueError: ambiguous day and month, a two-digit year, or an unknown time zone.
     """
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         values = pd.Series(pd.DatetimeIndex(values), index=values.index)  # Arrow times cannot be localised
@@ -126,7 +125,7 @@ def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
 
 
 def time_of_day(values: pd.Series) -> pd.Series:
-    """Time since midnight from `09:30`, `09:30:00`, or digits like 93000 and 930; NaT where it cannot be read."""
+    """Time since midnight from `09:30`, `09:30:00`, or digits like 93000 and 930; NaT for unreadable values."""
     text = values.astype("string").str.strip()
     digits = text.str.replace(r"\.0$", "", regex=True)
     if digits.str.fullmatch(r"\d{1,6}").mean() > 0.5:

@@ -1,8 +1,8 @@
-"""Which archives hold a span: whole months where they are there, days for months that are not, and what is missing.
+"""Plans which archives cover a span: monthly files, daily files for months without one, and what is missing.
 
-Archives appear late: a month's file some days after its end, a day's on the day after. So the last months may have days
-alone. A symbol's first month has a file of its own even where it begins in the middle: of the months before it, only as
-many are searched day by day as have any, and one more.
+Archives appear late: a monthly file some days after the end of the month, a daily file on the next day. The last months
+may therefore have only daily files. The first month of a symbol has a monthly file even if trading began in the middle.
+Months before the first monthly file are searched day by day, backwards, until a month without any daily file.
 """
 
 import calendar
@@ -14,7 +14,7 @@ from .archive_store import NAME, Store
 from .spans import text_of
 
 DAY = 86_400_000  # milliseconds
-RECENT_MONTHS = 2  # that may have no file yet; searched by day where a server has no month of a symbol at all
+RECENT_MONTHS = 2  # months to search by day if a server has no monthly file of the symbol
 
 
 @dataclass
@@ -22,9 +22,9 @@ class ArchivePlan:
     """Archives of one symbol.
 
     Attributes:
-        names (`list[str]`): in the order of time.
-        missing (`list[str]`): months and days for which there is none, such as `2023-04` and `2023-05-17`.
-        end (`int`): where the archives of the span end, milliseconds since 1970 UTC.
+        names (`list[str]`): file names in time order.
+        missing (`list[str]`): months and days without an archive, such as `2023-04` and `2023-05-17`.
+        end (`int`): end of the archives in the span, milliseconds since 1970 UTC.
     """
 
     names: list[str] = field(default_factory=list)
@@ -37,20 +37,20 @@ def _day_of(time: int) -> date:
 
 
 def start_of(day: str) -> int:
-    """Milliseconds since 1970 at which a month (`2023-04`) or a day (`2023-04-17`) begins in UTC."""
+    """Start of a month (`2023-04`) or a day (`2023-04-17`) in UTC, milliseconds since 1970."""
     first = date.fromisoformat(day if len(day) == 10 else f"{day}-01")
     return int(datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp() * 1000)
 
 
 def end_of(day: str) -> int:
-    """Milliseconds since 1970 at which a month or a day is over in UTC."""
+    """End of a month or a day in UTC, milliseconds since 1970."""
     if len(day) == 10:
         return start_of(day) + DAY
     return start_of(day) + calendar.monthrange(int(day[:4]), int(day[5:7]))[1] * DAY
 
 
 def day_in(name: str) -> str:
-    """The month or day that an archive's name tells."""
+    """The month or day in an archive's name."""
     return NAME.fullmatch(name)["day"]
 
 
@@ -79,34 +79,34 @@ def plan_archives(
     """Finds the archives of a span.
 
     Args:
-        store ([`Store`]): where they lie.
-        symbol (`str`), timeframe (`str`): as in the files' names.
-        since (`int`), until (`int`, *optional*): milliseconds since 1970 UTC; without `until`, as far as there are any.
-        look: told how many of how many months were looked for.
+        store ([`Store`]): the archives.
+        symbol (`str`), timeframe (`str`): as in the file names.
+        since (`int`), until (`int`, *optional*): milliseconds since 1970 UTC; by default until the last archive.
+        look: called with (months searched, total months).
 
     Raises:
-        ValueError: there is none, or the last one ends before `since`.
+        ValueError: there is no archive, or the last one ends before `since`.
     """
     prefix = f"{symbol}-{timeframe}-"
     first = _day_of(since)
     last = store.last_day(symbol, timeframe)
     if first > last:
         raise ValueError(
-            f"since={text_of(since)} is after the last archive of {symbol}, {timeframe}, in {store.name}, which ends "
-            f"with {last}; pass an earlier since"
+            f"since={text_of(since)} is after the last archive of {symbol}, {timeframe}, in {store.name} ({last}); "
+            "pass an earlier since"
         )
     if until is not None:
-        newest = _day_of(store.now()) if store.is_listed else last  # a folder may lack what there is by now
+        newest = _day_of(store.now()) if store.is_listed else last  # a folder may lack recent files
         last = min(newest, _day_of(until - 1))
     months = list(_months(first, last))
     present = {}
     for number, month in enumerate(months, 1):
         present[month] = store.has(f"{prefix}{month}.zip")
         look(number, len(months))
-    whole = [month for month in months if present[month]]
+    monthly = [month for month in months if present[month]]
     found_of = {}
-    begin = months.index(whole[0]) if whole else max(0, len(months) - RECENT_MONTHS)
-    while whole and begin > 0 and (begin == months.index(whole[0]) or found_of[months[begin]]):
+    begin = months.index(monthly[0]) if monthly else max(0, len(months) - RECENT_MONTHS)
+    while monthly and begin > 0 and (begin == months.index(monthly[0]) or found_of[months[begin]]):
         begin -= 1
         days = _days(months[begin], first, last)
         found_of[months[begin]] = [day for day in days if store.has(f"{prefix}{day}.zip")]
@@ -120,7 +120,7 @@ def plan_archives(
         days = _days(month, first, last)
         found = found_of[month] if month in found_of else [day for day in days if store.has(f"{prefix}{day}.zip")]
         plan.names += [f"{prefix}{day}.zip" for day in found]
-        if found or plan.names:  # what precedes the first candle is not missing
+        if found or plan.names:  # days before the first candle are not missing
             begun = found[0] if len(plan.names) == len(found) else ""
             plan.missing += [day for day in days if day not in found and day > begun] if found else [month]
         if until is None and plan.names and not found and not any(present[later] for later in months[number:]):
@@ -128,10 +128,10 @@ def plan_archives(
     if not plan.names:
         raise ValueError(
             f"{store.name} has no archive of {symbol}, {timeframe}, from {text_of(since)[:10]} to {last}; correct "
-            "symbol (as in the files' names, e.g. BTCUSDT), timeframe or since"
+            "symbol (as in the file names, e.g. BTCUSDT), timeframe or since"
         )
     plan.end = end_of(day_in(plan.names[-1]))
-    if until is None:  # the files after the last are yet to come
+    if until is None:  # files after the last one are not published yet
         plan.missing = [day for day in plan.missing if start_of(day) < plan.end]
     else:
         plan.end = until

@@ -1,4 +1,4 @@
-"""An archive of zip files as the source of a download."""
+"""Zip archives as the source of a download."""
 
 import difflib
 import re
@@ -23,12 +23,12 @@ SHOWN = 8
 
 
 def _rows_of(archive: Zip, where: str) -> np.ndarray:
-    """The candles in an archive, `(n, 7)`, read as any file of candles.
+    """Reads the candles of an archive, `(n, 7)`, with the usual readers.
 
     Raises:
-        ValueError: damaged, too large when unpacked, not a table of candles, or of another time than its name says.
+        ValueError: damaged, too large after decompression, not a table of candles, or times outside the named period.
     """
-    with tempfile.TemporaryDirectory() as folder:  # the readers take files; the name is one that was matched
+    with tempfile.TemporaryDirectory() as folder:  # the readers take files; the name has matched a strict pattern
         path = Path(folder) / archive.name
         path.write_bytes(archive.content)
         try:
@@ -36,10 +36,10 @@ def _rows_of(archive: Zip, where: str) -> np.ndarray:
             columns = match_columns(frame.columns)
             times = parse_times(frame[columns["time"]])
         except ValueError as error:
-            words = str(error).replace(f"{path}", archive.name)
-            raise ValueError(f"{where}: {words if archive.name in words else f'{archive.name}: {words}'}") from None
+            reason = str(error).replace(f"{path}", archive.name)
+            raise ValueError(f"{where}: {reason if archive.name in reason else f'{archive.name}: {reason}'}") from None
     if times.isna().any():
-        raise ValueError(f"{where}/{archive.name}: {int(times.isna().sum())} times cannot be read; fetch it again")
+        raise ValueError(f"{where}/{archive.name}: {int(times.isna().sum())} times cannot be read; download it again")
     rows = np.full((len(frame), COLUMNS), np.nan)
     rows[:, 0] = times.astype("int64").to_numpy() // 10**6
     for place, name in enumerate(FEATURES, 1):
@@ -47,29 +47,31 @@ def _rows_of(archive: Zip, where: str) -> np.ndarray:
             try:
                 rows[:, place] = frame[columns[name]].to_numpy(dtype=np.float64, na_value=np.nan)
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{where}/{archive.name}: {name} is no number ({error}); fetch it again") from None
+                raise ValueError(
+                    f"{where}/{archive.name}: {name} is not a number ({error}); download it again"
+                ) from None
     day = day_in(archive.name)
     outside = (rows[:, 0] < start_of(day)) | (rows[:, 0] >= end_of(day))
     if outside.any():
         raise ValueError(
-            f"{where}/{archive.name} holds a candle of {text_of(rows[outside][0, 0])}, which its name does not tell; "
-            "fetch it again"
+            f"{where}/{archive.name} contains a candle of {text_of(rows[outside][0, 0])}, outside the period in its "
+            "name; download it again"
         )
     return rows
 
 
 class ArchiveSource:
-    """Candles of some symbols from zip archives; see [`archive_store`] for where they lie.
+    """Candles of several symbols from zip archives; see [`archive_store`] for their layout.
 
     Args:
-        archive (`str`): a folder or an address.
-        symbols (`list[str]`): as in the files' names, such as `BTCUSDT`.
-        timeframe (`str`): as in the files' names.
+        archive (`str`): a folder or a URL.
+        symbols (`list[str]`): as in the file names, such as `BTCUSDT`.
+        timeframe (`str`): as in the file names.
         since (`int`): first opening time, milliseconds since 1970 UTC.
-        until (`int`, *optional*): opening times before this; by default as far as there are archives.
+        until (`int`, *optional*): only earlier opening times; by default until the last archive.
 
     Raises:
-        ValueError: no folder with archives, no address, or a symbol or timeframe that no file can have.
+        ValueError: no folder with archives, an invalid URL, or an invalid symbol or timeframe.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class ArchiveSource:
         for symbol in symbols:
             if not re.fullmatch(r"[\w-]+", symbol):
                 bare = re.sub(r"\W", "", symbol.split(":")[0])
-                raise ValueError(f"symbol={symbol!r} is not as in the names of archives; write it as {bare}")
+                raise ValueError(f"symbol={symbol!r} cannot occur in archive names; write it as {bare}")
         self.step = step_of(timeframe)
         self.store = open_store(archive)
         self.name = self.store.name
@@ -97,7 +99,7 @@ class ArchiveSource:
         }
 
     def _check_names(self) -> None:
-        """Symbols and timeframe, where the archive can be listed; a server is asked file by file."""
+        """Checks symbols and timeframe against a folder's files; a server cannot be listed."""
         if not isinstance(self.store, FolderStore):
             return
         timeframe = self.asked["timeframe"]
@@ -113,27 +115,27 @@ class ArchiveSource:
                 raise ValueError(f"timeframe={timeframe!r} of {symbol} is not in {self.name}; use one of {have}")
 
     def plan(self) -> dict:
-        """Looks for the archives of every symbol; see [`Source`].
+        """Finds the archives of every symbol; see [`Source`].
 
         Raises:
-            ValueError: a name that is not there, no archive, or a span without finished candles.
+            ValueError: an unknown symbol or timeframe, no archive, or a span without finished candles.
         """
         self._check_names()
         timeframe = self.asked["timeframe"]
         span = span_of(self.since, self.until, self.step, self.store.now(), "the archive's clock")
         spans, files, missing = {}, {}, {}
         for symbol in self.asked["symbols"]:
-            look = LineProgress(f"{symbol}: looked for months")
+            look = LineProgress(f"{symbol}: months searched")
             found: ArchivePlan = plan_archives(self.store, symbol, timeframe, self.since, self.until, look)
             spans[symbol] = [span.start, min(span.end, found.end), self.step]
             files[symbol], missing[symbol] = found.names, found.missing
             if found.missing:
                 more = f", ... and {len(found.missing) - SHOWN} more" if len(found.missing) > SHOWN else ""
-                note(f"{symbol}: no archive of {', '.join(found.missing[:SHOWN])}{more}")
+                note(f"{symbol}: no archive for {', '.join(found.missing[:SHOWN])}{more}")
         return {"spans": spans, "files": files, "missing": missing}
 
     def pages(self, symbol: str, plan: dict, before: list[Page]) -> Iterator[tuple[Page, float]]:
-        """One archive after another, those before left out; see [`Source`]."""
+        """Yields one page per archive, except those in `before`; see [`Source`]."""
         span = Span(*plan["spans"][symbol])
         names = plan["files"][symbol]
         done = {page.facts["file"] for page in before}
@@ -141,7 +143,7 @@ class ArchiveSource:
             if name in done:
                 continue
             if isinstance(self.store, FolderStore) and not self.store.has(name):
-                raise ValueError(f"{name} is not in {self.name} any more; put it back, or begin anew with --overwrite")
+                raise ValueError(f"{name} is no longer in {self.name}; restore it, or start again with --overwrite")
             archive = self.store.read(name)
             rows = _rows_of(archive, self.name)
             rows = rows[(rows[:, 0] >= span.start) & (rows[:, 0] < span.end)]
@@ -149,6 +151,6 @@ class ArchiveSource:
             yield Page(facts, rows), number / len(names)
 
     def facts(self, pages: list[Page]) -> dict:
-        """The archives that were read, and whether a checksum file vouches for each."""
+        """The archives read, and whether a checksum file verified each."""
         names = ("symbol", "file", "sha256", "verified")
         return {"files": [{name: page.facts[name] for name in names} for page in pages]}

@@ -1,7 +1,8 @@
-"""Zip archives of candles, in a folder or behind an address, checked against `.CHECKSUM` files where there are any.
+"""Zip archives of candles in a folder or at a URL, verified by `.CHECKSUM` files if there are any.
 
-Layout as on data.binance.vision: `BASE/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01.zip` and
-`BASE/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01-31.zip`. In a folder the files may lie anywhere; their names tell.
+URLs have the layout of data.binance.vision: `BASE/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01.zip` and
+`BASE/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2023-01-31.zip`. In a folder, the files may be at any depth; only their names
+matter.
 """
 
 import calendar
@@ -25,7 +26,7 @@ from ft_core.io.secrets import without_secrets
 from .retries import FIRST_WAITS, TEMPORARY, WAITS, SourceFailure, ask_again, check_url
 
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds without a byte
-SPOT = "/data/spot"  # where an archive keeps them when the address is a host alone
+SPOT = "/data/spot"  # default path if the URL is only a host
 NAME = re.compile(r"(?P<symbol>.+)-(?P<timeframe>\d+(?:[smhdw]|mo))-(?P<day>\d{4}-(?:0[1-9]|1[0-2])(?:-\d{2})?)\.zip")
 CHECKSUM_TRIES = 3
 
@@ -35,8 +36,8 @@ class Zip:
     """An archive's bytes.
 
     Attributes:
-        sha256 (`str`): of the bytes.
-        is_verified (`bool`): there was a checksum file, and it says the same.
+        sha256 (`str`): hash of the bytes.
+        is_verified (`bool`): whether a checksum file confirmed it.
     """
 
     name: str
@@ -46,22 +47,22 @@ class Zip:
 
 
 class Store(Protocol):
-    """Where archives lie."""
+    """A collection of archives."""
 
     name: str
     is_listed: bool
 
     def has(self, name: str) -> bool:
-        """Whether an archive is there."""
+        """Whether an archive exists."""
 
     def read(self, name: str) -> Zip:
-        """The archive's bytes, checked."""
+        """Reads and verifies an archive."""
 
     def last_day(self, symbol: str, timeframe: str) -> date:
-        """A day after which nothing is to be expected."""
+        """The last day that an archive can cover."""
 
     def now(self) -> int:
-        """Milliseconds since 1970 by the clock of whoever keeps the archives."""
+        """Milliseconds since 1970 by the clock of the store."""
 
 
 def _expected_sum(text: str) -> str | None:
@@ -81,17 +82,17 @@ class FolderStore:
     """Archives in a folder, at any depth.
 
     Args:
-        folder (`Path`): read once, when this is made.
+        folder (`Path`): listed once, on creation.
 
     Raises:
-        ValueError: no folder, no archives in it, or two of one name.
+        ValueError: not a folder, no archives in it, or two archives with the same name.
     """
 
     is_listed = True
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
-            raise ValueError(f"archive={folder} is no folder; pass a folder of zip files, or an address with https://")
+            raise ValueError(f"archive={folder} is not a folder; pass a folder of zip files, or a URL with https://")
         self.name = str(folder)
         self.files: dict[str, Path] = {}
         for path in sorted(folder.rglob("*.zip")):
@@ -99,10 +100,15 @@ class FolderStore:
             if match is None or not _is_date(match["day"]):
                 continue
             if path.name in self.files:
-                raise ValueError(f"archive={folder} holds {self.files[path.name]} and {path}; pass the folder of one")
+                raise ValueError(
+                    f"archive={folder} contains {self.files[path.name]} and {path}, with the same name; pass the "
+                    "folder of one of them"
+                )
             self.files[path.name] = path
         if not self.files:
-            raise ValueError(f"archive={folder} holds no file named like BTCUSDT-1h-2023-01.zip; correct the folder")
+            raise ValueError(
+                f"archive={folder} contains no file with a name like BTCUSDT-1h-2023-01.zip; correct the folder"
+            )
 
     def has(self, name: str) -> bool:
         return name in self.files
@@ -114,11 +120,11 @@ class FolderStore:
         beside = path.with_name(f"{name}.CHECKSUM")
         expected = _expected_sum(beside.read_text(encoding="utf-8", errors="replace")) if beside.exists() else None
         if expected not in (None, sha256):
-            raise ValueError(f"{path} does not have the SHA-256 of {beside.name}; fetch it again")
+            raise ValueError(f"the SHA-256 of {path} differs from {beside.name}; download it again")
         return Zip(name, content, sha256, expected is not None)
 
     def kept(self) -> set[tuple[str, str]]:
-        """Symbols and timeframes that there are."""
+        """The symbols and timeframes in the folder."""
         return {(match["symbol"], match["timeframe"]) for match in map(NAME.fullmatch, self.files)}
 
     def last_day(self, symbol: str, timeframe: str) -> date:
@@ -134,13 +140,13 @@ class FolderStore:
 
 
 class WebStore:
-    """Archives behind an address.
+    """Archives at a URL.
 
     Args:
-        url (`str`): the folder that holds `monthly/` and `daily/`; of a host alone, its `/data/spot`.
+        url (`str`): the folder with `monthly/` and `daily/`; for a host without a path, `/data/spot` is added.
 
     Raises:
-        ValueError: no address.
+        ValueError: an invalid URL.
     """
 
     is_listed = False
@@ -167,16 +173,16 @@ class WebStore:
         for _ in range(CHECKSUM_TRIES):
             content = self._ask("GET", url)
             if content is None:
-                raise ValueError(f"{shown} was there and is not any more; begin anew with --overwrite")
+                raise ValueError(f"{shown} no longer exists; start again with --overwrite")
             sums = self._ask("GET", f"{url}.CHECKSUM")
             expected = None if sums is None else _expected_sum(sums.decode("utf-8", errors="replace"))
             sha256 = hashlib.sha256(content).hexdigest()
             if expected in (None, sha256):
                 return Zip(name, content, sha256, expected is not None)
-            note(f"{name} does not have the SHA-256 of its .CHECKSUM file; fetching both again")
+            note(f"the SHA-256 of {name} differs from its .CHECKSUM file; downloading both again")
         raise ValueError(
-            f"{shown} does not have the SHA-256 of its .CHECKSUM file, {CHECKSUM_TRIES} times in a row; what came "
-            "before is kept: try again later with --resume"
+            f"the SHA-256 of {shown} differed from its .CHECKSUM file {CHECKSUM_TRIES} times; the earlier candles are "
+            "kept: try again later with --resume"
         )
 
     def last_day(self, symbol: str, timeframe: str) -> date:
@@ -184,17 +190,17 @@ class WebStore:
 
     def now(self) -> int:
         if not self._date:
-            with contextlib.suppress(ValueError):  # some refuse to show folders, and tell the time all the same
+            with contextlib.suppress(ValueError):  # a refusal also has a Date header
                 self._ask("HEAD", f"{self.base}/monthly/klines/")
         moment = retrying.moment_of(self._date)
         return int((time.time() if moment is None else moment) * 1000)
 
     def _ask(self, method: str, url: str) -> bytes | None:
-        """What an address holds, None where there is nothing.
+        """The content of a URL, or None if it does not exist.
 
         Raises:
-            ValueError: the server refuses, or sends more than may be unpacked.
-            SourceFailure: it failed at every try.
+            ValueError: the server refuses, or sends more than the limit.
+            SourceFailure: every attempt failed.
         """
         limit, shown = unpacked_limit(), without_secrets(url)
 
@@ -209,13 +215,14 @@ class WebStore:
                     if status == 404:
                         return None
                     if status >= 400:
-                        raise ValueError(f"{shown} is refused ({status}); correct the address")
+                        raise ValueError(f"the server refuses {shown} (status {status}); correct the URL")
                     content = bytearray()
                     for piece in answer.iter_bytes():
                         content += piece
                         if len(content) > limit:
                             raise ValueError(
-                                f"{shown} holds more than {limit / 2**20:,.0f} MiB, too much for one archive"
+                                f"{shown} is larger than {limit / 2**20:,.0f} MiB, the limit for an archive; correct "
+                                "the URL"
                             )
                     return bytes(content)
             except httpx.TransportError as error:
@@ -231,5 +238,5 @@ class WebStore:
 
 
 def open_store(archive: str) -> FolderStore | WebStore:
-    """The store that `--archive` names: an address or a folder."""
+    """Opens the store of `--archive`: a URL or a folder."""
     return WebStore(archive) if "://" in archive else FolderStore(Path(archive).expanduser())

@@ -1,7 +1,7 @@
-"""Downloads candles into one file: begins or goes on, gathers page by page, checks, writes.
+"""Downloads candles into one file: start or resume, fetch pages, check, write.
 
-Everything that was fetched is in the part file before it is used; a download that was killed, or whose source failed,
-goes on from there and ends in the same bytes.
+Every page is written to the part file before it is used. A killed or failed download resumes from there and produces
+the same bytes.
 """
 
 import importlib.metadata
@@ -25,10 +25,10 @@ from .spans import Span, text_of
 
 
 class Source(Protocol):
-    """Where candles come from.
+    """A source of candles.
 
     Attributes:
-        asked (`dict`): what decides the result, compared before a download goes on.
+        asked (`dict`): settings that determine the result; a resumed download must have the same.
         name (`str`): for messages.
     """
 
@@ -36,22 +36,21 @@ class Source(Protocol):
     name: str
 
     def plan(self) -> dict:
-        """Looks at the source once, at the beginning: `spans` by symbol as `[start, end, step]`, and what else it
-        needs to go on in the same way."""
+        """Plans the download once, at the start: `spans` by symbol as `[start, end, step]`, and what a resume needs."""
 
     def pages(self, symbol: str, plan: dict, before: list[Page]) -> Iterator[tuple[Page, float]]:
-        """What is left to fetch of a symbol, each page with the share of the symbol's span that is done then."""
+        """Yields the remaining pages of a symbol, each with the share of its span that is then complete."""
 
     def facts(self, pages: list[Page]) -> dict:
-        """What the provenance says of this kind of source."""
+        """Facts about the source for the provenance file."""
 
 
 @dataclass
 class Outcome:
-    """What a download ended with.
+    """The result of a download.
 
     Attributes:
-        lines (`list[str]`): for the user.
+        lines (`list[str]`): text for the user.
         has_gaps (`bool`): candles are missing.
         has_faults (`bool`): duplicates, candles off the timeframe, or rows that training would reject.
     """
@@ -80,23 +79,23 @@ def _kept(pages: list[Page]) -> int:
 def _settings_of(
     part: PartFile, output: Path, source: Source, pages: list[Page], resume: bool, overwrite: bool
 ) -> dict:
-    """The settings to work by, new or those of the part file, whose pages are put into `pages`.
+    """Returns new settings, or those of the part file, and then adds its pages to `pages`.
 
     Raises:
-        ValueError: a part file that may be neither used nor thrown away, or one of another download.
+        ValueError: a part file exists without `resume` or `overwrite`, or belongs to another download.
     """
     settings, kept = (None, []) if overwrite else part.read()
     if settings is not None:
         if not resume:
             raise ValueError(
-                f"a download into {output} was interrupted ({_kept(kept):,} candles are kept); go on with --resume, "
-                "or begin anew with --overwrite"
+                f"a download into {output} was interrupted ({_kept(kept):,} candles are kept); pass --resume to "
+                "continue it, or --overwrite to start again"
             )
         changes = _changes(settings["asked"], source.asked)
         if changes:
             raise ValueError(
-                f"the download into {output} cannot go on with other settings ({'; '.join(changes)}); use the same, "
-                "or begin anew with --overwrite"
+                f"the download into {output} cannot be resumed with other settings ({'; '.join(changes)}); use the "
+                "same settings, or pass --overwrite to start again"
             )
         pages += kept
         return settings
@@ -125,7 +124,7 @@ def _findings(source: Source, plan: dict, pages: list[Page]) -> list[Findings]:
         rows = [page.rows for page in pages if page.facts["symbol"] == symbol]
         rows = np.concatenate(rows) if rows else np.empty((0, COLUMNS))
         if not len(rows):
-            others = f", and --overwrite, since {_kept(pages):,} candles of others are kept" if _kept(pages) else ""
+            others = f", and --overwrite ({_kept(pages):,} candles of other symbols are kept)" if _kept(pages) else ""
             raise ValueError(
                 f"{source.name} has no candles of {symbol} from {text_of(span.start)} to {text_of(span.end)}; pass "
                 f"another since or until{others}"
@@ -135,7 +134,7 @@ def _findings(source: Source, plan: dict, pages: list[Page]) -> list[Findings]:
 
 
 def _rejections(output: Path) -> list[str]:
-    """Why training would reject the file as it was written, by the readers that training uses."""
+    """Reasons why training would reject the written file, found by the readers of training."""
     reasons = []
     for series in inspect_candles(output):
         remedy = "; train with --policy drop or repair" if series.report.quality.defects else ""
@@ -149,7 +148,7 @@ def _outcome(output: Path, source: Source, found: list[Findings], reasons: list[
         first, last = text_of(one.rows[0, 0]), text_of(one.rows[-1, 0])
         lines.append(f"{one.symbol}  {len(one.rows):,} candles of {source.asked['timeframe']}, {first} to {last} UTC")
         if one.starts_late:
-            lines.append(f"  note      {source.name} gives none before {first}")
+            lines.append(f"  note      {source.name} has no candles before {first}")
         lines += [f"  FOUND     {line}" for line in one.lines()]
     lines += [f"  REJECTED  {reason}" for reason in reasons]
     has_gaps = any(one.gaps for one in found)
@@ -157,7 +156,7 @@ def _outcome(output: Path, source: Source, found: list[Findings], reasons: list[
     gaps = f"{sum(one.missing for one in found):,} candles missing" if has_gaps else "no gaps"
     twice = sum(sum(times.values()) for one in found for times in (one.repeated, one.conflicting))
     if any(one.starts_late for one in found):
-        gaps = f"{sum(len(one.rows) for one in found):,} of {sum(one.asked for one in found):,} asked, {gaps}"
+        gaps = f"{sum(len(one.rows) for one in found):,} of {sum(one.asked for one in found):,} requested, {gaps}"
     lines.append(f"{gaps}, {f'{twice:,} duplicate' + 's' * (twice > 1) if twice else 'no duplicates'}")
     lines.append(f"candles     {output}")
     lines.append(f"source      {provenance_path(output)}")
@@ -165,40 +164,39 @@ def _outcome(output: Path, source: Source, found: list[Findings], reasons: list[
 
 
 def download(source: Source, output: Path, resume: bool = False, overwrite: bool = False) -> Outcome:
-    """Downloads into a file, and writes beside it where the candles come from.
+    """Downloads candles into a file, and writes a provenance file next to it.
 
     Args:
         source ([`Source`]): the exchange or archive.
-        output (`Path`): a .parquet or .csv file; written at the end, whole or not at all.
-        resume (`bool`): go on with what an interrupted download has kept, if there is any.
-        overwrite (`bool`): begin anew; a file of that name stays until the new one is whole.
+        output (`Path`): a .parquet or .csv file; written atomically at the end.
+        resume (`bool`): continue an interrupted download, if there is one.
+        overwrite (`bool`): start again; an existing file stays until the new one is complete.
 
     Raises:
-        ValueError: a file that is there already, settings other than those of the interrupted download, or what the
-            source says.
-        MayPass: the source failed for a reason that may pass; what was fetched is kept.
+        ValueError: the file exists already, settings differ from the interrupted download, or an error of the source.
+        MayPass: the source failed temporarily; the fetched candles are kept.
     """
     check_output(output)
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other; pass one of them")
     part = part_path(output)
     if output.exists() and not overwrite and not (resume and part.exists()):
-        done = " and no interrupted download to go on with" if resume else ""
-        raise ValueError(f"output={output} is there already{done}; pass --overwrite, or name another file")
+        done = ", and there is no interrupted download to resume" if resume else ""
+        raise ValueError(f"output={output} exists already{done}; pass --overwrite, or another file")
     with PartFile(part) as file:
         pages: list[Page] = []
         try:
             settings = _settings_of(file, output, source, pages, resume, overwrite)
             if pages:
-                note(f"going on after {_kept(pages):,} candles")
+                note(f"resuming after {_kept(pages):,} candles")
             _gather(file, source, settings["plan"], pages)
         except MayPass as failure:
             remedy = "nothing was fetched: check the network, or try again later"
             if pages:
-                remedy = f"{_kept(pages):,} candles are kept: go on with --resume"
+                remedy = f"{_kept(pages):,} candles are kept: pass --resume to continue"
             raise MayPass(f"{failure}; {remedy}") from failure
         if not _kept(pages):
-            file.remove()  # nothing to go on with
+            file.remove()  # nothing to resume
         found = _findings(source, settings["plan"], pages)
         frame = candle_frame(found)
         write_candles(output, frame, source.asked)

@@ -1,13 +1,13 @@
-"""An exchange's candles through ccxt: names checked, requests limited and tried again, errors in one line.
+"""An exchange's candles through ccxt: validated names, rate limits, retries, one-line errors.
 
 Notable:
-- ccxt's own limiter paces the requests; it is told nothing about waits that the exchange asks for, so these are kept
-  here, with those after failures.
-- ccxt's candles have six columns. Binance also sends the quote volume, which is the amount; it is taken from the answer
-  before ccxt drops it.
-- No key is used and none is asked for: candles are public.
+- ccxt's rate limiter paces the requests, but ignores waits that the exchange requests (Retry-After); this module
+  respects them, and waits after failures.
+- ccxt's candles have six columns. Binance also sends the quote volume, i.e. the amount, which this module reads before
+  ccxt drops it.
+- No API key is needed: candles are public.
 
-Shapes: n candles; rows (n, 7) as in `download_part`.
+Shapes: n candles; rows (n, 7) as in `part`.
 """
 
 import difflib
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import ccxt
 
 TIMEOUT = 30_000  # milliseconds
-USUAL_PAGE = 500  # candles, where ccxt does not know an exchange's limit
+USUAL_PAGE = 500  # candles, if ccxt does not know an exchange's limit
 AMOUNT_AT = {"binance": 7, "binanceus": 7}  # place of the quote volume in a candle as the exchange sends it
 BUSY = re.compile(r"EService:(Busy|Unavailable|Timeout|Throttled)|EGeneral:Internal error|Throttled")  # Kraken's
 INSTALL = 'pip install "kronos-ft[data]"'
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def _nearest(name: str, names: Sequence[str], count: int = 3) -> list[str]:
-    """Names that are probably meant: those that differ in capitals and marks first."""
+    """The most similar names; ignores case and punctuation."""
 
     def bare(text: str) -> str:
         return re.sub(r"\W", "", text).lower()
@@ -62,7 +62,7 @@ def _kind_of(name: str) -> type:
 
 
 def _recording(kind: type) -> type:
-    """The exchange's class, which also notes status and headers of the last answer, and keeps the amount."""
+    """A subclass of the exchange that records status and headers of the last answer, and keeps the amount."""
     place = AMOUNT_AT.get(kind.__name__)
 
     class Recording(kind):
@@ -75,7 +75,7 @@ def _recording(kind: type) -> type:
 
         def parse_ohlcv(self, ohlcv: object, market: dict | None = None) -> list:
             row = super().parse_ohlcv(ohlcv, market)
-            # of coin-margined contracts that place holds the volume
+            # for coin-margined contracts, this column is the volume
             if place is not None and isinstance(ohlcv, list) and not (market or {}).get("inverse"):
                 row.append(self.safe_number(ohlcv, place))
             return row
@@ -93,38 +93,40 @@ class ExchangeCandles:
     """Candles of one exchange.
 
     Args:
-        name (`str`): ccxt's name of it.
-        api_url (`str`, *optional*): scheme and host to ask instead of the exchange's own: a testnet or a mirror.
+        name (`str`): name of the exchange in ccxt.
+        api_url (`str`, *optional*): scheme and host to use instead of the exchange's: a testnet or a mirror.
 
     Raises:
-        ValueError: ccxt is not installed, the exchange unknown, or without candles.
+        ValueError: ccxt is not installed, or the exchange is unknown or has no candles.
     """
 
     def __init__(self, name: str, api_url: str | None = None):
         kind = _kind_of(name)
-        # environment proxies are used as by every other download of this library
+        # respect proxy settings of the environment, as all downloads of this library
         options = {"enableRateLimit": True, "timeout": TIMEOUT, "requests_trust_env": True}
         self.api: ccxt.Exchange = _recording(kind)(options)
         self.name = name
         if self.api.has.get("fetchOHLCV") is not True:
-            raise ValueError(f"exchange={name!r} offers no candles; name another, e.g. binance")
+            raise ValueError(f"exchange={name!r} has no candles; use another, e.g. binance")
         if api_url:
             self.api.urls["api"] = _other_host(self.api.urls["api"], check_url("api_url", api_url))
         self._waits: Sequence[float] = FIRST_WAITS
 
     def check(self, symbols: Sequence[str], timeframe: str) -> int:
-        """Checks the timeframe, then the symbols by the exchange's list of markets.
+        """Checks the timeframe, and the symbols against the exchange's markets.
 
         Returns:
             milliseconds between candles.
 
         Raises:
-            ValueError: not offered; the message lists what is, or the nearest names.
+            ValueError: an unknown timeframe or symbol; the message lists available or similar ones.
             SourceFailure: the exchange cannot be reached.
         """
         offered = [one for one in self.api.timeframes or {} if re.fullmatch(r"\d+[smhdw]", one)]
         if offered and timeframe not in offered:
-            raise ValueError(f"timeframe={timeframe!r} is not offered by {self.name}; use one of {', '.join(offered)}")
+            raise ValueError(
+                f"timeframe={timeframe!r} is not available on {self.name}; use one of {', '.join(offered)}"
+            )
         step = step_of(timeframe)
         self._only_spot(symbols)
         markets = self._ask(self.api.load_markets)
@@ -137,14 +139,14 @@ class ExchangeCandles:
         return step
 
     def _only_spot(self, symbols: Sequence[str]) -> None:
-        """Leaves out the lists of contracts, of other hosts, where no contract (`BTC/USDT:USDT`) is asked for."""
+        """Loads only spot markets if no contract (`BTC/USDT:USDT`) is requested; contracts are on other hosts."""
         markets = self.api.options.get("fetchMarkets")
         types = markets.get("types") if isinstance(markets, dict) else None
         if isinstance(types, list) and "spot" in types and not any(":" in symbol for symbol in symbols):
             markets["types"] = ["spot"]
 
     def now(self) -> tuple[int, str]:
-        """Milliseconds since 1970 by the exchange's clock, and whose clock it was."""
+        """Milliseconds since 1970, and the name of the clock: the exchange's if possible."""
         if self.api.has.get("fetchTime") is True:
             return int(self._ask(self.api.fetch_time)), f"{self.name}'s clock"
         date = retrying.moment_of(self.api.answered.get("Date", ""))
@@ -153,15 +155,15 @@ class ExchangeCandles:
         return self.api.milliseconds(), "the clock of this machine"
 
     def page_size(self, symbol: str) -> int:
-        """Candles that one request may bring."""
+        """Maximum number of candles per request."""
         return int(self.api.feature_value(symbol, "fetchOHLCV", "limit") or USUAL_PAGE)
 
     def page(self, symbol: str, timeframe: str, since: int) -> np.ndarray:
-        """Candles from a time on, in time order, `(n, 7)`; some exchanges send others than were asked for.
+        """Candles from a time on, sorted by time, `(n, 7)`; some exchanges return others as well.
 
         Raises:
-            ValueError: the exchange refuses.
-            SourceFailure: it failed at every try.
+            ValueError: the exchange refuses the request.
+            SourceFailure: every attempt failed.
         """
         size = self.page_size(symbol)
         rows = self._ask(lambda: self.api.fetch_ohlcv(symbol, timeframe, since, size))
@@ -183,13 +185,13 @@ class ExchangeCandles:
             raise ValueError(self._refusal(error)) from error
 
     def _failure(self, error: BaseException) -> SourceFailure | None:
-        """What an error means if it may pass: a broken connection, an overloaded or a limiting server."""
+        """The [`SourceFailure`] of a temporary error (connection, overload, rate limit), else None."""
         import ccxt
 
         status = self.api.status
         limiting = (ccxt.RateLimitExceeded, ccxt.DDoSProtection)
         passing = (*limiting, ccxt.RequestTimeout, ccxt.OnMaintenance, ccxt.BadResponse)
-        # some say in an answer of status 200 that they are busy
+        # some exchanges report that they are busy with status 200
         is_busy = status == 200 and (isinstance(error, ccxt.NetworkError) or BUSY.search(str(error)) is not None)
         if status is None and isinstance(error, ccxt.NetworkError):
             return SourceFailure(f"{self.name} {_connection_words(error)}")
@@ -200,20 +202,20 @@ class ExchangeCandles:
 
     def _refusal(self, error: BaseException) -> str:
         status = self.api.status
-        words = re.sub(r"<[^>]*>", " ", without_secrets(str(error)).removeprefix(f"{self.name} "))
-        said = " ".join(re.sub(r"^(GET|POST) \S+ ", "", words).split())[:200]
+        text = re.sub(r"<[^>]*>", " ", without_secrets(str(error)).removeprefix(f"{self.name} "))
+        reason = " ".join(re.sub(r"^(GET|POST) \S+ ", "", text).split())[:200]
         if status in (403, 451):
-            return f"{self.name} does not serve this place or network ({said}); use another exchange, or api_url"
-        return f"{self.name} refuses the request ({said or type(error).__name__}); correct symbol, timeframe or since"
+            return f"{self.name} does not serve your location or network ({reason}); use another exchange, or api_url"
+        return f"{self.name} refuses the request ({reason or type(error).__name__}); correct symbol, timeframe or since"
 
 
 def _connection_words(error: BaseException) -> str:
-    """What a failed connection says, without its pages of detail."""
+    """A short description of a failed connection."""
     text = without_secrets(f"{error} {error.__cause__ or ''}")
     address = re.search(r"https?://[^/\s]+", text)
     host = f" at {address[0]}" if address else ""
     for mark, words in (
-        ("NameResolution", "is not found: no network, or no such host"),
+        ("NameResolution", "was not found: no network, or no such host"),
         ("refused", "refuses connections"),
         ("timed out", "did not answer in time"),
         ("RequestTimeout", "did not answer in time"),

@@ -1,13 +1,12 @@
-"""Walks through an exchange's candles page by page, whatever the exchange makes of `since` and `limit`.
+"""Fetches an exchange's candles page by page, for all interpretations of `since` and `limit`.
 
 Notable:
-- Exchanges differ: some answer with the first candles from a time on, some with those of a range that may be empty,
-  some with their newest candles whatever was asked, some repeat candles of the page before. The walk goes on from the
-  last candle that came, or by one page's span where none did, so it always ends. Such a page is
-  taken to span as many candles as came in one so far, or a few, not as many as the exchange is thought to send: it may
-  span fewer, and what lies behind it would be lost.
-- Candles that the page before had as well are dropped when they are equal. Everything else within the span is kept as
-  it came, duplicates too: they are judged when all is there.
+- Exchanges differ. Some return the first candles from a time on, some those of a range that may be empty, some always
+  their newest candles, and some repeat candles of the previous page. The walk continues after the last new candle. If
+  there is none, it advances by the length of one page, so it always ends. This length is the longest page so far (at
+  least `FEW` candles), not the documented limit: a real page may be shorter, and candles would be skipped.
+- Candles equal to those of the previous page are dropped. All other candles within the span are kept, including
+  duplicates: `findings` judges them at the end.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,25 +15,25 @@ import numpy as np
 
 from .spans import Span
 
-FEW = 100  # candles; no exchange is known to send fewer in a page
+FEW = 100  # candles; no exchange is known to have shorter pages
 Fetch = Callable[[int], np.ndarray]
 
 
 def walk(fetch: Fetch, span: Span, size: int, cursor: int, before: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """New candles page by page, each with the time to go on from.
+    """Yields the new candles of each page, with the time at which the next request starts.
 
     Args:
-        fetch: candles from a time on, float64 `(n, 7)` in time order; may hold others than asked for.
-        span: what to fetch.
-        size: candles that a page may hold, the most that an empty one is taken to span.
-        cursor: where to begin: `span.start`, or where an interrupted walk would have gone on.
-        before: the page before, `(n, 7)`; empty at the beginning.
+        fetch: returns candles from a time on, float64 `(n, 7)` in time order; may return others as well.
+        span: the span to fetch.
+        size: documented candles per page; the maximum advance after an empty page.
+        cursor: start: `span.start`, or the next time of an interrupted walk.
+        before: the previous page, `(n, 7)`; empty at the beginning.
     """
-    longest = max(len(before), FEW)  # candles that one page brought
+    longest = max(len(before), FEW)  # longest page so far
     while cursor < span.end:
         page = fetch(cursor)
         longest = max(longest, len(page))
-        if len(page) and page[0, 0] >= span.end:  # nothing between, or it would have come first
+        if len(page) and page[0, 0] >= span.end:  # no candle left in the span
             cursor = span.end
             yield page[:0], cursor
             continue
@@ -50,7 +49,7 @@ def walk(fetch: Fetch, span: Span, size: int, cursor: int, before: np.ndarray) -
 
 
 def _new_rows(page: np.ndarray, span: Span, cursor: int, before: np.ndarray) -> np.ndarray:
-    """Rows of the span from the cursor on, and rows that contradict the page before."""
+    """Rows of the span from the cursor on, and rows that contradict the previous page."""
     inside = page[(page[:, 0] >= span.start) & (page[:, 0] < span.end)]
     known = {row.tobytes() for row in before}
     times = set(before[:, 0].tolist())

@@ -13,18 +13,18 @@ from .spans import Span, span_of, text_of
 
 
 class ExchangeSource:
-    """Finished candles of some symbols, by an exchange's own clock.
+    """Finished candles of several symbols, by the exchange's clock.
 
     Args:
-        exchange (`str`): ccxt's name of it.
-        symbols (`list[str]`): as ccxt writes them, such as `BTC/USDT`.
-        timeframe (`str`): one that the exchange offers.
+        exchange (`str`): name of the exchange in ccxt.
+        symbols (`list[str]`): in ccxt's notation, such as `BTC/USDT`.
+        timeframe (`str`): a timeframe of the exchange.
         since (`int`): first opening time, milliseconds since 1970 UTC.
-        until (`int`, *optional*): opening times before this; by default all that are finished when the download begins.
-        api_url (`str`, *optional*): a testnet or mirror that speaks as the exchange does.
+        until (`int`, *optional*): only earlier opening times; by default all candles finished at the start.
+        api_url (`str`, *optional*): a testnet or mirror with the same API.
 
     Raises:
-        ValueError: an exchange that is not known or has no candles, or ccxt is not installed.
+        ValueError: ccxt is not installed, or the exchange is unknown or has no candles.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class ExchangeSource:
         return step
 
     def plan(self) -> dict:
-        """Checks names and times; the span ends with the last candle that is finished now, however often it resumes.
+        """Checks names and times. The span ends with the last candle finished now; a resume does not extend it.
 
         Raises:
-            ValueError: a symbol or timeframe that is not offered, or a span without finished candles.
+            ValueError: an unknown symbol or timeframe, or a span without finished candles.
         """
         step = self._check()
         now, clock = self.candles.now()
@@ -66,7 +66,7 @@ class ExchangeSource:
         return {"spans": {symbol: [span.start, span.end, span.step] for symbol in self.asked["symbols"]}}
 
     def pages(self, symbol: str, plan: dict, before: list[Page]) -> Iterator[tuple[Page, float]]:
-        """Page by page from where it was left; see [`Source`]."""
+        """Yields the remaining pages; see [`Source`]."""
         span = Span(*plan["spans"][symbol])
         cursor = before[-1].facts["next"] if before else span.start
         if cursor >= span.end:
@@ -86,7 +86,7 @@ class ExchangeSource:
             yield Page({"symbol": symbol, "next": cursor}, rows), (cursor - span.start) / (span.end - span.start)
 
     def facts(self, pages: list[Page]) -> dict:
-        """The version of ccxt, which reads the exchange's answers."""
+        """The version of ccxt."""
         import ccxt
 
         return {"ccxt": ccxt.__version__}

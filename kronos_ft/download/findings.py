@@ -1,6 +1,6 @@
-"""What a download lacks or holds twice, by the candles' opening times; the values are the readers' to judge.
+"""Gaps, duplicates and irregular opening times of a download; the readers check the values.
 
-Shapes: n candles; rows (n, 7) as in `download_part`.
+Shapes: n candles; rows (n, 7) as in `part`.
 """
 
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ LOW, HIGH, VOLUME, AMOUNT = 3, 2, 5, 6
 
 @dataclass
 class Findings:
-    """One symbol's candles in order, each opening time once, and what was noticed on the way there.
+    """One symbol's candles, sorted and without duplicates, and the findings.
 
     Attributes:
-        rows (`np.ndarray` of shape `(n, 7)`): of candles that the source has twice, the last.
-        gaps (`list` of `(int, int, int)`): first and last missing opening time in milliseconds, and how many.
-        repeated (`dict[int, int]`): further equal candles by opening time.
-        conflicting (`dict[int, int]`): further, different candles by opening time.
-        uneven (`list[int]`): opening times that are not a whole number of steps after the candle before.
+        rows (`np.ndarray` of shape `(n, 7)`): the last candle of each opening time.
+        gaps (`list` of `(int, int, int)`): first and last missing opening time in milliseconds, and their number.
+        repeated (`dict[int, int]`): number of additional equal candles by opening time.
+        conflicting (`dict[int, int]`): number of additional different candles by opening time.
+        uneven (`list[int]`): opening times that are not a whole number of steps after the previous candle.
     """
 
     symbol: str
@@ -36,21 +36,21 @@ class Findings:
 
     @property
     def starts_late(self) -> bool:
-        """Whether the source has no candle at the beginning of the span."""
+        """Whether the source has no candle at the start of the span."""
         return bool(len(self.rows)) and self.rows[0, 0] - self.span.start >= self.span.step
 
     @property
     def asked(self) -> int:
-        """Candles that the span has room for."""
+        """Number of candles in a complete span."""
         return -((self.span.start - self.span.end) // self.span.step)
 
     @property
     def missing(self) -> int:
-        """Candles that are missing between the first and the end of the span."""
+        """Number of candles missing between the first candle and the end of the span."""
         return sum(count for _, _, count in self.gaps)
 
     def lines(self) -> list[str]:
-        """Each kind of finding in one line, with counts and the first times."""
+        """One line per kind of finding, with counts and the first times."""
         lines = []
         if self.gaps:
             shown = [
@@ -69,7 +69,7 @@ class Findings:
         return lines
 
     def to_dict(self) -> dict:
-        """Plain values for JSON, every time named."""
+        """Plain values for JSON, with all times."""
         return {
             "symbol": self.symbol,
             "candles": len(self.rows),
@@ -89,12 +89,12 @@ def _some(shown: list[str]) -> str:
 
 
 def find(symbol: str, rows: np.ndarray, span: Span) -> Findings:
-    """Puts candles in order and notes what is missing, twice, or off the timeframe.
+    """Sorts candles and finds gaps, duplicates and irregular opening times.
 
     Args:
-        symbol: what they are of.
-        rows: candles as they came, `(m, 7)`; of equal times the last is kept.
-        span: what was asked for.
+        symbol: name of the symbol.
+        rows: fetched candles, `(m, 7)`; keeps the last of equal times.
+        span: the requested span.
     """
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     found = Findings(symbol, span, rows)
@@ -116,7 +116,7 @@ def find(symbol: str, rows: np.ndarray, span: Span) -> Findings:
 
 
 def _note_gap(found: Findings, before: int, after: int) -> None:
-    """Notes the opening times that lie between two, if there are any."""
+    """Records the opening times missing between two, if any."""
     step = found.span.step
     count = (after - before - 1) // step
     if count > 0:
@@ -124,7 +124,7 @@ def _note_gap(found: Findings, before: int, after: int) -> None:
 
 
 def is_amount(rows: np.ndarray) -> bool:
-    """Whether the seventh column is the quote volume: then the mean price paid lies within most candles."""
+    """Whether the seventh column is the quote volume: then the mean price paid is inside most candles."""
     traded = rows[rows[:, VOLUME] > 0]
     if np.isnan(rows[:, AMOUNT]).any() or not len(traded):
         return False

@@ -1,7 +1,7 @@
-"""Writes downloaded candles as Parquet or CSV, and beside them where they come from.
+"""Writes downloaded candles as Parquet or CSV, with a provenance file.
 
-The candle file depends on the candles and on what was asked alone, not on when or in how many attempts they were
-fetched: two downloads of one span have equal bytes. What does change goes into the JSON file.
+The candle file depends only on the candles and the request: two downloads of the same span are byte-identical, at any
+time and after any number of resumes. Everything else goes into the provenance file (JSON).
 """
 
 import hashlib
@@ -22,22 +22,22 @@ METADATA_KEY = b"kronos_ft.source"
 
 
 def provenance_path(output: Path) -> Path:
-    """The file that tells where `output` comes from: `btc.parquet` -> `btc.parquet.source.json`."""
+    """The provenance file of `output`: `btc.parquet` -> `btc.parquet.source.json`."""
     return output.with_name(f"{output.name}.source.json")
 
 
 def check_output(output: Path) -> None:
-    """Raises ValueError for an ending that is not written, or a folder that is not there."""
+    """Raises ValueError for an unsupported suffix or a missing folder."""
     if output.suffix not in SUFFIXES:
-        raise ValueError(f"output={output} ends neither in .parquet nor .csv; name it e.g. btc.parquet")
+        raise ValueError(f"output={output} must end in .parquet or .csv; use e.g. btc.parquet")
     if output.is_dir():
-        raise ValueError(f"output={output} is a folder; name a file in it, e.g. {output / 'btc.parquet'}")
+        raise ValueError(f"output={output} is a folder; pass a file in it, e.g. {output / 'btc.parquet'}")
     if not output.parent.is_dir():
-        raise ValueError(f"output folder {output.parent} does not exist; make it, or name another")
+        raise ValueError(f"output folder {output.parent} does not exist; create it, or use another folder")
 
 
 def candle_frame(found: Sequence[Findings]) -> pd.DataFrame:
-    """All candles as a table: times in UTC, six columns or seven, and the symbol where there are several."""
+    """All candles as a table: UTC times, prices, volume, amount if known, and a symbol column for several symbols."""
     with_amount = all(is_amount(one.rows) for one in found)
     names = FEATURES if with_amount else FEATURES[:-1]
     frames = []
@@ -52,7 +52,7 @@ def candle_frame(found: Sequence[Findings]) -> pd.DataFrame:
 
 
 def write_candles(output: Path, frame: pd.DataFrame, asked: dict) -> None:
-    """Writes the table, whole or not at all; Parquet metadata say what was asked for, of a folder its name alone."""
+    """Writes the table atomically; the metadata of a Parquet file contain the request."""
     if output.suffix == ".csv":
         write_file(output, lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
         return
@@ -61,7 +61,7 @@ def write_candles(output: Path, frame: pd.DataFrame, asked: dict) -> None:
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
     archive = Path(asked.get("archive") or "")
-    if archive.is_absolute():  # candle files are passed on; where a folder lies concerns nobody else
+    if archive.is_absolute():  # privacy: candle files are shared, so record only the name of a local folder
         asked = {**asked, "archive": archive.name}
     source = json.dumps(asked, ensure_ascii=False, sort_keys=True).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: source})
@@ -69,6 +69,6 @@ def write_candles(output: Path, frame: pd.DataFrame, asked: dict) -> None:
 
 
 def write_provenance(output: Path, facts: dict) -> None:
-    """Writes the facts and the candle file's SHA-256 beside it."""
+    """Writes the provenance file: the facts and the SHA-256 of the candle file."""
     digest = hashlib.sha256(output.read_bytes()).hexdigest()
     write_json(provenance_path(output), {"file": output.name, "sha256": digest, **facts})

@@ -1,10 +1,11 @@
-"""What a download has fetched so far: one file beside the output that survives a kill at any byte.
+"""The part file: candles fetched so far, in one file next to the output that survives a kill at any byte.
 
-Format: a JSON line with the settings; then, for each page or archive file, a JSON line about it and its candles as
-little-endian float64. A page counts once it is whole (length and CRC-32); what follows a broken one is cut off.
+Format: a JSON line with the settings; then, for each page or archive, a JSON line about it and its candles as
+little-endian float64. A page is valid if its length and CRC-32 are correct; everything after an invalid page is cut
+off.
 
-Shapes: n candles; rows (n, 7) hold the opening time in milliseconds since 1970 UTC (exact in a float64), open, high,
-low, close, volume, amount; NaN where the source gives no amount.
+Shapes: n candles; rows (n, 7) contain the opening time in milliseconds since 1970 UTC (exact in a float64), open, high,
+low, close, volume, amount (NaN if the source has none).
 """
 
 import json
@@ -23,11 +24,11 @@ DTYPE = np.dtype("<f8")
 
 @dataclass
 class Page:
-    """Candles that came at once.
+    """The candles of one request or archive.
 
     Attributes:
-        facts (`dict`): `symbol`, and what the source needs to go on after it.
-        rows (`np.ndarray` of shape `(n, 7)`): as in this module's head.
+        facts (`dict`): `symbol`, and what the source needs to continue after it.
+        rows (`np.ndarray` of shape `(n, 7)`): columns as in the module docstring.
     """
 
     facts: dict
@@ -35,19 +36,19 @@ class Page:
 
 
 def part_path(output: Path) -> Path:
-    """Where a download into `output` keeps what it has."""
+    """The part file of a download into `output`."""
     return output.with_name(f".{output.name}.part")
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    if os.name == "nt":  # where another process's open file cannot be replaced anyway
+    if os.name == "nt":  # Windows: an open file of another process cannot be replaced
         return
     import fcntl
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ValueError(f"{path} is being written by another download; wait for it, or name another output") from None
+        raise ValueError(f"another download is writing {path}; wait for it, or use another output") from None
 
 
 def _make_or_open(name: str, flags: int) -> int:
@@ -55,23 +56,23 @@ def _make_or_open(name: str, flags: int) -> int:
 
 
 class PartFile:
-    """A part file, held by one process; a context manager that lets go of it.
+    """A part file, locked by one process; a context manager that releases it.
 
     Args:
-        path (`Path`): the file; made when it is not there.
+        path (`Path`): the file; created if it does not exist.
 
     Raises:
-        ValueError: another process is writing it, or its folder does not exist or cannot be written.
+        ValueError: another process is writing it, or its folder does not exist or is not writable.
     """
 
     def __init__(self, path: Path):
         self.path = path
         try:
-            # made where it is missing, and never emptied before it is locked
+            # creates the file if missing, and does not truncate it before it is locked
             self._file = open(path, "r+b", opener=_make_or_open)  # noqa: SIM115 - closed by __exit__
         except OSError as error:
             raise ValueError(
-                f"output folder {path.parent} cannot be written ({error.strerror or error}); make it, or name another"
+                f"cannot write to output folder {path.parent} ({error.strerror or error}); create it, or use another"
             ) from None
         _lock(self._file, path)
 
@@ -83,7 +84,7 @@ class PartFile:
             return
         is_empty = self._file.seek(0, os.SEEK_END) == 0
         self._file.close()
-        if is_empty:  # the source refused before anything was fetched
+        if is_empty:  # the source failed before the first page
             self.path.unlink(missing_ok=True)
 
     def begin(self, settings: dict) -> None:
@@ -93,10 +94,10 @@ class PartFile:
         self._write(json.dumps({"format": FORMAT, **settings}).encode() + b"\n")
 
     def read(self) -> tuple[dict | None, list[Page]]:
-        """The settings, None where not even they are whole, and every whole page; cuts off what follows.
+        """Returns the settings (None if incomplete) and all valid pages; truncates the file after them.
 
         Raises:
-            ValueError: written by another version, in a format that this one does not read.
+            ValueError: the file has the format of another version.
         """
         self._file.seek(0)
         settings = self._json_line()
@@ -104,8 +105,8 @@ class PartFile:
             return None, []
         if settings.get("format") != FORMAT:
             raise ValueError(
-                f"{self.path} has format {settings.get('format')}, of another version of kronos-ft (this one reads "
-                f"{FORMAT}); go on with that version, or begin anew with --overwrite"
+                f"{self.path} has format {settings.get('format')} of another version of kronos-ft (this version reads "
+                f"{FORMAT}); resume with that version, or start again with --overwrite"
             )
         pages = []
         while (page := self._page()) is not None:
@@ -113,13 +114,13 @@ class PartFile:
         return settings, pages
 
     def append(self, page: Page) -> None:
-        """Writes a page and brings it to the disk."""
+        """Writes a page and flushes it to disk."""
         content = np.ascontiguousarray(page.rows, dtype=DTYPE).tobytes()
         facts = {**page.facts, "rows": len(page.rows), "crc": zlib.crc32(content)}
         self._write(json.dumps(facts).encode() + b"\n" + content)
 
     def remove(self) -> None:
-        """Closes the file and takes it away: its candles are in the output."""
+        """Closes and deletes the file."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""How often and how patiently a server of candles is asked again; the same for exchanges and archives."""
+"""Retries of requests to exchanges and archives."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from ft_core.io import retrying
 from ft_core.io.secrets import without_secrets
 
-WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # seconds before each further try
-FIRST_WAITS = WAITS[:3]  # nothing is lost yet: somebody without a network need not wait two minutes to hear it
-# 418 is Binance's for who went on after 429; those from 520 are of the networks before exchanges
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # seconds before each retry
+FIRST_WAITS = WAITS[:3]  # for the first request: without a network, fail after seconds instead of minutes
+# 418: Binance, for clients that ignored 429; 520 and above: content delivery networks
 TEMPORARY = (408, 418, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 525, 530)
 
 wait = time.sleep
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class SourceFailure(retrying.MayPass):
-    """The server gave no usable answer; it may give one later."""
+    """The server gave no usable answer; a later attempt may succeed."""
 
 
 def ask_again(
@@ -26,21 +26,21 @@ def ask_again(
     failure_in: Callable[[BaseException], SourceFailure | None],
     waits: Sequence[float],
 ) -> T:
-    """As [`retrying.try_again`].
+    """Calls [`retrying.try_again`].
 
     Raises:
-        SourceFailure: at every try, or the server asks for too long a wait.
+        SourceFailure: every attempt failed, or the server requests a too long wait.
     """
     return retrying.try_again(action, failure_in, waits, lambda seconds: wait(seconds))
 
 
 def check_url(field: str, url: str) -> str:
-    """An address without its last slash.
+    """Validates a URL and removes the trailing slash.
 
     Raises:
-        ValueError: when it is none.
+        ValueError: not an http or https URL.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{field}={without_secrets(url)!r} is no address; write it as https://HOST")
+        raise ValueError(f"{field}={without_secrets(url)!r} is not a URL; write it as https://HOST")
     return url.rstrip("/")

@@ -1,4 +1,4 @@
-"""Settings of an evaluation; each field has one help text with its unit."""
+"""Settings of `kronos-ft evaluate`."""
 
 from dataclasses import dataclass, field
 
@@ -13,50 +13,56 @@ class EvaluateArguments(SamplingArguments):
     compare: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Two models or more instead of --model, on the same origins: [NAME=]DIR[,TOKENIZER_DIR] each; the "
-            "others are compared with the first. --tokenizer serves those that name none."
+            "help": "Two or more models instead of --model, each [NAME=]DIR[,TOKENIZER_DIR]; evaluated on the same "
+            "origins and compared with the first. --tokenizer is the default tokenizer."
         },
     )
     step: int = field(default=24, metadata={"help": "Bars between two origins."})
-    num_paths: int = field(default=30, metadata={"help": "Forecast paths an origin."})
+    num_paths: int = field(default=30, metadata={"help": "Forecast paths per origin."})
     max_origins: int = field(
-        default=400, metadata={"help": "Most origins of validation and of test each; more are thinned evenly."}
+        default=400, metadata={"help": "Maximum origins of validation and of test each; more are thinned evenly."}
     )
-    batch_size: int = field(default=8, metadata={"help": "Origins forecast at once."})
+    batch_size: int = field(default=8, metadata={"help": "Origins per batch."})
     split_ratios: list[float] = field(
-        default_factory=lambda: [0.7, 0.15, 0.15], metadata={"help": "Shares of train, validation and test, in time."}
+        default_factory=lambda: [0.7, 0.15, 0.15],
+        metadata={"help": "Shares of train, validation and test, in time order."},
     )
     split_dates: list[str] | None = field(
         default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
     )
     embargo: int | None = field(
         default=None,
-        metadata={"help": "Bars left out at the start of validation and of test. Default: lookback + horizon + 1."},
+        metadata={"help": "Bars to skip at the start of validation and of test. Default: lookback + horizon + 1."},
     )
     max_gap: int | None = field(
-        default=None, metadata={"help": "Most bars missing in a context or horizon. Default: as in training."}
+        default=None,
+        metadata={"help": "Maximum missing bars at one gap in a context or horizon. Default: as in training."},
     )
-    garch: bool = field(default=False, metadata={"help": "GARCH(1,1) as a further baseline (package arch)."})
-    fee_bps: float = field(default=10.0, metadata={"help": "Fee of each side in the back-test, basis points."})
-    slippage_bps: float = field(default=5.0, metadata={"help": "Slippage of each side in the back-test, basis points."})
-    output_dir: str = field(default="evaluation", metadata={"help": "Folder for figures, report and pictures."})
+    garch: bool = field(default=False, metadata={"help": "Add GARCH(1,1) as a baseline (needs the package arch)."})
+    fee_bps: float = field(default=10.0, metadata={"help": "Fee per side in the back-test, basis points."})
+    slippage_bps: float = field(default=5.0, metadata={"help": "Slippage per side in the back-test, basis points."})
+    output_dir: str = field(default="evaluation", metadata={"help": "Folder for results, report and pictures."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the evaluation in output_dir."})
 
     def __post_init__(self):
         super().__post_init__()
         if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
             raise ValueError(
-                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; choose one"
+                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; set only one"
             )
         if self.num_paths < 1:
-            raise ValueError(f"num_paths={self.num_paths} forecasts nothing; use 1 or more, e.g. 30")
+            raise ValueError(f"num_paths={self.num_paths} is below 1; use 1 or more, e.g. 30")
         for name in ("fee_bps", "slippage_bps"):
             if not 0 <= getattr(self, name) < 5000:
                 raise ValueError(f"{name}={getattr(self, name)} must be basis points from 0 to below 5000")
         self.settings()
 
     def settings(self) -> EvaluationSettings:
-        """Sizes, splits and costs; raises ValueError for impossible ones."""
+        """Sizes, splits and costs.
+
+        Raises:
+            ValueError: a value out of range.
+        """
         plan = OriginPlan(
             lookback=self.lookback,
             horizon=self.horizon,

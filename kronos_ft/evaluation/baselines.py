@@ -1,10 +1,10 @@
-"""Naive forecasters, which a model has to beat before its forecasts are worth anything.
+"""Naive forecasters: the baselines of an evaluation.
 
-Each has a `name` and `paths(series, origins, horizon)`, looks at bars before the origin only, and forecasts an origin
-in the same way whatever other origins are asked for with it. Point forecasters return one path.
+Each has a `name` and `paths(series, origins, horizon)`, uses only bars before the origin, and forecasts each origin
+independently of the others. Point forecasters return one path.
 
-A past bar is described by its shape: the logs of its open, high, low and close over the close of the bar before. Shapes
-put one after another make paths in which low <= open, close <= high holds because it held in the data.
+The shape of a bar is the log of its open, high, low and close divided by the previous close. Paths are chains of past
+shapes, so low <= open, close <= high holds in each path as it holds in the data.
 
 Shapes: N origins, P paths, H bars of the horizon, L bars of lookback; paths are (N, P, H, 4) in raw units.
 """
@@ -23,10 +23,10 @@ YEAR_DAYS = 365.25
 
 
 class Forecaster(Protocol):
-    """Whatever forecasts candles.
+    """Interface of a forecaster.
 
-    One that needs more than the bar before an origin says so in a method `history(series, origins)`: the bars needed
-    before each, shape `(N,)`. An evaluation asks it before anything is forecast.
+    A forecaster that needs more than one bar before an origin also has a method `history(series, origins)`, which
+    returns the number of bars needed before each origin, shape `(N,)`. An evaluation calls it before any forecast.
 
     Attributes:
         name (`str`): shown in tables.
@@ -40,36 +40,36 @@ class Forecaster(Protocol):
 
 
 def history_needed(forecaster: Forecaster, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
-    """Bars that a forecaster needs before each origin, shape `(N,)`; 1 where it does not say."""
+    """Bars that a forecaster needs before each origin, shape `(N,)`; 1 by default."""
     history = getattr(forecaster, "history", None)
     return np.ones(len(origins), dtype=np.int64) if history is None else history(series, origins)
 
 
 def usable_origins(series: CandleSeries, origins: np.ndarray, horizon: int, history: int) -> np.ndarray:
-    """Origins as an int64 array, after checking the horizon and that `history` bars lie before each of them."""
+    """Validates the horizon and that each origin has `history` bars before it; returns origins as int64."""
     if horizon < 1:
-        raise ValueError(f"horizon={horizon} has no bar to forecast; use 1 or more")
+        raise ValueError(f"horizon={horizon} is below 1; use 1 or more")
     return check_origins(series, origins, history)
 
 
 def check_counts(**settings: int) -> None:
-    """Raises a ValueError naming the first setting that is not a whole number of 1 or more."""
+    """Raises ValueError for the first setting that is not a positive whole number."""
     for name, value in settings.items():
         if int(value) != value or value < 1:
             raise ValueError(f"{name}={value} must be a whole number, 1 or more")
 
 
 def bar_shapes(series: CandleSeries, bars: np.ndarray) -> np.ndarray:
-    """log(open, high, low, close of a bar / close of the bar before), shape `bars.shape + (4,)`."""
+    """log(open, high, low, close of a bar / previous close), shape `bars.shape + (4,)`."""
     return np.log(series.values[bars, :4]) - np.log(series.values[bars - 1, CLOSE])[..., None]
 
 
 def chain_shapes(shapes: np.ndarray, last_close: np.ndarray) -> np.ndarray:
-    """Candles made of shapes one after another.
+    """Chains shapes to candles.
 
     Args:
-        shapes (`np.ndarray` of shape `(N, P, H, 4)`): of [`bar_shapes`].
-        last_close (`np.ndarray` of shape `(N,)`): close that the first shape starts from.
+        shapes (`np.ndarray` of shape `(N, P, H, 4)`): from [`bar_shapes`].
+        last_close (`np.ndarray` of shape `(N,)`): the close before the first bar.
     """
     closes = np.cumsum(shapes[..., CLOSE], axis=2)
     before = np.concatenate((np.zeros_like(closes[:, :, :1]), closes[:, :, :-1]), axis=2)
@@ -78,7 +78,7 @@ def chain_shapes(shapes: np.ndarray, last_close: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Persistence:
-    """Nothing moves: every price of every bar is the last known close."""
+    """Every price of every bar is the last known close."""
 
     name: str = "persistence"
 
@@ -91,10 +91,10 @@ class Persistence:
 
 @dataclass(frozen=True)
 class Drift:
-    """The mean log return of the lookback goes on; each bar opens where the one before closed.
+    """Continues the mean log return of the lookback; each bar opens at the previous close.
 
     Attributes:
-        lookback (`int`): returns that are averaged; an origin needs one bar more.
+        lookback (`int`): number of returns to average; an origin needs one bar more.
     """
 
     lookback: int = 400
@@ -120,10 +120,10 @@ class Drift:
 
 
 def season_bars(series: CandleSeries, origin: int) -> int:
-    """Bars of a season: a day of intraday bars, a week of daily bars, a year of longer ones.
+    """Bars per season: a day for intraday bars, a week for daily bars, a year for longer bars.
 
-    In a session market a day is the median number of bars on the days (UTC) seen before the origin, and a week has
-    five of them. Step and market are those of the bars before the origin, too.
+    In a session market, a day is the median number of bars per day (UTC) before the origin, and a week has five days.
+    Step and market are inferred only from the bars before the origin.
 
     Raises:
         ValueError: fewer than 2 bars before the origin.
@@ -142,13 +142,13 @@ def season_bars(series: CandleSeries, origin: int) -> int:
 
 @dataclass(frozen=True)
 class SeasonalNaive:
-    """The bars of one season ago come again, as changes from their own last close, not as prices.
+    """Repeats the bar shapes (log changes, not prices) of one season ago.
 
-    Prices of a day ago would be a poor forecast of a random walk; the changes keep what is seasonal in a market: hours
-    in which it moves. A horizon beyond one season repeats it.
+    The prices of a day ago would be a poor forecast of a random walk; the changes contain what is seasonal in a market:
+    the hours in which it moves. A horizon longer than one season repeats it.
 
     Attributes:
-        season (`int`, *optional*): bars; from the data's step when None ([`season_bars`]).
+        season (`int`, *optional*): bars per season; inferred from the data if None ([`season_bars`]).
     """
 
     season: int | None = None
@@ -175,16 +175,16 @@ class SeasonalNaive:
 
 @dataclass(frozen=True)
 class VolatilityCone:
-    """Paths from blocks of past bars around the last close: as volatile as the lookback, going nowhere on average.
+    """Block bootstrap of past bars without drift: the volatility of the lookback, a mean return of zero.
 
-    Blocks are drawn with replacement and wrap around the lookback's end, so that each of its bars is equally likely.
-    The lookback's mean return is taken off every bar: it is noise, and [`Drift`] shows what it is worth.
+    Blocks are sampled with replacement and wrap around the end of the lookback, so that all its bars are equally
+    likely. The mean return of the lookback is subtracted from every bar: it is mostly noise, and [`Drift`] measures it.
 
     Attributes:
-        lookback (`int`): past bars that are drawn from; an origin needs one bar more.
-        num_paths (`int`): paths.
-        block (`int`): bars that stay together, which keeps calm and wild hours apart.
-        seed (`int`): the draws depend on it and on the origin.
+        lookback (`int`): number of past bars to sample from; an origin needs one bar more.
+        num_paths (`int`): number of paths.
+        block (`int`): bars per block; blocks preserve volatility clusters.
+        seed (`int`): seed of the sampling, together with the origin.
     """
 
     lookback: int = 400
@@ -216,18 +216,18 @@ class VolatilityCone:
 
 @dataclass(frozen=True)
 class Garch:
-    """GARCH(1, 1) with past shocks: volatility that follows the last bars and returns to its mean.
+    """GARCH(1, 1) with filtered historical simulation.
 
-    s_t^2 = omega + alpha r_{t-1}^2 + beta s_{t-1}^2, fitted by `arch` (normal quasi-likelihood, mean 0). Paths draw
-    past bars, each divided by its own volatility and multiplied by the path's (filtered historical simulation), so that
-    tails and candles are the market's own; as in the cone, their mean return is taken off.
+    s_t^2 = omega + alpha r_{t-1}^2 + beta s_{t-1}^2, fitted by `arch` (normal quasi-likelihood, mean 0). Paths sample
+    past bars, each divided by its own volatility and multiplied by that of the path, so tails and candle shapes come
+    from the market. As in [`VolatilityCone`], the mean return is subtracted.
 
     Attributes:
-        lookback (`int`): returns that are fitted; an origin needs `lookback + refit_every` bars.
-        num_paths (`int`): paths.
-        refit_every (`int`): parameters are fitted at bars that are multiples of it, on bars before, and kept until the
-            next; volatility is followed up to the origin.
-        seed (`int`): the draws depend on it and on the origin.
+        lookback (`int`): number of returns to fit; an origin needs `lookback + refit_every` bars.
+        num_paths (`int`): number of paths.
+        refit_every (`int`): bars between two fits of the parameters, each on earlier bars; the volatility is updated up
+            to the origin.
+        seed (`int`): seed of the sampling, together with the origin.
 
     Raises:
         ValueError: `arch` is not installed.
@@ -257,7 +257,7 @@ class Garch:
             past = bar_shapes(series, np.arange(anchor - self.lookback, origin))
             returns = past[:, CLOSE]
             if not returns[: self.lookback].any():
-                continue  # a price that never moved has no volatility to follow
+                continue  # a constant price has no volatility
             if anchor not in fitted:
                 fitted[anchor] = fit_garch(returns[: self.lookback])
             variances = follow_variance(returns, *fitted[anchor])
@@ -278,11 +278,11 @@ def _arch_model() -> object:
 
 
 def fit_garch(returns: np.ndarray) -> tuple[float, float, float]:
-    """omega, alpha, beta of returns, which must not all be 0.
+    """Fits omega, alpha, beta to returns, which must not all be 0.
 
-    Where the optimiser does not converge, RiskMetrics' 0, 0.06, 0.94 stand in: a recursion for when nothing is known.
+    If the optimiser does not converge, returns 0, 0.06, 0.94 (RiskMetrics).
     """
-    scale = float(np.sqrt(np.square(returns).mean()))  # the optimiser wants numbers around 1
+    scale = float(np.sqrt(np.square(returns).mean()))  # the optimiser needs values near 1
     model = _arch_model()(returns / scale, mean="Zero", vol="GARCH", p=1, q=1, rescale=False)
     fit = model.fit(disp="off", show_warning=False)
     parameters = np.asarray(fit.params, dtype=np.float64)
@@ -293,8 +293,8 @@ def fit_garch(returns: np.ndarray) -> tuple[float, float, float]:
 
 
 def follow_variance(returns: np.ndarray, omega: float, alpha: float, beta: float) -> np.ndarray:
-    """Variance of each bar and of the one after the last, shape `(L + 1,)`, started at the mean square."""
-    from scipy.signal import lfilter  # a second to load, and few runs follow a variance
+    """Variance of each bar and of the next one, shape `(L + 1,)`; starts at the mean square."""
+    from scipy.signal import lfilter  # slow to import
 
     squares = np.square(returns)
     driven = np.concatenate((squares.mean(keepdims=True), omega + alpha * squares))
@@ -302,7 +302,7 @@ def follow_variance(returns: np.ndarray, omega: float, alpha: float, beta: float
 
 
 def _scaled_shocks(shocks: np.ndarray, variance: float, parameters: tuple[float, float, float]) -> np.ndarray:
-    """Shapes from shocks `(P, H, 4)`: each bar scaled by the volatility that the bars before it led to."""
+    """Shapes from shocks `(P, H, 4)`: each bar scaled by the volatility that follows from the bars before it."""
     omega, alpha, beta = parameters
     shapes, variances = np.empty_like(shocks), np.full(len(shocks), variance)
     for bar in range(shocks.shape[1]):

@@ -1,4 +1,4 @@
-"""What a reader of an evaluation's figures has to know: where its origins lie, and what was left out."""
+"""Facts and notes about an evaluation's data: splits, origins, and what was excluded."""
 
 import numpy as np
 
@@ -40,26 +40,29 @@ def describe_data(series: list[CandleSeries], test: Panel, validation: Panel, pl
 def remarks(
     test: Panel, validation: Panel, scale: np.ndarray | None, regimes: Regimes | None, plan: OriginPlan
 ) -> list[str]:
-    """What a reader of the figures has to know."""
+    """Notes that a reader of the results needs."""
     notes = []
     for name, panel in (("test", test), ("validation", validation)):
         found, gaps = sum(one.found for one in panel.origins), sum(one.across_gaps for one in panel.origins)
         if len(panel) < found:
             notes.append(f"{name}: {len(panel)} of {found} origins, thinned evenly (max_origins={plan.max_origins})")
         if gaps:
-            notes.append(f"{name}: {gaps} origins left out for a gap in their context or horizon")
+            notes.append(f"{name}: {gaps} origins excluded because of a gap in their context or horizon")
         constant = sum(one.constant for one in panel.origins)
         if constant:
-            notes.append(f"{name}: {constant} origins left out for a context of one constant price")
+            notes.append(f"{name}: {constant} origins excluded because the price is constant in their context")
         untold = sum(one.untold for one in panel.origins)
         if untold:
-            notes.append(f"{name}: {untold} origins left out whose future times the bars before do not tell")
+            notes.append(f"{name}: {untold} origins excluded because their future times cannot be inferred")
     if not len(validation):
-        notes.append("the validation split holds no origin: no calibration, no volatility regimes")
+        notes.append("the validation split contains no origin: no calibration, no volatility regimes")
     if scale is None:
         notes.append("a training split is shorter than two horizons: no MASE")
     if regimes is not None and regimes.pooled:
-        notes.append(f"too few validation origins for volatility borders of their own: {', '.join(regimes.pooled)}")
+        notes.append(
+            "volatility regimes use the limits of all symbols (too few validation origins): "
+            f"{', '.join(regimes.pooled)}"
+        )
     empty = [one.symbol for one, found in zip(test.series, test.origins, strict=True) if not len(found)]
     if empty:
         notes.append(f"no test origin: {', '.join(empty)}")
@@ -70,12 +73,14 @@ def remarks(
     early = [one.symbol for one, found, known in pairs if len(found) and len(validation) and not known.any()]
     if early:
         notes.append(
-            f"no validation origin of any symbol ends before the first test origin of {', '.join(early)}: neither "
-            "calibrated bands nor volatility regimes there"
+            f"no validation forecast ends before the first test origin of {', '.join(early)}: no calibration and no "
+            "volatility regimes for these symbols"
         )
     step = min((spacing for one in test.origins if (spacing := one.spacing())), default=plan.step)
     if step > plan.horizon:
-        notes.append(f"origins lie {step} bars or more apart: the back-test is in cash between horizons")
+        notes.append(f"origins are at least {step} bars apart: the back-test is in cash between horizons")
     if step < plan.horizon:
-        notes.append(f"forecasts overlap (an origin every {step} bars, horizon {plan.horizon}): tests allow for it")
+        notes.append(
+            f"forecasts overlap (an origin every {step} bars, horizon {plan.horizon}): the tests account for this"
+        )
     return notes

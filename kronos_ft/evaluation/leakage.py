@@ -1,4 +1,4 @@
-"""What the run records of evaluated models and tokenizers say of the bars that they have seen."""
+"""Detects test-set leakage: which bars the evaluated models and tokenizers saw in training, by their run records."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,13 @@ from ..models.pretrained import folder_of
 from .arguments import EvaluateArguments
 from .models import ModelSource
 
-SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # what takes the figures of a model back
+SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # reasons that invalidate a model's results
+# evaluations of earlier versions are recognised by these words: do not change them
 DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}
 
 
 def _trained_on(folder: str) -> dict | None:
-    """The data of the run that a model folder comes from, or None without a record of it."""
+    """The recorded data of the run that wrote a model folder, or None."""
     try:
         record = json.loads((Path(folder_of(folder)).parent / RUN_FILE).read_text(encoding="utf-8"))
         return dict(record["data"])
@@ -25,12 +26,12 @@ def _trained_on(folder: str) -> dict | None:
         return None
 
 
-def _words(time: np.datetime64) -> str:
+def _utc(time: np.datetime64) -> str:
     return f"{str(time.astype('datetime64[m]')).replace('T', ' ')} UTC"
 
 
 def _ends(trained: dict) -> dict[str, dict[str, np.datetime64]] | None:
-    """Times of the last bars by symbol and split, or None in a record that does not hold them."""
+    """Times of the last bars by symbol and split, or None if the record has no times."""
     try:
         return {
             symbol: {name: np.datetime64(end, "ns") for name, end in ends.items() if name in DONE_WITH and end}
@@ -41,7 +42,7 @@ def _ends(trained: dict) -> dict[str, dict[str, np.datetime64]] | None:
 
 
 def seen_bars(model: str, symbol: str) -> dict[str, np.datetime64]:
-    """Times of the last bars of a symbol that a model was trained on and chosen by, by split; empty where unrecorded.
+    """Times of the last training and validation bars of a symbol, by split; empty if not recorded.
 
     Args:
         model (`str`): model folder or run folder.
@@ -52,8 +53,9 @@ def seen_bars(model: str, symbol: str) -> dict[str, np.datetime64]:
 
 
 def reach_of_others(model: str, symbol: str) -> np.datetime64 | None:
-    """Time of the last recorded bar of any symbol, where the record does not name this one: it may be one of them under
-    another name. None where the record names it, or holds no times.
+    """Time of the last recorded bar of any symbol, or None if the record names this symbol or has no times.
+
+    If the record does not name the symbol, the model may have seen the same market under another name.
     """
     trained = _trained_on(model)
     ends = (_ends(trained) if trained is not None else None) or {}
@@ -62,8 +64,8 @@ def reach_of_others(model: str, symbol: str) -> np.datetime64 | None:
 
 
 def _seen(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[str, np.datetime64]) -> list[str]:
-    """A line for training bars, else for validation bars, that reach past the first test origin of their symbol."""
-    for split, words in DONE_WITH.items():
+    """A warning if training (or else validation) bars reach past the first test origin of their symbol."""
+    for split, use in DONE_WITH.items():
         reached = {
             symbol: ends[symbol][split]
             for symbol in first
@@ -73,26 +75,26 @@ def _seen(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[st
             symbols = ", ".join(list(reached)[:3]) + ", ..." * (len(reached) > 3)
             begins = min(first[symbol] for symbol in reached)
             return [
-                f"{who} {words} bars up to {_words(max(reached.values()))}: it has seen test bars "
-                f"({symbols}, tested from {_words(begins)})"
+                f"{who} {use} bars up to {_utc(max(reached.values()))}: it has seen test bars "
+                f"({symbols}, tested from {_utc(begins)})"
             ]
     return []
 
 
 def _unmatched(who: str, ends: dict[str, dict[str, np.datetime64]], first: Mapping[str, np.datetime64]) -> str | None:
-    """A remark on symbols that the record does not name, when its bars reach into their test."""
+    """A remark on symbols that the record does not name, if its bars reach into their test split."""
     others = [end for times in ends.values() for end in times.values()]
     unknown = [symbol for symbol in first if symbol not in ends and others and max(others) >= first[symbol]]
     if not unknown:
         return None
     return (
-        f"{who} has no {', '.join(unknown[:3])}{', ...' * (len(unknown) > 3)} in its run record, whose bars reach to "
-        f"{_words(max(others))}: if they are the same market under another name, it has seen test bars"
+        f"the run record of {who} does not name {', '.join(unknown[:3])}{', ...' * (len(unknown) > 3)}, but its bars "
+        f"reach to {_utc(max(others))}: if it is the same market under another name, {who} has seen test bars"
     )
 
 
 def _other_splits(who: str, trained: dict, args: EvaluateArguments) -> str | None:
-    """A remark from the settings alone, for records without times."""
+    """A remark for records without times, from the split settings."""
     try:
         ratios, dates = trained["split_ratios"], trained["split_dates"]
     except KeyError:
@@ -100,13 +102,13 @@ def _other_splits(who: str, trained: dict, args: EvaluateArguments) -> str | Non
     if (ratios, dates) == (args.split_ratios, args.split_dates):
         return None
     used = f"split_dates={dates}" if dates else f"split_ratios={ratios}"
-    return f"{who} was trained with {used}, not with the splits here: it may have seen these test bars"
+    return f"{who} was trained with {used}, which differs from this evaluation: it may have seen test bars"
 
 
 def training_remarks(
     sources: Sequence[ModelSource], args: EvaluateArguments, first: Mapping[str, str | None]
 ) -> tuple[list[str], list[str]]:
-    """What run records of models and tokenizers say of the test bars.
+    """Checks the run records of models and tokenizers for test bars.
 
     Args:
         sources (`Sequence` of [`ModelSource`]): the models.
@@ -114,7 +116,7 @@ def training_remarks(
         first (`Mapping` of symbol to `str`): time of the first test origin, UTC; None without one.
 
     Returns:
-        two `list` of `str`: who has seen test bars for certain, and who may have.
+        two `list` of `str`: warnings (has seen test bars) and remarks (may have seen test bars).
     """
     origins = {symbol: np.datetime64(time, "ns") for symbol, time in first.items() if time}
     users: dict[str, list[str]] = {}

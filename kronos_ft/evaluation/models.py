@@ -1,4 +1,4 @@
-"""The models of an evaluation: which, under which name, and loaded."""
+"""The models of an evaluation: names, loading, and the forecaster around a predictor."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from .arguments import EvaluateArguments
 
 @dataclass(frozen=True)
 class ModelSource:
-    """One model to evaluate: its name in the results, and where it and its tokenizer are."""
+    """One model to evaluate: its name in the results, and the locations of model and tokenizer."""
 
     name: str
     model: str
@@ -30,19 +30,19 @@ class ModelSource:
 
 
 def _short_name(model: str) -> str:
-    """The last part of a path or Hub name that says something."""
+    """The last informative part of a path or Hub name."""
     parts = [part for part in Path(model).parts if part not in (BEST_MODEL, FINAL_MODEL, "/")]
     return parts[-1] if parts else model
 
 
 def model_sources(args: EvaluateArguments) -> list[ModelSource]:
-    """The models named by `--model` or `--compare`.
+    """The models of `--model` or `--compare`.
 
     Raises:
-        ValueError: none or both of them, a single one to compare, a model without a tokenizer, or a name twice.
+        ValueError: neither or both options, a single model to compare, a model without a tokenizer, or equal names.
     """
     if args.compare and args.model:
-        raise ValueError("--model and --compare exclude each other; name all models after --compare")
+        raise ValueError("--model and --compare exclude each other; pass all models after --compare")
     if not args.compare:
         if not args.model:
             raise ValueError("model is not set; pass --model DIR --tokenizer DIR, or --compare base=DIR finetuned=DIR")
@@ -50,7 +50,7 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     else:
         entries = args.compare
         if len(entries) < 2:
-            raise ValueError(f"--compare {entries[0]} names one model; name two or more, e.g. base=DIR finetuned=DIR")
+            raise ValueError(f"--compare {entries[0]} is one model; pass two or more, e.g. base=DIR finetuned=DIR")
     found = []
     for entry in entries:
         name, rest = "", entry
@@ -65,12 +65,12 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     names = [one.name for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"two models are named {twice[0]!r}; write NAME=DIR to tell them apart")
+        raise ValueError(f"two models have the name {twice[0]!r}; write NAME=DIR to give them different names")
     return found
 
 
 def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> dict[str, str | None]:
-    """What an evaluation records of a model: its names, the hashes of its weights, and its commits on the Hub."""
+    """The record of a model: names, hashes of the weights, and commits on the Hub."""
     found = dict(vars(source))
     for prefix, network in (("", model), ("tokenizer_", tokenizer)):
         found[f"{prefix}sha256"] = weights_hash(network)
@@ -80,21 +80,21 @@ def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> 
 
 
 class KronosForecaster:
-    """Forecast paths of a [`KronosPredictor`] from the bars before each origin.
+    """Adapts a [`KronosPredictor`] to the [`Forecaster`] interface.
 
-    Future calendar features are inferred from the times before the origin, as `kronos-ft forecast` does.
+    Future times are inferred from the times before the origin, as in `kronos-ft forecast`.
 
     Args:
         name (`str`): name in the results.
         predictor ([`KronosPredictor`]): model and tokenizer.
-        lookback (`int`): bars of the context.
-        num_paths (`int`): paths an origin.
-        T, top_k, top_p: sampling.
-        seed (`int`): seed of the run; each origin draws from its own, see [`origin_seed`].
-        overflow (`str`): what happens past the model's context, as in [`~KronosPredictor.predict_paths`].
+        lookback (`int`): bars of context.
+        num_paths (`int`): paths per origin.
+        T, top_k, top_p: sampling settings.
+        seed (`int`): seed of the run; each origin derives its own seed, see [`origin_seed`].
+        overflow (`str`): method beyond the model's context, as in [`~KronosPredictor.predict_paths`].
 
     Raises:
-        ValueError: fewer than 2 bars, or no path.
+        ValueError: `lookback` below 2 or `num_paths` below 1.
     """
 
     def __init__(
@@ -119,15 +119,15 @@ class KronosForecaster:
         self.num_paths = num_paths
         self.options = {"T": T, "top_k": top_k, "top_p": top_p, "overflow": overflow}
         self.seed = seed
-        self.infers_times = True  # an evaluation asks for origins whose times can be told
+        self.infers_times = True  # an evaluation excludes origins without inferable times
         self._shares: list[tuple[float, float]] = []
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of open, high, low, close from each origin on.
 
         Args:
-            series ([`CandleSeries`]): one symbol's candles; only bars before an origin are read for it.
-            origins (`np.ndarray` of int, shape `(N,)`): first bar to forecast of each.
+            series ([`CandleSeries`]): one symbol's candles; only bars before each origin are used.
+            origins (`np.ndarray` of int, shape `(N,)`): first bar to forecast.
             horizon (`int`): bars to forecast.
 
         Returns:
@@ -139,8 +139,8 @@ class KronosForecaster:
         short = [int(origin) for origin in origins if origin < self.lookback]
         if short:
             raise ValueError(
-                f"origin {short[0]} of {series.symbol} has fewer than lookback={self.lookback} bars before it; start "
-                "later or shorten lookback"
+                f"origin {short[0]} of {series.symbol} has fewer than lookback={self.lookback} bars before it; choose "
+                "a later origin or shorten lookback"
             )
         result = np.empty((len(origins), self.num_paths, horizon, len(PRICES)))
         forecasts = self._forecast(series, origins, horizon) if len(origins) else []
@@ -163,16 +163,16 @@ class KronosForecaster:
         )
 
     def shares(self) -> dict[str, float]:
-        """Mean share of bars that the projection touched and of spikes, over all forecasts so far."""
+        """Mean shares of invalid candles and of spikes over all forecasts so far."""
         projected, spikes = np.mean(self._shares, axis=0) if self._shares else (0.0, 0.0)
         return {"projected_share": float(projected), "spike_share": float(spikes)}
 
 
 def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> list[KronosForecaster]:
-    """Loads every model and tokenizer; a tokenizer that several models share is loaded once.
+    """Loads every model, and each tokenizer once.
 
     Raises:
-        ValueError: a folder that holds something else, or a tokenizer whose bits are not the model's.
+        ValueError: a folder without the model, or a tokenizer with other bit sizes than its model.
     """
     names = sorted({source.tokenizer for source in sources})
     tokenizers = {name: load_network(KronosTokenizer, name) for name in names}

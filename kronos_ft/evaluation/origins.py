@@ -1,11 +1,11 @@
-"""Chooses forecast origins: every `step` bars of a split, apart from the training windows, none across an outage.
+"""Chooses forecast origins: every `step` bars of a split, outside the training split, none across a long gap.
 
 Notable:
 - An origin o is the first bar to forecast. Its context is the bars [o - lookback, o), its truth [o, o + horizon).
-- The embargo leaves out one window (lookback + horizon + 1 bars) at the start of validation and of test. Contexts may
-  reach into it, and with a shorter embargo into the bars before, but never into the training split: no bar that
-  a training window had as a target is in the context of an origin.
-- A horizon across an outage is left out as well: its bars would not be 1, 2, ... steps after the origin.
+- The embargo skips one window (lookback + horizon + 1 bars) at the start of validation and of test. Contexts may reach
+  into the embargo (or, if it is shorter, into the bars before), but never into the training split: no target of a
+  training window is in the context of an origin.
+- Origins with a long gap in their horizon are excluded: its bars would not be 1, 2, ... steps after the origin.
 
 Shapes: N origins.
 """
@@ -25,11 +25,11 @@ class Origins:
     """Origins of one symbol in one split.
 
     Attributes:
-        indices (`np.ndarray` of int64, shape `(N,)`): first bar to forecast of each, increasing.
-        found (`int`): how many there were before thinning.
-        across_gaps (`int`): how many more were left out for a gap in their context or horizon.
-        constant (`int`): how many more were left out because all prices of their context are the same.
-        untold (`int`): how many more were left out because their future times cannot be told.
+        indices (`np.ndarray` of int64, shape `(N,)`): first bar to forecast, increasing.
+        found (`int`): number of origins before thinning.
+        across_gaps (`int`): number excluded because of a gap in context or horizon.
+        constant (`int`): number excluded because all prices of the context are equal.
+        untold (`int`): number excluded because the future times cannot be inferred.
     """
 
     indices: np.ndarray
@@ -42,7 +42,7 @@ class Origins:
         return len(self.indices)
 
     def spacing(self) -> int | None:
-        """Fewest bars between two neighbours, or None with fewer than two."""
+        """Minimum number of bars between two neighbours, or None with fewer than two origins."""
         return int(np.diff(self.indices).min()) if len(self) > 1 else None
 
 
@@ -56,18 +56,18 @@ def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
     """
     train_end = split_bounds(series, plan.ratios, plan.dates)["train"][1]
     start, end = split_bounds(series, plan.ratios, plan.dates, plan.embargo_bars)[split]
-    # baselines take lookback returns, which need one bar more
+    # baselines use `lookback` returns, which need one more bar
     first = max(start, train_end + plan.lookback, plan.lookback + 1)
     candidates = np.arange(first, end - plan.horizon + 1, plan.step, dtype=np.int64)
     gaps = np.cumsum(too_long_gaps(series, plan.max_gap, train_end))
-    whole = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
-    constant = whole & _constant_contexts(series, candidates, plan.lookback)
-    kept = candidates[whole & ~constant]
-    return Origins(kept, len(kept), int((~whole).sum()), int(constant.sum()))
+    gapless = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
+    constant = gapless & _constant_contexts(series, candidates, plan.lookback)
+    kept = candidates[gapless & ~constant]
+    return Origins(kept, len(kept), int((~gapless).sum()), int(constant.sum()))
 
 
 def _constant_contexts(series: CandleSeries, origins: np.ndarray, lookback: int) -> np.ndarray:
-    """Whether all prices of each context are the same, shape `(N,)`: there is nothing to forecast from."""
+    """Whether all prices of each context are equal, shape `(N,)`."""
     prices = series.values[:, : len(PRICES)]
     flat = (prices == prices[:, :1]).all(axis=1)
     differs = ~flat
@@ -77,9 +77,9 @@ def _constant_contexts(series: CandleSeries, origins: np.ndarray, lookback: int)
 
 
 def thin_origins(origins: list[Origins], most: int | None) -> list[Origins]:
-    """Origins of several symbols, at most `most` in all (but one a symbol), spread evenly over each symbol's range.
+    """Thins the origins of several symbols to at most `most` in total, but at least one per symbol, evenly in time.
 
-    A symbol that has fewer than its share leaves the rest to the others.
+    If a symbol has fewer origins than its share, the other symbols get the remainder.
     """
     if most is None or sum(map(len, origins)) <= most:
         return origins
@@ -95,10 +95,10 @@ def thin_origins(origins: list[Origins], most: int | None) -> list[Origins]:
 
 
 def plan_origins(series: list[CandleSeries], split: str, plan: OriginPlan) -> list[Origins]:
-    """Origins of every symbol in a split, thinned to the plan's `max_origins`.
+    """Origins of every symbol in a split, thinned to `plan.max_origins`.
 
     Raises:
-        ValueError: the test split of no symbol holds an origin.
+        ValueError: the test split contains no origin of any symbol.
     """
     found = [find_origins(one, split, plan) for one in series]
     if split == "test" and not any(map(len, found)):
@@ -111,7 +111,7 @@ def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, found: list
     across_gaps, constant = (sum(getattr(one, name) for one in found) for name in ("across_gaps", "constant"))
     if len(longest) < plan.lookback + plan.horizon:
         return (
-            f"lookback={plan.lookback} and horizon={plan.horizon} need {plan.lookback + plan.horizon} bars but "
+            f"lookback={plan.lookback} and horizon={plan.horizon} need {plan.lookback + plan.horizon} bars, but "
             f"{longest.symbol} has {len(longest)}; use a shorter lookback or more data"
         )
     if across_gaps:
@@ -121,12 +121,12 @@ def _no_origin_message(series: list[CandleSeries], plan: OriginPlan, found: list
         )
     if constant:
         return (
-            f"all prices are the same in the context of all {constant} origins of the test split; pass candles that "
-            f"move, or a longer lookback (now {plan.lookback})"
+            f"the price is constant in the context of all {constant} origins of the test split; pass data in which "
+            f"the price changes, or a longer lookback (now {plan.lookback})"
         )
     start, end = split_bounds(longest, plan.ratios, plan.dates)["test"]
     return (
-        f"the test split of {longest.symbol} has {end - start} bars and no origin: an embargo of {plan.embargo_bars} "
-        f"(lookback + horizon + 1) and a horizon of {plan.horizon} do not fit; use a shorter lookback, more data or a "
-        "larger share of test"
+        f"the test split of {longest.symbol} has {end - start} bars: too few for one origin with embargo="
+        f"{plan.embargo_bars} (default lookback + horizon + 1) and horizon={plan.horizon}; use a shorter lookback, "
+        "more data or a larger test share"
     )

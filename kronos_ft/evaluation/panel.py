@@ -1,4 +1,4 @@
-"""The origins of every symbol in one split, put together, with what came true and when they lie.
+"""The pooled origins of all symbols in one split, with their true targets and times.
 
 Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order of `TARGETS`.
 """
@@ -18,12 +18,12 @@ from .settings import OriginPlan
 
 @dataclass(frozen=True)
 class Panel:
-    """Origins of every symbol in one split, put together.
+    """The pooled origins of all symbols in one split.
 
     Attributes:
-        series (`list` of [`CandleSeries`]), origins (`list` of [`Origins`]): one a symbol.
+        series (`list` of [`CandleSeries`]), origins (`list` of [`Origins`]): one per symbol.
         horizon (`int`): bars to forecast.
-        truth (`np.ndarray` of shape `(N, H, 5)`): targets that came true.
+        truth (`np.ndarray` of shape `(N, H, 5)`): true targets.
     """
 
     series: list[CandleSeries]
@@ -33,16 +33,16 @@ class Panel:
 
     @classmethod
     def build(cls, series: list[CandleSeries], split: str, plan: OriginPlan) -> "Panel":
-        """Origins of a split with their truth.
+        """The origins of a split with their true targets.
 
         Raises:
-            ValueError: the test split holds no origin.
+            ValueError: the test split contains no origin.
         """
         return cls.of(series, plan_origins(series, split, plan), plan.horizon)
 
     @classmethod
     def of(cls, series: list[CandleSeries], origins: list[Origins], horizon: int) -> "Panel":
-        """Origins of each symbol with their truth."""
+        """The given origins with their true targets."""
         truths = [true_targets(one, found.indices, horizon) for one, found in zip(series, origins, strict=True)]
         return cls(series, origins, horizon, np.concatenate(truths))
 
@@ -51,12 +51,12 @@ class Panel:
 
     @property
     def rows(self) -> list[slice]:
-        """Where each symbol's origins lie among all."""
+        """The rows of each symbol's origins."""
         ends = np.cumsum([0, *map(len, self.origins)]).tolist()
         return [slice(ends[i], ends[i + 1]) for i in range(len(self.series))]
 
     def known_before(self, other: "Panel") -> list[np.ndarray]:
-        """By symbol of the other panel, which origins here have horizons that end before its first one, each `(N,)`."""
+        """For each symbol of `other`: mask `(N,)` of the origins here whose horizon ends before its first origin."""
         last = self.horizon - 1
         pairs = list(zip(self.series, self.origins, strict=True))
         ends = np.concatenate([one.timestamps[found.indices + last] for one, found in pairs])
@@ -66,10 +66,10 @@ class Panel:
         ]
 
     def times(self) -> OriginTimes:
-        """What tests between forecasters need to know of the origins' times."""
+        """The times of the origins, for significance tests."""
         spacings = [spacing for one in self.origins if (spacing := one.spacing()) is not None]
         step = min(spacings, default=self.horizon)
-        # Origins of several symbols count as one time when they lie within one step of each other.
+        # Origins of different symbols within the same step count as simultaneous.
         seconds = step * min(one.report.step_seconds for one in self.series)
         stamps = [one.timestamps[found.indices] for one, found in zip(self.series, self.origins, strict=True)]
         clock = np.concatenate(stamps).astype("int64") // round(seconds * 1e9)
@@ -81,12 +81,12 @@ class Panel:
         """Targets of a forecaster's paths, shape `(N, P, H, 5)`.
 
         Args:
-            forecaster ([`Forecaster`]): what forecasts.
-            batch_size (`int`): origins given to it at once.
-            done: receives numbers of origins that were forecast since the last call.
+            forecaster ([`Forecaster`]): the forecaster.
+            batch_size (`int`): origins per call of it.
+            done: called after each batch with its number of origins.
 
         Raises:
-            ValueError: the forecaster's own refusal, or paths that hold no positive number.
+            ValueError: an error of the forecaster, or paths with non-positive prices.
         """
         parts = []
         for one, found in zip(self.series, self.origins, strict=True):

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: its last forecast, the reliability of bands, skill by horizon."""
+"""The pictures of an evaluation: the last forecast, coverage of prediction intervals, skill by horizon."""
 
 from pathlib import Path
 
@@ -16,12 +16,15 @@ PICTURES = {"forecast": "forecast.png", "reliability": "reliability.png", "skill
 def draw_pictures(
     evaluation: dict, series: list[CandleSeries], forecaster: KronosForecaster, origins: list[Origins], folder: Path
 ) -> list[tuple[str, str]]:
-    """Draws the last forecast, the reliability of bands and skill by horizon; returns titles and files.
+    """Draws the pictures of an evaluation.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
-        forecaster ([`KronosForecaster`]): whose last forecast is drawn.
+        forecaster ([`KronosForecaster`]): draws its last forecast.
         origins (`list` of [`Origins`]): test origins of each series.
+
+    Returns:
+        `list` of (title, file name).
     """
     horizon, models, best = evaluation["settings"]["horizon"], models_of(evaluation), best_distribution(evaluation)
     one, found = next((one, found) for one, found in zip(series, origins, strict=True) if len(found))
@@ -31,7 +34,7 @@ def draw_pictures(
     when = str(one.timestamps[origin].astype("datetime64[m]")).replace("T", " ")
     titles = {
         "forecast": f"{one.symbol}, {forecaster.name}: {horizon} bars from {when} UTC, the last test origin",
-        "reliability": f"Bands of the close over all {horizon} bars, test split",
+        "reliability": f"Coverage of the close's prediction intervals over all {horizon} bars, test split",
         "skill": "Skill of the close by horizon, test split",
     }
     plot_forecast(

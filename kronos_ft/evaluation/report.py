@@ -1,7 +1,7 @@
-"""Writes an evaluation as JSON and as Markdown, and its short form for a terminal.
+"""Writes an evaluation as JSON and Markdown, and a short form for the terminal.
 
-The first line of both texts is the verdict, followed by what takes it back (a model that has seen test bars); the
-back-test comes last, with what it does not show. Returns, errors and widths are in basis points (0.01 %) of log return.
+Both texts start with the verdict and the warnings that invalidate it (a model has seen test bars), and end with the
+back-test and its limitations. Returns, errors and widths are in basis points (0.01 %) of log return.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,12 @@ SCORE_HEADER = (
 )
 SKILL_HEADER = ("", "absolute error", "all horizons", "CRPS", "all horizons")
 SKILL_NOTE = (
-    "Above 0 % is better; p of a two-sided Diebold-Mariano test (HAC). One comparison in twenty falls below 0.05 by "
-    "chance. A point forecast's CRPS is its absolute error, which any sensible spread beats."
+    "Above 0 %: better than the reference. p: two-sided Diebold-Mariano test (HAC variance); without any difference, "
+    "one comparison in twenty has p < 0.05. The CRPS of a point forecast is its absolute error, which most "
+    "distributions beat."
 )
 CALIBRATION_HEADER = ("", "coverage", "calibrated", "width bp", "calibrated")
-BACKTEST_HEADER = ("", "total return", "a year", "Sharpe", "max drawdown", "trades", "invested")
+BACKTEST_HEADER = ("", "total return", "per year", "Sharpe", "max drawdown", "trades", "time invested")
 
 
 EVALUATION_FILE = "evaluation.json"
@@ -37,8 +38,8 @@ SHOWN_SYMBOLS = 40
 def _conditions(evaluation: dict) -> list[str]:
     settings, origins = evaluation["settings"], evaluation["origins"]
     lines = [
-        f"- {origins['test']:,} origins, every {settings['step']} bars; {origins['validation']:,} validation origins "
-        f"for calibration; context {settings['lookback']} bars, horizon {settings['horizon']}, embargo "
+        f"- {origins['test']:,} test origins, every {settings['step']} bars; {origins['validation']:,} validation "
+        f"origins for calibration; context {settings['lookback']} bars, horizon {settings['horizon']} bars, embargo "
         f"{settings['embargo']} bars between the splits",
     ]
     for symbol, one in list(evaluation["data"].items())[:SHOWN_SYMBOLS]:
@@ -50,11 +51,11 @@ def _conditions(evaluation: dict) -> list[str]:
 
 
 def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
-    """The whole report; its first line is the verdict.
+    """The full report as Markdown.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
-        pictures (`Sequence` of (title, file)): to show after the tables.
+        pictures (`Sequence` of (title, file)): shown after the tables.
     """
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
     lines = [f"**{markdown_text(verdict(evaluation))}.**", ""]
@@ -62,7 +63,7 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
         lines += [f"**WARNING: {markdown_text(warning)}.**", ""]
     lines += _conditions(evaluation)
     lines += [f"## Close, {horizon} bars ahead", "", *markdown_table(SCORE_HEADER, score_rows(evaluation))]
-    lines += ["bp: 0.01 % of log return. Direction with its 95 % interval; IC over origins.", ""]
+    lines += ["bp: 0.01 % of log return. Direction: accuracy with 95 % confidence interval. IC: over origins.", ""]
     lines += [f"## Skill of the close, {horizon} bars ahead", "", *markdown_table(SKILL_HEADER, skill_rows(evaluation))]
     lines += [SKILL_NOTE, ""]
     for model in models:
@@ -77,11 +78,11 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
         lines += ["## By symbol", "", *group_table(evaluation, shown, "symbol")]
         if len(shown) < len(evaluation["symbols"]):
             lines += [
-                f"The first {len(shown)} of {len(evaluation['symbols'])}; the others are in {EVALUATION_FILE}.",
+                f"The first {len(shown)} of {len(evaluation['symbols'])} symbols; {EVALUATION_FILE} contains all.",
                 "",
             ]
     if evaluation["calibration"]:
-        lines += [f"## Bands of the close {horizon} bars ahead, calibrated on the validation split", ""]
+        lines += [f"## Prediction intervals of the close, {horizon} bars ahead, calibrated on the validation split", ""]
         lines += markdown_table(CALIBRATION_HEADER, calibration_rows(evaluation))
         notes = sorted({note for one in evaluation["calibration"].values() for note in one["notes"]})
         lines += [line for note in notes for line in (f"{markdown_text(note)}.", "")]
@@ -95,7 +96,7 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def terminal_text(evaluation: dict) -> str:
-    """The verdict, scores of the close, calibration of the models' bands, and the back-test with its warning."""
+    """The verdict, scores of the close, calibration of the models' intervals, and the back-test with its warning."""
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
     warnings = evaluation.get("warnings", [])
     lines = [verdict(evaluation), *(f"WARNING: {warning}" for warning in warnings), ""]
@@ -104,7 +105,11 @@ def terminal_text(evaluation: dict) -> str:
     lines += text_table(SCORE_HEADER, score_rows(evaluation))
     rows = [row for row in calibration_rows(evaluation) if row[0].rsplit(",", 1)[0] in models]
     if rows:
-        lines += ["", "bands, calibrated on the validation split", *text_table(CALIBRATION_HEADER, rows)]
+        lines += [
+            "",
+            "prediction intervals, calibrated on the validation split",
+            *text_table(CALIBRATION_HEADER, rows),
+        ]
     for symbol, found in list(evaluation["backtest"]["symbols"].items())[:3]:
         lines += ["", f"back-test {backtest_title(symbol, found)}"]
         lines += text_table(BACKTEST_HEADER, backtest_rows(evaluation, symbol))
@@ -112,7 +117,7 @@ def terminal_text(evaluation: dict) -> str:
 
 
 def write_report(evaluation: dict, folder: Path, pictures: Sequence[tuple[str, str]] = ()) -> None:
-    """Writes `evaluation.json` (with the verdict) and `evaluation.md`, each whole or not at all."""
+    """Writes `evaluation.json` (with the verdict) and `evaluation.md`, each atomically."""
     write_json(folder / EVALUATION_FILE, {"verdict": verdict(evaluation), **evaluation})
     write_text(folder / REPORT_FILE, markdown(evaluation, pictures))
 
@@ -130,14 +135,14 @@ def _percent(value: float | None, form: str = ".0f") -> str:
 
 
 def _last(figures: dict | None) -> float | None:
-    """A figure at the last horizon, of full or shortened scores."""
+    """The value at the last horizon, from full or shortened scores."""
     if not figures:
         return None
     return figures["last"] if "last" in figures else figures["by_horizon"][-1]
 
 
 def _skill(outcome: dict | None, at: int | None = -1) -> str:
-    """`-3.1 % (p 0.41)` at a position, or over all horizons."""
+    """`-3.1 % (p = 0.41)` at a position, or over all horizons if None."""
     if outcome is None:
         return NOTHING
     pair = []
@@ -153,13 +158,13 @@ def _skill(outcome: dict | None, at: int | None = -1) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose first column is text, which may be of others, and whose others are figures."""
+    """A Markdown table; the first column is text (escaped, it may be untrusted), the others are numbers."""
     lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
     return [*lines, *("| " + " | ".join((markdown_text(name), *figures)) + " |" for name, *figures in rows), ""]
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The same for a terminal: columns aligned by blanks."""
+    """The same table for a terminal, with columns aligned by spaces."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     return [
         "  ".join(
@@ -197,7 +202,7 @@ def score_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
 
 
 def shown_horizons(horizon: int) -> list[int]:
-    """Some bars ahead, closer together at the start, always with the first and the last."""
+    """The horizons to show: from 1 to `horizon`, geometrically spaced."""
     steps, h = {1, horizon}, 1.0
     while h < horizon:
         steps.add(round(h))
@@ -206,7 +211,7 @@ def shown_horizons(horizon: int) -> list[int]:
 
 
 def skill_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
-    """Skill of each model against each reference at the last horizon and over all, under `SKILL_HEADER`."""
+    """Skill of each model against each reference, at the last horizon and over all, under `SKILL_HEADER`."""
     return [
         [
             f"{model} against {reference}",
@@ -218,7 +223,7 @@ def skill_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
 
 
 def _references(evaluation: dict) -> tuple[str | None, str | None]:
-    """Persistence where it was evaluated, and the best naive distribution."""
+    """Persistence, if evaluated, and the best naive distribution."""
     point = PERSISTENCE if PERSISTENCE in evaluation["forecasters"] else None
     return point, best_distribution(evaluation)
 
@@ -275,7 +280,7 @@ def horizon_table(evaluation: dict, model: str) -> list[str]:
 
 
 def group_table(evaluation: dict, groups: dict[str, dict], word: str) -> list[str]:
-    """Scores and skill of each model in parts of the origins: regimes or symbols."""
+    """Scores and skill of each model by group of origins (regimes or symbols)."""
     point, best = _references(evaluation)
     several = len(models_of(evaluation)) > 1
     header = (word, "origins", "MAE bp", "CRPS bp", "in 90 %", "direction", *_against_header(point, best))
@@ -298,14 +303,14 @@ def group_table(evaluation: dict, groups: dict[str, dict], word: str) -> list[st
 
 
 def calibration_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
-    """Coverage and width at the last horizon before and after calibration, a row for each forecaster and level."""
+    """Coverage and width at the last horizon before and after calibration, one row per forecaster and level."""
     rows = []
     for name, calibration in evaluation["calibration"].items():
         for level, band in calibration["targets"][target]["levels"].items():
             before, after = band["before"], band["after"]
             rows.append(
                 [
-                    f"{name}, {100 * float(level):.0f} % band",
+                    f"{name}, {100 * float(level):.0f} % interval",
                     _percent(_last(before["coverage"]), ".1f") if before else NOTHING,
                     _percent(_last(after["coverage"]), ".1f"),
                     _basis_points(_last(before["width"])) if before else NOTHING,
@@ -336,6 +341,7 @@ def backtest_rows(evaluation: dict, symbol: str) -> list[list[str]]:
 
 def backtest_title(symbol: str, found: dict) -> str:
     return (
-        f"{symbol}, {found['first'][:10]} to {found['last'][:10]}, long/flat on the forecast close {found['horizon']} "
-        f"bars ahead, bought at the next bar's open, {found['fee_bps']:g} + {found['slippage_bps']:g} bp a side"
+        f"{symbol}, {found['first'][:10]} to {found['last'][:10]}, long or flat by the forecast close "
+        f"{found['horizon']} bars ahead, bought at the next bar's open, {found['fee_bps']:g} bp fee and "
+        f"{found['slippage_bps']:g} bp slippage per side"
     )

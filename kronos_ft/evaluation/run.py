@@ -1,4 +1,4 @@
-"""A whole evaluation: settings in, a folder with figures, report and pictures out; `kronos-ft evaluate` ends here."""
+"""`kronos-ft evaluate`: from settings to a folder with results, report and pictures."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,42 +24,42 @@ from .verdict import LEAST_ORIGINS
 from .walk_forward import check_steps, default_baselines, evaluate_forecasters
 
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
-USABLE_MEMORY = 0.5  # share of the free memory that may hold forecasts; scoring copies parts of them
+USABLE_MEMORY = 0.5  # share of the free memory for forecasts; scoring copies parts of them
 GIB = 2**30
 
 
 def check_space(num_paths: int, horizon: int, origins: int, free: int | None = None) -> None:
-    """Refuses more paths than the memory holds while they are scored.
+    """Checks that the targets of all paths of one forecaster fit into memory.
 
     Args:
-        num_paths, horizon, origins (`int`): what is held of one forecaster: both splits' targets of all paths.
-        free (`int`, *optional*): bytes; what the machine has when not given.
+        num_paths, horizon, origins (`int`): number of paths, bars, and origins of both splits.
+        free (`int`, *optional*): free bytes; by default measured.
 
     Raises:
-        ValueError: with the estimate and the largest number that fits.
+        ValueError: they do not fit; the message contains the largest number of paths that fits.
     """
     per_path = max(origins * horizon * len(TARGETS) * 8, 1)
     usable = USABLE_MEMORY * (psutil.virtual_memory().available if free is None else free)
     if num_paths * per_path > usable:
         raise ValueError(
             f"num_paths={num_paths} at {origins:,} origins over {horizon} bars need about "
-            f"{num_paths * per_path / GIB:.1f} GiB but {usable / GIB:.1f} GiB can be used; {int(usable // per_path)} "
-            "paths fit, or lower max_origins"
+            f"{num_paths * per_path / GIB:.1f} GiB, but only {usable / GIB:.1f} GiB are available; use at most "
+            f"{int(usable // per_path)} paths, or lower max_origins"
         )
 
 
 def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = None) -> dict:
-    """Evaluates models from settings to `evaluation.json`, `evaluation.md` and pictures.
+    """Evaluates models and writes `evaluation.json`, `evaluation.md` and pictures.
 
     Args:
         args ([`EvaluateArguments`]): the settings.
         say (`Callable`, *optional*): receives each line of text instead of standard output.
 
     Returns:
-        `dict`: what `evaluation.json` holds, but for the verdict.
+        `dict`: the content of `evaluation.json` without the verdict.
 
     Raises:
-        ValueError: settings, data or models that cannot be used; nothing has been written then.
+        ValueError: invalid settings, data or models; raised before anything is written.
     """
     with lines_to(say) if say else nullcontext():
         return _evaluate(args)
@@ -69,12 +69,12 @@ def _evaluate(args: EvaluateArguments) -> dict:
     folder = Path(args.output_dir)
     check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
-        raise ValueError(f"output_dir={folder} holds an evaluation; pass --overwrite to replace it, or another folder")
+        raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")
     settings, sources = args.settings(), model_sources(args)
     baselines = default_baselines(settings, args.garch)
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
-        raise ValueError(f"a model is named {taken.pop()!r} like a baseline; give it another name with NAME=DIR")
+        raise ValueError(f"a model has the name of a baseline, {taken.pop()!r}; give it another name with NAME=DIR")
     series = load_source(args.data, args.policy, args.timezone)
     check_steps(series)
     origins = {
@@ -89,8 +89,8 @@ def _evaluate(args: EvaluateArguments) -> dict:
         echo(f"{split:12}{counts[split]:,} origins{thinned}")
         if counts[split] < LEAST_ORIGINS:
             echo(
-                f"WARNING     {counts[split]} {split} origins are too few to tell anything; lower --step, --lookback "
-                "or --embargo, or give the split a larger share"
+                f"WARNING     {counts[split]} {split} origins are too few for a conclusion (at least {LEAST_ORIGINS}); "
+                "lower --step, --lookback or --embargo, or give the split a larger share"
             )
     forecasters = load_forecasters(args, sources)
     remarks = [
@@ -103,7 +103,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
         echo(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
-    identities = [  # before forecasts, which may change a model's numerics
+    identities = [  # before the forecasts, which may change the numerical settings of a model
         identity(source, one.predictor.model, one.predictor.tokenizer)
         for source, one in zip(sources, forecasters, strict=True)
     ]
@@ -126,6 +126,6 @@ def _evaluate(args: EvaluateArguments) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)
-    write_report(evaluation, folder)  # before the pictures, so that a fault in drawing loses no figure
+    write_report(evaluation, folder)  # first without pictures: an error while drawing must not lose the results
     write_report(evaluation, folder, draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder))
     return evaluation

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class OriginPlan:
-    """Where origins lie.
+    """Settings of the forecast origins.
 
     Attributes:
-        lookback, horizon (`int`): bars of a context and bars to forecast.
+        lookback, horizon (`int`): bars of context and bars to forecast.
         step (`int`): bars between two origins.
         ratios, dates: as in [`~kronos_ft.windows.splits.split_bounds`].
-        embargo (`int`, *optional*): bars left out at the start of validation and of test; None is one window.
-        max_gap (`int`, *optional*): most bars missing at one place, as in [`~kronos_ft.windows.dataset.WindowShape`].
-        max_origins (`int`, *optional*): most origins of a split over all symbols; more are thinned evenly.
+        embargo (`int`, *optional*): bars to skip at the start of validation and of test; None for one window.
+        max_gap (`int`, *optional*): maximum number of missing bars at one gap, as in
+            [`~kronos_ft.windows.dataset.WindowShape`].
+        max_origins (`int`, *optional*): maximum number of origins per split over all symbols; more
+            are thinned evenly.
     """
 
     lookback: int = 400
@@ -28,15 +30,15 @@ class OriginPlan:
 
     def __post_init__(self):
         if self.horizon < 1:
-            raise ValueError(f"horizon={self.horizon} forecasts no bar; use 1 or more")
+            raise ValueError(f"horizon={self.horizon} is below 1; use 1 or more bars")
         if self.lookback < 2:
-            raise ValueError(f"lookback={self.lookback} is too short for a context; use 2 bars or more")
+            raise ValueError(f"lookback={self.lookback} is below 2; use 2 or more bars")
         if self.step < 1:
-            raise ValueError(f"step={self.step} makes no walk; use 1 or more bars between origins")
+            raise ValueError(f"step={self.step} is below 1; use 1 or more bars between origins")
         if self.max_origins is not None and self.max_origins < 1:
-            raise ValueError(f"max_origins={self.max_origins} leaves no origin; use 1 or more, or leave it out")
+            raise ValueError(f"max_origins={self.max_origins} is below 1; use 1 or more, or omit it")
         if self.embargo is not None and self.embargo < 0:
-            raise ValueError(f"embargo={self.embargo} is negative; use 0 or more bars, or leave it out for one window")
+            raise ValueError(f"embargo={self.embargo} is negative; use 0 or more bars, or omit it for one window")
         if self.max_gap is not None and self.max_gap < 0:
             raise ValueError(f"max_gap={self.max_gap} is negative; use 0 or more missing bars")
 
@@ -47,19 +49,19 @@ class OriginPlan:
 
     @property
     def embargo_bars(self) -> int:
-        """Bars left out at the start of validation and of test."""
+        """Bars to skip at the start of validation and of test."""
         return self.window if self.embargo is None else self.embargo
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated.
+    """Settings of an evaluation.
 
     Attributes:
         plan ([`OriginPlan`]): lookback, horizon, step, splits.
-        fee_bps, slippage_bps (`float`): costs of the back-test, basis points a side.
-        seed (`int`): of baselines that draw and of PIT ranks.
-        batch_size (`int`): origins given to a forecaster at once.
+        fee_bps, slippage_bps (`float`): costs of the back-test, basis points per side.
+        seed (`int`): seed of sampling baselines and of PIT ranks.
+        batch_size (`int`): origins per call of a forecaster.
     """
 
     plan: OriginPlan = field(default_factory=OriginPlan)
@@ -70,4 +72,4 @@ class EvaluationSettings:
 
     def __post_init__(self):
         if self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size} forecasts nothing; use 1 or more origins at once")
+            raise ValueError(f"batch_size={self.batch_size} is below 1; use 1 or more origins per batch")

@@ -1,4 +1,4 @@
-"""What can be forecast, settled before anything is: a refusal after hours of forecasts would lose them."""
+"""Checks before the first forecast which origins and baselines are usable: a later error would lose hours of work."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,12 @@ from .panel import Panel
 
 
 def told_origins(series: Sequence[CandleSeries], origins: Sequence[Origins], horizon: int, split: str) -> list[Origins]:
-    """Origins whose future times the bars before tell; the others are counted as `untold`.
+    """Keeps the origins whose future times can be inferred from the bars before; counts the others as `untold`.
 
     Raises:
         ValueError: no origin of the test split is left.
     """
-    kept, refusal = [], None
+    kept, reason = [], None
     for one, found in zip(series, origins, strict=True):
         told = np.ones(len(found), dtype=bool)
         for position, origin in enumerate(found.indices.tolist()):
@@ -26,16 +26,16 @@ def told_origins(series: Sequence[CandleSeries], origins: Sequence[Origins], hor
                 inferred_times(one, origin, horizon)
             except ValueError as error:
                 told[position] = False
-                refusal = refusal or f"{one.symbol}: {error}"
+                reason = reason or f"{one.symbol}: {error}"
         untold = int((~told).sum())
         kept.append(replace(found, indices=found.indices[told], found=found.found - untold, untold=untold))
-    if split == "test" and refusal and not any(map(len, kept)):
-        raise ValueError(f"the future times of no test origin can be told from the bars before; {refusal}")
+    if split == "test" and reason and not any(map(len, kept)):
+        raise ValueError(f"future times cannot be inferred at any test origin; {reason}")
     return kept
 
 
 def ready_panel(panel: Panel, forecasters: Sequence[Forecaster], split: str) -> Panel:
-    """A panel without origins that a forecaster would refuse because it cannot infer their future times.
+    """Removes origins whose future times cannot be inferred, if a forecaster needs them.
 
     Raises:
         ValueError: no origin of the test split is left.
@@ -46,9 +46,9 @@ def ready_panel(panel: Panel, forecasters: Sequence[Forecaster], split: str) -> 
 
 
 def ready_baselines(baselines: Sequence[Forecaster], panels: Sequence[Panel]) -> tuple[list[Forecaster], list[str]]:
-    """Baselines that have the history they need before every origin, and a note on each of the others.
+    """Returns the baselines with enough history before every origin, and a note on each of the others.
 
-    A baseline is left out as a whole, because every forecaster is scored on the same origins.
+    All forecasters are scored on the same origins, so a baseline that lacks history at one origin is excluded.
     """
     ready, notes = [], []
     for baseline in baselines:
@@ -61,8 +61,8 @@ def ready_baselines(baselines: Sequence[Forecaster], panels: Sequence[Panel]) ->
                 total += len(found)
         if lacking:
             notes.append(
-                f"{baseline.name} is left out: it needs {most} bars before each origin, which {lacking} of {total} "
-                "lack; give it more data or a later split"
+                f"{baseline.name} is excluded: it needs {most} bars before each origin, but {lacking} of {total} "
+                "origins have fewer; use more data or a later split"
             )
         else:
             ready.append(baseline)

@@ -1,10 +1,10 @@
-"""The outcome of an evaluation in one sentence, as good or as bad as it is.
+"""The verdict of an evaluation in one sentence.
 
 Notable:
-- Point forecasts are compared by absolute error, because persistence has no distribution: by CRPS any spread would beat
-  it. The distribution is compared with the best naive one by CRPS.
-- Better or worse is said when the two-sided Diebold-Mariano test has p < 0.05; with fewer than 30 origins it is only
-  said that they are too few.
+- Point forecasts are compared with persistence by absolute error: by CRPS, most distributions beat a point forecast.
+  The distribution is compared with the best naive distribution by CRPS.
+- "Better" and "worse" need a two-sided Diebold-Mariano test with p < 0.05. With fewer than 30 origins, the verdict only
+  states that there are too few.
 """
 
 from collections.abc import Mapping
@@ -13,30 +13,30 @@ SIGNIFICANT = 0.05
 LEAST_ORIGINS = 30
 PERSISTENCE = "persistence"
 PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
-    "better": ("better than {name} (skill {skill}, {p})", "优于 {name}（技巧评分 {skill}，{p}）"),
-    "worse": ("worse than {name} (skill {skill}, {p})", "劣于 {name}（技巧评分 {skill}，{p}）"),
+    "better": ("better than {name} (skill {skill}, {p})", "优于 {name}（预测技能 {skill}，{p}）"),
+    "worse": ("worse than {name} (skill {skill}, {p})", "劣于 {name}（预测技能 {skill}，{p}）"),
     "seems_better": (
         "not significantly better than {name} (skill {skill}, {p})",
-        "优于 {name}，但差异不显著（技巧评分 {skill}，{p}）",
+        "优于 {name}，但差异不显著（预测技能 {skill}，{p}）",
     ),
-    "not_better": ("not better than {name} (skill {skill}, {p})", "不优于 {name}（技巧评分 {skill}，{p}）"),
-    "no_error": ("not comparable with {name} (it makes no error)", "无法与 {name} 比较（其误差为零）"),
-    "same": ("the same as {name} (identical errors)", "与 {name} 相同（误差完全一致）"),
+    "not_better": ("not better than {name} (skill {skill}, {p})", "不优于 {name}（预测技能 {skill}，{p}）"),
+    "no_error": ("not comparable with {name} (its error is zero)", "无法与 {name} 比较（其误差为零）"),
+    "same": ("equal to {name} (identical errors)", "与 {name} 相同（误差完全一致）"),
     "untestable": (
         "not testable against {name} (skill {skill}; {note})",
-        "无法与 {name} 作检验（技巧评分 {skill}；{note}）",
+        "无法与 {name} 进行检验（预测技能 {skill}；{note}）",
     ),
     "and": (" and ", "，"),
     "then": ("; ", "；"),
     "distribution_of": ("{name}'s", "{name} 的分布"),
     "best_distribution": ("the {name}'s", "{name} 的分布"),
     "distribution": ("its distribution (CRPS) is {words}", "其预测分布（按 CRPS）{words}"),
-    "nothing": ("compared with nothing", "没有可比较的对象"),
+    "nothing": ("not compared with any reference", "没有可比较的对象"),
     "untested": ("{model} against {name} {skill}", "{model} 对 {name} {skill}"),
-    "untested_skills": ("; untested skill of {found}", "；未经检验的技巧评分：{found}"),
+    "untested_skills": ("; untested skill: {found}", "；未经检验的预测技能：{found}"),
     "list": (", ", "，"),
     "too_few": (
-        "too few origins to tell ({observations}, at least {least}){skills}",
+        "too few origins for a verdict ({observations}, at least {least} needed){skills}",
         "预测起点太少，无法判断（{observations} 个，至少需要 {least} 个）{skills}",
     ),
     "bar": ("{target}, 1 bar", "{target}，1 根 K 线"),
@@ -64,7 +64,7 @@ def p_words(p_value: float) -> str:
     if p_value < 0.001:
         return "p < 0.001"
     text = f"{p_value:.2f}" if p_value >= 0.1 else f"{p_value:.2g}"
-    # rounding must not put it on the border that it stays below or above
+    # rounding must not give exactly 0.05, which is neither below nor above
     return f"p = {p_value:.4f}" if float(text) == SIGNIFICANT else f"p = {text}"
 
 
@@ -76,12 +76,12 @@ def _test_at(skill: dict, at: int | None) -> tuple[float | None, float | None]:
 
 
 def relation(skill: dict, reference: str, at: int | None = -1, language: str = "en") -> str:
-    """How a forecaster compares with a reference, in words.
+    """Describes how a forecaster compares with a reference.
 
     Args:
         skill (`dict`): outcome of [`compare_losses`] for one target and loss.
         reference (`str`): name of the reference.
-        at (`int`, *optional*): position of the horizon; None is over all of them.
+        at (`int`, *optional*): position of the horizon; None for all horizons together.
         language (`str`): en or zh.
 
     Returns:
@@ -112,7 +112,7 @@ def best_distribution(evaluation: dict, target: str = "close") -> str | None:
 
 
 def models_of(evaluation: dict) -> list[str]:
-    """Names of what was judged, in the order given."""
+    """Names of the evaluated models, in the given order."""
     return [name for name, one in evaluation["forecasters"].items() if one["role"] == "model"]
 
 
@@ -138,7 +138,7 @@ def _about(evaluation: dict, model: str, target: str, language: str) -> str:
 
 
 def _too_few(evaluation: dict, target: str, observations: int, language: str) -> str:
-    """What is said instead when there are too few origins for any test: the skills, as mere figures."""
+    """The verdict with too few origins for a test: only the untested skills."""
     found = []
     for model, against in evaluation["skill"].items():
         for name, outcome in against.items():
@@ -150,10 +150,9 @@ def _too_few(evaluation: dict, target: str, observations: int, language: str) ->
 
 
 def verdict(evaluation: dict, target: str = "close", language: str = "en") -> str:
-    """One sentence on the last horizon.
+    """One sentence about the last horizon.
 
-    It says how each model compares with persistence and with the best naive distribution, and how each model after the
-    first compares with the first.
+    Compares each model with persistence and with the best naive distribution, and each further model with the first.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].

@@ -1,10 +1,9 @@
-"""Walk-forward evaluation: forecasts from many origins against what came true, and against naive forecasts.
+"""Walk-forward evaluation: forecasts from many origins, scored against the truth and against naive forecasts.
 
 Notable:
-- Forecasters see bars before an origin only; bands are calibrated and regimes bordered on the validation split; the
-  scale of MASE comes from the training split. Nothing of the test split reaches a forecast or a setting.
-- Every forecaster is scored on the same origins. Targets are log returns, so that symbols are pooled by putting their
-  origins together.
+- No leakage from the test split: forecasters see only bars before an origin, prediction intervals are calibrated and
+  volatility regimes are defined on the validation split, and the scale of MASE comes from the training split.
+- Every forecaster is scored on the same origins. Targets are log returns, so the origins of all symbols can be pooled.
 
 Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order of `TARGETS`.
 """
@@ -33,7 +32,7 @@ CONE_PATHS = 100
 
 
 def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list[Forecaster]:
-    """Persistence, drift, seasonal naive and the volatility cone, with GARCH on request (package `arch`)."""
+    """Persistence, drift, seasonal naive and the volatility cone; optionally GARCH (package `arch`)."""
     lookback = settings.plan.lookback
     cone = VolatilityCone(lookback=lookback, num_paths=CONE_PATHS, seed=settings.seed)
     baselines = [Persistence(), Drift(lookback=lookback), SeasonalNaive(), cone]
@@ -41,7 +40,7 @@ def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list
 
 
 def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
-    """Borders from all validation origins, and the regime of each test origin (-1 for none), shape `(N,)`."""
+    """Volatility regimes from all validation origins, and the regime of each test origin (-1: none), shape `(N,)`."""
     validation = Panel.build(series, "validation", replace(plan, max_origins=None))
     volatility = {
         one.symbol: context_volatility(one, found.indices, plan.lookback)
@@ -58,7 +57,7 @@ def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tup
 
 
 def _naive_scales(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> np.ndarray | None:
-    """In-sample naive errors of each test origin's symbol, shape `(N, H, 5)`; None without training bars."""
+    """In-sample naive errors of each test origin's symbol, shape `(N, H, 5)`; None with too few training bars."""
     scales = []
     for one, found in zip(series, test.origins, strict=True):
         train = split_bounds(one, plan.ratios, plan.dates)["train"]
@@ -71,7 +70,7 @@ def _naive_scales(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> 
 
 @dataclass
 class _Judged:
-    """What is kept of one forecaster: its paths are not."""
+    """Results of one forecaster, without its paths."""
 
     role: str
     num_paths: int
@@ -94,21 +93,21 @@ def evaluate_forecasters(
     """Scores forecasters on the test split, against baselines and against each other.
 
     Args:
-        series (`list` of [`CandleSeries`]): one a symbol.
-        forecasters (`Sequence` of [`Forecaster`]): what is judged. With several, each is compared with the first.
+        series (`list` of [`CandleSeries`]): one per symbol.
+        forecasters (`Sequence` of [`Forecaster`]): the models. Each further model is compared with the first.
         settings ([`EvaluationSettings`], *optional*): sizes, splits, costs.
-        baselines (`Sequence` of [`Forecaster`], *optional*): what they are compared with ([`default_baselines`]); one
-            that lacks history at an origin is left out, with a note.
-        progress: called with the number of forecasts done and in all, those of baselines left out.
+        baselines (`Sequence` of [`Forecaster`], *optional*): the references, by default [`default_baselines`]. A
+            baseline that lacks history at an origin is excluded, with a note.
+        progress: called with (forecasts done, total forecasts), not counting baselines.
 
     Returns:
         `dict` of plain values without NaN: `settings`, `data` (splits and origins of each symbol), `origins`,
-        `forecasters` (role and paths), `scores` ([`score_targets`] by forecaster), `skill` ([`compare_losses`] by
-        model and reference), `regimes` and `symbols` (the same, shortened), `calibration` ([`calibrate`] by
-        forecaster), `backtest` by symbol, `notes`.
+        `forecasters` (role and number of paths), `scores` ([`score_targets`] by forecaster), `skill`
+        ([`compare_losses`] by model and reference), `regimes` and `symbols` (the same, shortened), `calibration`
+        ([`calibrate`] by forecaster), `backtest` by symbol, `notes`.
 
     Raises:
-        ValueError: no data, no origin, names that repeat, symbols of different time steps, or a forecaster's refusal.
+        ValueError: no data, no origin, repeated names, symbols with different time steps, or an error of a forecaster.
     """
     settings = settings or EvaluationSettings()
     baselines = default_baselines(settings) if baselines is None else list(baselines)
@@ -123,9 +122,9 @@ def evaluate_forecasters(
     scale = _naive_scales(series, test, plan)
     count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
     judged: dict[str, _Judged] = {}
-    # baselines first, so that whatever they refuse is known before hours of models
+    # baselines first: their errors must appear before hours of model forecasts
     for role, one in [*(("baseline", b) for b in baselines), *(("model", f) for f in forecasters)]:
-        # baselines take next to no time: counting them would spoil the estimate of what is left
+        # baselines are fast: counting them would distort the estimate of the remaining time
         counted = count if role == "model" else None
         judged[one.name] = _judge(role, one, test, validation, regime, regimes, scale, settings, counted)
     judged = {one.name: judged[one.name] for one in (*forecasters, *baselines)}
@@ -150,7 +149,7 @@ def evaluate_forecasters(
 
 
 class _Counter:
-    """Adds up forecasts and reports them."""
+    """Counts forecasts and reports progress."""
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None):
         self.total, self.done, self.progress = total, 0, progress
@@ -167,21 +166,21 @@ def _check_names(forecasters: Sequence[Forecaster]) -> None:
     names = [one.name for one in forecasters]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"two forecasters are named {twice[0]!r}; give each a name of its own")
+        raise ValueError(f"two forecasters have the name {twice[0]!r}; give each a different name")
 
 
 def check_steps(series: list[CandleSeries]) -> None:
-    """Refuses symbols whose bars are of different length: a horizon in bars would mean different times.
+    """Checks that all symbols have the same bar length, so that a horizon means the same time span for all.
 
     Raises:
-        ValueError: no series at all, or steps that differ.
+        ValueError: no series, or different steps.
     """
     if not series:
-        raise ValueError("there are no candles to evaluate on; pass at least one symbol")
+        raise ValueError("no candles to evaluate on; pass at least one symbol")
     steps = {one.report.step_seconds: one.symbol for one in series}
     if len(steps) > 1:
         found = ", ".join(f"{symbol} {step:g} s" for step, symbol in sorted(steps.items())[:3])
-        raise ValueError(f"time steps are mixed ({found}); evaluate symbols of one step at a time")
+        raise ValueError(f"time steps are mixed ({found}); evaluate symbols of each step separately")
 
 
 def _costs(settings: EvaluationSettings) -> dict[str, float]:
@@ -199,7 +198,7 @@ def _judge(
     settings: EvaluationSettings,
     count: _Counter | None,
 ) -> _Judged:
-    """Forecasts both splits, keeps scores and losses, and lets the paths go."""
+    """Forecasts both splits; keeps scores and losses, but not the paths."""
     paths = test.forecast(forecaster, settings.batch_size, count)
     past = validation.forecast(forecaster, settings.batch_size, count)
 
@@ -224,14 +223,14 @@ def _judge(
 
 
 def _pairs(judged: dict[str, _Judged]) -> list[tuple[str, str]]:
-    """Each model with each baseline, and each further model with the first one."""
+    """Pairs of each model with each baseline, and of each further model with the first."""
     models = [name for name, one in judged.items() if one.role == "model"]
     baselines = [name for name, one in judged.items() if one.role == "baseline"]
     return [(m, b) for m in models for b in (*(models[:1] if m != models[0] else ()), *baselines)]
 
 
 def _skills(judged: dict[str, _Judged], times: OriginTimes, chosen: np.ndarray | slice | None = None) -> dict:
-    """Skill of each pair; with `chosen` origins, at the last horizon and overall only."""
+    """Skill of each pair; for `chosen` origins only at the last horizon and overall."""
     found: dict[str, dict] = {name: {} for name, one in judged.items() if one.role == "model"}
     for model, reference in _pairs(judged):
         a, b = judged[model].losses, judged[reference].losses
@@ -259,7 +258,7 @@ def _by_regime(judged: dict[str, _Judged], times: OriginTimes, regime: np.ndarra
 
 
 def _by_symbol(judged: dict[str, _Judged], test: Panel) -> dict:
-    """Scores and skill of each symbol; empty with a single one, whose figures are the pooled ones."""
+    """Scores and skill of each symbol; empty for a single symbol, whose scores equal the pooled ones."""
     if len(test.series) < 2:
         return {}
     times = test.times()

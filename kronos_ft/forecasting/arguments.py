@@ -25,21 +25,25 @@ class SamplingArguments:
         metadata={"help": "Its tokenizer: model folder, run folder, Hub name (or NAME@REVISION), or base, 2k."},
     )
     horizon: int = field(default=24, metadata={"help": "Bars to forecast."})
-    lookback: int = field(default=400, metadata={"help": "Bars of the context."})
-    num_paths: int = field(default=100, metadata={"help": "Forecast paths."})
-    T: float = field(default=1.0, metadata={"help": "Temperature of sampling; 0 takes the likeliest tokens."})
-    top_p: float = field(default=0.9, metadata={"help": "Share of probability that tokens are drawn from."})
-    top_k: int = field(default=0, metadata={"help": "Number of tokens that are drawn from; 0 leaves it to top_p."})
-    seed: int = field(default=42, metadata={"help": "Seed of all draws."})
+    lookback: int = field(default=400, metadata={"help": "Bars of context."})
+    num_paths: int = field(default=100, metadata={"help": "Number of forecast paths."})
+    T: float = field(default=1.0, metadata={"help": "Sampling temperature; 0 selects the most likely tokens."})
+    top_p: float = field(
+        default=0.9, metadata={"help": "Sample from the most likely tokens whose probabilities reach this sum."}
+    )
+    top_k: int = field(
+        default=0, metadata={"help": "Sample from this number of most likely tokens; 0 uses top_p instead."}
+    )
+    seed: int = field(default=42, metadata={"help": "Random seed of the sampling."})
     overflow: str = field(
-        default="exact", metadata={"help": "Past the model's context: exact, roll, reprefill or trim."}
+        default="exact", metadata={"help": "Method beyond the model's context: exact, roll, reprefill or trim."}
     )
     max_context: int | None = field(
-        default=None, metadata={"help": "Bars that the model sees. Default: 2048 for mini by name, else 512."}
+        default=None, metadata={"help": "Maximum bars that the model sees. Default: 2048 for mini by name, else 512."}
     )
-    policy: str = field(default="error", metadata={"help": "Rows with a defect: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Zone of times without an offset of their own."})
-    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; the accelerator if there is one."})
+    policy: str = field(default="error", metadata={"help": "What to do with defective rows: error, drop or repair."})
+    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without an offset."})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
 
     def __post_init__(self):
         if not self.data:
@@ -58,19 +62,21 @@ class ForecastArguments(SamplingArguments):
 
     origin: str | None = field(
         default=None,
-        metadata={"help": "Forecast from this time (UTC) instead of the end of the data; later bars are hidden."},
+        metadata={"help": "Forecast from this time (UTC) instead of the end of the data; hides later bars."},
     )
-    output: str | None = field(default=None, metadata={"help": "File for a table of all paths: .parquet or .csv."})
-    plot: str | None = field(default=None, metadata={"help": "PNG picture: candles, paths, bands, truth where known."})
+    output: str | None = field(default=None, metadata={"help": "Write all paths to this file: .parquet or .csv."})
+    plot: str | None = field(
+        default=None, metadata={"help": "Write a PNG picture: candles, paths, intervals, actual candles."}
+    )
     reprefill_every: int = field(default=8, metadata={"help": "Bars between recomputations with overflow reprefill."})
-    raw: bool = field(default=False, metadata={"help": "Keep bars as decoded, even candles that cannot exist."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace output and plot."})
+    raw: bool = field(default=False, metadata={"help": "Keep decoded bars, even if they are not valid candles."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace existing output and plot files."})
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("model", "tokenizer"):
             if not getattr(self, name):
-                raise ValueError(f"{name} is not set; pass --model DIR --tokenizer DIR, e.g. those of a finished run")
+                raise ValueError(f"{name} is not set; pass --model DIR --tokenizer DIR, e.g. of a finished run")
         for name, least in (("horizon", 1), ("lookback", 2), ("num_paths", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} is too small; use {least} or more")
@@ -80,7 +86,7 @@ class ForecastArguments(SamplingArguments):
             raise ValueError(f"plot={self.plot} must end in .png; rename it")
 
     def context_bars(self) -> int:
-        """Bars that the model sees."""
+        """Maximum number of bars that the model sees."""
         return PREDICTOR_CONTEXT.get(self.model, 512) if self.max_context is None else self.max_context
 
     def check_files(self) -> None:
@@ -92,4 +98,4 @@ class ForecastArguments(SamplingArguments):
             if Path(value).exists() and not self.overwrite:
                 raise ValueError(f"{name}={value} exists; pass --overwrite or another name")
             if not Path(value).resolve().parent.is_dir():
-                raise ValueError(f"{name}={value} lies in no existing folder; create it first")
+                raise ValueError(f"the folder of {name}={value} does not exist; create it first")

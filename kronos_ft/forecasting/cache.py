@@ -1,13 +1,12 @@
-"""Key/value caches for forecasting: a prefix that all paths of a series share, and what each path added.
+"""Key/value caches for forecasting: a prefix that all paths of a series share, plus the bars that each path adds.
 
 Notable:
-- The prefix's keys and values are stored once a series, however many paths there are: 32 paths read them in one matrix
-  product instead of 32.
-- Keys are stored as they are given: rotated by their absolute position in the transformer, where rotary attention needs
-  relative positions only; unrotated in the dependency-aware layer, as the published forecasts use them.
-- A single path has prefix and own bars in one piece, which a fused attention reads.
-- Series of unequal length are padded on the right, where causal attention never looks from an earlier bar, and the
-  padding is masked out for the paths. Positions are therefore those of each series alone.
+- The keys and values of the prefix are stored once per series: 32 paths read them in one matrix product instead of 32.
+- The transformer stores keys rotated by their absolute position (rotary attention depends only on relative positions);
+  the dependency-aware layer stores them unrotated, as the published forecasts use them.
+- With a single path, prefix and new bars are contiguous, so fused attention can read them.
+- Series of unequal length are padded on the right. Causal attention never reads the padding from an earlier bar, and
+  the paths mask it. The positions of a series therefore do not depend on the other series.
 
 Shapes: B series, S paths of each, R = B * S rows (a series' paths follow each other), H heads, C head size,
 P bars of the prefix, N new bars, M bars a path may add.
@@ -28,9 +27,9 @@ class AttentionCache:
     """Keys and values of one attention layer.
 
     Args:
-        num_paths (`int`): S, paths of each series.
-        capacity (`int`): M, bars that a path may add.
-        padding (`torch.BoolTensor` of shape `(B, P)`, *optional*): true where the prefix holds no bar.
+        num_paths (`int`): S, paths per series.
+        capacity (`int`): M, maximum number of bars that a path adds.
+        padding (`torch.BoolTensor` of shape `(B, P)`, *optional*): True at padded positions of the prefix.
     """
 
     def __init__(self, num_paths: int, capacity: int, padding: Tensor | None = None):
@@ -42,7 +41,7 @@ class AttentionCache:
         self._single = num_paths == 1 and padding is None
         self._prefix_bars = 0
         self._prefix: tuple[Tensor, Tensor] | None = None  # (B, H, P, C)
-        self._added: tuple[Tensor, Tensor] | None = None  # (B, H, S, M, C); of a single path (B, H, 1, P + M, C)
+        self._added: tuple[Tensor, Tensor] | None = None  # (B, H, S, M, C); single path: (B, H, 1, P + M, C)
 
     def set_prefix(self, key: Tensor, value: Tensor) -> None:
         """Stores the prefix, `(B, H, P, C)` each."""
@@ -55,16 +54,16 @@ class AttentionCache:
             self._prefix = key.contiguous(), value.contiguous()
 
     def fill(self, query: Tensor | None, key: Tensor, value: Tensor) -> Tensor | None:
-        """Stores the prefix and mixes it causally; without a query it is stored only."""
+        """Stores the prefix and, if there is a query, returns its causal self-attention."""
         self.set_prefix(key, value)
         return None if query is None else F.scaled_dot_product_attention(query, key, value, is_causal=True)
 
     def forget_before(self, first: int) -> None:
-        """Bars before `first`, counted from the start of the prefix, are no longer looked at."""
+        """Excludes bars before `first` (counted from the start of the prefix) from attention."""
         self.first = first
 
     def extend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Adds N bars to each path and mixes all that they may look at."""
+        """Adds N bars to each path and returns their attention output."""
         self.add(key, value)
         return self.look(query)
 
@@ -78,10 +77,7 @@ class AttentionCache:
         self.length += bars
 
     def look(self, query: Tensor) -> Tensor:
-        """Mixes the prefix and the path's own bars for queries of shape `(R, H, N, C)`.
-
-        The queries belong to the last N bars that were added, and each looks at those up to its own.
-        """
+        """Causal attention over prefix and own bars; the queries `(R, H, N, C)` belong to the last N added bars."""
         bars = query.shape[2]
         if self._single and bars == 1:
             held = (one[:, :, 0, self.first : self._prefix_bars + self.length] for one in self._added)
@@ -105,13 +101,13 @@ class AttentionCache:
         return self._by_path(mixed if own is None else mixed + weights[..., known:] @ own[1])
 
     def _shared_part(self) -> tuple[Tensor, Tensor] | None:
-        """What of the prefix is looked at, `(B, H, P', C)` each; nothing where a single path holds it with its own."""
+        """Keys and values of the visible prefix, `(B, H, P', C)` each; None if it is stored with the single path."""
         if self._prefix is None or self.first >= self._prefix_bars:
             return None
         return tuple(one[:, :, self.first :] for one in self._prefix)
 
     def _own_part(self) -> tuple[Tensor, Tensor] | None:
-        """What of the paths' own bars is looked at, `(B, H, S, N', C)` each."""
+        """Keys and values of the visible own bars, `(B, H, S, N', C)` each."""
         if self._single:
             first, end = self.first, self._prefix_bars + self.length
         else:
@@ -132,7 +128,7 @@ class AttentionCache:
 
     @staticmethod
     def _future(queries: int, keys: int, like: Tensor) -> Tensor:
-        """Minus infinity where one of the last `queries` bars would look at a later one, `(N, keys)`."""
+        """Causal mask of the last `queries` bars, `(N, keys)`: minus infinity at later bars."""
         mask = torch.full((queries, keys), float("-inf"), dtype=like.dtype, device=like.device)
         return mask.triu(keys - queries + 1)
 
@@ -141,7 +137,7 @@ class CacheStack:
     """The caches of all layers of a transformer.
 
     Args:
-        num_layers (`int`): attention layers.
+        num_layers (`int`): number of attention layers.
         num_paths, capacity, padding: as in [`AttentionCache`].
     """
 
@@ -150,29 +146,29 @@ class CacheStack:
 
     @property
     def fill(self) -> list[Attend]:
-        """What fills the prefix, one for each layer."""
+        """[`AttentionCache.fill`] of each layer."""
         return [layer.fill for layer in self.layers]
 
     @property
     def extend(self) -> list[Attend]:
-        """What adds bars to the paths, one for each layer."""
+        """[`AttentionCache.extend`] of each layer."""
         return [layer.extend for layer in self.layers]
 
     def forget_before(self, first: int) -> None:
-        """As [`AttentionCache.forget_before`], for every layer."""
+        """[`AttentionCache.forget_before`] for every layer."""
         for layer in self.layers:
             layer.forget_before(first)
 
 
 def normalise(x: Tensor, norm: RMSNorm) -> Tensor:
-    """Root-mean-square normalisation of the last dimension, fp32 inside."""
+    """Root-mean-square normalisation of the last dimension, computed in fp32."""
     values = x.float()
     mean_square = torch.linalg.vector_norm(values, dim=-1, keepdim=True).square_().mul_(1 / x.shape[-1])
     return (values * mean_square.add_(norm.eps).rsqrt_()).type_as(x) * norm.weight
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """As `apply_rotary`, in three operations."""
+    """Same as `apply_rotary`, in three operations."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).type_as(x)
 
 
@@ -193,7 +189,7 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, rotary: Rotary, attend: Sequenc
     Args:
         x (`torch.Tensor` of shape `(R, N, D)`): embedded bars.
         rotary: cosines and signed sines of the bars' positions, broadcasting to `(R, H, N, C)`.
-        attend: what mixes values in each block.
+        attend: the attention function of each block.
     """
     for block, mix in zip(blocks, attend, strict=True):
         x = _run_block(block, x, rotary, mix)
@@ -201,12 +197,11 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, rotary: Rotary, attend: Sequenc
 
 
 def fill_blocks(blocks: nn.ModuleList, x: Tensor, rotary: Rotary, attend: Sequence[Attend]) -> None:
-    """As [`run_blocks`] where only what `attend` keeps is wanted: the last block stops at its keys and values."""
+    """Fills the caches like [`run_blocks`], without hidden states: the last block computes only keys and values."""
     x = run_blocks(blocks[:-1], x, rotary, attend[:-1])
     attention = blocks[-1].self_attn
     normed = normalise(x, blocks[-1].norm1)
     key, value = (split_heads(project(normed), attention.n_heads) for project in (attention.k_proj, attention.v_proj))
-    # no query: nothing is mixed
     attend[-1](None, rotate(key, *rotary), value)
 
 

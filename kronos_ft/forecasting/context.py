@@ -1,4 +1,4 @@
-"""One series made ready for a forecast: checked, normalised by its own context, with calendar features.
+"""Prepares one series for a forecast: validation, normalisation by its own context, calendar features.
 
 Shapes: L bars of context, H bars of horizon, F = 6 features.
 """
@@ -18,11 +18,11 @@ PRICES = FEATURES[:4]
 
 @dataclass(frozen=True)
 class Context:
-    """What a forecast of one series starts from.
+    """The input of the forecast of one series.
 
     Attributes:
         bars (`np.ndarray` of float32, shape `(L, F)`): normalised and clipped.
-        mean, scale (`np.ndarray` of float32, shape `(F,)`): of the raw bars.
+        mean, scale (`np.ndarray` of float32, shape `(F,)`): statistics of the raw bars.
         stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
         raw (`np.ndarray` of float64, shape `(L, F)`): the bars as given.
     """
@@ -45,36 +45,39 @@ def build_context(
     published_scale: bool = False,
     label: str = "",
 ) -> Context:
-    """Checks a series and scales it by its mean and standard deviation, in float32 as published.
+    """Validates a series and normalises it by its mean and standard deviation, in float32 as published.
 
     Args:
         candles (`np.ndarray` of shape `(L, 6)`): raw, in the order of `FEATURES`.
         stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
         horizon (`int`): H.
-        clip (`float`): bound of the normalised values.
-        published_scale (`bool`): add the published 1e-5 to every deviation, which squashes assets priced below about
-            0.5; otherwise the scale is that of training, see [`scale_of`].
-        label (`str`): put before each message, to tell series apart.
+        clip (`float`): maximum absolute normalised value.
+        published_scale (`bool`): add the published 1e-5 to every standard deviation (this shrinks the normalised values
+            of assets with prices below about 0.5); otherwise use the scale of training, see [`scale_of`].
+        label (`str`): prefix of each message, which identifies the series.
 
     Raises:
-        ValueError: fewer than two bars, cells without a number, constant prices, numbers whose variance float32 cannot
-            hold, or stamps of another length.
+        ValueError: fewer than two bars, missing values, constant prices, a variance that overflows float32, or a wrong
+            number of stamps.
     """
     raw = np.asarray(candles, dtype=np.float64)
     if raw.ndim != 2 or raw.shape[1] != len(FEATURES):
         raise ValueError(f"{label}candles of shape {raw.shape} must be (bars, 6): {', '.join(FEATURES)}")
     if len(raw) < 2:
-        raise ValueError(f"{label}a context of {len(raw)} bars is too short; give 2 or more")
+        raise ValueError(f"{label}a context of {len(raw)} bars is too short; pass 2 or more")
     if not np.isfinite(raw).all():
         bar, feature = np.argwhere(~np.isfinite(raw))[0]
         raise ValueError(
             f"{label}{FEATURES[feature]} of bar {bar} is {raw[bar, feature]}; repair or drop it (kronos-ft data check)"
         )
     if np.ptp(raw[:, : len(PRICES)]) == 0:
-        raise ValueError(f"{label}all prices of the context are {raw[0, 0]:g}; there is nothing to forecast from")
+        raise ValueError(
+            f"{label}all prices of the context are {raw[0, 0]:g}; pass a context in which the price changes"
+        )
     if len(stamp) != len(raw) or len(future) != horizon:
         raise ValueError(
-            f"{label}{len(raw)} bars and horizon={horizon} have {len(stamp)} and {len(future)} stamps; give one a bar"
+            f"{label}{len(raw)} bars and horizon={horizon} have {len(stamp)} and {len(future)} stamps; pass one stamp "
+            "per bar"
         )
     with np.errstate(over="ignore", invalid="ignore"):
         values = raw.astype(np.float32)
@@ -83,8 +86,8 @@ def build_context(
     if not np.isfinite(std).all():
         feature = int(np.flatnonzero(~np.isfinite(std))[0])
         raise ValueError(
-            f"{label}{FEATURES[feature]} reaches {np.abs(raw[:, feature]).max():.2g}, too large for statistics in "
-            "float32; give it in a larger unit (millions, or coins instead of their smallest part)"
+            f"{label}{FEATURES[feature]} reaches {np.abs(raw[:, feature]).max():.2g}: its variance overflows float32; "
+            "use a larger unit, e.g. millions"
         )
     scale = std + PUBLISHED_EPS if published_scale else scale_of(mean, std)
     bars = np.clip((values - mean) / scale, -clip, clip)
@@ -92,17 +95,17 @@ def build_context(
 
 
 def frame_values(df: pd.DataFrame) -> np.ndarray:
-    """Six features of a table as float64 `(L, 6)`; volume and amount are made where they are absent, as published.
+    """Six features of a table as float64 `(L, 6)`; missing volume and amount are filled in, as published.
 
     Raises:
-        ValueError: no table, missing prices, or cells without a number.
+        ValueError: not a table, no price columns, or missing values.
     """
     if not isinstance(df, pd.DataFrame):
         raise ValueError(f"df is a {type(df).__name__}, not a pandas DataFrame; pass a table of candles")
     missing = [name for name in PRICES if name not in df.columns]
     if missing:
-        there = ", ".join(map(str, df.columns))
-        raise ValueError(f"df has no column {', '.join(missing)} (it has {there}); rename its columns")
+        present = ", ".join(map(str, df.columns))
+        raise ValueError(f"df has no column {', '.join(missing)} (columns: {present}); rename its columns")
     prices = df[list(PRICES)]
     volume = df["volume"] if "volume" in df.columns else pd.Series(0.0, index=df.index)
     if "volume" not in df.columns:
@@ -112,24 +115,24 @@ def frame_values(df: pd.DataFrame) -> np.ndarray:
     values = pd.concat([prices, volume, amount], axis=1).to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isnan(values).any():
         row, feature = np.argwhere(np.isnan(values))[0]
-        raise ValueError(f"df has no number for {FEATURES[feature]} in row {row}; fill or drop it")
+        raise ValueError(f"df has a missing value: {FEATURES[feature]} in row {row}; fill in the value or drop the row")
     return values
 
 
 def check_times(past: pd.Series, future: pd.Series, rows: int, horizon: int) -> None:
-    """Checks that times fit the rows and the horizon, and that the future comes after the past.
+    """Checks the number of times, and that the future comes after the past.
 
     Raises:
-        ValueError: another number of times, or times that overlap or are out of order.
+        ValueError: a wrong number of times, or times that overlap or are not increasing.
     """
     if len(past) != rows:
-        raise ValueError(f"x_timestamp has {len(past)} times for {rows} rows; give one a row")
+        raise ValueError(f"x_timestamp has {len(past)} times for {rows} rows; pass one time per row")
     if len(future) != horizon:
-        raise ValueError(f"y_timestamp has {len(future)} times for pred_len={horizon}; give one a bar")
+        raise ValueError(f"y_timestamp has {len(future)} times for pred_len={horizon}; pass one time per bar")
     check_future(past, future)
 
 
 def stamps_of(times: pd.Series) -> np.ndarray:
-    """Calendar features `(N, 5)` in the times' own zone, as published."""
+    """Calendar features `(N, 5)` in the time zone of `times`, as published."""
     parsed = pd.to_datetime(times)
     return calendar_features((parsed.dt.tz_localize(None) if parsed.dt.tz is not None else parsed).to_numpy())

@@ -1,14 +1,15 @@
-"""Generates tokens bar by bar with caches, and turns them back into candles.
+"""Generates tokens bar by bar with key/value caches, and decodes them to candles.
 
-While context + horizon - 1 <= max_context the cache is exact: the tokens are those of a full recomputation. Beyond, the
-published computation slides a window of max_context bars and computes it anew with positions from 0; what a cache holds
-then still carries what has left the window, in all layers but the first. Four ways to go on:
+While context + horizon - 1 <= max_context, the cache is exact: it gives the tokens of a full recomputation. For longer
+horizons, the published code slides a window of max_context bars and recomputes it at each bar with positions from 0.
+Cached entries of all layers but the first would still depend on bars that left the window. `overflow` selects one of
+four methods:
 
-exact      (default) recomputes the window for each bar, as published: the part of the context that is left in it once
-           a series, each path's own bars on top of it
-roll       keeps the cache and looks at the last max_context bars of it
-reprefill  recomputes every k bars and rolls in between
-trim       shortens the context to its last max_context - horizon + 1 bars, and stays exact for those
+exact      (default) recomputes the window at each bar, as published; the remaining context is computed once per series,
+           the generated bars once per path
+roll       keeps the cache and attends to its last max_context bars
+reprefill  recomputes the window every k bars and rolls in between
+trim       shortens the context to its last max_context - horizon + 1 bars, so that the cache stays exact
 
 Shapes: B series, S paths of each, R = B * S rows, P bars of context, H bars of horizon.
 """
@@ -47,15 +48,15 @@ SLOW_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Window:
-    """How many bars the model sees, and what happens beyond.
+    """The number of bars that the model sees, and the method for longer sequences.
 
     Attributes:
-        max_context (`int`): bars.
+        max_context (`int`): maximum number of bars, at least 2.
         overflow (`str`): exact, roll, reprefill or trim.
-        reprefill_every (`int`): bars between two recomputations with `reprefill`.
+        reprefill_every (`int`): bars between two recomputations with `reprefill`, at least 1.
 
     Raises:
-        ValueError: an unknown way, or sizes below 2 and 1.
+        ValueError: an unknown method, or a size out of range.
     """
 
     max_context: int = 512
@@ -71,28 +72,28 @@ class Window:
             raise ValueError(f"reprefill_every={self.reprefill_every} is below 1; use 1 or more bars")
 
     def fits(self, context: int, horizon: int) -> bool:
-        """Whether the cache is exact to the end."""
+        """Whether the cache is exact for the whole horizon."""
         return context + horizon - 1 <= self.max_context
 
     def trimmed(self, context: int, horizon: int) -> int:
-        """Bars of context to use.
+        """Number of context bars to use.
 
         Raises:
-            ValueError: `trim` with a horizon that leaves no two bars of context.
+            ValueError: `trim` with a horizon that leaves fewer than two bars of context.
         """
         if self.overflow != "trim":
             return min(context, self.max_context)
         if horizon > self.max_context - 1:
             raise ValueError(
-                f"horizon={horizon} leaves no two bars of max_context={self.max_context} to overflow='trim'; use "
-                "another way or a shorter horizon"
+                f"horizon={horizon} with overflow='trim' leaves fewer than 2 context bars of max_context="
+                f"{self.max_context}; use another overflow method or a shorter horizon"
             )
         return min(context, self.max_context - horizon + 1)
 
 
 @dataclass
 class Bars:
-    """Tokens and calendar of some bars.
+    """Tokens and calendar features of a sequence of bars.
 
     Attributes:
         s1, s2 (`torch.LongTensor` of shape `(rows, bars)`): coarse and fine tokens.
@@ -107,17 +108,17 @@ class Bars:
         return self.s1.shape[1]
 
     def slice(self, first: int, end: int) -> "Bars":
-        """Bars from `first` to before `end`."""
+        """Bars `first` to `end - 1`."""
         return Bars(self.s1[:, first:end], self.s2[:, first:end], self.stamp[:, first:end])
 
 
 class PathDecoder:
-    """Predicts the next bar of each path; computes the context once a series and each added bar once a path.
+    """Predicts the next bar of each path. Computes the context once per series and each added bar once per path.
 
     Args:
         model ([`Kronos`]): in evaluation mode.
-        num_paths (`int`): paths of each series.
-        capacity (`int`): bars that a path may add.
+        num_paths (`int`): paths per series.
+        capacity (`int`): maximum number of bars that a path adds.
     """
 
     def __init__(self, model: Kronos, num_paths: int, capacity: int):
@@ -130,8 +131,8 @@ class PathDecoder:
         """Computes the context.
 
         Args:
-            context ([`Bars`], *optional*): one row a series, padded on the right.
-            lengths (`torch.LongTensor` of shape `(B,)`): bars of each.
+            context ([`Bars`], *optional*): one row per series, padded on the right.
+            lengths (`torch.LongTensor` of shape `(B,)`): number of bars of each series.
         """
         model, bars = self.model, 0 if context is None else len(context)
         positions = torch.arange(bars + self.capacity, device=lengths.device)
@@ -140,7 +141,7 @@ class PathDecoder:
         self.lengths = lengths.repeat_interleave(self.num_paths)
         self.blocks = CacheStack(len(model.transformer), self.num_paths, self.capacity, padding)
         self.dependency = AttentionCache(self.num_paths, self.capacity, padding)
-        # of every position that will be asked for, once
+        # precomputed for all positions
         self._rotary = model.rotary(positions)
         self._dependency_rotary = model.rotary(positions, DEPENDENCY_HEADS) if model.config.rotate_sibling else None
         self.length = 0
@@ -154,7 +155,7 @@ class PathDecoder:
         self.hidden = last.repeat_interleave(self.num_paths, dim=0)[:, None]
 
     def append(self, bars: Bars) -> None:
-        """Adds bars to each path, one row a path."""
+        """Adds bars to each path, one row per path."""
         model, first = self.model, self.length
         self.length += len(bars)
         embedded = model.embed(bars.s1, bars.s2, bars.stamp)
@@ -167,7 +168,7 @@ class PathDecoder:
         self.hidden = hidden[:, -1:]
 
     def _tables_of(self, rotary: Rotary | None, first: int, end: int) -> Rotary | None:
-        """Rotary tables of bars that the paths added, counted from the end of each context."""
+        """Rotary tables of added bars `first` to `end - 1`, counted from the end of each context."""
         if rotary is None:
             return None
         if self._equal:
@@ -177,7 +178,7 @@ class PathDecoder:
         return tuple(table[positions][:, None] for table in rotary)
 
     def _dependency_entries(self, hidden: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
-        """Keys and values of the dependency-aware layer, rotated only where the configuration says so."""
+        """Keys and values of the dependency-aware layer; `config.rotate_sibling` decides whether keys are rotated."""
         attention = self.model.dep_layer.cross_attn
         key, value = (
             split_heads(project(hidden), attention.n_heads) for project in (attention.k_proj, attention.v_proj)
@@ -185,16 +186,16 @@ class PathDecoder:
         return key if rotary is None else rotate(key, *rotary), value
 
     def forget_before(self, first: int) -> None:
-        """Rolls the window: bars before `first`, counted from the start of the context, are no longer looked at."""
+        """Excludes bars before `first` (counted from the start of the context) from attention."""
         self.blocks.forget_before(first)
         self.dependency.forget_before(first)
 
     def coarse_logits(self) -> Tensor:
-        """Of the next bar, `(R, 2^s1_bits)`."""
+        """Logits of the next bar's coarse token, `(R, 2^s1_bits)`."""
         return self.model.head.proj_s1(self.hidden[:, 0])
 
     def fine_logits(self, s1: Tensor) -> Tensor:
-        """Of the next bar given its coarse token of shape `(R,)`, `(R, 2^s2_bits)`."""
+        """Logits of the next bar's fine token given its coarse token `(R,)`, `(R, 2^s2_bits)`."""
         model, layer = self.model, self.model.dep_layer
         attention = layer.cross_attn
         query = split_heads(attention.q_proj(model.embedding.emb_s1(s1)[:, None]), attention.n_heads)
@@ -219,16 +220,16 @@ def generate_tokens(
     window: Window,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Tokens of the bars to come.
+    """Samples the tokens of future bars.
 
     Args:
         model ([`Kronos`]): in evaluation mode.
-        context ([`Bars`]): one row a series, at most `max_context` bars, padded on the right.
-        lengths (`torch.LongTensor` of shape `(B,)`): bars of each; equal where the window overflows.
-        future_stamp (`torch.LongTensor` of shape `(B, H, 5)`): calendar of the bars to come.
-        num_paths (`int`): paths of each series.
-        sampler ([`Sampler`]): draws the tokens.
-        window ([`Window`]): bars that the model sees.
+        context ([`Bars`]): one row per series, at most `max_context` bars, padded on the right.
+        lengths (`torch.LongTensor` of shape `(B,)`): bars of each series; must be equal if the window overflows.
+        future_stamp (`torch.LongTensor` of shape `(B, H, 5)`): calendar features of the future bars.
+        num_paths (`int`): paths per series.
+        sampler ([`Sampler`]): samples the tokens.
+        window ([`Window`]): the bars that the model sees.
         progress (*optional*): called with the number of bars done.
 
     Returns:
@@ -244,7 +245,7 @@ def generate_tokens(
     decoder = PathDecoder(model, num_paths, capacity=max(horizon - 1, 1))
     decoder.start(context, lengths)
     overflow = _Overflow(decoder, context, lengths, window, horizon)
-    # the draws do not look for NaN; sums of everything they saw keep it, and nothing waits for the device
+    # sampling does not check for NaN. A sum of all logits propagates it to one check at the end, without a device sync
     seen = torch.zeros((), device=future_stamp.device)
     for bar in range(horizon):
         if bar and not overflow.recompute(found, bar):
@@ -258,7 +259,10 @@ def generate_tokens(
         if progress is not None:
             progress(bar + 1)
     if not bool(torch.isfinite(seen + decoder.hidden.sum(dtype=torch.float32))):
-        raise ValueError("the model computes no numbers for this context; its weights are damaged or have diverged")
+        raise ValueError(
+            "the model computes NaN or infinity for this context: its weights are damaged or training diverged; use "
+            "another checkpoint"
+        )
     return found.s1, found.s2
 
 
@@ -271,16 +275,16 @@ class _Overflow:
         self.lengths = lengths
         self.window = window
         self.horizon = horizon
-        self.dropped = 0  # bars that the decoder's cache no longer holds
+        self.dropped = 0  # bars no longer in the decoder's cache
         self.recomputed = 0
         self.warned = False
 
     def _excess(self, bar: int) -> int:
-        """Bars of context and generated ones, before `bar`, that are outside of the window."""
+        """Number of bars before `bar` that are outside the window."""
         return max(len(self.context) + bar - self.window.max_context, 0)
 
     def recompute(self, found: Bars, bar: int) -> bool:
-        """Starts the decoder again with the window before `bar`, where that is due."""
+        """Restarts the decoder with the window before `bar` if a recomputation is due; returns whether it did."""
         excess = self._excess(bar)
         every = {"exact": 1, "reprefill": self.window.reprefill_every}.get(self.window.overflow)
         if not excess or not every or (self.recomputed and excess - self.dropped < every):
@@ -296,7 +300,7 @@ class _Overflow:
         return True
 
     def roll(self, bar: int) -> None:
-        """Leaves out the bars that have left the window since the cache was filled."""
+        """Excludes the bars that have left the window since the cache was filled."""
         if self._excess(bar) > self.dropped:
             self.decoder.forget_before(self._excess(bar) - self.dropped)
 
@@ -305,7 +309,7 @@ class _Overflow:
             excess = self._excess(self.horizon - 1)
             logger.warning(
                 f"context + horizon - 1 exceeds max_context={self.window.max_context} by {excess}: exact recomputation "
-                f"takes about {span(seconds)} more; overflow='reprefill' or 'trim' is faster"
+                f"takes about {span(seconds)} more; use overflow='reprefill' or 'trim' to save time"
             )
 
 
@@ -318,18 +322,18 @@ def decode_paths(
     num_paths: int,
     max_context: int,
 ) -> Tensor:
-    """Normalised candles of generated tokens, decoded with the bars before them.
+    """Decodes generated tokens, together with the bars before them, to normalised candles.
 
-    As published, the last `max_context` bars are decoded together. A horizon that is longer is decoded in pieces of
-    half a window, each after the half before it.
+    As published, the last `max_context` bars are decoded together. A longer horizon is decoded in pieces of half a
+    window, each preceded by the half window before it.
 
     Args:
         tokenizer ([`KronosTokenizer`]): in evaluation mode.
         context: coarse and fine tokens of shape `(B, P)`, padded on the right.
-        lengths (`torch.LongTensor` of shape `(B,)`): bars of each; equal where P + H exceeds `max_context`.
+        lengths (`torch.LongTensor` of shape `(B,)`): bars of each series; must be equal if P + H > `max_context`.
         generated: coarse and fine tokens of shape `(R, H)`.
-        num_paths (`int`): paths of each series.
-        max_context (`int`): bars.
+        num_paths (`int`): paths per series.
+        max_context (`int`): maximum number of bars.
 
     Returns:
         `torch.Tensor` of shape `(R, H, num_features)`.
@@ -357,7 +361,7 @@ def _decode_window(
     num_paths: int,
     room: int,
 ) -> Tensor:
-    """Decodes generated bars after the last `room` bars of context."""
+    """Decodes generated bars, preceded by the last `room` bars of context."""
     bars = 0 if context is None else context[0].shape[1]
     excess = max(bars - room, 0)
     lengths = (lengths - excess).clamp(min=0)

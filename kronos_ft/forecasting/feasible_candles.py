@@ -1,12 +1,10 @@
-"""Makes forecast bars candles that can exist, and points out the ones that are hard to believe.
+"""Corrects forecast bars that are not valid candles, and marks implausible ones.
 
 Notable:
-- A model emits six numbers a bar, each on its own; nothing forces the high above the close. The projection moves the
-  high and the low only: open and close are what a forecast is read and scored by, and an error in the high must not
-  leak into them.
-- Nothing is compared with a tolerance: a maximum returns one of its operands, so the result meets the limits exactly,
-  and a candle that meets them already keeps every bit.
-- A spike is reported and never altered: it may be the forecast.
+- A model predicts the six values of a bar independently; the high may be below the close. The projection changes only
+  high, low, volume and amount. Open and close, by which forecasts are scored, stay.
+- No tolerances: the result satisfies the constraints exactly, and a valid candle stays bit-identical.
+- A spike is reported and never changed: it may be a correct forecast.
 
 Shapes: bars (..., 6) in the order of `FEATURES`; L bars of context.
 """
@@ -18,41 +16,40 @@ from ..data.quality import CLOSE, HIGH, LOW, OPEN, VOLUME
 
 
 def _check_bars(name: str, bars: np.ndarray) -> np.ndarray:
-    """The bars as floats, checked for shape and for values that are no numbers."""
+    """Converts bars to floats; rejects wrong shapes and non-finite values."""
     bars = np.asarray(bars)
     if bars.ndim < 1 or bars.shape[-1] != len(FEATURES):
-        raise ValueError(f"{name} has shape {bars.shape}; the last axis must hold {', '.join(FEATURES)}")
+        raise ValueError(f"{name} has shape {bars.shape}; the last axis must contain {', '.join(FEATURES)}")
     if not np.issubdtype(bars.dtype, np.floating):
         bars = bars.astype(np.float64)
     bad = int((~np.isfinite(bars)).any(axis=-1).sum())
     if bad:
         raise ValueError(
-            f"{name} holds NaN or infinity in {bad} of {bars[..., 0].size} bars; a candle has six finite values"
+            f"{name} contains NaN or infinity in {bad} of {bars[..., 0].size} bars; pass bars with six finite values"
         )
     return bars
 
 
 def project_candles(paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Moves each bar to the nearest candle with the same open and close.
+    """Projects each bar onto the nearest valid candle with the same open and close.
 
-    With open o and close c held, the limits low <= min(o, c), high >= max(o, c), volume >= 0, amount >= 0 bind one
-    value each, so the nearest point (Euclidean, and in every other norm of the moves) moves each value to its own limit
-    or not at all:
+    For fixed open o and close c, each constraint low <= min(o, c), high >= max(o, c), volume >= 0, amount >= 0 concerns
+    one value. The nearest valid candle therefore clips each value separately:
 
         high' = max(high, o, c)    low' = min(low, o, c)    volume' = max(volume, 0)    amount' = max(amount, 0)
 
-    The nearest point with all four prices free would share the move: a high below the close by d would go up by d / 2
-    and take the close down by d / 2. The rule high' = max(o, h, l, c), low' = min(o, h, l, c) keeps open and close too,
-    but moves more where the low lies above the high, and turns a wrong low into a new high.
+    Two alternatives are worse. If open and close were free as well, a high that is below the close by d would move up
+    by d / 2 and pull the close down by d / 2. The rule high' = max(o, h, l, c), low' = min(o, h, l, c) changes more if
+    low > high, and turns a wrong low into a new high.
 
-    Every price of the result is one of the bar's own prices: positive prices stay positive, and a price that was not
-    positive is not made so.
+    Each price of the result is a price of the input bar: positive prices stay positive, non-positive ones are not
+    corrected.
 
     Args:
         paths (`np.ndarray` of shape `(..., 6)`): bars in the order of `FEATURES`.
 
     Returns:
-        the projected copy, shape `(..., 6)`, and which bars were moved at all, bool of shape `(...)`.
+        the projected copy, shape `(..., 6)`, and a bool mask of the changed bars, shape `(...)`.
 
     Raises:
         ValueError: the last axis is not 6 long, or a value is NaN or infinite.
@@ -68,29 +65,28 @@ def project_candles(paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spikes(paths: np.ndarray, context: np.ndarray, k: float = 3.0) -> np.ndarray:
-    """Marks bars whose prices lie beyond k times the context's range around its last close.
+    """Marks bars with prices more than k context ranges away from the last close.
 
-    A bar is a spike when its highest price is above `last_close + k * range` or its lowest price is below
-    `last_close - k * range`, where `range` is the highest high minus the lowest low of the whole context. The highest
-    and lowest of the four prices are taken, which are high and low in a projected bar, so that a raw bar cannot hide
-    its close behind a wrong high. In a context without any range every bar that moves is a spike.
+    A bar is a spike if its highest price is above `last_close + k * range` or its lowest price is below
+    `last_close - k * range`, where `range` is the highest high minus the lowest low of the context. The highest and
+    lowest of all four prices are used, because the high of a raw bar may be below its close.
 
     Args:
         paths (`np.ndarray` of shape `(..., 6)`): forecast bars.
         context (`np.ndarray` of shape `(L, 6)`): the candles before the forecast, L >= 1.
-        k (`float`): how many ranges are believable.
+        k (`float`): maximum plausible distance, in context ranges.
 
     Returns:
         `np.ndarray` of bool, shape `(...)`.
 
     Raises:
-        ValueError: a shape does not fit, a value is NaN or infinite, or k is not positive.
+        ValueError: a wrong shape, a NaN or infinite value, or a non-positive k.
     """
     paths, context = _check_bars("paths", paths), _check_bars("context", context)
     if context.ndim != 2 or not len(context):
         raise ValueError(f"context has shape {context.shape}; it must be (bars, {len(FEATURES)}) with at least 1 bar")
     if not 0 < k < np.inf:
-        raise ValueError(f"k={k} must be positive and finite; 3 marks bars three context ranges away")
+        raise ValueError(f"k={k} must be positive and finite; use e.g. 3")
     reach = k * (context[:, HIGH].max() - context[:, LOW].min())
     last_close = context[-1, CLOSE]
     prices = paths[..., : CLOSE + 1]

@@ -1,4 +1,4 @@
-"""What a forecast is: paths, their mean, and bands of quantiles."""
+"""A forecast: paths, their mean, quantiles and prediction intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,8 @@ class Forecast:
 
     Attributes:
         paths (`np.ndarray` of float64, shape `(num_paths, horizon, 6)`): raw units, in the order of `FEATURES`.
-        projected_share (`float`): share of bars that were moved to the nearest candle that can exist; the bars that
-            would have been, where the projection was not asked for.
-        spike_share (`float`): share of bars far outside the context's range; they are reported, never changed.
+        projected_share (`float`): share of bars that are not valid candles; with projection they were corrected.
+        spike_share (`float`): share of bars far outside the context's range; reported, never changed.
     """
 
     paths: np.ndarray
@@ -35,18 +34,18 @@ class Forecast:
         return self.paths.shape[1]
 
     def mean(self, index: pd.Index | None = None) -> pd.DataFrame:
-        """The mean over paths, as the published code returns; it smooths away what single paths show."""
+        """The mean over paths, as the published code returns; smoother than any single path."""
         return pd.DataFrame(self.paths.mean(axis=0), columns=list(FEATURES), index=index)
 
     def quantiles(self, levels: Sequence[float], index: pd.Index | None = None) -> dict[float, pd.DataFrame]:
-        """Quantiles over paths of each bar and feature, one table a level.
+        """Quantiles over paths of each bar and feature, one table per level.
 
         Raises:
             ValueError: a level outside [0, 1].
         """
         for level in levels:
             if not 0 <= level <= 1:
-                raise ValueError(f"level={level} is outside [0, 1]; name quantiles such as 0.05")
+                raise ValueError(f"level={level} is outside [0, 1]; use e.g. 0.05")
         found = np.quantile(self.paths, list(levels), axis=0)
         return {
             level: pd.DataFrame(values, columns=list(FEATURES), index=index)
@@ -54,9 +53,9 @@ class Forecast:
         }
 
     def band(self, coverage: float, index: pd.Index | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Lower and upper bound of the central band that holds this share of the paths, bar by bar."""
+        """Bounds of the central prediction interval that contains this share of the paths at each bar."""
         if not 0 < coverage < 1:
-            raise ValueError(f"coverage={coverage} is outside (0, 1); choose e.g. 0.8")
+            raise ValueError(f"coverage={coverage} is outside (0, 1); use e.g. 0.8")
         levels = ((1 - coverage) / 2, (1 + coverage) / 2)
         found = self.quantiles(levels, index)
         return found[levels[0]], found[levels[1]]

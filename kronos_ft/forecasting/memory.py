@@ -1,4 +1,4 @@
-"""What a forecast needs in memory, said before it starts."""
+"""Estimates the memory that a forecast needs, before it starts."""
 
 import psutil
 import torch
@@ -7,15 +7,15 @@ from ..models.modeling_kronos import Kronos, KronosTokenizer
 
 GIB = 2**30
 BYTES = 4
-USABLE = 0.8  # of the free memory; the rest is for what others allocate meanwhile
+USABLE = 0.8  # share of the free memory to use; the rest is a reserve for other processes
 
 
 def forecast_bytes(
     model: Kronos, tokenizer: KronosTokenizer, num_paths: int, horizon: int, context: int, recomputes: bool = False
 ) -> int:
-    """Bytes that the paths of one series take: caches of both networks, attention scores, logits, candles.
+    """Bytes for the paths of one series: caches of both networks, attention scores, logits, candles.
 
-    With `recomputes` (the window overflows) the predictor too looks at many bars of each path at once.
+    With `recomputes` (the window overflows), the predictor also processes many bars of each path at once.
     """
     caches = 2 * (model.config.n_layers + 1) * model.config.d_model
     decoder = 2 * len(tokenizer.decoder) * tokenizer.config.d_model + 4 * tokenizer.config.ff_dim
@@ -29,7 +29,7 @@ def forecast_bytes(
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of the device, or of the machine."""
+    """Free memory of a CUDA device, otherwise of the machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
@@ -43,7 +43,7 @@ def fitting_paths(
     context: int,
     recomputes: bool = False,
 ) -> int:
-    """Paths of one series that the free memory holds."""
+    """Number of paths of one series that fit into free memory."""
     shared = forecast_bytes(model, tokenizer, 0, horizon, context, recomputes)
     per_path = forecast_bytes(model, tokenizer, 1, horizon, context, recomputes) - shared
     return max(int((USABLE * free_bytes(device) - shared) / per_path), 0)
@@ -58,17 +58,17 @@ def check_memory(
     context: int,
     recomputes: bool = False,
 ) -> int:
-    """Paths that fit at once.
+    """Returns how many paths fit into free memory at once.
 
     Raises:
-        ValueError: those of one series do not; the message says what they need and how many would fit.
+        ValueError: the paths of one series do not fit.
     """
     fitting = fitting_paths(model, tokenizer, device, horizon, context, recomputes)
     if num_paths <= fitting:
         return fitting
     needed = forecast_bytes(model, tokenizer, num_paths, horizon, context, recomputes)
     raise ValueError(
-        f"num_paths={num_paths} over {horizon} bars need about {needed / GIB:.1f} GiB but "
-        f"{USABLE * free_bytes(device) / GIB:.1f} GiB can be used; "
-        + (f"{fitting} paths fit" if fitting else "not even one path fits: shorten the horizon")
+        f"num_paths={num_paths} over {horizon} bars need about {needed / GIB:.1f} GiB, but only "
+        f"{USABLE * free_bytes(device) / GIB:.1f} GiB are available; "
+        + (f"use at most {fitting} paths" if fitting else "not even one path fits: shorten the horizon")
     )

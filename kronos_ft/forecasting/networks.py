@@ -1,4 +1,4 @@
-"""Loads a predictor and its tokenizer by folder, published size or Hub name."""
+"""Loads a predictor and its tokenizer from a folder, a published size or a Hub name."""
 
 from ft_core.hub.origin import split_revision
 
@@ -10,23 +10,23 @@ from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 
 
 def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
-    """What is wrong with a predictor and a tokenizer of another, or None."""
+    """A warning if the predictor was trained with another tokenizer, else None."""
     named, paired = split_revision(model)[0], split_revision(tokenizer)[0]
     return mismatch(folder_of(named), folder_of(paired), weights_hash(network))
 
 
 def load_network(kind: type[Kronos] | type[KronosTokenizer], name: str) -> Kronos | KronosTokenizer:
-    """A model of a folder, run folder, published size, or Hub name with or without `@revision`."""
+    """Loads a model from a model folder, run folder, published size, or Hub name with or without `@revision`."""
     named, revision = split_revision(name)
     published = PUBLISHED_PREDICTORS if kind is Kronos else PUBLISHED_TOKENIZERS
     return kind.from_pretrained(published.get(named, folder_of(named)), revision=revision)
 
 
 def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
-    """A predictor and its tokenizer from model folders, run folders, named sizes or Hub names (`@revision` after them).
+    """Loads a predictor and its tokenizer; names as in [`load_network`].
 
     Raises:
-        ValueError: a folder that holds something else.
-        HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
+        ValueError: the folder does not contain the model.
+        HubUnreachable: the Hub cannot be reached and the model is not in the cache.
     """
     return load_network(Kronos, model), load_network(KronosTokenizer, tokenizer)

@@ -1,8 +1,8 @@
-"""Pictures of a forecast and of an evaluation, drawn to be read on light and on dark pages.
+"""Pictures of a forecast and of an evaluation, readable on light and on dark pages.
 
 Notable:
-- The background is opaque and neutral and everything on it is dark: nothing depends on the page's colour.
-- Figures are built without pyplot, so that no global state is left and threads may draw.
+- Dark ink on an opaque neutral background: the picture does not depend on the page's colour.
+- Figures are built without pyplot: no global state, safe in threads.
 
 Shapes: L bars of context, P paths, H horizon.
 """
@@ -22,10 +22,10 @@ from ft_core.io.files import write_file
 from ft_core.training.curves import COLOURS, plain_text
 
 PAGE, PANEL, INK, GRID = "#E9E9E6", "#F6F6F4", "#22252A", "#C4C4C0"
-UP, DOWN = "#2F9E86", "#8F1D1D"  # apart in lightness as well, for colour-blind readers
+UP, DOWN = "#2F9E86", "#8F1D1D"  # also differ in lightness, for colour-blind readers
 SHOWN_PATHS = 20
-SHOWN_CONTEXT = 3  # horizons of context, and at least so many bars:
-LEAST_CONTEXT = 60
+SHOWN_CONTEXT = 3  # context to draw, in horizons ...
+LEAST_CONTEXT = 60  # ... and its minimum, in bars
 OPEN, HIGH, LOW, CLOSE = range(4)
 
 
@@ -53,7 +53,7 @@ def _legend(axes: Axes, **options) -> None:
 
 
 def _draw_candles(axes: Axes, positions: np.ndarray, candles: np.ndarray, *, hollow: bool) -> None:
-    """Wicks and bodies; hollow bodies tell what happened after the origin from what was known."""
+    """Draws wicks and bodies; hollow bodies are actual candles after the origin."""
     colours = np.where(candles[:, CLOSE] >= candles[:, OPEN], UP, DOWN)
     wicks = [[(x, bar[LOW]), (x, bar[HIGH])] for x, bar in zip(positions, candles, strict=True)]
     axes.add_collection(LineCollection(wicks, colors=colours, linewidths=0.9, zorder=3))
@@ -75,15 +75,15 @@ def plot_forecast(
     levels: Sequence[float] = (0.5, 0.8, 0.9),
     title: str = "Forecast",
 ) -> None:
-    """Draws the last candles before the origin, some paths, bands of the close, its median and the truth where known.
+    """Draws the last candles before the origin, some paths, the close's median and intervals, and the actual candles.
 
     Args:
         context (`np.ndarray` of shape `(L, 4 or more)`): open, high, low, close before the origin.
         paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths in the same order.
         path (`Path`): the PNG file.
         times (`np.ndarray` of `datetime64`, shape `(L + H,)`, *optional*): times of context and forecast, UTC.
-        truth (`np.ndarray` of shape `(H, 4 or more)`, *optional*): what happened, as far as known.
-        levels (`Sequence[float]`): shares of paths inside the bands.
+        truth (`np.ndarray` of shape `(H, 4 or more)`, *optional*): the actual candles after the origin, if known.
+        levels (`Sequence[float]`): levels of the prediction intervals.
         title (`str`): heading.
     """
     horizon = paths.shape[1]
@@ -105,20 +105,22 @@ def plot_forecast(
     _draw_candles(axes, past, context[-shown:, :4], hollow=False)
     if truth is not None and len(truth):
         _draw_candles(axes, np.arange(len(truth)), truth[:, :4], hollow=True)
-        axes.plot([], [], "s", color=INK, markerfacecolor=PANEL, label="what happened (hollow)")
+        axes.plot([], [], "s", color=INK, markerfacecolor=PANEL, label="actual candles (hollow)")
     axes.axvline(-0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_xlim(-shown - 1, horizon)
     axes.autoscale(axis="y")
     axes.autoscale_view(scalex=False)
     axes.set_ylabel("price", fontsize=9, color=INK)
     if times is None:
-        axes.set_xlabel("bars from the origin", fontsize=9, color=INK)
+        axes.set_xlabel("bars after the origin", fontsize=9, color=INK)
     else:
         ticks = np.unique(np.linspace(-shown, horizon - 1, 7).round().astype(int))
         labels = pd.DatetimeIndex(times[len(context) + ticks]).strftime("%Y-%m-%d\n%H:%M")
         axes.set_xticks(ticks, labels)
         axes.set_xlabel("UTC", fontsize=9, color=INK)
-    _legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)  # above: candles may lie anywhere inside
+    _legend(
+        axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3
+    )  # above the axes: candles may be anywhere inside
     _save(figure, path)
 
 
@@ -127,18 +129,18 @@ def plot_reliability(
     before: Mapping[str, Sequence[float]],
     after: Mapping[str, Sequence[float]],
     path: Path,
-    title: str = "Reliability of the bands",
+    title: str = "Coverage of the prediction intervals",
 ) -> None:
-    """Draws how often the truth fell inside bands of each nominal level, before and after calibration.
+    """Draws actual against nominal coverage of the prediction intervals, before and after calibration.
 
     Args:
         levels (`Sequence[float]`): nominal levels between 0 and 1.
-        before, after: coverage at each level by forecaster.
+        before, after: actual coverage at each level, by forecaster.
         path (`Path`): the PNG file.
         title (`str`): heading.
     """
     figure, axes = _new_figure(6, 5.2, title)
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="as promised")
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="perfect calibration")
     for colour, name in zip(cycle(COLOURS), before, strict=False):
         axes.plot(levels, before[name], "o-", color=colour, linewidth=1.6, markersize=5, label=plain_text(name))
         if name in after:
@@ -154,8 +156,8 @@ def plot_reliability(
             )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("share of truths that the band promises", fontsize=9, color=INK)
-    axes.set_ylabel("share of truths inside", fontsize=9, color=INK)
+    axes.set_xlabel("nominal coverage", fontsize=9, color=INK)
+    axes.set_ylabel("actual coverage", fontsize=9, color=INK)
     _legend(axes, loc="upper left")
     _save(figure, path)
 
@@ -171,11 +173,11 @@ def plot_skill(
     """Draws skill against each reference over the horizon; filled dots are significant by the Diebold-Mariano test.
 
     Args:
-        skills: 1 - loss / loss of the reference at horizons 1, 2, ..., by what is compared; None where undefined.
+        skills: 1 - loss / loss of the reference at horizons 1, 2, ..., by label; None where undefined.
         path (`Path`): the PNG file.
         title (`str`): heading.
-        p_values (*optional*): as `skills`.
-        significant (`float`): p-values below are drawn as filled dots.
+        p_values (*optional*): in the same form as `skills`.
+        significant (`float`): p-values below this are drawn as filled dots.
     """
     figure, axes = _new_figure(8, 4.6, title)
     axes.axhline(0, color=INK, linewidth=1.0)
@@ -188,8 +190,8 @@ def plot_skill(
             axes.plot(steps[sure], heights[sure], "o", color=colour, markersize=4.5)
             axes.plot(steps[~sure], heights[~sure], "o", color=colour, markersize=4.5, markerfacecolor=PANEL)
     if p_values:
-        axes.plot([], [], "o", color=INK, markersize=4.5, label=f"p < {significant:g} (hollow: not)")
+        axes.plot([], [], "o", color=INK, markersize=4.5, label=f"p < {significant:g} (hollow: p >= {significant:g})")
     axes.set_xlabel("bars ahead", fontsize=9, color=INK)
-    axes.set_ylabel("skill, % (above 0 is better)", fontsize=9, color=INK)
+    axes.set_ylabel("skill, % (above 0: better than the reference)", fontsize=9, color=INK)
     _legend(axes, loc="best")
     _save(figure, path)

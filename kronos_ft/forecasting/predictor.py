@@ -1,11 +1,11 @@
-"""[`KronosPredictor`]: candles in, forecast paths out; a drop-in for the published class of the same name.
+"""[`KronosPredictor`]: candles in, forecast paths out; a drop-in replacement for the published class.
 
 Notable:
-- `predict` and `predict_batch` have the published interface and give the published numbers: the mean over paths, as the
-  network decodes it. `predict_paths` gives every path, as candles that can exist.
-- A context is scaled by its own mean and standard deviation, computed in float32 as published: a rounding difference
-  would flip a token now and then.
-- Every path of a series shares the computed context, see `kronos_ft.forecasting.decoding`.
+- `predict` and `predict_batch` have the published interface and return the published numbers: the mean over paths,
+  without correction. `predict_paths` returns every path, projected onto valid candles.
+- A context is normalised by its own mean and standard deviation, in float32 as published: other rounding would
+  occasionally change a token.
+- All paths of a series share the computed context, see `kronos_ft.forecasting.decoding`.
 
 Shapes: L bars of context, H bars of horizon, F = 6 features.
 """
@@ -29,20 +29,20 @@ from .sampling import Sampler, SeededSampler
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 1024
-LEAST_PRICE = 0.01  # of the context's lowest: an unlikely path of a wild market may fall below zero
+LEAST_PRICE = 0.01  # minimum price, relative to the context's lowest: paths of volatile markets may fall below zero
 
 
 class KronosPredictor:
     """Forecasts candles with a [`Kronos`] model and its [`KronosTokenizer`].
 
     Args:
-        model ([`Kronos`]), tokenizer ([`KronosTokenizer`]): put into evaluation mode and on `device`.
-        device (`str` or `torch.device`, *optional*): the accelerator, or the CPU where there is none.
-        max_context (`int`): bars that the model sees (512; 2048 for Kronos-mini).
-        clip (`float`): bound of the normalised values, in standard deviations.
+        model ([`Kronos`]), tokenizer ([`KronosTokenizer`]): set to evaluation mode and moved to `device`.
+        device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
+        max_context (`int`): maximum number of bars that the model sees (512; 2048 for Kronos-mini).
+        clip (`float`): maximum absolute normalised value, in standard deviations.
 
     Raises:
-        ValueError: a tokenizer whose bits are not the model's, or settings out of range.
+        ValueError: a tokenizer with other bit sizes than the model, or settings out of range.
 
     Example:
 
@@ -52,7 +52,7 @@ class KronosPredictor:
     mean = predictor.predict(df, x_timestamp, y_timestamp, pred_len=24, sample_count=30)
     ```
 
-    Source: shiyu-coder/Kronos, `KronosPredictor`. Upstream never switches to evaluation mode; this class does.
+    Source: shiyu-coder/Kronos, `KronosPredictor`. Unlike upstream, this class switches to evaluation mode.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class KronosPredictor:
         for name in ("s1_bits", "s2_bits"):
             if getattr(model.config, name) != getattr(tokenizer.config, name):
                 raise ValueError(
-                    f"the model reads {name}={getattr(model.config, name)} but the tokenizer writes "
+                    f"the model has {name}={getattr(model.config, name)}, but the tokenizer has "
                     f"{name}={getattr(tokenizer.config, name)}; pass the tokenizer that the model was trained with"
                 )
         if not clip > 0:
@@ -95,25 +95,25 @@ class KronosPredictor:
         verbose: bool = True,
         **options,
     ) -> pd.DataFrame:
-        """The mean of forecast paths of one series.
+        """Forecasts one series and returns the mean over paths.
 
         Args:
             df (`pd.DataFrame`): open, high, low, close and, optionally, volume and amount.
-            x_timestamp, y_timestamp: times of its rows, and of the bars to come.
-            pred_len (`int`): bars to come.
-            T (`float`): temperature; 0 takes the likeliest tokens.
-            top_k (`int`): most tokens to draw from; 0 leaves it to `top_p`.
-            top_p (`float`): the likeliest tokens whose probabilities reach this sum are drawn from.
+            x_timestamp, y_timestamp: times of its rows, and of the future bars.
+            pred_len (`int`): number of future bars.
+            T (`float`): sampling temperature; 0 selects the most likely tokens.
+            top_k (`int`): number of most likely tokens to sample from; 0 uses `top_p` instead.
+            top_p (`float`): samples from the most likely tokens whose probabilities reach this sum.
             sample_count (`int`): paths to average.
             verbose (`bool`): show progress.
             options: `seed`, `generator`, `overflow`, `reprefill_every`, `project` as in
-                [`~KronosPredictor.predict_paths`]; nothing is projected by default, as published.
+                [`~KronosPredictor.predict_paths`]; `project` is off by default, as published.
 
         Returns:
             `pd.DataFrame` with open, high, low, close, volume, amount, indexed by `y_timestamp`.
 
         Raises:
-            ValueError: input that cannot be used; the message names it.
+            ValueError: invalid input.
         """
         return self.predict_batch(
             [df], [x_timestamp], [y_timestamp], pred_len, T, top_k, top_p, sample_count, verbose, **options
@@ -132,11 +132,11 @@ class KronosPredictor:
         verbose: bool = True,
         **options,
     ) -> list[pd.DataFrame]:
-        """As [`~KronosPredictor.predict`], for several series at once; they may differ in length."""
+        """Like [`~KronosPredictor.predict`], for several series at once; they may differ in length."""
         lists = {"df_list": df_list, "x_timestamp_list": x_timestamp_list, "y_timestamp_list": y_timestamp_list}
         for name, values in lists.items():
             if not isinstance(values, list | tuple) or len(values) != len(df_list) or not len(values):
-                raise ValueError(f"{name} must be a list with one entry a series ({len(df_list)}); correct it")
+                raise ValueError(f"{name} must be a list with one entry per series ({len(df_list)}); correct it")
         candles, stamps, futures = [], [], []
         for position, df in enumerate(df_list):
             label = f"series {position}: " if len(df_list) > 1 else ""
@@ -168,7 +168,7 @@ class KronosPredictor:
             )
         means = [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]
         if verbose and "project" not in options:
-            _tell_impossible(means)
+            _warn_of_invalid_candles(means)
         return means
 
     # Beyond it
@@ -192,33 +192,33 @@ class KronosPredictor:
         published_scale: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Forecast]:
-        """Every forecast path of some series.
+        """Forecasts several series and returns every path.
 
         Args:
-            candles: one `np.ndarray` of shape `(L, 6)` a series, raw, in the order of `FEATURES`; L may differ.
+            candles: one `np.ndarray` of shape `(L, 6)` per series, raw, in the order of `FEATURES`; L may differ.
             stamps, future_stamps: calendar features of shape `(L, 5)` and `(horizon, 5)`, see
                 `kronos_ft.data.timestamps.calendar_features`.
-            horizon (`int`): bars to come.
-            num_paths (`int`): paths of each series.
+            horizon (`int`): number of future bars.
+            num_paths (`int`): paths per series.
             T, top_k, top_p: as in [`~KronosPredictor.predict`].
-            seed (`int` or one a series, *optional*): paths that depend on nothing but (seed, series); with one number
-                the series are told apart by their position. The same seed with more paths repeats the first ones.
-            generator (`torch.Generator`, *optional*): source of randomness without a seed; torch's own by default.
-            overflow, reprefill_every: what happens once context and horizon exceed `max_context`, see
+            seed (`int` or one per series, *optional*): makes paths depend only on (seed, series); a single number is
+                combined with the position of each series. More paths with the same seed repeat the first ones.
+            generator (`torch.Generator`, *optional*): used without a seed; defaults to torch's global generator.
+            overflow, reprefill_every: method for context and horizon beyond `max_context`, see
                 `kronos_ft.forecasting.decoding`.
-            project (`bool`): move each bar to the nearest candle that can exist.
-            published_scale (`bool`): scale as published (`predict` does) instead of as in training here; the two differ
-                for assets priced below about 0.5.
-            progress (*optional*): called with steps done and in all; a step is one bar of all series of a batch.
+            project (`bool`): project each bar onto the nearest valid candle.
+            published_scale (`bool`): normalise as published (like `predict`) instead of as in training; the two differ
+                for assets with prices below about 0.5.
+            progress (*optional*): called with (steps done, total steps); a step is one bar of all series of a batch.
 
         Returns:
-            `list` of [`Forecast`], one a series.
+            `list` of [`Forecast`], one per series.
 
         Raises:
-            ValueError: input that cannot be used, or more paths than the memory holds.
+            ValueError: invalid input, or more paths than fit into memory.
         """
         if horizon < 1 or int(horizon) != horizon:
-            raise ValueError(f"horizon={horizon} is not a number of bars; use 1 or more")
+            raise ValueError(f"horizon={horizon} must be a whole number of bars; use 1 or more")
         if num_paths < 1:
             raise ValueError(f"num_paths={num_paths} is below 1; use 1 or more")
         window = Window(self.max_context, overflow, reprefill_every)
@@ -240,11 +240,11 @@ class KronosPredictor:
         if seed is not None:
             seeds = [(seed, position) for position in range(len(contexts))] if np.isscalar(seed) else list(seed)
             if len(seeds) != len(contexts):
-                raise ValueError(f"seed has {len(seeds)} numbers for {len(contexts)} series; give one a series")
+                raise ValueError(f"seed has {len(seeds)} numbers for {len(contexts)} series; pass one per series")
         if seed is None and len(contexts) * num_paths > fitting:
             raise ValueError(
-                f"{len(contexts)} series x num_paths={num_paths} exceed the {fitting} paths that the memory holds; "
-                "pass seed= (they are drawn in batches then), or fewer"
+                f"{len(contexts)} series x num_paths={num_paths} exceed the {fitting} paths that fit into memory; "
+                "pass a seed (the series are then forecast in batches), or reduce num_paths"
             )
         at_once = max(1, min(BATCH_ROWS, fitting) // num_paths) if seed is not None else len(contexts)
         batches = self._batches(contexts, horizon, window, at_once)
@@ -260,10 +260,7 @@ class KronosPredictor:
         return [self._forecast(contexts[position], found[position], project) for position in range(len(contexts))]
 
     def _batches(self, contexts: list[Context], horizon: int, window: Window, at_once: int) -> list[list[int]]:
-        """Positions of the series that are generated together: those that fit, and others by their length.
-
-        Without seeds there is one stream of random numbers, and all are drawn together in the published order.
-        """
+        """Groups the positions of series to generate together: all that fit into the window, the others by length."""
         groups: dict[int, list[int]] = {}
         for position, context in enumerate(contexts):
             bars = window.trimmed(len(context.bars), horizon)
@@ -279,9 +276,9 @@ class KronosPredictor:
         window: Window,
         progress: Callable[[int], None] | None,
     ) -> np.ndarray:
-        """Normalised paths of some series, `(B, S, H, F)`."""
+        """Normalised paths of several series, `(B, S, H, F)`."""
         horizon = len(contexts[0].future)
-        with torch.autocast(self.device.type, enabled=False):  # half precision flips tokens
+        with torch.autocast(self.device.type, enabled=False):  # half precision would change tokens
             tokens = [self._tokens(context) for context in contexts]
             keep = [window.trimmed(len(context.bars), horizon) for context in contexts]
             lengths = torch.tensor(keep, device=self.device)
@@ -297,7 +294,7 @@ class KronosPredictor:
         return paths.float().cpu().numpy().reshape(len(contexts), num_paths, horizon, -1)
 
     def _tokens(self, context: Context) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Coarse and fine tokens and stamps of a whole context."""
+        """Coarse tokens, fine tokens and stamps of a context."""
         s1, s2 = self.tokenizer.encode(torch.from_numpy(context.bars)[None].to(self.device), half=True)
         return s1[0], s2[0], torch.from_numpy(context.stamp.astype(np.int64)).to(self.device)
 
@@ -312,24 +309,26 @@ class KronosPredictor:
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """A device on which a tensor can be made.
+    """Returns the device after creating a tensor on it.
 
     Raises:
-        ValueError: an unknown name, or a device that is not there.
+        ValueError: an unknown or missing device.
     """
     try:
         return torch.empty(0, device=torch.device(device)).device
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without that device
-        raise ValueError(f"device={str(device)!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without that device
+        raise ValueError(
+            f"device={str(device)!r} cannot be used ({str(error).splitlines()[0]}); use e.g. cpu"
+        ) from error
 
 
-def _tell_impossible(means: list[pd.DataFrame]) -> None:
-    """Says how many bars of forecasts in the published form are candles that cannot exist."""
+def _warn_of_invalid_candles(means: list[pd.DataFrame]) -> None:
+    """Warns how many bars of forecasts in the published form are not valid candles."""
     touched = np.concatenate([project_candles(mean.to_numpy())[1] for mean in means])
     if touched.any():
         logger.warning(
-            f"{touched.sum()} of {len(touched)} forecast bars cannot exist as candles (high below the close, negative "
-            "volume, ...), as the published predictor returns them; project=True mends them, project=False is silent"
+            f"{touched.sum()} of {len(touched)} forecast bars are not valid candles (high below the close, negative "
+            "volume, ...), as in the published predictor; project=True corrects them, project=False hides this warning"
         )
 
 

@@ -1,4 +1,4 @@
-"""A forecast from settings to a table of paths and a picture; `kronos-ft forecast` ends here."""
+"""`kronos-ft forecast`: from settings to a table of paths and a picture."""
 
 import re
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class SymbolForecast:
     """The forecast of one symbol.
 
     Attributes:
-        series ([`CandleSeries`]): its candles, later ones included where they are known.
-        origin (`int`): index of the first bar to come.
-        times (`np.ndarray` of `datetime64[ns]`, shape `(horizon,)`): of the bars to come, UTC.
+        series ([`CandleSeries`]): all known candles, including those after the origin.
+        origin (`int`): index of the first forecast bar.
+        times (`np.ndarray` of `datetime64[ns]`, shape `(horizon,)`): UTC times of the forecast bars.
         forecast ([`Forecast`]): the paths.
         lookback (`int`): bars of context.
     """
@@ -47,14 +47,14 @@ class SymbolForecast:
     lookback: int
 
     def truth(self) -> np.ndarray:
-        """Known bars from the origin on that stand at the forecast's times, shape `(K, 6)` with K <= horizon."""
+        """Known bars after the origin, `(K, 6)` with K <= horizon: up to the first with a time other than forecast."""
         found = self.series.timestamps[self.origin : self.origin + self.forecast.horizon]
         same = found == self.times[: len(found)]
         known = len(same) if same.all() else int(same.argmin())
         return self.series.values[self.origin : self.origin + known]
 
     def plot(self, path: str | Path) -> None:
-        """Draws candles, paths, bands and, where known, what happened, as a PNG file."""
+        """Draws candles, paths, intervals and, if known, the actual candles as a PNG file."""
         series, first, truth = self.series, self.origin - self.lookback, self.truth()
         plot_forecast(
             series.values[first : self.origin],
@@ -70,7 +70,7 @@ def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
     """Index of the first bar to forecast.
 
     Raises:
-        ValueError: an origin that is no time, or fewer bars before it than the lookback.
+        ValueError: the origin is not a time, or has fewer bars before it than the lookback.
     """
     index = len(series)
     if origin is not None:
@@ -78,19 +78,19 @@ def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
             time = pd.Timestamp(origin)
             time = (time if time.tz is None else time.tz_convert("UTC").tz_localize(None)).to_datetime64()
         except ValueError as error:
-            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00") from error
+            raise ValueError(f"origin={origin!r} is not a time; write it as 2024-01-31T12:00") from error
         if np.isnat(time):
-            raise ValueError(f"origin={origin!r} is no time; write it as 2024-01-31T12:00")
+            raise ValueError(f"origin={origin!r} is not a time; write it as 2024-01-31T12:00")
         index = int(np.searchsorted(series.timestamps, time))
     if index < lookback:
         raise ValueError(
-            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten it"
+            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten lookback"
         )
     return index
 
 
 def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
-    """Times of the bars to come, inferred from the bars before the origin alone."""
+    """Times of the forecast bars, inferred only from the bars before the origin."""
     try:
         return inferred_times(series, origin, horizon)
     except ValueError as error:
@@ -113,18 +113,18 @@ def forecast_series(
     Args:
         predictor ([`KronosPredictor`]): model and tokenizer.
         series (`list` of [`CandleSeries`]): as from `load_candles`.
-        horizon (`int`): bars to forecast; their times follow the data's own step and sessions.
+        horizon (`int`): bars to forecast; their times follow the step and sessions of the data.
         lookback (`int`): bars of context.
-        num_paths (`int`): paths of each.
-        origin (`str`, *optional*): UTC time of the first bar to forecast; that bar and all later ones are hidden.
-        seed (`int`): paths depend on (seed, symbol, time) alone, not on what else is forecast.
+        num_paths (`int`): paths per series.
+        origin (`str`, *optional*): UTC time of the first bar to forecast; hides this and all later bars.
+        seed (`int`): the paths of a series depend only on (seed, symbol, time of its last known bar).
         options: as for [`KronosPredictor.predict_paths`].
 
     Raises:
-        ValueError: sizes out of range, too few bars, or times whose pattern cannot be told.
+        ValueError: sizes out of range, too few bars, or times without a regular pattern.
     """
     if lookback < 2 or horizon < 1:
-        raise ValueError(f"lookback={lookback} and horizon={horizon} forecast nothing; use at least 2 and 1")
+        raise ValueError(f"lookback={lookback} or horizon={horizon} is too small; use at least 2 and 1")
     origins = [origin_of(one, lookback, origin) for one in series]
     times = [_future_of(one, first, horizon) for one, first in zip(series, origins, strict=True)]
     contexts = [slice(first - lookback, first) for first in origins]
@@ -143,7 +143,7 @@ def forecast_series(
 
 
 def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
-    """All paths of some forecasts as one long table, with the symbol first."""
+    """All paths as one long table, with the symbol as first column."""
     tables = []
     for one in found:
         table = one.forecast.to_frame(one.times)
@@ -161,7 +161,7 @@ def _write_table(found: list[SymbolForecast], path: Path) -> None:
 
 
 def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
-    """A file for each symbol beside `plot`, whatever the symbols are called; names that fall together are numbered."""
+    """One file name per symbol, derived from `plot`; equal names get a number."""
     if len(symbols) == 1:
         return [plot]
     found: list[Path] = []
@@ -173,7 +173,7 @@ def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
 
 
 def describe_forecast(one: SymbolForecast) -> list[str]:
-    """The close's quantiles at some bars, and what was projected or lies far out."""
+    """Lines with the close's quantiles at some bars, and the shares of corrected and implausible bars."""
     closes = one.forecast.paths[:, :, CLOSE]
     shown = np.unique(np.linspace(0, one.forecast.horizon - 1, SHOWN_BARS).round().astype(int))
     last = one.series.values[one.origin - 1, CLOSE]
@@ -183,27 +183,27 @@ def describe_forecast(one: SymbolForecast) -> list[str]:
         found = np.quantile(closes[:, bar], SHOWN_LEVELS)
         lines.append(f"{str(one.times[bar])[:16]:18}" + "".join(f"{value:>12,.6g}" for value in found))
     share = one.forecast.projected_share
-    remark = "; many, so the model fits these data badly" if share > MANY_TOUCHED else ""
-    lines.append(f"projected         {share:.1%} of the bars were no possible candles{remark}")
-    lines.append(f"spikes            {one.forecast.spike_share:.2%} of the bars are far outside of the context's range")
+    remark = "; this is a high share: the model does not fit these data well" if share > MANY_TOUCHED else ""
+    lines.append(f"invalid candles   {share:.1%} of the bars violated low <= open, close <= high{remark}")
+    lines.append(f"spikes            {one.forecast.spike_share:.2%} of the bars are far outside the context's range")
     return lines
 
 
 def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
-    """Forecasts each symbol and writes, where asked for, the table of paths and the picture.
+    """Forecasts each symbol and writes the table of paths and the picture, if set.
 
     Raises:
-        ValueError: settings, data or models that cannot be used; nothing has been written then.
-        HubUnreachable: published models were named and cannot be had.
+        ValueError: invalid settings, data or models; raised before anything is written.
+        HubUnreachable: a published model cannot be downloaded and is not in the cache.
     """
     args.check_files()
     series = load_source(args.data, args.policy, args.timezone)
-    for one in series:  # before the models are loaded
+    for one in series:  # fail before loading the models
         _future_of(one, origin_of(one, args.lookback, args.origin), args.horizon)
     networks = load_networks(args.model, args.tokenizer)
-    for word, network in zip(("model", "tokenizer"), networks, strict=True):
+    for name, network in zip(("model", "tokenizer"), networks, strict=True):
         if network.hub_origin:
-            echo(f"{word:18}{network.hub_origin.words()}")
+            echo(f"{name:18}{network.hub_origin.words()}")
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
         echo(f"WARNING     {remark}")
     predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())

@@ -1,9 +1,10 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) on a predictor: put on, saved alone, loaded and merged.
+"""Low-rank adapters (LoRA, arXiv 2106.09685) for a predictor: adding, saving, loading, merging.
 
 Notable:
-- On attention and feed-forward layers, the dependency-aware layer included; never on embeddings, heads or a tokenizer.
-- A folder of adapters names the model that they belong to. [`Kronos.from_pretrained`] loads that model, checks the
-  hash of its weights and returns the two merged, a plain [`Kronos`].
+- Adapters are added to attention and feed-forward layers, including the dependency-aware layer, but not to embeddings,
+  heads or a tokenizer.
+- A folder of adapters names its base model. [`Kronos.from_pretrained`] loads the base model, checks the hash of its
+  weights, merges the adapters and returns a plain [`Kronos`].
 """
 
 import json
@@ -27,7 +28,7 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3")
 
 
 def add_adapters(model: "PreTrainedModel", r: int, alpha: int, dropout: float) -> "PeftModel":
-    """The model with trainable adapters of rank `r`; everything else is frozen."""
+    """Adds trainable adapters of rank `r` to a model and freezes all other weights."""
     from peft import LoraConfig, get_peft_model
 
     base = Path(model.name_or_path)
@@ -43,30 +44,30 @@ def add_adapters(model: "PreTrainedModel", r: int, alpha: int, dropout: float) -
 
 
 def save_adapters(model: "PeftModel", folder: Path, state_dict: dict | None = None) -> None:
-    """Writes adapters alone: their configuration and weights, the model's `config.json`, and what they belong to."""
+    """Writes adapter configuration and weights, the model's `config.json`, and the name and hash of the base model."""
     model.save_pretrained(str(folder), state_dict=state_dict)
-    (folder / "README.md").unlink(missing_ok=True)  # a card of empty headings
+    (folder / "README.md").unlink(missing_ok=True)  # peft writes a card with empty headings
     model.get_base_model().config.save_pretrained(folder)
     base = model.peft_config["default"].base_model_name_or_path
     write_json(folder / BASE_FILE, {"name": base, "sha256": model.base_sha256, "revision": model.base_revision})
 
 
 def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
-    """The model that a folder's adapters belong to, with them merged in.
+    """Loads the base model of a folder's adapters and merges the adapters into it.
 
     Raises:
-        ValueError: the adapters are damaged or pickled, or their model is gone or not the one they were trained on.
+        ValueError: the adapters are damaged or pickled, or their base model is missing or has changed.
     """
     from peft import PeftModel
 
     pickles = sorted(path.name for path in folder.iterdir() if is_pickle(path))
     if not (folder / ADAPTER_WEIGHTS).is_file() and pickles:
         raise ValueError(
-            f"{folder} holds only pickled adapters ({pickles[0]}), which are never loaded; "
+            f"{folder} contains only pickled adapters ({pickles[0]}), which are never loaded; "
             f"{weights_remedy(pickles[0], ADAPTER_WEIGHTS)}"
         )
     if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
+        raise ValueError(f"{folder} has {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder with both files")
     try:
         base = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
         name, digest, revision = str(base["name"]), base["sha256"], base.get("revision")
@@ -75,17 +76,19 @@ def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(f"the adapters in {folder} are damaged ({error}); train them again") from error
     if Path(name).resolve() == folder.resolve():
-        raise ValueError(f"{folder / BASE_FILE} names the adapters' own folder as their model; train them again")
-    remedy = "put the model back there, or train with --lora_merge, which saves a model that needs no other"
+        raise ValueError(f"{folder / BASE_FILE} names this adapter folder as its base model; train the adapters again")
+    remedy = "restore the base model there, or train with --lora_merge, which saves a complete model"
     try:
         model = cls.from_pretrained(name, revision=revision, **kwargs)
     except ValueError as error:
-        raise ValueError(f"{folder} holds adapters to {name}, which cannot be loaded ({error}); {remedy}") from error
+        raise ValueError(
+            f"the base model {name} of the adapters in {folder} cannot be loaded ({error}); {remedy}"
+        ) from error
     if weights_hash(model) != digest:
-        raise ValueError(f"{folder} holds adapters to {name}, whose weights are others now; {remedy}")
+        raise ValueError(f"the weights of the base model {name} of the adapters in {folder} have changed; {remedy}")
     try:
         adapted = PeftModel.from_pretrained(model, str(folder))
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:  # tensors of other shapes, impossible settings
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:  # other tensor shapes, invalid settings
         raise ValueError(f"the adapters in {folder} do not fit {name}; {remedy}") from error
     expected = {name.replace(".default.", ".") for name in adapted.state_dict() if ".lora_" in name}
     if found != expected:

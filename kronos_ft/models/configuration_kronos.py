@@ -1,10 +1,10 @@
-"""Configuration of the Kronos models: the published `config.json` keys, checked.
+"""Configuration of the Kronos models: the published `config.json` keys, with validation.
 
 Notable:
 - The published `config.json` has no `model_type`; every key here has the published name and meaning.
-- `n_enc_layers` and `n_dec_layers` count one block more than the network holds (upstream behaviour, kept).
-- `group_size` does not change the loss: upstream computes a grouped assignment and then overwrites it.
-- `rotate_sibling` is this library's own key; published folders lack it and mean false.
+- As upstream, `n_enc_layers` and `n_dec_layers` are the number of blocks plus one.
+- `group_size` does not affect the loss: upstream computes a grouped assignment and then overwrites it.
+- `rotate_sibling` is a key of this library; published folders do not have it, which means false.
 """
 
 from typing import ClassVar
@@ -37,12 +37,12 @@ class KronosTokenizerConfig(PreTrainedConfig):
         s2_bits (`int`): Bits of the fine index.
         beta (`float`): Weight of the commitment term.
         gamma0 (`float`): Weight of the per-sample entropy.
-        gamma (`float`): Weight of the codebook entropy, which is rewarded.
-        zeta (`float`): Weight of both entropy terms together.
-        group_size (`int`): Bits of a group; must divide `s1_bits + s2_bits`. Kept for the published code only.
+        gamma (`float`): Weight of the codebook entropy (subtracted from the loss).
+        zeta (`float`): Common weight of both entropy terms.
+        group_size (`int`): Bits per group; must divide `s1_bits + s2_bits`. Only for compatibility with published code.
 
     Raises:
-        ValueError: when a value contradicts another; the message names both.
+        ValueError: a value is out of range or contradicts another.
 
     Source: shiyu-coder/Kronos `config.json`; binary spherical quantisation, arXiv 2406.07548.
     """
@@ -74,8 +74,8 @@ class KronosTokenizerConfig(PreTrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1; correct the configuration")
         if self.d_model % (2 * self.n_heads):
             raise ValueError(
-                f"d_model={self.d_model} is not a multiple of 2 x n_heads={self.n_heads}; rotary attention needs "
-                "an even head size, so change one of the two"
+                f"d_model={self.d_model} is not a multiple of 2 x n_heads={self.n_heads}, but rotary attention needs "
+                "an even head size; change one of the two"
             )
         _check_bits(self)
         if self.group_size < 1 or self.codebook_dim % self.group_size:
@@ -100,10 +100,10 @@ class KronosTokenizerConfig(PreTrainedConfig):
 
     @classmethod
     def from_size(cls, size: str) -> "KronosTokenizerConfig":
-        """The configuration of a named size: `base` and `2k` as published, `tiny` for tests.
+        """The configuration of a size: `base` and `2k` as published, `tiny` for tests.
 
         Raises:
-            ValueError: when the size has no such name.
+            ValueError: unknown size.
         """
         if size not in TOKENIZER_SIZES:
             raise ValueError(f"size={size!r} is not a tokenizer size; use one of {sorted(TOKENIZER_SIZES)}")
@@ -115,21 +115,21 @@ class KronosConfig(PreTrainedConfig):
     r"""Configuration of a [`Kronos`] predictor.
 
     Args:
-        s1_bits, s2_bits (`int`): Bits of the coarse and the fine index; those of the tokenizer.
-        n_layers (`int`): Transformer blocks.
+        s1_bits, s2_bits (`int`): Bits of the coarse and the fine index, as in the tokenizer.
+        n_layers (`int`): Number of transformer blocks.
         d_model (`int`): Width.
         n_heads (`int`): Attention heads; must divide `d_model` into even head sizes. The dependency-aware layer always
-            has 4.
+            has 4 heads.
         ff_dim (`int`): Width of the feed-forward layer.
         ffn_dropout_p, attn_dropout_p, resid_dropout_p (`float`): Dropout probabilities of the blocks.
         token_dropout_p (`float`): Dropout probability of the embedded tokens.
-        learn_te (`bool`): Whether the calendar embeddings are learnt or fixed sinusoids.
-        rotate_sibling (`bool`): Whether the dependency-aware layer rotates query and keys when forecasting, as it does
-            in training. Published weights are used without (upstream's mismatch, matched); a model trained with the
-            true s1 forecasts better with it.
+        learn_te (`bool`): Whether the calendar embeddings are learned (True) or fixed sinusoids (False).
+        rotate_sibling (`bool`): Whether the dependency-aware layer rotates query and keys when forecasting, as in
+            training. False for published weights (as upstream); models trained with the true s1 forecast better with
+            True.
 
     Raises:
-        ValueError: when a value contradicts another; the message names both.
+        ValueError: a value is out of range or contradicts another.
 
     Source: shiyu-coder/Kronos `config.json`, arXiv 2508.02739.
     """
@@ -158,8 +158,8 @@ class KronosConfig(PreTrainedConfig):
         for heads, name in ((self.n_heads, f"2 x n_heads={self.n_heads}"), (DEPENDENCY_HEADS, "8")):
             if self.d_model % (2 * heads):
                 raise ValueError(
-                    f"d_model={self.d_model} is not a multiple of {name}; rotary attention needs an even head size in "
-                    f"the blocks and in the {DEPENDENCY_HEADS} heads of the dependency-aware layer, so change it"
+                    f"d_model={self.d_model} is not a multiple of {name}, but rotary attention needs an even head size "
+                    f"in the blocks and in the {DEPENDENCY_HEADS} heads of the dependency-aware layer; change d_model"
                 )
         _check_bits(self)
 
@@ -178,14 +178,14 @@ class KronosConfig(PreTrainedConfig):
 
     @classmethod
     def from_size(cls, size: str) -> "KronosConfig":
-        """The configuration of a named size: mini, small, base, large as published, `tiny` for tests.
+        """The configuration of a size: mini, small, base, large as published, `tiny` for tests.
 
         Raises:
-            ValueError: when the size has no such name.
+            ValueError: unknown size.
         """
         if size not in PREDICTOR_SIZES:
             raise ValueError(f"size={size!r} is not a predictor size; use one of {sorted(PREDICTOR_SIZES)}")
         return cls(**PREDICTOR_SIZES[size])
 
 
-DEPENDENCY_HEADS = 4  # fixed upstream, whatever the width
+DEPENDENCY_HEADS = 4  # fixed upstream for every width

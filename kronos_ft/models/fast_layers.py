@@ -1,11 +1,12 @@
-"""What makes a training step cheaper without another result: products in half precision, cheap random masks, compiled
-blocks. All of it is off until [`speed_up`] turns it on, and none of it touches evaluation, which stays exact fp32.
+"""Faster training steps: matrix products in half precision, cheap dropout masks, compiled blocks.
+
+Everything is off until [`speed_up`] or [`compile_blocks`] is called. Evaluation always stays exact fp32.
 
 Notable:
-- Weights, residual stream, norms, softmax and losses stay fp32; matrix products are made in half precision, so that
-  logits are rounded to it too. On a CPU autocast does the same with more casts and a slow backward pass of attention.
-- A mask of dropout costs 16 random bits an element instead of a draw of its own; the probability is met to 2^-17.
-- The blocks of a model share one compiled program for each shape, so that compiling takes seconds and not minutes.
+- Weights, residual stream, norms, softmax and losses stay fp32. Matrix products run in half precision, so logits are
+  rounded to half precision too. Autocast on a CPU does the same with more casts and a slow backward pass of attention.
+- A dropout mask uses 16 random bits per element; the dropout probability is exact to 2^-17.
+- All blocks of a model share one compiled program per shape, so compilation takes seconds instead of minutes.
 """
 
 from collections.abc import Callable
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# beyond, the scores of all bars with all bars take more memory than the products save
+# above, the full score matrix needs too much memory
 MOST_EXPLICIT_BARS = 256
 DRAWS = 2**16
 
 
 class Linear(nn.Linear):
-    """A linear layer whose products can be made in half precision in training; the weights stay as they are."""
+    """A linear layer with an optional half-precision product in training; the weights stay fp32."""
 
     products: torch.dtype | None = None
 
@@ -32,9 +33,9 @@ class Linear(nn.Linear):
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square normalisation: fp32 inside, cast back to the input's precision, then scaled."""
+    """Root-mean-square normalisation: computed in fp32, cast back to the input's precision, then scaled."""
 
-    products: torch.dtype | None = None  # in training, the precision of the products that read the result
+    products: torch.dtype | None = None  # output precision in training, for the products that follow
 
     def __init__(self, dim: int, eps: float = 1e-5):
         super().__init__()
@@ -49,10 +50,7 @@ class RMSNorm(nn.Module):
 
 
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
-    """A mask of dropout on the CPU, already scaled: 0 with probability `p`, else 1 / (1 - p).
-
-    Drawn from PyTorch's global generator, 16 bits an element.
-    """
+    """A scaled dropout mask on the CPU, 0 with probability `p`, else 1 / (1 - p); uses PyTorch's global generator."""
     count = shape.numel()
     draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
     kept = draws >= min(round(p * DRAWS), DRAWS - 1) - DRAWS // 2
@@ -60,7 +58,7 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose masks can be drawn cheaply on a CPU."""
+    """Dropout with optional cheap masks on a CPU."""
 
     cheap = False
 
@@ -78,11 +76,11 @@ def drop(x: Tensor, p: float, cheap: bool) -> Tensor:
 
 
 def attend_causally(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, cheap: bool) -> Tensor:
-    """Causal attention of shape `(B, H, T, C)`, by whatever is fast on the device.
+    """Causal attention of shape `(B, H, T, C)`, with the fastest implementation for the device.
 
     Args:
-        cheap (`bool`): on a CPU, in half precision or with dropout, scores are made by plain products with an fp32
-            softmax: the fused attention has no fast backward pass in half precision there, and none with dropout.
+        cheap (`bool`): on a CPU, with half precision or dropout, compute the scores explicitly with an fp32 softmax:
+            there, fused attention has no fast backward pass for these cases.
     """
     bars, on_cpu = query.shape[-2], query.device.type == "cpu"
     half = query.dtype in (torch.bfloat16, torch.float16)
@@ -98,16 +96,16 @@ def attend_causally(query: Tensor, key: Tensor, value: Tensor, dropout_p: float,
 
 
 def speed_up(model: nn.Module, products: torch.dtype | None, cheap: bool) -> None:
-    """Sets how a model is trained; in place, and for training alone.
+    """Switches the fast training computations of a model on or off, in place.
 
     Args:
-        products (`torch.dtype`, *optional*): precision of the matrix products, None for that of the weights.
-        cheap (`bool`): cheap random masks and draws on a CPU, and the attention that goes with them.
+        products (`torch.dtype`, *optional*): precision of the matrix products; None for that of the weights.
+        cheap (`bool`): cheap random masks and samples on a CPU, with explicit attention.
     """
     for module in model.modules():
         if isinstance(module, Linear):
             module.products = products
-        for name in ("norm1", "norm2"):  # of blocks, whose results are read by products alone
+        for name in ("norm1", "norm2"):  # norms of blocks: only matrix products use their output
             norm = getattr(module, name, None)
             if isinstance(norm, RMSNorm):
                 norm.products = products
@@ -116,12 +114,12 @@ def speed_up(model: nn.Module, products: torch.dtype | None, cheap: bool) -> Non
 
 
 def compile_blocks(model: nn.Module, block_type: type[nn.Module], program: Callable[..., Tensor]) -> int:
-    """Lets every block of a model be computed by a compiled program in training; returns how many.
+    """Makes every block of a model use a compiled program in training; returns the number of blocks.
 
     Args:
-        block_type: blocks with an attribute `compiled`.
-        program: takes a block and what its `compute` takes, such as `torch.compile(block_type.compute)`. It does not
-            hold on to a block, so that copies of a model train their own weights.
+        block_type: class of the blocks, with an attribute `compiled`.
+        program: takes a block and the arguments of its `compute`, e.g. `torch.compile(block_type.compute)`. It must not
+            keep a reference to a block, so that copies of a model train their own weights.
     """
     blocks = [module for module in model.modules() if isinstance(module, block_type)]
     for block in blocks:
@@ -130,7 +128,7 @@ def compile_blocks(model: nn.Module, block_type: type[nn.Module], program: Calla
 
 
 def forget_compiled(model: nn.Module) -> None:
-    """Back to plain computation."""
+    """Removes the compiled program from all blocks."""
     for module in model.modules():
         if getattr(module, "compiled", None) is not None:
             module.compiled = None

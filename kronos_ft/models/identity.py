@@ -9,7 +9,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def weights_hash(model: PreTrainedModel) -> str:
-    """SHA-256 of a Kronos model's configuration and fp32 weights: equal for equal ones, whatever folder they are in."""
+    """SHA-256 of a Kronos model's configuration and fp32 weights; does not depend on its folder."""
     config = {key: float(getattr(model.config, key)) for key in model.config.published_keys()}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):

@@ -4,8 +4,8 @@ Notable:
 - RMSNorm in fp32, cast back, then scaled (eps 1e-5), before attention and before the feed-forward layer.
 - Causal rotary attention, half-split rotation, base 10000, positions from 0.
 - SwiGLU feed-forward layer without biases.
-- The rotary table is computed once a forward pass in fp32 from the head size, never from the saved buffer and never
-  kept: upstream's cached table breaks when the device or precision changes, or when built in inference mode.
+- The rotary table is computed in fp32 once per forward pass from the head size; it is neither cached nor read from the
+  saved buffer. Upstream's cached table breaks if the device or precision changes, or if it is built in inference mode.
 
 Shapes: B batch, T bars, D model width, H heads, C head size (D / H).
 """
@@ -22,24 +22,24 @@ from .fast_layers import Dropout, Linear, RMSNorm, attend_causally
 ROTARY_BASE = 10000.0
 CALENDAR_SIZES = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 
-# query, key and value of shape (B, H, T, C) -> mixed values of the same shape
+# query, key and value of shape (B, H, T, C) -> attention output of the same shape
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def rotary_inverse_frequencies(head_dim: int, device: torch.device | None = None) -> Tensor:
-    """Angles per bar of each rotary pair, fp32 of shape `(head_dim / 2,)`."""
+    """Angle per bar of each rotary pair, fp32 of shape `(head_dim / 2,)`."""
     exponents = torch.arange(0, head_dim, 2, device=device, dtype=torch.int64).float() / head_dim
     return 1.0 / (ROTARY_BASE**exponents)
 
 
 def rotary_table(positions: int | Tensor, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines of positions, or of the first so many, each fp32 of shape `(*positions, head_dim)`.
+    """Cosines and signed sines, each fp32 of shape `(*positions, head_dim)`; an int means positions 0 to n - 1.
 
     The sines of the first half are negated, for [`apply_rotary`].
     """
     if isinstance(positions, int):
         positions = torch.arange(positions, device=device)
-    # an element-wise product: autocast would run a matrix product in half precision and blur the late positions
+    # an element-wise product: autocast would compute a matrix product in half precision, too coarse for late positions
     angles = positions.float()[..., None] * rotary_inverse_frequencies(head_dim, device)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
@@ -51,7 +51,7 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: `w2(silu(w1 x) * w3 x)`, no biases, dropout after."""
+    """SwiGLU: `w2(silu(w1 x) * w3 x)`, without biases, followed by dropout."""
 
     def __init__(self, d_model: int, ff_dim: int, dropout_p: float):
         super().__init__()
@@ -94,7 +94,7 @@ class CausalSelfAttention(nn.Module):
         return x.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
 
     def attend_causally(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Each bar mixes the values up to its own."""
+        """Causal attention: each bar attends to itself and earlier bars."""
         dropout_p = self.attn_dropout_p if self.training else 0.0
         return attend_causally(query, key, value, dropout_p, self.cheap and self.training)
 
@@ -111,10 +111,10 @@ class TransformerBlock(nn.Module):
     Args:
         x (`torch.Tensor` of shape `(batch_size, seq_len, d_model)`): hidden states.
         rotary (`tuple` of two `torch.Tensor` of shape `(seq_len, head_dim)`): from [`rotary_table`].
-        attend (`Attend`, *optional*): mixes values instead of causal attention over `x`; a cache does.
+        attend (`Attend`, *optional*): attention function, e.g. of a cache; causal attention over `x` by default.
     """
 
-    # a compiled program of `compute`, shared by all blocks, for training
+    # compiled `compute`, shared by all blocks, for training
     compiled: Callable[["TransformerBlock", Tensor, tuple[Tensor, Tensor]], Tensor] | None = None
 
     def __init__(
@@ -138,15 +138,15 @@ class TransformerBlock(nn.Module):
         return self.compute(x, rotary, attend)
 
     def compute(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend | None = None) -> Tensor:
-        """What [`forward`] does, without a compiled program."""
+        """[`forward`] without a compiled program."""
         x = x + self.self_attn(self.norm1(x), rotary, attend)
         return x + self.ffn(self.norm2(x))
 
 
 class HierarchicalEmbedding(nn.Module):
-    """Coarse and fine token of a bar, each scaled by sqrt(D), joined by a linear layer.
+    """Embeds the coarse and the fine token of a bar, each scaled by sqrt(D), and combines them by a linear layer.
 
-    Upstream also takes whole indices and splits them with the halves swapped; here only the pair is accepted.
+    Upstream also accepts joint indices and splits them with the halves swapped; this class accepts only the pair.
     """
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int):
@@ -162,7 +162,7 @@ class HierarchicalEmbedding(nn.Module):
 
 
 class SinusoidalEmbedding(nn.Module):
-    """Fixed sinusoids. Upstream overwrites them with noise at initialisation, which is a fault; saved ones load."""
+    """Fixed sinusoids. (Upstream has a bug: it overwrites them with noise at initialisation.)"""
 
     def __init__(self, size: int, d_model: int):
         super().__init__()
@@ -172,7 +172,7 @@ class SinusoidalEmbedding(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Sine at even and cosine at odd columns."""
+        """Sines in even columns, cosines in odd columns."""
         size, d_model = self.emb.weight.shape
         frequencies = torch.exp(torch.arange(0, d_model, 2).float() * -(math.log(ROTARY_BASE) / d_model))
         angles = torch.arange(size).float()[:, None] * frequencies
@@ -208,7 +208,7 @@ class TemporalEmbedding(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of sibling embeddings over hidden states; the projections of the dependency-aware layer."""
+    """Cross-attention of sibling embeddings (queries) over hidden states, in the dependency-aware layer."""
 
     def __init__(self, d_model: int, n_heads: int):
         super().__init__()
@@ -227,13 +227,13 @@ class CrossAttention(nn.Module):
     def forward(
         self, sibling: Tensor, hidden: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend | None = None
     ) -> Tensor:
-        """Mixes `hidden` for each query of `sibling`.
+        """Attends from `sibling` to `hidden`.
 
         Args:
             sibling (`torch.Tensor` of shape `(B, Q, D)`): embedded coarse tokens.
             hidden (`torch.Tensor` of shape `(B, T, D)`): the transformer's output.
-            rotary: cosines and sines of the T positions; the queries are at the last Q of them. None: no rotation.
-            attend (`Attend`, *optional*): mixes the values; all of them by default.
+            rotary: cosines and sines of the T positions; the queries are at the last Q positions. None: no rotation.
+            attend (`Attend`, *optional*): attention function; by default attention to all positions.
         """
         query, key = self.split_heads(self.q_proj(sibling)), self.split_heads(self.k_proj(hidden))
         if rotary is not None:
@@ -244,7 +244,7 @@ class CrossAttention(nn.Module):
 
 
 class DependencyAwareLayer(nn.Module):
-    """`norm(hidden + cross_attention(sibling, hidden))`: what the fine token is read from, given the coarse one."""
+    """`norm(hidden + cross_attention(sibling, hidden))`: hidden states for the fine token, given the coarse one."""
 
     def __init__(self, d_model: int, n_heads: int):
         super().__init__()
@@ -254,7 +254,7 @@ class DependencyAwareLayer(nn.Module):
     def forward(
         self, sibling: Tensor, hidden: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend | None = None
     ) -> Tensor:
-        """As [`CrossAttention`]; the result belongs to the last Q positions of `hidden`."""
+        """Arguments as in [`CrossAttention`]; the result belongs to the last Q positions of `hidden`."""
         mixed = self.cross_attn(sibling, hidden, rotary, attend)
         return self.norm(hidden[:, -sibling.shape[1] :] + mixed)
 

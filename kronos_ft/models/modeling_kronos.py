@@ -1,12 +1,13 @@
-"""The Kronos models (arXiv 2508.02739): a causal transformer autoencoder with a binary spherical bottleneck, and the
-predictor of its tokens.
+"""The Kronos models (arXiv 2508.02739): a tokenizer, which is a causal transformer autoencoder with a binary spherical
+bottleneck, and a predictor of its tokens.
 
 Notable:
-- State-dict keys, configuration keys, bit order and numerics are those of the published models.
-- One decoder reconstructs twice, from the coarse s1 bits alone and from the full code; both go through it as one batch.
-- Weights stay fp32 under mixed precision; the unit vector that the loss terms read is always fp32.
-- The predictor reads the fine token given the coarse one. In training it is given the TRUE coarse token; the published
-  scripts give it one sampled from the model, whose fine token is then not the target, so that it learns to ignore it.
+- State-dict keys, configuration keys, bit order and numerics equal those of the published models.
+- One decoder reconstructs from the coarse s1 bits and from the full code; both go through it as one batch.
+- Weights stay fp32 under mixed precision; the unit vector in the loss terms is always fp32.
+- The predictor predicts the fine token given the coarse token. In training, this is the TRUE coarse token. The
+  published scripts use a token sampled from the model; then the target fine token does not belong to it, and the model
+  learns to ignore the coarse token.
 
 Shapes: B batch, T bars, F features of a bar, D model width, K = s1_bits + s2_bits.
 """
@@ -38,11 +39,10 @@ class KronosTokenizerOutput(ModelOutput):
     """Output of [`KronosTokenizer`].
 
     Attributes:
-        reconstruction_pre (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): from the s1 bits alone.
+        reconstruction_pre (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): from the s1 bits only.
         reconstruction (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): from the full code.
         quantized (`torch.Tensor` of shape `(batch_size, seq_len, codebook_dim)`): codes, +-1 / sqrt(codebook_dim).
-        unit (`torch.Tensor` of shape `(batch_size, seq_len, codebook_dim)`): the unit vector before its signs are
-            taken, fp32.
+        unit (`torch.Tensor` of shape `(batch_size, seq_len, codebook_dim)`): the unit vector before quantisation, fp32.
     """
 
     reconstruction_pre: Tensor | None = None
@@ -52,7 +52,7 @@ class KronosTokenizerOutput(ModelOutput):
 
 
 class KronosTokenizer(KronosPreTrainedModel):
-    """Turns normalised candles into hierarchical tokens and back.
+    """Encodes normalised candles to hierarchical tokens, and decodes tokens to candles.
 
     Example:
 
@@ -62,7 +62,7 @@ class KronosTokenizer(KronosPreTrainedModel):
     restored = tokenizer.decode((s1, s2), half=True)  # (B, T, 6)
     ```
 
-    Source: shiyu-coder/Kronos, `KronosTokenizer`. A new model has PyTorch's default initialisation, as upstream's.
+    Source: shiyu-coder/Kronos, `KronosTokenizer`. As upstream, a new model has PyTorch's default initialisation.
     """
 
     config_class = KronosTokenizerConfig
@@ -119,8 +119,8 @@ class KronosTokenizer(KronosPreTrainedModel):
         """Candles from embedded codes of shape `(batch_size, seq_len, d_model)`.
 
         Args:
-            positions (`torch.LongTensor`, *optional*): of the codes, from 0 by default.
-            attend (*optional*): replaces causal attention, one for each block.
+            positions (`torch.LongTensor`, *optional*): positions of the codes, by default from 0.
+            attend (*optional*): attention functions, one per block; causal attention by default.
         """
         rotary = self._rotary(hidden, positions)
         for position, block in enumerate(self.decoder):
@@ -147,24 +147,24 @@ class KronosTokenizer(KronosPreTrainedModel):
 
     @torch.no_grad()
     def encode(self, candles: Tensor, half: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """Token indices of candles.
+        """Encodes candles to token indices.
 
         Args:
             candles (`torch.Tensor` of shape `(batch_size, seq_len, d_in)`): normalised candles.
-            half (`bool`): return the coarse and the fine index instead of the whole one.
+            half (`bool`): return the coarse and the fine index instead of the joint index.
 
         Returns:
-            `torch.LongTensor` of shape `(batch_size, seq_len)`, the coarse index in its low bits; or with `half` the
-            pair (s1, s2) of that shape.
+            `torch.LongTensor` of shape `(batch_size, seq_len)`, with the coarse index in the low bits; with `half`, a
+            pair (s1, s2) of this shape.
         """
         index = bits_to_index(self.quantize(candles).quantized)
         return split_index(index, self.config.s1_bits) if half else index
 
     @torch.no_grad()
     def decode(self, index: Tensor | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
-        """Normalised candles of token indices; the inverse of [`~KronosTokenizer.encode`].
+        """Decodes token indices to normalised candles; the inverse of [`~KronosTokenizer.encode`].
 
-        Upstream decodes halves as if s1_bits equalled s2_bits and is silently wrong otherwise; this does not.
+        Unlike upstream, decoding halves is also correct if s1_bits differs from s2_bits.
 
         Args:
             index (`torch.LongTensor` of shape `(batch_size, seq_len)`, or a pair of them with `half`): token indices.
@@ -176,7 +176,7 @@ class KronosTokenizer(KronosPreTrainedModel):
         return self.reconstruct(self.embed_codes(index, half))
 
     def embed_codes(self, index: Tensor | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
-        """What the decoder reads for token indices, of shape `(batch_size, seq_len, d_model)`."""
+        """Decoder input for token indices, shape `(batch_size, seq_len, d_model)`."""
         if half:
             s1, s2 = index
             bits = torch.cat((index_to_bits(s1, self.config.s1_bits), index_to_bits(s2, self.config.s2_bits)), dim=-1)
@@ -190,8 +190,8 @@ class KronosOutput(ModelOutput):
     """Output of [`Kronos`].
 
     Attributes:
-        s1_logits (`torch.Tensor` of shape `(batch_size, seq_len, 2^s1_bits)`): of the next bar's coarse token.
-        s2_logits (`torch.Tensor` of shape `(batch_size, seq_len, 2^s2_bits)`): of its fine token, given a coarse one.
+        s1_logits (`torch.Tensor` of shape `(batch_size, seq_len, 2^s1_bits)`): the next bar's coarse token.
+        s2_logits (`torch.Tensor` of shape `(batch_size, seq_len, 2^s2_bits)`): its fine token, given the coarse token.
     """
 
     s1_logits: Tensor | None = None
@@ -199,7 +199,7 @@ class KronosOutput(ModelOutput):
 
 
 class Kronos(KronosPreTrainedModel):
-    """Predicts the tokens of the next bar: the coarse one, then the fine one given the coarse one.
+    """Predicts the tokens of the next bar: the coarse token, then the fine token given the coarse token.
 
     Example:
 
@@ -208,13 +208,13 @@ class Kronos(KronosPreTrainedModel):
     output = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1], s1_targets=s1[:, 1:])
     ```
 
-    Source: shiyu-coder/Kronos, `Kronos`. A new model has upstream's initialisation: linear layers Xavier normal with
-    zero biases, embeddings normal with standard deviation d_model^-0.5.
+    Source: shiyu-coder/Kronos, `Kronos`. Initialisation as upstream: Xavier normal weights and zero biases in linear
+    layers, normal embeddings with standard deviation d_model^-0.5.
     """
 
     config_class = KronosConfig
     main_input_name = "s1_ids"
-    cheap = False  # draws of `sample_sibling`, see fast_layers
+    cheap = False  # cheap samples in `sample_sibling`, see fast_layers
 
     def __init__(self, config: KronosConfig):
         super().__init__(config)
@@ -252,23 +252,23 @@ class Kronos(KronosPreTrainedModel):
             nn.init.ones_(module.weight)
 
     def embed(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None) -> Tensor:
-        """Embedded bars of shape `(batch_size, seq_len, d_model)`: tokens, and calendar where `stamp` is given."""
+        """Embedded bars `(batch_size, seq_len, d_model)`: tokens plus, if `stamp` is given, calendar features."""
         embedded = self.embedding(s1_ids, s2_ids)
         return self.token_drop(embedded if stamp is None else embedded + self.time_emb(stamp))
 
     def transform(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: list[Attend] | None = None) -> Tensor:
-        """Hidden states of embedded bars; `attend` replaces causal attention, one for each block."""
+        """Hidden states of embedded bars; `attend` replaces causal attention, one function per block."""
         for position, block in enumerate(self.transformer):
             x = block(x, rotary, attend[position] if attend else None)
         return self.norm(x)
 
     def rotary(self, positions: Tensor | int, n_heads: int | None = None) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the first positions for attention of `n_heads` (default: that of the blocks)."""
+        """Rotary table of positions for attention with `n_heads` heads (default: as in the blocks)."""
         head_dim = self.config.d_model // (n_heads or self.config.n_heads)
         return rotary_table(positions, head_dim, self.head.proj_s1.weight.device)
 
     def sample_sibling(self, s1_logits: Tensor) -> Tensor:
-        """Coarse tokens drawn from logits, as the published training scripts condition the fine token."""
+        """Samples coarse tokens from logits, as in the published training scripts."""
         probabilities = s1_logits.detach().float().softmax(dim=-1).flatten(0, 1)
         if self.cheap and self.training and probabilities.device.type == "cpu":
             below = probabilities.cumsum(dim=-1)
@@ -286,17 +286,17 @@ class Kronos(KronosPreTrainedModel):
         s1_targets: Tensor | None = None,
         causal: bool = True,
     ) -> KronosOutput:
-        """Logits of each next bar.
+        """Logits of the next bar at each position.
 
         Args:
             s1_ids, s2_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): tokens of bars 0 to T-1.
             stamp (`torch.LongTensor` of shape `(batch_size, seq_len, 5)`, *optional*): minute, hour, weekday, day and
                 month of the same bars.
             s1_targets (`torch.LongTensor` of shape `(batch_size, seq_len)`, *optional*): true coarse tokens of bars 1
-                to T, which the fine ones are conditioned on. Without them they are sampled from the model's logits, as
-                the published scripts do.
-            causal (`bool`): false lets the fine token see the future, as the published validation does; for
-                comparison only.
+                to T, the condition of the fine tokens. By default they are sampled from the model's logits, as in the
+                published scripts.
+            causal (`bool`): False lets the fine token see the future, as in the published validation; only for
+                comparison.
         """
         hidden = self.transform(self.embed(s1_ids, s2_ids, stamp), self.rotary(s1_ids.shape[1]))
         s1_logits = self.head.proj_s1(hidden)
@@ -309,16 +309,16 @@ class Kronos(KronosPreTrainedModel):
         return attend_causally(query, key, value, 0.0, self.cheap and self.training)
 
     def decode_s1(self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Coarse logits and the hidden states they come from, of shape `(batch_size, seq_len, d_model)`."""
+        """Coarse logits, and the hidden states `(batch_size, seq_len, d_model)` that they are computed from."""
         hidden = self.transform(self.embed(s1_ids, s2_ids, stamp), self.rotary(s1_ids.shape[1]))
         return self.head.proj_s1(hidden), hidden
 
     def decode_s2(self, context: Tensor, s1_ids: Tensor) -> Tensor:
         """Fine logits of the bar after `context`, given its coarse token.
 
-        Upstream builds the rotary table for the single query and so rotates nothing; with `config.rotate_sibling`
-        query and keys are rotated as in training. As upstream's, the result has logits for every position of
-        `context`, of which only the last are those of the next bar.
+        Upstream builds the rotary table for the single query, which has no effect; with `config.rotate_sibling`, query
+        and keys are rotated as in training. As upstream, the result has logits for every position of `context`, but
+        only the last position is the next bar.
 
         Args:
             context (`torch.Tensor` of shape `(batch_size, seq_len, d_model)`): hidden states of [`~Kronos.decode_s1`].
@@ -328,10 +328,10 @@ class Kronos(KronosPreTrainedModel):
             `torch.Tensor` of shape `(batch_size, seq_len, 2^s2_bits)`.
 
         Raises:
-            ValueError: more than one coarse token a row.
+            ValueError: more than one coarse token per row.
         """
         if s1_ids.ndim != 2 or s1_ids.shape[1] != 1:
-            raise ValueError(f"s1_ids of shape {tuple(s1_ids.shape)} must be (batch_size, 1): the next bar's alone")
+            raise ValueError(f"s1_ids of shape {tuple(s1_ids.shape)} must be (batch_size, 1): one token per row")
         rotary = self.rotary(context.shape[1], DEPENDENCY_HEADS) if self.config.rotate_sibling else None
         mixed = self.dep_layer.cross_attn(self.embedding.emb_s1(s1_ids), context, rotary)
         return self.head.proj_s2(self.dep_layer.norm(context + mixed))

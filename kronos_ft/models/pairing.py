@@ -1,7 +1,7 @@
-"""Which tokenizer a predictor was trained with: kept beside its weights, so that another one is noticed.
+"""Records which tokenizer a predictor was trained with, next to its weights, to detect a wrong tokenizer.
 
-A predictor reads indices into the codes of its tokenizer. With another tokenizer of as many bits they mean other
-candles, and forecasts are noise that looks like a forecast.
+A predictor reads token indices of its tokenizer. In another tokenizer with the same number of bits, these indices mean
+other candles, and the forecasts are meaningless without any error.
 """
 
 import json
@@ -17,7 +17,7 @@ TOKENIZER_OF_PUBLISHED = {"mini": "2k", "small": "base", "base": "base"}
 
 
 def write_pairing(folder: Path, model_facts: object) -> None:
-    """Writes beside a predictor what it was trained with, where the run's facts on its model say it."""
+    """Writes the tokenizer's name and hash into a predictor's folder, if the run recorded them."""
     if isinstance(model_facts, dict) and "tokenizer_sha256" in model_facts:
         kept = {"tokenizer": model_facts.get("tokenizer"), "tokenizer_sha256": model_facts["tokenizer_sha256"]}
         write_json(folder / PAIRING_FILE, kept)
@@ -32,20 +32,20 @@ def _read(path: Path) -> dict:
 
 
 def trained_with(folder: Path) -> dict:
-    """What is known of the tokenizer of a predictor's folder: its name and SHA-256, or nothing.
+    """The recorded name and SHA-256 of a predictor's tokenizer, or an empty dict.
 
-    Folders of earlier versions lack the file; the record of their run has the same facts.
+    Folders of earlier versions lack the file; their run record contains the same facts.
     """
     known = _read(folder / PAIRING_FILE) or _read(folder.parent / RUN_FILE).get("model")
     return known if isinstance(known, dict) and isinstance(known.get("tokenizer_sha256"), str) else {}
 
 
 def mismatch(model: str, tokenizer: str, tokenizer_sha256: str) -> str | None:
-    """What is wrong with a pair of predictor and tokenizer, in words, or None where nothing is known to be.
+    """A warning if a predictor is known to be trained with another tokenizer, else None.
 
     Args:
         model (`str`): folder, Hub name or published size of the predictor.
-        tokenizer (`str`): the same of the tokenizer.
+        tokenizer (`str`): folder, Hub name or published size of the tokenizer.
         tokenizer_sha256 (`str`): hash of the tokenizer's weights, see `weights_hash`.
     """
     known = trained_with(Path(model))
@@ -53,7 +53,7 @@ def mismatch(model: str, tokenizer: str, tokenizer_sha256: str) -> str | None:
         theirs = f"{known.get('tokenizer') or 'another one'} (weights {known['tokenizer_sha256'][:16]})"
         return (
             f"predictor {model} was trained with tokenizer {theirs}, not with {tokenizer} (weights "
-            f"{tokenizer_sha256[:16]}): its forecasts mean nothing; pass the tokenizer that it was trained with"
+            f"{tokenizer_sha256[:16]}): its forecasts are meaningless; pass the tokenizer that it was trained with"
         )
     sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
     codes = {name: size for size, name in PUBLISHED_TOKENIZERS.items()}
@@ -61,6 +61,6 @@ def mismatch(model: str, tokenizer: str, tokenizer_sha256: str) -> str | None:
     if size in TOKENIZER_OF_PUBLISHED and code in PUBLISHED_TOKENIZERS and code != TOKENIZER_OF_PUBLISHED[size]:
         return (
             f"predictor {model} was trained with tokenizer {TOKENIZER_OF_PUBLISHED[size]}, not with {tokenizer}: its "
-            f"forecasts mean nothing; pass --tokenizer {TOKENIZER_OF_PUBLISHED[size]}"
+            f"forecasts are meaningless; pass --tokenizer {TOKENIZER_OF_PUBLISHED[size]}"
         )
     return None

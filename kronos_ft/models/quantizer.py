@@ -1,10 +1,10 @@
-"""Binary spherical quantisation (BSQ, arXiv 2406.07548) as the Kronos tokenizer uses it.
+"""Binary spherical quantisation (BSQ, arXiv 2406.07548) of the Kronos tokenizer.
 
 Notable:
-- A code is the signs of a unit vector, scaled by 1 / sqrt(D); zero counts as -1.
-- Indices take the least significant bit first, and s1 is the LOW bits of the whole index.
-- The entropy terms are per bit. Upstream also computes a grouped assignment, code statistics and an `indices` metric
-  that nothing reads; they are left out.
+- A code contains the signs of a unit vector, scaled by 1 / sqrt(D); zero counts as -1.
+- Indices are little-endian (least significant bit first); s1 is the LOW bits of the joint index.
+- The entropy terms are per bit. Upstream's grouped assignment, code statistics and `indices` metric are unused and
+  omitted.
 
 Shapes: B batch, T bars, D = s1_bits + s2_bits.
 """
@@ -20,13 +20,13 @@ ENTROPY_EPS = 1e-8
 
 @dataclass
 class QuantizerOutput:
-    """What [`BinarySphericalQuantizer`] returns.
+    """Output of [`BinarySphericalQuantizer`].
 
     Attributes:
         quantized (`torch.Tensor` of shape `(batch_size, seq_len, codebook_dim)`):
-            Codes, each entry +-1 / sqrt(codebook_dim); the gradient passes straight through to the unit vector.
+            Codes, each entry +-1 / sqrt(codebook_dim); straight-through gradient to the unit vector.
         unit (`torch.Tensor` of shape `(batch_size, seq_len, codebook_dim)`):
-            The encoder's output on the unit sphere, fp32: what the loss terms are computed from.
+            The encoder's output on the unit sphere, fp32; input of the loss terms.
     """
 
     quantized: Tensor
@@ -34,10 +34,10 @@ class QuantizerOutput:
 
 
 def bits_to_index(bits: Tensor) -> Tensor:
-    """Index of a code: bit j is `bits[..., j] >= 0`, least significant first.
+    """Index of a code: bit j is `bits[..., j] >= 0`, least significant bit first.
 
     Args:
-        bits (`torch.Tensor` of shape `(..., n_bits)`): codes, only their signs matter.
+        bits (`torch.Tensor` of shape `(..., n_bits)`): codes; only the signs are used.
 
     Returns:
         `torch.LongTensor` of shape `(...)`.
@@ -52,13 +52,8 @@ def index_to_bits(index: Tensor, n_bits: int) -> Tensor:
     return ((index.unsqueeze(-1) >> positions) & 1).float() * 2 - 1
 
 
-def join_indices(s1: Tensor, s2: Tensor, s1_bits: int) -> Tensor:
-    """Whole index from the coarse and the fine one: `s1 + (s2 << s1_bits)`."""
-    return s1 + (s2 << s1_bits)
-
-
 def split_index(index: Tensor, s1_bits: int) -> tuple[Tensor, Tensor]:
-    """Coarse and fine index of a whole one. Upstream's embedding splits it the other way round, which is a fault."""
+    """Splits a joint index into coarse and fine index. (Upstream's embedding swaps the two, which is a bug.)"""
     return index & ((1 << s1_bits) - 1), index >> s1_bits
 
 
@@ -73,13 +68,13 @@ def binary_entropy(p: Tensor) -> Tensor:
 
 
 class BinarySphericalQuantizer(nn.Module):
-    """Projects to the unit sphere and takes signs.
+    """Projects to the unit sphere and takes the signs.
 
-    The buffers `bsq.basis` and `bsq.group_basis` are part of the published state dict; nothing here reads them.
+    The unused buffers `bsq.basis` and `bsq.group_basis` are part of the published state dict.
 
     Args:
-        codebook_dim (`int`): D, bits of a code.
-        group_size (`int`): bits of a group, for the published buffer.
+        codebook_dim (`int`): D, bits per code.
+        group_size (`int`): bits per group, for the published buffer.
     """
 
     def __init__(self, codebook_dim: int, group_size: int):

@@ -33,7 +33,7 @@ PUBLISHED_PREDICTORS: dict[str, str] = {
 PREDICTOR_CONTEXT: dict[str, int] = {"mini": 2048, "small": 512, "base": 512, "large": 512, "tiny": 512}
 
 
-# 'base' is the default configuration; the tokenizer of the 2,048-bar context differs in group_size alone.
+# 'base' is the default configuration; '2k', the tokenizer for 2,048 bars of context, differs only in group_size.
 TOKENIZER_SIZES: dict[str, dict[str, int]] = {
     "base": {},
     "2k": {"group_size": 5},

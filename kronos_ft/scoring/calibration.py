@@ -1,7 +1,7 @@
-"""Calibrates bands on the validation split and shows what that changes on the test split.
+"""Conformal calibration of prediction intervals: fitted on the validation split, measured on the test split.
 
-A symbol with enough validation origins is calibrated on its own, because offsets are in log returns and a calm symbol
-would be given the bands of a wild one; the others on all symbols together.
+A symbol with enough validation origins is calibrated separately: offsets are log returns, and pooling would give a calm
+symbol the intervals of a volatile one. The other symbols are calibrated together.
 
 Shapes: N origins, P paths, H horizon, 5 targets in the order of `TARGETS`.
 """
@@ -15,7 +15,7 @@ from .figures import Figures, plain
 from .metrics import BAND_LEVELS, band_figures, checked, path_bands
 from .targets import TARGETS
 
-LEAST_OWN = 50  # validation origins from which a symbol's own offsets are fitted
+LEAST_OWN = 50  # minimum validation origins for a symbol's own offsets
 
 
 def calibrate(
@@ -27,21 +27,21 @@ def calibrate(
     rows: Sequence[slice],
     known: Sequence[np.ndarray] | None = None,
 ) -> dict | None:
-    """Coverage and width of every target's bands on test origins, as forecast and calibrated.
+    """Coverage and width of every target's prediction intervals on the test split, before and after calibration.
 
     Args:
         truth_before (`np.ndarray` of shape `(M, H, 5)`), paths_before (`(M, P, H, 5)`): validation split.
-        rows_before (`Sequence[slice]`): where each symbol's origins lie in it.
+        rows_before (`Sequence[slice]`): validation rows of each symbol.
         truth (`np.ndarray` of shape `(N, H, 5)`), paths (`(N, P, H, 5)`): test split.
-        rows (`Sequence[slice]`): where each symbol's origins lie in it.
-        known (`Sequence` of `np.ndarray` of bool, shape `(M,)`, *optional*): for each symbol, which validation origins
-            lie before its test and may be pooled for it; all when not given. A symbol that none is left for is left
-            out of the figures, with a note.
+        rows (`Sequence[slice]`): test rows of each symbol.
+        known (`Sequence` of `np.ndarray` of bool, shape `(M,)`, *optional*): for each symbol, the validation origins
+            before its test split, which may be pooled for it; by default all. A symbol without any is excluded, with a
+            note.
 
     Returns:
-        `dict` of `origins`, `own` (symbols calibrated on their own) and `targets`: by target and level `before` (None
-        for a point forecast, which has no bands) and `after`, each with `coverage` and `width`, and the `offsets` by
-        level and horizon of the first calibration. None without validation origins.
+        `dict` of `origins`, `own` (number of symbols calibrated separately) and `targets`: by target and level `before`
+        (None for a point forecast) and `after`, each with `coverage` and `width`, and the `offsets` by level and
+        horizon of the first calibration. None without validation origins.
     """
     if not len(truth_before) or not len(truth):
         return None
@@ -56,9 +56,9 @@ def calibrate(
     if not len(scored):
         return None
     targets, notes = {}, set()
-    left_out = len(truth) - len(scored)
-    if left_out:
-        notes.add(f"{left_out} test origins have no band calibrated before them and are left out of these figures")
+    excluded = len(truth) - len(scored)
+    if excluded:
+        notes.add(f"{excluded} test origins have no validation origin before them and are excluded here")
     for position, target in enumerate(TARGETS):
         y_before, x_before = truth_before[..., position], paths_before[..., position]
         minimum = 0.0 if target == "volatility" else None
@@ -90,14 +90,14 @@ def calibrate(
 
 @dataclass(frozen=True)
 class ConformalBands:
-    """Calibrated bands of one target.
+    """Calibrated prediction intervals of one target.
 
     Attributes:
-        levels (`tuple` of `float`): central bands, in rising order.
-        offsets (`np.ndarray` of shape `(levels, H)`): added above and below; negative where bands were too wide.
-        origins (`int`): validation origins that they were fitted on.
-        minimum (`float`, *optional*): value that no target goes below, such as 0 for volatility.
-        note (`str`, *optional*): which levels have too few validation origins for the guarantee.
+        levels (`tuple` of `float`): levels of the central intervals, increasing.
+        offsets (`np.ndarray` of shape `(levels, H)`): added at both ends; negative if intervals were too wide.
+        origins (`int`): number of validation origins.
+        minimum (`float`, *optional*): lower limit of the target, such as 0 for volatility.
+        note (`str`, *optional*): levels with too few validation origins for the coverage guarantee.
     """
 
     levels: tuple[float, ...]
@@ -114,29 +114,30 @@ class ConformalBands:
         levels: Sequence[float] = BAND_LEVELS,
         minimum: float | None = None,
     ) -> "ConformalBands":
-        """Finds the offsets on validation origins. One path is widened into bands around a point forecast.
+        """Fits the offsets on validation origins. A single path gives intervals around a point forecast.
 
         Args:
             truth (`np.ndarray` of shape `(N, H)`), paths (`np.ndarray` of shape `(N, P, H)`): validation split.
-            levels (`Sequence[float]`): central bands, in rising order.
-            minimum (`float`, *optional*): value that no target goes below.
+            levels (`Sequence[float]`): levels of the central intervals, increasing.
+            minimum (`float`, *optional*): lower limit of the target.
 
         Raises:
-            ValueError: no origins, shapes that do not agree, or levels that are no rising shares.
+            ValueError: no origins, inconsistent shapes, or levels that are not increasing within (0, 1).
         """
         truth, paths = checked(truth, paths)
         if not len(truth):
-            raise ValueError("there are no validation origins to calibrate on; enlarge the validation split")
+            raise ValueError("no validation origins to calibrate on; enlarge the validation split")
         lower, upper = path_bands(paths, levels)
         scores = np.sort(np.maximum(lower - truth, truth - upper), axis=1)
         number = len(truth)
-        # the small term undoes rounding: (99 + 1) 0.9 must not become 91
+        # the small term corrects rounding errors: (99 + 1) 0.9 must not become 91
         ranks = [int(np.ceil((number + 1) * level - 1e-9)) for level in levels]
         short = [f"{level:.0%}" for level, rank in zip(levels, ranks, strict=True) if rank > number]
         note = None
         if short:
             note = (
-                f"{number} validation origins are too few for the {', '.join(short)} band: the largest score stands in"
+                f"{number} validation origins are too few for the {', '.join(short)} interval: it uses the largest "
+                "error, without a coverage guarantee"
             )
         offsets = np.stack([score[min(rank, number) - 1] for score, rank in zip(scores, ranks, strict=True)])
         return cls(tuple(float(level) for level in levels), offsets, number, minimum, note)
@@ -144,15 +145,15 @@ class ConformalBands:
     def bands(self, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated lower and upper ends, each of shape `(levels, N, H)`.
 
-        A band narrowed past its middle becomes a point there, and a band contains those of lower levels.
+        An interval narrowed past its centre becomes a point. Each interval contains those of lower levels.
 
         Raises:
-            ValueError: paths of another horizon.
+            ValueError: paths with another horizon.
         """
         if paths.ndim != 3 or paths.shape[2] != self.offsets.shape[1]:
             raise ValueError(
-                f"paths of shape {paths.shape} do not have the {self.offsets.shape[1]} bars that the bands were "
-                "calibrated for; use the same horizon"
+                f"paths of shape {paths.shape} do not have the {self.offsets.shape[1]} bars of the calibration; use "
+                "the same horizon"
             )
         lower, upper = path_bands(paths, self.levels)
         middle = (lower + upper) / 2
@@ -164,7 +165,7 @@ class ConformalBands:
         return lower, upper
 
     def coverage(self, truth: np.ndarray, paths: np.ndarray) -> dict[float, dict[str, dict[str, Figures]]]:
-        """Coverage and width on other origins, of the paths' own bands and of the calibrated ones.
+        """Coverage and width on other origins, before and after calibration.
 
         Returns:
             `dict` of level to `{"before": {"coverage": Figures, "width": Figures}, "after": {...}}`.

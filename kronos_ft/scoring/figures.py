@@ -1,6 +1,6 @@
-"""One figure at each horizon and over all of them, with a reason where it is not defined.
+"""A score at each horizon and over all horizons, with a reason if it is undefined.
 
-Figures go to JSON, which knows neither NaN nor infinity: what cannot be computed is None and says why.
+Scores are written to JSON, which has no NaN or infinity: undefined values are None, with a note.
 """
 
 from dataclasses import asdict, dataclass, is_dataclass
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Figures:
-    """One figure by horizon.
+    """One score by horizon.
 
     Attributes:
-        by_horizon (`list` of `float` or `None`): the figure at each bar of the horizon.
-        overall (`float`, *optional*): the figure over all horizons; its function says how it is made.
-        note (`str`, *optional*): why figures are None, or what limits them.
+        by_horizon (`list` of `float` or `None`): value at each bar of the horizon.
+        overall (`float`, *optional*): value over all horizons; the scoring function defines how it is aggregated.
+        note (`str`, *optional*): why values are None, or a limitation.
     """
 
     by_horizon: list[float | None]
@@ -24,13 +24,13 @@ class Figures:
 
     @classmethod
     def of(cls, values: np.ndarray, why: str, overall: float | None = None, note: str | None = None) -> "Figures":
-        """Figures from an array in which NaN and infinity mean 'not defined'.
+        """Creates figures from an array in which NaN and infinity mean undefined.
 
         Args:
-            values (`np.ndarray` of shape `(H,)`): the figure at each horizon.
-            why (`str`): the reason of undefined figures; becomes the note when there are any.
-            overall (`float`, *optional*): the mean of the defined figures when None.
-            note (`str`, *optional*): a remark that holds although the figures are defined.
+            values (`np.ndarray` of shape `(H,)`): value at each horizon.
+            why (`str`): the note if any value is undefined.
+            overall (`float`, *optional*): by default the mean of the defined values.
+            note (`str`, *optional*): the note if all values are defined.
         """
         values = np.asarray(values, dtype=np.float64)
         defined = np.isfinite(values)
@@ -44,15 +44,15 @@ class Figures:
 
     @classmethod
     def undefined(cls, horizon: int, why: str) -> "Figures":
-        """Figures of which none can be computed."""
+        """Figures with all values undefined."""
         return cls([None] * horizon, None, why)
 
 
 def plain(tree: object) -> object:
-    """Dataclasses, dicts, lists, tuples and numpy values as what `json.dumps(..., allow_nan=False)` takes.
+    """Converts dataclasses, dicts, lists, tuples and numpy values to input for `json.dumps(..., allow_nan=False)`.
 
     Raises:
-        ValueError: a number that is not finite; it should have been None.
+        ValueError: a number is not finite.
     """
     if is_dataclass(tree) and not isinstance(tree, type):
         return plain(asdict(tree))
@@ -65,5 +65,5 @@ def plain(tree: object) -> object:
     if isinstance(tree, np.generic):
         return plain(tree.item())
     if isinstance(tree, float) and not np.isfinite(tree):
-        raise ValueError(f"a figure is {tree}, which JSON does not know; report None and a reason")
+        raise ValueError(f"a figure is {tree}, which JSON cannot represent; use None and a note")
     return tree

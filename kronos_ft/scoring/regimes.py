@@ -1,7 +1,7 @@
-"""Volatility regimes: thirds of the volatility seen before an origin, with borders from the validation split.
+"""Volatility regimes: terciles of the volatility before an origin, with limits from the validation split.
 
-Borders belong to a symbol, so that 'high' means high for it. Neither they nor the volatility that is compared with
-them contain a bar at or after the origin.
+Each symbol has its own limits, so "high" means high for this symbol. Neither the limits nor the volatility use a bar at
+or after the origin.
 
 Shapes: N origins.
 """
@@ -15,7 +15,7 @@ from ..data.candles import CandleSeries
 from .targets import CLOSE
 
 REGIMES = ("low", "middle", "high")
-LEAST_CONTEXTS = 30  # validation origins of a symbol from which its own borders are taken
+LEAST_CONTEXTS = 30  # minimum validation origins for a symbol's own limits
 
 
 def context_volatility(series: CandleSeries, origins: np.ndarray, lookback: int) -> np.ndarray:
@@ -27,30 +27,30 @@ def context_volatility(series: CandleSeries, origins: np.ndarray, lookback: int)
 
 @dataclass(frozen=True)
 class Regimes:
-    """Borders between low, middle and high volatility of each symbol.
+    """Limits between low, middle and high volatility of each symbol.
 
     Attributes:
-        borders (`dict` of symbol to two `float`): without symbols that no validation context may tell of.
-        pooled (`list` of `str`): symbols with too few validation contexts for borders of their own.
+        borders (`dict` of symbol to two `float`): the limits; symbols without usable validation contexts are absent.
+        pooled (`list` of `str`): symbols with too few validation contexts, which use the limits of all symbols.
     """
 
     borders: dict[str, tuple[float, float]]
     pooled: list[str]
 
     def assign(self, symbol: str, volatility: np.ndarray) -> np.ndarray:
-        """Position in `REGIMES` of each origin, shape `(N,)`; -1 for a symbol without borders."""
+        """Index in `REGIMES` of each origin, shape `(N,)`; -1 for a symbol without limits."""
         if symbol not in self.borders:
             return np.full(len(volatility), -1, dtype=np.int64)
         return np.searchsorted(self.borders[symbol], volatility, side="right")
 
 
 def fit_regimes(volatility: dict[str, np.ndarray], known: Sequence[np.ndarray] | None = None) -> Regimes | None:
-    """Terciles of the validation contexts' volatility, or None when there is no validation origin at all.
+    """Terciles of the validation contexts' volatility, or None without validation origins.
 
     Args:
-        volatility (`dict` of symbol to `np.ndarray` of shape `(N,)`): of its validation contexts.
-        known (`Sequence` of `np.ndarray` of bool, *optional*): for each symbol, which contexts of all symbols lie
-            before its test and may be pooled for it; all when not given.
+        volatility (`dict` of symbol to `np.ndarray` of shape `(N,)`): volatility of its validation contexts.
+        known (`Sequence` of `np.ndarray` of bool, *optional*): for each symbol, the contexts of all symbols before its
+            test split, which may be pooled for it; by default all.
     """
     everything = np.concatenate(list(volatility.values()))
     if not len(everything):

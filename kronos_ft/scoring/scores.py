@@ -1,4 +1,4 @@
-"""All scores of one forecaster on one set of origins, and its losses against another forecaster's.
+"""All scores of one forecaster on a set of origins, and the comparison of its losses with another forecaster's.
 
 Shapes: N origins, P paths, H horizon, 5 targets in the order of `TARGETS`.
 """
@@ -32,12 +32,12 @@ VOLATILITY = TARGETS.index("volatility")
 
 @dataclass(frozen=True)
 class OriginTimes:
-    """When origins lie, as far as tests between forecasters need it.
+    """Times of the origins, for significance tests.
 
     Attributes:
-        step (`int`): fewest bars between two origins of a symbol; those of one bar or more.
-        clock (`np.ndarray` of int64, shape `(N,)`): a number that origins of the same time share, increasing in time.
-        symbols (`int`): how many symbols the origins are of.
+        step (`int`): minimum number of bars between two origins of a symbol, at least 1.
+        clock (`np.ndarray` of int64, shape `(N,)`): time index; equal for simultaneous origins, increasing in time.
+        symbols (`int`): number of symbols.
     """
 
     step: int
@@ -45,32 +45,32 @@ class OriginTimes:
     symbols: int = 1
 
     def overlap(self, horizon: int) -> int:
-        """Later origins whose forecasts of `horizon` bars share bars with an origin's.
+        """Number of later origins whose forecasts of `horizon` bars overlap with an origin's.
 
-        One more for several symbols, whose origins may lie between each other's.
+        One more with several symbols, whose origins may interleave.
         """
         return (horizon - 1) // self.step + (self.symbols > 1 and horizon > 1)
 
     def select(self, chosen: np.ndarray) -> "OriginTimes":
-        """The same for some of the origins."""
+        """The times of a subset of the origins."""
         return OriginTimes(self.step, self.clock[chosen], self.symbols)
 
 
 def score_targets(
     truth: np.ndarray, paths: np.ndarray, scale: np.ndarray | None, times: OriginTimes, seed: int = 0
 ) -> dict[str, dict]:
-    """Every score by target, with plain values.
+    """All scores by target, as plain values.
 
     Args:
-        truth (`np.ndarray` of shape `(N, H, 5)`): targets that came true.
+        truth (`np.ndarray` of shape `(N, H, 5)`): true targets.
         paths (`np.ndarray` of shape `(N, P, H, 5)`): targets of the forecast paths.
         scale (`np.ndarray` of shape `(N, H, 5)`, *optional*): in-sample naive errors that scale MASE.
-        times ([`OriginTimes`]): of the origins.
-        seed (`int`): of the random part of PIT ranks.
+        times ([`OriginTimes`]): times of the origins.
+        seed (`int`): seed of the random part of PIT values.
 
     Returns:
         `dict` of target to `dict` of `mae`, `rmse`, `mase`, `pinball`, `crps`, `bands`, `pit`, `direction` (not for
-        volatility, which has one sign), `ic`, `rank_ic`; figures as `by_horizon`, `overall` and `note`.
+        volatility), `ic`, `rank_ic`; each with `by_horizon`, `overall` and `note`.
     """
     overlap = [-(-h // times.step) for h in range(1, truth.shape[1] + 1)]
     scores = {}
@@ -90,7 +90,7 @@ def score_targets(
 
 
 def shorten(scores: object) -> object:
-    """The same scores with the last horizon (`last`) in place of the figures of all horizons."""
+    """Replaces the values of all horizons (`by_horizon`) by that of the last horizon (`last`)."""
     if isinstance(scores, dict):
         short = {name: shorten(value) for name, value in scores.items() if name != "by_horizon"}
         if scores.get("by_horizon"):
@@ -115,12 +115,12 @@ def compare_losses(
 ) -> dict[str, dict]:
     """Skill against a reference with Diebold-Mariano tests, by target and loss.
 
-    The test at a horizon takes the losses there; the overall test the mean over horizons of each origin.
+    The test at a horizon uses the losses there; the overall test uses the mean over horizons of each origin.
 
     Args:
-        losses, reference: of two forecasters at the same origins, from [`losses_of`].
-        times ([`OriginTimes`]): of the origins.
-        horizons (`Sequence[int]`, *optional*): bars ahead to test at; all when not given.
+        losses, reference: losses of two forecasters at the same origins, from [`losses_of`].
+        times ([`OriginTimes`]): times of the origins.
+        horizons (`Sequence[int]`, *optional*): horizons to test; by default all.
 
     Returns:
         `dict` of target to loss to `skill`, `p_value`, `statistic`, each with `by_horizon` and `overall`, and
@@ -136,12 +136,12 @@ def compare_losses(
             a, b = losses[loss][..., position], reference[loss][..., position]
             skill = skill_score(a, b)
             at = [diebold_mariano(a[:, h - 1], b[:, h - 1], times.overlap(h), times=clock) for h in chosen]
-            whole = diebold_mariano(a.mean(axis=1), b.mean(axis=1), times.overlap(length), times=clock)
+            overall = diebold_mariano(a.mean(axis=1), b.mean(axis=1), times.overlap(length), times=clock)
             found[target][loss] = {
                 "horizons": chosen,
                 "skill": {"by_horizon": [skill.by_horizon[h - 1] for h in chosen], "overall": skill.overall},
-                "p_value": {"by_horizon": [one.p_value for one in at], "overall": whole.p_value},
-                "statistic": {"by_horizon": [one.statistic for one in at], "overall": whole.statistic},
+                "p_value": {"by_horizon": [one.p_value for one in at], "overall": overall.p_value},
+                "statistic": {"by_horizon": [one.statistic for one in at], "overall": overall.statistic},
                 "observations": at[-1].observations,
                 "lag": at[-1].lag,
                 "note": at[-1].note,

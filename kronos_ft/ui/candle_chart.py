@@ -1,9 +1,9 @@
-"""The chart of the page as SVG: candles, paths, bands and what happened; colours follow the page's light or dark theme.
+"""The page's chart as SVG: candles, paths, prediction intervals and actual candles.
 
 Notable:
-- The pictures of `kronos_ft.forecasting.plots` are files with a background of their own; this one takes its colours
-  from the page's style sheet and its letters from the browser, so that it is readable in both themes and in Chinese.
-- Each bar has a title, which browsers show at the pointer: its time and figures.
+- Unlike the pictures of `kronos_ft.forecasting.plots`, the chart takes colours from the page's style sheet and fonts
+  from the browser, so it is readable in the light and dark theme and in Chinese.
+- Each bar has a title with its time and prices, which browsers show as a tooltip.
 
 Shapes: L bars of context, P paths, H horizon, K known bars after the origin.
 """
@@ -22,14 +22,14 @@ WIDTH, HEIGHT, PRICES_END = 1000, 470, 352
 LEFT, RIGHT, TOP, VOLUMES_START, VOLUMES_END = 8, 84, 14, 372, 432
 SHOWN_PATHS = 40
 SHOWN_CONTEXT, LEAST_CONTEXT, MOST_CONTEXT = 3, 60, 240  # horizons of context, and bars
-ALONE = 120  # bars where nothing is forecast
+ALONE = 120  # bars without a forecast
 MARGIN = 0.05
-FULL = f'height="{VOLUMES_END - TOP}"'  # of what spans prices and volumes
+FULL = f'height="{VOLUMES_END - TOP}"'  # spans prices and volumes
 OPEN, HIGH, LOW, VOLUME = 0, 1, 2, 4
 
 
 def shown_context(bars: int, horizon: int) -> int:
-    """How many bars before the origin are drawn."""
+    """Number of bars drawn before the origin."""
     return min(bars, max(LEAST_CONTEXT, min(SHOWN_CONTEXT * horizon, MOST_CONTEXT)) if horizon else ALONE)
 
 
@@ -42,7 +42,7 @@ def _candles(bars: np.ndarray, xs: np.ndarray, width: float, y: Callable, kind: 
     parts = {"up": [], "down": []}
     for x, bar in zip(xs, bars, strict=True):
         top, bottom = y(max(bar[OPEN], bar[CLOSE])), y(min(bar[OPEN], bar[CLOSE]))
-        bottom = max(bottom, top + 0.8)  # an unchanged close is seen as a line
+        bottom = max(bottom, top + 0.8)  # draw an unchanged close as a line
         half = width / 2
         parts["up" if bar[CLOSE] >= bar[OPEN] else "down"].append(
             f"M{x:.1f} {y(bar[HIGH]):.1f}V{top:.1f}M{x:.1f} {bottom:.1f}V{y(bar[LOW]):.1f}"
@@ -60,7 +60,7 @@ def _band(xs: np.ndarray, low: np.ndarray, high: np.ndarray, y: Callable, name: 
 def _titles(
     times: np.ndarray, context: np.ndarray, quantiles: np.ndarray | None, truth: np.ndarray, words: Mapping[str, str]
 ) -> list[str]:
-    """What the pointer shows at each bar."""
+    """The tooltip of each bar."""
     names = [words[name] for name in ("open", "high", "low", "close")]
     found = []
     for bar, time in enumerate(times):
@@ -139,7 +139,7 @@ def _legend(layers: Collection[str], ahead: bool, truth: bool, words: Mapping[st
 
 
 def _ahead(xs: np.ndarray, closes: np.ndarray, quantiles: np.ndarray, layers: Collection[str], y: Callable) -> str:
-    """Bands, paths and the median, from the last known close on."""
+    """Prediction intervals, paths and the median, starting at the last known close."""
     parts = []
     if len(closes) > 1:
         edges = {"90": (0, 4), "50": (1, 3)}
@@ -167,15 +167,15 @@ def candle_chart(
     truth: np.ndarray | None = None,
     layers: Collection[str] = LAYERS,
 ) -> str:
-    """Draws the last candles before the origin and, where there is a forecast, what lies ahead.
+    """Draws the last candles before the origin and, if given, the forecast.
 
     Args:
         context (`np.ndarray` of shape `(L, 6)`): bars before the origin, in the order of `FEATURES`.
-        times (`np.ndarray` of `datetime64`, shape `(L,)` or `(L + H,)`): of context and forecast, UTC.
-        words: the page's words.
+        times (`np.ndarray` of `datetime64`, shape `(L,)` or `(L + H,)`): UTC times of context and forecast.
+        words: the page's texts.
         paths (`np.ndarray` of shape `(P, H, 6)`, *optional*): forecast paths.
-        truth (`np.ndarray` of shape `(K, 6)`, *optional*): what happened; drawn with layer `truth` alone.
-        layers (`Collection[str]`): which of `LAYERS` are drawn.
+        truth (`np.ndarray` of shape `(K, 6)`, *optional*): actual candles; drawn only with layer `truth`.
+        layers (`Collection[str]`): the layers to draw, of `LAYERS`.
 
     Returns:
         `str`: HTML with a legend and an SVG picture.

@@ -1,7 +1,8 @@
-"""Candles that a visitor chooses: the run's own, the embedded sample, or an uploaded file, which is deleted once read.
+"""The candles that a visitor can choose: the run's data, the embedded sample, or an uploaded file.
 
 Notable:
-- Nothing of a visitor's names a file on this machine: own data are what the command line or the run's record says.
+- Uploaded files are deleted after reading.
+- A visitor cannot name a file on this machine: the run's data come from the command line or the run record.
 """
 
 from collections.abc import Mapping
@@ -27,11 +28,11 @@ def time_text(time: np.datetime64) -> str:
 
 @dataclass
 class CandleChoice:
-    """The candles that can be chosen, each read when it is first asked for.
+    """The candles that can be chosen, each read on first use.
 
     Attributes:
-        data (`str`, *optional*): file, folder, glob or `sample` that the run was trained on or the user named.
-        policy, timezone (`str`): how it is read.
+        data (`str`, *optional*): file, folder, glob or `sample`, from the run record or the command line.
+        policy, timezone (`str`): settings for reading it.
     """
 
     data: str | None
@@ -41,7 +42,7 @@ class CandleChoice:
 
     @classmethod
     def of(cls, shown: ShownModel, data: str | None = None) -> "CandleChoice":
-        """Candles named on the command line, else those of the run's record."""
+        """The candles of the command line, else of the run record."""
         settings = shown.data_settings()
         if data is not None:
             return cls(data)
@@ -53,26 +54,26 @@ class CandleChoice:
         )
 
     def kinds(self) -> dict[str, str]:
-        """What can be chosen, by kind: the name to show, empty where the page has its own words."""
+        """The choices by kind, with the name to show; an empty name means that the page has its own text."""
         own = {} if self.data in (None, "sample") else {OWN: Path(self.data).name or self.data}
         return {**own, SAMPLE: "", UPLOAD: ""}
 
     def read(self, kind: str, upload: str | None = None, policy: str = "error") -> list[CandleSeries]:
-        """The candles of a choice, one series a symbol.
+        """The candles of a choice, one series per symbol.
 
         Args:
             kind (`str`): one of [`~CandleChoice.kinds`].
-            upload (`str`, *optional*): the file that was uploaded; it is deleted.
-            policy (`str`): what happens to its rows with a defect, as in [`load_candles`].
+            upload (`str`, *optional*): the uploaded file; deleted after reading.
+            policy (`str`): what to do with its defective rows, as in [`load_candles`].
 
         Raises:
-            ValueError: no such choice, nothing uploaded, or data that cannot be used, as [`load_candles`].
+            ValueError: unknown choice, nothing uploaded, or unusable data, as [`load_candles`].
         """
         if kind not in self.kinds():
-            raise ValueError(f"data={kind!r} is no choice; use one of {', '.join(self.kinds())}")
+            raise ValueError(f"data={kind!r} is not known; use one of {', '.join(self.kinds())}")
         if kind == UPLOAD:
             if not upload:
-                raise ValueError("no file is uploaded yet; choose a CSV or Parquet file of candles")
+                raise ValueError("no file uploaded; choose a CSV or Parquet file of candles")
             return read_upload(Path(upload), policy)
         if kind not in self._read:
             self._read[kind] = load_source(
@@ -83,10 +84,10 @@ class CandleChoice:
 
 
 def read_upload(path: Path, policy: str = "error") -> list[CandleSeries]:
-    """Reads an uploaded file and deletes it, whether it could be read or not.
+    """Reads an uploaded file and always deletes it.
 
     Raises:
-        ValueError: as [`load_candles`], with the file's name instead of the place where it was kept.
+        ValueError: as [`load_candles`], with the file's name instead of its temporary path.
     """
     try:
         return load_candles(path, policy)
@@ -97,17 +98,17 @@ def read_upload(path: Path, policy: str = "error") -> list[CandleSeries]:
 
 
 def series_of(series: list[CandleSeries] | None, symbol: str | None) -> CandleSeries:
-    """The series of a symbol, the first one without a symbol.
+    """The series of a symbol; without a symbol, the first series.
 
     Raises:
-        ValueError: no candles, or none of this symbol.
+        ValueError: no candles, or an unknown symbol.
     """
     if not series:
-        raise ValueError("no candles are loaded; choose data first")
+        raise ValueError("no candles loaded; choose data first")
     for one in series:
         if symbol in (None, one.symbol):
             return one
-    raise ValueError(f"symbol {symbol!r} is not in these data; choose one of them")
+    raise ValueError(f"symbol {symbol!r} is not in the data; choose another")
 
 
 def describe(one: CandleSeries, words: Mapping[str, str]) -> str:
@@ -121,15 +122,15 @@ def describe(one: CandleSeries, words: Mapping[str, str]) -> str:
 
 
 def past_origin(one: CandleSeries, bars: int) -> str:
-    """Time of the bar from which `bars` known ones follow, itself counted."""
+    """Time of the bar that starts the last `bars` bars."""
     return time_text(one.timestamps[max(len(one) - max(bars, 1), 1)])
 
 
 def moved_origin(one: CandleSeries, origin: str, bars: int) -> str:
-    """An origin moved by some bars, inside the data.
+    """Moves an origin by a number of bars, within the data.
 
     Raises:
-        ValueError: an origin that is no time.
+        ValueError: the origin is not a time.
     """
     from ..forecasting.run import origin_of
 

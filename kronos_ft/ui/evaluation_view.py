@@ -27,15 +27,17 @@ SHOWN_PICTURES = ("skill", "reliability")
 
 
 def find_evaluation(shown: ShownModel, named: str | None = None) -> Path | None:
-    """Folder of the evaluation that was named, else of one inside the run; None where there is none.
+    """The folder of the named evaluation, else of one inside the run, else None.
 
     Raises:
-        ValueError: a folder was named that holds none.
+        ValueError: the named folder contains no evaluation.
     """
     if named is not None:
         folder = Path(named).parent if Path(named).name == EVALUATION_FILE else Path(named)
         if not (folder / EVALUATION_FILE).is_file():
-            raise ValueError(f"evaluation={named} holds no {EVALUATION_FILE}; name the folder of kronos-ft evaluate")
+            raise ValueError(
+                f"evaluation={named} contains no {EVALUATION_FILE}; pass the output folder of kronos-ft evaluate"
+            )
         return folder
     run = shown.run
     places = [] if run is None else [run / "evaluation", run, run / "predictor" / "evaluation", run / "predictor"]
@@ -43,10 +45,10 @@ def find_evaluation(shown: ShownModel, named: str | None = None) -> Path | None:
 
 
 def other_weights(evaluation: dict, shown: ShownModel, sha256: str) -> str | None:
-    """The names of the evaluated models where none has the weights that are shown; None where one has.
+    """The names of the evaluated models if none of them has the weights on this page, else None.
 
     Raises:
-        ValueError: an evaluation that names no models.
+        ValueError: the evaluation names no models.
     """
     places = [Path(one).resolve() for one in (shown.model, shown.run) if one is not None]
     try:
@@ -54,38 +56,38 @@ def other_weights(evaluation: dict, shown: ShownModel, sha256: str) -> str | Non
             return None
         return ", ".join(str(one["name"]) for one in evaluation["models"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{EVALUATION_FILE} does not say what was evaluated ({error!r}); evaluate again") from error
+        raise ValueError(f"{EVALUATION_FILE} does not name its models ({error!r}); evaluate again") from error
 
 
 def check_named(folder: Path, shown: ShownModel, sha256: str) -> None:
-    """Raises ValueError when an evaluation that was named is of other weights than those that are shown."""
+    """Raises ValueError if a named evaluation is not of the weights on this page."""
     others = other_weights(read_evaluation(folder), shown, sha256)
     if others is not None:
         raise ValueError(
-            f"{folder / EVALUATION_FILE} is of other weights than those in {shown.model} ({others}); evaluate this "
-            "model, or leave --evaluation out"
+            f"{folder / EVALUATION_FILE} is an evaluation of other weights ({others}) than {shown.model}; evaluate "
+            "this model, or omit --evaluation"
         )
 
 
 def read_evaluation(folder: Path) -> dict:
-    """An evaluation as `kronos-ft evaluate` wrote it.
+    """Reads the result of `kronos-ft evaluate`.
 
     Raises:
-        ValueError: a file that is no evaluation.
+        ValueError: the file is not an evaluation.
     """
     path = folder / EVALUATION_FILE
     if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path} is larger than 64 MiB, which no evaluation is; name another folder")
+        raise ValueError(f"{path} is larger than 64 MiB, the limit for an evaluation; pass another folder")
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         evaluation["scores"], evaluation["skill"], evaluation["settings"]["horizon"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no evaluation ({error!r}); run kronos-ft evaluate again") from error
+        raise ValueError(f"{path} is not an evaluation ({error!r}); run kronos-ft evaluate again") from error
     return evaluation
 
 
 def _picture(folder: Path, name: str) -> str:
-    """A picture inside the page, or nothing where it is absent or large."""
+    """A picture embedded in the page; empty if it is missing or too large."""
     path = folder / PICTURES[name]
     if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
         return ""
@@ -94,7 +96,7 @@ def _picture(folder: Path, name: str) -> str:
 
 
 def _calibrated(evaluation: dict, models: Sequence[str]) -> list[list[str]]:
-    """Calibration of the models alone; the naive forecasts' is in the evaluation's own report."""
+    """Calibration of the models, without the naive forecasts."""
     return [row for row in calibration_rows(evaluation) if row[0].rsplit(",", 1)[0] in models]
 
 
@@ -103,10 +105,10 @@ def _translated(header: Sequence[str], words: Mapping[str, str]) -> list[str]:
 
 
 def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) -> str:
-    """Verdict first, then what takes it back, then the tables; all as HTML.
+    """The verdict, warnings and tables as HTML.
 
     Raises:
-        ValueError: figures that are missing from the file.
+        ValueError: values are missing in the file.
     """
     try:
         models = models_of(evaluation)
@@ -122,7 +124,7 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
         warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"{folder / EVALUATION_FILE} lacks figures ({error!r}); run kronos-ft evaluate again"
+            f"{folder / EVALUATION_FILE} is incomplete ({error!r}); run kronos-ft evaluate again"
         ) from error
     sentence = text(sentence) + words["full_stop"]
     parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span><p>{sentence}</p></div>']
@@ -139,9 +141,9 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
 
 
 def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, str], sha256: str | None = None) -> str:
-    """The whole tab: an evaluation, the command that makes one, or the line that says why it cannot be read.
+    """The content of the tab: an evaluation, the command that creates one, or an error message.
 
-    With the hash of the weights that are shown, an evaluation of others is said to be one, above its verdict.
+    With the hash of the weights on this page, a warning marks an evaluation of other weights.
     """
     if folder is None:
         place = Path(shown.run or "runs") / "evaluation"

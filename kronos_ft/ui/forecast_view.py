@@ -1,4 +1,4 @@
-"""What the page shows of one forecast: figures, quantiles of each bar, files to download.
+"""The page's view of one forecast: key figures, quantiles of each bar, files to download.
 
 Shapes: P paths, H horizon, K known bars after the origin.
 """
@@ -28,13 +28,13 @@ MANY_TOUCHED = 0.05
 
 @dataclass(frozen=True)
 class ForecastChoices:
-    """What a visitor chose.
+    """The choices of a visitor.
 
     Attributes:
-        horizon, num_paths, lookback (`int`): bars to come, paths, bars of context.
-        T, top_p (`float`): sampling.
-        seed (`int`): of all draws.
-        origin (`str`, *optional*): UTC time of the first bar to forecast; the end of the data when None.
+        horizon, num_paths, lookback (`int`): bars to forecast, paths, bars of context.
+        T, top_p (`float`): sampling settings.
+        seed (`int`): random seed.
+        origin (`str`, *optional*): UTC time of the first bar to forecast; by default the end of the data.
     """
 
     horizon: int
@@ -47,17 +47,17 @@ class ForecastChoices:
 
     @classmethod
     def checked(cls, origin: str | None, **numbers: object) -> "ForecastChoices":
-        """Choices from what the page's fields hold.
+        """Validates the values of the page's fields.
 
         Raises:
-            ValueError: an empty field, no whole number where one must be, or a number out of range.
+            ValueError: an empty field, a fraction instead of a whole number, or a number out of range.
         """
         found: dict[str, float] = {}
         for name, value in numbers.items():
             if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
-                raise ValueError(f"{name} is empty or no number; enter one")
+                raise ValueError(f"{name} is empty or not a number; enter a number")
             if name not in ("T", "top_p") and value != int(value):
-                raise ValueError(f"{name}={value} is no whole number; enter one")
+                raise ValueError(f"{name}={value} is not a whole number; enter a whole number")
             found[name] = float(value) if name in ("T", "top_p") else int(value)
         for name, least in (("horizon", 1), ("num_paths", 1), ("lookback", 2), ("seed", 0)):
             if found[name] < least:
@@ -71,10 +71,10 @@ def make_forecast(
     choices: ForecastChoices,
     progress: Callable[[int, int], None] | None = None,
 ) -> SymbolForecast:
-    """The forecast of one symbol from the bars before its origin alone.
+    """Forecasts one symbol from the bars before the origin.
 
     Raises:
-        ValueError: choices or candles that cannot be used.
+        ValueError: invalid choices or candles.
     """
     return forecast_series(
         predictor,
@@ -91,7 +91,7 @@ def make_forecast(
 
 
 def quantile_frame(one: SymbolForecast) -> pd.DataFrame:
-    """Quantiles of the close at each bar to come, and what happened as far as it is known: H rows."""
+    """Quantiles of the close at each forecast bar, and the actual close if known: H rows."""
     closes, truth = one.forecast.paths[:, :, CLOSE], one.truth()
     frame = pd.DataFrame({"symbol": one.series.symbol, "timestamps": one.times})
     for level, values in zip(LEVELS, np.quantile(closes, LEVELS, axis=0), strict=True):
@@ -103,12 +103,12 @@ def quantile_frame(one: SymbolForecast) -> pd.DataFrame:
 
 
 def price(value: float) -> str:
-    """A price with as many digits as tell it from its neighbours."""
+    """Formats a price with enough digits."""
     return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.5g}"
 
 
 def quantile_table(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool = True) -> str:
-    """The table of quantiles as HTML, with what happened where it is known."""
+    """The table of quantiles as HTML, with the actual close if known."""
     frame = quantile_frame(one)
     known = show_truth and frame.happened.notna().any()
     header = [words["time"], *(f"{100 * level:g} %" for level in LEVELS), *([words["happened"]] if known else [])]
@@ -124,13 +124,13 @@ def quantile_table(one: SymbolForecast, words: Mapping[str, str], *, show_truth:
 
 
 def _change(value: float, last: float, digits: int = 2) -> tuple[str, str]:
-    """A price's distance from the last close in per cent, and its direction."""
+    """The change from the last close in per cent, and its direction."""
     change = 100 * (value / last - 1)
     return f"{change:+.{digits}f} %", "up" if change > 0 else "down" if change < 0 else ""
 
 
 def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool = True) -> str:
-    """Last close, the median and the bands at the end of the horizon, and what happened there, as tiles."""
+    """Tiles with the last close, and the median, the intervals and the actual close at the end of the horizon."""
     last = float(one.series.values[one.origin - 1, CLOSE])
     ends, truth = one.forecast.paths[:, -1, CLOSE], one.truth()
     low90, low50, median, high50, high90 = (float(value) for value in np.quantile(ends, LEVELS))
@@ -153,7 +153,7 @@ def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool =
 
 
 def remarks(one: SymbolForecast, model: str, words: Mapping[str, str]) -> str:
-    """What takes a forecast back: bars that the model has seen, many candles that could not exist."""
+    """Warnings about a forecast: the model has seen the bars, or many bars were not valid candles."""
     found, origin = [], one.times[0]
     ends = seen_bars(model, one.series.symbol)
     for split in ("train", "validation"):
@@ -169,7 +169,7 @@ def remarks(one: SymbolForecast, model: str, words: Mapping[str, str]) -> str:
 
 
 def write_tables(one: SymbolForecast, folder: Path) -> tuple[Path, Path]:
-    """Writes the quantiles and all paths as CSV files into a folder; returns their places."""
+    """Writes the quantiles and all paths as CSV files into a folder; returns their paths."""
     symbol = re.sub(r"[^\w.-]+", "_", one.series.symbol)[:60]
     when = str(one.times[0].astype("datetime64[m]")).replace(":", "")
     places = []

@@ -1,22 +1,22 @@
-"""Small pieces of the page's HTML; all text of others is escaped here."""
+"""HTML elements of the page; all untrusted text is escaped here."""
 
 import html
 from collections.abc import Sequence
 
 
 def text(value: object) -> str:
-    """Any text as HTML shows it, on one line."""
+    """Escapes any value as one line of HTML text."""
     line = "".join(character for character in " ".join(str(value).split()) if character.isprintable())
     return html.escape(line)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: Sequence[int] = ()) -> str:
-    """A table whose first column is text and whose others are figures.
+    """A table whose first column is text and whose other columns are numbers.
 
     Args:
         header (`Sequence[str]`): column names.
         rows: cells as text.
-        marked (`Sequence[int]`): positions of rows to stress.
+        marked (`Sequence[int]`): indices of rows to highlight.
     """
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
     lines = []
@@ -26,12 +26,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: Seque
             f'<tr{" class=marked" if position in marked else ""}><th scope="row">{text(name)}</th>{cells}</tr>'
         )
     body = "".join(lines)
-    whole = f'<table class="kf-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="kf-scroll">{whole}</div>'
+    markup = f'<table class="kf-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="kf-scroll">{markup}</div>'
 
 
 def tile(title: str, value: str, remark: str = "", kind: str = "") -> str:
-    """One figure with what it is; `kind` is `up`, `down` or nothing."""
+    """One value with its title; `kind` is `up`, `down` or empty."""
     below = f'<span class="kf-remark">{text(remark)}</span>' if remark else ""
     return (
         f'<div class="kf-tile"><span class="kf-what">{text(title)}</span>'
@@ -40,7 +40,7 @@ def tile(title: str, value: str, remark: str = "", kind: str = "") -> str:
 
 
 def notice(message: str, kind: str) -> str:
-    """One line that must be seen: `error`, `warning` or `note`; nothing for an empty message."""
+    """A message of kind `error`, `warning` or `note`; empty for an empty message."""
     if not message:
         return ""
     role = ' role="alert"' if kind == "error" else ""
@@ -48,5 +48,5 @@ def notice(message: str, kind: str) -> str:
 
 
 def command(words: str, line: str) -> str:
-    """A remark with a command to copy."""
+    """A text with a command to copy."""
     return f'<div class="kf-empty"><p>{text(words)}</p><pre><code>{text(line)}</code></pre></div>'

@@ -1,8 +1,8 @@
-"""The page itself: fields, buttons, tabs, and what happens when they change. The one module that imports gradio.
+"""The page: fields, buttons, tabs and their events. The only module that imports gradio.
 
 Notable:
-- One visitor's candles and forecast live in the page's session; what visitors share is the model and the embedded data.
-- Bad input of every kind is the same line as on the command line, shown where a visitor looks.
+- Each visitor's candles and forecast are in the page's session; visitors share only the model and the embedded data.
+- Invalid input shows the same one-line message as the command line.
 """
 
 import functools
@@ -38,26 +38,26 @@ from .shown_model import ShownModel
 HORIZON, MOST_BARS, PATHS, MOST_PATHS = 24, 256, 50, 500
 LOOKBACK = 400
 END, PAST = "end", "past"
-HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}  # of events that take no time
-# letters of the machine itself: a page must not ask another host for them
+HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}  # for fast events
+# only system fonts: the page must not load fonts from another host
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 STYLE_FILE = Path(__file__).with_name("page.css")
 
 
 def page_theme() -> gr.themes.Base:
-    """Quiet colours and the machine's own letters."""
+    """Neutral colours and system fonts."""
     return gr.themes.Base(
         primary_hue="blue", neutral_hue="slate", radius_size="md", font=list(FONTS), font_mono=list(MONOSPACE)
     ).set(button_primary_background_fill="#2563a8", button_primary_background_fill_hover="#1d4f88")
 
 
 def _said(outputs: int, no_memory: str) -> Callable:
-    """Puts a first output before a function's: the line of an error that it raised, the others left as they are.
+    """Adds a first output with the function's error message; after an error the other outputs stay as they are.
 
     Args:
-        outputs: of the function.
-        no_memory: what is said where memory ran out.
+        outputs: number of the function's outputs.
+        no_memory: message for out of memory.
     """
 
     def wrap(function: Callable) -> Callable:
@@ -87,7 +87,7 @@ def chart_of(one: SymbolForecast, layers: list[str], words: Mapping[str, str]) -
 
 
 def chart_of_known(one: CandleSeries, words: Mapping[str, str]) -> str:
-    """The last candles alone, before anything is forecast."""
+    """The last candles, before a forecast."""
     drawn = candle_chart(one.values[-MOST_CONTEXT:], one.timestamps[-MOST_CONTEXT:], words)
     return f'<div class="kf-card">{drawn}</div>'
 
@@ -96,13 +96,13 @@ class Page:
     """Builds the page of one model.
 
     Args:
-        shown ([`ShownModel`]): what was named.
+        shown ([`ShownModel`]): the model on the page.
         predictor ([`KronosPredictor`]): its networks.
-        candles ([`CandleChoice`]): what can be chosen.
-        evaluation (`Path`, *optional*): folder with an evaluation; one in the run, looked for at each visit, when None.
-        words: the page's words.
-        warning (`str`, *optional*): what is wrong with the pair of predictor and tokenizer.
-        folder (`Path`): where files to download are kept for as long as the page runs.
+        candles ([`CandleChoice`]): the candles to choose from.
+        evaluation (`Path`, *optional*): folder with an evaluation; by default found in the run at each visit.
+        words: the page's texts.
+        warning (`str`, *optional*): a warning about the pair of predictor and tokenizer.
+        folder (`Path`): folder for downloads while the page runs.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Page:
         self.sha256 = weights_hash(predictor.model)
 
     def build(self) -> gr.Blocks:
-        """The page, ready to be served."""
+        """Builds the page."""
         words = self.words
         with gr.Blocks(
             title=words["title"], analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
@@ -133,13 +133,13 @@ class Page:
                     evaluation = gr.HTML(elem_id="evaluation")
                 with gr.Tab(words["tab_report"], id="report"):
                     report = gr.HTML(elem_id="report")
-            # read anew for each visit: an evaluation or a report may have been written since
+            # read again at each visit: a new evaluation or report may exist
             page.load(self.evaluation_html, None, evaluation, **HIDDEN)
             page.load(lambda: report_tab(self.shown, words), None, report, **HIDDEN)
         return page.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 
     def evaluation_html(self) -> str:
-        """The evaluation tab as of now."""
+        """The current evaluation tab."""
         folder = self.evaluation or find_evaluation(self.shown)
         return evaluation_tab(self.shown, folder, self.words, self.sha256)
 
@@ -236,7 +236,7 @@ class Page:
                     path_file = gr.DownloadButton(words["download_paths"], size="sm", elem_id="path_file")
                 gr.HTML(f'<p class="kf-small">{text(words["not_advice"])}</p>')
 
-        # what there is to see before anything is forecast; a new choice of data takes an old forecast away
+        # choosing other data clears an old forecast
         cleared = [found, tiles, layers, caution, quantiles, files]
 
         def nothing() -> tuple:

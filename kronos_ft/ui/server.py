@@ -1,8 +1,8 @@
-"""Serves the page: on this machine alone unless asked, without telemetry, and with nothing of the disk to be read.
+"""Serves the page: by default only on this machine, without telemetry and without access to files on disk.
 
 Notable:
-- Uploads and downloads live in a temporary folder that goes with the page; no other path is served.
-- gradio takes settings from `GRADIO_*` variables too; they are removed, so that the command line says all there is.
+- Uploads and downloads are in a temporary folder that is deleted with the page; no other path is served.
+- `GRADIO_*` environment variables are removed, so that only the command line configures the page.
 """
 
 import os
@@ -18,13 +18,13 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def check_address(host: str, port: int) -> int:
-    """The port to listen on; a free one for 0.
+    """Checks host and port; returns the port, or a free one for 0.
 
     Raises:
-        ValueError: a port out of range, one that is taken, or a host that is not this machine's.
+        ValueError: the port is out of range or in use, or the host is not an address of this machine.
     """
     if not 0 <= port <= 65535:
-        raise ValueError(f"port={port} is outside 0 to 65535; use e.g. 7860, or 0 for any that is free")
+        raise ValueError(f"port={port} is outside 0 to 65535; use e.g. 7860, or 0 for a free port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -33,18 +33,21 @@ def check_address(host: str, port: int) -> int:
             return probe.getsockname()[1]
     except OSError as error:
         raise ValueError(
-            f"host={host} port={port} cannot be listened on ({error.strerror or error}); pass another --port or --host"
+            f"cannot listen on host={host} port={port} ({error.strerror or error}); pass another --port or --host"
         ) from error
 
 
 def warnings_of(host: str, share: bool) -> list[str]:
-    """Lines on who else can reach the page."""
+    """Warnings about access from other machines."""
     found = []
     if host not in LOOPBACK:
-        found.append(f"host={host}: whoever reaches this machine can use the page and upload files; it has no password")
+        found.append(
+            f"host={host}: everyone who can reach this machine can use the page and upload files; it has no password"
+        )
     if share:
         found.append(
-            "share: the page gets a public address through gradio's servers, for whoever knows it; no password"
+            "share: the page gets a public address on gradio's servers; everyone who knows it can use the page without "
+            "a password"
         )
     return found
 
@@ -54,21 +57,21 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def serve(build: Callable[[Path], object], host: str, port: int, share: bool, say: Callable[[str], None]) -> None:
-    """Serves a page until the process is interrupted or asked to end.
+    """Serves a page until the process is interrupted or terminated.
 
     Args:
-        build: makes the `gr.Blocks` page; is given the folder of its files.
-        host, port: where to listen.
-        share (`bool`): ask gradio's servers for a public address.
+        build: creates the `gr.Blocks` page; receives the folder for its files.
+        host, port: address to listen on.
+        share (`bool`): request a public address from gradio's servers.
         say: receives each line of text.
 
     Raises:
-        ValueError: an address that cannot be used.
+        ValueError: the address cannot be used.
     """
     port = check_address(host, port)
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
-    previous = signal.signal(signal.SIGTERM, _stop)  # or a page that is ended while it starts leaves its folder
+    previous = signal.signal(signal.SIGTERM, _stop)  # so that the temporary folder is deleted even during the start
     try:
         _serve(build, host, port, share, say)
     except KeyboardInterrupt:
@@ -105,7 +108,7 @@ def _serve(build: Callable[[Path], object], host: str, port: int, share: bool, s
             say(f"page        {local}")
             if public:
                 say(f"public      {public}")
-            say("Ctrl-C ends it")
+            say("press Ctrl-C to stop")
             threading.Event().wait()
         finally:
             page.close(verbose=False)

@@ -1,4 +1,4 @@
-"""What `kronos-ft ui` was pointed at: the predictor, its tokenizer, and what the run around them left behind."""
+"""The model that `kronos-ft ui` shows: predictor, tokenizer, and run record."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ STAGES = ("tokenizer", "predictor")
 
 @dataclass(frozen=True)
 class ShownModel:
-    """A model to look at.
+    """The model on the page.
 
     Attributes:
-        name (`str`): as the user named it.
+        name (`str`): the name that the user passed.
         model, tokenizer (`str`): folders or Hub names.
-        run (`Path`, *optional*): the run folder that was named; None for a model alone.
+        run (`Path`, *optional*): the run folder; None for a model without a run.
         record (`dict`): the predictor's run record; empty without one.
     """
 
@@ -33,12 +33,12 @@ class ShownModel:
     record: dict = field(default_factory=dict)
 
     def data_settings(self) -> dict:
-        """Data, policy, timezone and lookback window of the run; empty where it has no record of them."""
+        """Recorded data, policy, timezone and lookback window of the run, or an empty dict."""
         settings = self.record.get("data")
         return settings if isinstance(settings, dict) else {}
 
     def steps(self) -> int | None:
-        """Optimizer steps of the training, where recorded."""
+        """Recorded number of optimizer steps, or None."""
         found = self.record.get("global_step")
         return found if isinstance(found, int) else None
 
@@ -48,28 +48,28 @@ def _record(run: Path) -> dict:
 
 
 def _check_predictor(folder: Path) -> None:
-    """Raises ValueError for a folder without a configuration, or one of a tokenizer."""
+    """Raises ValueError for a folder without a configuration, or with a tokenizer."""
     try:
         keys = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ValueError(f"{folder} is no model folder and no run folder (no {CONFIG_NAME}); name one") from error
+        raise ValueError(f"{folder} is not a model folder or a run folder (no {CONFIG_NAME}); pass one") from error
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
     if isinstance(keys, dict) and "n_enc_layers" in keys:
-        raise ValueError(f"{folder} holds a tokenizer, which forecasts nothing; name a predictor's run or model folder")
+        raise ValueError(f"{folder} contains a tokenizer, not a predictor; pass a predictor's run or model folder")
 
 
 def _tokenizer_of(folder: Path) -> str:
-    """The tokenizer that a predictor's folder says it was trained with.
+    """The recorded tokenizer of a predictor's folder.
 
     Raises:
-        ValueError: it says none, or one that is not there.
+        ValueError: not recorded, or it no longer exists.
     """
     named = trained_with(folder).get("tokenizer")
     if not isinstance(named, str):
-        raise ValueError(f"{folder} does not say which tokenizer it was trained with; pass --tokenizer DIR")
+        raise ValueError(f"{folder} has no record of its tokenizer; pass --tokenizer DIR")
     if named not in PUBLISHED_TOKENIZERS and not is_hub_name(named) and not Path(named).is_dir():
-        raise ValueError(f"the tokenizer {named} that {folder} was trained with is not there; pass --tokenizer DIR")
+        raise ValueError(f"the tokenizer {named} of {folder} does not exist; pass --tokenizer DIR")
     return named
 
 
@@ -78,22 +78,22 @@ def find_shown(named: str, tokenizer: str | None = None) -> ShownModel:
 
     Args:
         named (`str`): folder of `kronos-ft finetune` or `predictor`, model folder, Hub name, or mini, small, base.
-        tokenizer (`str`, *optional*): its tokenizer, where the folder does not say it.
+        tokenizer (`str`, *optional*): its tokenizer; by default the recorded one.
 
     Raises:
-        ValueError: nothing there, an unfinished run, a tokenizer instead of a predictor, or no tokenizer to be found.
+        ValueError: nothing found, an unfinished run, a tokenizer instead of a predictor, or an unknown tokenizer.
     """
     path = Path(named)
     if not path.is_dir():
         if path.exists():
-            raise ValueError(f"{named} is a file; name a run folder or a model folder")
+            raise ValueError(f"{named} is a file; pass a run folder or a model folder")
         if named not in PUBLISHED_PREDICTORS and not is_hub_name(named):
-            raise ValueError(f"{named} is not there; name a run folder, a model folder, or mini, small, base")
+            raise ValueError(f"{named} does not exist; pass a run folder, a model folder, or mini, small, base")
         sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
         tokenizer = tokenizer or TOKENIZER_OF_PUBLISHED.get(sizes.get(named, named))
         if tokenizer is None:
             raise ValueError(
-                f"{named} is no folder here, and of a model of the Hub the tokenizer must be told: pass --tokenizer DIR"
+                f"{named} is not a local folder, and a model from the Hub needs its tokenizer; pass --tokenizer DIR"
             )
         return ShownModel(named, named, tokenizer)
     if any((path / stage / RUN_FILE).is_file() or (path / stage / BEST_MODEL).is_dir() for stage in STAGES):
@@ -104,7 +104,9 @@ def find_shown(named: str, tokenizer: str | None = None) -> ShownModel:
         own, run = path, path if (path / RUN_FILE).is_file() or (path / BEST_MODEL).is_dir() else None
     if run is not None:
         if not (own / BEST_MODEL).is_dir():
-            raise ValueError(f"the run in {path} has no finished predictor ({own / BEST_MODEL}); go on with --resume")
+            raise ValueError(
+                f"the run in {path} has no finished predictor ({own / BEST_MODEL}); continue the training with --resume"
+            )
         folder, record = own / BEST_MODEL, _record(own)
     else:
         above = path.resolve().parent

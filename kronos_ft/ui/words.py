@@ -1,4 +1,4 @@
-"""Every word of the page, in English and Chinese."""
+"""All texts of the page, in English and Chinese."""
 
 from collections.abc import Mapping
 
@@ -22,97 +22,101 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "data_upload": ("upload a file", "上传文件"),
     "upload": ("CSV or Parquet, at most {size}", "CSV 或 Parquet，最大 {size}"),
     "no_memory": (
-        "Memory ran out: choose fewer candles, fewer paths, fewer bars to forecast or a shorter context.",
+        "Out of memory: choose fewer candles, fewer paths, fewer bars to forecast or a shorter context.",
         "内存不足：请减少 K 线数据、路径数、预测 K 线数或上下文长度。",
     ),
-    "policy": ("Rows with a defect", "有缺陷的行"),
+    "policy": ("Defective rows", "有缺陷的行"),
     "policy_error": ("reject the file", "拒绝该文件"),
-    "policy_drop": ("leave them out", "删除"),
-    "policy_repair": ("repair what can be", "尽量修复"),
+    "policy_drop": ("drop the rows", "删除"),
+    "policy_repair": ("repair if possible", "尽量修复"),
     "symbol": ("Symbol", "标的"),
     "bars_known": ("{bars} bars of {step}, {first} to {last} UTC", "{bars} 根 {step} K 线，{first} 至 {last} UTC"),
     "origin": ("Forecast from", "预测起点"),
     "origin_end": ("the end of the data", "数据末尾"),
-    "origin_past": ("an earlier bar, to compare with what happened", "更早的 K 线，与实际走势比较"),
+    "origin_past": ("an earlier bar, to compare with the actual prices", "更早的 K 线，与实际走势比较"),
     "origin_time": ("First bar to forecast (UTC)", "第一根预测 K 线（UTC）"),
-    "origin_hint": ("This bar and all later ones are hidden from the model.", "模型看不到这根及之后的 K 线。"),
+    "origin_hint": ("The model does not see this bar or any later bar.", "模型看不到这根及之后的 K 线。"),
     "earlier": ("◀ earlier", "◀ 更早"),
     "later": ("later ▶", "更晚 ▶"),
     "horizon": ("Bars to forecast", "预测 K 线数"),
     "paths": ("Paths", "路径数"),
     "sampling": ("Sampling", "采样设置"),
     "lookback": ("Bars of context", "上下文 K 线数"),
-    "temperature": ("Temperature (0: the likeliest)", "温度（0 取最可能者）"),
-    "top_p": ("top_p: share of probability drawn from", "top_p：采样的概率份额"),
+    "temperature": ("Temperature (0: most likely tokens)", "温度（0：取概率最高的词元）"),
+    "top_p": (
+        "top_p: sample from the most likely tokens up to this probability",
+        "top_p：在累计概率达到此值的词元中采样",
+    ),
     "seed": ("Seed", "随机种子"),
     "run": ("Forecast", "开始预测"),
     "progress": ("forecast bars", "预测 K 线"),
     "show": ("Show", "显示"),
     "layer_paths": ("paths", "路径"),
-    "layer_90": ("90 % band", "90 % 区间"),
-    "layer_50": ("50 % band", "50 % 区间"),
-    "layer_truth": ("what happened", "实际走势"),
+    "layer_90": ("90 % interval", "90 % 区间"),
+    "layer_50": ("50 % interval", "50 % 区间"),
+    "layer_truth": ("actual candles", "实际走势"),
     "median": ("median", "中位数"),
     "known": ("candles", "K 线"),
     "origin_mark": ("origin", "起点"),
     "last_close": ("Last close", "最新收盘"),
     "at_end": ("Median after {bars} bars", "{bars} 根后的中位数"),
-    "band_at_end": ("{level} of the paths end in", "{level} 的路径终于"),
-    "happened": ("What happened", "实际走势"),
-    "inside_50": ("inside the 50 % band", "在 50 % 区间内"),
-    "inside_90": ("inside the 90 % band", "在 90 % 区间内"),
-    "outside_90": ("outside the 90 % band", "在 90 % 区间外"),
+    "band_at_end": ("{level} of the paths end within", "{level} 的路径最终落在"),
+    "happened": ("Actual close", "实际收盘"),
+    "inside_50": ("inside the 50 % interval", "在 50 % 区间内"),
+    "inside_90": ("inside the 90 % interval", "在 90 % 区间内"),
+    "outside_90": ("outside the 90 % interval", "在 90 % 区间外"),
     "seen_train": (
-        "The model was trained on bars up to {time} UTC: from this origin it forecasts what it has seen.",
-        "模型的训练数据截至 {time} UTC：从该起点出发，它预测的是见过的数据。",
+        "The model was trained on bars up to {time} UTC: it has seen the bars that it forecasts here.",
+        "模型的训练数据截至 {time} UTC：它见过这里所预测的 K 线。",
     ),
     "seen_validation": (
-        "The model was chosen by validation on bars up to {time} UTC: they are no fair test of it.",
-        "模型按截至 {time} UTC 的验证数据选出：这些 K 线不能公正地检验它。",
+        "The model was selected by validation on bars up to {time} UTC: these bars are not an independent test.",
+        "模型按截至 {time} UTC 的验证数据选出：这些 K 线不能作为独立检验。",
     ),
     "seen_unmatched": (
-        "The model's run record has no {symbol}, and its bars reach to {time} UTC: if this is one of its markets under "
-        "another name, it forecasts what it has seen.",
-        "模型的训练记录中没有 {symbol}，其数据截至 {time} UTC：若这是同一市场的另一个名称，它预测的是见过的数据。",
+        "The model's run record does not name {symbol}, but its data reach to {time} UTC: if this is one of its "
+        "markets under another name, the model has seen the bars that it forecasts here.",
+        "模型的训练记录中没有 {symbol}，但其数据截至 {time} UTC："
+        "若这是同一市场的另一个名称，模型见过这里所预测的 K 线。",
     ),
     "other_weights": (
-        "This evaluation is of other weights ({models}) than those on this page: it says nothing of this model.",
-        "此评估针对其他权重（{models}），而不是本页的模型：它不能说明本模型的好坏。",
+        "This is an evaluation of other weights ({models}) than the model on this page.",
+        "此评估针对其他权重（{models}），而不是本页的模型。",
     ),
     "touched": (
-        "{share} of the forecast bars were no possible candles and were moved to the nearest one.",
-        "{share} 的预测 K 线本不可能存在，已移至最近的合法 K 线。",
+        "{share} of the forecast bars violated low <= open, close <= high and were corrected.",
+        "{share} 的预测 K 线不满足“最低 <= 开盘、收盘 <= 最高”，已修正。",
     ),
     "table_title": ("Quantiles of the close over {paths} paths", "{paths} 条路径的收盘价分位数"),
     "time": ("time (UTC)", "时间（UTC）"),
     "download_quantiles": ("Download quantiles (CSV)", "下载分位数（CSV）"),
     "download_paths": ("Download all paths (CSV)", "下载全部路径（CSV）"),
     "not_advice": (
-        "A forecast is a distribution of what a model holds possible, not investment advice; the evaluation tab says "
-        "whether it beats naive forecasts.",
-        "预测是模型认为可能的分布，不构成投资建议；它是否优于朴素预测，见“评估”。",
+        "A forecast is a probability distribution of a model, not investment advice. The evaluation tab shows whether "
+        "the model is better than naive forecasts.",
+        "预测是模型给出的概率分布，不构成投资建议；它是否优于朴素预测，见“评估”。",
     ),
     "verdict": ("Verdict", "结论"),
     "warning": ("Warning", "警告"),
     "scores_title": ("Close, {horizon} bars ahead, {origins} origins", "收盘价，{horizon} 根之后，{origins} 个起点"),
     "skill_note": (
         SKILL_NOTE,
-        "高于 0 % 为更好；p 为双侧 Diebold-Mariano 检验（HAC）。"
-        "即使毫无差别，平均每二十次比较约有一次偶然低于 0.05。点预测的 CRPS 即其绝对误差，"
-        "任何合理的分布都胜过它。",
+        "高于 0 %：优于参照预测。p：双侧 Diebold-Mariano 检验（HAC 方差）；"
+        "即使毫无差别，平均每二十次比较也有一次 p < 0.05。点预测的 CRPS 等于其绝对误差，"
+        "多数分布预测都优于它。",
     ),
-    "skill_title": ("Skill against the other forecasts", "相对其他预测的技巧评分"),
-    "calibration_title": ("Bands, calibrated on the validation split", "用验证集校准的区间"),
+    "skill_title": ("Skill against the other forecasts", "相对其他预测的预测技能"),
+    "calibration_title": ("Prediction intervals, calibrated on the validation split", "用验证集校准的预测区间"),
     "no_evaluation": (
-        "No evaluation here yet. This command makes one, then start the page again:",
+        "There is no evaluation yet. Run this command, then start the page again:",
         "尚无评估结果。运行以下命令生成，然后重新打开页面：",
     ),
     "no_report": (
-        "No report here yet. This command writes one; then reload the page:",
+        "There is no report yet. Run this command, then reload the page:",
         "尚无报告。运行以下命令生成，然后刷新页面：",
     ),
     "no_run": (
-        "A model folder has no report: name a run folder to see one.",
+        "A model folder has no report: pass a run folder to see one.",
         "模型文件夹没有报告：请指定训练目录。",
     ),
     "stage_finetune": ("both stages", "两个阶段"),
@@ -137,10 +141,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
 
 
 def words_of(language: str) -> Mapping[str, str]:
-    """The page's words by name; some hold fields for `str.format`.
+    """The page's texts by name; some contain fields for `str.format`.
 
     Raises:
-        ValueError: a language that there is none of.
+        ValueError: an unknown language.
     """
     if language not in LANGUAGES:
         raise ValueError(f"lang={language!r} is not known; use one of {', '.join(LANGUAGES)}")

@@ -1,11 +1,10 @@
 """Sliding windows over candles: splits in time, per-window normalisation, batched gathering.
 
 Notable:
-- A window is lookback + horizon + 1 bars; its statistics come from the lookback part alone, so nothing at or after the
-  forecast origin reaches the input's scale. (The published CSV scripts normalise over the whole window.)
-- Windows lie inside one split and one stretch without a gap longer than `max_gap`; they are gathered a batch at a time
-  from one contiguous array.
-- An index of n * len + i means window i in pass n over them, which is how augmentation knows the epoch in any worker.
+- A window has lookback + horizon + 1 bars. Its mean and standard deviation come only from the lookback part, so no bar
+  after the forecast origin affects the scale. (The published CSV scripts normalise over the full window.)
+- A window is inside one split and contains no gap longer than `max_gap`. A batch is gathered from one contiguous array.
+- Index n * len + i means window i in pass n over the data: this tells augmentation the epoch in every worker.
 
 Shapes: B windows, L bars of a window, N bars, F = 6 features.
 """
@@ -32,15 +31,15 @@ PROBED_WINDOWS = 64
 
 @dataclass(frozen=True)
 class WindowShape:
-    """Size of a window and how windows are laid over the bars.
+    """Size and spacing of windows.
 
     Attributes:
         lookback (`int`): bars whose statistics normalise the window.
-        horizon (`int`): bars to predict; one more follows as the last target.
+        horizon (`int`): bars to predict; one more bar follows as the last target.
         stride (`int`): bars between the starts of two windows.
-        max_gap (`int`, *optional*): most bars that may be missing at one place inside a window. `None`: none in a
-            market that trades around the clock; in a session market four times its long gaps (weekends).
-        clip (`float`): bound of the normalised values.
+        max_gap (`int`, *optional*): maximum number of missing bars at one gap inside a window. Default: 0 in a
+            continuous market, four times the long gaps (weekends) in a session market.
+        clip (`float`): maximum absolute normalised value.
     """
 
     lookback: int = 90
@@ -65,10 +64,10 @@ class WindowShape:
 
 
 def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """What a feature is divided by: its standard deviation and an epsilon.
+    """The divisor of a feature: its standard deviation plus an epsilon.
 
-    The epsilon is the published 1e-5 wherever the feature lies around 1 or above, moves by 0.01 or more, or is all 0.
-    Otherwise it shrinks with the feature, because it would squash an asset priced near 1e-5.
+    The epsilon is the published 1e-5 if the feature is around 1 or above, varies by 0.01 or more, or is always 0.
+    Otherwise it is proportional to the feature: 1e-5 would be too large for an asset priced near 1e-5.
     """
     level = np.maximum(np.abs(mean), 100 * std)
     level = np.where(level > 0, np.clip(level, LEAST_EPS_LEVEL, 1.0), 1.0).astype(level.dtype)
@@ -76,7 +75,7 @@ def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 
 def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scales each window and feature by the mean and scale ([`scale_of`]) of its lookback part, then clips.
+    """Normalises each window and feature by the mean and scale ([`scale_of`]) of its lookback part, then clips.
 
     Args:
         windows (`np.ndarray` of float64, shape `(B, L, F)`): raw candles.
@@ -86,11 +85,11 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
     """
     weights = np.full((1, lookback), 1.0 / lookback)
     past = windows[:, :lookback]
-    # means as products: reducing a middle axis is the slowest way through the memory
+    # means as matrix products: a reduction over the middle axis is much slower
     mean = weights @ past
     centred = windows - mean
     past = centred[:, :lookback]
-    shift = weights @ past  # what rounding left of the mean
+    shift = weights @ past  # rounding error of the mean
     scale = scale_of(mean, np.sqrt(np.maximum(weights @ np.square(past) - np.square(shift), 0.0)))
     values = np.divide(centred, scale, out=centred).astype(np.float32)
     return np.clip(values, -clip, clip, out=values), mean, scale
@@ -99,20 +98,20 @@ def normalise(windows: np.ndarray, lookback: int, clip: float) -> tuple[np.ndarr
 class WindowDataset(Dataset):
     """Normalised windows of one split of several symbols.
 
-    Each item is a dict of `candles` (the model's input, augmented if asked for), `target` (the clean window), both
-    `(L, 6)` float32, `stamps` `(L, 5)` int64: minute, hour, weekday, day, month, and `window`, its position. A list of
-    indices gives a batch with a leading dimension.
+    Each item is a dict of `candles` (the model's input, augmented if enabled) and `target` (the clean window), both
+    `(L, 6)` float32, `stamps` `(L, 5)` int64 (minute, hour, weekday, day, month), and `window`, its index. A list of
+    indices gives a batch.
 
     Args:
         series (`list` of [`CandleSeries`]): the symbols.
         split (`str`): `train`, `validation` or `test`.
-        shape ([`WindowShape`]): size and layout of windows.
-        ratios, dates, embargo: as in [`split_bounds`], applied to each symbol on its own.
-        augmentation ([`AugmentationArguments`], *optional*): for the train split only.
+        shape ([`WindowShape`]): size and spacing of windows.
+        ratios, dates, embargo: as in [`split_bounds`], applied to each symbol separately.
+        augmentation ([`AugmentationArguments`], *optional*): only for the train split.
         seed (`int`): seed of the augmentation.
 
     Raises:
-        ValueError: no window fits the split, or augmentation was asked for outside of training.
+        ValueError: no window fits into the split, or augmentation of another split than train.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class WindowDataset(Dataset):
             raise ValueError(f"split={split!r} is not known; use one of {', '.join(SPLITS)}")
         augment = augmentation is not None and augmentation.enabled
         if augment and split != "train":
-            raise ValueError(f"augmentation was asked for on the {split} split; only training windows are augmented")
+            raise ValueError(f"augmentation is enabled for split={split}, but only the train split can be augmented")
         self.split = split
         self.shape = shape or WindowShape()
         self.symbols = [one.symbol for one in series]
@@ -162,7 +161,7 @@ class WindowDataset(Dataset):
 
     @property
     def _starts(self) -> np.ndarray:
-        """The row at which each window begins."""
+        """The first row of each window."""
         return self._places.starts(np.arange(len(self)))
 
     def _no_window_message(self, series: list[CandleSeries]) -> str:
@@ -171,9 +170,9 @@ class WindowDataset(Dataset):
         after = f" after an embargo of {self.embargo}" if self.embargo else ""
         if longest < self.shape.length:
             return (
-                f"the {self.split} split has {bars} bars{after} and no window of {self.shape.length} "
-                f"(lookback {self.shape.lookback} + horizon {self.shape.horizon} + 1); give it more data, a larger "
-                "share or a shorter lookback_window"
+                f"the {self.split} split has {bars} bars{after}, too few for a window of {self.shape.length} "
+                f"(lookback {self.shape.lookback} + horizon {self.shape.horizon} + 1); use more data, a larger share "
+                "or a shorter lookback_window"
             )
         return (
             f"no window of {self.shape.length} bars fits between the gaps of the {self.split} split ({bars} bars); "
@@ -181,11 +180,11 @@ class WindowDataset(Dataset):
         )
 
     def reports(self) -> list[CandleReport]:
-        """What was found when the candles of each symbol were read."""
+        """The report about the candles of each symbol."""
         return [one.report for one in self._series]
 
     def spans(self) -> dict[str, list[str]]:
-        """Times (UTC) of the first and last bar of the split, by symbol; of symbols without a bar none."""
+        """UTC times of the first and last bar of the split, by symbol; symbols without a bar are omitted."""
         return {
             one.symbol: [str(one.timestamps[row].astype("datetime64[s]")) for row in (first, end - 1)]
             for one in self._series
@@ -195,16 +194,16 @@ class WindowDataset(Dataset):
 
     @property
     def symbols_without_windows(self) -> list[str]:
-        """Symbols too short, or with too many gaps, for a window of this split."""
+        """Symbols without a window in this split: too short, or too many gaps."""
         return [symbol for symbol, count in zip(self.symbols, self.windows_per_symbol, strict=True) if not count]
 
     @property
     def augmented(self) -> bool:
-        """Whether the model's input is changed at random, otherwise in each epoch."""
+        """Whether the model's input is augmented, differently in each epoch."""
         return self._augmenter is not None
 
     def fingerprint(self) -> str:
-        """SHA-256 of the clean windows: of the candles, where windows begin, and a sample of them as normalised."""
+        """SHA-256 of the clean windows: the candles, the starts of windows, and a sample of normalised windows."""
         digest = hashlib.sha256(repr((self.shape.lookback, self.shape.length, self.shape.clip)).encode())
         bars = int(self._ends[-1])
         digest.update(np.ascontiguousarray(self._values[:bars]).data)
@@ -212,7 +211,7 @@ class WindowDataset(Dataset):
             digest.update(self._stamps[first : min(first + PIECE, bars)].astype(np.int64).data)
         for starts in self._places.pieces():
             digest.update(starts.data)
-        # another rule of normalising is found out by its results
+        # the sample detects a change of the normalisation
         probe = np.unique(np.linspace(0, len(self) - 1, PROBED_WINDOWS).astype(np.int64))
         clean, _, _ = normalise(
             self._gather(self._values, self._places.starts(probe)), self.shape.lookback, self.shape.clip
@@ -221,7 +220,7 @@ class WindowDataset(Dataset):
         return digest.hexdigest()
 
     def name_of(self, window: int) -> str:
-        """Symbol and time of the first bar of a window, as it is without augmentation."""
+        """Symbol and time of the first bar of a window, without augmentation."""
         if not 0 <= window < len(self):
             raise IndexError(f"window {window} of {len(self)}")
         start = int(self._places.starts(np.array([window]))[0])
@@ -230,15 +229,15 @@ class WindowDataset(Dataset):
         return f"{one.symbol} from {one.timestamps[start - self._ends[position]].astype('datetime64[s]')}"
 
     def stamps_of(self, indices: Sequence[int]) -> Tensor:
-        """Calendar features of windows without augmentation, int64 of shape `(B, L, 5)`."""
+        """Calendar features of windows, without augmentation, int64 of shape `(B, L, 5)`."""
         starts = self._places.starts(np.asarray(indices, dtype=np.int64) % len(self))
         return torch.from_numpy(self._gather(self._stamps, starts).astype(np.int64))
 
     def _gather(self, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """`L` rows from each start on, shape `(B, L, ...)`.
+        """`L` rows from each start, shape `(B, L, ...)`.
 
-        The bars of a window follow each other in memory: in an overlapping view each window is one row, which is copied
-        whole instead of bar by bar.
+        The bars of a window are contiguous in memory: in an overlapping view, each window is one row, which is copied
+        in one piece instead of bar by bar.
         """
         length, width = self.shape.length, rows.shape[1]
         overlapping = as_strided(rows, (len(rows) - length + 1, length * width), (rows.strides[0], rows.itemsize))
@@ -276,16 +275,16 @@ def keep_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def stretch_edges(first: int, end: int, too_long: np.ndarray) -> np.ndarray:
-    """Borders of the stretches in bars `first` to before `end`, with one before each bar that `too_long` marks."""
+    """Edges of the gap-free stretches within bars `first` to `end - 1`; `too_long` marks bars after a long gap."""
     breaks = first + 1 + np.flatnonzero(too_long[first + 1 : end])
     return np.concatenate(([first], breaks, [end])).astype(np.int64)
 
 
 class WindowPlaces:
-    """The windows of some stretches, numbered through.
+    """Numbers the windows of all stretches and maps window numbers to rows.
 
     Args:
-        edges (`Sequence` of `np.ndarray`): borders of each symbol's stretches, as rows of one table.
+        edges (`Sequence` of `np.ndarray`): edges of each symbol's stretches, as rows of one table.
         length (`int`): bars of a window.
         stride (`int`): bars between the starts of two windows.
     """
@@ -305,16 +304,16 @@ class WindowPlaces:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def starts(self, windows: np.ndarray) -> np.ndarray:
-        """Rows at which windows begin, int64 of shape `(B,)`."""
+        """First rows of windows, int64 of shape `(B,)`."""
         stretch = np.searchsorted(self._ends, windows, side="right")
         return self._first[stretch] + (windows - self._before[stretch]) * self._stride
 
     def shifted(self, windows: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """As [`~WindowPlaces.starts`], moved by some bars but not out of the window's stretch."""
+        """[`~WindowPlaces.starts`] plus shifts, limited to the window's stretch."""
         stretch = np.searchsorted(self._ends, windows, side="right")
         starts = self._first[stretch] + (windows - self._before[stretch]) * self._stride
         return np.clip(starts + shifts, self._first[stretch], self._last[stretch])
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """The starts of all windows, in pieces."""
+        """Yields the starts of all windows in pieces."""
         return (self.starts(np.arange(first, min(first + PIECE, len(self)))) for first in range(0, len(self), PIECE))

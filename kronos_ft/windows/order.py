@@ -1,9 +1,9 @@
-"""The order of training windows: a function of (seed, epoch) alone, whatever the number of workers or ranks.
+"""The order of training windows: depends only on (seed, epoch), not on the number of workers or ranks.
 
 Notable:
-- With `weighting="length"` every window comes once an epoch, so that a symbol counts by its number of windows.
-- With `weighting="even"` every symbol has as many windows in an epoch: of a long one others each epoch, of a short one
-  some repeatedly. The epoch is as long as before.
+- `weighting="length"`: every window occurs once per epoch, so each symbol is weighted by its number of windows.
+- `weighting="even"`: every symbol has the same number of windows per epoch. Long symbols use a different subset in each
+  epoch; windows of short symbols repeat. The length of the epoch does not change.
 """
 
 import itertools
@@ -17,29 +17,28 @@ PIECE = 2**16
 
 
 def check_weighting(weighting: str) -> None:
-    """Raises ValueError for a weighting that there is not."""
+    """Raises ValueError for an unknown weighting."""
     if weighting not in WEIGHTINGS:
         raise ValueError(f"symbol_weighting={weighting!r} is not known; use one of {', '.join(WEIGHTINGS)}")
 
 
 class EpochSampler(Sampler[int]):
-    """An order of the windows for each epoch, drawn from (seed, epoch) alone.
+    """A random order of the windows for each epoch, determined by (seed, epoch).
 
-    Yields `pass * num_windows + window`, so that a data set in any worker process knows which pass over its windows it
-    is in, and augments a window otherwise in each; a pass is an epoch, or a part of one where windows repeat. Every
-    rank draws the same order, and a resumed run the one that the killed run had. The last windows of the order that
-    do not fill an effective batch are left out, others each epoch: a step of fewer windows would weigh them more, and
-    several ranks would pad it with windows that then count twice.
+    Yields `pass * num_windows + window`. The pass tells the data set, in every worker process, to augment a window
+    differently each time. A pass is an epoch, or a part of one if windows repeat. All ranks and resumed runs have the
+    same order. The last windows that do not fill an effective batch are skipped, different ones in each epoch: in a
+    smaller step they would weigh more, and several ranks would pad the step with duplicates.
 
     Args:
         num_windows (`int`): length of the data set.
         seed (`int`): seed of the order.
-        effective_batch (`int`): windows of an optimizer step, over accumulation and ranks.
-        windows_per_symbol (`Sequence[int]`, *optional*): how many windows each symbol has, in their order; for `even`.
+        effective_batch (`int`): windows per optimizer step, over accumulation and ranks.
+        windows_per_symbol (`Sequence[int]`, *optional*): number of windows of each symbol; needed for `even`.
         weighting (`str`): `length` or `even`.
 
     Raises:
-        ValueError: when the windows do not fill one step, or the weighting is not known.
+        ValueError: fewer windows than one step needs, or an unknown weighting.
     """
 
     def __init__(
@@ -53,8 +52,8 @@ class EpochSampler(Sampler[int]):
         check_weighting(weighting)
         if num_windows < effective_batch:
             raise ValueError(
-                f"an optimizer step takes {effective_batch} windows (batch x accumulation x processes) but there are "
-                f"{num_windows} training windows; lower per_device_train_batch_size"
+                f"an optimizer step needs {effective_batch} windows (batch x accumulation x processes), but there are "
+                f"only {num_windows} training windows; lower per_device_train_batch_size"
             )
         self.num_windows = num_windows
         self.seed = seed
@@ -66,14 +65,14 @@ class EpochSampler(Sampler[int]):
         self._counts = counts[counts > 0]
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next iteration."""
+        """Sets the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.used
 
     def _even_order(self, generator: np.random.Generator) -> np.ndarray:
-        """As many windows of each symbol, one more of some where the number does not divide."""
+        """The same number of windows of each symbol; one more for some symbols if there is a remainder."""
         symbols = len(self._counts)
         share, left = divmod(self.num_windows, symbols)
         passes = -(-(share + 1) // self._counts.min())
@@ -92,6 +91,6 @@ class EpochSampler(Sampler[int]):
         else:
             order = generator.permutation(self.num_windows)
             order += self.epoch * self.num_windows
-        # as Python's numbers millions of windows would take five times the memory
+        # in pieces: a Python list of millions of ints would need five times the memory
         pieces = (order[first : min(first + PIECE, self.used)].tolist() for first in range(0, self.used, PIECE))
         return itertools.chain.from_iterable(pieces)

@@ -15,10 +15,10 @@ Bounds = Mapping[str, tuple[int, int]]  # split to first and last (excluded) bar
 
 
 def crossing_splits(series: Sequence[CandleSeries], bounds: Mapping[str, Bounds]) -> str | None:
-    """A sentence on symbols of unequal span whose splits cross in time, or None.
+    """A warning if the training or validation of one symbol overlaps in time with the test of another, or None.
 
-    Shares are taken of each symbol on its own. Markets move together, so that bars of the same days in another symbol
-    tell of a test before it begins.
+    Ratios split each symbol separately, so splits of symbols with different spans can overlap in time. Markets move
+    together: training bars of another symbol on the same days leak information about the test split.
 
     Args:
         series (`Sequence` of [`CandleSeries`]): the symbols.
@@ -42,10 +42,11 @@ def crossing_splits(series: Sequence[CandleSeries], bounds: Mapping[str, Bounds]
         return None
     tested = min(crossing, key=starts.__getitem__)
     latest = max(crossing[tested], key=ends.__getitem__)
-    others = f" ({len(crossing)} symbols in all are tested on times that others know)" if len(crossing) > 1 else ""
+    others = f" ({len(crossing)} test splits are affected)" if len(crossing) > 1 else ""
     return (
-        f"training and validation of {latest} reach to {str(ends[latest])[:10]}, past the start of test of {tested} on "
-        f"{str(starts[tested])[:10]}{others}; set --split_dates to split all symbols at the same times"
+        f"training and validation of {latest} reach to {str(ends[latest])[:10]}, past the start of the test split of "
+        f"{tested} on {str(starts[tested])[:10]}{others}: information about the test split leaks; set --split_dates to "
+        "split all symbols at the same times"
     )
 
 
@@ -59,15 +60,15 @@ def split_bounds(
 
     Args:
         series ([`CandleSeries`]): one symbol's candles.
-        ratios (`Sequence[float]`): shares of train, validation and test; they add up to 1.
+        ratios (`Sequence[float]`): shares of train, validation and test; their sum is 1.
         dates (`Sequence[str]`, *optional*): first day of validation and of test, instead of ratios.
-        embargo (`int`): bars left out at the start of validation and of test.
+        embargo (`int`): bars to skip at the start of validation and of test.
 
     Returns:
         `dict` of split name to (first, end) bar, `end` excluded.
 
     Raises:
-        ValueError: ratios that are no shares, dates out of order or not readable.
+        ValueError: ratios that do not sum to 1, dates out of order or unreadable.
     """
     if embargo < 0:
         raise ValueError(f"embargo={embargo} is negative; use 0 or more bars")
@@ -78,12 +79,12 @@ def split_bounds(
             raise ValueError(f"split_dates={list(dates)} cannot be read ({error}); write them as YYYY-MM-DD") from error
         if len(first) != 2 or not first[0] < first[1]:
             raise ValueError(
-                f"split_dates={list(dates)} must be two dates in order, the first of validation and the first of test"
+                f"split_dates={list(dates)} must be two increasing dates: the first day of validation and of test"
             )
         borders = [int(np.searchsorted(series.timestamps, date)) for date in first]
     else:
         if len(ratios) != 3 or not min(ratios) >= 0 or not abs(sum(ratios) - 1) <= 1e-6:
-            raise ValueError(f"split_ratios={list(ratios)} must be three shares that add up to 1, e.g. 0.7 0.15 0.15")
+            raise ValueError(f"split_ratios={list(ratios)} must be three shares with sum 1; use e.g. 0.7 0.15 0.15")
         borders = [round(len(series) * ratios[0]), round(len(series) * (ratios[0] + ratios[1]))]
     ends = [0, *borders, len(series)]
     bounds = {}
@@ -94,12 +95,12 @@ def split_bounds(
 
 
 def too_long_gaps(series: CandleSeries, max_gap: int | None, train_end: int) -> np.ndarray:
-    """Whether more bars than a window may span are missing right before each bar, bool, shape `(N,)`.
+    """Whether a gap longer than `max_gap` is directly before each bar, bool of shape `(N,)`.
 
     Args:
         series ([`CandleSeries`]): one symbol's candles.
-        max_gap (`int`, *optional*): as in [`WindowShape`]; the long gaps of a session market are those of training.
-        train_end (`int`): first bar after the training split; of one without a gap, all gaps are taken.
+        max_gap (`int`, *optional*): as in [`WindowShape`]; by default derived from the gaps in the training split.
+        train_end (`int`): first bar after the training split. If the training split has no gap, all gaps are used.
     """
     missing = series.missing_before()
     if max_gap is None:

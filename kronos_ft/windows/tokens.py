@@ -1,11 +1,10 @@
-"""Windows as tokens of a frozen tokenizer, made once and kept on disk.
+"""Windows as tokens of a frozen tokenizer, computed once and cached on disk.
 
 Notable:
-- Tokens are made in fp32 whatever the run's precision: autocast flips some bits of them.
-- Two hashes name a cache file, that of the tokenizer's weights and that of the windows (candles, places and
-  normalisation), so that another tokenizer or other data never meet old tokens. The content is hashed too: a damaged
-  file is made anew.
-- The cache is a safetensors file, written whole or not at all, never a pickle. It may be deleted at any time.
+- Tokens are computed in fp32, independently of the run's precision: autocast would change some bits.
+- The name of a cache file contains the hashes of the tokenizer's weights and of the windows (candles, positions,
+  normalisation), so outdated tokens are never used. The content is hashed too: a damaged file is computed again.
+- The cache is a safetensors file, written atomically. It may be deleted at any time.
 
 Shapes: B windows, L bars of a window, F = 6 features.
 """
@@ -33,29 +32,29 @@ from .dataset import WindowDataset
 logger = logging.getLogger(__name__)
 
 BATCH = 256
-INT16_BITS = 15  # an index of so many bits fits a signed 16-bit integer
+INT16_BITS = 15  # an index of this many bits fits into a signed 16-bit integer
 
 
 def cache_folder(setting: str | bool) -> Path | None:
-    """Folder of cached tokens: of `true` the user's ([`own_cache`]), of `false` none."""
-    word = str(setting).lower()
-    if word in ("false", "no", "off", "0"):
+    """Folder of cached tokens: a given folder, the user's cache ([`own_cache`]) for `true`, or None for `false`."""
+    value = str(setting).lower()
+    if value in ("false", "no", "off", "0"):
         return None
-    if word in ("true", "yes", "on", "1"):
+    if value in ("true", "yes", "on", "1"):
         return own_cache() / "tokens"
     return Path(setting)
 
 
 def freeze(tokenizer: KronosTokenizer) -> KronosTokenizer:
-    """A copy that only tokenises: fp32, evaluation mode, no gradients."""
+    """A frozen copy: fp32, evaluation mode, no gradients."""
     return copy.deepcopy(tokenizer).float().eval().requires_grad_(False)
 
 
 def tokenise(tokenizer: KronosTokenizer, candles: Tensor) -> tuple[Tensor, Tensor]:
-    """Coarse and fine tokens of normalised candles, in fp32 also inside an autocast region.
+    """Coarse and fine tokens of normalised candles, computed in fp32 even under autocast.
 
     Args:
-        tokenizer ([`KronosTokenizer`]): as [`freeze`] makes it.
+        tokenizer ([`KronosTokenizer`]): from [`freeze`].
         candles (`torch.Tensor` of shape `(B, L, F)`): on the tokenizer's device.
 
     Returns:
@@ -66,22 +65,22 @@ def tokenise(tokenizer: KronosTokenizer, candles: Tensor) -> tuple[Tensor, Tenso
 
 
 class TokenWindowDataset(Dataset):
-    """The windows of a [`WindowDataset`] as tokens, all made before the first is asked for.
+    """The windows of a [`WindowDataset`] as tokens, all computed in advance.
 
     Each item is a dict of `s1`, `s2` `(L,)` int64, the coarse and fine tokens, and `stamps` `(L, 5)` int64. A list of
-    indices gives a batch with a leading dimension.
+    indices gives a batch.
 
-    With several processes on a CPU make the training arguments first: they start the process group, in which one
+    With several processes on a CPU, create the training arguments first: they start the process group, in which one
     process writes the cache and the others read it.
 
     Args:
-        windows ([`WindowDataset`]): without augmentation.
-        tokenizer ([`KronosTokenizer`]): read on its device; not changed.
-        cache (`Path`, *optional*): folder to keep tokens in; without one they are made anew each time.
-        progress (`Callable`, *optional*): called with (done, total) while tokens are made.
+        windows ([`WindowDataset`]): windows without augmentation.
+        tokenizer ([`KronosTokenizer`]): runs on its device; not modified.
+        cache (`Path`, *optional*): cache folder; without it, tokens are computed each time.
+        progress (`Callable`, *optional*): called with (done, total) during the computation.
 
     Raises:
-        ValueError: for augmented windows, whose tokens differ each time; [`KronosTrainer`] takes those as they are.
+        ValueError: augmented windows, whose tokens differ in each epoch; pass them to [`KronosTrainer`] directly.
     """
 
     def __init__(
@@ -93,8 +92,8 @@ class TokenWindowDataset(Dataset):
     ):
         if windows.augmented:
             raise ValueError(
-                "augmented windows have other tokens each time; pass the WindowDataset itself to the trainer, or "
-                "switch augmentation off"
+                "tokens of augmented windows cannot be cached, since they differ in each epoch; pass the WindowDataset "
+                "to the trainer, or turn augmentation off"
             )
         self.windows = windows
         self._progress = progress
@@ -106,7 +105,7 @@ class TokenWindowDataset(Dataset):
         with process_group().local_main_process_first():
             self.s1, self.s2 = self._load_or_make(folder / f"{windows.split}.safetensors", names, tokenizer)
 
-    # What windows are asked for
+    # Attributes of the windows
 
     split = property(lambda self: self.windows.split)
     shape = property(lambda self: self.windows.shape)
@@ -165,27 +164,31 @@ class TokenWindowDataset(Dataset):
             try:
                 return self._load(path, names)
             except (SafetensorError, OSError, ValueError) as error:
-                logger.warning(f"cached tokens {path} are not used ({' '.join(str(error).split())}): made anew")
+                logger.warning(
+                    f"cached tokens {path} are unusable ({' '.join(str(error).split())}): computing them again"
+                )
         halves = self._make(tokenizer)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             metadata = {**names, "content": _content_hash(halves)}
             write_file(path, lambda file: save_file(dict(zip(("s1", "s2"), halves, strict=True)), file, metadata))
         except OSError as error:
-            logger.warning(f"tokens cannot be kept in {path.parent} ({error.strerror or error}): made anew next time")
+            logger.warning(
+                f"cannot cache tokens in {path.parent} ({error.strerror or error}): the next run computes them again"
+            )
         return halves
 
     def _load(self, path: Path, names: dict[str, str]) -> tuple[Tensor, Tensor]:
-        """Tokens of a file; raises ValueError when they are damaged, or of another tokenizer or other windows."""
+        """Reads cached tokens; raises ValueError if they are damaged or of another tokenizer or other windows."""
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             for name, value in names.items():
                 if metadata.get(name) != value:
-                    raise ValueError(f"they are of another {name.removesuffix('s')}")
+                    raise ValueError(f"computed with another {name.removesuffix('s')}")
             halves = file.get_tensor("s1"), file.get_tensor("s2")
         shape = (len(self), self.shape.length)
         if any(tuple(half.shape) != shape for half in halves) or metadata.get("content") != _content_hash(halves):
-            raise ValueError("they are damaged")
+            raise ValueError("damaged")
         return halves
 
 

@@ -98,7 +98,9 @@ def test_a_flat_context_is_refused_and_nothing_written(made, tmp_path, capsys):
     before = files_of(tmp_path)
     words = ["forecast", "--data", tmp_path / "sim.csv", "--model", made / "predictor", "--tokenizer",
              made / "tokenizer", "--lookback", 40, "--horizon", 5, "--output", tmp_path / "paths.csv"]  # fmt: skip
-    assert "all prices of the context are 7; there is nothing to forecast from" in refusal(capsys, kronos, words)
+    assert "all prices of the context are 7; pass a context in which the price changes" in refusal(
+        capsys, kronos, words
+    )
     assert files_of(tmp_path) == before
 
 
@@ -109,7 +111,7 @@ def test_a_constant_market_is_refused(made, tmp_path, capsys, command):
     frame.to_csv(tmp_path / "sim.csv", index=False)
     words = [command, "--data", tmp_path / "sim.csv", "--model", made / "predictor"]
     words += [] if command == "tokenizer" else ["--tokenizer", made / "tokenizer"]
-    assert "the close is constant at 7; a model has nothing to learn from it" in refusal(capsys, kronos, words)
+    assert "the close is constant at 7; a model cannot learn from it" in refusal(capsys, kronos, words)
 
 
 @pytest.mark.parametrize("kind", ["no volume", "flat test spell"])

@@ -95,7 +95,7 @@ def test_other_bits_are_refused(made, csv, tmp_path, capsys, name):
     Kronos(KronosConfig(**size)).save_pretrained(tmp_path / "six")
     words = ["--data", csv, "--model", tmp_path / "six", "--tokenizer", made / "tokenizer"]
     line = refusal(capsys, kronos, ["forecast", *words, "--lookback", 30])
-    assert f"the model reads {name}=6 but the tokenizer writes {name}=5" in line
+    assert f"the model has {name}=6, but the tokenizer has {name}=5" in line
     for stage in ("predictor", "finetune"):
         line = refusal(capsys, kronos, [stage, *words, "--lookback_window", 20, "--output_dir", tmp_path / "run"])
         assert f"the tokenizer has {name}=5 but the predictor {name}=6" in line
@@ -106,7 +106,7 @@ def test_bits_in_python():
     wide = KronosTokenizer(
         KronosTokenizerConfig(**{**KronosTokenizerConfig.from_size("tiny").to_dict(), "s1_bits": 10})
     )
-    with pytest.raises(ValueError, match="the model reads s1_bits=5 but the tokenizer writes s1_bits=10"):
+    with pytest.raises(ValueError, match="the model has s1_bits=5, but the tokenizer has s1_bits=10"):
         KronosPredictor(Kronos(KronosConfig.from_size("tiny")), wide, device="cpu")
 
 

@@ -164,5 +164,7 @@ def test_the_commands_refuse_in_one_line(csv, capsys, tmp_path):
     assert "nor a Hub name" in refusal(
         capsys, mt5, ["train", "--data", "sample", "--model", "a/..", "--output_dir", run]
     )
-    assert "neither a file nor a data set" in refusal(capsys, kronos, ["data", "check", "owner/.."])
+    assert "is not a file and could not be loaded as a data set" in refusal(
+        capsys, kronos, ["data", "check", "owner/.."]
+    )
     assert not run.exists()

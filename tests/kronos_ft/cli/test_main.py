@@ -173,12 +173,15 @@ def bad_data(request, tmp_path):
     [
         ("missing", "bad.csv does not exist; correct the path"),
         ("empty", "bad.csv is empty; pass a file with a header line and candles"),
-        ("header only", "bad.csv has a header line only; pass a file with candles"),
-        ("unknown columns", "no column means time, open, high, low, close (columns: when, first, second)"),
-        ("short", "the train split has 14 bars and no window of 25 (lookback 20 + horizon 4 + 1)"),
-        ("no validation window", "the validation split has 0 bars after an embargo of 25 and no window of 25"),
+        ("header only", "bad.csv has only a header line; pass a file with candles"),
+        ("unknown columns", "no column found for time, open, high, low, close (columns: when, first, second)"),
+        ("short", "the train split has 14 bars, too few for a window of 25 (lookback 20 + horizon 4 + 1)"),
+        ("no validation window", "the validation split has 0 bars after an embargo of 25, too few for a window of 25"),
         ("constant", "the close is constant at 7"),
-        ("defect", "low or high contradicts open and close in 1 row (line 5); correct the data, or pass policy drop"),
+        (
+            "defect",
+            "low or high contradicts open and close in 1 row (line 5); correct the data, or set the policy to drop",
+        ),
     ],
     indirect=["bad_data"],
 )
@@ -197,7 +200,7 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--policy", "guess"], "policy='guess' is not known"),
         (["--lookback_window", "1"], "lookback=1 is too small"),
         (["--split_dates", "2020-01-10", "2020-01-12", "--split_ratios", "0.5", "0.3", "0.2"], "exclude each other"),
-        (["--split_ratios", "0.9", "0.2", "0.1"], "must be three shares that add up to 1"),
+        (["--split_ratios", "0.9", "0.2", "0.1"], "must be three shares with sum 1"),
         (["--model", "huge"], "size='huge' is not a tokenizer size"),
         (["--resume", "--overwrite"], "exclude each other"),
         (["--config", str(tmp_path / "none.yaml")], "none.yaml cannot be read"),
@@ -207,8 +210,8 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--report_to", "wandb"], "wandb"),
         (["--gradient_checkpointing"], "does not support"),
         (["--clip", "nan"], "clip=nan is not positive"),
-        (["--split_ratios", "nan", "0.5", "0.5"], "must be three shares that add up to 1"),
-        (["--per_device_train_batch_size", "500"], "an optimizer step takes 500 windows"),
+        (["--split_ratios", "nan", "0.5", "0.5"], "must be three shares with sum 1"),
+        (["--per_device_train_batch_size", "500"], "an optimizer step needs 500 windows"),
         (["--output_dir", "/proc/nowhere/run"], "output_dir=/proc/nowhere/run cannot be written"),
     ):
         refused(capsys, [*start, *words], message)
@@ -245,7 +248,7 @@ def test_bad_models(csv, run, capsys, tmp_path, tiny_model):
     write(folder / "config.json", json.dumps({"model_type": "gpt2"}))
     refused(capsys, [*start, "--model", folder], "is not a KronosTokenizer: its config.json lacks d_in")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refused(capsys, [*start, "--model", folder], "holds only pickled weights (pytorch_model.bin)")
+    refused(capsys, [*start, "--model", folder], "contains only pickled weights (pytorch_model.bin)")
     refused(capsys, [*start, "--model", "tiny"], "model=tiny has no published weights; pass --from_scratch")
     refused(capsys, [*start, "--model", "base"], "--from_scratch trains a named size from random weights")
     assert not run.exists()

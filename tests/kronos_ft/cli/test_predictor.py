@@ -175,7 +175,7 @@ def test_bad_predictor_settings(words, run, capsys, tmp_path, tiny_predictor, to
         (["--model", wide], "the tokenizer has s1_bits=5 but the predictor s1_bits=6; pass the tokenizer that the"),
         (["--model", tokenizer], "is not a Kronos: its config.json lacks n_layers"),
         ([*SCRATCH, "--tokenizer", wide], "is not a KronosTokenizer: its config.json lacks d_in"),
-        ([*SCRATCH, "--tokenizer", "base"], "could not reach the Hub for NeoQuasar/Kronos-Tokenizer-base"),
+        ([*SCRATCH, "--tokenizer", "base"], "cannot reach the Hub for NeoQuasar/Kronos-Tokenizer-base"),
         (["--model", "tiny"], "model=tiny has no published weights; pass --from_scratch, or use mini, small, base"),
         (["--model", "large"], "model=large has no published weights"),
         (["--model", "small"], "--from_scratch trains a named size from random weights"),

@@ -57,7 +57,7 @@ def test_one_long_outage_does_not_make_a_session_market():
 def test_sparse_and_quiet_tables_are_remarked():
     table = simulate_candles(900)
     sparse = load_candles(table[np.random.default_rng(0).random(900) < 0.4])[0].report.quality.remarks
-    assert any("of the bars follow the one before by one step" in remark for remark in sparse)
+    assert any("of the bars follow the previous bar by one step" in remark for remark in sparse)
     quiet = load_candles(table.assign(volume=np.where(np.arange(900) % 2, table.volume, 0), amount=table.amount * 0))
     assert any("50% of the bars have no volume" in remark for remark in quiet[0].report.quality.remarks)
 
@@ -65,7 +65,7 @@ def test_sparse_and_quiet_tables_are_remarked():
 @pytest.mark.fault(19)
 def test_constant_price_is_rejected():
     table = simulate_candles(200).assign(open=5.0, high=5.0, low=5.0, close=5.0)
-    with pytest.raises(ValueError, match="the close is constant at 5; a model has nothing to learn from it"):
+    with pytest.raises(ValueError, match="the close is constant at 5; a model cannot learn from it"):
         load_candles(table)
 
 
@@ -78,7 +78,7 @@ def test_a_single_bar_is_rejected():
 def test_lots_are_remarked():
     table = simulate_candles(200)
     remarks = load_candles(table.assign(volume=table.volume / 100))[0].report.quality.remarks
-    assert any("amount is typically 100 x volume x price" in remark for remark in remarks)
+    assert any("the median amount is 100 x volume x price" in remark for remark in remarks)
 
 
 def test_fingerprint_is_of_the_candles_not_of_the_file(tmp_path):

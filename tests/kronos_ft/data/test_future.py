@@ -116,7 +116,7 @@ def test_refuses_horizons(horizon):
 
 @pytest.mark.parametrize("bars", [0, 1])
 def test_refuses_too_few_bars(bars):
-    with pytest.raises(ValueError, match=f"timestamps holds {bars} bars; at least 2"):
+    with pytest.raises(ValueError, match=f"timestamps contains {bars} bars; at least 2"):
         future_timestamps(GOOD[:bars], 1, 3600, "session")
 
 
@@ -132,7 +132,7 @@ def test_refuses_other_arguments():
     for step in (0, -1, np.nan):
         with pytest.raises(ValueError, match="must be positive; pass the time between two bars"):
             future_timestamps(GOOD, 1, step, "session")
-    with pytest.raises(ValueError, match="timestamps holds 1 missing times"):
+    with pytest.raises(ValueError, match="timestamps contains 1 missing times"):
         future_timestamps(np.append(GOOD, np.datetime64("NaT")), 1, 3600, "session")
 
 
@@ -146,13 +146,13 @@ def test_refuses_random_times_and_says_what_was_found(market):
 
 def test_refuses_hours_followed_by_days():
     times = np.concatenate((GOOD, stamps("2024-01-05", periods=600, freq="1D")))
-    with pytest.raises(ValueError, match=r"the last 500 are 1 d \(100%\), and only 0% are 1 h; give"):
+    with pytest.raises(ValueError, match=r"the last 500 are 1 d \(100%\), and only 0% are 1 h; pass"):
         future_timestamps(times, 5, 3600, "session")
 
 
 def test_refuses_bars_that_repeat_at_no_weekly_time():
     every_other = stamps("2024-01-01", periods=60, freq="2B")
-    with pytest.raises(ValueError, match=r"time steps are mixed: .*bars of 2 d repeat at no times of the week"):
+    with pytest.raises(ValueError, match=r"steps are mixed: .*bars of 2 d do not repeat at the same times of the week"):
         future_timestamps(every_other, 5, 2 * DAY, "session")
 
 
@@ -169,11 +169,11 @@ def test_refuses_a_future_that_cannot_be():
     ):
         check_future(GOOD, GOOD[-1:])
     ahead = GOOD + np.timedelta64(50, "h")
-    with pytest.raises(ValueError, match="holds 50 times for a horizon of 24 bars; give one a bar"):
+    with pytest.raises(ValueError, match="contains 50 times for a horizon of 24 bars; pass one time per bar"):
         check_future(GOOD, ahead, 24)
     with pytest.raises(ValueError, match="future timestamps is not strictly increasing"):
         check_future(GOOD, ahead[::-1], 50)
-    with pytest.raises(ValueError, match="future timestamps holds 1 missing times"):
+    with pytest.raises(ValueError, match="future timestamps contains 1 missing times"):
         check_future(GOOD, [ahead[0], pd.NaT])
     with pytest.raises(ValueError, match="past timestamps is empty"):
         check_future(GOOD[:0], ahead)

@@ -68,7 +68,7 @@ def defect(request, tmp_path):
 def test_error_names_the_rows_and_the_remedy(defect):
     kind, path, lines = defect
     with pytest.raises(
-        ValueError, match=rf"\(lines? {', '.join(map(str, lines[:5]))}(, \.\.\.)?\); correct the data, or pass"
+        ValueError, match=rf"\(lines? {', '.join(map(str, lines[:5]))}(, \.\.\.)?\); correct the data, or set"
     ) as error:
         load_candles(path)
     assert "\n" not in str(error.value)
@@ -165,7 +165,7 @@ def test_a_few_wicks_are_remarked_not_rejected(bars):
     table.loc[bars // 2, "low"] /= 3
     report = load_candles(table)[0].report
     assert not report.rejections()
-    assert f"1 isolated wicks left as they are (first at {bars // 2})" in " ".join(report.quality.remarks)
+    assert f"1 isolated wicks kept (first at {bars // 2})" in " ".join(report.quality.remarks)
 
 
 def test_wicks_are_mended_from_the_one_on_that_is_too_many():
@@ -176,7 +176,7 @@ def test_wicks_are_mended_from_the_one_on_that_is_too_many():
     assert np.flatnonzero(differs).tolist() == [lines[SPARED] - 2]
     report = repaired.report.quality
     assert report.defects["isolated_wick"].rows == [lines[SPARED] - 2]
-    assert "5 isolated wicks left as they are (first at 80, 110, 140, 170, 200)" in " ".join(report.remarks)
+    assert "5 isolated wicks kept (first at 80, 110, 140, 170, 200)" in " ".join(report.remarks)
     few = table.copy()
     few.loc[230, "high"] = frame().loc[230, "high"]
     for policy in ("error", "drop", "repair"):
@@ -188,7 +188,7 @@ def test_a_rare_wick_in_a_long_table_stays_however_many_there_are():
     table.loc[range(900, 9000, 1100), "low"] /= 2
     report = load_candles(table)[0].report.quality
     assert not report.defects
-    assert "8 isolated wicks left" in " ".join(report.remarks)
+    assert "8 isolated wicks kept" in " ".join(report.remarks)
 
 
 def test_the_first_bars_are_not_judged():
@@ -206,7 +206,7 @@ def test_a_table_in_lots_or_thousands_is_not_taken_for_swapped(factor):
     table["volume"], table["amount"] = table.volume * 10, table.volume * table.close
     report = load_candles(table)[0].report
     assert not report.quality.defects
-    assert any("amount is typically" in remark for remark in report.quality.remarks)
+    assert any("the median amount is" in remark for remark in report.quality.remarks)
 
 
 def test_a_table_swapped_throughout_is_found():

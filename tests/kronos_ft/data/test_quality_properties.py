@@ -80,7 +80,7 @@ def test_every_defect_is_found_and_named_and_nothing_else(inserted):
     found = inspect_candles(table)[0].report.quality.defects
     assert {kind: one.count for kind, one in found.items()} == {kind: len(which) for kind, which in rows.items()}
     assert {kind: one.rows for kind, one in found.items()} == {kind: which[:5] for kind, which in rows.items()}
-    with pytest.raises(ValueError, match="pass policy drop or repair") as error:
+    with pytest.raises(ValueError, match="set the policy to drop or repair") as error:
         load_candles(table)
     for kind, which in rows.items():
         assert f"{DEFECTS[kind][0]} in {len(which)} row" in str(error.value)

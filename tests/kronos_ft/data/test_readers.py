@@ -85,7 +85,9 @@ def test_decimal_commas_with_three_digits_are_told_by_the_table(frame, tmp_path)
 def test_an_undecidable_comma_is_refused(tmp_path):
     rows = "\n".join(f"2020-01-01 {hour:02d}:00;1,004;1,007;1,002;1,005" for hour in range(24))
     (tmp_path / "c.csv").write_text(f"time;open;high;low;close\n{rows}\n")
-    with pytest.raises(ValueError, match="numbers like '1,004' use a comma for decimals or for thousands"):
+    with pytest.raises(
+        ValueError, match="numbers like '1,004' are ambiguous: the comma may separate decimals or thousands"
+    ):
         load_candles(tmp_path / "c.csv")
 
 
@@ -132,7 +134,7 @@ def test_one_symbol_in_its_column_names_the_table(frame, tmp_path):
 def test_rows_without_a_symbol_are_named(frame):
     table = frame.assign(symbol=["A", "B"] * 20)
     table.loc[[3, 9], "symbol"] = None
-    with pytest.raises(ValueError, match=r"2 rows have no symbol \(row 3, 9\); fill it or remove the rows"):
+    with pytest.raises(ValueError, match=r"2 rows have no symbol \(row 3, 9\); fill in the symbol or remove the rows"):
         load_candles(table)
 
 
@@ -193,7 +195,7 @@ def test_data_set_in_a_folder_of_files(frame, tmp_path):
 def test_two_tables_of_one_symbol(frame, tmp_path):
     frame.to_csv(tmp_path / "BTC.csv", index=False)
     frame.to_parquet(tmp_path / "BTC.parquet")
-    with pytest.raises(ValueError, match="symbol BTC comes from two tables"):
+    with pytest.raises(ValueError, match="symbol BTC occurs in two tables"):
         load_candles(tmp_path)
 
 
@@ -210,10 +212,13 @@ def test_dates_and_times_in_digits(frame, tmp_path):
     [
         ("", "c.csv is empty; pass a file with a header line and candles"),
         ("\n\n", "c.csv is empty"),
-        ("time,open,high,low,close\n", "c.csv has a header line only; pass a file with candles"),
-        ("time,open,high,close\n1,2,3,4\n", r"no column means low \(columns: time, open, high, close\)"),
-        ("a,b,c,d,e\n1,2,3,4,5\n", "no column means time, open, high, low"),
-        ("1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8\n", "has no header line and 8 columns; add a line that names them"),
+        ("time,open,high,low,close\n", "c.csv has only a header line; pass a file with candles"),
+        ("time,open,high,close\n1,2,3,4\n", r"no column found for low \(columns: time, open, high, close\)"),
+        ("a,b,c,d,e\n1,2,3,4,5\n", "no column found for time, open, high, low"),
+        (
+            "1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8\n",
+            "has 8 columns and no header line; add a header line with the column names",
+        ),
         ("time,open,high,low,close\n1,2,3,4,5\n1,2,3,4,5,6,7\n", r"cannot be read as a table \(.*line 3, saw 7\)"),
     ],
 )
@@ -229,13 +234,13 @@ def test_places_that_hold_no_candles(tmp_path):
     for source, message in (
         (tmp_path / "none.csv", "none.csv does not exist; correct the path"),
         (str(tmp_path / "*.csv"), "matches no file; correct the pattern"),
-        (tmp_path, "holds no .csv"),
-        ("no_such_owner/no_such_data", "is neither a file nor a data set that could be loaded"),
+        (tmp_path, "contains no .csv"),
+        ("no_such_owner/no_such_data", "is not a file and could not be loaded as a data set"),
     ):
         with pytest.raises(ValueError, match=message):
             load_candles(source)
     (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(ValueError, match="has an unknown ending; use one of"):
+    with pytest.raises(ValueError, match="has an unknown suffix; use one of"):
         load_candles(tmp_path / "c.json")
 
 

@@ -75,5 +75,5 @@ def test_gaps_that_recur_make_a_session(steps, market):
 
 @pytest.mark.parametrize("origin", [0, 1])
 def test_one_bar_shows_no_step(origin):
-    with pytest.raises(ValueError, match=f"{origin} bars show no time between bars; at least 2 are needed"):
+    with pytest.raises(ValueError, match=f"only {origin} bars before the origin; at least 2 are needed"):
         rhythm_before(times_of([1, 1]), origin)

@@ -63,7 +63,7 @@ def test_zones_as_databases_and_exchanges_write_them(ending):
 
 def test_a_zone_that_cannot_be_read_is_refused():
     for times in (["2023-05-01 09+08"], ["2023-05-01 09+08", "2023-05-01 09:30"]):
-        with pytest.raises(ValueError, match=r"09\+08' name a zone in a way that cannot be read"):
+        with pytest.raises(ValueError, match=r"09\+08' have a time zone that cannot be read"):
             parse_times(pd.Series(times))
 
 
@@ -79,9 +79,9 @@ def test_unreadable_times_become_nat():
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (["01/02/2023", "02/02/2023"], "do not tell day from month; write them as YYYY-MM-DD"),
-        (["13/01/20", "02/01/20"], "have a year of two digits; write them as YYYY-MM-DD"),
-        (["13/01/2020", "01/13/2020"], "have the day now first, now second"),
+        (["01/02/2023", "02/02/2023"], "are ambiguous: day or month first; write them as YYYY-MM-DD"),
+        (["13/01/20", "02/01/20"], "have a two-digit year; write them as YYYY-MM-DD"),
+        (["13/01/2020", "01/13/2020"], "mix day-first and month-first dates"),
     ],
 )
 def test_ambiguous_dates_are_refused(times, message):

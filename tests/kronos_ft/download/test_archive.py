@@ -84,7 +84,7 @@ def test_a_part_of_the_span(fetch, archive, tmp_path):
 
 def test_a_symbol_that_begins_later_is_not_searched_day_by_day(fetch, archive, capsys):
     assert fetch(since="2023-06-01") == 0
-    assert f"{archive.url} gives none before 2024-11-01 00:00" in capsys.readouterr().out
+    assert f"{archive.url} has no candles before 2024-11-01 00:00" in capsys.readouterr().out
     assert not archive.asked("2023-06-01")
 
 
@@ -109,14 +109,14 @@ def test_months_to_come_are_not_missing_in_a_folder(fetch, files, tmp_path, monk
     now = int(np.datetime64("2025-03-04T23:59", "ms").astype(int))
     monkeypatch.setattr("kronos_ft.download.archive_store.FolderStore.now", lambda self: now)
     assert fetch("--until", "2030-01-01", where=folder) == 0
-    assert "no archive of" not in capsys.readouterr().err
+    assert "no archive for" not in capsys.readouterr().err
 
 
 def test_a_missing_month_is_named(fetch, archive, tmp_path, capsys):
     del archive.files["monthly/klines/BTCUSDT/4h/BTCUSDT-4h-2024-12.zip"]
     assert fetch() == 1
     captured = capsys.readouterr()
-    assert "BTCUSDT: no archive of 2024-12\n" in captured.err
+    assert "BTCUSDT: no archive for 2024-12\n" in captured.err
     assert "1 gap, 186 candles missing: 2024-12-01 00:00 to 2024-12-31 20:00 (186)" in captured.out
     assert fetch("--overwrite", "--allow_gaps") == 0
 
@@ -126,7 +126,7 @@ def test_days_stand_in_for_a_missing_month(fetch, rows, tmp_path, capsys):
     with LoopbackArchive(patchy, "2025-03-05T09:00") as server:
         assert fetch(where=server.url) == 1
     captured = capsys.readouterr()
-    assert "BTCUSDT: no archive of 2024-12-24\n" in captured.err
+    assert "BTCUSDT: no archive for 2024-12-24\n" in captured.err
     assert "1 gap, 6 candles missing: 2024-12-24 00:00 to 2024-12-24 20:00 (6)" in captured.out
 
 
@@ -134,7 +134,7 @@ def test_days_that_are_not_there_yet_are_missing_only_if_asked_for(fetch, capsys
     assert fetch("--until", "2025-03-05") == 0
     assert fetch("--until", "2025-03-06", output="more.parquet") == 1
     captured = capsys.readouterr()
-    assert "no archive of 2025-03-05\n" in captured.err
+    assert "no archive for 2025-03-05\n" in captured.err
     assert "1 gap, 2 candles missing: 2025-03-05 00:00 to 2025-03-05 04:00 (2)" in captured.out
 
 
@@ -143,7 +143,7 @@ def test_a_wrong_checksum(fetch, archive, tmp_path, line):
     archive.files[f"{FEBRUARY}.CHECKSUM"] = checksum("x", b"something else")
     assert fetch() == 2
     message = line()
-    assert "BTCUSDT-4h-2025-02.zip does not have the SHA-256 of its .CHECKSUM file, 3 times in a row" in message
+    assert "BTCUSDT-4h-2025-02.zip differed from its .CHECKSUM file 3 times" in message
     assert "try again later with --resume" in message
     assert not (tmp_path / "btc.parquet").exists()
     archive.files[f"{FEBRUARY}.CHECKSUM"] = good
@@ -158,7 +158,7 @@ def test_a_wrong_checksum(fetch, archive, tmp_path, line):
 def test_a_wrong_checksum_in_a_folder(fetch, files, tmp_path, line):
     folder = write_folder(tmp_path / "zips", {**files, f"{FEBRUARY}.CHECKSUM": checksum("x", b"something else")})
     assert fetch(where=folder) == 2
-    assert "does not have the SHA-256 of BTCUSDT-4h-2025-02.zip.CHECKSUM; fetch it again" in line()
+    assert "differs from BTCUSDT-4h-2025-02.zip.CHECKSUM; download it again" in line()
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(cut="answer"), Fault(cut="body")])
@@ -175,7 +175,7 @@ def test_a_limited_archive_is_asked_when_it_says(fetch, archive, waits, line):
     archive.faults["2025-01.zip"] = [Fault(), *[Fault(status=429, headers={"Retry-After": "33"}) for _ in range(8)]]
     assert fetch() == 2
     assert waits == [33.0] * 6 + [60.0]
-    assert "answered 429, 8 times in a row; 366 candles are kept: go on with --resume" in line()
+    assert "answered 429, 8 times in a row; 366 candles are kept: pass --resume to continue" in line()
 
 
 def broken(archive, content):
@@ -192,7 +192,7 @@ def test_damaged_zips(fetch, archive, files, rows, line, monkeypatch, tmp_path, 
     assert part_path(tmp_path / "btc.parquet").exists()
     broken(archive, packed(name, rows[:10]))
     assert fetch("--resume") == 2
-    assert f"{name} holds a candle of 2024-11-01 00:00, which its name does not tell; fetch it again" in line()
+    assert f"{name} contains a candle of 2024-11-01 00:00, outside the period in its name; download it again" in line()
     february = [row for row in rows if 1738368000000 <= row[0] < 1740787200000]
     broken(archive, packed(name, [*february[:9], [february[9][0], "", *february[9][2:]], *february[10:]]))
     assert fetch("--resume") == 1
@@ -230,8 +230,8 @@ def test_credentials_of_an_address_are_not_printed(fetch, archive, waits, capfd)
     assert fetch("--overwrite", where=address) == 2
     said = "".join(capfd.readouterr())
     assert "answered 503; trying again in 1 s" in said
-    assert "gives none before" in said
-    assert "is refused (403); correct the address" in said
+    assert "has no candles before" in said
+    assert "(status 403); correct the URL" in said
     assert "hunter22" not in said
 
 
@@ -248,14 +248,14 @@ def test_bad_input_is_one_line(fetch, archive, files, tmp_path, line):
     folder = write_folder(tmp_path / "zips", files)
     (tmp_path / "empty").mkdir()
     cases = [
-        ({"symbol": "BTC/USDT"}, "symbol='BTC/USDT' is not as in the names of archives; write it as BTCUSDT"),
+        ({"symbol": "BTC/USDT"}, "symbol='BTC/USDT' cannot occur in archive names; write it as BTCUSDT"),
         ({"symbol": "BTCUSD"}, "has no archive of BTCUSD, 4h, from 2024-11-01 to 2025-03-05; correct symbol"),
         ({"symbol": "BTCUSD", "where": folder}, f"symbol='BTCUSD' is not in {folder}; did you mean BTCUSDT?"),
         ({"timeframe": "1h", "where": folder}, f"timeframe='1h' of BTCUSDT is not in {folder}; use one of 4h"),
-        ({"timeframe": "1M"}, "timeframe='1M' is not understood (months have no fixed length); use a number and one"),
-        ({"where": tmp_path / "none"}, "is no folder; pass a folder of zip files, or an address"),
-        ({"where": tmp_path / "empty"}, "holds no file named like BTCUSDT-1h-2023-01.zip; correct the folder"),
-        ({"where": "ftp://127.0.0.1"}, "archive='ftp://127.0.0.1' is no address; write it as https://HOST"),
+        ({"timeframe": "1M"}, "timeframe='1M' is not valid (months have no fixed length); use a number and one"),
+        ({"where": tmp_path / "none"}, "is not a folder; pass a folder of zip files, or a URL"),
+        ({"where": tmp_path / "empty"}, "contains no file with a name like BTCUSDT-1h-2023-01.zip; correct the folder"),
+        ({"where": "ftp://127.0.0.1"}, "archive='ftp://127.0.0.1' is not a URL; write it as https://HOST"),
         (
             {"since": "2031-01-01"},
             "since=2031-01-01 00:00 is in the future (the archive's clock: 2025-03-05 09:00",
@@ -267,7 +267,7 @@ def test_bad_input_is_one_line(fetch, archive, files, tmp_path, line):
         assert message in line()
     write_folder(tmp_path / "zips" / "futures", files)
     assert fetch(where=folder) == 2
-    assert "pass the folder of one" in line()
+    assert "pass the folder of one of them" in line()
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
@@ -278,7 +278,7 @@ def test_a_start_after_the_last_file_of_a_folder(fetch, files, tmp_path, line):
         for until in ([], ["--until", "2025-04-01"]):
             assert fetch(*until, since=since, where=folder) == 2
             assert (
-                f"since={since} 00:00 is after the last archive of BTCUSDT, 4h, in {folder}, which ends with {last}; "
+                f"since={since} 00:00 is after the last archive of BTCUSDT, 4h, in {folder} ({last}); "
                 "pass an earlier since"
             ) in line()
     assert fetch(since="2025-02-28", where=months) == 0

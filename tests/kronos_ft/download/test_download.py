@@ -80,7 +80,7 @@ def test_several_symbols_in_one_file(binance, download, tmp_path):
 
 def test_a_symbol_that_begins_later(binance, download, tmp_path, capsys):
     assert download(since="2019-06-01") == 0
-    assert "binance gives none before 2020-01-01 00:00" in capsys.readouterr().out
+    assert "binance has no candles before 2020-01-01 00:00" in capsys.readouterr().out
     assert len(load_candles(tmp_path / "btc.parquet")[0]) == 430
 
 
@@ -130,7 +130,7 @@ def test_an_amount_that_is_none_is_left_out(binance, download, tmp_path, hours):
     assert download() == 0
     assert "amount" not in pq.read_schema(tmp_path / "btc.parquet").names
     (series,) = load_candles(tmp_path / "btc.parquet")
-    assert "no amount column: derived as volume x mean price" in series.report.quality.remarks
+    assert "no amount column: amount derived as volume x mean price" in series.report.quality.remarks
 
 
 def test_pages_as_large_as_the_exchange_says(download, tmp_path):
@@ -148,8 +148,8 @@ def test_kraken_gives_its_newest_candles_whatever_is_asked(download, tmp_path, c
         assert download("--api_url", exchange.url, exchange="kraken", symbol="BTC/USD") == 0
     out = capsys.readouterr().out
     assert "719 candles of 1h, 2020-01-04 08:00 to 2020-02-03 06:00 UTC" in out
-    assert "kraken gives none before 2020-01-04 08:00" in out
-    assert "719 of 799 asked, no gaps, no duplicates" in out
+    assert "kraken has no candles before 2020-01-04 08:00" in out
+    assert "719 of 799 requested, no gaps, no duplicates" in out
     (facts,) = json.loads((tmp_path / "btc.parquet.source.json").read_text())["symbols"]
     assert (facts["starts_late"], facts["asked"], facts["candles"]) == (True, 799, 719)
     (series,) = load_candles(tmp_path / "btc.parquet")

@@ -65,7 +65,7 @@ def test_waits_grow_and_end_and_what_was_fetched_is_kept(download, binance, wait
     assert download() == 2
     assert waits == list(download_retries.WAITS)
     message = line()
-    assert "binance answered 503, 8 times in a row; 200 candles are kept: go on with --resume" in message
+    assert "binance answered 503, 8 times in a row; 200 candles are kept: pass --resume to continue" in message
     assert not (tmp_path / "btc.parquet").exists()
     binance.requests.clear()
     assert download("--resume") == 0
@@ -86,7 +86,7 @@ def test_a_refusal_is_not_tried_again(download, binance, waits, line):
     binance.faults["exchangeInfo"] = [Fault(status=451, text=text)]
     assert download() == 2
     message = line()
-    assert "binance does not serve this place or network" in message
+    assert "binance does not serve your location or network" in message
     assert "restricted location" in message
     assert waits == []
 
@@ -136,9 +136,11 @@ def test_an_interrupted_download_is_neither_forgotten_nor_mixed(download, binanc
     assert download() == 2
     line()
     assert download() == 2
-    assert "was interrupted (200 candles are kept); go on with --resume, or begin anew with --overwrite" in line()
+    assert (
+        "was interrupted (200 candles are kept); pass --resume to continue it, or --overwrite to start again" in line()
+    )
     assert download("--resume", "--until", "2020-01-10") == 2
-    assert "cannot go on with other settings (until: None -> 2020-01-10 00:00)" in line()
+    assert "cannot be resumed with other settings (until: None -> 2020-01-10 00:00)" in line()
     assert download("--resume", timeframe="4h") == 2
     assert "other settings (timeframe: 1h -> 4h)" in line()
     binance.requests.clear()
@@ -154,7 +156,7 @@ def test_a_span_without_candles_leaves_nothing_that_refuses_the_next(binance, do
     binance.candles["ETHUSDT"] = hours[-20:]
     several = {"symbol": "BTC/USDT ETH/USDT", "output": "two.parquet"}
     assert download("--until", "2020-01-05", **several) == 2
-    assert "pass another since or until, and --overwrite, since 96 candles of others are kept" in line()
+    assert "pass another since or until, and --overwrite (96 candles of other symbols are kept)" in line()
     assert download("--overwrite", **several) == 0
 
 
@@ -167,7 +169,7 @@ def test_a_part_file_of_another_version_is_not_thrown_away(download, binance, wa
     before = part.read_bytes()
     for words in ((), ("--resume",)):
         assert download(*words) == 2
-        assert "has format 2, of another version of kronos-ft (this one reads 1)" in line()
+        assert "has format 2 of another version of kronos-ft (this version reads 1)" in line()
         assert part.read_bytes() == before
     assert download("--overwrite") == 0
 
@@ -178,7 +180,7 @@ def test_two_downloads_that_begin_at_once_do_not_empty_the_part_file(tmp_path, m
         first.begin({"asked": {}})
         before = path.read_bytes()
         monkeypatch.setattr(Path, "exists", lambda self: False)  # as it was when the second looked
-        with pytest.raises(ValueError, match="is being written by another download"):
+        with pytest.raises(ValueError, match="another download is writing"):
             PartFile(path)
         assert path.read_bytes() == before
 
@@ -189,16 +191,16 @@ def test_one_download_at_a_time(download, tmp_path, line):
     with open(part_path(tmp_path / "btc.parquet"), "wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert download() == 2
-    assert "is being written by another download; wait for it, or name another output" in line()
+    assert "another download is writing" in line()
 
 
 def test_an_output_stays_until_the_new_one_is_whole(download, binance, waits, tmp_path, line):
     assert download("--until", "2020-01-10") == 0
     before = (tmp_path / "btc.parquet").read_bytes()
     assert download() == 2
-    assert "is there already; pass --overwrite, or name another file" in line()
+    assert "exists already; pass --overwrite, or another file" in line()
     assert download("--resume") == 2
-    assert "is there already and no interrupted download to go on with" in line()
+    assert "exists already, and there is no interrupted download to resume" in line()
     binance.faults["startTime=15785"] = [Fault(status=503) for _ in range(8)]
     assert download("--overwrite") == 2
     assert (tmp_path / "btc.parquet").read_bytes() == before
@@ -211,20 +213,20 @@ WRONG = {
     "a symbol": ({"symbol": "BTC/USTD"}, (), "symbol='BTC/USTD' is not traded on binance", "did you mean BTC/USDT"),
     "a symbol of its own": ({"symbol": "BTCUSDT"}, (), "symbol='BTCUSDT' is not traded", "did you mean BTC/USDT"),
     "a symbol twice": ({"symbol": "BTC/USDT BTC/USDT"}, (), "BTC/USDT is named twice", "once"),
-    "a timeframe": ({"timeframe": "7m"}, (), "timeframe='7m' is not offered by binance; use one of 1s, 1m, 3m", "1w"),
-    "a month": ({"timeframe": "1M"}, (), "timeframe='1M' is not offered by binance", "1d"),
-    "a time": ({"since": "soon"}, (), "since='soon' is no time", "write it as 2018-01-01"),
+    "a timeframe": ({"timeframe": "7m"}, (), "timeframe='7m' is not available on binance; use one of 1s, 1m, 3m", "1w"),
+    "a month": ({"timeframe": "1M"}, (), "timeframe='1M' is not available on binance", "1d"),
+    "a time": ({"since": "soon"}, (), "since='soon' is not a time", "write it as 2018-01-01"),
     "the future": ({"since": "2031-01-01"}, (), "since=2031-01-01 00:00 is in the future (binance's clock:", "earlier"),
     "this hour": (
         {"since": "2020-01-18T22:00"},
         (),
-        "no candle that opened since 2020-01-18 22:00 is finished",
+        "no candle since 2020-01-18 22:00 is finished",
         "pass",
     ),
     "times swapped": ({}, ("--until", "2019-01-01"), "until=2019-01-01 00:00 is not after since=2020-01-01 00:00", ";"),
-    "an ending": ({"output": "btc.xlsx"}, (), "ends neither in .parquet nor .csv", "btc.parquet"),
-    "a folder": ({"output": "no/btc.csv"}, (), "does not exist; make it, or name another", "output folder"),
-    "an address": ({}, ("--api_url", "testnet"), "api_url='testnet' is no address", "https://HOST"),
+    "an ending": ({"output": "btc.xlsx"}, (), "must end in .parquet or .csv", "btc.parquet"),
+    "a folder": ({"output": "no/btc.csv"}, (), "does not exist; create it, or use another folder", "output folder"),
+    "an address": ({}, ("--api_url", "testnet"), "api_url='testnet' is not a URL", "https://HOST"),
     "both": ({}, ("--resume", "--overwrite"), "--resume and --overwrite exclude each other", "pass one"),
 }
 

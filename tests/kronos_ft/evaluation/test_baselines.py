@@ -172,7 +172,7 @@ def test_wrong_input_is_named(series):
         Drift(lookback=50).paths(series[0], np.array([50]), 3)
     with pytest.raises(ValueError, match="origin 24 of SIM needs 25 bars before"):
         SeasonalNaive().paths(series[0], np.array([24, 90]), 3)
-    with pytest.raises(ValueError, match="horizon=0 has no bar to forecast"):
+    with pytest.raises(ValueError, match="horizon=0 is below 1"):
         Persistence().paths(series[0], np.array([5]), 0)
     with pytest.raises(ValueError, match="block=0 must be a whole number, 1 or more"):
         VolatilityCone(block=0)

@@ -44,8 +44,8 @@ def test_records_without_times_are_compared_by_their_settings(remarks):
     seen, maybe = remarks(model={**DEFAULT, "split_ratios": [0.9, 0.05, 0.05]})
     assert seen == []
     assert maybe == [
-        "model was trained with split_ratios=[0.9, 0.05, 0.05], not with the splits here: it may have seen these test "
-        "bars"
+        "model was trained with split_ratios=[0.9, 0.05, 0.05], which differs from this evaluation: it may have seen "
+        "test bars"
     ]
     assert remarks(split_ratios=[0.9, 0.05, 0.05]) == ([], [])
 
@@ -78,7 +78,7 @@ def test_times_decide_whatever_the_settings(remarks, train, validation, words):
 def test_another_name_of_the_symbol_is_doubted(remarks):
     seen, maybe = remarks(model=record("2020-02-03T00:00:00", None, symbol="A_2019"))
     assert seen == []
-    assert "model has no A in its run record, whose bars reach to 2020-02-03 00:00 UTC" in maybe[0]
+    assert "the run record of model does not name A, but its bars reach to 2020-02-03 00:00 UTC" in maybe[0]
     assert remarks(model=record("2020-02-01T00:00:00", None, symbol="A_2019")) == ([], [])
 
 

@@ -74,11 +74,11 @@ def test_several_symbols_have_splits_of_their_own():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"horizon": 0}, "horizon=0 forecasts no bar"),
-        ({"horizon": -3}, "horizon=-3 forecasts no bar"),
-        ({"lookback": 1}, "lookback=1 is too short for a context; use 2"),
-        ({"step": 0}, "step=0 makes no walk"),
-        ({"max_origins": 0}, "max_origins=0 leaves no origin"),
+        ({"horizon": 0}, "horizon=0 is below 1"),
+        ({"horizon": -3}, "horizon=-3 is below 1"),
+        ({"lookback": 1}, "lookback=1 is below 2; use 2"),
+        ({"step": 0}, "step=0 is below 1"),
+        ({"max_origins": 0}, "max_origins=0 is below 1"),
         ({"embargo": -1}, "embargo=-1 is negative"),
         ({"max_gap": -1}, "max_gap=-1 is negative"),
     ],
@@ -89,9 +89,9 @@ def test_impossible_plans(values, message):
 
 
 def test_a_test_split_without_origins_says_why(series, candle_frame):
-    with pytest.raises(ValueError, match="lookback=5000 and horizon=4 need 5004 bars but SIM has 900"):
+    with pytest.raises(ValueError, match="lookback=5000 and horizon=4 need 5004 bars, but SIM has 900"):
         plan_origins(series, "test", OriginPlan(lookback=5000, horizon=4))
-    with pytest.raises(ValueError, match="test split of SIM has 135 bars and no origin: an embargo of 205"):
+    with pytest.raises(ValueError, match="test split of SIM has 135 bars: too few for one origin with embargo=205"):
         plan_origins(series, "test", OriginPlan(lookback=200, horizon=4))
     holes = load_candles({"SIM": candle_frame.drop(index=range(770, 900, 13))})
     with pytest.raises(ValueError, match="have a gap in their context or horizon; shorten lookback"):

@@ -83,7 +83,7 @@ def test_a_report_without_validation_symbols_or_baselines(series):
     text = markdown(bare)
     assert "## By symbol" not in text
     assert "calibrated" not in text
-    assert "compared with nothing" in text
+    assert "not compared with any reference" in text
     assert terminal_text(bare)
 
 

@@ -85,7 +85,7 @@ def test_one_model(csv, out, models, capsys):
     assert read["forecasters"]["base"]["num_paths"] == 20
     assert 0 <= read["forecasters"]["base"]["projected_share"] <= 1
     assert read["settings"]["top_p"] == 0.9
-    refused(capsys, words, "holds an evaluation; pass --overwrite")
+    refused(capsys, words, "contains an evaluation; pass --overwrite")
     assert evaluate(*words, "--overwrite") == 0
     again = json.loads((out / "evaluation.json").read_text())
     assert again == read
@@ -138,16 +138,18 @@ def test_names_of_models(models):
         ("Kronos-small", "tok"),
         ("run", "x"),
     ]
-    with pytest.raises(ValueError, match="two models are named 'base'; write NAME=DIR"):
+    with pytest.raises(ValueError, match="two models have the name 'base'; write NAME=DIR"):
         sources(base, base)
-    with pytest.raises(ValueError, match="names one model; name two or more"):
+    with pytest.raises(ValueError, match="is one model; pass two or more"):
         sources(base)
     with pytest.raises(ValueError, match="has no tokenizer; pass --tokenizer DIR"):
         sources(f"a={base}", f"b={base}", tokenizer=None)
 
 
 def test_too_many_paths_for_the_memory():
-    with pytest.raises(ValueError, match=r"num_paths=1000 at 100 origins .* need about 0.1 GiB .*; 520 paths fit"):
+    with pytest.raises(
+        ValueError, match=r"num_paths=1000 at 100 origins .* need about 0.1 GiB, .*; use at most 520 paths"
+    ):
         check_space(1000, 24, 100, free=100_000_000)
     check_space(520, 24, 100, free=100_000_000)
 
@@ -165,21 +167,21 @@ def test_bad_settings(csv, out, models, capsys):
         *SMALL,
     ]
     for words, message in (
-        (["--horizon", 0], "horizon=0 forecasts no bar; use 1 or more"),
-        (["--horizon", -2], "horizon=-2 forecasts no bar"),
-        (["--lookback", 1], "lookback=1 is too short for a context; use 2"),
-        (["--lookback", 5000], "lookback=5000 and horizon=4 need 5004 bars but btc has 900"),
-        (["--lookback", 200], "the test split of btc has 135 bars and no origin"),
-        (["--step", 0], "step=0 makes no walk"),
-        (["--num_paths", 0], "num_paths=0 forecasts nothing"),
-        (["--num_paths", 10**9], "paths fit, or lower max_origins"),
-        (["--max_origins", 0], "max_origins=0 leaves no origin"),
-        (["--batch_size", 0], "batch_size=0 forecasts nothing"),
+        (["--horizon", 0], "horizon=0 is below 1; use 1 or more"),
+        (["--horizon", -2], "horizon=-2 is below 1"),
+        (["--lookback", 1], "lookback=1 is below 2; use 2"),
+        (["--lookback", 5000], "lookback=5000 and horizon=4 need 5004 bars, but btc has 900"),
+        (["--lookback", 200], "the test split of btc has 135 bars: too few for one origin"),
+        (["--step", 0], "step=0 is below 1"),
+        (["--num_paths", 0], "num_paths=0 is below 1"),
+        (["--num_paths", 10**9], "paths, or lower max_origins"),
+        (["--max_origins", 0], "max_origins=0 is below 1"),
+        (["--batch_size", 0], "batch_size=0 is below 1"),
         (["--seed", -1], "seed=-1 is negative"),
-        (["--T", -1], "T=-1.0 is not a temperature"),
+        (["--T", -1], "T=-1.0 must be 0 (greedy) or more"),
         (["--top_p", 2], "top_p=2.0 is outside (0, 1]"),
         (["--fee_bps", -1], "fee_bps=-1.0 must be basis points"),
-        (["--split_ratios", 0.9, 0.2, 0.1], "must be three shares that add up to 1"),
+        (["--split_ratios", 0.9, 0.2, 0.1], "must be three shares with sum 1"),
         (["--split_dates", "2020-01-10", "2020-01-12", "--split_ratios", 0.5, 0.3, 0.2], "exclude each other"),
         (["--policy", "guess"], "policy='guess' is not known"),
         (["--preset", "optimized"], "--preset is not a setting of this command"),
@@ -187,7 +189,7 @@ def test_bad_settings(csv, out, models, capsys):
         (["--compare", models / "base", models / "run"], "--model and --compare exclude each other"),
         (["--model", models / "none"], "none does not exist; correct the path"),
         (["--model", models / "tokenizer"], "is not a Kronos: its config.json lacks"),
-        (["--model", models / "six"], "the model reads s1_bits=6 but the tokenizer writes s1_bits=5"),
+        (["--model", models / "six"], "the model has s1_bits=6, but the tokenizer has s1_bits=5"),
         (["--output_dir", csv], "btc.csv is a file; name a folder"),
         (["--data", "none.csv"], "none.csv does not exist"),
     ):
@@ -198,7 +200,7 @@ def test_bad_settings(csv, out, models, capsys):
     refused(capsys, ["--data", csv, "--model", models / "base"], "has no tokenizer; pass --tokenizer DIR")
     named = [f"drift={models / 'base'}", models / "run"]
     refused(
-        capsys, ["--data", csv, "--tokenizer", "t", "--compare", *named], "a model is named 'drift' like a baseline"
+        capsys, ["--data", csv, "--tokenizer", "t", "--compare", *named], "a model has the name of a baseline, 'drift'"
     )
 
 
@@ -215,7 +217,7 @@ def test_bad_candles(csv, out, models, capsys, tmp_path):
     for name, message, found in (
         ("nan", "value missing or not a number in 1 row", holes),
         ("flat", "the close is constant at 7", flat),
-        ("quiet", "all prices are the same in the context of all", quiet),
+        ("quiet", "the price is constant in the context of all", quiet),
     ):
         found.to_csv(tmp_path / f"{name}.csv", index=False)
         refused(capsys, ["--data", tmp_path / f"{name}.csv", *start], message)

@@ -63,12 +63,12 @@ def test_without_anything_before_its_test_a_symbol_has_no_regime():
     tested = found["data"]["old"]["test"]["origins"]
     assert tested > 0
     assert sum(found["regimes"][name]["origins"] for name in REGIMES) == found["origins"]["test"] - tested
-    (note,) = [note for note in found["notes"] if note.startswith("no validation origin of any symbol ends before")]
-    assert "first test origin of old: neither calibrated bands nor volatility regimes" in note
+    (note,) = [note for note in found["notes"] if note.startswith("no validation forecast ends before")]
+    assert "first test origin of old: no calibration and no volatility regimes" in note
     regime = regimes_of(series, Panel.build(series, "test", plan), plan)[1]
     assert (regime[:tested] == -1).all()
     assert (regime[tested:] >= 0).all()
-    assert f"{tested} test origins have no band" in found["calibration"]["model"]["notes"][0]
+    assert f"{tested} test origins have no validation origin before them" in found["calibration"]["model"]["notes"][0]
 
 
 def test_dates_split_all_symbols_alike():

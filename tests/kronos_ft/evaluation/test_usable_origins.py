@@ -42,8 +42,10 @@ def test_a_baseline_without_history_is_left_out_with_a_note(series):
     pytest.importorskip("arch")
     found = evaluate_forecasters(series, [MODEL], SETTINGS, baselines=default_baselines(SETTINGS, garch=True))
     assert list(found["forecasters"]) == ["model", "persistence", "drift", "seasonal naive", "volatility cone"]
-    (note,) = [note for note in found["notes"] if "left out: it needs" in note]
-    assert note.startswith("GARCH(1,1) is left out: it needs 1100 bars before each origin, which 62 of 62 lack")
+    (note,) = [note for note in found["notes"] if "excluded: it needs" in note]
+    assert note.startswith(
+        "GARCH(1,1) is excluded: it needs 1100 bars before each origin, but 62 of 62 origins have fewer"
+    )
 
 
 @pytest.mark.parametrize(("lookback", "ready"), [(666, True), (667, False)])
@@ -97,7 +99,7 @@ def without_pattern(monkeypatch, refused):
             raise ValueError("time steps are mixed")
         return known[-1] + np.arange(1, horizon + 1) * np.timedelta64(3600, "s")
 
-    monkeypatch.setattr("kronos_ft.evaluation.kronos_forecaster.future_timestamps", infer)
+    monkeypatch.setattr("kronos_ft.forecasting.future_times.future_timestamps", infer)
 
 
 def test_origins_without_future_times_are_left_out_and_counted(series, monkeypatch):
@@ -109,7 +111,7 @@ def test_origins_without_future_times_are_left_out_and_counted(series, monkeypat
         untold = found["data"]["A"][split]["untold"]
         assert untold in (15, 16)
         assert found["origins"][split] == whole["origins"][split] - untold
-        assert f"{split}: {untold} origins left out whose future times the bars before do not tell" in found["notes"]
+        assert f"{split}: {untold} origins excluded because their future times cannot be inferred" in found["notes"]
     assert not any("thinned" in note for note in found["notes"])
     assert evaluate_forecasters(series, [MODEL], SETTINGS)["origins"] == whole["origins"]  # it infers no times
 
@@ -123,5 +125,5 @@ def test_validation_without_future_times_leaves_no_calibration(series, monkeypat
 
 def test_no_origin_with_future_times_is_refused_before_any_forecast(series, monkeypatch):
     without_pattern(monkeypatch, lambda known: True)
-    with pytest.raises(ValueError, match="future times of no test origin can be told from the bars before; A: time"):
+    with pytest.raises(ValueError, match="future times cannot be inferred at any test origin; A: time"):
         evaluate_forecasters(series, [KronosForecaster("kronos", None, 30, 20)], SETTINGS)

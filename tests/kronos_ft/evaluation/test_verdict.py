@@ -49,9 +49,9 @@ def evaluation(*tests, models=("kronos",), origins=200, crps=None):
         (outcome(-0.031, 0.012), "worse than naive (skill -3.1 %, p = 0.012)"),
         (outcome(0.042, 0.0004), "better than naive (skill +4.2 %, p < 0.001)"),
         (outcome(0.042, 0.09), "not significantly better than naive (skill +4.2 %, p = 0.09)"),
-        (outcome(0.0, None, note="the losses are identical"), "the same as naive (identical errors)"),
+        (outcome(0.0, None, note="the losses are identical"), "equal to naive (identical errors)"),
         (outcome(0.1, None, note="too short"), "not testable against naive (skill +10.0 %; too short)"),
-        (outcome(None, None), "not comparable with naive (it makes no error)"),
+        (outcome(None, None), "not comparable with naive (its error is zero)"),
     ],
 )
 def test_relations(found, words):
@@ -104,8 +104,8 @@ def test_two_models():
 def test_too_few_origins():
     found = evaluation(("kronos", "persistence", "absolute", outcome(0.5, 0.0001, 12)), origins=12)
     assert verdict(found) == (
-        "close, 24 bars: too few origins to tell (12, at least 30); untested skill of kronos against persistence "
-        "+50.0 %"
+        "close, 24 bars: too few origins for a verdict (12, at least 30 needed); untested skill: kronos against "
+        "persistence +50.0 %"
     )
 
 
@@ -115,7 +115,7 @@ def test_a_point_forecast_without_baselines():
     assert "distribution" not in verdict(found)
     found["skill"] = {"kronos": {}}
     found["forecasters"] = {"kronos": {"role": "model", "num_paths": 1}}
-    assert verdict(found).startswith("close, 24 bars: compared with nothing (")
+    assert verdict(found).startswith("close, 24 bars: not compared with any reference (")
 
 
 def test_the_same_is_said_in_chinese():
@@ -124,8 +124,8 @@ def test_the_same_is_said_in_chinese():
         ("kronos", "cone", "crps", outcome(0.042, 0.0004)),
     ]
     assert verdict(evaluation(*tests), language="zh") == (
-        "close，24 根 K 线：不优于 persistence（技巧评分 -3.1 %，p = 0.41）；"
-        "其预测分布（按 CRPS）优于 cone 的分布（技巧评分 +4.2 %，p < 0.001）"
+        "close，24 根 K 线：不优于 persistence（预测技能 -3.1 %，p = 0.41）；"
+        "其预测分布（按 CRPS）优于 cone 的分布（预测技能 +4.2 %，p < 0.001）"
         "（绝对误差，Diebold-Mariano 检验，200 个预测起点）"
     )
     two = verdict(evaluation(*tests, models=("kronos", "tuned")), language="zh")
@@ -143,8 +143,8 @@ def test_both_languages_name_the_same_figures(phrase):
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (outcome(0.15, 0.2), "优于 naive，但差异不显著（技巧评分 +15.0 %，p = 0.20）"),
-        (outcome(-0.15, 0.01), "劣于 naive（技巧评分 -15.0 %，p = 0.01）"),
+        (outcome(0.15, 0.2), "优于 naive，但差异不显著（预测技能 +15.0 %，p = 0.20）"),
+        (outcome(-0.15, 0.01), "劣于 naive（预测技能 -15.0 %，p = 0.01）"),
         (outcome(0.0, None, note="the losses are identical"), "与 naive 相同（误差完全一致）"),
         (outcome(None, None), "无法与 naive 比较（其误差为零）"),
     ],

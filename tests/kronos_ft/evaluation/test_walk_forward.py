@@ -220,24 +220,24 @@ def test_without_validation_there_is_no_calibration(both):
     found = evaluate_forecasters(both, [MODEL], EvaluationSettings(plan))
     assert found["calibration"] == {}
     assert found["regimes"] == {}
-    assert "the validation split holds no origin: no calibration, no volatility regimes" in found["notes"]
+    assert "the validation split contains no origin: no calibration, no volatility regimes" in found["notes"]
 
 
 def test_too_few_paths_for_a_band_are_told(both):
     few = evaluate_forecasters(both, [replace(MODEL, num_paths=9)], SETTINGS, baselines=[Persistence()])
-    assert "model: 9 paths span 80% at most" in few["notes"]
+    assert "model: 9 paths give intervals of at most 80%" in few["notes"]
     assert not any("at most" in note for note in evaluate_forecasters(both, [MODEL], SETTINGS)["notes"])
 
 
 def test_what_cannot_be_evaluated(both):
-    with pytest.raises(ValueError, match="two forecasters are named 'persistence'"):
+    with pytest.raises(ValueError, match="two forecasters have the name 'persistence'"):
         evaluate_forecasters(both, [Persistence()], SETTINGS)
-    with pytest.raises(ValueError, match="there are no candles to evaluate on"):
+    with pytest.raises(ValueError, match="no candles to evaluate on"):
         evaluate_forecasters([], [MODEL], SETTINGS)
     mixed = [both[0], *load_candles({"C": simulate_candles(900, step="30min")})]
-    with pytest.raises(ValueError, match=r"time steps are mixed \(C 1800 s, A 3600 s\); evaluate symbols of one step"):
+    with pytest.raises(ValueError, match=r"time steps are mixed \(C 1800 s, A 3600 s\); evaluate symbols of each step"):
         evaluate_forecasters(mixed, [MODEL], SETTINGS)
-    with pytest.raises(ValueError, match="batch_size=0 forecasts nothing"):
+    with pytest.raises(ValueError, match="batch_size=0 is below 1"):
         EvaluationSettings(PLAN, batch_size=0)
     with pytest.raises(ValueError, match=r"^long, A: origin .* needs 2001 bars before"):
         evaluate_forecasters(both, [Drift(lookback=2000, name="long")], SETTINGS)

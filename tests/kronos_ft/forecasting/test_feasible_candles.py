@@ -113,14 +113,14 @@ def test_rounding_in_float32_leaves_no_contradiction():
 def test_refuses_what_is_no_number(bad, column):
     bars = candles()
     bars[3, column] = bad
-    with pytest.raises(ValueError, match=r"^paths holds NaN or infinity in 1 of 50 bars"):
+    with pytest.raises(ValueError, match=r"^paths contains NaN or infinity in 1 of 50 bars"):
         project_candles(bars)
-    with pytest.raises(ValueError, match=r"^context holds NaN or infinity"):
+    with pytest.raises(ValueError, match=r"^context contains NaN or infinity"):
         spikes(candles(), bars)
 
 
 def test_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"paths has shape \(5, 4\); the last axis must hold open, high"):
+    with pytest.raises(ValueError, match=r"paths has shape \(5, 4\); the last axis must contain open, high"):
         project_candles(np.ones((5, 4)))
     with pytest.raises(ValueError, match=r"context has shape \(0, 6\)"):
         spikes(candles(), np.ones((0, 6)))

@@ -108,7 +108,7 @@ def test_unseeded_series_are_drawn_together_or_refused(predictor, contexts, monk
     room = memory.forecast_bytes(predictor.model, predictor.tokenizer, 9, HORIZON, 40) / memory.USABLE
     monkeypatch.setattr(memory, "free_bytes", lambda device: room)
     with pytest.raises(
-        ValueError, match=r"2 series x num_paths=5 exceed the 9 paths that the memory holds; pass seed="
+        ValueError, match=r"2 series x num_paths=5 exceed the 9 paths that fit into memory; pass a seed"
     ):
         paths_of(predictor, contexts, seed=None)
     assert len(paths_of(predictor, contexts)) == 2
@@ -166,7 +166,7 @@ def test_the_published_form_says_which_bars_cannot_exist_and_mends_them_on_reque
     touched = project_candles(raw.to_numpy())[1]
     assert touched.any()
     assert not project_candles(mended.to_numpy())[1].any()
-    said = [record.message for record in caplog.records if "cannot exist as candles" in record.message]
+    said = [record.message for record in caplog.records if "forecast bars are not valid candles" in record.message]
     assert len(said) == 1
     assert said[0].startswith(f"{touched.sum()} of {HORIZON} forecast bars")
 
@@ -212,17 +212,17 @@ def test_a_forecast_leaves_the_model_trainable(networks, contexts):
 
 def test_bits_of_tokenizer_and_model_must_agree(networks):
     other = KronosTokenizer(KronosTokenizerConfig.from_size("base"))
-    with pytest.raises(ValueError, match="the model reads s1_bits=5 but the tokenizer writes s1_bits=10"):
+    with pytest.raises(ValueError, match="the model has s1_bits=5, but the tokenizer has s1_bits=10"):
         KronosPredictor(networks[0], other, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"horizon": 0}, "horizon=0 is not a number of bars"),
-        ({"horizon": -3}, "horizon=-3 is not a number of bars"),
+        ({"horizon": 0}, "horizon=0 must be a whole number of bars"),
+        ({"horizon": -3}, "horizon=-3 must be a whole number of bars"),
         ({"num_paths": 0}, "num_paths=0 is below 1"),
-        ({"T": -1.0}, "T=-1.0 is not a temperature"),
+        ({"T": -1.0}, r"T=-1.0 must be 0 \(greedy\) or more"),
         ({"overflow": "never"}, "overflow='never' is not known"),
     ],
 )
@@ -242,7 +242,7 @@ def test_contexts_that_cannot_be_used(predictor, contexts):
     with pytest.raises(ValueError, match="close of bar 7 is nan"):
         predictor.predict_paths([broken], stamps, future, HORIZON)
     wei = values[0] * [1, 1, 1, 1, 1e18, 1e18]
-    with pytest.raises(ValueError, match=r"volume reaches .*e\+20, too large for statistics in float32; give it in a"):
+    with pytest.raises(ValueError, match=r"volume reaches .*e\+20: its variance overflows float32; use a"):
         predictor.predict_paths([wei], stamps, future, HORIZON)
     with pytest.raises(ValueError, match="all prices of the context are 5"):
         predictor.predict_paths([np.full((40, 6), 5.0)], stamps, future, HORIZON)
@@ -259,7 +259,7 @@ def test_tables_that_cannot_be_used(predictor, frames):
         predict([1, 2], times, future, HORIZON)
     with pytest.raises(ValueError, match="df has no column close"):
         predict(past.drop(columns="close"), times, future, HORIZON)
-    with pytest.raises(ValueError, match="df has no number for volume in row 5"):
+    with pytest.raises(ValueError, match="df has a missing value: volume in row 5"):
         predict(past.assign(volume=past.volume.where(past.index != 5)), times, future, HORIZON)
     with pytest.raises(ValueError, match="x_timestamp has 59 times for 60 rows"):
         predict(past, times[1:], future, HORIZON)
@@ -267,7 +267,7 @@ def test_tables_that_cannot_be_used(predictor, frames):
         predict(past, times, future, 7)
     with pytest.raises(ValueError, match="not after the last bar of the past"):
         predict(past, times, times[-HORIZON:], HORIZON)
-    with pytest.raises(ValueError, match="y_timestamp_list must be a list with one entry a series"):
+    with pytest.raises(ValueError, match="y_timestamp_list must be a list with one entry per series"):
         predictor.predict_batch([past], [times], [], HORIZON)
 
 
@@ -275,5 +275,5 @@ def test_too_many_paths_for_the_memory(predictor, contexts, monkeypatch):
     room = memory.forecast_bytes(predictor.model, predictor.tokenizer, 20, HORIZON, 40) / memory.USABLE
     monkeypatch.setattr(memory, "free_bytes", lambda device: room)
     assert len(paths_of(predictor, contexts, lengths=(40,), num_paths=20)) == 1
-    with pytest.raises(ValueError, match=r"num_paths=4000 over 6 bars need about .* GiB but .*; 20 paths fit"):
+    with pytest.raises(ValueError, match=r"num_paths=4000 over 6 bars need about .* GiB, but .*; use at most 20 paths"):
         paths_of(predictor, contexts, lengths=(40,), num_paths=4000)

@@ -41,7 +41,7 @@ def test_table_of_paths_and_picture(forecast):
     code, out, _ = forecast("--plot", forecast.folder / "picture.png")
     assert code == 0
     assert "close at (UTC)" in out
-    assert "projected" in out
+    assert "invalid candles" in out
     table = pd.read_parquet(forecast.folder / "paths.parquet")
     assert list(table.columns[:3]) == ["symbol", "path", "timestamps"]
     assert len(table) == 7 * 8
@@ -117,9 +117,9 @@ def test_raw_paths_are_kept_on_request(forecast):
         (["--horizon", "-4"], "horizon=-4 is too small"),
         (["--lookback", "400"], "sim has 300 bars before the forecast, fewer than lookback=400"),
         (["--lookback", "1"], "lookback=1 is too small; use 2 or more"),
-        (["--num_paths", "2000000000"], "GiB can be used"),
-        (["--origin", "soon"], "origin='soon' is no time"),
-        (["--origin", "nat"], "origin='nat' is no time"),
+        (["--num_paths", "2000000000"], "GiB are available; "),
+        (["--origin", "soon"], "origin='soon' is not a time"),
+        (["--origin", "nat"], "origin='nat' is not a time"),
         (["--max_context", "0"], "max_context=0 is below 2"),
         (["--device", "foo"], "device='foo' cannot be used"),
         (["--output", "paths.xlsx"], "must end in .parquet or .csv"),
@@ -154,4 +154,4 @@ def test_a_tokenizer_of_other_bits(forecast, tmp_path):
     KronosTokenizer(config).save_pretrained(tmp_path / "other")
     code, _, errors = forecast("--tokenizer", tmp_path / "other")
     assert code == 2
-    assert "the model reads s1_bits=5 but the tokenizer writes s1_bits=6" in errors
+    assert "the model has s1_bits=5, but the tokenizer has s1_bits=6" in errors

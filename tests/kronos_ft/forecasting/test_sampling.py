@@ -75,9 +75,9 @@ def test_logits_are_not_changed():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": -1.0}, "T=-1.0 is not a temperature"),
-        ({"temperature": float("nan")}, "T=nan is not a temperature"),
-        ({"top_k": -2}, "top_k=-2 is not a number of tokens"),
+        ({"temperature": -1.0}, r"T=-1.0 must be 0 \(greedy\) or more"),
+        ({"temperature": float("nan")}, r"T=nan must be 0 \(greedy\) or more"),
+        ({"top_k": -2}, "top_k=-2 must be a whole number of tokens"),
         ({"top_p": 0.0}, r"top_p=0.0 is outside \(0, 1\]"),
         ({"top_p": 1.5}, r"top_p=1.5 is outside \(0, 1\]"),
     ],

@@ -95,7 +95,10 @@ def refuse(folder, message, cls=Kronos):
 
 def test_without_their_model_they_are_refused_with_a_remedy(folder, base):
     shutil.rmtree(base)
-    refuse(folder, r"holds adapters to .*base, which cannot be loaded .*does not exist.*or train with --lora_merge")
+    refuse(
+        folder,
+        r"the base model .*base of the adapters in .* cannot be loaded .*does not exist.*or train with --lora_merge",
+    )
 
 
 @pytest.mark.fault(25)
@@ -103,7 +106,7 @@ def test_to_other_weights_they_are_not_merged(folder, base):
     weights = load_file(base / "model.safetensors")
     weights["norm.weight"][0] += 0.5
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    refuse(folder, "holds adapters to .*, whose weights are others now; put the model back")
+    refuse(folder, "the weights of the base model .* of the adapters in .* have changed; restore the base model")
 
 
 def test_damaged_adapters_are_refused(folder):
@@ -114,7 +117,7 @@ def test_damaged_adapters_are_refused(folder):
     refuse(folder, "the adapters in .* are damaged")
     (folder / "adapter_model.safetensors").unlink()
     (folder / "adapter_model.bin").write_bytes(b"pickle")
-    refuse(folder, "holds only pickled adapters .adapter_model.bin., which are never loaded")
+    refuse(folder, "contains only pickled adapters .adapter_model.bin., which are never loaded")
 
 
 def test_a_predictors_adapters_are_no_tokenizer(folder):

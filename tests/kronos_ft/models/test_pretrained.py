@@ -61,7 +61,7 @@ def test_a_run_stands_for_its_best_model(folder, tiny_model):
 def test_pickled_weights_are_refused(folder):
     (folder / "model.safetensors").unlink()
     torch.save({"any": torch.zeros(1)}, folder / "pytorch_model.bin")
-    refuse(folder, r"holds only pickled weights \(pytorch_model.bin\), which are never loaded; .*model.safetensors")
+    refuse(folder, r"contains only pickled weights \(pytorch_model.bin\), which are never loaded; .*model.safetensors")
 
 
 @pytest.mark.fault(15)
@@ -72,7 +72,7 @@ def test_pickled_weights_beside_safetensors_are_not_read(folder):
 
 def test_missing_files(folder):
     (folder / "model.safetensors").unlink()
-    refuse(folder, "has no model.safetensors; pass a folder that holds both")
+    refuse(folder, "has no model.safetensors; pass a folder with both")
     refuse(folder / "config.json", "is a file; pass the folder")
     refuse(folder.parent / "nowhere", "does not exist; correct the path")
 
@@ -105,26 +105,26 @@ def test_configuration_of_the_wrong_type(folder):
 
 def test_missing_and_unexpected_tensors(folder):
     edit_weights(folder, lambda weights: weights.pop("head.weight"))
-    refuse(folder, "1 tensors missing, first head.weight; pass a folder of the right model")
+    refuse(folder, "1 tensors missing, the first is head.weight; pass a folder of the right model")
 
 
 def test_unexpected_tensor(folder):
     edit_weights(folder, lambda weights: weights.update(extra=torch.zeros(1)))
-    refuse(folder, "1 tensors unexpected, first extra")
+    refuse(folder, "1 tensors unexpected, the first is extra")
 
 
 def test_tensors_of_another_size(folder):
     edit_config(folder, ff_dim=128)
     refuse(
         folder,
-        "does not hold a KronosTokenizer of its configuration: 6 tensors of another shape, first decoder.0.ffn.w1",
+        "do not match its configuration as KronosTokenizer: 6 tensors with another shape, the first is decoder.0.ffn",
     )
 
 
 def test_truncated_weights(folder):
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
-    refuse(folder, "model.safetensors is damaged .*; fetch it again")
+    refuse(folder, "model.safetensors is damaged .*; download it again")
 
 
 @pytest.mark.fault(16)
@@ -167,19 +167,19 @@ def test_repositories_on_a_hub(folder, tmp_path):
         answers = ask_hub(url, [*repos, "some/unknown", "no name at all"], tmp_path / "cache")
     assert answers["NeoQuasar/Kronos-Tokenizer-base"] == "32"
     assert answers["some/pickle"].startswith(
-        "ValueError: some/pickle holds only pickled weights (pytorch_model.bin), which are never loaded"
+        "ValueError: some/pickle contains only pickled weights (pytorch_model.bin), which are never loaded"
     )
     assert answers["some/empty"].startswith("ValueError: repository some/empty has no config.json or no model.safe")
     assert answers["some/unknown"].startswith(
-        "ValueError: model='some/unknown' is neither a folder nor a repository on the Hub that you may read"
+        "ValueError: model='some/unknown' is not a folder or a Hub repository that you can read"
     )
     assert answers["no name at all"].startswith(
-        "ValueError: model='no name at all' is neither an existing folder nor a Hub name of the form owner/name"
+        "ValueError: model='no name at all' is not an existing folder or a Hub name"
     )
 
 
 def test_hub_out_of_reach(tmp_path):
     answers = ask_hub("http://127.0.0.1:9", ["some/one"], tmp_path)
     assert answers["some/one"].startswith(
-        "HubUnreachable: could not reach the Hub for some/one and the local cache does not hold it"
+        "HubUnreachable: cannot reach the Hub for some/one, and it is not in the local cache"
     )

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
-from kronos_ft.models.quantizer import BinarySphericalQuantizer, bits_to_index, index_to_bits, join_indices, split_index
+from kronos_ft.models.quantizer import BinarySphericalQuantizer, bits_to_index, index_to_bits, split_index
 
 CODES = st.integers(1, 30).flatmap(
     lambda n_bits: st.lists(st.lists(st.booleans(), min_size=n_bits, max_size=n_bits), min_size=1, max_size=6)
@@ -38,7 +38,7 @@ def test_halves_by_brute_force(split, data):
     s1, s2 = split_index(whole, s1_bits)
     assert s1.tolist() == [index % 2**s1_bits for index in indices]
     assert s2.tolist() == [index // 2**s1_bits for index in indices]
-    assert torch.equal(join_indices(s1, s2, s1_bits), whole)
+    assert torch.equal(s1 + (s2 << s1_bits), whole)
     halves = torch.cat((index_to_bits(s1, s1_bits), index_to_bits(s2, s2_bits)), dim=-1)
     assert torch.equal(halves, index_to_bits(whole, s1_bits + s2_bits))
 
@@ -47,7 +47,7 @@ def test_halves_by_brute_force(split, data):
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_every_pair_of_halves_is_one_whole_index(s1_bits, s2_bits):
     s1, s2 = torch.meshgrid(torch.arange(2**s1_bits), torch.arange(2**s2_bits), indexing="ij")
-    whole = join_indices(s1, s2, s1_bits)
+    whole = s1 + (s2 << s1_bits)
     assert sorted(whole.flatten().tolist()) == list(range(2 ** (s1_bits + s2_bits)))
 
 
@@ -87,7 +87,7 @@ def test_tokens_of_any_candles_are_in_range_and_halves_decode_as_the_whole(token
     s1_bits, s2_bits = model.config.s1_bits, model.config.s2_bits
     candles = torch.from_numpy(np.random.default_rng(seed).normal(size=(2, bars, 6)) * 10**scale).float().clamp(-5, 5)
     whole, (s1, s2) = model.encode(candles), model.encode(candles, half=True)
-    assert torch.equal(join_indices(s1, s2, s1_bits), whole)
+    assert torch.equal(s1 + (s2 << s1_bits), whole)
     assert 0 <= s1.min() <= s1.max() < 2**s1_bits
     assert 0 <= s2.min() <= s2.max() < 2**s2_bits
     assert torch.equal(model.decode((s1, s2), half=True), model.decode(whole))

@@ -87,10 +87,10 @@ def test_threshold_and_ties(five_bars):
 def test_always_flat_and_one_bar_have_reasons(five_bars):
     flat = backtest(five_bars, np.arange(1, 5), -np.ones(4), 1).strategy
     assert (flat.total_return, flat.sharpe, flat.volatility, flat.max_drawdown, flat.turnover) == (0, None, 0, 0, 0)
-    assert flat.note == "returns never vary: no Sharpe ratio"
+    assert flat.note == "returns are constant: no Sharpe ratio"
     one = backtest(five_bars, np.array([2]), np.ones(1), 1).strategy
     assert (one.volatility, one.sharpe, one.annualised_return) == (None, None, None)
-    assert one.note == "10.0 days are too few to annualise the return; one bar has no volatility"
+    assert one.note == "10.0 days are too few to annualise the return (at least 30); one bar has no volatility"
 
 
 def test_execution_is_at_the_open_not_at_the_close_decided_on(five_bars):
@@ -105,7 +105,7 @@ def test_printed_and_written(five_bars):
     found = backtest(five_bars, np.arange(1, 6), np.ones(5), 1)
     first, second = found.line().split("\n")
     assert first.startswith(
-        "back-test FIVE, 2024-01-11T00:00:00 to 2024-03-01T00:00:00, long/flat 1 bars ahead, 10 + 5"
+        "back-test FIVE, 2024-01-11T00:00:00 to 2024-03-01T00:00:00, long or flat, 1 bars ahead, 10 bp fee and 5"
     )
     assert "buy and hold +5.6%" in first
     assert second == WARNING
@@ -116,15 +116,15 @@ def test_printed_and_written(five_bars):
 
 
 def test_wrong_input_is_named(five_bars):
-    with pytest.raises(ValueError, match="origins must be at least one bar and rise strictly"):
+    with pytest.raises(ValueError, match="origins must be strictly increasing and not empty"):
         backtest(five_bars, np.array([2, 1]), np.ones(2), 1)
-    with pytest.raises(ValueError, match="origins must be at least one bar"):
+    with pytest.raises(ValueError, match="origins must be strictly increasing"):
         backtest(five_bars, np.array([], dtype=int), np.ones(0), 1)
-    with pytest.raises(ValueError, match="origin 5 of FIVE needs 1 bars before and 2 from it on"):
+    with pytest.raises(ValueError, match="origin 5 of FIVE needs 1 bars before it and 2 after"):
         backtest(five_bars, np.array([5]), np.ones(1), 2)
-    with pytest.raises(ValueError, match="must hold one number for each of 2 origins"):
+    with pytest.raises(ValueError, match=r"must contain one finite number per origin \(2\)"):
         backtest(five_bars, np.array([1, 2]), np.array([1.0, np.nan]), 1)
     with pytest.raises(ValueError, match="fee_bps=-1 must be basis points"):
         backtest(five_bars, np.array([1]), np.ones(1), 1, fee_bps=-1)
-    with pytest.raises(ValueError, match="horizon=0 has no bar to trade"):
+    with pytest.raises(ValueError, match="horizon=0 is below 1"):
         backtest(five_bars, np.array([1]), np.ones(1), 0)

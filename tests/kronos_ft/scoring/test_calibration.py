@@ -59,7 +59,7 @@ def test_a_symbol_with_nothing_known_before_its_test_has_no_figures(two_symbols)
     (truth, paths, _), test = two_symbols
     rows, none = [slice(0, 0), slice(0, 300)], np.zeros(300, bool)
     found = calibrate(truth, paths, rows, *test, [none, ~none])
-    assert found["notes"] == ["200 test origins have no band calibrated before them and are left out of these figures"]
+    assert found["notes"] == ["200 test origins have no validation origin before them and are excluded here"]
     alone = calibrate(truth, paths, [rows[1]], test[0][200:], test[1][200:], [slice(0, 100)])
     assert found["targets"] == alone["targets"]
     assert calibrate(truth, paths, [rows[0]], *test[:2], [slice(0, 300)], [none]) is None

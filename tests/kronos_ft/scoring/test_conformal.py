@@ -60,7 +60,9 @@ def test_offsets_by_hand():
     truth = np.array([[10.0], [1.0], [25.0]])  # scores -8, 1, 7
     bands = ConformalBands.fit(truth, paths, [0.5, 0.8])
     assert bands.offsets[1, 0] == 7
-    assert bands.note == "3 validation origins are too few for the 80% band: the largest score stands in"
+    assert bands.note == (
+        "3 validation origins are too few for the 80% interval: it uses the largest error, without a coverage guarantee"
+    )
     lower, upper = bands.bands(paths)
     assert (lower[1, 0, 0], upper[1, 0, 0]) == pytest.approx((-5, 25))
 
@@ -97,7 +99,7 @@ def test_calibration_sees_the_validation_split_alone():
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(ValueError, match="there are no validation origins"):
+    with pytest.raises(ValueError, match="no validation origins to calibrate on"):
         ConformalBands.fit(np.zeros((0, 2)), np.zeros((0, 5, 2)))
-    with pytest.raises(ValueError, match="do not have the 2 bars that the bands were calibrated for"):
+    with pytest.raises(ValueError, match="do not have the 2 bars of the calibration"):
         ConformalBands.fit(np.zeros((9, 2)), np.zeros((9, 5, 2))).bands(np.zeros((9, 5, 3)))

@@ -23,5 +23,5 @@ def test_plain_values_are_json():
         "n": 3,
         "rows": [[1.5], 2.0],
     }
-    with pytest.raises(ValueError, match="a figure is nan, which JSON does not know"):
+    with pytest.raises(ValueError, match="a figure is nan, which JSON cannot represent"):
         plain([np.nan])

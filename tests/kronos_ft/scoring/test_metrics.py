@@ -88,7 +88,7 @@ def test_bands_cover_what_they_say_even_with_few_paths():
     np.testing.assert_array_equal(lower[0], paths.min(axis=1))
     assert found[0.9]["width"].overall == pytest.approx((upper - lower).mean())
     few = metrics.coverage_and_width(truth, paths[:, :9])
-    assert few[0.9]["coverage"].note == "9 paths span 80% at most"
+    assert few[0.9]["coverage"].note == "9 paths give intervals of at most 80%"
     assert few[0.8]["coverage"].note is None
 
 
@@ -159,11 +159,11 @@ def test_constant_sides_have_no_correlation(cases):
         found = score(still, paths)
         assert found.by_horizon[1] is None
         assert found.by_horizon[0] is not None
-        assert found.note == "the truth is the same at every origin: no correlation"
+        assert found.note == "the truth is constant over the origins: no correlation"
         found = score(truth, np.full((40, 1, 3), 0.1))
         assert found.by_horizon == [None] * 3
         assert found.overall is None
-        assert "the forecast is the same" in found.note
+        assert "the forecast is constant" in found.note
 
 
 def test_skill(cases):
@@ -172,7 +172,7 @@ def test_skill(cases):
     found = metrics.skill_score(loss, reference)
     assert found.by_horizon[2] == pytest.approx(1 - loss[:, 2].mean() / reference[:, 2].mean())
     assert metrics.skill_score(loss, loss).overall == 0
-    assert metrics.skill_score(loss, np.zeros_like(loss)).note == "the reference makes no error"
+    assert metrics.skill_score(loss, np.zeros_like(loss)).note == "the error of the reference is zero"
     with pytest.raises(ValueError, match="must come from the same origins"):
         metrics.skill_score(loss, reference[1:])
 
@@ -198,18 +198,18 @@ def test_a_market_that_never_moves():
         mase = metrics.point_errors(np.zeros((9, 2)), np.zeros((9, 5, 2)), np.zeros(2))["mase"]
     json.dumps(found, allow_nan=False)
     assert found["direction"]["accuracy"]["by_horizon"] == [None, None]
-    assert found["direction"]["lower"]["note"] == "no origin at which both truth and forecast move"
+    assert found["direction"]["lower"]["note"] == "no origin with a true and a forecast direction"
     assert found["direction"]["no_move"] == [9, 9]
     assert mase.overall is None
-    assert "the naive forecast made no error" in mase.note
+    assert "the naive error in training is zero" in mase.note
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(ValueError, match="paths holds 1 values that are no numbers"):
+    with pytest.raises(ValueError, match="paths contains 1 values that are NaN or infinite"):
         metrics.crps(np.zeros((1, 1)), np.array([[[0.0], [np.nan]]]))
     with pytest.raises(ValueError, match=r"must be \(origins, horizon\) and \(origins, paths, horizon\)"):
         metrics.crps(np.zeros((2, 3)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"levels=\[0.9, 0.5\] must be shares"):
+    with pytest.raises(ValueError, match=r"levels=\[0.9, 0.5\] must be increasing values"):
         metrics.coverage_and_width(np.zeros((2, 1)), np.zeros((2, 2, 1)), [0.9, 0.5])
 
 
@@ -218,4 +218,4 @@ def test_mase_leaves_out_the_horizons_without_a_naive_error():
     found = metrics.point_errors(truth, paths, np.array([0.0, 0.5, 2.0]))["mase"]
     assert found.by_horizon == [None, 2.0, 0.5]
     assert found.overall == 1.25
-    assert "no error in training at bar 1," in found.note
+    assert "naive error in training is zero at bar 1:" in found.note

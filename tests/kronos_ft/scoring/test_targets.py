@@ -77,19 +77,19 @@ def test_the_naive_scale_of_many_bars_takes_little_memory():
 
 def test_wrong_input_is_named(series):
     one = series[0]
-    with pytest.raises(ValueError, match="horizon=0 has no bar to score"):
+    with pytest.raises(ValueError, match="horizon=0 is below 1"):
         true_targets(one, np.array([5]), 0)
-    with pytest.raises(ValueError, match="origin 0 of SIM needs 1 bars before and 2 from it on, of 900 bars"):
+    with pytest.raises(ValueError, match="origin 0 of SIM needs 1 bars before it and 2 after, but there are 900 bars"):
         true_targets(one, np.array([5, 0]), 2)
     with pytest.raises(ValueError, match=r"origin 899 of SIM .* use origins 1 to 898"):
         true_targets(one, np.array([899]), 2)
-    with pytest.raises(ValueError, match="must be a flat array of bar indices"):
+    with pytest.raises(ValueError, match="must be a 1-dimensional array of bar indices"):
         check_origins(one, np.array([0.5]))
-    with pytest.raises(ValueError, match="paths has 1 prices that are not positive numbers"):
+    with pytest.raises(ValueError, match="paths has 1 prices that are not positive"):
         path_targets(np.array([[[[1.0, 1.0, -1.0, 1.0]]]]), np.ones(1))
     with pytest.raises(ValueError, match="last_close of shape"):
         path_targets(np.ones((2, 1, 1, 4)), np.ones(1))
-    with pytest.raises(ValueError, match="horizon=0 has no bar"):
+    with pytest.raises(ValueError, match="horizon=0 is below 1"):
         path_targets(np.ones((2, 1, 0, 4)), np.ones(2))
     with pytest.raises(ValueError, match="a training split of 2 x horizon"):
         naive_scale(one, (0, 10), 5)

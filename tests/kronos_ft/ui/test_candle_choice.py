@@ -39,17 +39,17 @@ def test_a_bad_upload_is_named_without_its_place_and_deleted(tmp_path):
 
 
 def test_choices_that_are_none():
-    with pytest.raises(ValueError, match="data='own' is no choice; use one of sample, upload"):
+    with pytest.raises(ValueError, match="data='own' is not known; use one of sample, upload"):
         CandleChoice(None).read(OWN)
-    with pytest.raises(ValueError, match="no file is uploaded yet; choose a CSV or Parquet file"):
+    with pytest.raises(ValueError, match="no file uploaded; choose a CSV or Parquet file"):
         CandleChoice(None).read(UPLOAD)
-    with pytest.raises(ValueError, match="no candles are loaded; choose data first"):
+    with pytest.raises(ValueError, match="no candles loaded; choose data first"):
         series_of(None, None)
 
 
 def test_symbols(run):
     assert series_of([run.series], None) is run.series
-    with pytest.raises(ValueError, match="symbol 'ETH' is not in these data"):
+    with pytest.raises(ValueError, match="symbol 'ETH' is not in the data"):
         series_of([run.series], "ETH")
     assert describe(run.series, words_of("en")) == "600 bars of 1 h, 2020-01-01 to 2020-01-25 23:00 UTC"
 
@@ -60,5 +60,5 @@ def test_origins_stay_inside_the_data(run):
     assert moved_origin(run.series, "2020-01-25 00:00", -24) == "2020-01-24 00:00"
     assert moved_origin(run.series, "2020-01-25 00:00", 999) == "2020-01-25 23:00"
     assert moved_origin(run.series, "2020-01-02", -999) == "2020-01-01 01:00"
-    with pytest.raises(ValueError, match="origin='soon' is no time"):
+    with pytest.raises(ValueError, match="origin='soon' is not a time"):
         moved_origin(run.series, "soon", 1)

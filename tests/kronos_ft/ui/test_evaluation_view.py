@@ -21,7 +21,7 @@ def test_found_in_the_run_or_named(run, shown, tmp_path):
     assert find_evaluation(shown) == inside
     assert find_evaluation(shown, str(inside / "evaluation.json")) == inside
     assert find_evaluation(find_shown(str(run.folder / "predictor" / "best_model"))) is None
-    with pytest.raises(ValueError, match=r"holds no evaluation\.json; name the folder of kronos-ft evaluate"):
+    with pytest.raises(ValueError, match=r"contains no evaluation\.json; pass the output folder of kronos-ft evaluate"):
         find_evaluation(shown, str(tmp_path))
 
 
@@ -44,8 +44,8 @@ def test_an_evaluation_of_other_weights(run, shown, predictor, tmp_path):
     assert evaluation_tab(shown, inside, WORDS, sha256) == evaluation_tab(shown, inside, WORDS)
     check_named(inside, shown, sha256)
     page = evaluation_tab(shown, inside, WORDS, "0" * 64)
-    assert page.index("This evaluation is of other weights") < page.index("kf-verdict")
-    with pytest.raises(ValueError, match=r"evaluation.json is of other weights than those in .*leave --evaluation out"):
+    assert page.index("This is an evaluation of other weights") < page.index("kf-verdict")
+    with pytest.raises(ValueError, match=r"evaluation.json is an evaluation of other weights .*omit --evaluation"):
         check_named(inside, shown, "0" * 64)
     evaluation = json.loads((inside / "evaluation.json").read_text())
     for one in evaluation["models"]:
@@ -75,8 +75,9 @@ def test_the_command_where_there_is_none(run, shown):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is no evaluation"), ("[]", "is no evaluation"), ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}',
-     "lacks figures")],
+    [("{", "is not an evaluation"), ("[]", "is not an evaluation"),
+     ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}',
+     "is incomplete")],
 )  # fmt: skip
 def test_a_damaged_file_is_one_line(shown, tmp_path, content, message):
     (tmp_path / "evaluation.json").write_text(content)

@@ -86,7 +86,7 @@ def test_bars_that_the_model_has_seen(predictor, run, shown):
 
     ends = shown.data_settings()["split_ends"]["market"]
     assert "was trained on bars up to" in said("2020-01-05")
-    assert "was chosen by validation on bars up to" in said(str(np.datetime64(ends["validation"])))
+    assert "was selected by validation on bars up to" in said(str(np.datetime64(ends["validation"])))
     assert said("2020-01-25") == ""
     assert said(None) == ""
 
@@ -99,14 +99,14 @@ def test_bars_under_another_name(predictor, run, shown):
         one = make_forecast(predictor, series, ForecastChoices.checked(origin, **CHOICES))
         return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown.model, WORDS)
 
-    assert "run record has no &lt;my upload&gt;, and its bars reach to" in said("2020-01-05")
+    assert "run record does not name &lt;my upload&gt;, but its data reach to" in said("2020-01-05")
     assert "if this is one of its markets under another name" in said("2020-01-05")
     assert said(None) == ""
 
 
 def test_many_impossible_candles_are_told(forecast, shown):
     one = dataclasses.replace(forecast, forecast=Forecast(forecast.forecast.paths, 0.31, 0.0))
-    assert "31% of the forecast bars were no possible candles" in remarks(one, "nowhere", WORDS)
+    assert "31% of the forecast bars violated low &lt;= open" in remarks(one, "nowhere", WORDS)
 
 
 def test_files_to_download(forecast, tmp_path):
@@ -126,12 +126,12 @@ def test_names_of_files_hold_no_path(forecast, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("horizon", None, "horizon is empty or no number; enter one"),
-        ("horizon", 2.5, "horizon=2.5 is no whole number"),
+        ("horizon", None, "horizon is empty or not a number; enter a number"),
+        ("horizon", 2.5, "horizon=2.5 is not a whole number"),
         ("num_paths", 0, "num_paths=0 is too small; use 1 or more"),
         ("lookback", 1, "lookback=1 is too small; use 2 or more"),
         ("seed", -1, "seed=-1 is too small; use 0 or more"),
-        ("T", float("nan"), "T is empty or no number"),
+        ("T", float("nan"), "T is empty or not a number"),
     ],
 )
 def test_fields_out_of_range(field, value, message):

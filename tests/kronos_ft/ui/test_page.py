@@ -100,7 +100,7 @@ def test_a_bad_origin_and_a_context_too_long_are_one_line(visit):
     visit.page.locator("#origin input, #origin textarea").fill("soon")
     visit.page.click("#run")
     visit.page.wait_for_selector("#said .kf-error")
-    assert visit.text("#said").strip() == "origin='soon' is no time; write it as 2024-01-31T12:00"
+    assert visit.text("#said").strip() == "origin='soon' is not a time; write it as 2024-01-31T12:00"
     visit.page.locator("#origin input, #origin textarea").fill("2020-01-01 03:00")
     visit.page.click("#run")
     visit.page.locator("#said", has_text="market has 3 bars before the forecast, fewer than lookback=20").wait_for()
@@ -122,7 +122,7 @@ def test_uploads_good_and_bad_leave_nothing_behind(visit, tmp_path):
     assert "\n" not in line
     assert str(tmp_path) not in line
     visit.page.click("#run")
-    visit.page.locator("#said", has_text="no candles are loaded; choose data first").wait_for()
+    visit.page.locator("#said", has_text="no candles loaded; choose data first").wait_for()
     visit.choose("#data", EN["data_sample"])
     visit.page.locator("#facts", has_text="35,019 bars of 30 min").wait_for()
     visit.choose("#data", EN["data_upload"])

@@ -32,7 +32,7 @@ def test_a_model_folder(run, tmp_path):
     (tmp_path / "model" / PAIRING_FILE).unlink(missing_ok=True)
     alone = find_shown(str(tmp_path / "model"), "base")
     assert (alone.model, alone.tokenizer, alone.data_settings()) == (str(tmp_path / "model"), "base", {})
-    with pytest.raises(ValueError, match="does not say which tokenizer it was trained with; pass --tokenizer DIR"):
+    with pytest.raises(ValueError, match="has no record of its tokenizer; pass --tokenizer DIR"):
         find_shown(str(tmp_path / "model"))
 
 
@@ -40,7 +40,7 @@ def test_published_models_and_their_tokenizers():
     assert find_shown("mini").tokenizer == "2k"
     assert find_shown("NeoQuasar/Kronos-small").tokenizer == "base"
     assert find_shown("somebody/else", "base").tokenizer == "base"
-    with pytest.raises(ValueError, match="the tokenizer must be told: pass --tokenizer DIR"):
+    with pytest.raises(ValueError, match="a model from the Hub needs its tokenizer; pass --tokenizer DIR"):
         find_shown("somebody/else")
 
 
@@ -48,7 +48,7 @@ def test_a_tokenizer_that_is_gone(run, tmp_path):
     shutil.copytree(run.folder / "predictor" / "best_model", tmp_path / "model")
     pairing = {"tokenizer": str(tmp_path / "gone"), "tokenizer_sha256": "0" * 64}
     (tmp_path / "model" / PAIRING_FILE).write_text(json.dumps(pairing))
-    with pytest.raises(ValueError, match=r"gone that .* was trained with is not there; pass --tokenizer DIR"):
+    with pytest.raises(ValueError, match=r"gone of .* does not exist; pass --tokenizer DIR"):
         find_shown(str(tmp_path / "model"))
 
 
@@ -59,12 +59,12 @@ def test_what_is_no_model(run, tmp_path):
     (tmp_path / "unfinished").mkdir()
     shutil.copytree(run.folder / "tokenizer", tmp_path / "unfinished" / "tokenizer")
     for name, message in {
-        str(tmp_path / "nowhere"): "is not there; name a run folder, a model folder, or mini, small, base",
-        run.data: "is a file; name a run folder or a model folder",
-        str(tmp_path / "empty"): "is no model folder and no run folder",
+        str(tmp_path / "nowhere"): "does not exist; pass a run folder, a model folder, or mini, small, base",
+        run.data: "is a file; pass a run folder or a model folder",
+        str(tmp_path / "empty"): "is not a model folder or a run folder",
         str(tmp_path / "broken"): "config.json is not valid JSON",
         str(tmp_path / "unfinished"): "has no finished predictor",
-        str(run.folder / "tokenizer"): "holds a tokenizer, which forecasts nothing; name a predictor's run",
+        str(run.folder / "tokenizer"): "contains a tokenizer, not a predictor; pass a predictor's run",
     }.items():
         with pytest.raises(ValueError, match=message):
             find_shown(name)

@@ -22,12 +22,12 @@ def test_help_lists_every_option(capsys):
     ("words", "message"),
     [
         ([], "the following arguments are required: RUN_OR_MODEL"),
-        (["nowhere"], "nowhere is not there; name a run folder"),
+        (["nowhere"], "nowhere does not exist; pass a run folder"),
         (["RUN", "--lang", "fr"], "invalid choice: 'fr'"),
         (["RUN", "--port", "70000"], "port=70000 is outside 0 to 65535"),
-        (["RUN", "--host", "192.0.2.1"], "host=192.0.2.1 port=7860 cannot be listened on"),
+        (["RUN", "--host", "192.0.2.1"], "cannot listen on host=192.0.2.1 port=7860"),
         (["RUN", "--data", "missing.csv"], "missing.csv"),
-        (["RUN", "--evaluation", "missing"], "evaluation=missing holds no evaluation.json"),
+        (["RUN", "--evaluation", "missing"], "evaluation=missing contains no evaluation.json"),
         (["RUN", "--prot", "80"], "--prot is not an option; did you mean --port?"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_port_that_is_taken():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=f"port={port} cannot be listened on .*; pass another --port or --host"):
+        with pytest.raises(ValueError, match=f"cannot listen on .*port={port} .*; pass another --port or --host"):
             check_address("127.0.0.1", port)
     assert check_address("127.0.0.1", 0) > 0
 
@@ -60,6 +60,6 @@ def test_a_port_that_is_taken():
 def test_who_else_can_reach_the_page_is_told():
     assert warnings_of("127.0.0.1", False) == []
     (line,) = warnings_of("0.0.0.0", False)
-    assert "whoever reaches this machine can use the page" in line
+    assert "everyone who can reach this machine can use the page" in line
     (line,) = warnings_of("localhost", True)
     assert "public address" in line

@@ -190,7 +190,9 @@ def test_order_is_a_permutation_of_its_own_for_each_epoch(train_windows):
     full = EpochSampler(50, seed=3, effective_batch=8)
     assert len(full) == 48
     assert list(full) == orders[0][:48]
-    with pytest.raises(ValueError, match=r"an optimizer step takes 64 windows .* but there are 50 training windows"):
+    with pytest.raises(
+        ValueError, match=r"an optimizer step needs 64 windows .* but there are only 50 training windows"
+    ):
         EpochSampler(50, seed=3, effective_batch=64)
     again = EpochSampler(50, seed=3)
     again.set_epoch(1)
@@ -203,13 +205,19 @@ def test_order_is_a_permutation_of_its_own_for_each_epoch(train_windows):
     ("arguments", "message"),
     [
         ({"split": "valid"}, "split='valid' is not known; use one of train, validation, test"),
-        ({"split": "test", "ratios": (0.8, 0.2, 0.0)}, r"the test split has 0 bars and no window of 25 \(lookback 20"),
-        ({"split": "train", "ratios": (0.5, 0.4, 0.2)}, "must be three shares that add up to 1"),
-        ({"split": "train", "ratios": (float("nan"), 0.5, 0.5)}, "must be three shares that add up to 1"),
-        ({"split": "train", "dates": ("2021-01-01", "2020-01-01")}, "must be two dates in order"),
+        (
+            {"split": "test", "ratios": (0.8, 0.2, 0.0)},
+            r"the test split has 0 bars, too few for a window of 25 \(lookback 20",
+        ),
+        ({"split": "train", "ratios": (0.5, 0.4, 0.2)}, "must be three shares with sum 1"),
+        ({"split": "train", "ratios": (float("nan"), 0.5, 0.5)}, "must be three shares with sum 1"),
+        ({"split": "train", "dates": ("2021-01-01", "2020-01-01")}, "must be two increasing dates"),
         ({"split": "train", "dates": ("soon", "later")}, "cannot be read"),
         ({"split": "train", "embargo": -1}, "embargo=-1 is negative"),
-        ({"split": "validation", "augmentation": AugmentationArguments(augment_noise=True)}, "only training windows"),
+        (
+            {"split": "validation", "augmentation": AugmentationArguments(augment_noise=True)},
+            "only the train split can be augmented",
+        ),
     ],
 )
 @pytest.mark.fault(20)

@@ -25,8 +25,8 @@ def crossing(series, **places):
 
 def test_shares_of_unequal_spans_cross(unequal):
     assert crossing(unequal) == (
-        "training and validation of young reach to 2020-02-21, past the start of test of old on 2020-02-01; set "
-        "--split_dates to split all symbols at the same times"
+        "training and validation of young reach to 2020-02-21, past the start of the test split of old on 2020-02-01: "
+        "information about the test split leaks; set --split_dates to split all symbols at the same times"
     )
     assert crossing(unequal, embargo=20, dates=["2020-01-25", "2020-02-02"]) is None
     assert crossing(unequal[:1]) is None

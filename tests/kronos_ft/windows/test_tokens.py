@@ -170,8 +170,8 @@ def test_a_damaged_or_stale_file_is_made_anew_and_said_in_one_line(windows, tiny
     assert made() - before == len(windows)
     assert torch.equal(found.s1, good.s1)
     (record,) = said.records
-    assert "are not used" in record.message
-    assert record.message.endswith("made anew")
+    assert "are unusable" in record.message
+    assert record.message.endswith("computing them again")
     assert "\n" not in record.message
     TokenWindowDataset(windows, tiny_model, tmp_path)
     assert made() - before == len(windows)
@@ -185,14 +185,14 @@ def test_tokens_of_another_tokenizer_in_the_right_place_are_not_used(windows, ti
     (other,) = (path for path in tmp_path.rglob("*.safetensors") if path != mine)
     shutil.copy(other, mine)
     assert torch.equal(TokenWindowDataset(windows, tiny_model, tmp_path).s1, good.s1)
-    assert "they are of another tokenizer" in said.text
+    assert "computed with another tokenizer" in said.text
 
 
 def test_a_folder_that_cannot_be_written_is_said(windows, tiny_model, tmp_path, said):
     (tmp_path / "file").write_text("")
     found = TokenWindowDataset(windows, tiny_model, tmp_path / "file" / "cache")
     assert torch.equal(found.s1, TokenWindowDataset(windows, tiny_model).s1)
-    assert "tokens cannot be kept in" in said.text
+    assert "cannot cache tokens in" in said.text
 
 
 def test_progress_is_told(windows, tiny_model):
@@ -203,7 +203,7 @@ def test_progress_is_told(windows, tiny_model):
 
 def test_augmented_windows_are_refused(series, tiny_model):
     windows = WindowDataset(series, "train", SHAPE, augmentation=AugmentationArguments(augment_noise=True))
-    with pytest.raises(ValueError, match="augmented windows have other tokens each time"):
+    with pytest.raises(ValueError, match="tokens of augmented windows cannot be cached"):
         TokenWindowDataset(windows, tiny_model)
 
 
