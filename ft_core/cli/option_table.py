@@ -5,6 +5,7 @@
 writes `options.json` of each package; a test compares the files with the dataclasses.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,20 @@ from functools import lru_cache
 from importlib import import_module, resources
 from pathlib import Path
 
-from .settings import Option, Unconverted, own_names
+from .options import Option, Unconverted
 
 TABLE_FILE = "options.json"
 _NAMES = {int: "int", float: "float", str: "str", Path: "path"}
+
+
+def own_names(types: Sequence[type]) -> list[str]:
+    """Names of the settings that this library declares, in order; the others come from transformers."""
+    found: dict[str, None] = {}
+    for kind in types:
+        for base in kind.__mro__:
+            if not base.__module__.startswith("transformers"):
+                found |= dict.fromkeys(inspect.get_annotations(base))
+    return list(found)
 
 
 @lru_cache(maxsize=16)

@@ -1,107 +1,23 @@
 """Settings from a preset, a YAML file and the command line, in that order of precedence, into dataclasses.
 
-An [`Option`] describes a setting without its dataclass, so that a command can answer `--help` and refuse a misspelt or
-malformed setting before torch and transformers are imported; [`~ft_core.cli.option_table.options_of`] makes them.
+Commands read a table of options, so that `--help` and a misspelt or malformed setting are answered before torch and
+transformers are imported.
 """
 
 import argparse
 import copy
 import dataclasses
 import difflib
-import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import yaml
 
+from .options import KINDS, Option, Unconverted
+
 MOST_YAML_BYTES = 2**20
-TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
-
-
-def _bool(word: str) -> bool:
-    if word.lower() in TRUE + FALSE:
-        return word.lower() in TRUE
-    raise argparse.ArgumentTypeError(f"invalid value {word!r}: use true or false")
-
-
-class Unconverted(str):
-    """A word that the type of its dataclass field converts."""
-
-
-KINDS: dict[str, Callable[[str], object]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": _bool,
-    "path": Path,
-    "other": Unconverted,
-}
-
-
-@dataclass(frozen=True)
-class Option:
-    """A setting as the command line takes it.
-
-    Attributes:
-        name (`str`): name of the field.
-        kind (`str`): of its value: str, int, float, bool or path; `other` is left to the dataclass's own type.
-        help (`str`): one text, with the unit.
-        default: plain value that the dataclass sets.
-        nargs (`str`, *optional*): `+` for a list, `?` where the value may be left out, which sets `const`.
-        const: see `nargs`.
-        choices (`tuple`, *optional*): the values that are allowed.
-        own (`bool`): declared by this library and not by transformers.
-        has_twin (`bool`): whether `--no_NAME` sets it to false.
-        metavar (`str`, *optional*): what help shows in place of a value.
-    """
-
-    name: str
-    kind: str = "str"
-    help: str = ""
-    default: object = None
-    nargs: str | None = None
-    const: object = None
-    choices: tuple[object, ...] | None = None
-    own: bool = True
-    has_twin: bool = False
-    metavar: str | None = None
-
-    def flags(self, prefix: str = "") -> list[str]:
-        """Spellings on the command line: `--a_b` and `--a-b`."""
-        name = f"--{prefix}{self.name}"
-        return list(dict.fromkeys((name, name[:2] + name[2:].replace("_", "-"))))
-
-    def convert(self, value: object, source: str) -> object:
-        """The typed value of one that a preset or a YAML file gives.
-
-        Raises:
-            ValueError: a value of another type, a list where one value is taken, or none of the choices.
-        """
-        listed = isinstance(value, list | tuple)
-        if isinstance(value, dict):
-            raise ValueError(f"{source} gives {self.name} a mapping; write it on one line as a JSON string")
-        if listed and any(isinstance(item, list | tuple | dict) for item in value):
-            raise ValueError(f"{source} gives {self.name} a list of lists; write a list of plain values")
-        if listed and self.nargs != "+" and len(value) != 1:
-            raise ValueError(f"{source} gives {self.name} {len(value)} values; write one")
-        found = [self._one(item, source) for item in (value if listed else [value])]
-        return found if self.nargs == "+" else found[0]
-
-    def _one(self, value: object, source: str) -> object:
-        word = str(value).lower() if isinstance(value, bool) else str(value)
-        try:
-            found = KINDS[self.kind](word)
-        except argparse.ArgumentTypeError as error:
-            raise ValueError(f"{source}: argument --{self.name}: {error}") from None
-        except ValueError:
-            raise ValueError(f"{source}: argument --{self.name}: invalid {self.kind} value: {word!r}") from None
-        if self.choices is not None and found not in self.choices:
-            known = ", ".join(map(str, self.choices))
-            raise ValueError(f"{source}: argument --{self.name}: invalid choice: {word!r} (choose from {known})")
-        return found
 
 
 class SettingsParser(argparse.ArgumentParser):
@@ -196,16 +112,6 @@ def _as_text(value: object) -> str:
 def field_names(types: Sequence[type]) -> list[str]:
     """Names of all settings that the dataclasses take."""
     return [field.name for kind in types for field in dataclasses.fields(kind) if field.init]
-
-
-def own_names(types: Sequence[type]) -> list[str]:
-    """Names of the settings that this library declares, in order; the others come from transformers."""
-    found: dict[str, None] = {}
-    for kind in types:
-        for base in kind.__mro__:
-            if not base.__module__.startswith("transformers"):
-                found |= dict.fromkeys(inspect.get_annotations(base))
-    return list(found)
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..cli.options import ExactParser
-from ..cli.program import OneLineParser
 from .card import CardFacts, CardOptions
 
 CheckFolder = Callable[[Path], None]
@@ -27,7 +26,7 @@ def push_command(
             imports what is heavy.
         forecasts: whether the program's models have evaluations, and tokenizers of their own.
     """
-    parser = OneLineParser(
+    parser = ExactParser(
         prog=f"{program} push",
         description="Pushes a model to the Hugging Face Hub in one commit; safetensors only. Log in with `hf auth "
         "login` or HF_TOKEN. Interrupted or failed: the same command completes it.",

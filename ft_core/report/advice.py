@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import yaml
 
-from ..cli.settings import own_names
+from ..cli.option_table import own_names
 from .answers import PROBLEM, Finding
 from .facts import RunFacts
 from .views import StageView

@@ -19,7 +19,8 @@ import optuna
 import yaml
 
 from ..cli.option_table import options_of
-from ..cli.settings import KINDS, nearest_name, read_yaml
+from ..cli.options import KINDS
+from ..cli.settings import nearest_name, read_yaml
 
 RANGE_KEYS = ("low", "high", "log", "step")
 MERGE_KEY = "<<"  # of YAML: the names of the mapping that follows count as written here

@@ -46,6 +46,7 @@ def test_other_commands_with_settings(capsys, main, command, words):
         (kronos, ["data", "check", "sample", "--polcy", "drop"], "--polcy is not an option; did you mean --policy?"),
         (kronos, ["data", "check", "sample", "--pol", "drop"], "--pol is not an option; did you mean --policy?"),
         (kronos, ["data", "chek", "sample"], "data 'chek' is no action; did you mean check?"),
+        (kronos, ["push", "x", "me/y", "--priv"], "--priv is not an option; did you mean --private?"),
         (mt5, ["summarize", "--modle", "x"], "--modle is not an option; did you mean --model?"),
         (mt5, ["evaluate", "--prediction", "x"], "--prediction is not an option; did you mean --predictions?"),
         (mt5, ["subset", "x", "--dorp=0.5"], "--dorp is not an option; did you mean --drop?"),
@@ -127,6 +128,7 @@ def test_commands(capsys, main):
     [
         ("KRONOS_FT_CAHCE", "KRONOS_FT_CACHE"),
         ("KRONOS_FT_MAX_UNPACK", "KRONOS_FT_MAX_UNPACKED"),
+        ("KRONOS_FT_SPEDE", "KRONOS_FT_SPEED"),
         ("KRONOS_FT_TRACEBAK", "KRONOS_FT_TRACEBACK"),
     ],
 )
