@@ -1,19 +1,16 @@
-"""Both READMEs say the same: sections, code, figures of tables; their tree and their links name what exists."""
+"""Both READMEs say the same: sections, code, figures of tables; their rooms and their links name what exists."""
 
 import re
 from itertools import pairwise
 
 import pytest
 
+from docs.file_list import PACKAGES, with_list
 from tests.docs.markdown import ROOT, documents, read_page
 
 ENGLISH, CHINESE = (read_page(ROOT / name) for name in ("README.md", "README_zh.md"))
 MOST_LINES = 300
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-NO_FILES = {  # in Latin letters in the Chinese tree, and no file of it
-    *("demo", "test", "bench", "quality", "docs", "wheel", "check", "faults", "ddp"),
-    *("SIGTERM", "Ctrl", "one", "cycle", "YAML", "dataclass", "Hub", "kronos", "ft", "mt5", "JSONL", "fp16"),
-}
 
 
 def figures(text):
@@ -21,29 +18,21 @@ def figures(text):
 
 
 def code_of(page):
-    """Blocks without comments, which are in the page's language; the tree is compared by itself."""
-    blocks = [block for block in page.blocks if block.language]
+    """Blocks without comments, which are in the page's language; the rooms are compared by themselves."""
+    blocks = [block for block in page.blocks if block.language and not block.text.startswith("ft_core/ ")]
     return [(block.language, block.directives.keys(), re.sub(r" *#.*", "", block.text)) for block in blocks]
 
 
-def tree_of(page):
-    (tree,) = [block.text for block in page.blocks if block.text.startswith("Makefile")]
-    return tree
-
-
-def folders_of(tree):
-    """Lines of the tree with the folder that each speaks of."""
-    top, folder = ".", "."
+def rooms_of(page):
+    """Folders that the section on the rooms names, as paths."""
+    (tree,) = [block.text for block in page.blocks if block.text.startswith("ft_core/ ")]
+    found, package = set(), None
     for line in tree.splitlines():
-        if match := re.match(r"(\w+)/(?: |$)", line):
-            top = folder = match[1]
+        if match := re.match(r"(\w+)/  ", line):
+            package = match[1]
         elif match := re.match(r"  (\w+)/ ", line):
-            folder = f"{top}/{match[1]}"
-        elif re.match(r"  \w", line):
-            folder = top
-        elif not line.startswith(" "):
-            top = folder = "."
-        yield folder, line
+            found.add(f"{package}/{match[1]}")
+    return found
 
 
 def test_sections_are_the_same():
@@ -70,26 +59,14 @@ def test_measured_rows_have_a_command():
 
 
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda page: page.name)
-def test_the_tree_names_what_exists(page):
-    for folder, line in folders_of(tree_of(page)):
-        assert (ROOT / folder).is_dir(), line
-        for name in re.findall(r"[\w./-]+\.(?:py|md|yaml|yml|cfg|txt)\b", line):
-            assert (ROOT / folder / name).is_file() or (ROOT / name).is_file(), f"{folder}: {name}"
+def test_every_room_is_named(page):
+    folders = (path for package in PACKAGES for path in (ROOT / package).iterdir() if (path / "__init__.py").is_file())
+    assert rooms_of(page) == {str(path.relative_to(ROOT)) for path in folders}
 
 
-def test_the_trees_name_the_same():
-    ours, theirs = (set(re.findall(r"[\w./-]+\.(?:py|md|yaml|yml|cfg|txt)\b", tree_of(p))) for p in (ENGLISH, CHINESE))
-    assert ours == theirs
-
-
-def test_modules_of_the_tree_exist():
-    """In the Chinese tree, words in Latin letters are names."""
-    for folder, line in folders_of(tree_of(CHINESE)):
-        for word in set(re.findall(r"(?<![\w.*/-])[a-zA-Z_]\w+(?![\w./*-])", line.partition("/")[2] or line)):
-            if word in NO_FILES or word.endswith("_") or folder in (".", "docs", "examples", "tests", "benchmarks"):
-                continue
-            names = [f"{folder}/{word}.py", f"{folder}/{word}", word]
-            assert any((ROOT / name).exists() for name in names), f"{folder}: {word}"
+def test_the_list_of_files_is_that_of_the_files():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert page == with_list(page), "run python -m docs.file_list"
 
 
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda page: page.name)
