@@ -10,7 +10,7 @@ from collections.abc import Callable
 from optuna.trial import FrozenTrial
 from scipy import stats
 
-from ..io.console import echo
+from ..io.console import echo, quiet
 from .plan import REPEATS, SweepPlan
 from .study import remove_checkpoints
 from .trial import TRIAL_FAULTS, fault_in_words, objective_of
@@ -75,7 +75,8 @@ def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
     try:
         values = {} if one["trial"] is None else best.params
         settings = plan.settings(folder, values, resume=folder.exists(), seed=one["seed"])
-        plan.stage.run(settings, lambda line: None, lambda trainer: None)
+        with quiet(notes=False):
+            plan.stage.run(settings, [])
         objective = objective_of(folder, plan.metric, plan.direction)
     except TRIAL_FAULTS as error:
         reason = fault_in_words(error)

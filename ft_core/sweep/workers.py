@@ -86,7 +86,7 @@ def work(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
     torch.set_num_threads(int(os.environ[THREADS]))
     try:
         plan = parse_sweep(make_stage(), words, program)
-        run_trials(open_study(plan), plan, lambda line: print(line, flush=True))
+        run_trials(open_study(plan), plan)
     except TooManyFailures:
         sys.exit(STOP_CODE)  # the one that started it says why
     except ValueError as error:

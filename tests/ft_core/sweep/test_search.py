@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import yaml
 
+from ft_core.io.console import lines_to
 from ft_core.sweep import repeats, samplers, search as search_module, workers
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
@@ -25,7 +26,8 @@ def search(folder, *words, space=RATE, output="sweep"):
     (folder / "space.yaml").write_text(space)
     base = ["--space", folder / "space.yaml", "--output_dir", folder / output]
     said = []
-    run_sweep(toy_stage, [str(word) for word in (*base, *words)], "toy sweep", said.append)
+    with lines_to(said.append):
+        run_sweep(toy_stage, [str(word) for word in (*base, *words)], "toy sweep")
     return json.loads((folder / output / "sweep.json").read_text()), said
 
 

@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 
+from ft_core.io.console import lines_to
 from ft_core.sweep.search import run_sweep
 from ft_core.sweep.workers import DEVICES, THREADS, device_share
 from tests.sweep_stage import toy_stage
@@ -51,7 +52,8 @@ def test_workers_that_never_begin_are_not_started_for_ever(tmp_path):
     (tmp_path / "space.yaml").write_text("layers: [1, 2]\n")
     words = ["--space", tmp_path / "space.yaml", "--output_dir", tmp_path / "sweep", "--trials", 2, "--workers", 2]
     said = []
-    with pytest.raises(ValueError, match="3 workers in a row were ended by SIGSEGV before they took a trial") as error:
-        run_sweep(crashing_stage, list(map(str, words)), "toy sweep", said.append)
+    unusable = pytest.raises(ValueError, match="3 workers in a row were ended by SIGSEGV before they took a trial")
+    with unusable as error, lines_to(said.append):
+        run_sweep(crashing_stage, list(map(str, words)), "toy sweep")
     assert "\n" not in str(error.value)
     assert sum("ended by SIGSEGV" in line for line in said) == 2
