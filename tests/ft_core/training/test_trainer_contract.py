@@ -1,4 +1,4 @@
-"""The private methods of transformers' Trainer that this library overrides or calls have the signatures that it expects.
+"""The private methods of transformers' Trainer that this library overrides or calls have the expected signatures.
 
 Exact resume needs them; the next release of transformers may change any of them without notice.
 """
