@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from .windows.tokens import TokenWindowDataset
 
 _HOMES = {
-    "AugmentationArguments": ".data.augmentation",
+    "AugmentationArguments": ".windows.augmentation",
     "CandleSeries": ".data.candles",
-    "EvaluateArguments": ".forecasting.evaluate_arguments",
+    "EvaluateArguments": ".evaluation.arguments",
     "Forecast": ".forecasting.forecast",
     "Kronos": ".models.modeling_kronos",
     "KronosArguments": ".training.predictor_arguments",
@@ -40,17 +40,17 @@ _HOMES = {
     "KronosTokenizerConfig": ".models.configuration_kronos",
     "KronosTokenizerTrainer": ".training.tokenizer_trainer",
     "KronosTrainer": ".training.predictor_trainer",
-    "TokenWindowDataset": ".data.tokens",
-    "WindowDataset": ".data.windows",
-    "WindowShape": ".data.windows",
-    "describe_forecast": ".forecasting.forecast_run",
-    "finish_run": ".training.finish",
-    "forecast_series": ".forecasting.forecast_run",
+    "TokenWindowDataset": ".windows.tokens",
+    "WindowDataset": ".windows.dataset",
+    "WindowShape": ".windows.dataset",
+    "describe_forecast": ".forecasting.run",
+    "finish_run": ".runs.finish",
+    "forecast_series": ".forecasting.run",
     "load_candles": ".data.candles",
     "load_sample": ".data.sources",
-    "run_evaluation": ".forecasting.evaluate_run",
-    "summary_table": ".training.finish",
-    "terminal_text": ".forecasting.evaluation_report",
+    "run_evaluation": ".evaluation.run",
+    "summary_table": ".runs.finish",
+    "terminal_text": ".evaluation.report",
 }
 # a literal, which type checkers can read
 __all__ = [

@@ -17,6 +17,7 @@ from huggingface_hub.utils import httpx, logging, parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory  # no public way back to it
 
 from ..io import retrying
+from ..io.console import echo
 from .errors import HubFailure, cut_connection, failure_in
 
 TIMEOUT = httpx.Timeout(120.0, connect=15.0)  # seconds without a byte; a large commit takes the Hub a while
@@ -62,17 +63,18 @@ def _one_policy() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def try_again(action: Callable[[], T]) -> T:
-    """Does something with the Hub that may be done twice, again after failures that may pass.
+def try_again(action: Callable[[], T], tell: Callable[[str], object] = echo) -> T:
+    """Calls a function that asks the Hub and may be repeated, and calls it again after temporary failures.
 
     Args:
         action: asks the Hub, from the beginning each time.
+        tell: receives a line for each failure that is tried again.
 
     Raises:
         HubFailure: the Hub failed at every try, or asks to wait longer than `retrying.LONGEST_WAIT`.
     """
     with _one_policy():
-        return retrying.try_again(action, failure_in, WAITS, wait)
+        return retrying.try_again(action, failure_in, WAITS, wait, tell)
 
 
 def hub_answers(timeout: float = 5.0) -> bool:

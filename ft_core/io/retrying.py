@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from .console import note
+from .console import echo
 
 LONGEST_WAIT = 300.0  # seconds; a server that asks for more is left alone
 
@@ -46,14 +46,16 @@ def try_again(
     failure_in: Callable[[BaseException], MayPass | None],
     waits: Sequence[float],
     wait: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], object] = echo,
 ) -> T:
-    """Does something that may be done twice, again after failures that may pass.
+    """Calls a function that may be repeated, and calls it again after temporary failures.
 
     Args:
         action: does it, from the beginning each time.
         failure_in: the failure that an error means, None for an error that would come again.
         waits: seconds before each further try, at least; longer where the server asks for it.
         wait: passes the time.
+        tell: receives a line for each failure that is tried again.
 
     Raises:
         MayPass: of the kind that `failure_in` gives, when every try failed or the server asks to wait longer than
@@ -72,6 +74,6 @@ def try_again(
         if asked is not None and asked > LONGEST_WAIT:
             raise type(failure)(f"{failure} and asks to wait {asked:.0f} s")
         seconds = usual if asked is None else max(usual, asked)  # one that asks for 0 s may do so for ever
-        note(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(waits)})")
+        tell(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(waits)})")
         wait(seconds)
     raise AssertionError("unreachable")

@@ -6,6 +6,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ft_core.io import retrying
+from ft_core.io.console import note
 from ft_core.io.secrets import without_secrets
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # seconds before each retry
@@ -31,7 +32,7 @@ def ask_again(
     Raises:
         SourceFailure: every attempt failed, or the server requests a too long wait.
     """
-    return retrying.try_again(action, failure_in, waits, lambda seconds: wait(seconds))
+    return retrying.try_again(action, failure_in, waits, lambda seconds: wait(seconds), note)
 
 
 def check_url(field: str, url: str) -> str:

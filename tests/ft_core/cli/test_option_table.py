@@ -112,3 +112,8 @@ def test_the_package_lists_its_names_without_importing_them():
     code = "import sys, kronos_ft; print(*dir(kronos_ft), kronos_ft.__version__); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {*kronos_ft.__all__, version("kronos-ft")} <= set(done.stdout.split())
+
+
+def test_every_public_name_is_where_the_package_looks_for_it():
+    for name in kronos_ft.__all__:
+        assert getattr(kronos_ft, name).__name__ == name

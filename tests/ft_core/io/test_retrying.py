@@ -25,7 +25,7 @@ def attempt(failures, waits=(1.0, 2.0)):
     def failure_in(error):
         return error if isinstance(error, MayPass) else None
 
-    assert try_again(action, said.append, failure_in, waits, waited.append) == "done"
+    assert try_again(action, failure_in, waits, waited.append, said.append) == "done"
     return waited, said
 
 

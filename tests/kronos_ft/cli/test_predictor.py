@@ -9,8 +9,9 @@ from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-from kronos_ft.runs import predictor as predictor_run
 from kronos_ft.runs.both import parse_finetune
+from kronos_ft.runs.start import named_tokenizer
+from kronos_ft.training.predictor_arguments import PredictorModelArguments
 
 WINDOW = ["--lookback_window", "20", "--predict_window", "4", "--logging_steps", "1"]
 STEPS = [
@@ -198,7 +199,7 @@ def test_bad_predictor_settings(words, run, capsys, tmp_path, tiny_predictor, to
 
 def test_the_tokenizer_of_a_size():
     for size, expected in (("mini", "2k"), ("small", "base"), ("base", "base"), ("some/folder", "base")):
-        assert predictor_run.TOKENIZER_OF_SIZE.get(size, "base") == expected
+        assert named_tokenizer(PredictorModelArguments(model=size)) == expected
 
 
 # Both stages
@@ -250,7 +251,7 @@ def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, run, capsys, t
     capsys.readouterr()
     assert main([*both, "--resume"]) == 0
     captured = capsys.readouterr()
-    assert ("is whole" in captured.out) is (stage == "predictor")
+    assert ("has finished" in captured.out) is (stage == "predictor")
     assert f"validation at step 0: {'recon_all' if stage == 'tokenizer' else 'loss'}" not in captured.err
     if stage == "predictor":
         assert stamps == {path: path.stat().st_mtime_ns for path in (run / "tokenizer").rglob("*.safetensors")}
