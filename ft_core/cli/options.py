@@ -82,7 +82,9 @@ class Option:
         if listed and any(isinstance(item, list | tuple | dict) for item in value):
             raise ValueError(f"{source} gives {self.name} a list of lists; write a list of plain values")
         if listed and self.nargs != "+" and len(value) != 1:
-            raise ValueError(f"{source} gives {self.name} {len(value)} values; write one")
+            raise ValueError(
+                f"{source} gives {self.name} {len(value)} values: {value[-1]!r} is not expected here; write one"
+            )
         found = [self._one(item, source) for item in (value if listed else [value])]
         return found if self.nargs == "+" else found[0]
 
