@@ -15,7 +15,7 @@ from mt5_ft.cli.main import main
 from mt5_ft.data.records import TaskFields, read_records, write_records
 from mt5_ft.summaries.predictions import fingerprint, read_predictions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
