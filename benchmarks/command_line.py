@@ -22,7 +22,7 @@ LOADED = (
 
 
 def rows() -> list[Row]:
-    """One row; the figure to compare with is the goal of one second."""
+    """One row; the reference is the goal of one second."""
     command = [sys.executable, "-m", "kronos_ft", "--help"]
     seconds = []
     for _ in range(REPEATS):
