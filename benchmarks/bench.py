@@ -2,11 +2,11 @@
 
     python -m benchmarks.bench [--only NAME ...] [--skip NAME ...]        what `make bench` runs
     python -m benchmarks.bench --gpu                                      what `make bench-gpu` runs
-    python -m benchmarks.bench --recorded [--page docs/performance.md]    the table of what benchmarks/results holds
+    python -m benchmarks.bench --recorded [--page docs/performance.md]    the table of benchmarks/results
 
-Each benchmark runs in a process of its own and writes benchmarks/results/NAME.json. Rows of those that are not run now
-come from the file that they left, as a line below the table says, with the machine where it is another. Exits 1 when
-results differ that must agree or a benchmark fails, never because something is slow.
+Each benchmark runs in its own process and writes benchmarks/results/NAME.json. Rows of benchmarks that are not run now
+come from their last results file; a line below the table lists them, with the machine if it differs. Exits 1 if results
+that must agree differ or a benchmark fails, never because of a slow result.
 """
 
 import argparse
@@ -61,7 +61,7 @@ BENCHMARKS = (
 
 
 def recorded(name: str, failed: bool = False) -> list[Row]:
-    """Rows of the file that a benchmark left; none without one. Those of one that `failed` now say so."""
+    """Rows of a benchmark's results file, if any; marked if the benchmark `failed` now."""
     path = RESULTS / f"{name}.json"
     if failed:
         return [Row(f"{name}: FAILED, run python -m benchmarks.{name} to see why", "", None, correct=False)]
@@ -72,7 +72,7 @@ def recorded(name: str, failed: bool = False) -> list[Row]:
 
 
 def run(benchmark: Benchmark) -> bool:
-    """Runs a benchmark; False when it failed or found a difference."""
+    """Runs a benchmark; False if it failed or found a difference."""
     sys.stderr.write(f"{benchmark.name} ...\n")
     started = time.monotonic()
     environment = {key: value for key, value in os.environ.items() if key != "KRONOS_FT_SPEED"}
@@ -83,7 +83,7 @@ def run(benchmark: Benchmark) -> bool:
 
 
 def main() -> int:
-    """Runs what is asked for and prints the table."""
+    """Runs the selected benchmarks and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], help="names of benchmarks, long ones too")
     parser.add_argument("--skip", nargs="+", default=[])
@@ -118,7 +118,7 @@ def main() -> int:
 
 
 def _source(name: str) -> str:
-    """A benchmark that was not run now, with its machine where that is another one."""
+    """A benchmark that was not run now, with its machine if it differs."""
     found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     there, here = found["machine"], machine()
     name = f"{name} ({found['written'][:10] if 'written' in found else 'no date'})"

@@ -1,4 +1,4 @@
-"""What every benchmark shares: alternating runs of rivals, one row of the table each, the machine's description."""
+"""Shared code of the benchmarks: alternating runs, rows of the table, description of the machine."""
 
 import argparse
 import os
@@ -22,12 +22,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        work, reference: what was done, and beside what.
-        goal: ratio to reach, or most of a share where `at_most`; None where there is none.
-        ratio: reference's median over ours; None when not measured.
-        correct: whether results agree as they must; None where nothing was to compare.
-        note: why it was not measured, or what `correct` compared.
-        unit: what the figures `reference_value` and `our_value` are in.
+        work, reference: the measured work, and the reference.
+        goal: ratio to reach, or maximum share if `at_most`; None without a goal.
+        ratio: median of the reference divided by ours; None if not measured.
+        correct: whether the results agree as required; None without a comparison.
+        note: why it was not measured, or what `correct` compares.
+        unit: unit of `reference_value` and `our_value`.
     """
 
     work: str
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """WRONG, not measured, met, missed, or undecided where the median pair says otherwise than the medians."""
+        """WRONG, not measured, met, missed, or undecided if the median pair and the medians disagree."""
         if self.correct is False:
             return "WRONG"
         if self.ratio is None:
@@ -59,13 +59,13 @@ class Row:
 
     @property
     def pairs(self) -> str:
-        """Least and greatest ratio of two runs side by side, where there were several."""
+        """Smallest and largest ratio of two adjacent runs, if there were several."""
         pairs = self.details.get("pairs", {})
         return f"{pairs['min']:.2f}-{pairs['max']:.2f}" if pairs.get("max", 0) > pairs.get("min", 0) else "-"
 
 
 def alternate(rivals: dict[str, Callable[[int], object]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of each rival, run in turns, the order changing each time; `repeat` is given to each."""
+    """Seconds of each candidate, run alternately in changing order; `repeat` is passed to each."""
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     for repeat in range(-warm_up, repeats):
         for name in list(rivals)[:: 1 if repeat % 2 else -1]:
@@ -88,7 +88,7 @@ def ratio_figures(reference: list[float], ours: list[float]) -> dict[str, float 
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """Description of the machine."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -116,7 +116,7 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 
 def print_rows(rows: list[Row]) -> None:
-    """The table: work, reference, ours, ratio, least and greatest ratio of a pair, goal, verdict; and beside what."""
+    """Prints the table: work, reference, ours, ratio, smallest and largest ratio of a pair, goal, verdict."""
     print(f"{'work':<78} {'reference':>10} {'ours':>10} {'ratio':>7} {'pairs':>12} {'goal':>8}  verdict, beside")
     for row in rows:
         values = [_figure(row.reference_value, row.unit), _figure(row.our_value, row.unit)]

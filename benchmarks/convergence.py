@@ -1,10 +1,10 @@
-"""Where the fast path ends beside the exact one: validation loss of small models after the same steps, by seed.
+"""Final validation loss of the fast and the exact path: small models, equal numbers of steps, several seeds.
 
     python -m benchmarks.convergence [--steps 200] [--seeds 1 2 3] [--output benchmarks/results/convergence.json]
 
-The fast runs have all that makes a run fast: bf16 products (emulated where the CPU has none, which is slow but rounds
-in the same way), compiled blocks in the tokenizer, cheap masks in the predictor, which has dropout. Exits 1 when the
-means of fast and exact runs differ by more than the exact ones do from seed to seed.
+The fast runs use all optimisations: bf16 products (emulated if the CPU has none, which is slow but rounds in the same
+way), compiled blocks in the tokenizer, cheap dropout masks in the predictor. Exits 1 if the means of fast and exact
+runs differ by more than the exact runs differ between seeds.
 """
 
 import argparse
@@ -39,7 +39,7 @@ BATCH = 16
 
 
 def final_loss(stage: str, seed: int, steps: int, how: dict[str, str]) -> float:
-    """Validation term that decides the best checkpoint, after the last step."""
+    """The validation term that selects the best checkpoint, after the last step."""
     series = load_sample()
     train, validation = WindowDataset(series, "train"), WindowDataset(series, "validation")
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def final_loss(stage: str, seed: int, steps: int, how: dict[str, str]) -> float:
 
 
 def compare(stage: str, seeds: list[int], steps: int) -> Row:
-    """A row: mean loss of the exact runs over that of the fast ones."""
+    """A row: mean loss of the exact runs divided by that of the fast runs."""
     exact = [final_loss(stage, seed, steps, EXACT) for seed in seeds]
     fast = [final_loss(stage, seed, steps, FAST | {"compile_blocks": COMPILED[stage]}) for seed in seeds]
     spread = max(exact) - min(exact)

@@ -1,11 +1,11 @@
-"""What an epoch costs from a laptop to 64 GPUs: computing, gradient traffic and reading, from stated assumptions.
+"""A cost model of an epoch, from a laptop to 64 GPUs: computation, gradient traffic and reading, with assumptions.
 
     python -m benchmarks.cost_model [--bars 1000000] [--cpu-gflops 200]
 
-Computing: 6 operations a weight and bar (forward 2, backward 4) for each pass of a bar through a block, and 12 x T x D
-for attention's products over T bars at width D, halved by the causal mask. Gradients: ring all-reduce, 2 (N - 1) / N
-x 4 bytes a weight, overlapped with nothing. Reading: what one loader thread was measured to deliver. The figures are
-those of the model, not measurements; `python -m benchmarks.ranks` and `make bench-gpu` measure.
+Computation: 6 operations per weight and bar (forward 2, backward 4) for each pass of a bar through a block, and 12 x T
+x D for attention's products over T bars at width D, halved by the causal mask. Gradients: ring all-reduce, 2 (N - 1) /
+N x 4 bytes per weight, without overlap. Reading: the measured rate of one loader thread. The results are estimates, not
+measurements; `python -m benchmarks.ranks` and `make bench-gpu` measure.
 """
 
 import argparse
@@ -22,13 +22,13 @@ BATCH = 50  # windows a device and step
 
 @dataclass(frozen=True)
 class Site:
-    """Where a run takes place.
+    """The hardware of a run.
 
     Attributes:
         devices: processes that train together.
-        operations: multiply-adds counted as two, a second and device, as training reaches them.
-        traffic: bytes a second between the slowest two devices.
-        step_seconds: overhead of each step that no device size takes away (launches, Python).
+        operations: operations per second and device in training (a multiply-add counts as two).
+        traffic: bytes per second between the slowest two devices.
+        step_seconds: constant overhead per step (kernel launches, Python).
     """
 
     name: str
@@ -39,7 +39,7 @@ class Site:
 
 
 def sites(cpu_operations: float) -> list[Site]:
-    """The sites of the table; the GPUs' speed is an assumption: a tenth of 989 TFLOP/s, as narrow layers reach."""
+    """The rows of the table. Assumed speed of the GPUs: a tenth of 989 TFLOP/s, because the layers are narrow."""
     gpu = 0.1 * 989e12
     return [
         Site("laptop, 2 cores", 1, cpu_operations, 1.0, 0.0),
@@ -74,7 +74,7 @@ def operations_of_a_bar(stage: str, size: str, bars: int = BARS_OF_A_WINDOW) -> 
 
 
 def epoch_seconds(site: Site, operations: float, weights: int, windows: int) -> dict[str, float]:
-    """Seconds of an epoch by part; the whole is the slower of reading and the rest."""
+    """Seconds of an epoch by part; the total is the larger of reading and the rest."""
     steps = windows / (BATCH * site.devices)
     computing = windows * BARS_OF_A_WINDOW * operations / (site.operations * site.devices) + steps * site.step_seconds
     n = site.devices

@@ -1,11 +1,11 @@
-"""Forecasts beside the published predictor: same weights, same context, same random numbers, alternating runs.
+"""Forecasts compared with the published predictor: same weights, context and random numbers, alternating runs.
 
     python -m benchmarks.forecast [--repeats 3] [--size small] [--output benchmarks/results/forecast.json]
 
-Rows: 1 and 32 paths over 24 and 112 bars after 400. Each checks that the forecasts are the same, to a relative
-difference of 1e-4 with the same seed; exits 1 when they are not. Of 32 paths the published predictor runs 8 (24 bars)
-or 2 (112 bars), and its time is multiplied: it computes each path by itself, so that 1, 8 and 32 paths cost the same
-each to 6 %. Those paths are also the ones that are compared.
+Rows: 1 and 32 paths over 24 and 112 bars after 400. Each checks that the forecasts with the same seed are equal, to a
+relative difference of 1e-4; exits 1 otherwise. Of 32 paths, the published predictor runs 8 (24 bars) or 2 (112 bars),
+and its time is extrapolated: it computes each path separately, and the cost per path of 1, 8 and 32 paths is equal to
+6 %. These paths are also compared.
 """
 
 import argparse
@@ -27,7 +27,7 @@ QUICK = 24
 
 
 def compare(rivals: dict[str, object], size: str, horizon: int, num_paths: int, repeats: int) -> Row:
-    """A row of one case."""
+    """The row of one case."""
     inputs, found = bars(LOOKBACK, horizon), {}
     fewer = next(one for one in (1, 4, 16, num_paths) if horizon * num_paths <= one * MOST)
 

@@ -1,10 +1,10 @@
-"""What each way past max_context costs: trained weights, windows of real bars, each way against the exact one.
+"""Divergence of each overflow method beyond max_context from the exact method: trained weights, windows of real bars.
 
     python benchmarks/forecast_overflow.py --model DIR --tokenizer DIR --data FILE [--max_context 96]
 
-Every way is led along the tokens of the real bars, so that all see the same past, and their logits of the coarse
-token are compared bar by bar with those of the exact windowed recomputation: Kullback-Leibler divergence, agreement of
-the likeliest token, negative log-likelihood of the real one.
+All methods are teacher-forced with the tokens of the real bars, so all see the same past. Their logits of the coarse
+token are compared bar by bar with those of the exact recomputation: Kullback-Leibler divergence, agreement of the most
+likely token, negative log-likelihood of the real token.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WAYS = (("exact", 1), ("reprefill", 8), ("reprefill", 16), ("reprefill", 32), ("
 
 
 class LedSampler(Sampler):
-    """Gives back known tokens and keeps the logits that it was shown."""
+    """Returns known tokens and records the logits."""
 
     def __init__(self, tokens: tuple[torch.Tensor, torch.Tensor]):
         super().__init__(0.0)

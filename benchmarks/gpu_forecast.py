@@ -1,8 +1,8 @@
-"""Forecasts of 32 series x 30 paths on one GPU beside the published predictor, small size, 400 bars -> 24.
+"""Forecasts of 32 series x 30 paths on one GPU compared with the published predictor, small size, 400 bars -> 24.
 
     python -m benchmarks.gpu_forecast [--output benchmarks/results/gpu_forecast.json]
 
-Without a GPU the row says so and the exit status is 0.
+Without a GPU, the row is marked as not measured, and the exit code is 0.
 """
 
 import sys

@@ -1,11 +1,10 @@
-"""An optimizer step of mT5-base's shape on one GPU, batch 8, 512/256, bf16, beside transformers; and what fits in 8 GB.
+"""An optimizer step with the shape of mT5-base on one GPU, batch 8, 512/256, bf16, compared with transformers; 8 GB.
 
     python -m benchmarks.gpu_mt5 [--output benchmarks/results/gpu_mt5.json]
 
-Random weights. The reference has all 250,112 pieces and the model's own loss; ours 20,480 and the loss in chunks of
-tokens. The second row is what preset `8gb` comes to at most: activation checkpointing, 2 x 512/256, as the device
-counts it (reserved, and the CUDA context). Without a
-GPU every row says so and the exit status is 0.
+Random weights. The reference has all 250,112 pieces and the model's loss; ours has 20,480 pieces and the chunked loss.
+The second row is the peak memory of preset `8gb`: activation checkpointing, 2 x 512/256, memory of the device
+(reserved, plus the CUDA context). Without a GPU, the rows are marked as not measured, and the exit code is 0.
 """
 
 import sys
@@ -38,7 +37,7 @@ def build(pieces: int, checkpointing: bool = False) -> MT5ForConditionalGenerati
 
 
 def batch_of(rows: int) -> dict[str, torch.Tensor]:
-    """Random tokens that every vocabulary has; a third of the labels is padding."""
+    """Random tokens of both vocabularies; a third of the labels is padding."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(300, KEPT - 100, (rows, TARGET), generator=generator)
     labels[:, TARGET * 2 // 3 :] = IGNORED

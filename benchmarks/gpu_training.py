@@ -1,9 +1,9 @@
-"""Training steps on one GPU beside the published code, in fp32 and in bf16 (autocast), the batch as published.
+"""Training steps on one GPU compared with the published code, in fp32 and bf16 (autocast), with the published batch.
 
     python -m benchmarks.gpu_training [--output benchmarks/results/gpu_training.json]
 
-Ours is what a run does by default on a GPU; the ratio with compiled blocks is in the file. Without a GPU every row
-says so and the exit status is 0.
+Ours uses the defaults of a run on a GPU; the ratio with compiled blocks is in the results file. Without a GPU, the rows
+are marked as not measured, and the exit code is 0.
 """
 
 import copy
@@ -28,7 +28,7 @@ LARGEST_DIFFERENCE = 2e-2  # of the first loss: one side is bf16
 
 
 class GpuStep:
-    """Ten training steps, waited for at the end; losses stay on the device as in the Trainer."""
+    """Ten training steps with one device synchronisation at the end; losses stay on the device as in the Trainer."""
 
     def __init__(self, model: nn.Module, loss_of: Callable, batches: list, autocast: bool, fused: bool):
         self.model, self.loss_of, self.batches, self.autocast = model.train(), loss_of, batches, autocast
@@ -49,7 +49,7 @@ class GpuStep:
 
 
 def compare(stage: str, reference_precision: str) -> Row:
-    """A row on a stage, ours in bf16 beside the reference in either precision."""
+    """A row of one stage: ours in bf16, the reference in the given precision."""
     name = "base, 50 x 101" if stage == "tokenizer" else "small, 50 x 101"
     row = Row(
         f"GPU: {stage} step, {name}", f"published loop, {reference_precision}", GOALS[reference_precision], unit="s/10"
@@ -110,7 +110,7 @@ def _first_difference(stage: str, theirs: nn.Module, ours: nn.Module, batch: obj
 
 
 def rows() -> list[Row]:
-    """Both stages beside both precisions."""
+    """Both stages with both precisions of the reference."""
     return [compare(stage, precision) for stage in ("tokenizer", "predictor") for precision in GOALS]
 
 

@@ -1,11 +1,11 @@
-"""Candles by the million: peak memory of a training run, and what data costs as it grows.
+"""Millions of candles: peak memory of a training run, and the cost of data as they grow.
 
     python -m benchmarks.large_data [--bars 10000000] [--output benchmarks/results/large_data.json]
 
-Files of simulated candles, one a symbol, are read the usual way by a process of their own, which trains a tiny
-tokenizer for three steps. Rows: its peak resident memory at 10 million bars; seconds of reading a bar as data grows 10x
-and 100x; windows a second as the data grows, and as the same bars are spread over more symbols. Exits 1 when the memory
-exceeds its bound. Not part of `make bench`: it takes some minutes.
+A separate process reads files of simulated candles, one per symbol, and trains a tiny tokenizer for three steps. Rows:
+peak resident memory with 10 million bars; seconds per bar of reading with 10x and 100x as much data; windows per second
+with more data, and with the same bars in more symbols. Exits 1 if the memory exceeds its limit. Not part of
+`make bench`, because it takes some minutes.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SETTINGS = (
 
 
 def write_candles(folder: Path, bars: int, symbols: int, kind: str = "parquet") -> None:
-    """One file of minute bars a symbol, the same market each, starting a day after one another."""
+    """Writes one file of one-minute bars per symbol, of the same market, each starting a day later."""
     folder.mkdir(parents=True)
     frame = simulate_candles(bars // symbols, step="1min", start="2000-01-01")
     for symbol in range(symbols):
@@ -54,13 +54,13 @@ def write_candles(folder: Path, bars: int, symbols: int, kind: str = "parquet") 
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far; only Linux tells."""
+    """Peak resident memory of this process; only on Linux."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
 def train(folder: Path, output: Path) -> dict[str, float]:
-    """A whole run of `kronos-ft tokenizer`, in this process."""
+    """A complete run of `kronos-ft tokenizer`, in this process."""
     from kronos_ft.cli.main import main
 
     started = time.perf_counter()
@@ -96,7 +96,7 @@ def read(folder: Path) -> dict[str, float]:
 
 
 def in_own_process(work: str, folder: Path, output: Path) -> dict[str, float]:
-    """What `train` or `read` measured, in a process whose memory is its own."""
+    """Runs `train` or `read` in a separate process and returns the measurements."""
     words = [sys.executable, "-m", "benchmarks.large_data", "--work", work, str(folder), str(output)]
     environment = {**os.environ, "KRONOS_FT_CACHE": str(output.parent / "cache")}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
@@ -144,7 +144,7 @@ def rows(bars: int = BARS, folder: Path | None = None) -> list[Row]:
 
 
 def _growth(work: str, each: list[float], unit: str) -> Row:
-    """A row without a goal: cost of one before and after; 1 is flat."""
+    """A row without a goal: unit cost before and after; 1 means constant."""
     note = "ratio: cost of one before / after; 1 is flat"
     return Row(work, "less data", None, each[0] / each[1], None, note, unit, each[0], each[1])
 

@@ -1,11 +1,11 @@
-"""Tokens that count per second: micro-batches by token budget beside random order with dynamic padding.
+"""Real (non-padding) tokens per second: micro-batches by token budget, compared with random order and dynamic padding.
 
     python -m benchmarks.mt5_batches [--samples 8] [--passes 3] [--output benchmarks/results/mt5_batches.json]
 
-13,000 records of lognormal source and target lengths, cut at 512 and 256. An epoch of each is laid out whole; forward
-and backward of an evenly spaced sample of its batches are timed in turns, several times over, on a model of mT5-small's
-width with two layers and a vocabulary of 4,096, the same for both. The budget of a micro-batch is the mean size of the
-reference's, so that both need the same memory. Correct is: every record once an epoch.
+13,000 records with lognormal source and target lengths, truncated at 512 and 256. An epoch of each is planned; forward
+and backward of an evenly spaced sample of its batches are timed alternately, several times, on a model of mT5-small's
+width with two layers and a vocabulary of 4,096. The budget of a micro-batch is the mean batch size of the reference, so
+both need the same memory. Correct: every record occurs once per epoch.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def lognormal_lengths(count: int, seed: int = 0) -> Lengths:
 
 
 def padded(lengths: Lengths, rows: list[int]) -> int:
-    """Source and target tokens of a batch, padding included."""
+    """Source and target tokens of a batch, including padding."""
     return len(rows) * sum(int(tokens[rows].max()) for tokens in lengths)
 
 
@@ -56,7 +56,7 @@ def random_order(count: int, batch: int) -> list[list[int]]:
 
 
 def by_budget(lengths: Lengths, budget: int) -> list[list[int]]:
-    """Rows of an epoch's micro-batches, as preset `fast` lays them out."""
+    """Rows of an epoch's micro-batches, as planned by preset `fast`."""
     per_step = RECORDS_PER_STEP * int(lengths[1].mean())
     steps = StepBatches(*lengths, seed=0, tokens_per_batch=budget, target_tokens_per_step=per_step)
     return [list(rows) for step in steps for rows in step]
@@ -146,7 +146,7 @@ def rows(samples: int = 8, passes: int = 3, records: int = RECORDS) -> list[Row]
 
 
 def main() -> int:
-    """Runs the comparison; 1 when a record is missing."""
+    """Runs the comparison; returns 1 if a record is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--passes", type=int, default=3)

@@ -1,16 +1,16 @@
-"""An epoch over a corpus: preset `fast` beside the stock Seq2SeqTrainer with preset `original`, the reference settings.
+"""An epoch over a corpus: preset `fast` compared with the stock Seq2SeqTrainer and preset `original`, the reference.
 
     python -m benchmarks.mt5_epoch --data records.jsonl [--steps 4] [--seeds 3] [--output results.json]
 
-Without `--data` nothing is measured, and a file of results that is there stays.
+Without `--data`, nothing is measured, and an existing results file is kept.
 
-Wall time is from the start of the process to the last optimizer step, evaluation left out of both. With `--steps N` it
-is extrapolated from N steps of each, evenly spaced and taken in turns, because a whole epoch of the reference takes
-over an hour on two cores; `--steps 0` takes all.
+Wall time is from the start of the process to the last optimizer step, without evaluation. With `--steps N` it
+is extrapolated from N steps of each, evenly spaced and alternating, because a full epoch of the reference takes more
+than an hour on two cores; `--steps 0` measures all steps.
 
-ROUGE needs published weights, which this benchmark does without. Instead a small model is trained for a whole epoch by
-both, once for each seed, at a constant rate of 1e-3, and the validation loss among the pieces that are kept is
-compared: correct is that ours is not above the reference's by more than the reference's seeds differ.
+ROUGE would need published weights, which this benchmark does not use. Instead, both train a small model for a full
+epoch, once per seed, with a constant learning rate of 1e-3, and the validation losses over the kept pieces are
+compared. Correct: ours does not exceed the reference by more than the reference differs between seeds.
 """
 
 import argparse
@@ -163,7 +163,7 @@ def rows(
 
 
 def main() -> int:
-    """Runs the comparison; 1 when the loss of ours is above the reference's."""
+    """Runs the comparison; returns 1 if our loss is above the reference's."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="JSONL file of records; nothing is measured without it")
     parser.add_argument(

@@ -1,10 +1,10 @@
-"""What `mt5-ft plan` says beside what a whole run uses: time, disk and memory, for three presets.
+"""Estimates of `mt5-ft plan` compared with a complete run: time, disk and memory, for three presets.
 
     python benchmarks/mt5_estimate.py [--data records.jsonl] [--rows 600] [--output results.json]
 
-A small mT5 from random weights is trained on the first rows of the file (the embedded sample when none is named).
-Prints a line a preset and figure; exits 1 where disk is off by more than 15 %, or the peak is above the plan. Time
-depends on what else runs: the share of the threads' time that the process got is noted for the probe and for the run.
+Trains a small mT5 from random weights on the first rows of the file (by default the embedded sample). Prints one line
+per preset and quantity; exits 1 if disk differs by more than 15 %, or the peak exceeds the plan. Time depends on other
+programs: the share of processor time is recorded for the probe and for the run.
 """
 
 import argparse
@@ -35,7 +35,7 @@ COMPARED = ("original", "optimized", "fast")  # the vocabulary is one of the rec
 
 
 class PeakDisk:
-    """Bytes of a folder at the peak inside a `with` block, looked at all the time."""
+    """Peak bytes of a folder inside a `with` block, sampled continuously."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -57,7 +57,7 @@ class PeakDisk:
 
 
 def _bytes_now(folder: str) -> int:
-    """As `folder_bytes`, fast enough to be called all the time; what goes meanwhile is left out."""
+    """A fast version of `folder_bytes`; ignores files deleted meanwhile."""
     total = 0
     try:
         with os.scandir(folder) as entries:

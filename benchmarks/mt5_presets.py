@@ -1,11 +1,11 @@
-"""Memory of the presets for small machines: `mt5-ft train` as a user runs it, watched from outside.
+"""Memory of the presets for small machines: peak memory of the process `mt5-ft train`.
 
     python -m benchmarks.mt5_presets [--presets 8gb cpu] [--steps 3] [--output benchmarks/results/mt5_presets.json]
 
 A model of the published shape and vocabulary, with random weights, is trimmed to 20,480 pieces by `mt5-ft trim-vocab`
-and trained for a few steps on the embedded records. The figure is the most memory that the training process held:
-fp32 weights, gradients, AdamW state and activations, and Python with its libraries too, about half a GiB. On a GPU the
-first four lie on the device; that is what `gpu_mt5` measures.
+and trained for a few steps on the embedded records. The result is the peak memory of the training process: fp32
+weights, gradients, AdamW state and activations, and Python with its libraries (about half a GiB). On a GPU, the first
+four are on the device; `gpu_mt5` measures this.
 """
 
 import argparse
@@ -30,10 +30,10 @@ WATCH_SECONDS = 0.02
 
 
 def _peak(command: list[str]) -> int:
-    """Bytes that a command held at the most, its children too.
+    """Peak bytes of a command, including its children.
 
     Raises:
-        RuntimeError: it failed; with its last lines.
+        RuntimeError: the command failed; contains its last lines.
     """
     most = 0
     with tempfile.TemporaryFile("w+") as said:
@@ -59,7 +59,7 @@ def _held(process: psutil.Process) -> int:
 
 
 def _make(folder: Path, shape: str, pieces: int, kept: int) -> None:
-    """Writes the full model, and beside it how many unused pieces make `kept` in all."""
+    """Writes the full model; returns the number of unused pieces to keep for `kept` pieces in total."""
     texts = [
         text for record in read_records(sample_path(), EMOTION_SUMMARY)[0] for text in (record.source, record.target)
     ]

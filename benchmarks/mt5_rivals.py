@@ -1,12 +1,12 @@
-"""The two that are compared, a process each: the stock Seq2SeqTrainer with the reference settings, and preset `fast`.
+"""The two candidates, one process each: the stock Seq2SeqTrainer with the reference settings, and preset `fast`.
 
 Notable:
-- Published weights and vocabulary are not needed: the model has the published shape and random weights, the vocabulary
-  is trained on the texts at hand and filled up to the published size with pieces that no text uses.
-- Both take the steps of the Trainer's loop: forward and backward of each micro-batch, clipping, optimizer.
-- A rival is told over its standard input what to do, so that the two can work in turns and each has its own memory.
+- Published weights and vocabulary are not needed: the model has the published shape and random weights; the vocabulary
+  is trained on the given texts and filled up to the published size with unused pieces.
+- Both run the steps of the Trainer's loop: forward and backward of each micro-batch, gradient clipping, optimizer.
+- A candidate receives commands over standard input, so the two can alternate, each with its own memory.
 
-Run as `python -m benchmarks.mt5_rivals FOLDER reference|ours SETTINGS`, by the benchmarks and not by people.
+Run as `python -m benchmarks.mt5_rivals FOLDER reference|ours SETTINGS`, only by the benchmarks.
 """
 
 import json
@@ -56,7 +56,7 @@ ANSWER = "@answer "  # before what a rival says; the rest of its output is for p
 
 
 def filled_up(tokenizer: PreTrainedTokenizerBase, pieces: int) -> PreTrainedTokenizerBase:
-    """The tokenizer with Cyrillic pieces of the lowest score added, up to a number of pieces in all."""
+    """Adds Cyrillic pieces with the lowest score up to a total number of pieces."""
     backend = backend_of(tokenizer)
     vocabulary = backend["model"]["vocab"]
     before, lowest = len(vocabulary), min(score for _, score in vocabulary)
@@ -77,7 +77,7 @@ def filled_up(tokenizer: PreTrainedTokenizerBase, pieces: int) -> PreTrainedToke
 def write_full_model(
     folder: Path, texts: Iterable[str], shape: str, pieces: int, seed: int = 0
 ) -> PreTrainedTokenizerBase:
-    """A model of random weights with a full vocabulary, as published ones are stored; returns its tokenizer."""
+    """Writes a model with random weights and a full vocabulary, in the published format; returns its tokenizer."""
     tokenizer = filled_up(train_tokenizer(texts, TRAINED_PIECES), pieces)
     torch.manual_seed(seed)
     rows = -(-pieces // 64) * 64
@@ -90,12 +90,12 @@ def write_full_model(
 
 
 def extra_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], kept: int) -> int:
-    """How many pieces that no text uses are to be kept too, for `kept` pieces in all."""
+    """Number of unused pieces to keep for `kept` pieces in total."""
     return max(0, kept - len(choose_pieces(tokenizer, texts, [FILLING], 0)))
 
 
 def make_trainer(folder: Path, name: str, settings: dict) -> Seq2SeqTrainer:
-    """The trainer of a rival, on the records of `settings["data"]`."""
+    """The trainer of a candidate, on the records of `settings["data"]`."""
     logging.set_verbosity_error()
     data = MT5DataArguments(**settings["data"], token_cache="none")
     preset = PRESETS["original" if name == "reference" else "fast"] | settings.get("arguments", {})
@@ -127,7 +127,7 @@ def make_trainer(folder: Path, name: str, settings: dict) -> Seq2SeqTrainer:
 
 
 class Rival:
-    """A trainer that takes optimizer steps when told.
+    """A trainer that makes optimizer steps on command.
 
     Args:
         trainer: from [`make_trainer`].
@@ -148,7 +148,7 @@ class Rival:
         self._memory: PeakMemory | None = None
 
     def step(self, batches: list) -> dict:
-        """One optimizer step; seconds, and target tokens that count."""
+        """One optimizer step; returns seconds and the number of real target tokens."""
         trainer = self.trainer
         if self._memory is None:
             self._memory = PeakMemory(torch.device("cpu")).__enter__()
@@ -166,14 +166,14 @@ class Rival:
         return {"seconds": time.perf_counter() - started, "counted": counted, "loss": float(loss)}
 
     def load_epoch(self) -> dict:
-        """Lays out the steps of an epoch; how many there are."""
+        """Plans the steps of an epoch; returns their number."""
         batches = list(self.trainer.get_train_dataloader())
         each = self.trainer.args.gradient_accumulation_steps
         self.epoch = [batches[first : first + each] for first in range(0, len(batches), each)]
         return {"steps": len(self.epoch), "pieces": len(self.kept), "records": len(self.trainer.train_dataset)}
 
     def made_batch(self, length: int, share: float, rows: int, pieces: list[int]) -> dict[str, Tensor]:
-        """A batch of random pieces of those given (ids of the full vocabulary), `share` of its labels real."""
+        """A batch of random pieces (ids of the full vocabulary), with a share of `share` real labels."""
         random = torch.Generator().manual_seed(0)
         places = {number: place for place, number in enumerate(self.kept)}
         mine = torch.tensor([places[number] for number in pieces])
@@ -185,7 +185,7 @@ class Rival:
 
     @torch.no_grad()
     def loss_on(self, batch: dict[str, Tensor], pieces: list[int]) -> float:
-        """Mean cross-entropy with the given pieces alone to choose from, without dropout."""
+        """Mean cross-entropy over the given pieces, without dropout."""
         self.model.eval()
         given = {name: value for name, value in batch.items() if name not in ("labels", "row")}
         counted = batch["labels"] != IGNORED
@@ -198,7 +198,7 @@ class Rival:
         return float(F.cross_entropy(of_pieces, targets))
 
     def validation(self, pieces: list[int]) -> dict:
-        """Mean loss of a validation token with the given pieces alone to choose from."""
+        """Mean validation loss per token over the given pieces."""
         total, count = 0.0, 0
         for batch in self.trainer.get_eval_dataloader():
             tokens = int((batch["labels"] != IGNORED).sum())
@@ -256,7 +256,7 @@ def _serve(folder: Path, name: str, settings: dict) -> None:
 
 
 class Process:
-    """A rival in a process of its own; a context manager.
+    """A candidate in its own process; a context manager.
 
     Args:
         folder: the full model.
@@ -285,7 +285,7 @@ class Process:
         raise RuntimeError("a rival ended early; its errors are above")
 
     def ask(self, work: str, **words: object) -> dict:
-        """Has the rival work, and returns its answer."""
+        """Sends a command and returns the answer."""
         self.process.stdin.write(json.dumps({"work": work, **words}) + "\n")
         self.process.stdin.flush()
         return self._answer()

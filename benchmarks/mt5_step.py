@@ -1,12 +1,11 @@
-"""An optimizer step of mT5-small's shape: preset `fast` beside the stock Seq2SeqTrainer with the reference settings.
+"""An optimizer step with the shape of mT5-small: preset `fast` compared with the stock Seq2SeqTrainer.
 
     python -m benchmarks.mt5_step [--repeats 3] [--output benchmarks/results/mt5_step.json]
 
-Batch 2 x 256/256, 250,112 pieces against the 20,480 that a corpus leaves, random weights. Every label is real: preset
-`original` takes one record at a time, and DataCollatorForSeq2Seq pads to the longest of a batch alone. A row without a
-goal is for who pads labels to max_length, 256, as they are tokenised: 30 % of them are real there. Each rival has a
-process of its own, which gives its peak memory; they take their steps in turns. Correct is: the same loss on the pieces
-that are kept.
+Batch 2 x 256/256, 250,112 pieces compared with 20,480 after trimming, random weights. Every label is real: preset
+`original` uses one record at a time, and DataCollatorForSeq2Seq pads only to the longest record of a batch. A row
+without a goal is for labels padded to max_length, 256, of which 30 % are real. Each candidate has its own process, for
+its peak memory; they alternate. Correct: the same loss over the kept pieces.
 """
 
 import argparse
@@ -85,7 +84,7 @@ def rows(
 
 
 def main() -> int:
-    """Runs the comparison; 1 when the losses differ."""
+    """Runs the comparison; returns 1 if the losses differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "mt5_step.json")

@@ -1,9 +1,9 @@
-"""Where a training step spends its time, and how far its matrix products are from what the machine can do.
+"""Profile of a training step, and the speed of its matrix products compared with the machine's limit.
 
     python -m benchmarks.profile_step [--stage tokenizer] [--compile] [--output FILE]
 
-Prints the share of products, attention, optimizer and everything else (torch.profiler, self time on the CPU), and the
-products a second inside the step beside those of a bare product of the same shapes. Written to
+Prints the shares of products, attention, optimizer and the rest (torch.profiler, self time on the CPU), and the speed
+of products inside the step and of plain products with the same shapes. Written to
 benchmarks/results/profile_STAGE.json.
 """
 
@@ -35,7 +35,7 @@ REPEATS = 5
 
 
 def group_of(name: str) -> str:
-    """Which part of a step an operation belongs to."""
+    """The part of a step that an operation belongs to."""
     return next((group for group, parts in GROUPS.items() if any(part in name for part in parts)), "element-wise")
 
 

@@ -1,9 +1,9 @@
-"""Two processes that train together beside one, each pinned to a core of its own: bars a second.
+"""Bars per second of two training processes compared with one, each pinned to its own core.
 
     python -m benchmarks.ranks [--size base] [--steps 12] [--output benchmarks/results/ranks.json]
 
-The effective batch is the same, so the first step must reconstruct the same (recon_all; the codebook entropy is that of
-each micro-batch and may differ); exits 1 when it does not. Numerics are exact on every machine.
+The effective batch is the same, so the reconstruction error of the first step (recon_all) must be equal (the codebook
+entropy may differ, because it is computed per micro-batch); exits 1 otherwise. Both use exact numerics.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 
 def work(size: str, steps: int, output: Path) -> None:
-    """What each process does; the first one writes reconstruction errors and bars a second of each step."""
+    """The work of each process; the first one writes reconstruction errors and bars per second of each step."""
     rank, world = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     from transformers import set_seed
@@ -65,7 +65,7 @@ def work(size: str, steps: int, output: Path) -> None:
 
 
 def measure(world: int, size: str, steps: int) -> tuple[list[float], list[float]]:
-    """Reconstruction errors and bars a second of a run of so many processes."""
+    """Reconstruction errors and bars per second of a run."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "found.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]

@@ -1,4 +1,4 @@
-"""The runs of `benchmarks.recipes` as tables: each recipe beside its reference, paired by seed, promise by promise."""
+"""The runs of `benchmarks.recipes` as tables: each recipe compared with its reference, paired by seed."""
 
 import itertools
 import math
@@ -23,13 +23,12 @@ Change = Callable[[Run, Run], float | None]
 
 @dataclass(frozen=True)
 class Promise:
-    """A gain that a recipe was promised to bring.
+    """A promised gain of a recipe.
 
     Attributes:
         text: what changes.
-        goal: the change beside the reference that was promised, which must not be above it, or None where only the
-            figure is told.
-        change: relative change of a run beside the reference's of the same seed; None where it cannot be told.
+        goal: the promised relative change (an upper limit), or None if there is no promise.
+        change: relative change compared with the reference of the same seed; None if undefined.
     """
 
     text: str
@@ -48,12 +47,12 @@ def best(run: Run) -> dict[str, float]:
 
 
 def reach(run: Run, score: float) -> dict[str, float] | None:
-    """The first evaluation that is as low as a score, or None."""
+    """The first evaluation that reaches a score, or None."""
     return next((entry for entry in trained(run) if entry["score"] <= score), None)
 
 
 def variation(run: Run) -> float:
-    """Mean change from one evaluation to the next, as a share of the score, over the second half of the run."""
+    """Mean relative change between consecutive evaluations, over the second half of the run."""
     scores = [entry["score"] for entry in trained(run)]
     late = scores[len(scores) // 2 - 1 :] if len(scores) > 2 else scores
     return statistics.mean(abs(after / before - 1) for before, after in itertools.pairwise(late))
@@ -85,7 +84,7 @@ def _test(name: str) -> Callable[[Run], float | None]:
 
 
 def _left_out(_: Run, run: Run) -> float | None:
-    """Planned passes that early stopping left out; None where the run had learnt nothing that it could keep."""
+    """Planned passes saved by early stopping; None if the run did not improve."""
     start = next((entry["score"] for entry in run["history"] if entry["step"] == 0), math.inf)
     return run["epochs"] / run["planned_epochs"] - 1 if best(run)["score"] < LEARNT * start else None
 
@@ -111,7 +110,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
 
 
 def interval(changes: list[float]) -> tuple[float, float]:
-    """Student's interval of the mean of changes, one a seed; unbounded for one seed."""
+    """Student's t interval of the mean change over seeds; unbounded for one seed."""
     if len(changes) < 2:
         return -math.inf, math.inf
     wide = stats.t.ppf((1 + CONFIDENCE) / 2, len(changes) - 1) * statistics.stdev(changes) / math.sqrt(len(changes))
@@ -120,7 +119,7 @@ def interval(changes: list[float]) -> tuple[float, float]:
 
 
 def verdict(promise: Promise, changes: list[float], seeds: int) -> str:
-    """Whether the promise held: in the whole interval, in none of it, or in a part of it."""
+    """Whether the promise holds in the whole interval, in no part of it, or in a part."""
     if promise.goal is None:
         return ""
     if len(changes) < seeds:
@@ -140,7 +139,7 @@ def _percent(value: float) -> str:
 
 
 def table(runs: dict[str, Run], stage: str, preset: str) -> list[str]:
-    """Lines of Markdown: a preset beside the stage's reference, over the seeds that both have; none without any."""
+    """Markdown table: a preset compared with the stage's reference, over their common seeds."""
     ours, reference = of_recipe(runs, stage, preset), of_recipe(runs, stage, REFERENCE[stage])
     seeds = sorted(set(ours) & set(reference))
     if not seeds:
@@ -181,7 +180,7 @@ def scores(runs: dict[str, Run], stage: str) -> list[str]:
 
 
 def write_page(runs: dict[str, Run], page: Path = PAGE) -> None:
-    """Writes the tables between the page's marks anew."""
+    """Replaces the tables between the marks of the page."""
     text = page.read_text(encoding="utf-8")
     for stage, reference in REFERENCE.items():
         presets = {key.split("/")[1] for key in runs if key.startswith(f"{stage}/")} - {reference}

@@ -1,4 +1,4 @@
-"""The named recipes side by side: are the gains that `optimized` promises real?
+"""Compares the named recipes: are the promised gains of `optimized` real?
 
     python -m benchmarks.recipes kronos [--presets baseline optimized best] [--seeds 1 2 3]
     python -m benchmarks.recipes mt5 [--presets original optimized fast best] [--data records.jsonl]
@@ -6,10 +6,9 @@
     python -m benchmarks.recipes page                         writes the tables of docs/recipes.md
 
 Kronos: a tiny tokenizer and predictor are trained on the first 60 % of the embedded candles; each recipe fine-tunes
-these weights on the last 40 %, a later market, for as many passes over the same windows. mT5: a small model from random
-weights on the embedded records (or a JSONL of your own), at one learning rate for all, the presets' epochs doubled.
-Runs that are already in the results are not repeated. Every figure comes from the runs' own records; the test split has
-no part in any choice.
+these weights on the last 40 %, a later period, for the same number of passes. mT5: a small model from random weights on
+the embedded records (or your own JSONL), with one learning rate for all and doubled epochs. Runs that are already in
+the results are not repeated. All values come from the run records; the test split is not used for selection.
 """
 
 import argparse
@@ -61,10 +60,10 @@ def _words(settings: dict[str, object]) -> list[str]:
 
 
 def _run(module: str, words: Iterable[str], folder: Path) -> int:
-    """One run in a process of its own; returns the most bytes that its folder held, looked at twice a second.
+    """Runs one command in its own process; returns the peak size of its folder, sampled twice per second.
 
     Raises:
-        RuntimeError: the run failed; with its last lines.
+        RuntimeError: the run failed; contains its last lines.
     """
     command = [sys.executable, "-m", module, *words, "--output_dir", str(folder)]
     most = 0
@@ -96,7 +95,7 @@ def _bytes(folder: Path) -> int:
 
 
 def figures_of(run: Path, score: str) -> dict[str, object]:
-    """What a finished run recorded: its evaluations, steps, time, test figures and size on disk."""
+    """The records of a finished run: evaluations, steps, time, test metrics and size on disk."""
     metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
     record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
     return {
@@ -112,7 +111,7 @@ def figures_of(run: Path, score: str) -> dict[str, object]:
 
 
 def halves(folder: Path) -> tuple[Path, Path]:
-    """The embedded candles in two files: what the starting weights see, and the later market."""
+    """The embedded candles in two files: for the starting weights, and the later period."""
     from kronos_ft.data.sources import load_sample
 
     table = load_sample()[0].to_frame()
@@ -124,7 +123,7 @@ def halves(folder: Path) -> tuple[Path, Path]:
 
 
 class KronosRecipes:
-    """Tokenizers and predictors fine-tuned from the same weights; starting weights are trained once."""
+    """Fine-tunes tokenizers and predictors from the same starting weights, which are trained once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -166,7 +165,7 @@ def _load(path: Path) -> dict[str, dict]:
 
 
 def _keep(path: Path, found: dict, key: str, figures: dict[str, object]) -> None:
-    """Adds a run to the file at once, so that a stopped benchmark goes on where it was."""
+    """Adds a run to the results file at once, so that an interrupted benchmark can continue."""
     found["runs"][key] = figures
     about = {"written": now(), "machine": machine(), "versions": versions(), "git": git_state(Path(__file__).parent)}
     write_json(path, {**found, **about})
@@ -174,7 +173,7 @@ def _keep(path: Path, found: dict, key: str, figures: dict[str, object]) -> None
 
 
 def main() -> int:
-    """Trains what is not in the results yet."""
+    """Trains the runs that are not in the results yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("kronos", "mt5", "search", "page"))
     parser.add_argument("--presets", nargs="+", help="default: those of the package")

@@ -1,4 +1,4 @@
-"""The published predictor and ours with the same random weights, and a market to forecast."""
+"""The published predictor and ours with the same random weights, and candles to forecast."""
 
 import model as published
 import pandas as pd
@@ -29,6 +29,6 @@ def predictors(size: str, device: str = "cpu") -> dict[str, object]:
 
 
 def bars(lookback: int, horizon: int, first: int = 1000) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
-    """Candles of the embedded sample with their times, and the times of the bars after them."""
+    """Candles of the embedded sample with their times, and the times of the next bars."""
     frame = load_sample()[0].to_frame().iloc[first : first + lookback + horizon]
     return frame.iloc[:lookback], frame.timestamps[:lookback], frame.timestamps[lookback:]

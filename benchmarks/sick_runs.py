@@ -1,10 +1,10 @@
-"""Five tokenizer runs on the embedded candles: one healthy, four sick on purpose, and what their reports say.
+"""Five tokenizer runs on the embedded candles, one healthy and four with deliberate faults, and their reports.
 
     python -m benchmarks.sick_runs [FOLDER]
 
-The sick ones are made with the public Python API and know nothing of what they are: the learning rate is 1,000 times
-too high; windows are fed as raw prices; validation lies inside training; early stopping asks for gains that nobody
-makes. Each report is written in both languages, into `report-en/` and `report-zh/` of its run.
+The faulty runs use the public Python API: a learning rate that is 1,000 times too high; windows of raw prices;
+validation data inside the training data; early stopping with an unreachable minimum gain. Each report is written in
+both languages, into `report-en/` and `report-zh/` of its run.
 """
 
 import sys
@@ -35,7 +35,7 @@ HELD_OUT = WindowShape(lookback=40, horizon=8, stride=16)
 
 
 class RawPrices(WindowDataset):
-    """Windows without normalisation: what somebody's own data set may look like."""
+    """Windows without normalisation, as a user's data set might return them."""
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         batch = super().__getitems__(indices)
@@ -65,7 +65,7 @@ RUNS: dict[str, tuple[dict[str, object], Callable[[], tuple[WindowDataset, Windo
 
 
 def train_one(name: str, folder: Path) -> Path:
-    """Trains one of the runs into a folder of its name and returns it."""
+    """Trains one of the runs and returns its folder."""
     settings, splits, _ = RUNS[name]
     train, validation = splits()
     set_seed(7)
@@ -101,7 +101,7 @@ def report_one(run: Path) -> Report:
 
 
 def main(folder: Path) -> int:
-    """Trains and reports all runs; 1 where a sick one was not recognised, or the healthy one was taken for sick."""
+    """Trains and reports all runs; returns 1 if a fault was missed, or the healthy run was reported as faulty."""
     missed = 0
     for name, (_, _, rule) in RUNS.items():
         report = report_one(train_one(name, folder))

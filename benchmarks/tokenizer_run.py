@@ -1,11 +1,11 @@
-"""A whole tokenizer run beside the published loop: from the start of the process to the saved model.
+"""A complete tokenizer run compared with the published loop: from the start of the process to the saved model.
 
     python -m benchmarks.tokenizer_run [--steps 300] [--output benchmarks/results/tokenizer_run.json]
 
 Both start from random weights of the base size on the embedded sample, see the same number of windows, evaluate the
 whole validation split after each epoch and keep the best model. The reference is the published loop around the
-published model, fed with ready batches (its data set class would add time). Exits 1 when the last validation loss is
-further away than 25 %: the order of windows and the starting weights are others, so the runs are alike, not equal.
+published model, with prepared batches (its data set class would add time). Exits 1 if the last validation losses differ
+by more than 25 %: order of windows and initial weights differ, so the runs are similar, not equal.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ALIKE = 0.25
 
 
 def published_run(steps: int, folder: Path) -> None:
-    """The published loop; leaves its last validation loss in `loss.json`."""
+    """The published loop; writes its last validation loss to `loss.json`."""
     import model as published
     import torch
     from torch.nn import functional as F
@@ -79,7 +79,7 @@ def our_run(steps: int, folder: Path) -> None:
 
 
 def measure(name: str, steps: int) -> tuple[float, float, float]:
-    """Seconds, seconds of processor time and last validation loss of a run in a process of its own."""
+    """Seconds, processor time and last validation loss of a run in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.tokenizer_run", "--work", name, folder, "--steps", str(steps)]
         before, started = os.times(), time.perf_counter()

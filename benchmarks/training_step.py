@@ -1,12 +1,12 @@
-"""Training steps of tokenizer and predictor beside the published code: same weights, same windows, in turns.
+"""Training steps of tokenizer and predictor compared with the published code: same weights and windows, alternating.
 
     python -m benchmarks.training_step [--only tokenizer] [--output benchmarks/results/training_step.json]
 
-A step is forward, backward, clipping and AdamW, as the published loops and the Trainer do them, without what a Trainer
-does around it. Tokenizers have their blocks compiled, as a run of thousands of steps has by default; rows without a
-goal tell what a short run gets. The published predictor's loop samples a coarse token in each step, ours is given the
-true one. Exits 1 when losses or gradients differ by more than rounding does: the tokenizer's losses over all steps; the
-predictor's loss and gradient at the same true coarse token, without dropout.
+A step is forward, backward, gradient clipping and AdamW, as in the published loops and the Trainer, without the rest of
+the Trainer. Tokenizers have compiled blocks, the default for runs of thousands of steps; rows without a goal show short
+runs. The published predictor samples a coarse token in each step, ours uses the true one. Exits 1 if losses or
+gradients differ by more than rounding errors: the tokenizer's losses over all steps; the predictor's loss and gradient
+with the same true coarse token, without dropout.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def published_predictor_loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tens
 
 
 def predictor_loss(model: Kronos, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The trainer's loss, given the true coarse token."""
+    """The trainer's loss with the true coarse token."""
     s1, s2, stamps = batch
     output = model(s1[:, :-1], s2[:, :-1], stamps[:, :-1], s1_targets=s1[:, 1:])
     terms = predictor_terms(output.s1_logits, output.s2_logits, s1[:, 1:], s2[:, 1:])
@@ -70,10 +70,10 @@ def predictor_loss(model: Kronos, batch: tuple[Tensor, Tensor, Tensor]) -> Tenso
 
 
 class Step:
-    """A training step that remembers its losses.
+    """A training step that records its losses.
 
     Args:
-        batches: of each step, from -1 (the one that warms up).
+        batches: batch of each step, starting at -1 (warm-up).
     """
 
     def __init__(self, model: nn.Module, loss_of: Callable, batches: list, clip: float, fused: bool):
@@ -99,7 +99,7 @@ def _fast(model: nn.Module, products: str, compiled: bool = False) -> nn.Module:
 
 
 def compare_tokenizer(batch: int, bars: int, products: str, steps: int, goal: float) -> list[Row]:
-    """Rows on the tokenizer, base size: with compiled blocks and without."""
+    """Rows of the tokenizer, base size: with and without compiled blocks."""
     work = f"tokenizer step, base, {batch} x {bars}, CPU, {products}"
     row, eager_row = Row(f"{work}, compiled", REFERENCE, goal), Row(work, REFERENCE, None)
     if products == "bf16" and not has_native_bf16("cpu"):
@@ -131,7 +131,7 @@ def compare_tokenizer(batch: int, bars: int, products: str, steps: int, goal: fl
 
 
 def compare_predictor(batch: int, bars: int, products: str, steps: int, goal: float) -> list[Row]:
-    """A row on the predictor, small size."""
+    """The row of the predictor, small size."""
     row = Row(f"predictor step, small, {batch} x {bars}, CPU, {products}", REFERENCE, goal)
     if products == "bf16" and not has_native_bf16("cpu"):
         row.note = NO_BF16
@@ -165,7 +165,7 @@ def _pair(config: KronosConfig) -> tuple[nn.Module, Kronos]:
 
 
 def _differences(products: str, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[float, float]:
-    """Between the published loss and gradient and those of the timed path, without dropout, given the true token."""
+    """Differences of loss and gradient from the published code, without dropout, with the true token."""
     config = KronosConfig.from_size("small")
     config.update({f"{name}_dropout_p": 0.0 for name in ("ffn", "attn", "resid", "token")})
     theirs, ours = _pair(config)

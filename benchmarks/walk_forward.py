@@ -1,11 +1,11 @@
-"""Walk-forward forecasts beside a loop over the published `predict_batch`: 200 origins x 30 paths.
+"""Walk-forward forecasts compared with a loop over the published `predict_batch`: 200 origins x 30 paths.
 
     python -m benchmarks.walk_forward [--size mini] [--origins 200] [--output benchmarks/results/walk_forward.json]
 
 Ours forecasts all origins, in batches of eight, as `kronos-ft evaluate` does. The published loop calls `predict_batch`
-for one origin at a time, with all its paths; it is timed on a few origins and multiplied (more at a time cost it as
-much each: it computes every path in full). Closing prices of the likeliest paths (top_k=1) of two origins are compared,
-as the timed code of both makes them; exits 1 when they differ.
+for one origin at a time, with all its paths; it is timed on a few origins and extrapolated (larger batches have the
+same cost per origin, because every path is computed in full). The closing prices of the most likely paths (top_k=1) of
+two origins are compared; exits 1 if they differ.
 """
 
 import argparse
@@ -29,7 +29,7 @@ CLOSE = 3
 
 
 def published_loop(predictor: object, origins: np.ndarray, num_paths: int, **options: float) -> list[np.ndarray]:
-    """Forecasts of the published predictor, one `predict_batch` for some origins of one path length."""
+    """Forecasts of the published predictor: one `predict_batch` for several origins."""
     frame = load_sample()[0].to_frame()
     pieces = [frame.iloc[origin - LOOKBACK : origin + HORIZON].reset_index(drop=True) for origin in origins]
     found = predictor.predict_batch(

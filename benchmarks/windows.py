@@ -1,11 +1,11 @@
-"""Windows delivered per second, batches of 64: beside a data set of the published behaviour.
+"""Windows per second, batches of 64, compared with a data set with the published behaviour.
 
     python -m benchmarks.windows [--batches 400] [--output benchmarks/results/windows.json]
 
-The reference is written here after the published CSV script, which is no part of the package: a window at a time,
-sliced from a DataFrame, normalised over the whole window, made a tensor, and stacked by torch's default collator. Ours
-delivers the candles, the clean target and the stamps of a batch at once. `correct`: stamps are the same, and candles
-where both normalise alike (a lookback that is the whole window). Exits 1 otherwise.
+The reference implements the behaviour of the published CSV script, which is not part of its package: each window is
+sliced from a DataFrame, normalised over the full window, converted to a tensor, and stacked by torch's default
+collator. Ours returns the candles, the clean target and the stamps of a batch at once. `correct`: equal stamps, and
+equal candles if both normalise in the same way (lookback = full window). Exits 1 otherwise.
 """
 
 import argparse
@@ -31,7 +31,7 @@ REFERENCE = "published data set class"
 
 
 class PublishedWindows(Dataset):
-    """Windows as the published CSV fine-tuning delivers them: pandas slices and statistics for each."""
+    """Windows as in the published CSV fine-tuning: pandas slices and statistics for each window."""
 
     def __init__(self, frame: pd.DataFrame):
         self.frame = frame.reset_index(drop=True)
@@ -50,7 +50,7 @@ class PublishedWindows(Dataset):
 
 
 def agrees(theirs: PublishedWindows, ours: WindowDataset, batch: list[int]) -> bool:
-    """Whether stamps are the same, and windows scaled over their whole length are."""
+    """Whether the stamps are equal, and the windows normalised over their full length."""
     candles, stamps = default_collate([theirs[index] for index in batch])
     raw = np.stack([theirs.frame[list(FEATURES)].to_numpy()[index : index + WINDOW] for index in batch])
     whole, _, _ = normalise(raw, WINDOW, CLIP)
@@ -64,7 +64,7 @@ def agrees(theirs: PublishedWindows, ours: WindowDataset, batch: list[int]) -> b
 
 
 def rows(batches: int = 400, repeats: int = 5) -> list[Row]:
-    """A row without and one with augmentation."""
+    """One row without and one with augmentation."""
     series = load_sample()
     theirs = PublishedWindows(series[0].to_frame())
     shape = WindowShape(90, 10, max_gap=len(theirs), clip=CLIP)  # the reference knows no gaps

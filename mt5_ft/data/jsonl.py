@@ -1,8 +1,8 @@
-"""JSONL files as bytes and numbered lines, and what can be wrong with a line before its fields matter.
+"""Reads JSONL files as numbered lines and parses each line.
 
 Notable:
-- Lines end at LF, CR LF or CR only. `str.splitlines` would also cut at U+2028 and U+0085, which JSON text may hold.
-- Compression is recognised by a file's first bytes, not by its name.
+- Lines end only at LF, CR LF or CR. `str.splitlines` would also split at U+2028 and U+0085, which are valid in JSON.
+- The first bytes of a file, not its name, show the compression.
 """
 
 import json
@@ -24,7 +24,7 @@ JSON_NAMES = {
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing wrong with one line: `kind` is a key of `mt5_ft.data.records.DEFECTS`, `text` says it in words."""
+    """A defect of a line: `kind` is a key of `mt5_ft.data.records.DEFECTS`, `text` describes it."""
 
     line: int
     kind: str
@@ -32,25 +32,25 @@ class Defect:
 
 
 def json_name(value: object) -> str:
-    """What a JSON value is called in a message."""
+    """The JSON type of a value, for messages."""
     return JSON_NAMES[type(value).__name__]
 
 
 def quoted(names: object) -> str:
-    """Field names for a message: on one line and printable, whatever they hold."""
+    """Field names for a message: quoted and on one line."""
     shown = [repr(name) for name in names]
     more = f" and {len(shown) - MAX_NAMES} more" if len(shown) > MAX_NAMES else ""
     return ", ".join(shown[:MAX_NAMES]) + more
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file as it lies on disk.
+    """The bytes of a file.
 
     Raises:
-        ValueError: when the file is missing, a folder, a pickle, unreadable or of no bytes.
+        ValueError: the file is missing, a folder, a pickle, unreadable or empty.
     """
     if path.is_dir():
-        raise ValueError(f"data file {path} is a folder; name the JSONL file in it")
+        raise ValueError(f"data file {path} is a folder; pass the JSONL file in it")
     refuse_pickled_data(path, "to_json('{stem}.jsonl', orient='records', lines=True)")
     try:
         content = path.read_bytes()
@@ -64,10 +64,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unpack(path: Path, content: bytes) -> bytes:
-    """The file's text as bytes: unpacked where it is compressed, still with its byte order mark.
+    """Decompresses a file's content, if compressed; keeps the byte order mark.
 
     Raises:
-        ValueError: damaged or too large when unpacked, and for UTF-16.
+        ValueError: damaged, too large after decompression, or UTF-16.
     """
     content = unpack_bytes(path, content)
     if content.startswith(UTF16_MARKS):
@@ -76,10 +76,10 @@ def unpack(path: Path, content: bytes) -> bytes:
 
 
 def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
-    """Lines with their numbers from 1 and their endings, blank ones included, without the byte order mark.
+    """Lines with their numbers (from 1) and line endings, including blank lines, without the byte order mark.
 
     Raises:
-        ValueError: when there is nothing but blank lines.
+        ValueError: all lines are blank.
     """
     lines = content.removeprefix(BOM).splitlines(keepends=True)
     if not any(line.strip() for line in lines):
@@ -88,10 +88,10 @@ def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
 
 
 def refuse_array(path: Path, content: bytes) -> None:
-    """Says so when a file is one JSON array, of which every line would be a defect.
+    """Rejects a file that is one JSON array, with a helpful message instead of a defect in every line.
 
     Raises:
-        ValueError: for an array of objects.
+        ValueError: the file is an array of objects.
     """
     text = content.removeprefix(BOM).strip()
     if not (text.startswith(b"[") and text.endswith(b"]")):
@@ -115,9 +115,9 @@ def _is_gb18030(line: bytes) -> bool:
 
 
 def parse_line(number: int, line: bytes) -> dict | Defect:
-    """The object on a line, or what is wrong with it."""
+    """The object on a line, or its defect."""
     try:
-        # without its ending: a line cut short would be reported at column 1 of the next one
+        # without the line ending: json would report an incomplete line at column 1 of the next line
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         remedy = "; convert the file, e.g. iconv -f gb18030 -t utf-8" if _is_gb18030(line) else ""

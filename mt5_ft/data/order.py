@@ -1,7 +1,7 @@
-"""The order of records in training: a function of (seed, epoch) alone, at random or grouped by length.
+"""The order of records in training: depends only on (seed, epoch); random or grouped by length.
 
-The stock sampler that groups by length draws from the global random state, which dropout moves on: a run resumed within
-its second epoch would see other batches than the one that was killed. It also knows one length, and padding has two.
+The length-grouped sampler of transformers uses the global random state, which dropout changes: a run resumed in its
+second epoch would get other batches than the killed run. It also uses one length, but source and target are padded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ from torch.utils.data import Sampler
 
 from .token_batches import by_both_lengths, seeded
 
-BATCHES_SORTED = 50  # whose records are put in order of length together, as the stock sampler does
+BATCHES_SORTED = 50  # batches whose records are sorted by length together, as in transformers
 
 
 class RecordOrder(Sampler[int]):
-    """Positions of records, in another order each epoch.
+    """Yields positions of records, in a different order in each epoch.
 
     Args:
-        count (`int`): records.
+        count (`int`): number of records.
         seed (`int`): seed of the order.
-        sources, targets (`Sequence[int]`, *optional*): tokens of each record, to put records together that are alike in
-            both.
-        batch (`int`): records of an optimizer step on a process, that are to be of like length.
+        sources, targets (`Sequence[int]`, *optional*): source and target tokens of each record, to group similar
+            lengths.
+        batch (`int`): records per optimizer step on a process, which should have similar lengths.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class RecordOrder(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order comes next."""
+        """Sets the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class RecordOrder(Sampler[int]):
         rest = [batches.pop()] if len(batches[-1]) < self.batch else []
         random.shuffle(batches)
         order = np.concatenate([*batches, *rest])
-        # the longest of all comes first with those like it, where it is best that memory runs out
+        # the longest batch comes first, so that out of memory occurs at the start
         longest = int(np.argmax((self.sources + self.targets)[order]))
         start = longest // self.batch * self.batch
         if start + self.batch <= self.count:

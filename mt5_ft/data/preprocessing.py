@@ -1,4 +1,4 @@
-"""Tokenises records with `datasets.map`, cached by content, and says what the length limits cut off."""
+"""Tokenises records with `datasets.map`, cached by content, and reports truncation by the length limits."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ MOST = 0.95
 
 @dataclass(frozen=True)
 class TokenLengths:
-    """How long the texts are, in tokens, and what share of them a limit cuts off.
+    """Lengths of the texts in tokens, and shares truncated by the limits.
 
     Attributes:
         source_mean, target_mean (`float`): mean length before truncation.
-        source_cut, target_cut (`float`): share of texts longer than their limit.
-        source_most, target_most (`int`): the limit that 95 % of the texts would fit.
+        source_cut, target_cut (`float`): share of texts longer than the limit.
+        source_most, target_most (`int`): the limit into which 95 % of the texts fit.
     """
 
     source_mean: float
@@ -35,20 +35,21 @@ class TokenLengths:
     target_most: int
 
     def line(self, max_source_length: int, max_target_length: int) -> str:
-        """One line for people."""
+        """One line for the user."""
         return (
-            f"sources average {self.source_mean:.0f} tokens, {self.source_cut:.1%} cut at {max_source_length}; targets "
-            f"average {self.target_mean:.0f}, {self.target_cut:.1%} cut at {max_target_length}"
+            f"sources have {self.source_mean:.0f} tokens on average, {self.source_cut:.1%} truncated at "
+            f"{max_source_length}; targets {self.target_mean:.0f}, {self.target_cut:.1%} truncated at "
+            f"{max_target_length}"
         )
 
 
 def cache_folder() -> Path:
-    """Where tokenised data is kept: `$KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
+    """Folder of cached tokens: `$KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
     return Path(os.environ.get(CACHE) or "~/.cache/kronos-ft").expanduser()
 
 
 def _cache_file(cache: str | None, key: str) -> str | None:
-    """Where tokenised records are kept; None keeps nothing."""
+    """File of cached tokens; None turns the cache off."""
     if cache == NOTHING:
         return None
     folder = Path(cache).expanduser() if cache else cache_folder()
@@ -56,7 +57,7 @@ def _cache_file(cache: str | None, key: str) -> str | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f"token_cache={folder} cannot be written ({error.strerror}); name another folder, or none"
+            f"cannot write to token_cache={folder} ({error.strerror}); use another folder, or none"
         ) from error
     return str(folder / f"{key}.arrow")
 
@@ -79,23 +80,23 @@ def tokenize_records(
     processes: int | None = None,
     cache: str | None = None,
 ) -> tuple[Dataset, TokenLengths]:
-    """Token ids of records, cut at their limits.
+    """Token ids of records, truncated at the limits.
 
     Args:
         records (`list` of [`Record`]): texts.
         tokenizer: the model's tokenizer.
-        prefix (`str`): put before each source.
-        max_source_length, max_target_length (`int`): limits in tokens, the end mark included.
+        prefix (`str`): added before each source.
+        max_source_length, max_target_length (`int`): limits in tokens, including the end token.
         processes (`int`, *optional*): worker processes of `datasets.map`.
-        cache (`str`, *optional*): folder to keep the result in, [`cache_folder`] when not given; or `"none"`.
+        cache (`str`, *optional*): cache folder, by default [`cache_folder`]; `"none"` turns the cache off.
 
     Returns:
-        `Dataset` with input_ids, attention_mask, labels, length (tokens of source and target together, what batches are
-        grouped by), row (its position), record (its identity), and [`TokenLengths`].
+        `Dataset` with input_ids, attention_mask, labels, length (source plus target tokens, for grouping), row
+        (position), record (id), and [`TokenLengths`].
     """
     for name, value in (("max_source_length", max_source_length), ("max_target_length", max_target_length)):
         if value < 2:
-            raise ValueError(f"{name}={value} leaves no room for a text; use at least 2 tokens")
+            raise ValueError(f"{name}={value} is too small for a text; use at least 2 tokens")
     settings = {"prefix": prefix, "source": max_source_length, "target": max_target_length, "version": 1}
     plain = Dataset.from_dict(
         {"source": [record.source for record in records], "target": [record.target for record in records]}
@@ -140,10 +141,10 @@ def tokenize_records(
 
 
 def _fitting(lengths: list[int]) -> int:
-    """The shortest length that `MOST` of the texts do not exceed."""
+    """The shortest length into which a share `MOST` of the texts fits."""
     return sorted(lengths)[math.ceil(MOST * len(lengths)) - 1]
 
 
 def _cut(ids: list[int], limit: int) -> list[int]:
-    """The first tokens and the end mark."""
+    """Truncates token ids; keeps the end token."""
     return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

@@ -1,10 +1,11 @@
-"""Reads JSONL rows as validated records of one source and one target text; every defect with its file and line.
+"""Reads JSONL rows as validated records of one source and one target text; reports defects with file and line.
 
 Notable:
-- A task is a choice of source and target fields (`TaskFields`); a field is a string, or a list of strings put on lines.
-- All defects of a file are found in one pass. Policy `error` names the first and counts the others; `drop` leaves the
-  rows out and counts them in the report.
-- Lone surrogates (half an emoji, from text cut by UTF-16 units) are legal JSON, but tokenizers and files refuse them.
+- A task is a choice of source and target fields (`TaskFields`). A field is a string, or a list of strings, which are
+  joined as lines.
+- All defects of a file are found in one pass. Policy `error` reports the first and counts the others; `drop` removes
+  the rows and counts them in the report.
+- Lone surrogates (half of an emoji, from text cut in UTF-16 units) are valid JSON, but tokenizers reject them.
 """
 
 import gzip
@@ -40,20 +41,20 @@ DEFECTS = {
 }
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-MAX_LINES = 5  # line numbers shown for each kind
+MAX_LINES = 5  # line numbers shown per kind
 
 
 @dataclass(frozen=True)
 class TaskFields:
-    """Which fields of a row a task reads and which it writes.
+    """The source and target fields of a task.
 
     Args:
-        sources (`tuple[str, ...]`): fields of the source text, joined by a newline in this order.
-        targets (`tuple[str, ...]`): fields of the target text; several are joined under headings.
-        id (`str`): field that identifies a row. Rows of a file without `id` are known by their line number.
+        sources (`tuple[str, ...]`): fields of the source text, joined by newlines in this order.
+        targets (`tuple[str, ...]`): fields of the target text; several fields are joined under headings.
+        id (`str`): field that identifies a row. In a file without this field, the line number is the id.
 
     Raises:
-        ValueError: for no field, a plain string, or a field named twice.
+        ValueError: no field, a plain string, or a field named twice.
     """
 
     sources: tuple[str, ...]
@@ -66,11 +67,11 @@ class TaskFields:
             if isinstance(value, str):
                 raise ValueError(f"{name}={value!r} is a string; pass a tuple of field names, ({value!r},)")
             if not value:
-                raise ValueError(f"{name}={value!r} names no field; name at least one")
+                raise ValueError(f"{name}={value!r} is empty; name at least one field")
         names = [*self.sources, *self.targets, self.id]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
-            raise ValueError(f"field {twice[0]!r} is named twice; a field is id, source or target, and once only")
+            raise ValueError(f"field {twice[0]!r} is named twice; use each field only once, as id, source or target")
 
 
 EMOTION_SUMMARY = TaskFields(
@@ -84,13 +85,13 @@ TASKS = {"emotion_summary": EMOTION_SUMMARY, "five_aspects": FIVE_ASPECTS}
 
 
 def named_fields(task: str, sources: Sequence[str] | None, targets: Sequence[str] | None) -> TaskFields:
-    """The fields of a named task, or those that are named one by one.
+    """The fields of a task, or the given source and target fields.
 
     Raises:
-        ValueError: an unknown task, or sources without targets or the reverse.
+        ValueError: an unknown task, or only one of sources and targets.
     """
     if bool(sources) != bool(targets):
-        raise ValueError("source_fields and target_fields belong together; name both or neither")
+        raise ValueError("source_fields and target_fields belong together; set both or neither")
     if sources:
         return TaskFields(tuple(sources), tuple(targets))
     if task not in TASKS:
@@ -100,7 +101,7 @@ def named_fields(task: str, sources: Sequence[str] | None, targets: Sequence[str
 
 @dataclass(frozen=True)
 class Record:
-    """A row as a task sees it; `row` is the whole object of line `line`. `target` may be empty where none is needed."""
+    """A row as source and target text; `row` is the JSON object of line `line`. `target` may be empty if not needed."""
 
     id: str
     source: str
@@ -111,9 +112,9 @@ class Record:
 
 @dataclass
 class RecordReport:
-    """What was read and what was wrong: `defects` holds line numbers by kind (a key of `DEFECTS`).
+    """Counts and defects of a file: `defects` contains line numbers by kind (a key of `DEFECTS`).
 
-    A line with two kinds of defect stands under both.
+    A line with two kinds of defect is listed under both.
     """
 
     path: Path
@@ -122,9 +123,9 @@ class RecordReport:
     defects: dict[str, list[int]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """The report for printing: one line of counts, one for each kind of defect."""
-        left_out = self.rows_read - self.rows_kept
-        lines = [f"{self.path}: rows read {self.rows_read}, kept {self.rows_kept}, left out {left_out}"]
+        """The report as text: one line of counts, and one line per kind of defect."""
+        dropped = self.rows_read - self.rows_kept
+        lines = [f"{self.path}: {self.rows_read} rows read, {self.rows_kept} kept, {dropped} dropped"]
         for kind, numbers in self.defects.items():
             shown = ", ".join(str(number) for number in numbers[:MAX_LINES])
             more = f" and {len(numbers) - MAX_LINES} more" if len(numbers) > MAX_LINES else ""
@@ -133,7 +134,7 @@ class RecordReport:
 
 
 def _field_text(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
-    """A field as one string; None, and the reason among `defects`, where it cannot be used."""
+    """A field as one string; if it is unusable, None, and the reason is added to `defects`."""
     if name not in row:
         defects.append(Defect(line, "missing_field", f"field {name!r} is missing; the row has {quoted(row)}"))
         return None
@@ -141,7 +142,7 @@ def _field_text(line: int, row: dict, name: str, defects: list[Defect]) -> str |
     parts = value if isinstance(value, list) else [value]
     wrong = [part for part in parts if not isinstance(part, str)]
     if wrong:
-        what = f"a list with {json_name(wrong[0])} in it" if isinstance(value, list) else json_name(value)
+        what = f"a list that contains {json_name(wrong[0])}" if isinstance(value, list) else json_name(value)
         defects.append(Defect(line, "wrong_type", f"field {name!r} is {what}, not a string or a list of strings"))
         return None
     text = "\n".join(parts)
@@ -152,8 +153,8 @@ def _is_clean(line: int, name: str, text: str, defects: list[Defect]) -> bool:
     count = len(defects)
     for kind, pattern in (("control_character", CONTROL_CHARACTER), ("lone_surrogate", LONE_SURROGATE)):
         if found := pattern.search(text):
-            words = f"field {name!r} holds the {DEFECTS[kind]} U+{ord(found[0]):04X}"
-            defects.append(Defect(line, kind, words))
+            message = f"field {name!r} contains the {DEFECTS[kind]} U+{ord(found[0]):04X}"
+            defects.append(Defect(line, kind, message))
     return len(defects) == count
 
 
@@ -183,13 +184,13 @@ def _joined_target(line: int, row: dict, fields: TaskFields, defects: list[Defec
 def _read_row(
     line: int, row: dict, fields: TaskFields, *, has_id: bool, need_target: bool
 ) -> tuple[Record, list[Defect]]:
-    """The row as a record, which is whole only when there are no defects."""
+    """The row as a record, and its defects; the record is valid only without defects."""
     defects: list[Defect] = []
     row_id = _row_id(line, row, fields.id, defects) if has_id else str(line)
     sources = [_field_text(line, row, name, defects) for name in fields.sources]
     if None not in sources and not any(text.strip() for text in sources):
         defects.append(Defect(line, "empty_source", f"the source ({quoted(fields.sources)}) is empty"))
-    # a target that nobody needs is taken where it is sound, and no reason to complain where it is not
+    # a target that is not needed is used if valid; its defects are ignored
     target = _joined_target(line, row, fields, defects if need_target else [])
     source = "\n".join(text or "" for text in sources)
     return Record(row_id or "", source, target or "", line, row), defects
@@ -202,8 +203,8 @@ def _check_names(path: Path, rows: list[dict], fields: TaskFields, need_target: 
     for role, names in wanted.items():
         unknown = [name for name in names if name not in known]
         if rows and unknown:
-            found = f"name fields that exist: {quoted(known)}" if known else "its rows have no fields at all"
-            raise ValueError(f"{path}: {role} {quoted(unknown)} in no row of the file; {found}")
+            found = f"use existing fields: {quoted(known)}" if known else "its rows have no fields"
+            raise ValueError(f"{path}: no row of the file has {role} {quoted(unknown)}; {found}")
 
 
 def _counts(numbers: dict[str, int]) -> str:
@@ -213,22 +214,22 @@ def _counts(numbers: dict[str, int]) -> str:
 def read_records(
     path: str | Path, fields: TaskFields, policy: str = "error", need_target: bool = True
 ) -> tuple[list[Record], RecordReport]:
-    """Reads a JSONL file (UTF-8, byte order mark and gzip allowed) and checks every row.
+    """Reads a JSONL file (UTF-8; byte order mark and compression allowed) and validates every row.
 
     Args:
-        path (`str` or `Path`): one JSON object per line; blank lines are passed over.
-        fields (`TaskFields`): which fields are source, target and id. A source or target of several fields is empty
-            when all of them are.
-        policy (`str`): `error` raises at the first defect, `drop` leaves defective rows out. Of rows with the same id
-            the first sound one stays.
-        need_target (`bool`): False to read rows whose target is still to be written; it is not checked then.
+        path (`str` or `Path`): one JSON object per line; blank lines are skipped.
+        fields (`TaskFields`): source, target and id fields. A source or target of several fields is empty if all of
+            them are empty.
+        policy (`str`): `error` raises at the first defect, `drop` removes defective rows. Of rows with the same id, the
+            first valid row is kept.
+        need_target (`bool`): False for rows without a target, e.g. to summarise; the target is then not checked.
 
     Returns:
-        `tuple[list[Record], RecordReport]`: sound rows in the order of the file, and what was wrong with the others.
+        `tuple[list[Record], RecordReport]`: valid rows in file order, and the defects of the others.
 
     Raises:
-        ValueError: for a defect under policy `error`; under either policy for a missing, empty or unreadable file,
-            fields that no row has, targets that are all empty, and no usable row.
+        ValueError: a defect under policy `error`; under both policies a missing, empty or unreadable file, fields that
+            no row has, only empty targets, or no usable row.
     """
     if policy not in POLICIES:
         raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
@@ -254,7 +255,7 @@ def read_records(
             if first == number:
                 records.append(record)
                 continue
-            found = [Defect(number, "duplicate_id", f"id {record.id!r} is that of line {first}")]
+            found = [Defect(number, "duplicate_id", f"id {record.id!r} is already used in line {first}")]
         defects.extend(found)
 
     report = RecordReport(path, rows_read=len(parsed), rows_kept=len(records))
@@ -264,8 +265,8 @@ def read_records(
             numbers.append(defect.line)
     if rows and len(report.defects.get("empty_target", ())) == len(rows):
         raise ValueError(
-            f"{path}: every target is empty ({quoted(fields.targets)} in all {len(rows)} rows); name the field that "
-            "holds the text to learn"
+            f"{path}: every target is empty ({quoted(fields.targets)} in all {len(rows)} rows); set target_fields to "
+            "the field with the target text"
         )
     counts = {kind: len(numbers) for kind, numbers in report.defects.items()}
     if defects and policy == "error":
@@ -275,15 +276,15 @@ def read_records(
         more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
         raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass --policy drop")
     if not records:
-        raise ValueError(f"{path}: no usable row among {len(parsed)} ({_counts(counts)}); correct the file")
+        raise ValueError(f"{path}: none of the {len(parsed)} rows is usable ({_counts(counts)}); correct the file")
     return records, report
 
 
 def write_records(path: str | Path, rows: Iterable[dict]) -> None:
-    """Writes rows as JSONL, whole or not at all; gzip where the name ends in `.gz`. Same rows, same bytes.
+    """Writes rows as JSONL, atomically; gzip if the name ends in `.gz`. Equal rows give equal bytes.
 
     Raises:
-        ValueError: when the folder does not exist.
+        ValueError: the folder does not exist.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -297,5 +298,5 @@ def write_records(path: str | Path, rows: Iterable[dict]) -> None:
 def _encoded(row: dict) -> bytes:
     try:
         return json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate in a field that no task reads: as an escape it survives
+    except UnicodeEncodeError:  # a lone surrogate in an unused field: keep it as an escape
         return json.dumps(row).encode("ascii")

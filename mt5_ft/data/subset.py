@@ -1,10 +1,10 @@
-"""Drops a share of a JSONL file's rows so that what is left looks like the whole, and brings the whole back.
+"""Stratified subset of a JSONL file, and restoring the original file.
 
 Notable:
-- Rows are drawn by category first, then by length inside each category: both distributions stay, also for rare
-  categories. Shares are rounded along the cumulated counts, so no error adds up and the number kept is exact.
-- Lines are moved as bytes: what is kept is the same to the last byte, line endings and byte order mark included.
-- The backup is on disk, flushed, before the file changes; a failure at any moment leaves the original in one of them.
+- Rows are sampled by category, then by length within each category: both distributions are preserved, also for rare
+  categories. Rounding uses cumulative counts, so the number of kept rows is exact.
+- Lines are copied as bytes: kept lines are byte-identical, including line endings and byte order mark.
+- The backup is flushed to disk before the file changes; after a failure at any time, one of the two is the original.
 """
 
 import gzip
@@ -23,25 +23,25 @@ from ft_core.io.files import write_file
 from .jsonl import BOM, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
 
 BACKUP_SUFFIX = ".backup"
-CUT_SUFFIX = ".backup.cut"  # SHA-256 of the file as it was cut, to notice changes made since
-LENGTH_BINS = 20  # quantile bins of text length in each category
-ROWS_PER_BIN = 5  # at least: in smaller bins there is nothing to draw from
-CATEGORY_LIMIT = 20  # more values than this, and than half of the rows, is an id or a text and not a category
+CUT_SUFFIX = ".backup.cut"  # SHA-256 of the subset, to detect later changes
+LENGTH_BINS = 20  # quantile bins of text length per category
+ROWS_PER_BIN = 5  # minimum rows per bin
+CATEGORY_LIMIT = 20  # a field with more values than this, and than half of the rows, is not a category
 ABSENT = "(absent)"  # category of rows that lack the field
 SHARES_SHOWN = 10
 
 
 @dataclass
 class SubsetReport:
-    """What was dropped, and how far it changed the file.
+    """Result of [`drop_subset`].
 
     Args:
-        path (`Path`), backup (`Path`): the file, and the copy of it as it was.
-        rows_before (`int`), rows_after (`int`): rows, without blank lines.
-        ks (`float`): Kolmogorov-Smirnov statistic of the text lengths before and after, from 0 (alike) to 1.
-        shares_before (`dict[str, float]`), shares_after (`dict[str, float]`): share of rows of each category, the
-            largest first; empty without a category field.
-        sha256 (`str`): of the original file.
+        path (`Path`), backup (`Path`): the file, and the backup of the original.
+        rows_before (`int`), rows_after (`int`): number of rows, without blank lines.
+        ks (`float`): Kolmogorov-Smirnov statistic of the text lengths before and after, from 0 (equal) to 1.
+        shares_before (`dict[str, float]`), shares_after (`dict[str, float]`): share of rows of each category, largest
+            first; empty without a category field.
+        sha256 (`str`): hash of the original file.
     """
 
     path: Path
@@ -54,10 +54,10 @@ class SubsetReport:
     sha256: str
 
     def lines(self) -> list[str]:
-        """The report for printing."""
+        """The report as text."""
         lines = [
             f"{self.path}: {self.rows_before} rows before, {self.rows_after} after",
-            f"text length: Kolmogorov-Smirnov statistic {self.ks:.4f} (0 is the same distribution, 1 none in common)",
+            f"text length: Kolmogorov-Smirnov statistic {self.ks:.4f} (0: equal distributions, 1: no overlap)",
         ]
         for name, share in list(self.shares_before.items())[:SHARES_SHOWN]:
             lines.append(f"{name!r}: {share:.2%} of the rows before, {self.shares_after[name]:.2%} after")
@@ -83,25 +83,25 @@ def text_length(value: object) -> int:
 
 
 def _apportion(sizes: list[int], keep: int, rng: np.random.Generator) -> list[int]:
-    """How many to keep of each group: within one of its share, `keep` in all, cumulated counts within one as well."""
+    """Number to keep of each group: `keep` in total; each count and cumulative count is within 1 of its exact share."""
     total = sum(sizes)
     edges = np.concatenate(([0], np.cumsum(sizes)))
-    # whole numbers, because a cumulated share that ends a rounding error short of a whole number would lose a row
+    # integer arithmetic: a rounding error in a cumulative share would lose a row
     marks = (edges * keep + int(rng.integers(total))) // total
     return np.diff(marks).tolist()
 
 
 def choose_rows(lengths: np.ndarray, categories: list[str], keep: int, seed: int) -> np.ndarray:
-    """Draws `keep` rows, stratified by category and by length inside each.
+    """Samples `keep` rows, stratified by category and by length within each category.
 
     Args:
         lengths (`np.ndarray` of int, shape `(N,)`): text length of each row, in characters.
         categories (`list[str]` of length N): category of each row.
-        keep (`int`): rows to draw, from 0 to N.
-        seed (`int`): the same seed draws the same rows.
+        keep (`int`): rows to sample, from 0 to N.
+        seed (`int`): random seed.
 
     Returns:
-        `np.ndarray` of bool, shape `(N,)`: the rows drawn.
+        `np.ndarray` of bool, shape `(N,)`: the sampled rows.
     """
     rng = np.random.default_rng(seed)
     groups: dict[str, list[int]] = {name: [] for name in sorted(set(categories))}
@@ -119,11 +119,11 @@ def choose_rows(lengths: np.ndarray, categories: list[str], keep: int, seed: int
 
 def _category_field(by: str, field: str | None) -> str | None:
     if by == "field" and field is None:
-        raise ValueError("by='field' needs the name of the field; pass field as well")
+        raise ValueError("by='field' needs the name of the field; set field as well")
     if by in ("length", "field"):
         return field
     if field not in (None, by):
-        raise ValueError(f"by={by!r} and field={field!r} name two fields; pass one of them")
+        raise ValueError(f"by={by!r} and field={field!r} name two different fields; pass only one")
     return by
 
 
@@ -132,13 +132,13 @@ def _categories(path: Path, rows: list[dict], name: str | None) -> list[str]:
         return [""] * len(rows)
     if not any(name in row for row in rows):
         known = quoted(dict.fromkeys(key for row in rows for key in row))
-        raise ValueError(f"{path}: by={name!r} is a field of no row; use length or one of {known}")
+        raise ValueError(f"{path}: no row has the field by={name!r}; use length or one of {known}")
     values = [row.get(name, ABSENT) for row in rows]
     values = [value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in values]
     distinct = len(set(values))
     if distinct > max(CATEGORY_LIMIT, len(rows) // 2):
         raise ValueError(
-            f"{path}: by={name!r} has {distinct} different values in {len(rows)} rows; name a field with categories"
+            f"{path}: by={name!r} has {distinct} different values in {len(rows)} rows; use a field with categories"
         )
     return values
 
@@ -151,37 +151,37 @@ def _shares(categories: list[str], names: list[str]) -> dict[str, float]:
 def drop_subset(
     path: str | Path, drop: float = 0.2, by: str = "length", seed: int = 42, field: str | None = None
 ) -> SubsetReport:
-    """Removes a share of the rows of a JSONL file, keeping the distribution of text lengths and of a category.
+    """Removes a share of the rows of a JSONL file; preserves the distributions of text length and of a category.
 
-    The original goes to `FILE.backup` first; `restore` brings it back. Gzip files stay gzip files.
+    The original is first copied to `FILE.backup`; [`restore`] restores it. Gzip files stay gzip files.
 
     Args:
-        path (`str` or `Path`): JSONL file, replaced in one step.
-        drop (`float`): share of the rows to remove, above 0 and below 1; `round(n * (1 - drop))` rows stay.
-        by (`str`): `length` for the text length alone, or the name of a category field, whose shares stay as well.
-        seed (`int`): the same seed drops the same rows.
-        field (`str`, *optional*): category field too, for `by="field"` and for one that is called `length`.
+        path (`str` or `Path`): JSONL file, replaced atomically.
+        drop (`float`): share of the rows to remove, above 0 and below 1; `round(n * (1 - drop))` rows are kept.
+        by (`str`): `length` for the text length only, or the name of a category field.
+        seed (`int`): random seed.
+        field (`str`, *optional*): category field, for `by="field"` or for a field named `length`.
 
     Raises:
-        ValueError: for a share outside (0, 1) or one that removes no row or all of them, a negative seed, an unknown
-            field, a missing or empty file, a line that is not a JSON object, and a backup that exists.
-        OSError: when a write fails; the original is then in place, or in the backup.
+        ValueError: a share outside (0, 1) or that removes no row or all rows, a negative seed, an unknown field, a
+            missing or empty file, a line that is not a JSON object, or an existing backup.
+        OSError: a write failed; the original is then in place, or in the backup.
     """
     if not 0 < drop < 1:
-        raise ValueError(f"drop={drop} is outside (0, 1); pass the share of rows to remove, such as 0.2")
+        raise ValueError(f"drop={drop} is outside (0, 1); use e.g. 0.2")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative; pass 0 or more")
     category_field = _category_field(by, field)
-    path = Path(path).resolve()  # of a link its target is cut, and the link stays
+    path = Path(path).resolve()  # for a link, change its target
     backup = path.with_name(path.name + BACKUP_SUFFIX)
     original = read_bytes(path)
-    # after reading: a second run beside this one cannot have replaced the file without its backup being seen here
+    # check after reading: a concurrent run that replaced the file has also written its backup
     if backup.exists() or backup.is_symlink():
         raise ValueError(f"backup {backup} exists; restore or remove it first")
 
     content = unpack(path, original)
     if content is not original and original.startswith((BZIP_MAGIC, ZIP_MAGIC)):
-        raise ValueError(f"{path} is packed, and of packed files only gzip can be cut; unpack it or pack it with gzip")
+        raise ValueError(f"{path} has an unsupported compression; decompress it or use gzip")
     lines = numbered_lines(path, content)
     rows: dict[int, dict] = {}
     for number, line in lines:
@@ -192,7 +192,7 @@ def drop_subset(
             rows[number] = row
     keep = round(len(rows) * (1 - drop))
     if keep in (0, len(rows)):
-        raise ValueError(f"drop={drop} of {len(rows)} rows leaves {keep}; pass a share that removes some, not all")
+        raise ValueError(f"drop={drop} of {len(rows)} rows keeps {keep}; use a share that removes some rows, not all")
     categories = _categories(path, list(rows.values()), category_field)
     lengths = np.array([text_length(row) for row in rows.values()])
     chosen = choose_rows(lengths, categories, keep, seed)
@@ -227,43 +227,43 @@ def _cut_file(path: Path) -> Path:
 
 def _write(path: Path, content: bytes, mode: int) -> None:
     write_file(path, lambda temporary: temporary.write_bytes(content))
-    path.chmod(mode & 0o7777)  # case notes that only their owner may read stay so
+    path.chmod(mode & 0o7777)  # keep permissions: the texts may be private
 
 
 def restore(path: str | Path, force: bool = False) -> Path:
-    """Puts `FILE.backup` back as `FILE`, byte for byte, and then removes the backup.
+    """Restores `FILE` from `FILE.backup`, byte for byte, and then removes the backup.
 
     Args:
-        path (`str` or `Path`): the file that was cut; it may be gone.
-        force (`bool`): also when the file was changed since, which loses the changes.
+        path (`str` or `Path`): the file of [`drop_subset`]; it may be missing.
+        force (`bool`): restore even if the file has changed since, and lose the changes.
 
     Raises:
-        ValueError: when there is no backup, it is a link, the file was changed since it was cut, or what was written
-            does not equal the backup (which then stays).
+        ValueError: no backup, the backup is a link, the file has changed since, or the restored file differs from the
+            backup (which is then kept).
     """
     path = Path(path).resolve()
     backup = path.with_name(path.name + BACKUP_SUFFIX)
     if backup.is_symlink():
-        raise ValueError(f"backup {backup} is a link, which subset never makes; put the file itself in its place")
+        raise ValueError(f"backup {backup} is a link, which subset never creates; replace it by the file")
     if not backup.is_file():
-        raise ValueError(f"backup {backup} does not exist, so there is nothing to restore; name the file that was cut")
+        raise ValueError(f"backup {backup} does not exist; pass the file that subset was used on")
     content = read_bytes(backup)
     if not force and _was_changed(path, content):
         raise ValueError(
-            f"{path} was changed since it was cut, and restoring {backup} would lose the changes; keep a copy and pass "
-            "--force"
+            f"{path} has changed since the subset was made, and restoring {backup} would lose the changes; copy the "
+            "file and pass --force"
         )
     write_file(path, lambda temporary: temporary.write_bytes(content))
     shutil.copymode(backup, path)
     if hashlib.sha256(path.read_bytes()).digest() != hashlib.sha256(content).digest():
-        raise ValueError(f"{path} does not equal {backup} after writing; check the disk, the backup is kept")
+        raise ValueError(f"{path} differs from {backup} after writing; check the disk, the backup is kept")
     backup.unlink()
     _cut_file(path).unlink(missing_ok=True)
     return path
 
 
 def _was_changed(path: Path, original: bytes) -> bool:
-    """Whether a file is neither what was cut nor the original; where that is not known it counts as unchanged."""
+    """Whether a file is neither the subset nor the original; False if this is unknown."""
     cut = _cut_file(path)
     if not (path.is_file() and cut.is_file()):
         return False

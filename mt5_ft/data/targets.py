@@ -1,7 +1,7 @@
-"""Several target fields as one text for the model to write, and back: each field under a heading `【name】`.
+"""Joins several target fields to one text, each under a heading `【name】`, and splits generated texts into fields.
 
-The way back expects what models write rather than what they were shown. SentencePiece turns every newline into a
-space, so generated headings stand anywhere in a line; a heading may be missing, or come twice.
+Splitting accepts imperfect outputs of a model: SentencePiece turns newlines into spaces, so headings can be anywhere in
+a line, and headings may be missing or repeated.
 """
 
 import re
@@ -14,9 +14,9 @@ def _heading(targets: Sequence[str]) -> re.Pattern:
 
 
 def join_targets(values: Mapping[str, str], targets: Sequence[str]) -> str:
-    """Joins the texts of target fields: one stays as it is, several come under a line `【name】` each.
+    """Joins the texts of target fields, each under a line `【name】`; a single field is returned unchanged.
 
-    A heading inside a text gets a backslash, so that `split_targets` is the exact inverse.
+    A heading inside a text is escaped by a backslash, so that `split_targets` is the exact inverse.
     """
     if len(targets) == 1:
         return values[targets[0]]
@@ -26,10 +26,10 @@ def join_targets(values: Mapping[str, str], targets: Sequence[str]) -> str:
 
 
 def split_targets(text: str, targets: Sequence[str]) -> dict[str, str]:
-    """Splits what `join_targets` joined, or what a model wrote in its place.
+    """Splits the output of `join_targets` or of a model into fields.
 
-    A heading that is missing gives an empty text, one that comes twice gives both texts on lines of their own, and text
-    before any heading belongs to the first field.
+    A missing heading gives an empty text, a repeated heading gives both texts on separate lines, and text before the
+    first heading belongs to the first field.
     """
     if len(targets) == 1:
         return {targets[0]: text}
@@ -41,7 +41,7 @@ def split_targets(text: str, targets: Sequence[str]) -> dict[str, str]:
         parts[targets[0]].append(before.strip())
     for mark, following in zip(marks, [*marks[1:], None], strict=bool(marks)):
         part = re.sub(r"^\s", "", text[mark.end() : following.start() if following else None])
-        if following:  # the separator before the next heading; without a heading it is the text's own
+        if following:  # remove the separator before the next heading
             part = re.sub(r"\s\Z", "", part)
         parts[mark["name"]].append(part)
     return {

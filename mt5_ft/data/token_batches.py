@@ -1,11 +1,12 @@
-"""An epoch as optimizer steps of equally many target tokens, each in micro-batches of like lengths that fit a budget.
+"""Plans an epoch as optimizer steps with equal numbers of target tokens, in micro-batches within a token budget.
 
 Notable:
-- The order is a function of (seed, epoch) alone, and every epoch has the same number of steps, whatever its batches.
-- Records are put in order of source and target length together: grouped by the source alone, the target's padding
-  stays as it was (measured, 13k lognormal lengths, 8 at once: 1.97 padded tokens a real one at random, 1.02-1.05 here).
-- A step is made of micro-batches from anywhere in that order, so that it is not a step of long or of short texts.
-- Each process has as many micro-batches in a step as every other, of about the same size.
+- The plan depends only on (seed, epoch), and every epoch has the same number of steps.
+- Records are sorted by source and target length together: sorting by source only would not reduce the padding of the
+  target (measured with 13k lognormal lengths, 8 per batch: 1.97 padded tokens per real token in random order, 1.02-1.05
+  here).
+- A step combines micro-batches from the whole order, so no step has only long or only short texts.
+- All processes have the same number of micro-batches in a step, of about the same size.
 
 Legend: a micro-batch is a list of rows; its padded tokens are rows x (longest source + longest target).
 """
@@ -18,28 +19,28 @@ from functools import cached_property
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-RECORDS_PER_STEP = 8  # whose target tokens make a step where no number is set
-POOL = 4096  # records that are sorted together
-EQUAL = 0.04  # standard deviation of the steps' target tokens, as a share of their mean
-MORE_BATCHES = 6  # tried for a step, where fewer do not give equal steps
-BLUR = 0.05  # of lengths, by which records are sorted
-LEAST_BATCHES = 2  # of a step, over all processes: with one, its tokens vary by as much as a record has
+RECORDS_PER_STEP = 8  # a step has the target tokens of this many average records, if not set
+POOL = 4096  # records sorted together
+EQUAL = 0.04  # maximum standard deviation of the steps' target tokens, relative to their mean
+MORE_BATCHES = 6  # maximum number of additional micro-batches per step, to equalise the steps
+BLUR = 0.05  # random relative change of lengths before sorting
+LEAST_BATCHES = 2  # minimum micro-batches per step, over all processes: one alone gives unequal steps
 LIKELY_PADDING = 1.05
-FULL_ENOUGH = 0.5  # of the budget: several processes take no smaller micro-batches to make steps more equal
+FULL_ENOUGH = 0.5  # with several processes, micro-batches use at least this share of the budget
 
 Rows = list[int]
 Step = tuple[tuple[int, ...], ...]
 
 
 def by_both_lengths(sources: np.ndarray, targets: np.ndarray, rows: np.ndarray, batch: float) -> np.ndarray:
-    """Rows in an order in which neighbours have like sources and like targets.
+    """Sorts rows so that neighbours have similar source and similar target lengths.
 
-    Bands of like sources, each in order of its targets, up and down in turns.
+    Rows are divided into bands by source length; each band is sorted by target length, alternately up and down.
 
     Args:
         sources, targets (`np.ndarray` of shape `(records,)`): lengths in tokens.
-        rows (`np.ndarray`): which to put in order.
-        batch (`float`): records that are to be alike; decides how many bands there are.
+        rows (`np.ndarray`): the rows to sort.
+        batch (`float`): records per batch; determines the number of bands.
     """
     bands = np.array_split(rows[np.argsort(sources[rows], kind="stable")], max(1, round(math.sqrt(len(rows) / batch))))
     ordered = [band[np.argsort(targets[band], kind="stable")] for band in bands]
@@ -47,20 +48,20 @@ def by_both_lengths(sources: np.ndarray, targets: np.ndarray, rows: np.ndarray, 
 
 
 def seeded(seed: int, epoch: int) -> np.random.Generator:
-    """Random numbers of an epoch, the same wherever the run was interrupted."""
+    """The random generator of an epoch."""
     return np.random.default_rng(np.random.SeedSequence((seed, epoch)))
 
 
 class StepBatches(Sampler[Step]):
-    """What each process does in each optimizer step: a tuple of micro-batches; the processes of a step in turn.
+    """Yields the micro-batches of each process in each optimizer step, process by process.
 
     Args:
         sources, targets (`Sequence[int]`): tokens of each record.
         seed (`int`): seed of the order.
-        tokens_per_batch (`int`): most padded tokens of a micro-batch; a record that is longer is one by itself.
-        target_tokens_per_step (`int`): target tokens of a step over all processes, 0 for those of
-            `RECORDS_PER_STEP` records.
-        processes (`int`): how many share a step.
+        tokens_per_batch (`int`): maximum padded tokens of a micro-batch; a longer record is a micro-batch alone.
+        target_tokens_per_step (`int`): target tokens per step over all processes; 0 for those of `RECORDS_PER_STEP`
+            records.
+        processes (`int`): number of processes.
 
     Raises:
         ValueError: fewer records than processes.
@@ -93,14 +94,14 @@ class StepBatches(Sampler[Step]):
             self._at_most = int(np.clip(of_budget / FULL_ENOUGH, self._at_least, self._at_most))
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose steps come next."""
+        """Sets the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.steps * self.processes
 
     def padded_tokens(self, rows: Sequence[int]) -> int:
-        """Source and target tokens of a micro-batch, padding included."""
+        """Source and target tokens of a micro-batch, including padding."""
         rows = list(rows)
         return len(rows) * int(self.sources[rows].max() + self.targets[rows].max())
 
@@ -108,7 +109,7 @@ class StepBatches(Sampler[Step]):
         random = seeded(self.seed, self.epoch)
         groups, steps = self._planned(random, self._pieces)
         random.shuffle(steps)
-        # the largest of all comes first, where it is best that memory runs out
+        # the largest micro-batch comes first, so that out of memory occurs at the start
         first = next(number for number, step in enumerate(steps) if 0 in step)
         steps[0], steps[first] = steps[first], steps[0]
         for step in steps:
@@ -117,7 +118,7 @@ class StepBatches(Sampler[Step]):
 
     @cached_property
     def _pieces(self) -> int:
-        """Micro-batches of an epoch if the budget asked for no smaller ones: the least that give equal steps."""
+        """Number of micro-batches of an epoch before applying the budget: the smallest that gives equal steps."""
         spread = {}
         for each in range(self._at_least, self._at_most + 1):
             pieces = min(len(self.targets), self.steps * each)
@@ -132,7 +133,7 @@ class StepBatches(Sampler[Step]):
         return sum(int(self.targets[rows].sum()) for group in groups for rows in group)
 
     def _planned(self, random: np.random.Generator, pieces: int) -> tuple[list[list[Rows]], list[list[int]]]:
-        """Micro-batches in groups, one for each process, the largest first; and the groups of each step."""
+        """Micro-batches in groups (one per process), largest first, and the groups of each step."""
         batches = self._shared_out(self._cut(self._ordered(random, pieces), pieces))
         batches.sort(key=self.padded_tokens, reverse=True)
         groups = [batches[first : first + self.processes] for first in range(0, len(batches), self.processes)]
@@ -142,12 +143,12 @@ class StepBatches(Sampler[Step]):
         shuffled = random.permutation(len(self.targets))
         alike = len(shuffled) / pieces
         pools = np.array_split(shuffled, max(1, round(len(shuffled) / POOL)))
-        # lengths are blurred, so that records meet others in the next epoch
+        # random changes of the lengths, so that batches differ between epochs
         lengths = [tokens * random.uniform(1 - BLUR, 1 + BLUR, len(tokens)) for tokens in (self.sources, self.targets)]
         return np.concatenate([by_both_lengths(*lengths, pool, alike) for pool in pools])
 
     def _cut(self, ordered: np.ndarray, count: int) -> list[Rows]:
-        """Neighbours as micro-batches: pieces of equally many target tokens, smaller where the budget asks for it."""
+        """Cuts the order into micro-batches with equal numbers of target tokens, smaller if the budget requires it."""
         tokens = self.targets[ordered]
         pieces = ((np.cumsum(tokens) - tokens / 2) * count / tokens.sum()).astype(int)
         batches: list[Rows] = []
@@ -164,9 +165,9 @@ class StepBatches(Sampler[Step]):
         return [*batches, rows]
 
     def _shared_out(self, batches: list[Rows]) -> list[Rows]:
-        """As many micro-batches as the steps and processes need, the ones of most records halved.
+        """Halves the micro-batches with most records until every step and process has one.
 
-        Where all have one record, the first are repeated, as Accelerate does with a last batch.
+        If all have one record, the first are repeated, as Accelerate does for an incomplete last batch.
         """
         heap = [(-len(rows), number, rows) for number, rows in enumerate(batches)]
         heapq.heapify(heap)
@@ -181,7 +182,7 @@ class StepBatches(Sampler[Step]):
         return found + found[: -len(found) % self.processes]
 
     def _balanced(self, tokens: list[int]) -> list[list[int]]:
-        """Groups of micro-batches, shared out to the steps so that each has as many target tokens; most first."""
+        """Distributes groups to steps with equal target tokens (greedy, largest first)."""
         steps: list[list[int]] = [[] for _ in range(self.steps)]
         heap = [(0, number) for number in range(self.steps)]
         for group in sorted(range(len(tokens)), key=lambda number: -tokens[number]):
@@ -192,11 +193,7 @@ class StepBatches(Sampler[Step]):
 
 
 class StepRecords(Dataset):
-    """Tokenised records, asked for by the step: a list of micro-batches, each a list of records.
-
-    Args:
-        records: a data set of tokenised records.
-    """
+    """Tokenised records indexed by step: returns a list of micro-batches, each a list of records."""
 
     def __init__(self, records: Dataset):
         self.records = records

@@ -1,4 +1,4 @@
-"""A small mT5 from random weights with a vocabulary of the texts at hand: for trials, or without a network."""
+"""A small mT5 from random weights, with a vocabulary trained on the given texts: for experiments without a network."""
 
 import tempfile
 from collections.abc import Iterable
@@ -8,24 +8,24 @@ from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, 
 
 from .loading import untie, with_byte_fallback
 
-LONGEST_LINE = 4192  # bytes; SentencePiece leaves longer ones out without a word
-OTHER_PIECES = 300  # 256 bytes, the special pieces, and some room
+LONGEST_LINE = 4192  # bytes; SentencePiece silently skips longer lines
+OTHER_PIECES = 300  # 256 bytes, the special pieces, and a margin
 
 
 def _parts(line: str) -> list[str]:
-    """A line, in parts where SentencePiece would pass it over for its length."""
+    """Splits a line that is too long for SentencePiece."""
     if len(line.encode("utf-8", "surrogatepass")) <= LONGEST_LINE:
         return [line]
     return [line[first : first + LONGEST_LINE // 4] for first in range(0, len(line), LONGEST_LINE // 4)]
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 3000) -> PreTrainedTokenizerBase:
-    """A SentencePiece unigram tokenizer with byte fallback and mT5's special pieces, trained on texts.
+    """Trains a SentencePiece unigram tokenizer with byte fallback and mT5's special pieces.
 
     Args:
         texts: lines of text.
-        vocab_size (`int`): pieces before the 100 sentinels; fewer when the texts do not support as many, more when they
-            have more characters.
+        vocab_size (`int`): pieces without the 100 sentinels; fewer for short texts, more if the texts have more
+            characters.
     """
     import sentencepiece
 
@@ -52,10 +52,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 3000) -> PreTrainedT
 
 
 def small_model(vocab_size: int, seed: int = 0) -> MT5ForConditionalGeneration:
-    """A small mT5 from random weights that learns in minutes on a CPU.
+    """A small mT5 from random weights that trains in minutes on a CPU.
 
     Args:
-        vocab_size (`int`): pieces of its tokenizer; embeddings are padded to a multiple of 64.
+        vocab_size (`int`): pieces of the tokenizer; the embeddings are padded to a multiple of 64.
         seed (`int`): seed of the weights.
     """
     torch.manual_seed(seed)
@@ -71,6 +71,6 @@ def small_model(vocab_size: int, seed: int = 0) -> MT5ForConditionalGeneration:
         dropout_rate=0.05,
     )
     model = untie(MT5ForConditionalGeneration(config))
-    with torch.no_grad():  # unscaled, the first loss is 60 nats and most of a short run is spent coming down
+    with torch.no_grad():  # without this scaling, the initial loss is 60 nats, too high for a short run
         model.lm_head.weight.mul_(config.d_model**-0.5)
     return model

@@ -1,10 +1,10 @@
-"""Which pieces of a SentencePiece vocabulary are kept: what a corpus uses, and enough to write anything else.
+"""Chooses the pieces of a SentencePiece vocabulary to keep: those of a corpus, and enough for any other text.
 
 Notable:
-- Ids keep their order, so that the special pieces stay at 0, 1 and 2, and the best segmentation of a text whose pieces
-  are all kept is the one it had.
-- The piece of the lowest score is kept: the penalty of an unknown character is counted from it.
-- Room left up to a multiple of `MULTIPLE` goes to the most frequent other pieces, not to rows without a meaning.
+- Ids keep their order: the special pieces stay at 0, 1 and 2, and if all pieces of a text are kept, its segmentation
+  does not change.
+- The piece with the lowest score is kept: the penalty of unknown characters depends on it.
+- The number of pieces is filled up to a multiple of `MULTIPLE` with the most frequent other pieces.
 """
 
 import json
@@ -16,7 +16,7 @@ from itertools import chain
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-MULTIPLE = 64  # rows of a table that products work well with
+MULTIPLE = 64  # table sizes that are fast in matrix products
 SPACE = "▁"
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 SENTINEL = re.compile(rf"{SPACE}?<extra_id_\d+>")
@@ -24,9 +24,9 @@ CONTROL = re.compile("<pad>|</s>|<s>|<unk>")
 TEXTS_AT_ONCE = 1000
 ASCII = "ASCII"
 LATIN = (ASCII, "LATIN")
-EXTRA = 2000  # most frequent pieces of each chosen language
+EXTRA = 2000  # default number of most frequent pieces per chosen language
 MAIN_LANGUAGES = ("zh", "en")
-# by script alone: a piece does not say which of the languages that share a script it is frequent in
+# only by script: pieces do not show in which of the languages with the same script they are frequent
 LANGUAGES: dict[str, tuple[str, ...]] = {
     "zh": ("CJK",),
     "ja": ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"),
@@ -43,7 +43,7 @@ LANGUAGES: dict[str, tuple[str, ...]] = {
 
 
 class KeptIds:
-    """The ids of the full vocabulary that are kept, and the way from one numbering to the other and back.
+    """The kept ids of the full vocabulary, and conversion between full and trimmed ids.
 
     Args:
         ids: ids of the full vocabulary, in any order.
@@ -56,25 +56,25 @@ class KeptIds:
         return len(self.ids)
 
     def to_full(self, ids: Sequence[int]) -> list[int]:
-        """Ids of the full vocabulary."""
+        """Converts trimmed ids to ids of the full vocabulary."""
         return self.ids[np.asarray(ids, dtype=np.int64)].tolist()
 
     def to_kept(self, ids: Sequence[int]) -> list[int]:
-        """Ids of the trimmed vocabulary.
+        """Converts full ids to ids of the trimmed vocabulary.
 
         Raises:
-            ValueError: for an id that is not kept.
+            ValueError: an id is not kept.
         """
         wanted = np.asarray(ids, dtype=np.int64)
         places = np.searchsorted(self.ids, wanted)
         missing = np.append(self.ids, -1)[places] != wanted
         if missing.any():
-            raise ValueError(f"id {wanted[missing][0]} is not kept; choose the pieces with the texts that need it")
+            raise ValueError(f"id {wanted[missing][0]} is not kept; choose the pieces with texts that contain it")
         return places.tolist()
 
 
 def backend_of(tokenizer: PreTrainedTokenizerBase) -> dict:
-    """The tokenizer.json of a tokenizer.
+    """The content of a tokenizer's tokenizer.json.
 
     Raises:
         ValueError: not a Unigram tokenizer, or ids with gaps.
@@ -82,20 +82,20 @@ def backend_of(tokenizer: PreTrainedTokenizerBase) -> dict:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = backend["model"]["type"]
     if kind != "Unigram":
-        raise ValueError(f"the tokenizer is of the kind {kind}, and only Unigram can be trimmed; pass an mT5 model")
+        raise ValueError(f"the tokenizer has type {kind}, but only Unigram can be trimmed; pass an mT5 model")
     added = {token["id"] for token in backend["added_tokens"]}
     if added | set(range(len(backend["model"]["vocab"]))) != set(range(len(tokenizer))):
-        raise ValueError("the tokenizer's ids have gaps, so that it cannot be trimmed; pass a published tokenizer")
+        raise ValueError("the tokenizer's ids have gaps, so it cannot be trimmed; pass a published tokenizer")
     return backend
 
 
 def _is_special(piece: str) -> bool:
-    """Whether a piece is no text: its score is 0, as if it were the most frequent of all."""
+    """Whether a piece is not text; such pieces have score 0, as if they were the most frequent."""
     return bool(BYTE.fullmatch(piece) or SENTINEL.fullmatch(piece) or CONTROL.fullmatch(piece))
 
 
 def _is_general(piece: str) -> bool:
-    """Whether a piece helps to write any text: bytes, sentinels, one character, one digit or mark after a space."""
+    """Whether a piece is needed for any text: special pieces, single characters, a digit or mark after a space."""
     bare = piece.removeprefix(SPACE)
     return len(piece) == 1 or (len(bare) == 1 and not bare.isalpha()) or _is_special(piece)
 
@@ -109,7 +109,7 @@ def _scripts(piece: str) -> set[str]:
 
 
 def _of_languages(pieces: list[str], order: np.ndarray, languages: Sequence[str]) -> dict[str, list[int]]:
-    """Ids of the pieces whose letters are all of a language's scripts, the most frequent first."""
+    """Ids of the pieces with only letters of a language's scripts, most frequent first."""
     found: dict[str, list[int]] = {language: [] for language in languages}
     for position in order.tolist():
         scripts = () if not found or _is_special(pieces[position]) else _scripts(pieces[position])
@@ -129,7 +129,7 @@ def check_languages(languages: Sequence[str], extra: int) -> None:
 
 
 def used_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[int]:
-    """Ids that occur in texts, the end mark included."""
+    """Ids that occur in texts, including the end token."""
     found: set[int] = set()
     for first in range(0, len(texts), TEXTS_AT_ONCE):
         found.update(*tokenizer(texts[first : first + TEXTS_AT_ONCE], add_special_tokens=True)["input_ids"])
@@ -141,14 +141,13 @@ def choose_pieces(
 ) -> KeptIds:
     """Chooses the pieces to keep.
 
-    Always kept are special pieces, sentinels, bytes, every single character, digits and punctuation, and what the texts
-    use.
+    Always keeps special pieces, sentinels, bytes, single characters, digits, punctuation, and the pieces of the texts.
 
     Args:
-        tokenizer: the full tokenizer, as [`~mt5_ft.models.loading.load_tokenizer`] gives it.
+        tokenizer: the full tokenizer, from [`~mt5_ft.models.loading.load_tokenizer`].
         texts (`Sequence[str]`): the corpus.
-        languages (`Sequence[str]`): keys of `LANGUAGES`, for text that the corpus does not hold.
-        extra (`int`): pieces of each language, the most frequent ones, used by the corpus or not.
+        languages (`Sequence[str]`): keys of `LANGUAGES`, for texts outside the corpus.
+        extra (`int`): number of most frequent pieces to keep per language.
 
     Raises:
         ValueError: an unknown language, a negative `extra`, or a tokenizer that is not Unigram.

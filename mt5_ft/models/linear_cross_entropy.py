@@ -1,12 +1,12 @@
-"""Cross-entropy of an output layer without the logits of all tokens ever lying in memory.
+"""Cross-entropy of an output layer, computed in chunks, without the logits of all tokens in memory.
 
 Notable:
-- Padded labels are left out before the output layer, and the tokens that remain are worked off in chunks.
-- The gradients of a chunk are computed while its logits are there: three products in all, as without chunks. They wait
-  for the backward pass, which scales them in place; a second pass through the same graph computes them anew.
-- Only the sum over all tokens has a gradient. Sums by row are for meters, so that no row needs a gradient of its own.
-- Under autocast the products are in its precision; softmax, losses and what is added up are fp32.
-- `torch.nn.functional.linear_cross_entropy` (torch 2.13) chunks too, but does not say which tokens were right.
+- Padded labels are removed before the output layer; the remaining tokens are processed in chunks.
+- The gradients of a chunk are computed together with its logits: three matrix products in total, as without chunks. The
+  backward pass scales them in place; a second backward pass through the same graph computes them again.
+- Only the sum over all tokens has a gradient. Sums per row are for metrics.
+- Under autocast, the products use its precision; softmax, losses and sums are fp32.
+- `torch.nn.functional.linear_cross_entropy` (torch 2.13) uses chunks too, but does not return the correct predictions.
 
 Legend: B rows, T target positions, N counted tokens, D hidden size, V vocabulary.
 """
@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 IGNORED = -100
-LOGITS_IN_MEMORY = 2**25  # numbers, 128 MiB in fp32, twice: logits and probabilities
-PIECES_AT_ONCE = 2**14  # of the weight's gradient, where low-precision products are added up in fp32
+LOGITS_IN_MEMORY = 2**25  # values, 128 MiB in fp32, twice: logits and probabilities
+PIECES_AT_ONCE = 2**14  # rows of the weight's gradient per step, if low-precision products are accumulated in fp32
 
 
 class RowSums(NamedTuple):
@@ -28,7 +28,7 @@ class RowSums(NamedTuple):
     Attributes:
         total (`torch.Tensor`, scalar): cross-entropy of all tokens, in nats; the only one with a gradient.
         losses (`torch.Tensor` of shape `(B,)`): cross-entropy of each row.
-        correct, tokens (`torch.Tensor` of shape `(B,)`): tokens whose likeliest piece is right, and tokens.
+        correct, tokens (`torch.Tensor` of shape `(B,)`): number of correctly predicted tokens, and of tokens.
     """
 
     total: Tensor
@@ -38,7 +38,7 @@ class RowSums(NamedTuple):
 
 
 class _Chunks(NamedTuple):
-    """How to work: dtype of products, tokens of a chunk, and whether hidden states and weight need gradients."""
+    """Settings: dtype of products, tokens per chunk, and whether hidden states and weight need gradients."""
 
     products: torch.dtype
     size: int
@@ -47,7 +47,7 @@ class _Chunks(NamedTuple):
 
 
 def _add_product(total: Tensor, signal: Tensor, states: Tensor) -> None:
-    """Adds signal.T @ states to the fp32 gradient of the weight, without a second table of its size."""
+    """Adds signal.T @ states to the fp32 gradient of the weight, without a temporary tensor of its size."""
     if signal.dtype == total.dtype:
         total.addmm_(signal.T, states)
         return
@@ -56,10 +56,10 @@ def _add_product(total: Tensor, signal: Tensor, states: Tensor) -> None:
         total[pieces] += signal[:, pieces].T @ states
 
 
-def _work_off(
+def _compute(
     hidden: Tensor, weight: Tensor, labels: Tensor, chunks: _Chunks
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Losses and hits of each token, and the gradients of their sum by hidden states and weight."""
+    """Loss and correctness of each token, and the gradients of the summed loss for hidden states and weight."""
     exact = torch.promote_types(hidden.dtype, torch.float32)
     table = weight.to(chunks.products)
     losses = torch.empty(len(hidden), dtype=exact, device=hidden.device)
@@ -75,7 +75,7 @@ def _work_off(
         logits = torch.mm(states, table.T, out=all_logits[: len(states)])
         signal = torch.softmax(logits, dim=1, dtype=exact, out=all_probabilities[: len(states)])
         likeliest = logits.argmax(dim=1, keepdim=True)
-        # from the largest probability, which cannot underflow as that of the target can
+        # relative to the largest probability, because the target's probability may underflow
         distance = logits.gather(1, likeliest).to(exact) - logits.gather(1, targets).to(exact)
         losses[part] = (distance - signal.gather(1, likeliest).log())[:, 0]
         correct[part] = (likeliest == targets)[:, 0]
@@ -90,14 +90,14 @@ def _work_off(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Summed cross-entropy with gradients computed in forward; losses and hits of each token without."""
+    """Summed cross-entropy with gradients computed in forward; loss and correctness per token without gradients."""
 
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: FunctionCtx, hidden: Tensor, weight: Tensor, labels: Tensor, chunks: _Chunks
     ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(hidden.device.type, enabled=False):
-            losses, correct, *ctx.gradients = _work_off(hidden, weight, labels, chunks)
+            losses, correct, *ctx.gradients = _compute(hidden, weight, labels, chunks)
         ctx.save_for_backward(hidden, weight, labels)
         ctx.chunks = chunks
         ctx.mark_non_differentiable(losses, correct)
@@ -110,9 +110,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
         hidden, weight, labels = ctx.saved_tensors
         gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:  # a second pass; the first has scaled what forward left
+        if gradients is None:  # a second backward pass: the first has scaled the gradients in place
             with torch.autocast(hidden.device.type, enabled=False):
-                *_, hidden_gradient, weight_gradient = _work_off(hidden, weight, labels, ctx.chunks)
+                *_, hidden_gradient, weight_gradient = _compute(hidden, weight, labels, ctx.chunks)
             gradients = [hidden_gradient, weight_gradient]
         dtypes = (hidden.dtype, weight.dtype)
         scaled = [
@@ -123,17 +123,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_size: int | None = None) -> RowSums:
-    """Cross-entropy of `hidden @ weight.T`, as `F.cross_entropy` of the logits gives it.
+    """Cross-entropy of `hidden @ weight.T`, equal to `F.cross_entropy` of the logits.
 
     Args:
         hidden (`torch.Tensor` of shape `(B, T, D)`): the decoder's output.
         weight (`torch.Tensor` of shape `(V, D)`): the output layer.
-        labels (`torch.Tensor` of shape `(B, T)`): targets, -100 where padded.
-        chunk_size (`int`, *optional*): tokens whose logits are in memory together; as many as
-            `LOGITS_IN_MEMORY` allows when not given.
+        labels (`torch.Tensor` of shape `(B, T)`): targets, -100 for padding.
+        chunk_size (`int`, *optional*): tokens per chunk; by default as many as `LOGITS_IN_MEMORY` allows.
 
     Raises:
-        ValueError: a chunk of no tokens, or shapes that do not fit.
+        ValueError: a chunk size below 1, or inconsistent shapes.
     """
     if hidden.shape[:-1] != labels.shape or hidden.shape[-1] != weight.shape[-1]:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""Loads an mT5 model and its tokenizer with the faults of the stack mended.
+"""Loads an mT5 model and its tokenizer, with fixes for bugs of the libraries.
 
 Notable:
-- lm_head stays untied: MT5Config insists on tied embeddings while the published weights are not, and tying again would
+- lm_head stays untied: MT5Config requires tied embeddings, but the published weights are untied, and tying would
   overwrite lm_head.
-- Byte fallback is kept: the tokenizer class drops it, so that rare characters and emoji would become `<unk>`.
-- Under fp16 the feed-forward output `wo` runs in fp32, where mT5 overflows.
-- In training the activation is one operation instead of eight, which keeps its input alone for the backward pass.
+- Byte fallback stays on: the tokenizer class turns it off, and rare characters and emoji would become `<unk>`.
+- Under fp16, the feed-forward output `wo`, where mT5 overflows, runs in fp32.
+- In training, the activation is one operation instead of eight, so the backward pass needs to store only its input.
 """
 
 import json
@@ -57,16 +57,16 @@ from .sources import (
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-# what transformers and the Hub's client raise for a name that cannot be loaded, odd files among it
+# errors of transformers and the Hub client for a name that cannot be loaded, including malformed files
 LOADING_ERRORS = (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError, httpx.HTTPError)
 
 
 class ModelUnreachable(ConnectionError):
-    """The Hub gave no usable answer and the cache does not hold the model."""
+    """The Hub gave no usable answer and the model is not in the cache."""
 
 
 class Fp32Linear(nn.Linear):
-    """A linear layer that computes in fp32 inside an autocast region."""
+    """A linear layer that computes in fp32 under autocast."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -74,14 +74,14 @@ class Fp32Linear(nn.Linear):
 
 
 class TanhGELU(nn.Module):
-    """GELU with tanh; in an autocast region in fp32, as the powers of transformers' own are computed there on a GPU."""
+    """GELU with tanh; in fp32 under autocast, as the powers in transformers' implementation on a GPU."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.gelu(x.float() if torch.is_autocast_enabled(x.device.type) else x, approximate="tanh")
 
 
 def keep_feed_forward_in_fp32(model: nn.Module) -> int:
-    """Replaces each feed-forward output `wo` by one that computes in fp32; returns how many there are."""
+    """Replaces each feed-forward output `wo` by an [`Fp32Linear`]; returns their number."""
     count = 0
     for module in model.modules():
         output = getattr(module, "wo", None)
@@ -94,9 +94,9 @@ def keep_feed_forward_in_fp32(model: nn.Module) -> int:
 
 
 def use_fused_gelu(model: nn.Module) -> int:
-    """Replaces transformers' tanh-GELU of eight operations by PyTorch's one; returns how many there are.
+    """Replaces transformers' tanh-GELU (eight operations) by PyTorch's (one); returns the number of replacements.
 
-    The same formula, equal to rounding. Instead of four tensors of `(batch, length, d_ff)` a layer it keeps one.
+    The formula is the same, up to rounding. It stores one tensor of `(batch, length, d_ff)` per layer instead of four.
     """
     count = 0
     for module in model.modules():
@@ -107,7 +107,7 @@ def use_fused_gelu(model: nn.Module) -> int:
 
 
 def untie(model: PreTrainedModel) -> PreTrainedModel:
-    """Gives a new model an output layer of its own, and checks that a loaded one has it."""
+    """Unties the output layer from the embeddings, in place."""
     if model.lm_head.weight is model.shared.weight:
         model.lm_head.weight = nn.Parameter(model.shared.weight.detach().clone())
     model.config.tie_word_embeddings = False
@@ -118,7 +118,9 @@ def _check_folder(folder: Path) -> None:
     check_folder(folder)
     defect = defect_of_weights(folder)
     if defect:
-        raise ValueError(f"model folder {folder} cannot be used: {defect}; pass a folder of whole *.safetensors")
+        raise ValueError(
+            f"model folder {folder} cannot be used: {defect}; pass a folder with complete *.safetensors files"
+        )
 
 
 def _may_download(name: str) -> bool:
@@ -126,50 +128,46 @@ def _may_download(name: str) -> bool:
 
 
 def _explain(name: str, error: Exception, revision: str | None = None) -> Exception:
-    """One line for what transformers says about a name it cannot load."""
+    """A one-line error for a name that transformers cannot load."""
     text = " ".join(str(error).split())
     if Path(name).exists():
         return ValueError(f"{name} cannot be loaded ({text[:200]}); pass the folder of an mT5 model")
     found = explain(error, name, revision)
     if isinstance(found, HubFailure):
         return ModelUnreachable(
-            f"{found}, and the local cache does not hold {name}; nothing half is kept: try again later, or pass a "
+            f"{found}, and {name} is not in the local cache; no incomplete file is kept: try again later, or pass a "
             "folder"
         )
     unknown = isinstance(error, RepositoryNotFoundError | HFValidationError) and not isinstance(error, GatedRepoError)
     if unknown or "is not a local folder and is not a valid model identifier" in text:
-        return ValueError(
-            f"model={name!r} is neither a folder nor a repository on the Hub that you may read; correct it"
-        )
+        return ValueError(f"model={name!r} is not a folder or a Hub repository that you can read; correct it")
     if found is not None:
         return found
     return ModelUnreachable(
-        f"could not reach the Hub for {name} and the local cache does not hold it; pass a folder, or "
-        "--model small --from_scratch for a small model from random weights"
+        f"cannot reach the Hub for {name}, and it is not in the local cache; pass a folder, or --model small "
+        "--from_scratch for a small model from random weights"
     )
 
 
 def _cached(name: str, revision: str | None, *files: str) -> Path | None:
-    """The first of the files of a repository that the cache holds, or None."""
+    """The first of the files that is in the cache, or None."""
     found = (try_to_load_from_cache(name, file, revision=revision) for file in files)
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def locate(name: str, revision: str | None = None) -> tuple[bool, HubOrigin | None]:
-    """Whether a name is to be loaded without the Hub, and the commit that it stands for.
+    """Returns whether to load a model without the Hub (a folder, or from the cache while offline), and its commit.
 
-    Without it are loaded: a folder, and what the cache holds while the Hub cannot be asked.
-
-    Asks for the file that every whole model has, so that a failing Hub is waited for and explained once: transformers
-    would ask for file after file, each with all its tries, and say less.
+    Requests one file that every model has, so that retries and the error message of a failing Hub occur once;
+    transformers would retry file by file.
 
     Args:
         name (`str`): folder or Hub repository.
         revision (`str`, *optional*): branch, tag or commit.
 
     Raises:
-        ValueError: no such repository or revision, or one that may not be read.
-        ModelUnreachable: the Hub cannot be reached, and the cache does not hold the model.
+        ValueError: the repository or revision does not exist or is not readable.
+        ModelUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
     check_name(name)
     check_revision("revision", revision)
@@ -180,7 +178,7 @@ def locate(name: str, revision: str | None = None) -> tuple[bool, HubOrigin | No
         return True, _origin(_cached(name, revision, "config.json", ADAPTER_CONFIG))
     try:
         return False, _origin(Path(hf_hub_download(name, "config.json", revision=revision)))
-    except RemoteEntryNotFoundError as error:  # adapters, or no model: what loads it says so
+    except RemoteEntryNotFoundError as error:  # adapters, or not a model: loading will report it
         commit = error.response.headers.get("X-Repo-Commit")
         return False, HubOrigin(name, commit) if commit else None
     except LOADING_ERRORS as error:
@@ -196,14 +194,14 @@ def _origin(file: Path | None) -> HubOrigin | None:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or Hub repository, with byte fallback where its vocabulary has bytes.
+    """Loads the tokenizer of a folder or Hub repository, with byte fallback if its vocabulary contains bytes.
 
     Args:
         name (`str`): folder or Hub repository.
         revision (`str`, *optional*): branch, tag or commit.
 
     Raises:
-        ValueError: no tokenizer there, a pickled one, or one that asks for code of its own.
+        ValueError: no tokenizer, a pickled tokenizer, or one that requires its own code.
         ModelUnreachable: the Hub cannot be reached.
     """
     check_name(name)
@@ -224,7 +222,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
 
 def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The same tokenizer with byte fallback switched on, or unchanged when its vocabulary has no bytes."""
+    """Turns byte fallback on, if the vocabulary contains bytes."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = (
         {piece for piece, _ in backend["model"].get("vocab", [])} if backend["model"]["type"] == "Unigram" else ()
@@ -232,7 +230,7 @@ def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
     if "<0x00>" not in vocabulary or backend["model"].get("byte_fallback"):
         return tokenizer
     backend["model"]["byte_fallback"] = True
-    # the metaspace decoder drops every space of the first token it sees, so it must come before the tokens are fused
+    # the metaspace decoder removes all spaces of the first token, so it must run before the tokens are fused
     backend["decoder"] = {
         "type": "Sequence",
         "decoders": [backend["decoder"], {"type": "ByteFallback"}, {"type": "Fuse"}],
@@ -253,18 +251,18 @@ def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
 def load_model(
     name: str, tokenizer: PreTrainedTokenizerBase | None = None, revision: str | None = None
 ) -> PreTrainedModel:
-    """An encoder-decoder model of a folder or Hub repository, fp32 and untied; adapters are merged into their base.
+    """Loads an encoder-decoder model of a folder or Hub repository, in fp32 and untied; merges adapters.
 
-    Its `hub_origin` is the commit of the Hub that it came from, or None.
+    `model.hub_origin` is its commit on the Hub, or None.
 
     Args:
         name (`str`): folder or Hub repository.
-        tokenizer (*optional*): its tokenizer, to be compared with its embeddings.
+        tokenizer (*optional*): its tokenizer, to check the number of embeddings.
         revision (`str`, *optional*): branch, tag or commit.
 
     Raises:
-        ValueError: no model, another kind of model, pickled or cut weights, adapters without their base, or fewer
-            embeddings than the tokenizer has pieces.
+        ValueError: no model, another kind of model, pickled or incomplete weights, adapters without their base model,
+            or fewer embeddings than the tokenizer has pieces.
         ModelUnreachable: the Hub cannot be reached.
     """
     folder = Path(name)
@@ -278,16 +276,17 @@ def load_model(
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
         raise ValueError(
-            f"the tokenizer has {len(tokenizer)} pieces but {name} embeds {embeddings}; pass that model's tokenizer"
+            f"the tokenizer has {len(tokenizer)} pieces, but {name} has {embeddings} embeddings; pass the model's "
+            "tokenizer"
         )
     if folder.is_dir():
-        model.name_or_path = str(folder.resolve())  # adapters keep it, and are loaded from any folder
+        model.name_or_path = str(folder.resolve())  # adapters record it, and may be loaded from any folder
     return untie(model) if hasattr(model, "shared") else model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' warning that the embeddings are not tied, which is right for mT5."""
+    """Suppresses transformers' warning about untied embeddings, which are correct for mT5."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -314,7 +313,7 @@ def _load_whole(name: str, local: bool, origin: HubOrigin | None) -> PreTrainedM
         raise
     except (*LOADING_ERRORS, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
-            raise  # memory may have run out
+            raise  # e.g. out of memory
         adapters = None if Path(name).is_dir() else _adapters_on_the_hub(name, options)
         if adapters:
             return _load_adapters(adapters)
@@ -322,7 +321,7 @@ def _load_whole(name: str, local: bool, origin: HubOrigin | None) -> PreTrainedM
 
 
 def _adapters_on_the_hub(name: str, options: dict) -> Path | None:
-    """Folder of the adapters that a Hub repository without a whole model holds, or None."""
+    """Folder of the adapters of a Hub repository that contains only adapters, or None."""
     try:
         hf_hub_download(name, ADAPTER_CONFIG, **options)
         return Path(hf_hub_download(name, ADAPTER_WEIGHTS, **options)).parent
@@ -331,16 +330,16 @@ def _adapters_on_the_hub(name: str, options: dict) -> Path | None:
 
 
 def adapter_base(folder: Path) -> str:
-    """The model that the adapters of a folder belong to.
+    """The name of the base model of a folder of adapters.
 
     Raises:
-        ValueError: an adapter configuration that does not say it.
+        ValueError: the adapter configuration does not name it.
     """
     return _adapter_base(folder)[0]
 
 
 def _adapter_base(folder: Path) -> tuple[str, str | None]:
-    """The base model of a folder of adapters, and its commit where it was one of the Hub."""
+    """The base model of a folder of adapters, and its commit if it is from the Hub."""
     path = folder / ADAPTER_CONFIG
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -348,7 +347,7 @@ def _adapter_base(folder: Path) -> tuple[str, str | None]:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} names no base model ({error}); restore it or train again") from error
     if Path(base).resolve() == folder.resolve():
-        raise ValueError(f"{path} names the adapters' own folder as their base model; correct it")
+        raise ValueError(f"{path} names this adapter folder as its base model; correct it")
     return base, revision
 
 
@@ -357,23 +356,23 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
 
     base, revision = _adapter_base(folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise ValueError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder that holds both")
+        raise ValueError(f"{folder} has {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder with both files")
     if (folder / KEPT_IDS_FILE).is_file():
         raise ValueError(
-            f"{folder} holds adapters of a trimmed vocabulary, which {base} with its full one is no base for: go on "
-            "with --resume; final/ is the whole model"
+            f"{folder} contains adapters for a trimmed vocabulary, but {base} has the full vocabulary; continue the "
+            "training with --resume, or use final/, the complete model"
         )
     try:
         model = load_model(base, revision=revision)
     except (ValueError, ModelUnreachable) as error:
         raise ValueError(
-            f"{folder} holds adapters of the base model {base}, which cannot be loaded ({error}); put it back, or "
-            f"correct base_model_name_or_path in {folder / ADAPTER_CONFIG}"
+            f"the base model {base} of the adapters in {folder} cannot be loaded ({error}); restore it, or correct "
+            f"base_model_name_or_path in {folder / ADAPTER_CONFIG}"
         ) from None
     try:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"the adapters of {folder} do not fit their base model {base} ({text}); name another"
+            f"the adapters in {folder} do not fit their base model {base} ({text}); correct the base model"
         ) from None

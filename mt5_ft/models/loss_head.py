@@ -1,4 +1,4 @@
-"""An output layer that takes the loss itself, inside the model's forward, where distributed wrappers expect it."""
+"""An output layer that computes the loss inside the model's forward, as distributed wrappers require."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,24 +8,24 @@ from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 
 from .linear_cross_entropy import RowSums, linear_cross_entropy
 
-# in these the output layer is the last thing that happens before the loss
+# in these models, the output layer is the last operation before the loss
 FAMILY = (MT5ForConditionalGeneration, T5ForConditionalGeneration, UMT5ForConditionalGeneration)
 
 
 class LossHead(nn.Linear):
-    """The output layer, which gives sums of the loss in place of logits inside `with head.counting(labels)`."""
+    """An output layer that returns sums of the loss instead of logits inside `with head.counting(labels)`."""
 
     labels: Tensor | None = None
 
     def forward(self, hidden: Tensor) -> Tensor | RowSums:
-        """Logits of shape `(B, T, V)`, or the sums over the labels at hand."""
+        """Logits of shape `(B, T, V)`, or [`RowSums`] inside [`counting`]."""
         if self.labels is None:
             return super().forward(hidden)
         return linear_cross_entropy(hidden, self.weight, self.labels)
 
     @contextmanager
     def counting(self, labels: Tensor) -> Iterator[None]:
-        """Inside, the model's `logits` are [`RowSums`] of these labels, shape `(B, T)`."""
+        """Inside this context, the model's `logits` are [`RowSums`] of `labels` `(B, T)`."""
         self.labels = labels
         try:
             yield
@@ -34,7 +34,7 @@ class LossHead(nn.Linear):
 
 
 def use_loss_head(model: nn.Module) -> LossHead | None:
-    """Puts a [`LossHead`] with the same weight in place of lm_head, also below adapters; None for another model."""
+    """Replaces lm_head by a [`LossHead`] with the same weight, also inside adapters; None for other models."""
     for module in model.modules():
         if not isinstance(module, FAMILY):
             continue

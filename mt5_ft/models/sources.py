@@ -1,4 +1,4 @@
-"""Where an mT5 model or tokenizer may come from, looked at before transformers loads anything of it."""
+"""Checks the source of an mT5 model or tokenizer before transformers loads any file of it."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from ft_core.io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER_CONFIGS = ("config.json", "tokenizer_config.json")
-MOST_PULL_REQUESTS = 5  # that are looked into
+MOST_PULL_REQUESTS = 5  # newest pull requests to search
 MODEL_CONFIGS = ("config.json", "model.safetensors.index.json")
 
 
 class RefusedModel(ValueError):
-    """A model that must not or cannot be used; the message says why and what to do."""
+    """A model that must not or cannot be used; the message contains reason and remedy."""
 
 
 def _pickles(folder: Path) -> list[str]:
@@ -33,56 +33,54 @@ def _pickles(folder: Path) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for a file, a path that does not exist, and a name that no repository can have."""
+    """Raises ValueError for a file, a missing path, or an invalid repository name."""
     path = Path(name)
     if path.is_dir():
         return
     if path.is_file():
         refuse_pickled_weights(path)
-        raise ValueError(f"model={name} is a file; pass the folder that holds config.json and model.safetensors")
+        raise ValueError(f"model={name} is a file; pass the folder with config.json and model.safetensors")
     if path.is_absolute() or name.startswith(("./", "../", "~")):
         raise ValueError(f"model folder {name} does not exist; correct the path")
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise ValueError(
-            f"model={name!r} is neither an existing folder nor a Hub name of the form owner/name; correct it"
-        ) from error
+        raise ValueError(f"model={name!r} is not an existing folder or a Hub name (owner/name); correct it") from error
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses pickled weights without others, code of the folder's own, and weights outside of it.
+    """Rejects a folder with only pickled weights, with its own code, or with weights outside of it.
 
     Raises:
-        ValueError: with the way to convert, or what to remove.
+        ValueError: the folder is rejected; the message explains how to convert it, or what to remove.
     """
     check_model_folder(folder)
     pickles = _pickles(folder)
     if pickles and not any(folder.glob("*.safetensors")):
         target = "adapter_model.safetensors" if pickles[0].startswith("adapter") else "model.safetensors"
         raise ValueError(
-            f"model folder {folder} holds only pickled weights ({pickles[0]}), which are never loaded; "
+            f"model folder {folder} contains only pickled weights ({pickles[0]}), which are never loaded; "
             f"{weights_remedy(pickles[0], target)}"
         )
 
 
 def check_tokenizer_folder(folder: Path) -> None:
-    """Refuses a tokenizer that is pickled or asks for code of its folder.
+    """Rejects a pickled tokenizer, or one that requires its own code.
 
     Raises:
-        ValueError: with the files that are needed instead.
+        ValueError: the tokenizer is rejected; the message names the needed files.
     """
     check_model_folder(folder)
     pickles = [name for name in _pickles(folder) if "token" in name.lower() or "vocab" in name.lower()]
     if pickles and not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ValueError(
-            f"folder {folder} holds only a pickled tokenizer ({pickles[0]}), which is never loaded; convert it where "
-            "you trust its origin: read it there and write tokenizer.json with tokenizer.save_pretrained(folder)"
+            f"folder {folder} contains only a pickled tokenizer ({pickles[0]}), which is never loaded; if you trust "
+            "its origin, load it elsewhere and write tokenizer.json with tokenizer.save_pretrained(folder)"
         )
 
 
 def _published_file(name: str, file: str, options: dict) -> Path | None:
-    """A small file of a repository, from the cache or the Hub; None where it has none or cannot be reached."""
+    """A small file of a repository, from the cache or the Hub; None if it is missing or unreachable."""
     found = cached_file(
         name,
         file,
@@ -95,16 +93,16 @@ def _published_file(name: str, file: str, options: dict) -> Path | None:
 
 
 def check_repository(name: str, files: tuple[str, ...], **options) -> None:
-    """Looks at the small files of a Hub repository before its weights are fetched.
+    """Checks the small files of a Hub repository before its weights are downloaded.
 
     Args:
         name (`str`): owner/name.
-        files (`tuple` of `str`): what to look at.
-        options: `revision`, and `local_files_only` to look into the cache alone.
+        files (`tuple` of `str`): the files to check.
+        options: `revision`, and `local_files_only` to use only the cache.
 
     Raises:
-        RefusedModel: code of its own, weights that are pickled or outside of the repository.
-        OSError: a repository that does not exist.
+        RefusedModel: the repository requires its own code, or has weights that are pickled or outside of it.
+        OSError: the repository does not exist.
     """
     try:
         for file in files:
@@ -119,9 +117,9 @@ def check_repository(name: str, files: tuple[str, ...], **options) -> None:
 
 
 def _offered_conversion(name: str) -> str | None:
-    """The newest pull request of a Hub repository that holds its weights as safetensors, `refs/pr/N`, or None.
+    """The newest pull request of a Hub repository with safetensors weights, `refs/pr/N`, or None.
 
-    Anybody may open one: it is named, and never taken unasked.
+    Anybody can open a pull request: the message names it, but it is never used automatically.
     """
     try:
         refs = HfApi().list_repo_refs(name, include_pull_requests=True).pull_requests or []
@@ -135,10 +133,10 @@ def _offered_conversion(name: str) -> str | None:
 
 
 def check_published_weights(name: str, revision: str | None = None) -> None:
-    """Refuses a repository on the Hub without safetensors, which transformers would have converted by a third party.
+    """Rejects a Hub repository without safetensors; transformers would use a conversion service for it.
 
     Raises:
-        RefusedModel: with the way to convert pickled weights.
+        RefusedModel: no safetensors; the message explains how to convert pickled weights.
         OSError: the Hub does not answer.
     """
     files = HfApi().list_repo_files(name, revision=revision)
@@ -149,7 +147,7 @@ def check_published_weights(name: str, revision: str | None = None) -> None:
         offered = _offered_conversion(name)
         others = f"pass --revision {offered}, a pull request with safetensors, if you trust it; or " if offered else ""
         raise RefusedModel(
-            f"{name} holds only pickled weights ({pickles[0]}), which are never loaded; {others}fetch it and "
+            f"{name} contains only pickled weights ({pickles[0]}), which are never loaded; {others}download it and "
             f"{weights_remedy(pickles[0])}"
         )
-    raise RefusedModel(f"{name} has no {WEIGHT_FILES[0]}; name a repository that holds an mT5 model")
+    raise RefusedModel(f"{name} has no {WEIGHT_FILES[0]}; pass a repository with an mT5 model")

@@ -1,4 +1,4 @@
-"""What a trained model was trained on: fields, prefix and limits, kept as `task.json` beside its weights."""
+"""The task of a trained model: fields, prefix and limits, stored as `task.json` next to its weights."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ FORMS = {"source_fields": list, "target_fields": list, "id": str, "prefix": str}
     "max_source_length": int,
     "max_target_length": int,
 }
-WORDS = {list: "list of field names", str: "text", int: "whole number"}
+FORM_NAMES = {list: "list of field names", str: "text", int: "whole number"}
 
 
 def write_task(
@@ -25,10 +25,10 @@ def write_task(
 
 
 def read_task(folder: str | Path) -> dict | None:
-    """The task that a `final/` folder was trained on, or None for another model.
+    """The task of a `final/` folder, or None for another model.
 
     Raises:
-        ValueError: a file that is not JSON, or not such a task.
+        ValueError: the file is not JSON, or not a task.
     """
     path = Path(folder) / TASK_FILE
     if not path.is_file():
@@ -42,5 +42,8 @@ def read_task(folder: str | Path) -> dict | None:
         parts = value if form is list and isinstance(value, list) else [value]
         kind = str if form is list else form
         if not parts or not all(isinstance(part, kind) and not isinstance(part, bool) for part in parts):
-            raise ValueError(f"{path} has {name}={value!r:.100}, no {WORDS[form]}; restore it or save the model again")
+            raise ValueError(
+                f"{path} has {name}={value!r:.100}, which is not a {FORM_NAMES[form]}; restore it or save the model "
+                "again"
+            )
     return task

@@ -1,4 +1,4 @@
-"""What trimming a vocabulary saves, and what it costs: coverage, changed segmentations, longer unseen texts."""
+"""Savings and costs of trimming a vocabulary: size, coverage, changed segmentations, longer unseen texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from transformers import PreTrainedTokenizerBase
 from .kept_pieces import BYTE, TEXTS_AT_ONCE, KeptIds, choose_pieces
 from .vocabulary import trim_tokenizer
 
-HELD_OUT = 10  # every tenth record is left out of a second choice of pieces
+HELD_OUT = 10  # every tenth record is held out from a second choice of pieces
 BYTES = 4
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class TextFigures:
-    """What a trimmed tokenizer makes of texts, beside the full one.
+    """A trimmed tokenizer compared with the full one on texts.
 
     Attributes:
-        coverage (`float`): share of the characters, blanks not counted, that are neither `<unk>` nor bytes.
-        changed (`float`): share of the texts that are cut into other pieces.
-        growth (`float`): tokens over those of the full tokenizer, less 1.
+        coverage (`float`): share of the non-blank characters that are neither `<unk>` nor bytes.
+        changed (`float`): share of the texts with another segmentation.
+        growth (`float`): relative increase of the number of tokens.
     """
 
     coverage: float
@@ -30,14 +30,14 @@ class TextFigures:
 
 @dataclass(frozen=True)
 class TrimReport:
-    """A trimmed vocabulary in figures.
+    """Measurements of a trimmed vocabulary.
 
     Attributes:
         pieces_before, pieces_after (`int`): pieces of the tokenizers.
-        parameters_before, parameters_after (`int`): of the whole model.
+        parameters_before, parameters_after (`int`): parameters of the model.
         corpus ([`TextFigures`]): on the texts that the pieces were chosen for.
-        unseen ([`TextFigures`], *optional*): on a tenth of the texts, with pieces chosen for the others; None where
-            there are fewer than two.
+        unseen ([`TextFigures`], *optional*): on a held-out tenth of the texts, with pieces chosen for the others; None
+            for fewer than two texts.
     """
 
     pieces_before: int
@@ -48,7 +48,7 @@ class TrimReport:
     unseen: TextFigures | None
 
     def lines(self) -> list[str]:
-        """The report for printing."""
+        """The report as text."""
         sizes = [count * BYTES / MIB for count in (self.parameters_before, self.parameters_after)]
         lines = [
             f"pieces      {self.pieces_before:,} -> {self.pieces_after:,}",
@@ -56,12 +56,12 @@ class TrimReport:
             f"({self.parameters_after / self.parameters_before:.1%})",
             f"weights     {sizes[0]:,.1f} MiB -> {sizes[1]:,.1f} MiB in fp32",
             f"coverage    {self.corpus.coverage:.3%} of the corpus's characters without <unk> or bytes",
-            f"changed     {self.corpus.changed:.2%} of the texts are cut into other pieces",
+            f"changed     {self.corpus.changed:.2%} of the texts have another segmentation",
         ]
         if self.unseen:
             lines.append(
-                f"unseen      {self.unseen.growth:+.1%} tokens and {self.unseen.coverage:.3%} coverage on texts that "
-                "the choice of pieces did not see"
+                f"unseen      {self.unseen.growth:+.1%} tokens and {self.unseen.coverage:.3%} coverage on texts held "
+                "out from the choice of pieces"
             )
         return lines
 
@@ -69,7 +69,7 @@ class TrimReport:
 def measure_texts(
     full: PreTrainedTokenizerBase, trimmed: PreTrainedTokenizerBase, kept: KeptIds, texts: Sequence[str]
 ) -> TextFigures:
-    """Compares what the two tokenizers make of texts; `texts` must not be empty."""
+    """Compares the two tokenizers on texts; `texts` must not be empty."""
     names = trimmed.convert_ids_to_tokens(range(len(trimmed)))
     lost = {number for number, piece in enumerate(names) if BYTE.fullmatch(piece)} | {trimmed.unk_token_id}
     characters = lost_characters = changed = before = after = 0
@@ -89,9 +89,9 @@ def measure_texts(
 def measure_unseen(
     full: PreTrainedTokenizerBase, texts: Sequence[str], languages: Sequence[str], extra: int, texts_each: int = 1
 ) -> TextFigures | None:
-    """What trimming does to text that it was not made for: every tenth record, with pieces chosen for the others.
+    """Measures trimming on unseen texts: every tenth record, with pieces chosen for the others.
 
-    `texts_each` texts in a row are a record, held out together.
+    `texts_each` consecutive texts are one record, held out together.
     """
     if len(texts) < 2 * texts_each:
         return None

@@ -1,11 +1,11 @@
-"""Trims the vocabulary of a model and its tokenizer to the pieces that are kept, and brings the full one back.
+"""Trims the vocabulary of a model and its tokenizer to the kept pieces, and expands it again.
 
 Notable:
-- Every row of the trimmed tables is a row of the full ones, so that logits of kept pieces are the full model's.
-- `shared` and `lm_head` are cut apart from each other: transformers' own resizing would tie them.
-- config.json keeps which model was trimmed, so that checkpoints, final/ and merged adapters know it too. The kept ids
-  follow from the pieces themselves; `kept_ids.json` beside a trimmed model lists them for other programs.
-- Expanding writes the trained rows over the full model's tables and leaves their other rows as they were.
+- Every row of the trimmed tables is a row of the full tables, so the logits of kept pieces do not change.
+- `shared` and `lm_head` are trimmed separately: transformers' resizing would tie them.
+- config.json records the full model, also in checkpoints, final/ and merged adapters. The kept ids follow from the
+  pieces; `kept_ids.json` next to a trimmed model lists them for other programs.
+- Expanding writes the trained rows into the full model's tables; the other rows do not change.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from ft_core.runs.folder import KEPT_IDS_FILE
 from .kept_pieces import MULTIPLE, KeptIds, backend_of
 from .loading import load_model, load_tokenizer
 
-ORIGIN = "full_model"  # keys of config.json; a local path is left out of what is pushed, because of its name
+ORIGIN = "full_model"  # keys of config.json; a local path is in ORIGIN_PATH, which is not pushed
 ORIGIN_PATH = "full_model_path"
 ID_SETTINGS = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
@@ -37,7 +37,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def tables_digest(model: PreTrainedModel) -> str:
-    """SHA-256 of the two tables of a model, embeddings and output layer."""
+    """SHA-256 of a model's embeddings and output layer."""
     digest = hashlib.sha256()
     for table in (model.shared.weight, model.lm_head.weight):
         digest.update(table.detach().cpu().float().contiguous().numpy().data)
@@ -45,10 +45,10 @@ def tables_digest(model: PreTrainedModel) -> str:
 
 
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> PreTrainedTokenizerBase:
-    """The tokenizer with the kept pieces alone, in their order and with their scores.
+    """A tokenizer with only the kept pieces, in their order and with their scores.
 
     Raises:
-        ValueError: not a Unigram tokenizer, or an added or special piece that is not kept.
+        ValueError: not a Unigram tokenizer, or an added or special piece is not kept.
     """
     backend = backend_of(tokenizer)
     model = backend["model"]
@@ -78,16 +78,13 @@ def _configs(model: PreTrainedModel) -> tuple:
 
 
 def _rows(kept: Sequence[int], pieces: int, table_rows: int) -> list[int]:
-    """Rows of the full tables that the trimmed ones consist of: kept pieces, then rows beyond the vocabulary.
-
-    The latter make up a multiple of `MULTIPLE` where the full tables have as many.
-    """
+    """Rows of the full tables to keep: kept pieces, plus spare rows up to a multiple of `MULTIPLE`."""
     spare = range(pieces, table_rows)[: -len(kept) % MULTIPLE]
     return [*kept, *spare]
 
 
 def _set_tables(model: PreTrainedModel, shared: Tensor, output: Tensor) -> None:
-    """Puts other tables in, each of its own; never by resizing or tying."""
+    """Replaces embeddings and output layer, untied."""
     model.set_input_embeddings(nn.Embedding.from_pretrained(shared, freeze=False))
     head = nn.Linear(output.shape[1], output.shape[0], bias=False, device="meta")
     head.weight = nn.Parameter(output)
@@ -98,20 +95,20 @@ def _set_tables(model: PreTrainedModel, shared: Tensor, output: Tensor) -> None:
 
 def _check_tables(model: PreTrainedModel, name: str) -> None:
     if not isinstance(getattr(model, "shared", None), nn.Embedding) or model.lm_head.bias is not None:
-        raise ValueError(f"{name} has no tables like mT5's (shared, lm_head) to trim; pass an mT5 model")
+        raise ValueError(f"{name} does not have the tables of mT5 (shared, lm_head); pass an mT5 model")
 
 
 @torch.no_grad()
 def trim_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> PreTrainedModel:
-    """Cuts the tables of a model down to the kept pieces, in place; everything else stays as it is.
+    """Trims the tables of a model to the kept pieces, in place.
 
     Args:
-        model: a full model, as [`~mt5_ft.models.loading.load_model`] gives it.
+        model: a full model, from [`~mt5_ft.models.loading.load_model`].
         tokenizer: the full tokenizer.
         kept ([`KeptIds`]): from [`~mt5_ft.models.kept_pieces.choose_pieces`].
 
     Raises:
-        ValueError: another kind of model, or a special piece that is not kept.
+        ValueError: another kind of model, or a special piece is not kept.
     """
     _check_tables(model, model.name_or_path or "the model")
     origin = {
@@ -126,7 +123,7 @@ def trim_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept:
                 setattr(config, name, kept.to_kept([value])[0])
     rows = _rows(kept.ids.tolist(), len(tokenizer), len(model.shared.weight))
     _set_tables(model, model.shared.weight[rows], model.lm_head.weight[rows])
-    for parameter in model.parameters():  # views of the weights' file would keep all of it in memory
+    for parameter in model.parameters():  # views would keep the whole weight file in memory
         parameter.data = parameter.data.clone()
     setattr(model.config, ORIGIN, origin)
     setattr(model.config, ORIGIN_PATH, model.name_or_path)
@@ -134,36 +131,38 @@ def trim_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept:
 
 
 def kept_ids_text(kept: KeptIds, digest: str) -> str:
-    """The content of `kept_ids.json`: ids of the full tokenizer with this digest."""
+    """The content of `kept_ids.json`; `digest` identifies the full tokenizer."""
     return json.dumps({"full_tokenizer_sha256": digest, "kept_ids": kept.ids.tolist()}) + "\n"
 
 
 def write_trimmed(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> None:
-    """Fills a folder with a trimmed model, its tokenizer and the kept ids."""
+    """Writes a trimmed model, its tokenizer and the kept ids to a folder."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_text(folder / KEPT_IDS_FILE, kept_ids_text(kept, getattr(model.config, ORIGIN)["tokenizer_sha256"]))
 
 
 def kept_ids(tokenizer: PreTrainedTokenizerBase, full: PreTrainedTokenizerBase) -> KeptIds:
-    """The ids that a trimmed tokenizer has kept of the full one, found by its pieces.
+    """The kept ids of a trimmed tokenizer, found by its pieces.
 
     Raises:
-        ValueError: a piece that the full tokenizer lacks, or another order.
+        ValueError: the full tokenizer lacks a piece, or has another order.
     """
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     vocabulary = full.get_vocab()
     ids = [vocabulary.get(piece, -1) for piece in pieces]
     if -1 in ids or ids != sorted(set(ids)):
-        raise ValueError("the trimmed tokenizer has other pieces than the full one; pass the model it was made from")
+        raise ValueError(
+            "the trimmed tokenizer has other pieces than the full one; pass the model that it was trimmed from"
+        )
     return KeptIds(ids)
 
 
 def origin_of(model: PreTrainedModel, name: str) -> tuple[str | None, dict]:
-    """Name or folder of the full model, None where it is not known, and its digests.
+    """Name or folder of the full model (None if unknown), and its digests.
 
     Raises:
-        ValueError: a model that was not trimmed.
+        ValueError: the model was not trimmed.
     """
     origin = getattr(model.config, ORIGIN, None)
     if not isinstance(origin, dict) or not {"vocab_size", "tokenizer_sha256", "tables_sha256"} <= origin.keys():
@@ -177,22 +176,22 @@ def origin_of(model: PreTrainedModel, name: str) -> tuple[str | None, dict]:
 
 @torch.no_grad()
 def expand_model(trained: PreTrainedModel, full: PreTrainedModel, kept: KeptIds, pieces: int) -> PreTrainedModel:
-    """Gives a trained, trimmed model the full tables back, in place.
+    """Expands a trained, trimmed model to the full vocabulary, in place.
 
     Args:
         trained: the trimmed model, trained or not.
-        full: the model it was trimmed from; its tables are written over and used.
-        kept ([`KeptIds`]): what was kept.
+        full: the model it was trimmed from; its tables are overwritten and reused.
+        kept ([`KeptIds`]): the kept ids.
         pieces (`int`): pieces of the full tokenizer.
 
     Raises:
-        ValueError: models of other sizes.
+        ValueError: the sizes do not fit.
     """
     rows = torch.tensor(_rows(kept.ids.tolist(), pieces, len(full.shared.weight)))
     if trained.shared.weight.shape != (len(rows), full.config.d_model):
         raise ValueError(
-            f"the trimmed model embeds {tuple(trained.shared.weight.shape)} and the full one would give "
-            f"{(len(rows), full.config.d_model)}; pass the model it was made from"
+            f"the trimmed model has embeddings of shape {tuple(trained.shared.weight.shape)}, but trimming the full "
+            f"model gives {(len(rows), full.config.d_model)}; pass the model that it was trimmed from"
         )
     for table, part in ((full.shared, trained.shared), (full.lm_head, trained.lm_head)):
         table.weight[rows] = part.weight.to(table.weight)
@@ -201,7 +200,7 @@ def expand_model(trained: PreTrainedModel, full: PreTrainedModel, kept: KeptIds,
         for name in ID_SETTINGS:
             if hasattr(theirs, name):
                 setattr(mine, name, getattr(theirs, name))
-    for name in (ORIGIN, ORIGIN_PATH):  # what the full model was trimmed from itself, if it was
+    for name in (ORIGIN, ORIGIN_PATH):  # the full model may itself be trimmed
         delattr(trained.config, name)
         if hasattr(full.config, name):
             setattr(trained.config, name, getattr(full.config, name))
@@ -209,14 +208,14 @@ def expand_model(trained: PreTrainedModel, full: PreTrainedModel, kept: KeptIds,
 
 
 def expand(name: str, original: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A trained, trimmed model with the full vocabulary, and the full tokenizer.
+    """Loads a trimmed model, expands it to the full vocabulary, and returns it with the full tokenizer.
 
     Args:
         name (`str`): folder or Hub name of the trimmed model.
-        original (`str`, *optional*): the full model, where it is no longer what the trimmed one remembers.
+        original (`str`, *optional*): the full model, by default the recorded one.
 
     Raises:
-        ValueError: a model that was not trimmed, or a full model that is not the one it was made from.
+        ValueError: the model was not trimmed, or the full model is not the one that it was trimmed from.
         ModelUnreachable: the Hub cannot be reached.
     """
     tokenizer = load_tokenizer(name)
@@ -224,7 +223,7 @@ def expand(name: str, original: str | None = None) -> tuple[PreTrainedModel, Pre
     path, origin = origin_of(trained, name)
     source = original or path
     if source is None:
-        raise ValueError(f"{name} does not say where its full model is; pass --original DIR_OR_NAME")
+        raise ValueError(f"{name} has no record of its full model; pass --original DIR_OR_NAME")
     try:
         full_tokenizer = load_tokenizer(source)
         full = load_model(source, full_tokenizer)

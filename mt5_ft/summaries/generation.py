@@ -1,4 +1,4 @@
-"""Summaries in batches: length-sorted for speed, returned in order, the same at each call."""
+"""Generates summaries in batches, sorted by length for speed and returned in input order; deterministic."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ SENTINELS = [f"{space}<extra_id_{i}>" for i in range(100) for space in ("", "\u2
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How summaries are generated.
+    """Settings of the generation.
 
     Attributes:
-        max_length, min_length (`int`): most and fewest tokens of a summary.
-        num_beams (`int`): beams; 1 is greedy unless `do_sample`.
-        do_sample (`bool`): draw tokens, by `temperature` and `top_p`, from a generator seeded for each batch.
-        no_repeat_ngram_size (`int`): n-grams of this size occur once at most; 0 allows all.
-        batch_size (`int`): texts at once.
-        max_source_length (`int`): source tokens.
-        seed (`int`): seed of sampling.
+        max_length, min_length (`int`): maximum and minimum tokens of a summary.
+        num_beams (`int`): number of beams; 1 is greedy decoding unless `do_sample`.
+        do_sample (`bool`): sample tokens with `temperature` and `top_p`; seeded for each batch.
+        no_repeat_ngram_size (`int`): n-grams of this size occur at most once; 0 allows repetitions.
+        batch_size (`int`): texts per batch.
+        max_source_length (`int`): maximum source tokens.
+        seed (`int`): seed of the sampling.
     """
 
     max_length: int = 256
@@ -47,9 +47,9 @@ class GenerationSettings:
 
 
 def sentinel_ids(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Ids of `<extra_id_N>`, which a summary must not contain: mT5 was pre-trained to write them.
+    """Ids of `<extra_id_N>`, which summaries must not contain: mT5 was pre-trained to generate them.
 
-    The published vocabularies spell them with the mark of a word's beginning.
+    In the published vocabularies they start with the word-boundary mark.
     """
     ids = tokenizer.convert_tokens_to_ids(SENTINELS)
     return [[i] for i in ids if i is not None and i != tokenizer.unk_token_id]
@@ -84,12 +84,12 @@ def summarize_texts(
     texts: list[str],
     settings: GenerationSettings,
 ) -> list[str]:
-    """Summaries in the order of `texts`; each batch holds texts of like length.
+    """Generates summaries, in the order of `texts`; batches contain texts of similar length.
 
     Args:
         model, tokenizer: an encoder-decoder model and its tokenizer.
-        texts (`list[str]`): sources.
-        settings ([`GenerationSettings`]): how to generate.
+        texts (`list[str]`): source texts.
+        settings ([`GenerationSettings`]): settings of the generation.
     """
     found: dict[int, str] = {}
 
@@ -110,7 +110,7 @@ def generate_missing(
     done: dict[int, str],
     keep: Callable[[list[int], list[str]], None],
 ) -> None:
-    """Generates the batches that are not done; batches are the same as without an interruption."""
+    """Generates the missing batches; an interruption does not change the batches."""
     model.eval()
     order = sorted(range(len(texts)), key=lambda position: (-len(texts[position]), position))
     for first in range(0, len(order), settings.batch_size):

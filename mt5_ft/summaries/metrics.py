@@ -1,8 +1,7 @@
-"""Scores of generated summaries, Chinese or English: ROUGE, chrF, BLEU and the rates of faulty outputs.
+"""Scores of generated summaries, Chinese or English: ROUGE, chrF, BLEU and the rates of defective outputs.
 
-Everything is computed here, without a download; both sides are normalised first, see [`normalise_text`]. Scores go from
-0 to 100, shares and ratios from 0 to 1. How texts are split, and when punctuation counts, is documented in
-`mt5_ft/summaries/rouge.py`.
+Nothing is downloaded. Predictions and references are normalised first, see [`normalise_text`]. Scores range from 0 to
+100, shares from 0 to 1. `mt5_ft/summaries/rouge.py` documents the tokenisation and the role of punctuation.
 """
 
 import re
@@ -11,21 +10,19 @@ from statistics import fmean
 
 import datasets
 import evaluate
-import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
-from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from .rouge import ScriptTokenizer, is_chinese, normalise_text, repeats_itself, score_pair
 
 SENTINEL = "<extra_id_"
-# characters that sacrebleu's `zh` surely splits; anything else it sees itself
+# characters that sacrebleu's `zh` always splits; sacrebleu tokenises everything else
 _SPLIT_BY_SACREBLEU = re.compile("([\u4e00-\u9fbb])|([^\u4e00-\u9fbb]+)")
 
 
 def _check_texts(predictions: Sequence[str], references: Sequence[str]) -> None:
     if len(predictions) != len(references):
         raise ValueError(
-            f"predictions has {len(predictions)} rows but references has {len(references)}; pass one reference a row"
+            f"predictions has {len(predictions)} rows, but references has {len(references)}; pass one reference per row"
         )
     if not len(predictions):
         raise ValueError("predictions has 0 rows; pass at least one row to score")
@@ -38,19 +35,19 @@ def _check_texts(predictions: Sequence[str], references: Sequence[str]) -> None:
 def per_example(
     predictions: Sequence[str], references: Sequence[str], chinese: str = "char"
 ) -> list[dict[str, float | int | bool]]:
-    """Scores every row by itself, for a look at the best and worst outputs.
+    """Scores every row separately, e.g. to find the best and worst outputs.
 
     Args:
         predictions (`Sequence[str]`): generated texts.
-        references (`Sequence[str]`): one target text for each of them.
+        references (`Sequence[str]`): one target text per prediction.
         chinese (`str`, *optional*, defaults to `"char"`): `"char"` or `"jieba"`, see [`ScriptTokenizer`].
 
     Returns:
         `list` of `dict`: rouge1, rouge2 and rougeL (0 to 100), prediction_tokens and reference_tokens, and whether the
-        output is empty, has a sentinel (`<extra_id_0>`) or is repeated (a 4-gram at least 3 times).
+        output is empty, contains a sentinel (`<extra_id_0>`) or is repeated (a 4-gram occurs at least 3 times).
 
     Raises:
-        ValueError: for no rows, rows that do not match or are not text, or an unknown `chinese`.
+        ValueError: no rows, different numbers of rows, rows that are not text, or an unknown `chinese`.
     """
     _check_texts(predictions, references)
     splitter = ScriptTokenizer(chinese)
@@ -76,21 +73,21 @@ def per_example(
 def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: str = "char") -> dict[str, float]:
     """Scores a set of generated texts.
 
-    chrF and BLEU are sacrebleu's, over the whole set, on normalised texts; BLEU splits as `tokenize="zh"` when most
-    references are Chinese and as `"13a"` otherwise.
+    chrF and BLEU are corpus scores of sacrebleu on normalised texts; BLEU uses `tokenize="zh"` if most references are
+    Chinese, else `"13a"`.
 
     Args:
         predictions (`Sequence[str]`): generated texts.
-        references (`Sequence[str]`): one target text for each of them.
+        references (`Sequence[str]`): one target text per prediction.
         chinese (`str`, *optional*, defaults to `"char"`): `"char"` or `"jieba"`, see [`ScriptTokenizer`].
 
     Returns:
         `dict` of floats: rouge1, rouge2 and rougeL (means of the rows' F-measures), chrf and bleu, from 0 to 100;
-        length_ratio (tokens of all predictions over tokens of all references, 0 when the references have none);
+        length_ratio (tokens of all predictions divided by tokens of all references, 0 without reference tokens);
         empty_share, sentinel_share and repeated_share, from 0 to 1.
 
     Raises:
-        ValueError: for no rows, rows that do not match or are not text, or an unknown `chinese`.
+        ValueError: no rows, different numbers of rows, rows that are not text, or an unknown `chinese`.
     """
     rows = per_example(predictions, references, chinese)
     outputs = [normalise_text(text) for text in predictions]
@@ -106,7 +103,7 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
 
 
 def _bleu(outputs: list[str], targets: list[str]) -> float:
-    # force: sacrebleu warns of 'tokenized' lines that end in ' .', which generated text may well do
+    # force: suppress sacrebleu's warning about tokenised lines that end in ' .', which generated texts may
     if 2 * sum(map(is_chinese, targets)) <= len(targets):
         return BLEU(tokenize="13a", force=True).corpus_score(outputs, [targets]).score
     split = _chinese_splitter()
@@ -115,10 +112,11 @@ def _bleu(outputs: list[str], targets: list[str]) -> float:
 
 
 def _chinese_splitter() -> Callable[[str], str]:
-    """sacrebleu's `zh` tokenizer: the same tokens in a fraction of its time.
+    """A faster version of sacrebleu's `zh` tokenizer, with the same tokens.
 
-    It runs regular expressions over every space that it puts around a character. Here only what stands between Chinese
-    characters goes through it, with a character at either side as context; such pieces recur and it caches them.
+    sacrebleu puts spaces around every Chinese character and runs regular expressions over the result. This function
+    passes only the text between Chinese characters to sacrebleu (with a character on both sides as context); such
+    pieces recur, and sacrebleu caches them.
     """
     tokenize = BLEU(tokenize="zh").tokenizer
 
@@ -138,10 +136,10 @@ def _chinese_splitter() -> Callable[[str], str]:
 
 
 class SummaryMetric(evaluate.Metric):
-    """[`score_texts`] as a metric module: rows may arrive in batches and from several processes.
+    """[`score_texts`] as an `evaluate` metric: rows may arrive in batches and from several processes.
 
-    It is instantiated directly, so nothing is downloaded. With `num_process=n, process_id=i` and one `cache_dir` and
-    `experiment_id` for all, `compute` gives the scores of all rows to process 0 and `None` to the others.
+    Instantiated directly, it downloads nothing. With `num_process=n, process_id=i` and a common `cache_dir` and
+    `experiment_id`, `compute` returns the scores of all rows in process 0 and `None` in the others.
 
     Example:
 
@@ -156,7 +154,7 @@ class SummaryMetric(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description="ROUGE, chrF, BLEU and the rates of faulty outputs, for Chinese and English summaries.",
+            description="ROUGE, chrF, BLEU and the rates of defective outputs, for Chinese and English summaries.",
             citation="",
             inputs_description=score_texts.__doc__,
             features=datasets.Features({"predictions": text, "references": text}),
@@ -164,44 +162,3 @@ class SummaryMetric(evaluate.Metric):
 
     def _compute(self, predictions: list[str], references: list[str], chinese: str = "char") -> dict[str, float]:
         return score_texts(predictions, references, chinese)
-
-
-def build_compute_metrics(
-    tokenizer: PreTrainedTokenizerBase, chinese: str = "char"
-) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Makes the `compute_metrics` of a `Seq2SeqTrainer` with `predict_with_generate=True`.
-
-    Args:
-        tokenizer ([`PreTrainedTokenizerBase`]): decodes outputs and labels.
-        chinese (`str`, *optional*, defaults to `"char"`): `"char"` or `"jieba"`, see [`ScriptTokenizer`].
-
-    Returns:
-        A function from `EvalPrediction` to the `dict` of [`score_texts`]. Its sentinel_share counts the generated
-        tokens, because decoding for the scores skips those sentinels that the tokenizer holds for special.
-
-    Raises:
-        ValueError: for an unknown `chinese`; the function itself, for predictions that are not token ids.
-    """
-    ScriptTokenizer(chinese)  # a wrong setting must fail before the first epoch, not after it
-    # those that decoding may skip; as ordinary pieces, like the published mT5's, they stay in the text
-    sentinels = [index for index, token in tokenizer.added_tokens_decoder.items() if SENTINEL in token.content]
-
-    def decode(ids: np.ndarray) -> list[str]:
-        # the Trainer pads both with -100, which no tokenizer can decode
-        ids = np.where(ids == -100, tokenizer.pad_token_id, ids)
-        return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-
-    def compute_metrics(evaluated: EvalPrediction) -> dict[str, float]:
-        predictions = evaluated.predictions
-        predictions = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
-        if predictions.ndim != 2:
-            raise ValueError(
-                f"predictions has shape {predictions.shape}, not (rows, tokens); set predict_with_generate=True"
-            )
-        texts = decode(predictions)
-        scores = score_texts(texts, decode(np.asarray(evaluated.label_ids)), chinese)
-        skipped = np.isin(predictions, sentinels).any(axis=1)
-        spelled = np.array([SENTINEL in text for text in texts])
-        return {**scores, "sentinel_share": float((skipped | spelled).mean())}
-
-    return compute_metrics

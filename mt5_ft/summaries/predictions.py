@@ -1,10 +1,10 @@
-"""Files of summaries: written so that an interrupted run goes on, and read so that no other file's are scored.
+"""Files of summaries: writing with resume, and reading with a check that they belong to the scored texts.
 
 Notable:
-- `OUTPUT.part` holds the finished batches, one a line, under a header that says what they were made from. A run with
-  another header does not touch it.
-- `OUTPUT.meta.json` keeps that header beside the finished file: the same command then has nothing to do.
-- Each summary carries a fingerprint of its source, so that it is never scored against another text of the same id.
+- `OUTPUT.part` contains a header with the settings, then one line per finished batch. A run with another header does
+  not change it.
+- `OUTPUT.meta.json` stores the header next to the finished file: the same command then has nothing to do.
+- Each summary has a fingerprint of its source, so it is never scored against another text with the same id.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ META = ".meta.json"
 
 @dataclass(frozen=True)
 class Prediction:
-    """A summary, and the fingerprint of its source where the file has one."""
+    """A summary, and the fingerprint of its source if recorded."""
 
     text: str
     fingerprint: str | None
@@ -56,11 +56,11 @@ def _differences(before: object, now: dict) -> str:
 
 
 class PartFile:
-    """The finished batches of a run that is not over.
+    """The finished batches of an unfinished run.
 
     Args:
-        output (`Path`): the file that is being made.
-        header (`dict`): what the summaries are made from; plain JSON values.
+        output (`Path`): the output file.
+        header (`dict`): settings that determine the summaries; plain JSON values.
     """
 
     def __init__(self, output: Path, header: dict):
@@ -69,35 +69,35 @@ class PartFile:
         self.done: dict[int, str] = {}
 
     def open(self, discard: bool) -> None:
-        """Takes over what an interrupted run finished; a torn last line is cut off, an unreadable one is not done.
+        """Reads the batches of an interrupted run; removes an incomplete last line, ignores unreadable lines.
 
         Args:
-            discard (`bool`): begin anew when the header differs, instead of refusing.
+            discard (`bool`): start again if the header differs, instead of raising.
 
         Raises:
-            ValueError: summaries of another run.
+            ValueError: summaries of a run with another header.
         """
         content = self.path.read_bytes() if self.path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        before, *batches = [_parsed(line) for line in whole.splitlines()] or [None]
-        if whole and before.get("header") != self.header:
+        complete = content[: content.rfind(b"\n") + 1]
+        before, *batches = [_parsed(line) for line in complete.splitlines()] or [None]
+        if complete and before.get("header") != self.header:
             if not discard:
                 count = sum(len(batch.get("positions", ())) for batch in batches)
                 raise ValueError(
-                    f"{self.path} holds {count} summaries of a run with other settings "
-                    f"({_differences(before.get('header'), self.header)}); use the same settings to go on, or pass "
-                    "--overwrite to begin anew"
+                    f"{self.path} contains {count} summaries of a run with other settings "
+                    f"({_differences(before.get('header'), self.header)}); use the same settings to resume, or pass "
+                    "--overwrite to start again"
                 )
-            whole, batches = b"", []
+            complete, batches = b"", []
         for batch in batches:
             self.done.update(zip(batch.get("positions", ()), batch.get("summaries", ()), strict=False))
         with open(self.path, "rb+" if content else "wb") as file:
-            file.truncate(len(whole))  # or the next line would be glued to the torn one
-            if not whole:
+            file.truncate(len(complete))  # remove an incomplete last line
+            if not complete:
                 file.write(_line({"header": self.header}))
 
     def add(self, positions: list[int], summaries: list[str]) -> None:
-        """Keeps a finished batch, on disk before it returns."""
+        """Appends a finished batch and flushes it to disk."""
         self.done.update(zip(positions, summaries, strict=True))
         with open(self.path, "ab") as file:
             file.write(_line({"positions": positions, "summaries": summaries}))
@@ -106,7 +106,7 @@ class PartFile:
 
 
 def _parsed(line: bytes) -> dict:
-    """The object on a line; nothing where it cannot be read."""
+    """The object on a line; an empty dict if it cannot be read."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -119,7 +119,7 @@ def _line(entry: dict) -> bytes:
 
 
 def is_complete(output: Path, header: dict) -> bool:
-    """Whether `output` is the whole file that this header makes, unchanged since."""
+    """Whether `output` is the complete, unchanged result of this header."""
     meta = output.with_name(output.name + META)
     if not (output.is_file() and meta.is_file()):
         return False
@@ -131,7 +131,7 @@ def is_complete(output: Path, header: dict) -> bool:
 
 
 def fields_of_predictions(path: Path) -> TaskFields | None:
-    """The fields that a file of summaries was made with, where that is known."""
+    """The recorded task fields of a file of summaries, or None."""
     meta = path.with_name(path.name + META)
     try:
         made_from = json.loads(meta.read_text(encoding="utf-8"))["made_from"]
@@ -153,28 +153,28 @@ def summarize_file(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Writes one JSON line a record, in input order, whole or not at all; an interrupted run goes on where it stopped.
+    """Writes one JSON line per record, in input order, atomically; resumes an interrupted run.
 
-    Batches are fixed by the input, and finished ones are kept in `OUTPUT.part`, so that the bytes do not depend on
-    interruptions. A line has the record's id (of its own type), the prediction, with several targets a field for each,
+    The input determines the batches, and finished ones are kept in `OUTPUT.part`, so an interruption does not change
+    the result. A line has the record's id (with its type), the prediction, one field per target if there are several,
     and the fingerprint of the source.
 
     Args:
         model, tokenizer: an encoder-decoder model and its tokenizer.
-        records (`list` of [`Record`]): what to summarise.
+        records (`list` of [`Record`]): records to summarise.
         output (`Path`): JSONL file, replaced.
-        settings ([`GenerationSettings`]): how to generate.
-        fields ([`TaskFields`]): with several targets each summary is split at their headings.
-        header (`dict`): what decides the summaries, as plain JSON values.
-        prefix (`str`): put before each source.
-        overwrite (`bool`): begin anew where an interrupted run had another header.
-        progress (*optional*): called with records done and in all.
+        settings ([`GenerationSettings`]): settings of the generation.
+        fields ([`TaskFields`]): with several targets, each summary is split at the headings.
+        header (`dict`): settings that determine the summaries, as plain JSON values.
+        prefix (`str`): added before each source.
+        overwrite (`bool`): start again if an interrupted run had another header.
+        progress (*optional*): called with (records done, total records).
 
     Returns:
-        `int`: records that an earlier, interrupted run had done.
+        `int`: number of records from an interrupted run.
 
     Raises:
-        ValueError: an interrupted run with another header, or one whose file cannot be read.
+        ValueError: an interrupted run with another header, or an unreadable part file.
     """
     part = PartFile(output, header)
     part.open(discard=overwrite)
@@ -204,7 +204,7 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
     """Predictions by id from a JSONL file of `summarize`.
 
     Raises:
-        ValueError: missing or damaged file, bad JSON, a line without id and prediction, or an id that comes twice.
+        ValueError: missing or damaged file, bad JSON, a line without id and prediction, or a repeated id.
     """
     found: dict[str, Prediction] = {}
     for number, line in numbered_lines(path, unpack(path, read_bytes(path))):
@@ -212,15 +212,15 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
             continue
         entry = parse_line(number, line)
         if isinstance(entry, Defect):
-            raise ValueError(f"{path}:{number}: {entry.text}; write the file with summarize")
+            raise ValueError(f"{path}:{number}: {entry.text}; create the file with summarize")
         text, row_id = entry.get("prediction"), entry.get("id")
         if not isinstance(text, str) or isinstance(row_id, bool) or not isinstance(row_id, str | int):
-            raise ValueError(f"{path}:{number} has no id and prediction as text; write it with summarize")
+            raise ValueError(f"{path}:{number} has no id or no text prediction; create the file with summarize")
         if half := LONE_SURROGATE.search(f"{row_id}{text}"):
-            words = f"the lone surrogate U+{ord(half[0]):04X} (half a character)"
-            raise ValueError(f"{path}:{number} holds {words}; write the file with summarize")
+            surrogate = f"the lone surrogate U+{ord(half[0]):04X} (half a character)"
+            raise ValueError(f"{path}:{number} contains {surrogate}; create the file with summarize")
         if str(row_id) in found:
-            raise ValueError(f"{path}:{number}: id {row_id!r} comes twice; remove one of the lines")
+            raise ValueError(f"{path}:{number}: id {row_id!r} occurs twice; remove one of the lines")
         found[str(row_id)] = Prediction(text, entry.get("source_fingerprint"))
     return found
 
@@ -231,12 +231,12 @@ def match_predictions(
     """The records that have a prediction, in order.
 
     Args:
-        predictions: by id.
-        records (`list` of [`Record`]): with targets.
-        names: files of both, for messages.
+        predictions: predictions by id.
+        records (`list` of [`Record`]): records with targets.
+        names: the two files, for messages.
 
     Raises:
-        ValueError: no id in common, or predictions of other texts.
+        ValueError: no common id, or predictions of other texts.
     """
     matched = [record for record in records if record.id in predictions]
     if not matched:
@@ -246,8 +246,8 @@ def match_predictions(
     ]
     if others:
         raise ValueError(
-            f"{len(others)} of {len(matched)} summaries of {names[0]} were written for other texts than those of "
-            f"{names[1]} (first: id {others[0].id!r}, line {others[0].line}); pass the file that was summarised, with "
-            "the same --source_fields"
+            f"{len(others)} of {len(matched)} summaries in {names[0]} belong to other texts than those in {names[1]} "
+            f"(first: id {others[0].id!r}, line {others[0].line}); pass the file that was summarised, with the same "
+            "--source_fields"
         )
     return matched

@@ -1,11 +1,11 @@
-"""ROUGE that counts Chinese: tokens by script, clipped n-gram counts and a bit-parallel longest common subsequence.
+"""ROUGE for Chinese and English: tokens by script, clipped n-gram counts, bit-parallel longest common subsequence.
 
-rouge_score keeps only [a-z0-9]+, so identical Chinese texts score 0 and wrong ones that share 'CBT' and '3' score 1.
-Here a pair is tokenised by the script of its reference:
+rouge_score keeps only [a-z0-9]+: identical Chinese texts score 0, and wrong texts that share 'CBT' and '3' score 1.
+Here the script of the reference determines the tokenisation of a pair:
 
-- no Chinese, Japanese or Korean character: exactly as rouge_score without a stemmer, lower case and [a-z0-9]+;
-  punctuation is dropped. A stray Chinese character in the prediction still counts, as one token.
-- otherwise: each such character is a token (or the words of jieba), a run of other letters and digits is a lower-case
+- Without Chinese, Japanese or Korean characters: exactly as rouge_score without a stemmer, i.e. lower case and
+  [a-z0-9]+, without punctuation. A Chinese character in the prediction still counts as one token.
+- Otherwise: each such character is a token (or the words of jieba), a run of other letters and digits is a lower-case
   word, and every punctuation mark is a token, as in rouge-chinese on text with a space around each character.
 
 A reference mostly in another alphabet, such as Cyrillic, follows the second rule; rouge_score would give it 0.
@@ -31,17 +31,17 @@ _LATIN_TOKEN = re.compile(f"[a-z0-9]+|[{CJK}]")
 _CHARACTER_TOKEN = re.compile(rf"[{CJK}]|[^\W_{CJK}]+|\S")
 _RUN_TOKEN = re.compile(rf"[{CJK}]+|[^\W_{CJK}]+|\S")
 _NOT_LATIN = re.compile(r"[^\W\d_a-z\u00aa-\u02ff\u1d00-\u1eff\u2c60-\u2c7f\ua720-\ua7ff]")
-# sentencepiece's own normaliser reads these as spaces, so that an output never has them
+# sentencepiece's normaliser turns these into spaces, so an output never contains them
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
 
 Tokenizer = Callable[[str], list[str]]
 
 
 def normalise_text(text: str) -> str:
-    """NFKC without zero-width characters, stripped.
+    """NFKC normalisation without zero-width characters, stripped.
 
-    mT5's vocabulary folds full-width punctuation in the same way: a perfect output scores 92.9 against a reference as
-    it was typed and 100 when both are normalised.
+    mT5's tokenizer normalises full-width punctuation in the same way: a perfect output scores 92.9 against the original
+    reference, and 100 if both are normalised.
     """
     return _INVISIBLE.sub(" ", unicodedata.normalize("NFKC", text)).strip()
 
@@ -63,21 +63,21 @@ class ScriptTokenizer:
 
     Args:
         chinese (`str`, *optional*, defaults to `"char"`):
-            `"char"` makes each Chinese, Japanese or Korean character a token; `"jieba"` cuts Chinese into words.
+            `"char"`: each Chinese, Japanese or Korean character is a token; `"jieba"`: Chinese is split into words.
 
     Raises:
-        ValueError: for another value, or for `"jieba"` when the package is not installed.
+        ValueError: another value, or `"jieba"` without the package.
     """
 
     def __init__(self, chinese: str = "char"):
         if chinese not in ("char", "jieba"):
-            raise ValueError(f"chinese={chinese!r} is not a way to cut Chinese; use 'char' or 'jieba'")
+            raise ValueError(f"chinese={chinese!r} is not known; use 'char' or 'jieba'")
         self._split_cjk: Tokenizer = _CHARACTER_TOKEN.findall
         if chinese == "jieba":
             self._split_cjk = partial(_cut_words, _load_jieba())
 
     def split_pair(self, prediction: str, reference: str) -> tuple[list[str], list[str]]:
-        """Tokens of two normalised texts; the script of the prediction decides when the reference is empty."""
+        """Tokens of two normalised texts; if the reference is empty, the script of the prediction decides."""
         prediction, reference = prediction.lower(), reference.lower()
         script = reference or prediction
         if _CJK.search(script) or 2 * len(_NOT_LATIN.findall(script)) > sum(map(str.isalpha, script)):
@@ -92,7 +92,7 @@ def _load_jieba() -> Tokenizer:
         raise ValueError(
             "chinese='jieba' needs the package jieba, which is not installed; pip install jieba or use chinese='char'"
         ) from None
-    jieba.setLogLevel("WARNING")  # it reports its dictionary on every rank
+    jieba.setLogLevel("WARNING")  # no message about its dictionary on every rank
     return jieba.lcut
 
 
@@ -106,11 +106,10 @@ class Rouge:
 
 
 def score_pair(prediction: Sequence[str], reference: Sequence[str]) -> Rouge:
-    """ROUGE of two token lists: F = 2 * common / (prediction + reference), 0 when either has nothing to count.
+    """ROUGE of two token lists: F = 2 * common / (prediction + reference), 0 if either is empty.
 
-    n-grams count as often as they occur in both (Lin, 2004; rouge_score; rouge-chinese with `exclusive=False`).
-    rouge-chinese by default looks at distinct n-grams only, where a text that repeats itself scores like one that
-    does not.
+    n-grams count as often as they occur in both (Lin, 2004; rouge_score; rouge-chinese with `exclusive=False`). By
+    default, rouge-chinese counts only distinct n-grams, so repetitions would not lower the score.
     """
     sizes = len(prediction), len(reference)
     return Rouge(
@@ -133,8 +132,8 @@ def _f_measure(common: int, first: int, second: int) -> float:
 def common_subsequence_length(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence.
 
-    One row of the table is one Python integer (Hyyro, 2004: 'Bit-parallel LCS-length computation revisited'); a zero
-    bit is a place where the length grows. 300 x 300 tokens take 300 steps in place of 90,000.
+    A Python integer represents one row of the table (Hyyro, 2004: 'Bit-parallel LCS-length computation revisited'); a
+    zero bit marks a position where the length increases. 300 x 300 tokens take 300 steps instead of 90,000.
     """
     places: dict[str, int] = {}
     for index, token in enumerate(first):
@@ -149,7 +148,7 @@ def common_subsequence_length(first: Sequence[str], second: Sequence[str]) -> in
 
 
 def repeats_itself(tokens: Sequence[str]) -> bool:
-    """Whether a run of four tokens occurs at least three times, as in an output that loops."""
+    """Whether a 4-gram of tokens occurs at least three times, as in a looping output."""
     counts = Counter(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
     counts.pop((".",) * 4, None)  # NFKC turns one Chinese ellipsis into six dots
     return max(counts.values(), default=0) >= 3

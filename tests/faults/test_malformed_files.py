@@ -114,10 +114,13 @@ JSONLS = {
     "no source": (rows(without("case_description")), ":2: field 'case_description' is missing"),
     "a number for text": (rows(row(experience_and_reflection=3)), ":2: field 'experience_and_reflection' is a number"),
     "an object for text": (rows(row(case_description={"a": 1})), ":2: field 'case_description' is an object"),
-    "a number in a list": (rows(row(consultation_process=["a", 3])), ":2: field 'consultation_process' is a list with"),
+    "a number in a list": (
+        rows(row(consultation_process=["a", 3])),
+        ":2: field 'consultation_process' is a list that contains",
+    ),
     "an empty source": (rows(row(case_description=[], consultation_process=[" "])), ":2: the source"),
     "an empty target": (rows(row(experience_and_reflection="  ")), ":2: the target"),
-    "an id twice": (rows(row(id=10)), ":2: id '10' is that of line 1"),
+    "an id twice": (rows(row(id=10)), ":2: id '10' is already used in line 1"),
     "no id": (rows(without("id")), ":2: field 'id' is missing"),
     "an id that is none": (rows(row(id=[1])), ":2: field 'id' is a list"),
     "a control character": (rows(row(experience_and_reflection="a\u0000b")), ":2: field"),
@@ -128,7 +131,7 @@ JSONLS = {
     "cut gzip": (gzip.compress(rows().encode() * 99)[:-20], "damaged gzip"),
     "nested too deep": (rows("[" * 100_000), ":2: not readable JSON"),
     "a number of 5,000 digits": (rows(f'{{"id": {"9" * 5000}}}'), ":2: not readable JSON"),
-    "other fields": ('{"text": "a", "summary": "b"}\n', "in no row of the file; name fields that exist"),
+    "other fields": ('{"text": "a", "summary": "b"}\n', "use existing fields"),
 }
 
 
@@ -153,10 +156,10 @@ def test_jsonl(tmp_path, capsys, name):
 
 PREDICTIONS = {
     "no JSON": ("hello", ":1: not valid JSON"),
-    "no id": ('{"prediction": "a"}', ":1 has no id and prediction"),
-    "a number": ('{"id": 1, "prediction": 3}', ":1 has no id and prediction"),
+    "no id": ('{"prediction": "a"}', ":1 has no id or no text prediction"),
+    "a number": ('{"id": 1, "prediction": 3}', ":1 has no id or no text prediction"),
     "a list": ("[]", ":1: the row is a list"),
-    "an id twice": ('{"id": 1, "prediction": "a"}\n{"id": "1", "prediction": "a"}', ":2: id '1' comes twice"),
+    "an id twice": ('{"id": 1, "prediction": "a"}\n{"id": "1", "prediction": "a"}', ":2: id '1' occurs twice"),
     "other ids": ('{"id": 7, "prediction": "a"}', "no id of"),
 }
 

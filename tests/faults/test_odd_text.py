@@ -134,4 +134,4 @@ def test_half_an_emoji_in_a_summary(made, tmp_path, capsys):
     data.write_text(row(1, "a b c") + "\n")
     predictions.write_text('{"id": 1, "prediction": "a \\ud83d c"}\n')
     words = ["evaluate", "--predictions", predictions, "--data", data, "--output", tmp_path / "scores.json"]
-    assert "summaries.jsonl:1 holds the lone surrogate U+D83D" in refusal(capsys, mt5, words)
+    assert "summaries.jsonl:1 contains the lone surrogate U+D83D" in refusal(capsys, mt5, words)

@@ -69,7 +69,7 @@ def test_an_evaluation_says_it_in_its_report(trained, made, csv, tmp_path, capsy
     assert "was trained with tokenizer" in capsys.readouterr().out
     assert "WARNING: predictor" in (tmp_path / "out" / "evaluation.md").read_text("utf-8")
     warnings = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["warnings"]
-    assert "its forecasts mean nothing" in warnings[0]
+    assert "its forecasts are meaningless" in warnings[0]
 
 
 def test_published_pairs():
@@ -123,7 +123,7 @@ def test_an_mt5_tokenizer_of_a_larger_vocabulary(made, copied):
     tokenizer = load_tokenizer(str(folder))
     tokenizer.add_tokens([f"new{number}" for number in range(500)])
     with pytest.raises(
-        ValueError, match=r"the tokenizer has \d+ pieces but .* embeds \d+; pass that model's tokenizer"
+        ValueError, match=r"the tokenizer has \d+ pieces, but .* has \d+ embeddings; pass the model's tokenizer"
     ):
         load_model(str(folder), tokenizer)
     with pytest.raises(ValueError, match="cannot be loaded"):

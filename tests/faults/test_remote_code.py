@@ -146,10 +146,10 @@ def test_repositories_on_a_hub(made, tmp_path):
         lines,
         (
             *["asks for code of the repository (auto_map), which is never run"] * 3,
-            "a/pickled holds only pickled weights (pytorch_model.bin), which are never loaded; pass --revision "
-            "refs/pr/10, a pull request with safetensors, if you trust it; or fetch it and convert them",
+            "a/pickled contains only pickled weights (pytorch_model.bin), which are never loaded; pass --revision "
+            "refs/pr/10, a pull request with safetensors, if you trust it; or download it and convert them",
             "names weights outside of its folder ('../../evil.safetensors')",
-            "a/nothing has no model.safetensors; name a repository that holds an mT5 model",
+            "a/nothing has no model.safetensors; pass a repository with an mT5 model",
             "asks for code of the repository (auto_map)",
         ),
         strict=True,

@@ -22,10 +22,10 @@ def bars(tmp_path, count):
     ("count", "message"),
     [
         (1, "only 1 usable bars; at least 2 are needed"),
-        (2, "the train split has 1 bars and no window of 25 (lookback 20 + horizon 4 + 1)"),
-        (30, "the train split has 21 bars and no window of 25"),
-        (40, "the validation split has 0 bars after an embargo of 25 and no window of 25"),
-        (300, "the validation split has 20 bars after an embargo of 25 and no window of 25"),
+        (2, "the train split has 1 bars, too few for a window of 25 (lookback 20 + horizon 4 + 1)"),
+        (30, "the train split has 21 bars, too few for a window of 25"),
+        (40, "the validation split has 0 bars after an embargo of 25, too few for a window of 25"),
+        (300, "the validation split has 20 bars after an embargo of 25, too few for a window of 25"),
     ],
 )
 @pytest.mark.parametrize("stage", ["tokenizer", "predictor", "finetune"])

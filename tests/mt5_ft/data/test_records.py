@@ -44,17 +44,17 @@ DEFECTIVE = [
     ("missing_field", '{"id": " ", "text": "t", "summary": "s"}', "field 'id' is missing or empty"),
     ("wrong_type", '{"id": "c", "text": 5, "summary": "s"}', "field 'text' is a number, not a string or a list"),
     ("wrong_type", '{"id": "c", "text": null, "summary": "s"}', "field 'text' is null"),
-    ("wrong_type", '{"id": "c", "text": ["t", {}], "summary": "s"}', "field 'text' is a list with an object in it"),
+    ("wrong_type", '{"id": "c", "text": ["t", {}], "summary": "s"}', "field 'text' is a list that contains an object"),
     ("wrong_type", '{"id": true, "text": "t", "summary": "s"}', "field 'id' is a boolean, not a string or an integer"),
     ("empty_source", '{"id": "c", "text": " \\n\\u3000", "summary": "s"}', r"the source \('text'\) is empty"),
     ("empty_source", '{"id": "c", "text": [], "summary": "s"}', r"the source \('text'\) is empty"),
     ("empty_target", '{"id": "c", "text": "t", "summary": ["", "\\t"]}', r"the target \('summary'\) is empty"),
-    ("duplicate_id", GOOD % "a", "id 'a' is that of line 1"),
-    ("control_character", '{"id": "c", "text": "a\\u0007", "summary": "s"}', r"'text' holds the .* U\+0007"),
-    ("control_character", '{"id": "c\\u0000", "text": "t", "summary": "s"}', r"'id' holds the .* U\+0000"),
-    ("control_character", '{"id": "c", "text": "t", "summary": "\x9f"}', r"'summary' holds the .* U\+009F"),
-    ("lone_surrogate", '{"id": "c", "text": ["t", "\\ud83d"], "summary": "s"}', r"'text' holds the .* U\+D83D"),
-    ("lone_surrogate", '{"id": "c", "text": "t", "summary": "\\ude00\\ud83d"}', r"'summary' holds the .* U\+DE00"),
+    ("duplicate_id", GOOD % "a", "id 'a' is already used in line 1"),
+    ("control_character", '{"id": "c", "text": "a\\u0007", "summary": "s"}', r"'text' contains the .* U\+0007"),
+    ("control_character", '{"id": "c\\u0000", "text": "t", "summary": "s"}', r"'id' contains the .* U\+0000"),
+    ("control_character", '{"id": "c", "text": "t", "summary": "\x9f"}', r"'summary' contains the .* U\+009F"),
+    ("lone_surrogate", '{"id": "c", "text": ["t", "\\ud83d"], "summary": "s"}', r"'text' contains the .* U\+D83D"),
+    ("lone_surrogate", '{"id": "c", "text": "t", "summary": "\\ude00\\ud83d"}', r"'summary' contains the .* U\+DE00"),
 ]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_a_defect_raises_or_is_dropped(file, kind, line, message):
     assert [(record.id, record.line) for record in records] == [("a", 1), ("b", 4)]
     assert report.defects == {kind: [3]}
     assert (report.rows_read, report.rows_kept) == (3, 2)
-    assert report.lines()[0].endswith("file.jsonl: rows read 3, kept 2, left out 1")
+    assert report.lines()[0].endswith("file.jsonl: 3 rows read, 2 kept, 1 dropped")
     assert report.lines()[1].endswith(f"file.jsonl:3: {DEFECTS[kind]} (count 1; line 3)")
 
 
@@ -117,7 +117,7 @@ def test_fields_are_joined(file):
     (record,), report = read_records(file, EMOTION_SUMMARY)
     assert (record.id, record.line, record.row) == ("0", 1, row)
     assert (record.source, record.target) == ("一\n二\n问：\t三", "四")
-    assert report.lines() == [f"{file}: rows read 1, kept 1, left out 0"]
+    assert report.lines() == [f"{file}: 1 rows read, 1 kept, 0 dropped"]
     (record,), _ = read_records(file, FIVE_ASPECTS)
     assert record.source == "一\n二\n问：\t三\n四"
     assert record.target == (
@@ -130,7 +130,7 @@ def test_fields_are_joined(file):
 def test_lines_are_ids_only_where_no_row_has_one(file):
     write_lines(file, '{"text": "t", "summary": "s"}', "", '{"text": "u", "summary": "s"}')
     assert [record.id for record in read_records(file, PAIR)[0]] == ["1", "3"]
-    with pytest.raises(ValueError, match=r"id 'key' in no row of the file; name fields that exist: 'text', 'summary'"):
+    with pytest.raises(ValueError, match=r"no row of the file has id 'key'; use existing fields: 'text', 'summary'"):
         read_records(file, TaskFields(("text",), ("summary",), id="key"))
 
 
@@ -174,9 +174,9 @@ def test_rows_without_targets(file):
         (gzip.compress(b"", mtime=0), "is empty; pass a file"),
         (gzip.compress(b"x" * 1000, mtime=0)[:20], "is a damaged gzip file"),
         ("{}".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
-        (b"{}\n{}", "its rows have no fields at all"),
-        (b'{"id": 1, "txt": "a"}', "sources 'text' in no row of the file; name fields that exist: 'id', 'txt'"),
-        (b'{"text": "a", "sum\\nmary": "b"}', r"targets 'summary' in no row .*'sum\\nmary'"),
+        (b"{}\n{}", "its rows have no fields"),
+        (b'{"id": 1, "txt": "a"}', "no row of the file has sources 'text'; use existing fields: 'id', 'txt'"),
+        (b'{"text": "a", "sum\\nmary": "b"}', r"no row .* has targets 'summary'.*'sum\\nmary'"),
         (b'{"text": "a", "summary": " "}\n{"text": "b", "summary": []}\n{', "every target is empty .'summary' in"),
     ],
 )  # fmt: skip
@@ -192,10 +192,10 @@ def test_files_of_no_use(file, policy, content, message):
 def test_no_usable_row_folders_and_policies(file):
     write_lines(file, "{", '{"text": "t", "summary": "\\u0001"}')
     with pytest.raises(
-        ValueError, match=r"no usable row among 2 \(bad JSON: 1, control character: 1\); correct the file"
+        ValueError, match=r"none of the 2 rows is usable \(bad JSON: 1, control character: 1\); correct the file"
     ):
         read_records(file, PAIR, "drop")
-    with pytest.raises(ValueError, match="is a folder; name the JSONL file in it"):
+    with pytest.raises(ValueError, match="is a folder; pass the JSONL file in it"):
         read_records(file.parent, PAIR)
     with pytest.raises(ValueError, match="policy='repair' is not known; use one of error, drop"):
         read_records(file, PAIR, "repair")
@@ -205,7 +205,7 @@ def test_no_usable_row_folders_and_policies(file):
     ("values", "message"),
     [
         (("text", ("summary",)), r"sources='text' is a string; pass a tuple of field names, \('text',\)"),
-        ((("text",), ()), r"targets=\(\) names no field"),
+        ((("text",), ()), r"targets=\(\) is empty"),
         ((("text",), ("summary", "text")), "field 'text' is named twice"),
         ((("text", "id"), ("summary",)), "field 'id' is named twice"),
     ],

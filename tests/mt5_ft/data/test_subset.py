@@ -235,7 +235,7 @@ def test_a_failed_restore_keeps_the_backup(file, monkeypatch):
 def test_a_restore_that_went_wrong_is_noticed(file, monkeypatch):
     report = drop_subset(file)
     monkeypatch.setattr(subset, "write_file", lambda path, write: path.write_bytes(b"torn"))
-    with pytest.raises(ValueError, match=r"does not equal .* after writing; check the disk, the backup is kept"):
+    with pytest.raises(ValueError, match=r"differs from .* after writing; check the disk, the backup is kept"):
         restore(file)
     assert checksum(report.backup) == report.sha256
 
@@ -254,15 +254,15 @@ def test_a_backup_is_never_overwritten(file):
     [
         ({"drop": 0}, r"drop=0 is outside \(0, 1\)"),
         ({"drop": 1.0}, r"drop=1.0 is outside \(0, 1\)"),
-        ({"drop": 20}, r"drop=20 is outside \(0, 1\); pass the share of rows to remove, such as 0.2"),
+        ({"drop": 20}, r"drop=20 is outside \(0, 1\); use e.g. 0.2"),
         ({"drop": float("nan")}, r"drop=nan is outside"),
-        ({"drop": 0.0001}, "drop=0.0001 of 600 rows leaves 600"),
-        ({"drop": 0.9999}, "drop=0.9999 of 600 rows leaves 0; pass a share"),
+        ({"drop": 0.0001}, "drop=0.0001 of 600 rows keeps 600"),
+        ({"drop": 0.9999}, "drop=0.9999 of 600 rows keeps 0; use a share"),
         ({"seed": -1}, "seed=-1 is negative"),
-        ({"by": "tpic"}, "by='tpic' is a field of no row; use length or one of 'id', 'topic', 'case'"),
+        ({"by": "tpic"}, "no row has the field by='tpic'; use length or one of 'id', 'topic', 'case'"),
         ({"by": "field"}, "by='field' needs the name of the field"),
-        ({"by": "topic", "field": "id"}, "by='topic' and field='id' name two fields"),
-        ({"by": "id"}, "by='id' has 600 different values in 600 rows; name a field with categories"),
+        ({"by": "topic", "field": "id"}, "by='topic' and field='id' name two different fields"),
+        ({"by": "id"}, "by='id' has 600 different values in 600 rows; use a field with categories"),
     ],
 )
 def test_wrong_arguments_write_nothing(file, arguments, message):
@@ -297,7 +297,7 @@ def test_missing_files(tmp_path):
     with pytest.raises(ValueError, match=r"none\.jsonl does not exist; correct the path"):
         drop_subset(tmp_path / "none.jsonl")
     with pytest.raises(
-        ValueError, match=r"backup .*none\.jsonl\.backup does not exist, so there is nothing to restore"
+        ValueError, match=r"backup .*none\.jsonl\.backup does not exist; pass the file that subset was used on"
     ):
         restore(tmp_path / "none.jsonl")
 
@@ -323,7 +323,9 @@ def test_changes_since_the_cut_are_not_lost_unasked(file):
     with open(file, "ab") as changed:
         changed.write(b'{"id": 999, "topic": "work", "case": ["mine"]}\n')
     edited = checksum(file)
-    with pytest.raises(ValueError, match=r"was changed since it was cut, and restoring .* would lose .*; keep a copy"):
+    with pytest.raises(
+        ValueError, match=r"has changed since the subset was made, and restoring .* would lose .*; copy the file"
+    ):
         restore(file)
     assert checksum(file) == edited
     restore(file, force=True)

@@ -71,7 +71,7 @@ def test_the_cut_is_a_subsequence_of_exact_size_and_is_undone_to_the_byte(file, 
         path = Path(folder) / "cases.jsonl"
         path.write_bytes(original)
         if keep in (0, len(filled)):
-            with pytest.raises(ValueError, match=f"leaves {keep}; pass a share"):
+            with pytest.raises(ValueError, match=f"keeps {keep}; use a share"):
                 drop_subset(path, drop, by=by, seed=seed)
             assert path.read_bytes() == original
             return

@@ -138,7 +138,11 @@ def test_a_push_that_fails_is_one_line_and_completes_later(hub, start, push, con
     ("fault", "kind", "message"),
     [
         ({"status": 401}, ValueError, r"refused the log-in for me/x \(401\)"),
-        ({"status": 404, "headers": {"X-Error-Code": "RepoNotFound"}}, ValueError, "nor a repository on the Hub"),
+        (
+            {"status": 404, "headers": {"X-Error-Code": "RepoNotFound"}},
+            ValueError,
+            "is not a folder or a Hub repository",
+        ),
         ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; ask for access"),
         ({"status": 429}, ModelUnreachable, "answered 429 for me/x"),
         ({"status": 503}, ModelUnreachable, "answered 503 for me/x.* try again later"),

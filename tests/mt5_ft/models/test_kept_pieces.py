@@ -125,5 +125,5 @@ def test_what_is_refused(tokenizer, monkeypatch):
     from transformers import PreTrainedTokenizerFast
 
     other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))
-    with pytest.raises(ValueError, match="is of the kind WordLevel, and only Unigram can be trimmed; pass an"):
+    with pytest.raises(ValueError, match="has type WordLevel, but only Unigram can be trimmed; pass an"):
         choose_pieces(other, ["a"])

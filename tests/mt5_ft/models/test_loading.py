@@ -49,7 +49,9 @@ def test_models_that_are_refused(folder, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="is a bert model, not encoder-decoder; pass an mT5 model"):
         load_model(str(bert))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"holds only pickled weights \(pytorch_model.bin\), which are never loaded"):
+    with pytest.raises(
+        ValueError, match=r"contains only pickled weights \(pytorch_model.bin\), which are never loaded"
+    ):
         load_model(str(folder))
 
 
@@ -59,13 +61,13 @@ def test_a_vocabulary_larger_than_the_embedding(folder, tokenizer):
     assert len(tokenizer) <= config["vocab_size"]
     larger = copy.deepcopy(tokenizer)
     larger.add_tokens([f"new{i}" for i in range(200)])
-    with pytest.raises(ValueError, match=r"the tokenizer has \d+ pieces but .* embeds \d+; pass"):
+    with pytest.raises(ValueError, match=r"the tokenizer has \d+ pieces, but .* has \d+ embeddings; pass"):
         load_model(str(folder), larger)
 
 
 def test_hub_out_of_reach(monkeypatch):
     monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
-    with pytest.raises(ModelUnreachable, match="could not reach the Hub for some/mt5"):
+    with pytest.raises(ModelUnreachable, match="cannot reach the Hub for some/mt5"):
         load_model("some/mt5")
 
 
@@ -112,17 +114,17 @@ def test_adapters_whose_base_cannot_be_used(adapters, folder, monkeypatch):
     content = weights.read_bytes()
     weights.rename(folder / "pytorch_model.bin")
     with pytest.raises(
-        ValueError, match=r"holds adapters of the base model .* only pickled weights \(pytorch_model.bin"
+        ValueError, match=r"the base model .* of the adapters in .* only pickled weights \(pytorch_model.bin"
     ):
         load_model(str(adapters))
     weights.write_bytes(content[:-9])
-    with pytest.raises(ValueError, match=r"holds adapters of .* model.safetensors is cut short or damaged"):
+    with pytest.raises(ValueError, match=r"of the adapters in .* model.safetensors is cut short or damaged"):
         load_model(str(adapters))
     config = adapters / "adapter_config.json"
     monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
     config.write_text(config.read_text("utf-8").replace(str(folder.resolve()), "runs/gone"), "utf-8")
     with pytest.raises(
-        ValueError, match=r"adapters of the base model runs/gone, which cannot be loaded .*; put it back"
+        ValueError, match=r"the base model runs/gone of the adapters in .* cannot be loaded .*; restore it"
     ):
         load_model(str(adapters))
     config.write_text("{}", "utf-8")

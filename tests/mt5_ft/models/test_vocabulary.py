@@ -181,7 +181,7 @@ def test_what_cannot_be_expanded(trimmed, start, tmp_path, model):
         expand(str(trimmed), str(moved))
     config = json.loads((trimmed / "config.json").read_text("utf-8"))
     (trimmed / "config.json").write_text(json.dumps({**config, "full_model_path": None}), "utf-8")
-    with pytest.raises(ValueError, match="does not say where its full model is; pass --original"):
+    with pytest.raises(ValueError, match="has no record of its full model; pass --original"):
         expand(str(trimmed))
     (trimmed / "config.json").write_text(json.dumps({**config, "full_model": [1]}), "utf-8")
     with pytest.raises(ValueError, match="was not trimmed"):
@@ -206,10 +206,10 @@ def test_models_and_pieces_that_do_not_fit(model, tokenizer, kept):
         trim_model(copy.deepcopy(model), tokenizer, KeptIds([1, 2, 3]))
     with pytest.raises(ValueError, match="is not kept"):
         trim_tokenizer(tokenizer, KeptIds([1, 2, 3]))
-    with pytest.raises(ValueError, match="the full one would give"):
+    with pytest.raises(ValueError, match="but trimming the full model gives"):
         expand_model(model, copy.deepcopy(model), kept, len(tokenizer))
     model.lm_head = torch.nn.Linear(16, 8)
-    with pytest.raises(ValueError, match="has no tables like mT5's"):
+    with pytest.raises(ValueError, match="does not have the tables of mT5"):
         trim_model(model, tokenizer, kept)
 
 

@@ -61,7 +61,7 @@ def test_defects_of_the_validation_file_are_reported(tmp_path, said):
     train = write(tmp_path / "train.jsonl", [f"text {n}" for n in range(10)])
     other = write(tmp_path / "validation.jsonl", ["new", " "], first_id=50)
     read_splits(MT5DataArguments(data=train, validation_data=other, policy="drop", **FIELDS), 1, said.append)
-    assert "validation.jsonl: rows read 2, kept 1, left out 1" in said[0]
+    assert "validation.jsonl: 2 rows read, 1 kept, 1 dropped" in said[0]
 
 
 def test_the_digest_is_that_of_the_texts(records):

@@ -23,7 +23,7 @@ def test_a_small_model_from_scratch_needs_no_hub(data, small, tmp_path, monkeypa
     words = ["train", "--data", data, "--output_dir", run, *small, "--max_steps", "8"]
     words = [str(word) for word in words]
     assert main(words) == 2
-    assert "could not reach the Hub for google/mt5-base" in (err := capsys.readouterr().err)
+    assert "cannot reach the Hub for google/mt5-base" in (err := capsys.readouterr().err)
     assert "--model small --from_scratch" in err
     words += ["--model", "small", "--from_scratch"]
     real = MT5Trainer.training_step

@@ -7,20 +7,9 @@ import socket
 import numpy as np
 import pytest
 import sacrebleu
-import torch
 from hypothesis import given, settings, strategies as st
-from tokenizers import Tokenizer, decoders, models
-from transformers import (
-    DataCollatorForSeq2Seq,
-    EvalPrediction,
-    MT5Config,
-    MT5ForConditionalGeneration,
-    PreTrainedTokenizerFast,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-)
 
-from mt5_ft.summaries.metrics import SummaryMetric, _chinese_splitter, build_compute_metrics, per_example, score_texts
+from mt5_ft.summaries.metrics import SummaryMetric, _chinese_splitter, per_example, score_texts
 from mt5_ft.summaries.rouge import normalise_text
 
 CHINESE = "".join(chr(0x4E00 + index) for index in range(80))
@@ -138,7 +127,7 @@ def test_empty_rows_score_0(texts):
 @pytest.mark.parametrize(
     ("predictions", "references", "message"),
     [
-        (["a"], ["a", "b"], "predictions has 1 rows but references has 2; pass one reference a row"),
+        (["a"], ["a", "b"], "predictions has 1 rows, but references has 2; pass one reference per row"),
         ([], [], "predictions has 0 rows; pass at least one row"),
         (["a", "b"], ["a", None], r"references\[1\]=None is not text; pass a string"),
         ([3], ["a"], r"predictions\[0\]=3 is not text"),
@@ -180,62 +169,3 @@ def test_two_processes_give_process_0_the_scores_of_all_rows(tmp_path):
     assert second is None
     assert first == pytest.approx(score_texts(predictions + more_predictions, references + more_references))
     assert first["rouge1"] != pytest.approx(score_texts(predictions, references)["rouge1"])
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    words = ["<pad>", "</s>", "<unk>", "<extra_id_0>", "▁<extra_id_1>", *CHINESE[:20]]
-    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    core.decoder = decoders.Metaspace()
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(tokenizer_object=core, extra_special_tokens=["<extra_id_0>"], **special)
-
-
-def test_padding_of_the_trainer_is_not_decoded(tokenizer):
-    """-100 pads both the outputs and the labels; the scored texts end where they end."""
-    predictions = np.array([[0, 5, 6, 7, 1, -100, -100], [0, 8, 9, 1, -100, -100, -100]])
-    labels = np.array([[5, 6, 7, 1], [8, 9, 1, -100]])
-    scores = build_compute_metrics(tokenizer)(EvalPrediction(predictions, labels))
-    assert scores == score_texts([CHINESE[:3], CHINESE[3:5]], [CHINESE[:3], CHINESE[3:5]])
-    assert scores["rougeL"] == 100
-    assert predictions[0, -1] == -100
-
-
-def test_sentinels_are_counted_before_they_are_skipped(tokenizer):
-    """Special (skipped by decoding) or ordinary pieces, as in the published mT5 vocabulary."""
-    assert tokenizer.decode([3, 5], skip_special_tokens=True).strip() == CHINESE[0]
-    predictions = np.array([[0, 3, 5, 1], [0, 4, 5, 1], [0, 5, 6, 1], [0, 3, 1, -100]])
-    scores = build_compute_metrics(tokenizer)(EvalPrediction((predictions, None), np.array([[5, 1]] * 4)))
-    assert scores["sentinel_share"] == 0.75
-    assert scores["empty_share"] == 0.25
-    assert scores["rouge1"] == pytest.approx((100 + 100 * 2 / 9 + 100 * 2 / 3 + 0) / 4)
-
-
-def test_logits_and_wrong_settings_are_refused(tokenizer):
-    with pytest.raises(ValueError, match=r"predictions has shape \(1, 2, 3\).*set predict_with_generate=True"):
-        build_compute_metrics(tokenizer)(EvalPrediction((np.zeros((1, 2, 3)), None), np.array([[5, 1]])))
-    with pytest.raises(ValueError, match="chinese='words'"):
-        build_compute_metrics(tokenizer, chinese="words")
-
-
-def test_a_trainer_logs_the_scores(tokenizer, tmp_path):
-    torch.manual_seed(0)
-    shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
-    model = MT5ForConditionalGeneration(MT5Config(vocab_size=len(tokenizer), **shape))
-    rows = [{"input_ids": [5, 6, 1], "labels": [5, 1]}, {"input_ids": [7, 1], "labels": [7, 8, 9, 1]}] * 2
-    arguments = Seq2SeqTrainingArguments(
-        str(tmp_path), predict_with_generate=True, generation_max_length=6, use_cpu=True, per_device_eval_batch_size=3
-    )
-    trainer = Seq2SeqTrainer(
-        model,
-        arguments,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
-        eval_dataset=rows,
-        processing_class=tokenizer,
-        compute_metrics=build_compute_metrics(tokenizer),
-    )
-    logged = trainer.evaluate()
-    assert {f"eval_{name}" for name in NAMES} <= set(logged)
-    output = trainer.predict(rows)
-    assert -100 in output.label_ids
-    assert output.metrics["test_rouge1"] == logged["eval_rouge1"]

@@ -15,7 +15,7 @@ from mt5_ft.cli.main import main
 from mt5_ft.data.records import TaskFields, read_records, write_records
 from mt5_ft.summaries.predictions import fingerprint, read_predictions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -139,7 +139,8 @@ def test_a_finished_part_is_kept_when_a_setting_differs(summarize, start, tmp_pa
     before = part.read_bytes()
     assert summarize("cut.jsonl", "--num_beams", "2") == 2
     assert (
-        "holds 12 summaries of a run with other settings (num_beams: 1 -> 2); use the same" in capsys.readouterr().err
+        "contains 12 summaries of a run with other settings (num_beams: 1 -> 2); use the same"
+        in capsys.readouterr().err
     )
     config = json.loads((start / "generation_config.json").read_text("utf-8"))
     (start / "generation_config.json").write_text(json.dumps(config | {"repetition_penalty": 2.0}), "utf-8")
@@ -190,7 +191,7 @@ def test_predictions_of_other_texts_are_not_scored(summarize, data, tmp_path, re
     assert summarize("p.jsonl") == 0
     words = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--data"]
     write_records(tmp_path / "other.jsonl", numbered[::-1])
-    refused([*words, tmp_path / "other.jsonl"], "were written for other texts than those of")
+    refused([*words, tmp_path / "other.jsonl"], "belong to other texts than those in")
     write_records(
         tmp_path / "more.jsonl", numbered + [row | {"case_description": f"{n}"} for n, row in enumerate(numbered * 2)]
     )
@@ -209,7 +210,7 @@ def test_fields_are_those_that_were_summarised(summarize, data, tmp_path, capsys
     capsys.readouterr()
     assert main([str(word) for word in words]) == 0
     assert dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])["rougeL"] == "100.000"
-    refused([*words, "--source_fields", "case_description"], "belong together; name both or neither")
+    refused([*words, "--source_fields", "case_description"], "belong together; set both or neither")
 
 
 @pytest.mark.parametrize(
@@ -217,9 +218,9 @@ def test_fields_are_those_that_were_summarised(summarize, data, tmp_path, capsys
     [
         (b"", "is empty"),
         (b"\x1f\x8b\x08\x00abc", "is a damaged gzip file"),
-        (b'{"id": "a", "prediction": null}\n', ":1 has no id and prediction as text"),
-        (b'{"id": "a"}\n', ":1 has no id and prediction as text"),
-        (b'{"id": "a", "prediction": "b"}\n\n{"id": "a", "prediction": "c"}\n', ":3: id 'a' comes twice"),
+        (b'{"id": "a", "prediction": null}\n', ":1 has no id or no text prediction"),
+        (b'{"id": "a"}\n', ":1 has no id or no text prediction"),
+        (b'{"id": "a", "prediction": "b"}\n\n{"id": "a", "prediction": "c"}\n', ":3: id 'a' occurs twice"),
         (b'{"id": "a", "prediction"\n', ":1: not valid JSON"),
     ],
 )

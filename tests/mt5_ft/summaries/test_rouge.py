@@ -174,7 +174,7 @@ def test_jieba_that_is_not_installed_is_named(monkeypatch):
 
 
 def test_an_unknown_cut_is_refused():
-    with pytest.raises(ValueError, match="chinese='words' is not a way to cut Chinese; use 'char' or 'jieba'"):
+    with pytest.raises(ValueError, match="chinese='words' is not known; use 'char' or 'jieba'"):
         ScriptTokenizer("words")
 
 

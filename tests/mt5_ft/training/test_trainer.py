@@ -220,7 +220,7 @@ def test_no_smaller_batch_than_one():
         ({"optim": "sgd"}, "optim=sgd has no effect here: set optimizer to one of adamw, adafactor"),
         ({"bf16": True}, "bf16=True has no effect here: set precision to bf16"),
         ({"fp16": True, "precision": "fp32"}, "fp16=True has no effect here: set precision to fp16"),
-        ({"chinese": "word"}, "chinese='word' is not a way to cut Chinese"),
+        ({"chinese": "word"}, "chinese='word' is not known"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size=0 is below 1"),
         ({"eval_generate_rows": -1}, "eval_generate_rows=-1 is negative"),
         ({"eval_strategy": "no", "save_strategy": "no"}, "load_best_model_at_end=True needs evaluations"),
