@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny model and small simulated candles, made once and copied for each test."""
 
 import copy
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -19,11 +20,23 @@ from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
 from kronos_ft.windows.dataset import WindowDataset, WindowShape
 
-pytest_plugins = ["tests.fault_table", "tests.hub_fixtures", "tests.fault_run_fixtures", "tests.docs.counts"]
+pytest_plugins = [
+    "tests.fault_table",
+    "tests.hub_fixtures",
+    "tests.fault_run_fixtures",
+    "tests.curves_fixtures",
+    "tests.docs.counts",
+]
 
 # the same examples on every run, and no deadline: a busy machine is no failure
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+def pytest_collection_finish():
+    """What is imported stays: without this each training, which collects garbage, looks through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

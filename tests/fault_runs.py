@@ -5,6 +5,7 @@ compared by [`outcome`], which leaves out nothing but times.
 """
 
 import contextlib
+import gc
 import itertools
 import json
 import multiprocessing
@@ -15,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from ft_core.checkpoints.retention import list_checkpoints
+from tests.curves_fixtures import draw_dots
 
 PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")
@@ -89,6 +92,8 @@ def _child(run: Run, words: list[str], signals: dict[int, int], files: tuple[Pat
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.environ.update(run.environment)
+    draw_dots(pytest.MonkeyPatch())
+    gc.freeze()  # what is imported stays
     seen = [0]
     names = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "shutil.rmtree"}
     root = str(run.output)

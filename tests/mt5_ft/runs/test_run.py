@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib import image
 
 from mt5_ft.cli.main import main
 from mt5_ft.models.loading import load_tokenizer
@@ -17,7 +18,7 @@ from mt5_ft.training.trainer import MT5Trainer
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_small_model_from_scratch_needs_no_hub(data, small, tmp_path, monkeypatch, capsys):
+def test_a_small_model_from_scratch_needs_no_hub(data, small, drawn_curves, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
     run = tmp_path / "run"
     words = ["train", "--data", data, "--output_dir", run, *small, "--max_steps", "8"]
@@ -40,6 +41,7 @@ def test_a_small_model_from_scratch_needs_no_hub(data, small, tmp_path, monkeypa
     one, two = load_tokenizer(str(run / "checkpoint-8")), load_tokenizer(str(run / "final"))
     assert one.get_vocab() == two.get_vocab()
     assert "parameters, 100.0% trainable" in capsys.readouterr().out
+    assert image.imread(run / "loss_curves.png").shape[1] == 1210
     assert main(["plan", *words[1:]]) == 0
 
 
