@@ -23,8 +23,8 @@ from kronos_ft.windows.dataset import WindowDataset, WindowShape
 pytest_plugins = [
     "tests.fault_table",
     "tests.hub_fixtures",
-    "tests.fault_run_fixtures",
     "tests.curves_fixtures",
+    "tests.fault_run_fixtures",
     "tests.docs.counts",
 ]
 
