@@ -12,11 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from ft_core.checkpoints.retention import list_checkpoints
-from tests.curves_fixtures import draw_dots
 from tests.forked import Forked, program
 
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")
@@ -83,7 +80,6 @@ class Ended:
 
 def _do(run: Run, words: list[str], signals: dict[int, int], count: Path) -> int:
     began = time.monotonic()
-    draw_dots(pytest.MonkeyPatch())
     seen = [0]
     names = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "shutil.rmtree"}
     root = str(run.output)

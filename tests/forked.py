@@ -15,7 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 from torch.distributed import TCPStore
+
+from tests.curves_fixtures import draw_dots
 
 PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
 _context = multiprocessing.get_context("forkserver")
@@ -36,6 +39,7 @@ def _child(text: Path, environment: dict[str, str], group: bool, function: Calla
     os.dup2(handle, 2)
     os.environ.update(environment)
     gc.freeze()  # what is imported stays
+    draw_dots(pytest.MonkeyPatch())
     if group:
         os.setsid()
     try:

@@ -18,7 +18,7 @@ from tests.distributed import nan_on_one_rank
 from tests.fault_sample import sample
 from tests.forked import Forked, program, run_ranks
 
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("forked")]
+pytestmark = pytest.mark.distributed
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "KRONOS_FT_TRACEBACK": ""}
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 PATIENCE = 120  # seconds; a hang is a failure

@@ -16,7 +16,7 @@ from mt5_ft.training.trainer import MT5Collator
 from tests.distributed import mt5_two_ranks
 from tests.forked import run_ranks
 
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("forked")]
+pytestmark = pytest.mark.distributed
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from tests.distributed import predictor_two_ranks
 from tests.forked import run_ranks
 
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("forked")]
+pytestmark = pytest.mark.distributed
 STEPS = 21  # past the end of the first epoch of 17 steps
 TERMS = ("loss", "ce_s1", "ce_s2", "perplexity_s1", "perplexity_s2", "accuracy_s1", "accuracy_s2")
 

@@ -9,7 +9,7 @@ from ft_core.runs.processes import check_world_size
 from tests.distributed import pin_two_ranks, two_ranks
 from tests.forked import Forked, run_ranks
 
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("forked")]
+pytestmark = pytest.mark.distributed
 STEPS = 24  # past the end of the first epoch of 19 steps, whose last windows do not fill a step
 
 
