@@ -8,6 +8,8 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import runpy
+import signal
 import sys
 import time
 import traceback
@@ -31,6 +33,12 @@ def program(name: str, words: list[str]) -> int:
     from mt5_ft.cli.main import main as mt5
 
     return {"kronos_ft": kronos, "mt5_ft": mt5}[name]([str(word) for word in words])
+
+
+def script(path: Path, words: list[str]) -> None:
+    """What `python PATH WORDS` does."""
+    sys.argv = [str(path), *(str(word) for word in words)]
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def _child(text: Path, environment: dict[str, str], group: bool, function: Callable, arguments: tuple) -> None:
@@ -95,6 +103,11 @@ class Forked:
         """Sends it a signal."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL."""
+        self.signal(signal.SIGKILL)
+        self.process.join()
 
     def end(self, seconds: float = 240.0) -> int:
         """Waits for its end; its exit code (negative: the signal)."""
