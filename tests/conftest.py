@@ -7,8 +7,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # numbers must not depend on the machine that tests run on; tests of speed ask for it themselves
 os.environ["KRONOS_FT_SPEED"] = "exact"
 
-import hypothesis
 import pytest
+
+from tests.examples import register_profiles
 
 pytest_plugins = ["tests.fault_table", "tests.docs.counts"]
 FIXTURES = ("market_fixtures", "curves_fixtures", "hub_fixtures", "fault_run_fixtures")
@@ -16,9 +17,7 @@ FIXTURES = ("market_fixtures", "curves_fixtures", "hub_fixtures", "fault_run_fix
 FORKING = ("tests/distributed/", "tests/faults/test_killed", "tests/faults/test_signals", "tests/faults/test_broken")
 FORKING += ("tests/faults/test_run_lock", "tests/faults/test_failed_saves", "tests/faults/test_resume_settings")
 
-# the same examples on every run, and no deadline: a busy machine is no failure
-hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("steady")
+register_profiles()
 
 
 def pytest_configure(config):

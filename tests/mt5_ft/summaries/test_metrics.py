@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -22,6 +22,7 @@ from transformers import (
 
 from mt5_ft.summaries.metrics import SummaryMetric, _chinese_splitter, build_compute_metrics, per_example, score_texts
 from mt5_ft.summaries.rouge import normalise_text
+from tests.examples import examples
 
 CHINESE = "".join(chr(0x4E00 + index) for index in range(80))
 NAMES = [
@@ -100,7 +101,7 @@ PIECES = [
 ]
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(st.lists(st.sampled_from(PIECES), max_size=15).map("".join))
 def test_the_quick_split_equals_that_of_sacrebleu(text):
     assert _chinese_splitter()(text).split() == sacrebleu.metrics.BLEU(tokenize="zh").tokenizer(text).split()
