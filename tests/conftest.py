@@ -9,15 +9,26 @@ os.environ["KRONOS_FT_SPEED"] = "exact"
 
 import pytest
 
-from tests.examples import register_profiles
+import tests.examples  # noqa: F401, the profiles of hypothesis
 
 pytest_plugins = ["tests.fault_table", "tests.docs.counts"]
 FIXTURES = ("market_fixtures", "curves_fixtures", "hub_fixtures", "fault_run_fixtures")
 # tests that fork processes from one server (tests.forked) share a worker, so that there is one server
-FORKING = ("tests/distributed/", "tests/faults/test_killed", "tests/faults/test_signals", "tests/faults/test_broken")
-FORKING += ("tests/faults/test_run_lock", "tests/faults/test_failed_saves", "tests/faults/test_resume_settings")
-
-register_profiles()
+FORKING = (
+    "tests/distributed/",
+    "tests/faults/test_broken_checkpoints",
+    "tests/faults/test_failed_saves",
+    "tests/faults/test_killed",
+    "tests/faults/test_resume_settings",
+    "tests/faults/test_run_lock",
+    "tests/faults/test_signals",
+    "tests/kronos_ft/download/test_failures.py::test_killed_and_resumed",
+    "tests/kronos_ft/training/test_interrupted_training.py::test_a_signal_to_the_whole_group",
+    "tests/mt5_ft/runs/test_run.py::test_a_disk_that_fills_up",
+    "tests/mt5_ft/summaries/test_metrics.py::test_two_processes",
+    "tests/mt5_ft/summaries/test_predictions.py::test_a_process_killed_twice",
+    "tests/mt5_ft/test_examples",
+)
 
 
 def pytest_configure(config):

@@ -4,12 +4,10 @@ from hypothesis import settings
 
 SAMPLE, EVERYTHING = "sample", "everything"  # profiles
 
-
-def register_profiles() -> None:
-    """The same examples on every run, and no deadline: a busy machine is no failure."""
-    settings.register_profile(SAMPLE, deadline=None, derandomize=True, max_examples=60)
-    settings.register_profile(EVERYTHING, deadline=None, derandomize=True)
-    settings.load_profile(SAMPLE)
+# the same examples on every run, and no deadline: a busy machine is no failure
+settings.register_profile(SAMPLE, deadline=None, derandomize=True, max_examples=60)
+settings.register_profile(EVERYTHING, deadline=None, derandomize=True)
+settings.load_profile(SAMPLE)
 
 
 def examples(number: int) -> settings:

@@ -23,8 +23,8 @@ from torch.distributed import TCPStore
 from tests.curves_fixtures import draw_dots
 
 PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(PRELOADED)
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(PRELOADED)
 
 
 def program(name: str, words: list[str]) -> int:
@@ -77,7 +77,7 @@ class Forked:
     def __init__(self, text: Path, function: Callable, *arguments, environment=None, group: bool = False):
         self._text = text
         words = (text, environment or {}, group, function, arguments)
-        self.process = _context.Process(target=_child, args=words)
+        self.process = context.Process(target=_child, args=words)
         self.process.start()
         self.pid = self.process.pid
 

@@ -1,6 +1,5 @@
 """Scores of a set: sacrebleu as the reference, rates of faulty outputs, evaluate with two processes, the Trainer."""
 
-import multiprocessing
 import random
 import socket
 
@@ -23,6 +22,7 @@ from transformers import (
 from mt5_ft.summaries.metrics import SummaryMetric, _chinese_splitter, build_compute_metrics, per_example, score_texts
 from mt5_ft.summaries.rouge import normalise_text
 from tests.examples import examples
+from tests.forked import context
 
 CHINESE = "".join(chr(0x4E00 + index) for index in range(80))
 NAMES = [
@@ -174,7 +174,7 @@ def compute_in_process(process_id, cache_dir):
 
 @pytest.mark.distributed
 def test_two_processes_give_process_0_the_scores_of_all_rows(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with context.Pool(2) as pool:
         work = pool.starmap_async(compute_in_process, [(0, str(tmp_path)), (1, str(tmp_path))], chunksize=1)
         first, second = work.get(timeout=240)
     (predictions, references), (more_predictions, more_references) = draw_pairs(7, 0), draw_pairs(7, 1)
