@@ -1,7 +1,6 @@
 """Downloads from servers on this machine, without waiting between tries."""
 
 import pytest
-from ccxt.base.exchange import Exchange
 
 from kronos_ft.cli.main import main
 from kronos_ft.download import retries as download_retries
@@ -13,7 +12,7 @@ def waits(monkeypatch):
     """The seconds that a download would have waited after failures; what ccxt waits before each request is left out."""
     passed = []
     monkeypatch.setattr(download_retries, "wait", passed.append)
-    monkeypatch.setattr(Exchange, "throttle", lambda self, cost=None: None)
+    monkeypatch.setattr("ccxt.base.exchange.Exchange.throttle", lambda self, cost=None: None)
     return passed
 
 
