@@ -91,8 +91,9 @@ class Forked:
         """Waits until something holds; the process must not end before."""
         until = time.monotonic() + seconds
         while not reached():
-            assert self.process.is_alive(), self.text()[-3000:]
-            assert time.monotonic() < until, self.text()[-3000:]
+            if not self.process.is_alive() or time.monotonic() > until:
+                self.kill()
+                raise AssertionError(self.text()[-3000:])
             time.sleep(0.01)
 
     def wait_until_stopped(self) -> None:
@@ -101,7 +102,7 @@ class Forked:
 
     def signal(self, number: int) -> None:
         """Sends it a signal."""
-        with contextlib.suppress(ProcessLookupError):
+        if self.process.is_alive():
             os.kill(self.pid, number)
 
     def kill(self) -> None:
@@ -153,7 +154,11 @@ class Ranks:
 
     def end(self, seconds: float = 240.0) -> list[int]:
         """Waits for all of them; the exit codes."""
-        return [rank.end(seconds) for rank in self.ranks]
+        try:
+            return [rank.end(seconds) for rank in self.ranks]
+        finally:
+            for rank in self.ranks:
+                rank.kill()  # those that waited in vain for another
 
 
 def run_ranks(folder: Path, count: int, function: Callable, *arguments, environment=None) -> None:
