@@ -8,6 +8,8 @@ UV = $(shell command -v uv || echo $(BIN)/uv)
 # pip's index and folders of packages hold for uv too
 INDEX = $(or $(PIP_INDEX_URL),$(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null))
 FROM_PIP = $(if $(INDEX),--default-index $(INDEX)) $(addprefix --find-links ,$(PIP_FIND_LINKS))
+# uv compiles nothing: Python must keep the bytecode of what it imports, or each process of the tests compiles it again
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 INSTALL = $(UV) pip install --python $(BIN)/python $(FROM_PIP) -c constraints.txt
 
 .PHONY: demo demo-mt5 test test-ddp test-ui test-faults test-docs wheel-check docs bench bench-long bench-gpu quality clean
@@ -35,30 +37,30 @@ demo-mt5: $(READY)
 	$(BIN)/python examples/train_emotion_summary.py
 
 test: quality
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(PYTEST) -n 2
 
 test-ddp: $(READY_DEV)
-	$(BIN)/python -m pytest -m distributed
+	$(PYTEST) -m distributed
 
 # the page of kronos-ft ui, in a real browser
 test-ui: $(READY_DEV)
 	@command -v chromium >/dev/null || { echo "make test-ui needs Chromium: apt-get install -y chromium"; exit 2; }
 	$(INSTALL) --quiet -e ".[dev,ui]" playwright
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "ui or not ui" tests/kronos_ft/ui
+	$(PYTEST) -m "ui or not ui" tests/kronos_ft/ui
 
-# every fault, 50 kills each; writes the table of docs/reliability.md
+# every fault, 50 kills each, and all examples of every property; writes the table of docs/reliability.md
 test-faults: $(READY_DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m fault --kills=50 --fault-table=benchmarks/results/faults.json tests
+	$(PYTEST) -n 2 -m "fault or hypothesis" --hypothesis-profile=everything --kills=50 --fault-table=benchmarks/results/faults.json tests
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
 # every command and every Python block of README and docs/, on small data, beside a Hub on this machine
 test-docs: $(READY_DEV)
 	$(INSTALL) --quiet -e ".[dev,tracking]"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m docs tests/docs
+	$(PYTEST) -n 2 -m docs tests/docs
 
 # builds the wheel, installs it into a new environment, and runs the demonstrations from outside of the repository
 wheel-check: $(READY_DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m wheel tests/docs
+	$(PYTEST) -m wheel tests/docs
 
 # the site, from disk and without a network: site/index.html; a broken link fails
 docs: $(READY_DEV)

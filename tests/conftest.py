@@ -1,103 +1,63 @@
-"""Shared fixtures: a tiny model and small simulated candles, made once and copied for each test."""
+"""Settings of all tests, and which worker runs which: fixtures are in the plugins named here."""
 
-import copy
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # numbers must not depend on the machine that tests run on; tests of speed ask for it themselves
 os.environ["KRONOS_FT_SPEED"] = "exact"
 
-import hypothesis
 import pytest
-import torch
 
-from kronos_ft.data.candles import load_candles
-from kronos_ft.data.sources import simulate_candles
-from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
-from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-from kronos_ft.training.arguments import KronosTokenizerArguments
-from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
-from kronos_ft.windows.dataset import WindowDataset, WindowShape
+import tests.examples  # noqa: F401, the profiles of hypothesis
 
-pytest_plugins = ["tests.fault_table", "tests.hub_fixtures", "tests.fault_run_fixtures", "tests.docs.counts"]
-
-# the same examples on every run, and no deadline: a busy machine is no failure
-hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("steady")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    """Cached tokens of a test end with it."""
-    monkeypatch.setenv("KRONOS_FT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="session")
-def candle_frame():
-    return simulate_candles(900, seed=3)
+pytest_plugins = ["tests.fault_table", "tests.docs.counts"]
+FIXTURES = ("market_fixtures", "curves_fixtures", "hub_fixtures", "fault_run_fixtures")
+# tests that fork processes from one server (tests.forked) share a worker, so that there is one server
+FORKING = (
+    "tests/distributed/",
+    "tests/faults/test_broken_checkpoints",
+    "tests/faults/test_failed_saves",
+    "tests/faults/test_killed",
+    "tests/faults/test_resume_settings",
+    "tests/faults/test_run_lock",
+    "tests/faults/test_signals",
+    "tests/kronos_ft/download/test_failures.py::test_killed_and_resumed",
+    "tests/kronos_ft/training/test_interrupted_training.py::test_a_signal_to_the_whole_group",
+    "tests/mt5_ft/runs/test_run.py::test_a_disk_that_fills_up",
+    "tests/mt5_ft/summaries/test_metrics.py::test_two_processes",
+    "tests/mt5_ft/summaries/test_predictions.py::test_a_process_killed_twice",
+    "tests/mt5_ft/test_examples",
+)
 
 
-@pytest.fixture(scope="session")
-def series(candle_frame):
-    return load_candles({"SIM": candle_frame})
+def pytest_configure(config):
+    """The process that only hands tests to workers is ready at once: fixtures import torch."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        for name in FIXTURES:
+            config.pluginmanager.import_plugin(f"tests.{name}")
 
 
-@pytest.fixture(scope="session")
-def train_windows(series):
-    return WindowDataset(series, "train", WindowShape(lookback=20, horizon=4))
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What forks goes first: it takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FORKING))
 
 
-@pytest.fixture(scope="session")
-def validation_windows(series):
-    return WindowDataset(series, "validation", WindowShape(lookback=20, horizon=4, stride=5))
+def pytest_collection_finish():
+    """What is imported stays: without this each training, which collects garbage, looks through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
-@pytest.fixture(scope="session")
-def _tiny_model():
-    torch.manual_seed(0)
-    return KronosTokenizer(KronosTokenizerConfig.from_size("tiny"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests go to one worker, which makes the fixtures of the file once."""
+    from xdist.scheduler import LoadScopeScheduling
 
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "forking" if nodeid.startswith(FORKING) else nodeid.split("::", 1)[0]
 
-@pytest.fixture
-def tiny_model(_tiny_model):
-    return copy.deepcopy(_tiny_model)
-
-
-@pytest.fixture(scope="session")
-def _tiny_predictor():
-    torch.manual_seed(1)
-    return Kronos(KronosConfig.from_size("tiny"))
-
-
-@pytest.fixture
-def tiny_predictor(_tiny_predictor):
-    return copy.deepcopy(_tiny_predictor)
-
-
-@pytest.fixture
-def make_trainer(tiny_model, train_windows, validation_windows, tmp_path):
-    """A function that builds a trainer of the tiny model; keyword arguments override the settings."""
-
-    def make(train=None, validation=None, model=None, output=None, callbacks=None, **settings):
-        values = {
-            "output_dir": str(output or tmp_path / "run"),
-            "per_device_train_batch_size": 8,
-            "max_steps": 6,
-            "eval_strategy": "steps",
-            "eval_steps": 3,
-            "save_strategy": "steps",
-            "save_steps": 3,
-            "logging_steps": 1,
-            "learning_rate": 1e-3,
-            "use_cpu": True,
-            **settings,
-        }
-        return KronosTokenizerTrainer(
-            copy.deepcopy(model or tiny_model),
-            KronosTokenizerArguments(**values),
-            train or train_windows,
-            validation or validation_windows,
-            callbacks=callbacks,
-        )
-
-    return make
+    config.option.loadscopereorder = False  # in the order of the tests
+    return ByFile(config, log)

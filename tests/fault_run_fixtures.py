@@ -1,5 +1,7 @@
 """Inputs of the small runs, made once, and an uninterrupted run of each kind to compare with."""
 
+import functools
+
 import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
@@ -56,16 +58,26 @@ def make_run(inputs, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def whole(make_run):
-    """A function that gives the uninterrupted run of a kind, with its outcome and number of file operations."""
-    made = {}
+def whole_ended(make_run):
+    """A function that gives the uninterrupted run of a kind and how its process ended."""
 
+    @functools.cache
     def get(kind: str):
-        if kind not in made:
-            run = make_run(kind)
-            ended = start(run)
-            assert ended.code == 0, ended.text[-3000:]
-            made[kind] = run, outcome(run), ended.operations
-        return made[kind]
+        run = make_run(kind)
+        ended = start(run)
+        assert ended.code == 0, ended.text[-3000:]
+        return run, ended
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def whole(whole_ended):
+    """A function that gives the uninterrupted run of a kind, with its outcome and number of file operations."""
+
+    @functools.cache
+    def get(kind: str):
+        run, ended = whole_ended(kind)
+        return run, outcome(run), ended.operations
 
     return get

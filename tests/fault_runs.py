@@ -1,25 +1,21 @@
 """Small real runs of the tokenizer, the predictor and mT5 in processes of their own, to be killed, signalled, resumed.
 
-Processes are forked from a server that has everything imported, so that a run takes seconds. What a run ends with is
-compared by [`outcome`], which leaves out nothing but times.
+They are forked (`tests.forked`), so that a run takes seconds. What a run ends with is compared by [`outcome`], which
+leaves out nothing but times.
 """
 
-import contextlib
 import itertools
 import json
-import multiprocessing
 import os
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from ft_core.checkpoints.retention import list_checkpoints
+from tests.forked import Forked, program
 
-PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")
 STEPS, EVERY = 24, 4
 COMMON = [
@@ -38,8 +34,6 @@ MT5 = [
     *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"),
 ]
 _numbers = itertools.count()
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(PRELOADED)
 
 
 @dataclass
@@ -76,19 +70,16 @@ class Run:
 
 @dataclass
 class Ended:
-    """How a process ended: exit code (negative: the signal), what it wrote, and the file operations that it did."""
+    """How a run ended: exit code (negative: the signal), what it wrote, its file operations, and how long it took."""
 
     code: int
     text: str
-    operations: int
+    operations: int = 0
+    seconds: float = 0.0
 
 
-def _child(run: Run, words: list[str], signals: dict[int, int], files: tuple[Path, Path]) -> None:
-    text, count = files
-    handle = os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.environ.update(run.environment)
+def _do(run: Run, words: list[str], signals: dict[int, int], count: Path) -> int:
+    began = time.monotonic()
     seen = [0]
     names = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "shutil.rmtree"}
     root = str(run.output)
@@ -100,71 +91,34 @@ def _child(run: Run, words: list[str], signals: dict[int, int], files: tuple[Pat
                 os.kill(os.getpid(), signals[seen[0]])
 
     sys.addaudithook(watch)
-    from kronos_ft.cli.main import main as kronos
-    from mt5_ft.cli.main import main as mt5
-
     command = {"tokenizer": "tokenizer", "predictor": "predictor", "mt5": "train"}[run.kind]
-    everything = [command, *run.words, "--output_dir", root, *words]
-    try:
-        code = (mt5 if run.kind == "mt5" else kronos)(everything)
-    except SystemExit as stop:
-        code = stop.code
-    count.write_text(str(seen[0]))
-    sys.stdout.flush()
-    os._exit(code)
+    code = program(run.program, [command, *run.words, "--output_dir", root, *words])
+    count.write_text(f"{seen[0]} {time.monotonic() - began}")
+    return code
 
 
-class Started:
+class Started(Forked):
     """A run in a process of its own that has begun."""
 
     def __init__(self, run: Run, *words: object, signals: dict[int, int] | None = None):
         self.run = run
         beside = run.output.parent / f".{run.output.name}-{next(_numbers)}"
-        self._files = Path(f"{beside}.text"), Path(f"{beside}.count")
-        arguments = (run, [str(word) for word in words], signals or {}, self._files)
-        self.process = _context.Process(target=_child, args=arguments)
-        self.process.start()
+        self._count = Path(f"{beside}.count")
+        text, words = Path(f"{beside}.text"), [str(word) for word in words]
+        super().__init__(text, _do, run, words, signals or {}, self._count, environment=run.environment)
 
-    def text(self) -> str:
-        """What it has written so far."""
-        with contextlib.suppress(FileNotFoundError):
-            return self._files[0].read_text(encoding="utf-8", errors="replace")
-        return ""
-
-    def wait_for(self, words: str, seconds: float = 120.0) -> None:
-        """Waits until it has written some words."""
-        until = time.monotonic() + seconds
-        while words not in self.text():
-            assert self.process.is_alive(), self.text()[-3000:]
-            assert time.monotonic() < until, self.text()[-3000:]
-            time.sleep(0.01)
-
-    def wait_until_stopped(self, seconds: float = 120.0) -> None:
-        """Waits until SIGSTOP has reached it."""
-        until = time.monotonic() + seconds
-        while psutil.Process(self.process.pid).status() != psutil.STATUS_STOPPED:
-            assert self.process.is_alive(), self.text()[-3000:]
-            assert time.monotonic() < until, self.text()[-3000:]
-            time.sleep(0.01)
-
-    def signal(self, number: int) -> None:
-        """Sends it a signal."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, number)
-
-    def end(self, seconds: float = 240.0) -> Ended:
+    def ended(self) -> Ended:
         """Waits for its end."""
-        self.process.join(seconds)
-        if self.process.is_alive():
-            self.process.kill()
-            raise AssertionError(f"still running after {seconds} s: {self.text()[-3000:]}")
-        count = int(self._files[1].read_text()) if self._files[1].is_file() else 0
-        return Ended(self.process.exitcode, self.text(), count)
+        code = self.end()
+        if not self._count.is_file():  # killed
+            return Ended(code, self.text())
+        operations, seconds = self._count.read_text().split()
+        return Ended(code, self.text(), int(operations), float(seconds))
 
 
 def start(run: Run, *words: object, signals: dict[int, int] | None = None) -> Ended:
     """Does a run to its end; it is sent `signals` by the number of the file operation at which each comes."""
-    return Started(run, *words, signals=signals).end()
+    return Started(run, *words, signals=signals).ended()
 
 
 def _untimed(entry: dict) -> dict:

@@ -19,21 +19,25 @@ from tests.pushable_hub import PushableHub
 TOKEN = "hf_NotARealTokenButLongEnough"
 
 
+def talk_to(url: str, patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """The client reads its address at import, so its constants are set too; its cache is in a folder."""
+    patch.setattr(constants, "ENDPOINT", url)
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    patch.setattr(constants, "HF_HUB_OFFLINE", False)
+    patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub-cache"))
+    patch.setattr(constants, "HF_TOKEN_PATH", str(folder / "no-token"))
+    for name, value in (("ENDPOINT", url), ("HUB_OFFLINE", "0"), ("HUB_DISABLE_XET", "1")):
+        patch.setenv(f"HF_{name}", value)  # of processes that a training starts
+    patch.setattr("transformers.utils.hub._hf_api", None)  # keeps the address of its first use
+
+
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """The client reads its address at import, so its constants are set too; `hub.waits` are the seconds not waited."""
+    """A Hub that takes pushes; `hub.waits` are the seconds not waited."""
     with PushableHub() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        talk_to(hub.url, monkeypatch, tmp_path)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        for name, value in (("ENDPOINT", hub.url), ("HUB_OFFLINE", "0"), ("HUB_DISABLE_XET", "1")):
-            monkeypatch.setenv(f"HF_{name}", value)  # of processes that a training starts
-        monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # keeps the address of its first use
         hub.waits = []
         monkeypatch.setattr(hub_client, "wait", hub.waits.append)
         for module in (huggingface_hub.utils._http, huggingface_hub.file_download):

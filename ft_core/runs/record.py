@@ -33,15 +33,17 @@ PLACES |= {f"model.{one}revision_asked": (f"model.{one}revision",) for one in ("
 NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
 
 
+@functools.cache  # parses the metadata of each package
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {"python": platform.python_version()} | {package: _version_of(package) for package in PACKAGES}
 
 
 @functools.cache  # the code that runs was loaded once: a save must neither ask again nor record a later commit

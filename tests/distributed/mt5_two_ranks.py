@@ -1,7 +1,6 @@
 """Run by every process of `test_mt5_two_ranks.py`: trains a tiny mT5 and writes what this process saw as JSON."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -74,7 +73,3 @@ def main(output, batch, accumulation, start, budget=0):
             }
         )
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], *map(int, sys.argv[5:]))

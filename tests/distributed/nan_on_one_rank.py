@@ -1,10 +1,6 @@
-"""Two ranks, one of which has a loss that is not finite at some steps; writes what each of them ends with.
-
-python -m torch.distributed.run --nproc_per_node 2 nan_on_one_rank.py OUTPUT KIND STEP...
-"""
+"""Two ranks, one of which has a loss that is not finite at some steps; writes what each of them ends with."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +38,7 @@ def main(output, *steps):
     torch.manual_seed(0)
     model = KronosTokenizer(KronosTokenizerConfig.from_size("tiny"))
     trainer = OneBadRank(model, args, WindowDataset(series, "train", shape), WindowDataset(series, "validation", shape))
-    trainer.bad = tuple(int(step) for step in steps)
+    trainer.bad = steps
     error = None
     try:
         trainer.train()
@@ -52,7 +48,3 @@ def main(output, *steps):
     found = {"error": error, "finite": bool(weights.isfinite().all()), "sum": float(weights.double().sum())}
     found |= {"steps": trainer.state.global_step, "norm": float(weights.norm())}
     Path(f"{output}/rank{args.process_index}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,9 +1,5 @@
-"""Two ranks that find a branch at different commits; writes which one each of them goes on with.
+"""Two ranks that find a branch at different commits; writes which one each of them goes on with."""
 
-python -m torch.distributed.run --nproc_per_node 2 pin_two_ranks.py OUTPUT
-"""
-
-import sys
 from pathlib import Path
 
 from ft_core.hub.origin import HubOrigin
@@ -18,7 +14,3 @@ def main(output):
     moving = iter(["a" * 40, "b" * 40][rank:])
     pinned = pin(ModelArguments(model="me/model"), "me/model", lambda _: HubOrigin("me/model", next(moving)), None)
     Path(f"{output}-rank{rank}.txt").write_text(f"{pinned.repository} {pinned.revision}")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,7 +1,6 @@
 """Run by every process of `test_predictor_two_ranks.py`: trains a few steps and writes what this process saw."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -72,7 +71,3 @@ def main(output, batch, steps, conditioning, resume=False):
             }
         )
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5:] == ["resume"])

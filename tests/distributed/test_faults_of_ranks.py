@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +14,9 @@ import pytest
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from ft_core.checkpoints.retention import list_checkpoints
 from kronos_ft.data.sources import simulate_candles
+from tests.distributed import nan_on_one_rank
 from tests.fault_sample import sample
+from tests.forked import Forked, program, run_ranks
 
 pytestmark = pytest.mark.distributed
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "KRONOS_FT_TRACEBACK": ""}
@@ -28,10 +29,16 @@ WORDS = [
 ]
 
 
-def launch(folder, *words):
-    """Starts two ranks of `kronos-ft tokenizer`."""
-    command = [*LAUNCH, "-m", "kronos_ft", *WORDS, "--data", str(folder / "btc.csv"), *(str(word) for word in words)]
+def launch(folder, run):
+    """Starts two ranks of `kronos-ft tokenizer` by torchrun, which ends the others when one has ended."""
+    command = [*LAUNCH, "-m", "kronos_ft", *WORDS, "--data", str(folder / "btc.csv"), "--output_dir", str(run)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run_whole(folder, run, *words):
+    """Runs two ranks of it to their end."""
+    words = [*WORDS, "--data", folder / "btc.csv", "--output_dir", run, *words]
+    run_ranks(run.parent, 2, program, "kronos_ft", words, environment={"KRONOS_FT_TRACEBACK": ""})
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +51,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(folder):
     """The uninterrupted run of two ranks."""
-    process = launch(folder, "--output_dir", folder / "whole")
-    text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, text[-3000:]
+    run_whole(folder, folder / "whole")
     return folder / "whole"
 
 
@@ -78,17 +83,11 @@ def end_is_equal(run, whole):
         assert file_hash(newest / name) == file_hash(expected / name)
 
 
-def resume(folder, run):
-    process = launch(folder, "--output_dir", run, "--resume")
-    text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, text[-3000:]
-
-
 @pytest.mark.fault(13)
 @pytest.mark.parametrize("rank", sample([0, 1], 1))
 def test_a_killed_rank_ends_the_others(folder, whole, rank, tmp_path):
     run = tmp_path / "run"
-    process = launch(folder, "--output_dir", run)
+    process = launch(folder, run)
     wait_for_checkpoint(process, run)
     ranks = ranks_of(process)
     assert set(ranks) == {0, 1}
@@ -97,7 +96,7 @@ def test_a_killed_rank_ends_the_others(folder, whole, rank, tmp_path):
     assert process.returncode != 0, text[-3000:]
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in ranks.values())
     assert all(defect_of(path) is None for path in list_checkpoints(run).values())
-    resume(folder, run)
+    run_whole(folder, run, "--resume")
     end_is_equal(run, whole)
 
 
@@ -105,7 +104,7 @@ def test_a_killed_rank_ends_the_others(folder, whole, rank, tmp_path):
 @pytest.mark.parametrize("rank", sample([0, 1, None], 0))
 def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole, rank, tmp_path):
     run = tmp_path / "run"
-    process = launch(folder, "--output_dir", run)
+    process = launch(folder, run)
     wait_for_checkpoint(process, run)
     ranks = ranks_of(process)
     assert set(ranks) == {0, 1}
@@ -119,29 +118,24 @@ def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole
     assert stopped, text[-3000:]
     assert defect_of(run / f"checkpoint-{stopped[1]}") is None
     assert max(list_checkpoints(run)) == int(stopped[1])
-    resume(folder, run)
+    run_whole(folder, run, "--resume")
     end_is_equal(run, whole)
 
 
 @pytest.mark.fault(6)
-def test_another_number_of_processes_is_refused(folder, whole):
-    command = [sys.executable, "-m", "kronos_ft", *WORDS, "--data", folder / "btc.csv", "--output_dir", whole]
+def test_another_number_of_processes_is_refused(folder, whole, tmp_path):
+    words = [*WORDS, "--data", folder / "btc.csv", "--output_dir", whole, "--resume"]
     (whole / "training_metrics.json").rename(whole / "metrics.aside")
     try:
-        done = subprocess.run(
-            [*map(str, command), "--resume"], env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
+        alone = Forked(tmp_path / "text", program, "kronos_ft", words)
+        assert alone.end() == 2
     finally:
         (whole / "metrics.aside").rename(whole / "training_metrics.json")
-    assert done.returncode == 2
-    assert "(world_size: 2 -> 1)" in done.stderr.splitlines()[-1]
+    assert "(world_size: 2 -> 1)" in alone.text().splitlines()[-1]
 
 
 def train_with_nan(folder, *steps):
-    script = Path(__file__).with_name("nan_on_one_rank.py")
-    words = [*LAUNCH, str(script), str(folder), *(str(step) for step in steps)]
-    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(folder, 2, nan_on_one_rank.main, str(folder), *steps)
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 

@@ -1,9 +1,6 @@
 """mT5 on two CPU processes (gloo) against one: the same token-weighted loss, gradients, and rows counted once."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +13,10 @@ from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import load_model, load_tokenizer, untie
 from mt5_ft.runs.data import sample_path
 from mt5_ft.training.trainer import MT5Collator
+from tests.distributed import mt5_two_ranks
+from tests.forked import run_ranks
 
 pytestmark = pytest.mark.distributed
-SCRIPT = Path(__file__).with_name("mt5_two_ranks.py")
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +39,12 @@ def start(tmp_path_factory):
 
 
 def launch(start, processes, *words):
-    """Runs the script; what each rank saw."""
+    """Trains; what each rank saw."""
     output = start.with_name(f"run{processes}x{'x'.join(map(str, words))}")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KRONOS_FT_CACHE": str(start.with_name("cache"))}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     batch, accumulation, *more = words
-    done = subprocess.run(
-        [*command, str(SCRIPT), str(output), str(batch), str(accumulation), str(start), *map(str, more)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = (str(output), batch, accumulation, str(start), *more)
+    environment = {"KRONOS_FT_CACHE": str(start.with_name("cache"))}
+    run_ranks(start.parent, processes, mt5_two_ranks.main, *words, environment=environment)
     return [json.loads(Path(f"{output}-rank{rank}.json").read_text("utf-8")) for rank in range(processes)]
 
 

@@ -4,33 +4,22 @@ Two symbols weighted evenly; the ranks share the cache of tokens.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.distributed import predictor_two_ranks
+from tests.forked import run_ranks
+
 pytestmark = pytest.mark.distributed
-SCRIPT = Path(__file__).with_name("predictor_two_ranks.py")
 STEPS = 21  # past the end of the first epoch of 17 steps
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 TERMS = ("loss", "ce_s1", "ce_s2", "perplexity_s1", "perplexity_s2", "accuracy_s1", "accuracy_s2")
 
 
-def launch(processes, *words):
-    """Runs the script in so many processes; returns what each of them wrote."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    done = subprocess.run(
-        [*command, str(SCRIPT), *(str(word) for word in words)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(Path(f"{words[0]}-rank{rank}.json").read_text()) for rank in range(processes)]
+def launch(processes, output, *words):
+    """Trains in so many processes; returns what each of them wrote."""
+    run_ranks(output.parent, processes, predictor_two_ranks.main, str(output), *words)
+    return [json.loads(Path(f"{output}-rank{rank}.json").read_text()) for rank in range(processes)]
 
 
 def steps_of(result, name):
@@ -75,5 +64,5 @@ def test_two_ranks_resume_within_an_epoch_with_sampled_coarse_tokens(tmp_path):
     (tmp_path / "run" / "training_metrics.json").unlink()
     checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
     assert 17 < checkpoints[-1] < STEPS, "the resume must begin inside an epoch"
-    resumed = launch(2, tmp_path / "run", 4, STEPS, "sampled", "resume")
+    resumed = launch(2, tmp_path / "run", 4, STEPS, "sampled", True)
     assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]

@@ -1,32 +1,22 @@
 """Two CPU processes (gloo) against one: the same terms, gradients and weights; every validation window once."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from ft_core.runs.processes import check_world_size
+from tests.distributed import pin_two_ranks, two_ranks
+from tests.forked import Forked, run_ranks
+
 pytestmark = pytest.mark.distributed
-SCRIPT = Path(__file__).with_name("two_ranks.py")
 STEPS = 24  # past the end of the first epoch of 19 steps, whose last windows do not fill a step
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def launch(processes, *words):
-    """Runs the script in so many processes; returns what each of them wrote."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    done = subprocess.run(
-        [*command, str(SCRIPT), *(str(word) for word in words)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(Path(f"{words[0]}-rank{rank}.json").read_text()) for rank in range(processes)]
+def launch(processes, output, *words):
+    """Trains in so many processes; returns what each of them wrote."""
+    run_ranks(output.parent, processes, two_ranks.main, str(output), *words)
+    return [json.loads(Path(f"{output}-rank{rank}.json").read_text()) for rank in range(processes)]
 
 
 def steps_of(result, name):
@@ -82,21 +72,18 @@ def test_two_ranks_resume_within_an_epoch(tmp_path):
     (tmp_path / "run" / "checkpoint-24").rename(tmp_path / "aside")
     checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
     assert 19 < checkpoints[-1] < 24, "the resume must begin inside an epoch"
-    resumed = launch(2, tmp_path / "run", 4, 0.05, 24, "resume")
+    resumed = launch(2, tmp_path / "run", 4, 0.05, 24, True)
     assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
 
 
-def test_processes_that_would_train_apart_are_refused():
+def test_processes_that_would_train_apart_are_refused(tmp_path):
     """Two processes started, none of them in a group: what `--multi_gpu` on a CPU did."""
-    code = "from ft_core.runs.processes import check_world_size; check_world_size(None)"
-    environment = {**os.environ, "WORLD_SIZE": "2"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert "the launcher started 2 processes but 1 train together" in done.stderr
+    alone = Forked(tmp_path / "text", check_world_size, None, environment={"WORLD_SIZE": "2"})
+    assert alone.end() == 1
+    assert "the launcher started 2 processes but 1 train together" in alone.text()
 
 
 def test_both_go_on_with_one_commit_of_a_branch_that_moves(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = SCRIPT.with_name("pin_two_ranks.py")
-    subprocess.run([*command, str(script), str(tmp_path / "pin")], env=ENVIRONMENT, timeout=300, check=True)
+    run_ranks(tmp_path, 2, pin_two_ranks.main, str(tmp_path / "pin"))
     found = {(tmp_path / f"pin-rank{rank}.txt").read_text() for rank in range(2)}
     assert found == {f"me/model {'a' * 40}"}

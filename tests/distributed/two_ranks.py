@@ -1,7 +1,6 @@
 """Run by every process of `test_two_ranks.py`: trains a few steps and writes what this process saw as JSON."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -66,7 +65,3 @@ def main(output, batch, zeta, steps, resume=False):
             }
         )
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:] == ["resume"])

@@ -48,7 +48,7 @@ def test_a_disk_that_fills_up(kind, whole, make_run, disk):
     started.wait_until_stopped()
     (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - size // 2))
     started.signal(signal.SIGCONT)
-    ended = started.end()
+    ended = started.ended()
     assert ended.code == 2, ended.text[-3000:]
     last = ended.text.splitlines()[-1]
     assert "(the disk is full)" in last or f"the disk of {run.output} is full (" in last  # a checkpoint or another file

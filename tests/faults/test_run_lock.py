@@ -29,7 +29,7 @@ def test_a_second_process_is_refused(kind, second, whole, make_run):
     last = refused.text.splitlines()[-1]
     assert f"{run.output} is in use by process {first.process.pid} on {socket.gethostname()} since 2" in last
     assert "--overwrite_lock" in last
-    assert first.end().code == 0, first.text()[-2000:]
+    assert first.end() == 0, first.text()[-2000:]
     assert outcome(run) == whole(kind)[1]
 
 

@@ -3,9 +3,10 @@
 import math
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from ft_core.checkpoints.retention import steps_to_keep
+from tests.examples import examples
 
 # few values, so that ties are frequent
 VALUES = st.sampled_from([0.1, 0.2, 0.3, 0.3, -1.0, math.nan, math.inf, -math.inf])
@@ -27,7 +28,7 @@ def kept_by_hand(steps, metric, keep_best, greater):
     return best | {max(steps)}
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(HISTORIES, st.integers(1, 5), st.booleans(), st.sets(st.integers(1, 30)), st.randoms(use_true_random=False))
 def test_the_best_are_kept_whatever_ties_nan_and_gaps(metric, keep_best, greater, unmeasured, random):
     steps = [*metric, *(unmeasured - set(metric))]
@@ -45,7 +46,7 @@ def save_at(step, on_disk, history, values, keep_best, greater):
 
 
 @pytest.mark.fault(1)
-@settings(max_examples=200)
+@examples(200)
 @given(HISTORIES, st.integers(1, 4), st.booleans(), st.data())
 def test_a_run_killed_and_resumed_anywhere_keeps_what_an_uninterrupted_one_keeps(values, keep_best, greater, data):
     """A resumed run goes on from the newest checkpoint, or from an older one where that is damaged."""

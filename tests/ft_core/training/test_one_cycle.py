@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ft_core.training.one_cycle import OneCycle, build_one_cycle
+from tests.examples import examples
 
 
 def optimizer():
@@ -51,7 +52,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(SETTINGS, st.integers(1, 150))
 def test_equals_pytorch_bit_for_bit(one, steps):
     if abs(one.pct_start * steps - 1) < 1e-9:

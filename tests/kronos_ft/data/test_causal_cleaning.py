@@ -15,6 +15,7 @@ from kronos_ft.data.quality import (
     swapped_volume,
 )
 from kronos_ft.data.sources import simulate_candles
+from tests.examples import examples
 
 ROWS = 400
 PRICES = ["open", "high", "low", "close"]
@@ -93,7 +94,7 @@ def cleaned_before(table, policy, time):
 
 
 @pytest.mark.fault(17)
-@settings(max_examples=150)
+@examples(150)
 @given(st.integers(0, 2**32), st.integers(1, ROWS - 1), st.sampled_from(["repair", "drop"]))
 def test_later_bars_change_nothing_before_them(seed, first, policy):
     rng = np.random.default_rng(seed)

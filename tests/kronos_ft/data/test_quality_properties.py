@@ -12,6 +12,7 @@ from kronos_ft.data.candles import inspect_candles, load_candles
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.quality import DEFECTS, clean, contradictions
 from kronos_ft.data.sources import simulate_candles
+from tests.examples import examples
 
 ROWS = 120
 PRICES = ("open", "high", "low", "close")
@@ -109,7 +110,7 @@ def test_drop_leaves_the_good_rows_and_repair_invents_nothing(inserted):
 NUMBERS = st.floats(width=64) | st.sampled_from([0.0, -1.0, 1.0, 100.0, 101.0, 1e-300, 1e300, 1.7e308])
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     st.integers(1, 8).flatmap(lambda bars: arrays(np.float64, (bars, 6), elements=NUMBERS)),
     st.lists(st.integers(0, 5), min_size=8, max_size=8),

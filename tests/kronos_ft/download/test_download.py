@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+from importlib.metadata import version
 
-import ccxt
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -52,7 +52,7 @@ def test_where_it_comes_from(download, binance, tmp_path):
     assert download("--until", "2020-01-11") == 0
     facts = json.loads((tmp_path / "btc.parquet.source.json").read_text())
     assert facts["sha256"] == hashlib.sha256((tmp_path / "btc.parquet").read_bytes()).hexdigest()
-    assert facts["ccxt"] == ccxt.__version__
+    assert facts["ccxt"] == version("ccxt")
     assert facts["asked"]["exchange"] == "binance"
     assert (facts["asked"]["since"], facts["asked"]["until"]) == ("2020-01-01 00:00", "2020-01-11 00:00")
     assert facts["symbols"][0]["last"] == "2020-01-10 23:00"

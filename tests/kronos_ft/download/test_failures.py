@@ -1,11 +1,8 @@
 """Downloads that fail, are killed and go on; and every kind of bad input in one line."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from kronos_ft.cli.main import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.download import retries as download_retries
 from kronos_ft.download.part import PartFile, part_path
+from tests.forked import Forked, program
 from tests.loopback_exchange import LoopbackKraken, klines
 from tests.pushable_hub import Fault
 
@@ -97,15 +95,11 @@ def test_killed_and_resumed_to_equal_bytes(download, binance, tmp_path):
     binance.requests.clear()
     output = tmp_path / "btc.parquet"
     words = ["--exchange", "binance", "--api_url", binance.url, "--symbol", "BTC/USDT", "--timeframe", "1h"]
-    command = [sys.executable, "-m", "kronos_ft", "data", "download", *words, "--since", "2020-01-01", "--output"]
-    process = subprocess.Popen([*command, str(output)], cwd=Path(__file__).parents[3], stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while len(binance.asked("klines")) < 4:
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
+    words = ["data", "download", *words, "--since", "2020-01-01", "--output", output]
+    process = Forked(tmp_path / "text", program, "kronos_ft", words)
+    process.wait_until(lambda: len(binance.asked("klines")) >= 4)
+    process.signal(signal.SIGKILL)
+    assert process.end(60) == -signal.SIGKILL
     assert not output.exists()
     binance.slow = 0.0
     binance.clock += 5 * 3_600_000  # what was finished when the download began is what it ends with

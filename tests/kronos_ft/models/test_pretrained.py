@@ -1,9 +1,6 @@
 """What loads, from folders and from a Hub on this machine, and what is refused, with which words."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from kronos_ft.models.identity import weights_hash
 from kronos_ft.models.modeling_kronos import KronosTokenizer
+from tests.hub_fixtures import talk_to
 from tests.loopback_hub import LoopbackHub
 
 
@@ -133,38 +131,31 @@ def test_remote_code_is_refused(folder):
         KronosTokenizer.from_pretrained(folder, trust_remote_code=True)
 
 
-CASES = """
-import json, sys
-from kronos_ft import KronosTokenizer
+@pytest.fixture
+def ask_hub(monkeypatch, tmp_path):
+    """A function: what loading each name gives with that Hub and an empty cache."""
 
-answers = {}
-for name in json.loads(sys.argv[1]):
-    try:
-        answers[name] = str(KronosTokenizer.from_pretrained(name).config.d_model)
-    except Exception as error:
-        answers[name] = f"{type(error).__name__}: {error}"
-print(json.dumps(answers))
-"""
+    def ask(url, names):
+        talk_to(url, monkeypatch, tmp_path)
+        answers = {}
+        for name in names:
+            try:
+                answers[name] = str(KronosTokenizer.from_pretrained(name).config.d_model)
+            except Exception as error:
+                answers[name] = f"{type(error).__name__}: {error}"
+        return answers
 
-
-def ask_hub(url, names, cache):
-    """What loading each name gives, in a new process with that Hub: the client reads its address at import."""
-    environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
-    environment.pop("HF_HUB_OFFLINE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", CASES, json.dumps(names)], env=environment, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return ask
 
 
-def test_repositories_on_a_hub(folder, tmp_path):
+def test_repositories_on_a_hub(folder, ask_hub):
     repos = {
         "NeoQuasar/Kronos-Tokenizer-base": {path.name: path.read_bytes() for path in folder.iterdir()},
         "some/pickle": {"config.json": b"{}", "pytorch_model.bin": b"x"},
         "some/empty": {"README.md": b"x"},
     }
     with LoopbackHub(repos) as url:
-        answers = ask_hub(url, [*repos, "some/unknown", "no name at all"], tmp_path / "cache")
+        answers = ask_hub(url, [*repos, "some/unknown", "no name at all"])
     assert answers["NeoQuasar/Kronos-Tokenizer-base"] == "32"
     assert answers["some/pickle"].startswith(
         "ValueError: some/pickle contains only pickled weights (pytorch_model.bin), which are never loaded"
@@ -178,8 +169,8 @@ def test_repositories_on_a_hub(folder, tmp_path):
     )
 
 
-def test_hub_out_of_reach(tmp_path):
-    answers = ask_hub("http://127.0.0.1:9", ["some/one"], tmp_path)
+def test_hub_out_of_reach(ask_hub):
+    answers = ask_hub("http://127.0.0.1:9", ["some/one"])
     assert answers["some/one"].startswith(
         "HubUnreachable: cannot reach the Hub for some/one, and it is not in the local cache"
     )

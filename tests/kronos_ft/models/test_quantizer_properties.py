@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 from kronos_ft.models.quantizer import BinarySphericalQuantizer, bits_to_index, index_to_bits, split_index
+from tests.examples import examples
 
 CODES = st.integers(1, 30).flatmap(
     lambda n_bits: st.lists(st.lists(st.booleans(), min_size=n_bits, max_size=n_bits), min_size=1, max_size=6)
@@ -19,7 +20,7 @@ def index_by_hand(signs):
     return sum(2**position for position, sign in enumerate(signs) if sign)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(CODES, st.floats(1e-3, 10))
 def test_bits_and_index_by_brute_force(codes, size):
     signs = torch.tensor(codes)
@@ -29,7 +30,7 @@ def test_bits_and_index_by_brute_force(codes, size):
     assert torch.equal(index_to_bits(indices, signs.shape[1]).abs(), torch.ones(signs.shape))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(SPLITS, st.data())
 def test_halves_by_brute_force(split, data):
     s1_bits, s2_bits = split

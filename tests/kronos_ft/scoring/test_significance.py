@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from scipy import stats
 
 from kronos_ft.scoring.significance import diebold_mariano
@@ -35,6 +34,8 @@ def test_by_hand():
 
 
 def standard_error(difference, **covariance):
+    import statsmodels.api as sm
+
     return sm.OLS(difference, np.ones(len(difference))).fit(**covariance).bse[0]
 
 

@@ -6,9 +6,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -25,6 +22,7 @@ from ft_core.training.run import finished_metrics
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.runs.finish import finish_run
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
+from tests.forked import Forked, program
 
 
 class At(TrainerCallback):
@@ -175,20 +173,13 @@ def test_a_signal_to_the_whole_group(number, code, tmp_path):
     words = "--model tiny --from_scratch --lookback_window 20 --predict_window 4 --max_steps 100000 --logging_steps 5"
     strategies = "--eval_strategy steps --eval_steps 50000 --save_strategy steps --save_steps 50000"
     folders = ["--data", tmp_path / "btc.csv", "--output_dir", tmp_path / "run", "--dataloader_num_workers", "2"]
-    command = [sys.executable, "-m", "kronos_ft", "tokenizer", *words.split(), *strategies.split(), *folders]
-    with open(tmp_path / "text", "w", encoding="utf-8") as text:
-        process = subprocess.Popen(
-            [str(word) for word in command], stdout=text, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    words = ["tokenizer", *words.split(), *strategies.split(), *folders]
+    training = Forked(tmp_path / "text", program, "kronos_ft", words, group=True)
     log = tmp_path / "run" / "metrics.jsonl"
-    until = time.monotonic() + 120
-    while not (log.is_file() and len(log.read_bytes().splitlines()) > 3):
-        assert process.poll() is None, (tmp_path / "text").read_text("utf-8")
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.killpg(process.pid, number)
-    assert process.wait(60) == code, (tmp_path / "text").read_text("utf-8")
-    assert (tmp_path / "text").read_text("utf-8").count("finishing this step") == 1
+    training.wait_until(lambda: log.is_file() and len(log.read_bytes().splitlines()) > 3)
+    os.killpg(training.pid, number)
+    assert training.end(60) == code, training.text()
+    assert training.text().count("finishing this step") == 1
     assert all(defect_of(path) is None for path in list_checkpoints(tmp_path / "run").values())
 
 

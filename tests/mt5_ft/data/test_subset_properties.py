@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from mt5_ft.data.subset import BACKUP_SUFFIX, drop_subset, restore
+from tests.examples import examples
 
 BOM = b"\xef\xbb\xbf"
 # what JSON may hold raw, the separators of Unicode that are no line ends of a file among it
@@ -99,7 +100,7 @@ def test_the_cut_is_a_subsequence_of_exact_size_and_is_undone_to_the_byte(file, 
 
 
 @pytest.mark.fault(26)
-@settings(max_examples=100)
+@examples(100)
 @given(
     st.binary(max_size=60)
     | st.lists(st.sampled_from([b"{}", b"\n", b"\r", b"\xff", BOM, b"[", b'{"a":1}', b"\x00"])).map(b"".join)

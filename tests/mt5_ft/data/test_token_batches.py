@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from mt5_ft.data.token_batches import LEAST_BATCHES, RECORDS_PER_STEP, StepBatches, StepRecords, by_both_lengths
+from tests.examples import examples
 
 
 def lognormal(count, seed=0):
@@ -25,7 +26,7 @@ def epoch_of(order, epoch=0):
 lengths = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), min_size=4, max_size=150)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(lengths, st.integers(1, 400), st.integers(0, 300), st.integers(1, 4), st.integers(0, 9), st.integers(0, 3))
 def test_each_record_once_within_the_budget(pairs, budget, per_step, processes, seed, epoch):
     sources, targets = zip(*pairs, strict=True)

@@ -2,22 +2,24 @@
 
 import json
 import re
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+from matplotlib import image
 
 from mt5_ft.cli.main import main
 from mt5_ft.models.loading import load_tokenizer
 from mt5_ft.runs.finish import summary_lines
 from mt5_ft.training.arguments import MT5ModelArguments
 from mt5_ft.training.trainer import MT5Trainer
+from tests.forked import Forked, program
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_small_model_from_scratch_needs_no_hub(data, small, tmp_path, monkeypatch, capsys):
+def test_a_small_model_from_scratch_needs_no_hub(data, small, drawn_curves, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
     run = tmp_path / "run"
     words = ["train", "--data", data, "--output_dir", run, *small, "--max_steps", "8"]
@@ -40,6 +42,7 @@ def test_a_small_model_from_scratch_needs_no_hub(data, small, tmp_path, monkeypa
     one, two = load_tokenizer(str(run / "checkpoint-8")), load_tokenizer(str(run / "final"))
     assert one.get_vocab() == two.get_vocab()
     assert "parameters, 100.0% trainable" in capsys.readouterr().out
+    assert image.imread(run / "loss_curves.png").shape[1] == 1210
     assert main(["plan", *words[1:]]) == 0
 
 
@@ -75,15 +78,27 @@ def test_summaries_of_evaluations_are_as_long_as_targets(train, monkeypatch):
     assert seen == {24}
 
 
+def small_files(words):
+    """`mt5-ft` where no file may be larger than 200 KiB."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200 * 1024, before[1]))
+    try:
+        return program("mt5_ft", words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes there")
 def test_a_disk_that_fills_up_while_saving_is_one_line(start, data, small, tmp_path):
-    words = [sys.executable, "-m", "mt5_ft", "train", "--model", start, "--data", data, *small]
+    words = ["train", "--model", start, "--data", data, *small]
     words += ["--output_dir", tmp_path / "run", "--token_cache", "none"]
-    limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 200; exec \"$@\"", "bash", *map(str, words)]
-    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
+    done = Forked(tmp_path / "text", small_files, words)
+    assert done.end() == 2, done.text()[-2000:]
+    assert "Traceback" not in done.text()
+    last = done.text().strip().splitlines()[-1]
     assert last.startswith("mt5-ft: checkpoint-2 could not be written to ")
     assert "(the disk is full); no checkpoint was written before: free some space and go on with --resume" in last
     assert not list((tmp_path / "run").glob("*checkpoint*"))

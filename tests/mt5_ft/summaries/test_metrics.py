@@ -1,16 +1,17 @@
 """Scores of a set: sacrebleu as the reference, rates of faulty outputs, evaluate with two processes, the Trainer."""
 
-import multiprocessing
 import random
 import socket
 
 import numpy as np
 import pytest
 import sacrebleu
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from mt5_ft.summaries.metrics import SummaryMetric, _chinese_splitter, per_example, score_texts
 from mt5_ft.summaries.rouge import normalise_text
+from tests.examples import examples
+from tests.forked import context
 
 CHINESE = "".join(chr(0x4E00 + index) for index in range(80))
 NAMES = [
@@ -89,7 +90,7 @@ PIECES = [
 ]
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(st.lists(st.sampled_from(PIECES), max_size=15).map("".join))
 def test_the_quick_split_equals_that_of_sacrebleu(text):
     assert _chinese_splitter()(text).split() == sacrebleu.metrics.BLEU(tokenize="zh").tokenizer(text).split()
@@ -162,7 +163,7 @@ def compute_in_process(process_id, cache_dir):
 
 @pytest.mark.distributed
 def test_two_processes_give_process_0_the_scores_of_all_rows(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with context.Pool(2) as pool:
         work = pool.starmap_async(compute_in_process, [(0, str(tmp_path)), (1, str(tmp_path))], chunksize=1)
         first, second = work.get(timeout=240)
     (predictions, references), (more_predictions, more_references) = draw_pairs(7, 0), draw_pairs(7, 1)

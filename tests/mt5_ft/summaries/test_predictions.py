@@ -3,8 +3,6 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from mt5_ft.cli.main import main
 from mt5_ft.data.records import TaskFields, read_records, write_records
 from mt5_ft.summaries.predictions import fingerprint, read_predictions
+from tests.forked import Forked, program
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,37 +81,16 @@ def test_a_process_killed_twice_gives_the_same_bytes(summarize, start, data, tmp
     words = ["--batch_size", "1", "--max_length", "48"]
     assert summarize("whole.jsonl", *words) == 0
     output, part = tmp_path / "cut.jsonl", tmp_path / "cut.jsonl.part"
-    command = [
-        sys.executable,
-        "-m",
-        "mt5_ft",
-        "summarize",
-        "--model",
-        start,
-        "--input",
-        data,
-        "--output",
-        output,
-        *words,
-    ]
+    command = ["summarize", "--model", start, "--input", data, "--output", output, *words]
     rng, done = np.random.default_rng(0), 0
     for _ in range(2):
-        process = subprocess.Popen(
-            [str(word) for word in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        until = time.monotonic() + 120
+        process = Forked(tmp_path / "text", program, "mt5_ft", command)
         try:
-            while (
-                process.poll() is None
-                and time.monotonic() < until
-                and (not part.exists() or part.read_bytes().count(b"\n") < done + 4)
-            ):
-                time.sleep(0.01)
-            assert process.poll() is None, process.stderr.read().decode()[-2000:]
+            enough = done + 4
+            process.wait_until(lambda enough=enough: part.exists() and part.read_bytes().count(b"\n") >= enough)
             time.sleep(rng.uniform(0, 0.05))
         finally:
             process.kill()
-            process.communicate()
         assert part.read_bytes().count(b"\n") > done
         done = part.read_bytes().count(b"\n")
         with open(part, "ab") as file:

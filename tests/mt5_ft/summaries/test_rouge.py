@@ -4,7 +4,7 @@ import random
 import sys
 
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from mt5_ft.summaries.rouge import (
     ScriptTokenizer,
@@ -14,11 +14,12 @@ from mt5_ft.summaries.rouge import (
     repeats_itself,
     score_pair,
 )
+from tests.examples import examples
 
 ENGLISH = ["the", "Cat", "sat", "it's", "3.5", "--", "e-mail", "WELL,", "x_y", "naïve", "(mat)", "!", "50%", "ﬁne"]
 CHINESE = [*"认知行为疗法有效的了患者", "，", "。", "！", "？", "、", "：", "“", "”", "（", "）", "……", "-"]
 MIXED = [*CHINESE, "CBT", "ｃｂｔ", "PTSD", "3", "2024", "α", "café"]
-POINTS = settings(deadline=None, max_examples=300)
+POINTS = examples(300)
 
 
 def ours(prediction, reference, chinese="char"):
