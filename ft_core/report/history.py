@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers.trainer import TRAINER_STATE_NAME
-
 from ..checkpoints.retention import PREFIX, list_checkpoints
 from ..runs.folder import LOG_FILE
 
+STATE_FILE = "trainer_state.json"
 ROUNDED = 5e-4  # of the logged steps a second
 LOST = 0.02  # of the sum of logged losses, by rounding
 
@@ -67,7 +66,7 @@ def read_object(path: Path) -> Entry:
 def state_files(run: Path) -> list[Path]:
     """Files of a Trainer's state: of the folder itself, then of its checkpoints, the newest first."""
     folders = (run, *reversed(list_checkpoints(run).values()))
-    return [folder / TRAINER_STATE_NAME for folder in folders if (folder / TRAINER_STATE_NAME).is_file()]
+    return [folder / STATE_FILE for folder in folders if (folder / STATE_FILE).is_file()]
 
 
 def read_history(run: Path) -> History | None:

@@ -1,4 +1,4 @@
-"""The five runs of `benchmarks.sick_runs` as folders: their records and logs, with empty files of the recorded sizes."""
+"""The five runs of `benchmarks.sick_runs` as folders: their records and logs, and empty files of the same sizes."""
 
 import gzip
 import json
