@@ -205,6 +205,7 @@ def run_page(
             "problems": finding_rows([one for one in by_cause(findings) if one.verdict in (PROBLEM, WATCH)], language),
             "settled": finding_rows(settled, language),
             "primary": facts.view.primary,
+            "judged_by": f"eval_{facts.view.primary}" if facts.is_rewarded else facts.view.primary,
             "sense": texts(sense),
             "losses": loss_rows(facts, texts),
             "signed": [term for term in facts.view.signed if len(facts.training(term))],

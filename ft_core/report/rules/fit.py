@@ -127,6 +127,7 @@ def overfitting(facts: RunFacts) -> Answer | None:
     rise = last / value - 1 if value > 0 else (last - value) / moved if moved else 0.0
     after, before = facts.primary.between(step, float("inf")), facts.primary.between(0, step)
     values = {"term": facts.view.primary, "step": step, "best": value, "last": last, "rise": rise}
+    values["rewarded"] = facts.is_rewarded
     if rise <= RISE_LIMITS[0]:
         return Answer("none", values)
     if not (len(after) and len(before) and after.values[-1] < before.values[-1]):

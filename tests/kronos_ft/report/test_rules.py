@@ -177,3 +177,25 @@ def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
     run.observed["shared_share"] = 0.4
     finding = ask(next(rule for rule in TOKENIZER.rules if rule.id == "code-usage"), run.facts(tmp_path / "run", VIEWS))
     assert finding.reason("en").endswith("Validation is leaked, so this means little.")
+
+
+def random_predictor(run):
+    """Started by a script, so that nothing says from_scratch: the first evaluation is that of equally likely tokens."""
+    del run.record["data"], run.record["model"]
+    run.evaluated("loss", lambda step, old: old if step else 6.95)
+    run.arguments["learning_rate"] = 1e-3
+    run.training("learning_rate", lambda step, old: 10 * old)
+
+
+def test_the_usual_range_of_learning_rates_is_that_of_published_weights(tmp_path):
+    """1e-3 is above it, and right for random weights; the default of 4e-5 would train them for ever."""
+    rule = next(rule for rule in COMMON_RULES if rule.id == "optimizer")
+    run = predictor_run()
+    random_predictor(run)
+    random = ask(rule, run.facts(tmp_path / "random", VIEWS))
+    assert (random.verdict, random.answer.advice) == (OK, {})
+    assert "applies to fine-tuning published weights only" in random.reason("en")
+    run = predictor_run()
+    run.arguments.update(learning_rate=1e-3)
+    published = ask(rule, run.facts(tmp_path / "published", VIEWS))
+    assert (published.answer.case, published.answer.advice) == ("high", {"learning_rate": 4e-5})
