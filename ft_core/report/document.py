@@ -25,54 +25,6 @@ def summary_of(findings: Sequence[Finding], texts: Texts) -> str:
     return texts("summary", **count_verdicts(findings))
 
 
-def _words(value: object, texts: Texts) -> str:
-    """Recorded facts in one line."""
-    facts = value if isinstance(value, dict) else {}
-    return texts("list", items=[f"{texts.find('words', name)} {item}" for name, item in facts.items()])
-
-
-def _data(facts: RunFacts, split: str, texts: Texts) -> str:
-    windows, bars = facts.observed(split, "windows"), facts.observed(split, "bars")
-    if isinstance(windows, int) and isinstance(bars, int):
-        spans = facts.observed_object(split, "spans")
-        named = [f"{symbol} {ends[0][:10]} .. {ends[1][:10]}" for symbol, ends in list(spans.items())[:3]]
-        return texts("windows_of", count=windows, bars=bars, spans=named, more=max(len(spans) - 3, 0))
-    count = facts.observed(f"{split}_samples")
-    return texts("samples", count=count) if isinstance(count, int) else ""
-
-
-def status_rows(facts: RunFacts, texts: Texts) -> Rows:
-    """What was run, on what, and how far it is."""
-    throughput = facts.training(facts.view.speed).values if facts.view.speed else ()
-    parameters, trainable = facts.observed_number("parameters"), facts.observed_number("trainable")
-    batch, per_epoch = facts.observed_number("effective_batch"), facts.observed_number("steps_per_epoch")
-    git, lengths, torn = facts.record.get("git"), facts.record.get("lengths"), facts.history.torn
-    has_lengths = isinstance(lengths, dict) and {"source_mean", "target_mean"} <= lengths.keys()
-    is_open = facts.status == RUNNING or (facts.status == UNFINISHED and facts.seconds_left is not None)
-    rows = {
-        "status": texts("status_of", status=texts.find("statuses", facts.status), why=facts.why),
-        "progress": texts(
-            "progress_of", step=facts.step, total=facts.max_steps, share=facts.progress, epoch=facts.epoch
-        ),
-        "time": texts("time_of", seconds=facts.seconds, a_step=facts.seconds_a_step),
-        "time_left": texts("span_or_unknown", seconds=facts.seconds_left) if is_open else "",
-        "speed": texts("speed_of", rate=statistics.median(throughput), term=facts.view.speed) if throughput else "",
-        "started": str(facts.record.get("started") or ""),
-        "data_train": _data(facts, "train", texts),
-        "data_validation": _data(facts, "validation", texts),
-        "batch": texts("batch_of", count=batch, steps=per_epoch) if batch and per_epoch else "",
-        "lengths": texts("lengths_of", **lengths) if has_lengths else "",
-        "model_size": texts("trainable", all=parameters, trainable=trainable) if parameters and trainable else "",
-        "hardware": _words(facts.record.get("hardware"), texts),
-        "versions": _words(facts.record.get("versions"), texts),
-        "commit": texts("commit_of", commit=str(git.get("commit", ""))[:12], changed=bool(git.get("changed")))
-        if isinstance(git, dict)
-        else "",
-        "source": texts("source_of", source=facts.history.source, torn=torn),
-    }
-    return [[texts(key), value] for key, value in rows.items() if value]
-
-
 def finding_rows(findings: Sequence[Finding], language: str) -> Rows:
     """Findings as rows: verdict, question, reason, figure, rule."""
     return [
@@ -183,6 +135,7 @@ def run_page(
     sense = "sense_unknown" if not facts.view.stage else "sense_nats" if facts.view.in_nats else "sense_error"
     sense = "sense_rewarded" if facts.is_rewarded else sense
     notes = [(key, [one.name(language) for one in named]) for key, named in advice_notes(facts, findings, changes)]
+    throughput = facts.training(facts.view.speed).values if facts.view.speed else ()
     use = "from_python" if facts.is_from_python else "from_trainer" if not facts.record else ""
     if not use and next_file and facts.view.command:
         use = "advice_use"
@@ -214,7 +167,11 @@ def run_page(
             "compared": "difference" if facts.view.in_nats or facts.is_rewarded else "ratio",
             "codes": code_rows(facts),
             "optimisation": optimisation_rows(facts),
-            "status": status_rows(facts, texts),
+            "facts": facts,
+            "recorded": lambda name: facts.record[name] if isinstance(facts.record.get(name), dict) else {},
+            "status_word": texts.find("statuses", facts.status),
+            "throughput": statistics.median(throughput) if throughput else None,
+            "is_open": facts.status == RUNNING or (facts.status == UNFINISHED and facts.seconds_left is not None),
             "disk": disk_rows(facts, texts),
         },
     )

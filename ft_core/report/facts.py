@@ -1,5 +1,6 @@
 """The facts of a run that a report reads: from its folder, or from a `trainer_state.json`, in whatever state it is."""
 
+import contextlib
 import math
 import re
 import statistics
@@ -23,14 +24,13 @@ from ..runs.folder import (
     RUN_FILE,
 )
 from ..runs.lock import is_held
-from .history import STATE_FILE, Curve, History, LastPart, curve, last_part, read_history, read_json, read_object
+from .history import STATE_FILE, Curve, History, curve, read_history, read_json, read_object, timed
 from .trends import Gap, gaps
 from .views import PLAIN, REPORTED_BY, StageView
 
-RUNNING, FINISHED, EARLY, INTERRUPTED, PRUNED, KILLED, UNFINISHED = (
-    *("running", "finished", "stopped early", "interrupted", "pruned"),
-    *("ended without a word", "not at its end"),
-)
+RUNNING, FINISHED, EARLY, INTERRUPTED, PRUNED = "running", "finished", "stopped early", "interrupted", "pruned"
+KILLED = "ended without a word"  # recorded as running, but its process is gone
+UNFINISHED = "not at its end"  # of a plain Trainer, which does not record why
 UNTRAINED = 0.8  # of the error of a constant answer
 UNIFORM = 0.95  # of the cross-entropy of equally likely tokens
 SHARED_LIMIT = 0.001  # of the time of validation
@@ -40,38 +40,21 @@ EPOCH_SECONDS = re.compile(r"epoch.*(time|sec|duration|runtime)|(time|sec|durati
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The facts of a run; what is not recorded is None or empty.
+    """The facts of a run; what is not recorded is None or empty."""
 
-    Attributes:
-        path (`Path`): the folder, or the file of a Trainer's state.
-        view ([`StageView`]): the kind of run.
-        record (`dict`): `run.json`.
-        metrics (`dict`): `training_metrics.json`, which only a finished run has.
-        history ([`History`]): what was logged.
-        status (`str`): running, finished, stopped early, interrupted, pruned, `ended without a word` (recorded as
-            running, but its process is gone), or `not at its end` (of a plain Trainer).
-        why (`str`): what interrupted it.
-        checkpoints (`dict`): bytes by step.
-        newest_complete (`int`, *optional*): step of the newest checkpoint that has all its files.
-        elapsed (`float`, *optional*): of a run in progress, seconds from its start to its last log entry.
-        disk (`dict`): bytes by kind of content, without reports.
-        bad_steps (`list`): steps that were not applied.
-        saved_at (`dict`): of a plain Trainer, when each checkpoint was saved, in seconds, by step.
-    """
-
-    path: Path
+    path: Path  # the folder, or the file of a Trainer's state
     view: StageView
-    record: dict
-    metrics: dict
+    record: dict  # run.json
+    metrics: dict  # training_metrics.json, which only a finished run has
     history: History
-    status: str
-    why: str = ""
-    checkpoints: dict[int, int] = field(default_factory=dict)
-    newest_complete: int | None = None
-    elapsed: float | None = None
-    disk: dict[str, int] = field(default_factory=dict)
-    bad_steps: list[dict] = field(default_factory=list)
-    saved_at: dict[int, float] = field(default_factory=dict)
+    status: str  # one of the words above
+    why: str = ""  # what interrupted it
+    checkpoints: dict[int, int] = field(default_factory=dict)  # bytes by step
+    newest_complete: int | None = None  # step of the newest checkpoint that has all its files
+    elapsed: float | None = None  # of a run in progress, seconds from its start to its last log entry
+    disk: dict[str, int] = field(default_factory=dict)  # bytes by kind of content, without reports
+    bad_steps: list[dict] = field(default_factory=list)  # steps that were not applied
+    saved_at: dict[int, float] = field(default_factory=dict)  # of a plain Trainer, when it saved each checkpoint
 
     # Progress and time
 
@@ -114,8 +97,8 @@ class RunFacts:
         return {"step": step} | ({"epoch": round(step / self.steps_an_epoch, 1)} if self.steps_an_epoch else {})
 
     @cached_property
-    def _last_part(self) -> LastPart | None:
-        return last_part(self.history.entries, self.step)
+    def _timed(self) -> tuple[float | None, float | None] | None:
+        return timed(self.history.entries, self.step)
 
     @cached_property
     def epoch_seconds(self) -> list[float]:
@@ -134,7 +117,7 @@ class RunFacts:
     def seconds(self) -> float | None:
         """Seconds of training so far; without a record only if the last entry covers the whole run."""
         if not self.record:
-            return self._last_part.seconds if self._last_part and self._last_part.is_whole else None
+            return self._timed[0] if self._timed else None
         runtime = curve(self.history.entries, "train_runtime")
         if len(runtime):
             return runtime.values[-1]
@@ -148,8 +131,8 @@ class RunFacts:
         """Mean seconds of an optimizer step, including evaluation and saving; without a record, of the timed part."""
         if self.record:
             return self.seconds / self.step if self.seconds and self.step else None
-        if self._last_part:
-            return self._last_part.seconds / self._last_part.steps if self._last_part.steps else None
+        if self._timed:
+            return self._timed[1]
         return statistics.median(self.epoch_seconds) / self.steps_an_epoch if self.epoch_seconds else None
 
     @property
@@ -271,15 +254,11 @@ def _integer(value: object) -> int:
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # a run in progress removes files
-            continue
-    return total
+    sizes = [0]
+    for file in [path] if path.is_file() else path.rglob("*"):
+        with contextlib.suppress(OSError):  # a run in progress removes files
+            sizes.append(file.stat().st_size if file.is_file() else 0)
+    return sum(sizes)
 
 
 def _looks_complete(checkpoint: Path) -> bool:

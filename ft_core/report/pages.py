@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
@@ -33,7 +33,11 @@ class Markdown(str):
 
 
 def escape_markdown(value: object) -> object:
-    """A value as text on one line without markup."""
+    """A value as text on one line without markup, and so within lists and objects."""
+    if isinstance(value, list):
+        return [escape_markdown(item) for item in value]
+    if isinstance(value, dict):
+        return {escape_markdown(name): escape_markdown(item) for name, item in value.items()}
     if not isinstance(value, str) or isinstance(value, Markdown):
         return value
     return Markdown(re.sub(r"([\\`*<\[\]|])", r"\\\1", clean(value)))
@@ -70,13 +74,22 @@ class Page:
 
     def _context(self) -> dict[str, object]:
         def say(key: str, **values: object) -> Markdown:
-            escaped = {name: escape_markdown(value) for name, value in values.items()}
-            lists = {name: list(map(escape_markdown, value)) for name, value in values.items() if type(value) is list}
-            return Markdown(self.texts(key, **escaped | lists))
+            return Markdown(self.texts(key, **{name: escape_markdown(value) for name, value in values.items()}))
 
         heads = lambda *keys: [self.texts(key) if key else "" for key in keys]  # noqa: E731
+
+        def properties(pairs: Sequence[tuple[str, object]]) -> Markdown:
+            return table(["", ""], [[self.texts(key), value] for key, value in pairs if value])
+
         first = escape_markdown(self.charts[0].title) if self.charts else ""
-        return {**self.content, "title": self.title, "t": say, "heads": heads, "first_chart": first}
+        return {
+            **self.content,
+            "title": self.title,
+            "t": say,
+            "heads": heads,
+            "properties": properties,
+            "first_chart": first,
+        }
 
     def to_markdown(self) -> str:
         """The document as Markdown; its charts are a file beside it."""
@@ -145,7 +158,7 @@ def _label_cells(tokens: Sequence[Token]) -> None:
 
 def _environment(autoescape: bool, finalize: Callable[[object], object] | None = None) -> Environment:
     return Environment(
-        loader=PackageLoader("ft_core.report"), autoescape=autoescape, finalize=finalize, undefined=StrictUndefined,
+        loader=PackageLoader("ft_core.report"), autoescape=autoescape, finalize=finalize, undefined=ChainableUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
 

@@ -92,17 +92,9 @@ def conditioning(facts: RunFacts) -> Answer | None:
     return Answer("sampled", {"kind": kind}, {"s1_conditioning": "true"})
 
 
-EXPLAINED = Rule(
-    *("explained", MODEL, explained), ok="most", watch="some", problem="little nothing", on_validation=True
-)
-CODE_USAGE = Rule(
-    *("code-usage", MODEL, code_usage), ok="many", watch="few shrinks", problem="collapsed never", on_validation=True
-)
+EXPLAINED = Rule("explained", MODEL, explained, "most", "some", "little nothing", on_validation=True)
+CODE_USAGE = Rule("code-usage", MODEL, code_usage, "many", "few shrinks", "collapsed never", on_validation=True)
 BEATS_FREQUENCIES = Rule(
-    *("beats-frequencies", MODEL, beats_frequencies),
-    ok="beats",
-    watch="one_does_not",
-    problem="does_not",
-    on_validation=True,
+    "beats-frequencies", MODEL, beats_frequencies, "beats", "one_does_not", "does_not", on_validation=True
 )
-CONDITIONING = Rule("conditioning", MODEL, conditioning, ok="true", problem="sampled")
+CONDITIONING = Rule("conditioning", MODEL, conditioning, "true", "", "sampled")

@@ -152,12 +152,12 @@ def gaps(facts: RunFacts) -> Answer | None:
 
 
 RULES = (
-    Rule("preprocessing", DATA, preprocessing, ok="clean", watch="mended", problem="many"),
-    Rule("scaling", DATA, scaling, ok="scaled", problem="unscaled"),
-    Rule("clipping", DATA, clipping, ok="little", watch="some", problem="much not_applied"),
-    Rule("scale-from-past", DATA, scale_from_past, ok="past", watch="neither", problem="future"),
-    Rule("windows", DATA, windows, ok="enough", watch="few_validation few_training", problem="no_validation"),
-    Rule("split", DATA, split, ok="shared_out", watch="thin overlap"),
-    Rule("leakage", DATA, leakage, ok="unseen", watch="others adjacent", problem="shared"),
-    Rule("gaps", DATA, gaps, ok="few session", watch="many"),
+    Rule("preprocessing", DATA, preprocessing, "clean", "mended", "many"),
+    Rule("scaling", DATA, scaling, "scaled", "", "unscaled"),
+    Rule("clipping", DATA, clipping, "little", "some", "much not_applied"),
+    Rule("scale-from-past", DATA, scale_from_past, "past", "neither", "future"),
+    Rule("windows", DATA, windows, "enough", "few_validation few_training", "no_validation"),
+    Rule("split", DATA, split, "shared_out", "thin overlap"),
+    Rule("leakage", DATA, leakage, "unseen", "others adjacent", "shared"),
+    Rule("gaps", DATA, gaps, "few session", "many"),
 )

@@ -85,9 +85,9 @@ def summaries(facts: RunFacts) -> Answer | None:
 
 
 RULES = (
-    Rule("truncation", DATA, truncation, ok="fits", watch="some", problem="much"),
-    Rule("shared-texts", DATA, shared_texts, ok="apart", problem="shared"),
-    Rule("records", DATA, records, ok="enough", watch="few few_validation"),
-    Rule("vocabulary", DATA, vocabulary, ok="covers", watch="loses", not_applicable="not_trimmed"),
-    Rule("summaries", MODEL, summaries, ok="whole", watch="some_broken other_length", problem="broken"),
+    Rule("truncation", DATA, truncation, "fits", "some", "much"),
+    Rule("shared-texts", DATA, shared_texts, "apart", "", "shared"),
+    Rule("records", DATA, records, "enough", "few few_validation"),
+    Rule("vocabulary", DATA, vocabulary, "covers", "loses", "", "not_trimmed"),
+    Rule("summaries", MODEL, summaries, "whole", "some_broken other_length", "broken"),
 )

@@ -59,6 +59,7 @@ def clean(value: object) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
+    "clean": clean,
     "number": number,
     "short": _formatted("g"),
     "brief": _formatted(".3g"),

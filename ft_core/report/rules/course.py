@@ -62,17 +62,7 @@ def speed(facts: RunFacts) -> Answer | None:
 
 
 RULES = (
-    Rule(
-        *("complete", TRAINING, complete),
-        ok="finished running early pruned",
-        watch="unfinished",
-        problem="interrupted killed lost",
-    ),
-    Rule(
-        *("saving", TRAINING, saving),
-        ok="given_up freed model_alone model kept",
-        watch="broken not_yet best_gone",
-        problem="nothing",
-    ),
-    Rule("speed", TRAINING, speed, ok="even faster a_little_slower", watch="slower"),
+    Rule("complete", TRAINING, complete, "finished running early pruned", "unfinished", "interrupted killed lost"),
+    Rule("saving", TRAINING, saving, "given_up freed model_alone model kept", "broken not_yet best_gone", "nothing"),
+    Rule("speed", TRAINING, speed, "even faster a_little_slower", "slower"),
 )

@@ -154,38 +154,19 @@ def steady(facts: RunFacts) -> Answer | None:
 
 
 RULES = (
+    Rule("falling", TRAINING, falling, "falls", "fell_back flat_because flat rewarded", "rises"),
     Rule(
-        *("falling", TRAINING, falling),
-        ok="falls",
-        watch="fell_back flat_because flat rewarded",
-        problem="rises",
-    ),
-    Rule(
-        *("improved", TRAINING, improved),
-        ok="better since_first",
-        watch="fell_back hardly_because hardly not_since_first",
-        problem="not_better",
+        "improved",
+        TRAINING,
+        improved,
+        "better since_first",
+        "fell_back hardly_because hardly not_since_first",
+        "not_better",
         on_validation=True,
     ),
     Rule(
-        *("in-step", TRAINING, in_step),
-        ok="in_step lags",
-        watch="apart easier easier_plain",
-        problem="far",
-        not_applicable="rewarded",
-        on_validation=True,
+        "in-step", TRAINING, in_step, "in_step lags", "apart easier easier_plain", "far", "rewarded", on_validation=True
     ),
-    Rule(
-        *("overfitting", TRAINING, overfitting),
-        ok="none",
-        watch="some both_rise",
-        problem="much",
-        on_validation=True,
-    ),
-    Rule(
-        *("steady", TRAINING, steady),
-        ok="steady",
-        watch="jumps scatters exploded",
-        not_applicable="rewarded",
-    ),
+    Rule("overfitting", TRAINING, overfitting, "none", "some both_rise", "much", on_validation=True),
+    Rule("steady", TRAINING, steady, "steady", "jumps scatters exploded", "", "rewarded"),
 )

@@ -52,10 +52,4 @@ def rate_is_too_high(facts: RunFacts) -> bool:
     return found is not None and found.case != "bearable"
 
 
-RULES = (
-    Rule(
-        *("learning-rate", TRAINING, learning_rate),
-        ok="bearable",
-        problem="not_finite exploded worse thrown_back jumps",
-    ),
-)
+RULES = (Rule("learning-rate", TRAINING, learning_rate, "bearable", "", "not_finite exploded worse thrown_back jumps"),)

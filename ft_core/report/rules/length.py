@@ -162,17 +162,22 @@ def _one_epoch(facts: RunFacts) -> dict[str, object]:
 
 RULES = (
     Rule(
-        *("early-stopping", TRAINING, early_stopping),
-        ok="saved waiting would_miss not_needed missed_later improving",
-        watch="would_save stopped_before flat_now",
-        problem="too_early",
+        "early-stopping",
+        TRAINING,
+        early_stopping,
+        "saved waiting would_miss not_needed missed_later improving",
+        "would_save stopped_before flat_now",
+        "too_early",
         on_validation=True,
     ),
     Rule(
-        *("long-enough", TRAINING, long_enough),
-        ok="settled decayed",
-        watch="decayed_short falling",
-        not_applicable="rising exploded not_ended",
+        "long-enough",
+        TRAINING,
+        long_enough,
+        "settled decayed",
+        "decayed_short falling",
+        "",
+        "rising exploded not_ended",
         on_validation=True,
     ),
 )

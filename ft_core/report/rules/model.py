@@ -103,9 +103,9 @@ def precision(facts: RunFacts) -> Answer | None:
 
 
 RULES = (
-    Rule("fits-data", MODEL, fits_data, ok="fits", watch="large", problem="too_large", on_validation=True),
-    Rule("loss-suits", MODEL, loss_suits, ok="suits", problem="signed", on_validation=True),
-    Rule("optimizer", MODEL, optimizer, ok="usual", watch="high low cycled"),
-    Rule("regularisation", MODEL, regularisation, ok="balanced", watch="weak not_enough strong", on_validation=True),
-    Rule("precision", MODEL, precision, ok="fits", watch="fp16", problem="fp16_breaks"),
+    Rule("fits-data", MODEL, fits_data, "fits", "large", "too_large", on_validation=True),
+    Rule("loss-suits", MODEL, loss_suits, "suits", "", "signed", on_validation=True),
+    Rule("optimizer", MODEL, optimizer, "usual", "high low cycled"),
+    Rule("regularisation", MODEL, regularisation, "balanced", "weak not_enough strong", on_validation=True),
+    Rule("precision", MODEL, precision, "fits", "fp16", "fp16_breaks"),
 )

@@ -94,4 +94,4 @@ def _described(facts: RunFacts) -> Answer | None:
     return Answer("described", values | {"shape": shape or "constant"})
 
 
-RULES = (Rule("schedule", TRAINING, schedule, ok="followed described", watch="never_peaks", problem="left"),)
+RULES = (Rule("schedule", TRAINING, schedule, "followed described", "never_peaks", "left"),)

@@ -85,16 +85,13 @@ def weights(facts: RunFacts) -> Answer | None:
 
 RULES = (
     Rule(
-        *("gradients", TRAINING, gradients),
-        ok="calm calm_unclipped calm_unknown",
-        watch="clipped spiked_unknown held",
-        problem="spiked grows vanished",
+        "gradients",
+        TRAINING,
+        gradients,
+        "calm calm_unclipped calm_unknown",
+        "clipped spiked_unknown held",
+        "spiked grows vanished",
     ),
-    Rule(
-        *("finite", TRAINING, finite),
-        ok="all all_logged",
-        watch="few few_logged",
-        problem="many many_logged",
-    ),
-    Rule("weights", TRAINING, weights, ok="steady", watch="grows shrinks", problem="blows_up destroyed"),
+    Rule("finite", TRAINING, finite, "all all_logged", "few few_logged", "many many_logged"),
+    Rule("weights", TRAINING, weights, "steady", "grows shrinks", "blows_up destroyed"),
 )

@@ -100,7 +100,7 @@ def test_values_that_are_not_finite_are_counted_and_left_out(tmp_path):
     run = tokenizer_run()
     run.training("recon_all", lambda step, old: None if step == 100 else old)
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert facts.primary.lost == 1
+    assert len(facts.primary.lost_at) == 1
     assert 100 not in facts.primary.steps
 
 
