@@ -33,19 +33,13 @@ RESUMABLE = ("interrupted", "killed")
 
 @dataclass(frozen=True)
 class Change:
-    """A setting for the next run.
-
-    Attributes:
-        before (`object`): its recorded value; None if it is not recorded.
-        findings (`Sequence` of [`~ft_core.report.answers.Finding`]): those that ask for it, the worst first.
-        is_default (`bool`): the new value is the default.
-    """
+    """A setting for the next run."""
 
     setting: str
-    before: object
+    before: object  # its recorded value; None if it is not recorded
     after: object
-    findings: Sequence[Finding]
-    is_default: bool = False
+    findings: Sequence[Finding]  # those that ask for it, the worst first
+    is_default: bool = False  # the new value is the default
 
     @property
     def rules(self) -> list[str]:
@@ -207,7 +201,4 @@ def advice_notes(
             notes.append(("no_comparison", []))
     if others and not changes:
         notes.append(("see_reasons", others))
-    if not changes and not notes:
-        watched = any(finding.verdict == WATCH for finding in findings)
-        notes.append(("no_advice_watch" if watched else "no_advice", []))
     return notes

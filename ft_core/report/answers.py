@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .catalogue import COMMON, load_texts
+from .catalogue import COMMON, MISSING, load_texts
 
 OK, WATCH, PROBLEM, NOT_APPLICABLE, NOT_KNOWN = "ok", "watch", "problem", "not applicable", "not known"
 VERDICTS = (PROBLEM, WATCH, OK, NOT_APPLICABLE, NOT_KNOWN)  # the worst first
@@ -19,39 +19,25 @@ UNKNOWN = "unknown"  # the answer of every rule whose facts are not recorded
 
 @dataclass(frozen=True)
 class Answer:
-    """What the function of a rule found.
+    """What the function of a rule found."""
 
-    Attributes:
-        case (`str`): the key of the answer in the rule's texts.
-        values (`Mapping`): for the places in these texts.
-        advice (`Mapping`): settings for the next run.
-    """
-
-    case: str
-    values: Mapping[str, object] = field(default_factory=dict)
-    advice: Mapping[str, object] = field(default_factory=dict)
+    case: str  # the key of the answer in the rule's texts
+    values: Mapping[str, object] = field(default_factory=dict)  # for the places in these texts
+    advice: Mapping[str, object] = field(default_factory=dict)  # settings for the next run
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One question of the checklist.
+    """One question of the checklist, with its possible answers by verdict, separated by spaces."""
 
-    Attributes:
-        id (`str`): its short name, by which advice and the catalogues refer to it.
-        group (`str`): training, data or model.
-        look (`Callable`): [`~ft_core.report.facts.RunFacts`] to an [`Answer`]; None if the facts it needs are missing.
-        ok, watch, problem, not_applicable (`str`): its possible answers by verdict, separated by spaces.
-        on_validation (`bool`): it reads validation, which means little if validation is leaked.
-    """
-
-    id: str
+    id: str  # its short name, by which advice and the catalogues refer to it
     group: str
-    look: Callable[..., Answer | None]
+    look: Callable[..., Answer | None]  # of the facts of a run; None if those that it needs are missing
     ok: str = ""
     watch: str = ""
     problem: str = ""
     not_applicable: str = ""
-    on_validation: bool = False
+    on_validation: bool = False  # it reads validation, which means little if validation is leaked
 
     @cached_property
     def verdicts(self) -> dict[str, str]:
@@ -62,22 +48,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer of a rule for a run.
-
-    Attributes:
-        package (`str`): the report package whose catalogue has its texts.
-        override (`str`): key of a reason that replaces that of the answer, because of another finding.
-        effect (`str`): key of a sentence on what caused it.
-        is_doubtful (`bool`): it rests on a validation that is leaked.
-    """
+    """The answer of a rule for a run."""
 
     rule: Rule
     answer: Answer
     verdict: str
-    package: str = COMMON
-    override: str = ""
-    effect: str = ""
-    is_doubtful: bool = False
+    package: str = COMMON  # the report package whose catalogue has its texts
+    override: str = ""  # key of a reason that replaces that of the answer, because of another finding
+    effect: str = ""  # key of a sentence on what caused it
+    is_doubtful: bool = False  # it rests on a validation that is leaked
 
     def question(self, language: str) -> str:
         """The question of its rule."""
@@ -89,28 +68,24 @@ class Finding:
 
     def figure(self, language: str) -> str:
         """The figures behind it."""
-        texts = load_texts(language, self.package)
-        if self.answer.case == UNKNOWN:
-            return "-"
+        texts, case = load_texts(language, self.package), self.answer.case
         known = texts.rule(self.rule.id)
-        return texts.fill(known.get("figures", {}).get(self.answer.case, known["figure"]), self.answer.values)
+        text = known.get("figures", {}).get(case, known["figure"])
+        return MISSING if case == UNKNOWN else texts.fill(text, self.answer.values)
 
     def reason(self, language: str) -> str:
         """Why the verdict is what it is."""
         texts = load_texts(language, self.package)
-        known, case = texts.rule(self.rule.id), self.answer.case
-        text = known["needs"] if case == UNKNOWN else known["answers"][case]
-        sentences = [texts.fill(texts.find("overrides", self.override) if self.override else text, self.answer.values)]
-        if self.is_doubtful:
-            sentences.append(texts("doubtful"))
-        if self.effect:
-            sentences.append(texts.fill(texts.find("effects", self.effect), {}))
-        return texts("between_sentences").join(sentences)
+        known = texts.rule(self.rule.id)
+        text = known["needs"] if self.answer.case == UNKNOWN else known["answers"][self.answer.case]
+        sentences = [texts.find("overrides", self.override) if self.override else text]
+        sentences += [texts.find("phrases", "doubtful")] if self.is_doubtful else []
+        sentences += [texts.find("effects", self.effect)] if self.effect else []
+        return texts("between_sentences").join(texts.fill(text, self.answer.values) for text in sentences)
 
     def account(self, language: str) -> str:
         """Reason and figure in one line."""
-        texts = load_texts(language, self.package)
-        return texts("account", reason=self.reason(language), figure=self.figure(language))
+        return load_texts(language)("account", reason=self.reason(language), figure=self.figure(language))
 
 
 def ask(rule: Rule, facts: "RunFacts") -> Finding:  # noqa: F821

@@ -10,39 +10,22 @@ from .catalogue import COMMON
 
 @dataclass(frozen=True)
 class StageView:
-    """One kind of run, such as training of the tokenizer.
+    """One kind of run, such as training of the tokenizer."""
 
-    Attributes:
-        stage (`str`): as recorded in `run.json`; empty for any Trainer.
-        primary (`str`): the quantity that success is read from, logged in training and, with `eval_`, in evaluation.
-        terms (`Sequence[str]`): terms of the table of losses, the primary first.
-        panels (`Sequence` of [`~ft_core.training.curves.Panel`]): charts.
-        package (`str`): the report package whose catalogue has the texts of this kind.
-        signature (`str`): a logged term that only this kind has, by which a folder without a record is recognised.
-        in_nats (`bool`): the primary is a cross-entropy, compared by differences; else an error, compared by ratios.
-        signed (`Sequence[str]`): terms with a reward, which may fall below zero and by themselves prove nothing.
-        speed (`str`): the logged term of throughput.
-        usual_rates (`tuple` of `float`): lowest and highest usual learning rate for fine-tuning published weights.
-        command (`str`): how such a run is started.
-        rules (`Sequence` of [`Rule`]): its own rules, after those of every run.
-        codes (`Sequence[str]`): terms of the table of code usage.
-        settings (`Callable`): returns its dataclasses, and its presets by name.
-    """
-
-    stage: str
-    primary: str
-    terms: Sequence[str]
-    panels: Sequence[Panel]
-    package: str = COMMON
-    signature: str = ""
-    in_nats: bool = True
-    signed: Sequence[str] = ()
-    speed: str = ""
-    usual_rates: tuple[float, float] = (1e-6, 1e-3)
-    command: str = ""
-    rules: Sequence[Rule] = ()
-    codes: Sequence[str] = ()
-    settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = None
+    stage: str  # as recorded in `run.json`; empty for any Trainer
+    primary: str  # the quantity that success is read from, logged in training and, with `eval_`, in evaluation
+    terms: Sequence[str]  # of the table of losses, the primary first
+    panels: Sequence[Panel]  # its charts
+    package: str = COMMON  # the report package whose catalogue has the texts of this kind
+    signature: str = ""  # a logged term that only this kind has, by which a folder without a record is recognised
+    in_nats: bool = True  # the primary is a cross-entropy, compared by differences; else an error, compared by ratios
+    signed: Sequence[str] = ()  # terms with a reward, which may fall below zero and by themselves prove nothing
+    speed: str = ""  # the logged term of throughput
+    usual_rates: tuple[float, float] = (1e-6, 1e-3)  # lowest and highest usual one for fine-tuning published weights
+    command: str = ""  # how such a run is started
+    rules: Sequence[Rule] = ()  # its own, after those of every run
+    codes: Sequence[str] = ()  # terms of the table of code usage
+    settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = None  # and presets
 
     def default(self, name: str) -> float | None:
         """The default of a setting that is a number, else None."""

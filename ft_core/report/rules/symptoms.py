@@ -15,17 +15,10 @@ SCALED_STD, SCALED_MEAN = (0.3, 3.0), 1.0
 
 @dataclass(frozen=True)
 class Explosion:
-    """The highest point of a series far above its start.
+    """The highest point of a series far above its start."""
 
-    Attributes:
-        series (`str`): its name, with `eval_` in validation.
-        start (`float`): its first value, or that of the starting weights in validation.
-        step (`int`): of the highest point.
-        highest (`float`): its value.
-    """
-
-    series: str
-    start: float
+    series: str  # with `eval_` in validation
+    start: float  # its first value, or that of the starting weights in validation
     step: int
     highest: float
 
