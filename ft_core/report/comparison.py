@@ -55,8 +55,7 @@ def settings_of(run: RunFacts) -> dict[str, str]:
 def differing(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
     """Settings that are not the same in all runs: their values, `-` where one does not record them."""
     recorded = [settings_of(run) for run in runs]
-    names = dict.fromkeys(name for values in recorded for name in values)
-    rows = {name: [values.get(name, "-") for values in recorded] for name in names}
+    rows = {name: [values.get(name, "-") for values in recorded] for values in recorded for name in values}
     return {name: values for name, values in rows.items() if len(set(values)) > 1}
 
 

@@ -115,16 +115,13 @@ class Page:
         drawn = [svg for svg in map(draw, self.charts) if svg]
         if not drawn:
             return ""
-        placed = "".join(
-            svg.replace("<svg ", f'<svg x="{place % 2 * WIDTH}" y="{place // 2 * HEIGHT}" ', 1)
-            for place, svg in enumerate(drawn)
-        )
-        width, height = 2 * WIDTH, -(-len(drawn) // 2) * HEIGHT
-        paper = ".paper { fill: #fff; } @media (prefers-color-scheme: dark) { .paper { fill: #14191f; } }"
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-            f'<style>{STYLE} {paper}</style><rect class="paper" width="{width}" height="{height}"/>{placed}</svg>\n'
-        )
+        return _pages().get_template("charts.svg.j2").render(
+            charts=[
+                Markup(svg.replace("<svg ", f'<svg x="{place % 2 * WIDTH}" y="{place // 2 * HEIGHT}" ', 1))
+                for place, svg in enumerate(drawn)
+            ],
+            width=2 * WIDTH, height=-(-len(drawn) // 2) * HEIGHT, style=Markup(STYLE),
+        )  # fmt: skip
 
 
 def _to_html(text: str) -> str:

@@ -4,6 +4,7 @@ import math
 
 from ft_core.report.answers import MODEL, Answer, Rule
 from ft_core.report.facts import RunFacts
+from ft_core.report.rules.learning_rate import third_of_rate
 from ft_core.report.trends import best
 
 EXPLAINED_LIMITS = (0.05, 0.5, 0.8)  # of the variance: nothing, problem, watch below them
@@ -45,9 +46,8 @@ def code_usage(facts: RunFacts) -> Answer | None:
     low = [book for book in books if book["last"] < least]
     collapsed = [book for book in low if book["first"] >= least]
     if collapsed:
-        rate = facts.amount("learning_rate")
         used = {book["name"]: book["last"] for book in collapsed}
-        return Answer("collapsed", values | _listed(used), {"learning_rate": rate / 3} if rate else {})
+        return Answer("collapsed", values | _listed(used), third_of_rate(facts))
     if low:
         return Answer("never", values | _listed({book["name"]: max(book["first"], book["last"]) for book in low}))
     lost = min(book["last"] / book["first"] for book in books if book["first"] > 0)

@@ -58,6 +58,10 @@ def clean(value: object) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in str(value)).split())
 
 
+def _on_one_line(value: object) -> object:
+    return clean(value) if isinstance(value, str) else value
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "clean": clean,
     "number": number,
@@ -85,11 +89,11 @@ class Texts:
     def __init__(self, language: str, packages: Iterable[str]):
         self.language = language
         self._environment = Environment(
-            variable_start_string="{", variable_end_string="}", undefined=StrictUndefined, autoescape=False
+            variable_start_string="{", variable_end_string="}", undefined=StrictUndefined, finalize=_on_one_line
         )
         self._environment.filters |= FILTERS | {
             "span": lambda seconds: MISSING if seconds is None else SPANS[language](seconds),
-            "list": lambda items: COMMAS[language].join(map(clean, items)),
+            "list": lambda items: COMMAS[language].join(map(str, items)),
         }
         self._environment.globals |= {
             "rule": self.name_of_rule,
@@ -109,10 +113,7 @@ class Texts:
 
     def fill(self, text: str, values: Mapping[str, object]) -> str:
         """A text of the catalogue, filled in."""
-        if "{" not in text:
-            return text
-        values = {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
-        return self._environment.from_string(text).render(values)
+        return self._environment.from_string(text).render(values) if "{" in text else text
 
     def find(self, section: str, key: str, default: str | None = None) -> str:
         """A text of a section; the default, or the key, where there is none."""

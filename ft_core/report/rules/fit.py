@@ -3,7 +3,7 @@
 from ..answers import TRAINING, Answer, Rule
 from ..facts import RunFacts
 from ..trends import Gap, best, spikes, trend, variation
-from .learning_rate import rate_is_too_high
+from .learning_rate import rate_is_too_high, third_of_rate
 from .symptoms import EXPLODED, Explosion, explosion, is_known_unseen, is_unscaled, may_soften_training
 
 BETTER = 0.005  # least gain on the starting weights
@@ -24,13 +24,12 @@ def falling(facts: RunFacts) -> Answer | None:
     values |= {"change": found.change, "cause": _cause(facts)}
     if facts.is_rewarded:
         return Answer("rewarded", values | {"difference": found.last - found.first})
+    if found.direction < 0 and exploded:
+        return Answer("fell_back", values | _fell_back(facts, exploded, found.last))
     if found.direction < 0:
-        return Answer("fell_back", values | _fell_back(facts, exploded, found.last)) if exploded else (
-            Answer("falls", values)
-        )  # fmt: skip
-    rate = facts.amount("learning_rate")
+        return Answer("falls", values)
     if found.direction > 0:
-        return Answer("rises", values, {"learning_rate": rate / 3} if rate else {})
+        return Answer("rises", values, third_of_rate(facts))
     return Answer("flat_because" if values["cause"] else "flat", values)
 
 
@@ -67,32 +66,46 @@ def improved(facts: RunFacts) -> Answer | None:
         return Answer("fell_back" if explosion(facts) else "better", values)
     if value < start:
         return Answer("hardly_because" if values["cause"] else "hardly", values)
-    rate = facts.amount("learning_rate")
-    return Answer("not_better", values, {"learning_rate": rate / 3} if rate else {})
+    return Answer("not_better", values, third_of_rate(facts))
+
+
+def last_gap(facts: RunFacts) -> tuple[float, tuple[float, float], float] | None:
+    """How far validation lies above training at the last evaluation, the limits of watch and problem, and the size
+    below which validation is easier; None without one, or if a ratio would say nothing."""
+    gap = facts.gaps[-1] if facts.gaps else None
+    if gap and facts.view.in_nats:
+        return gap.difference, NATS_LIMITS, EASIER_NATS
+    return (gap.ratio, RATIO_LIMITS, EASIER_RATIO) if gap and min(gap.training, gap.validation) > 0 else None
+
+
+def is_far_above(facts: RunFacts) -> bool:
+    """Whether validation lies far above training at the last evaluation."""
+    found = last_gap(facts)
+    return found is not None and found[0] > found[1][1]
 
 
 def in_step(facts: RunFacts) -> Answer | None:
     """Validation beside training, of the same quantity, at the last evaluation."""
     if not facts.gaps:
         return None
-    gap, nats = facts.gaps[-1], facts.view.in_nats
-    shown = f"{gap.difference:+.3g} nats" if nats else f"x {gap.ratio:.2f}"
+    gap, found = facts.gaps[-1], last_gap(facts)
+    shown = f"{gap.difference:+.3g} nats" if facts.view.in_nats else f"x {gap.ratio:.2f}"
     values = {"term": facts.view.primary, "training": gap.training, "validation": gap.validation, "shown": shown}
     values |= {"step": gap.step, "ruled_out": is_known_unseen(facts), "difference": gap.difference}
-    if not nats and facts.is_rewarded:
-        return Answer("rewarded", values)
-    if not nats and min(gap.training, gap.validation) <= 0:  # a ratio says nothing
-        return None
-    size, (some, much) = (gap.difference, NATS_LIMITS) if nats else (gap.ratio, RATIO_LIMITS)
+    if found is None:
+        return Answer("rewarded", values) if facts.is_rewarded else None
+    size, (some, much), easier = found
     if size > some:
         decay = facts.amount("weight_decay")
-        advice: dict[str, object] = {} if facts.setting("early_stopping") is not False else {"early_stopping": True}
-        if decay is not None and size > much:
-            advice["weight_decay"] = round(max(2 * decay, 0.05), 4)
-        return Answer("far" if size > much else "apart", values, advice)
-    if size < (EASIER_NATS if nats else EASIER_RATIO):
+        advice = {"weight_decay": round(max(2 * decay, 0.05), 4)} if decay is not None and size > much else {}
+        return Answer("far" if size > much else "apart", values, _stop_early(facts) | advice)
+    if size < easier:
         return Answer("easier" if may_soften_training(facts) else "easier_plain", values)
     return Answer("lags" if _lags(facts, gap) else "in_step", values)
+
+
+def _stop_early(facts: RunFacts) -> dict[str, object]:
+    return {"early_stopping": True} if facts.setting("early_stopping") is False else {}
 
 
 def _lags(facts: RunFacts, gap: Gap) -> bool:
@@ -101,17 +114,6 @@ def _lags(facts: RunFacts, gap: Gap) -> bool:
     if facts.view.in_nats:
         return gap.difference < -LAG_NATS and last < gap.training - LAG_NATS
     return gap.ratio < LAG_RATIO and last < LAG_RATIO * gap.training
-
-
-def gap_case(facts: RunFacts) -> int:
-    """1 if validation lies far above training at the end, -1 if it lies far below, else 0."""
-    if not facts.gaps:
-        return 0
-    gap, nats = facts.gaps[-1], facts.view.in_nats
-    if not nats and min(gap.training, gap.validation) <= 0:  # a ratio says nothing
-        return 0
-    size, limits = (gap.difference, NATS_LIMITS) if nats else (gap.ratio, RATIO_LIMITS)
-    return (size > limits[1]) - (size < (EASIER_NATS if nats else EASIER_RATIO))
 
 
 def overfitting(facts: RunFacts) -> Answer | None:
@@ -132,8 +134,7 @@ def overfitting(facts: RunFacts) -> Answer | None:
         return Answer("none", values)
     if not (len(after) and len(before) and after.values[-1] < before.values[-1]):
         return Answer("both_rise", values)
-    advice: dict[str, object] = {} if facts.setting("early_stopping") is not False else {"early_stopping": True}
-    return Answer("much" if rise > RISE_LIMITS[1] else "some", values, advice)
+    return Answer("much" if rise > RISE_LIMITS[1] else "some", values, _stop_early(facts))
 
 
 def steady(facts: RunFacts) -> Answer | None:

@@ -15,6 +15,12 @@ def lower_rate(facts: RunFacts, factor: float) -> dict[str, object]:
     return {"learning_rate": min(facts.rate / factor, usual or facts.rate)} if facts.rate else {}
 
 
+def third_of_rate(facts: RunFacts) -> dict[str, object]:
+    """Advises a third of the recorded learning rate."""
+    rate = facts.amount("learning_rate")
+    return {"learning_rate": rate / 3} if rate else {}
+
+
 def learning_rate(facts: RunFacts) -> Answer | None:
     """Symptoms of too high a learning rate: steps that were not finite, an explosion, worse than the start."""
     rate, name = facts.rate, facts.view.primary

@@ -2,7 +2,7 @@
 
 from ..answers import MODEL, Answer, Rule
 from ..facts import RunFacts
-from .fit import gap_case
+from .fit import is_far_above
 
 LARGE = 100.0  # trained parameters a value of the training data
 WEAK_DECAY, STRONG_DECAY = 0.01, 0.5
@@ -16,7 +16,7 @@ def fits_data(facts: RunFacts) -> Answer | None:
         return None
     ratio = trainable / numbers
     values = {"trainable": trainable, "numbers": numbers, "ratio": ratio}
-    if gap_case(facts) > 0 and ratio > 1:
+    if is_far_above(facts) and ratio > 1:
         return Answer("too_large", values, {"lora": True} if facts.setting("lora") is False else {})
     return Answer("large" if ratio > LARGE else "fits", values)
 
@@ -76,7 +76,7 @@ def regularisation(facts: RunFacts) -> Answer | None:
     config = facts.observed_object("config")
     dropout = [(name.removesuffix("_p"), config[name]) for name in sorted(config) if name.endswith("dropout_p")]
     values = {"decay": decay, "dropout": dropout, "known": len(known), "used": len(used)}
-    if gap_case(facts) > 0:
+    if is_far_above(facts):
         advice: dict[str, object] = {"weight_decay": 0.1} if decay < WEAK_DECAY else {}
         if known and not used:
             advice["augment_noise"] = True

@@ -4,7 +4,7 @@ import statistics
 
 from ..answers import TRAINING, Answer, Rule
 from ..facts import RunFacts
-from .learning_rate import lower_rate, rate_is_too_high
+from .learning_rate import lower_rate, rate_is_too_high, third_of_rate
 from .symptoms import guards_steps, is_unscaled, not_finite
 
 OFTEN = 0.5
@@ -23,14 +23,14 @@ def gradients(facts: RunFacts) -> Answer | None:
     early, late = statistics.median(norms.values[:half]), statistics.median(norms.values[half:])
     usual = statistics.median(norms.values)
     step, highest = max(norms.points(), key=lambda point: point[1])
-    recorded, rate = facts.amount("max_grad_norm"), facts.amount("learning_rate")
+    recorded = facts.amount("max_grad_norm")
     limit = max(recorded or 0.0, 0.0)
     clipped = sum(value > limit for value in norms.values[half:]) / (len(norms) - half) if limit else 0.0
     values = {"early": early, "late": late, "limit": limit, "clipped": clipped}
     if late < VANISHED:
         return Answer("vanished", values)
     if early > 0 and late > GROWTH * early and not is_unscaled(facts):
-        return Answer("grows", values | {"times": late / early}, {"learning_rate": rate / 3} if rate else {})
+        return Answer("grows", values | {"times": late / early}, third_of_rate(facts))
     if clipped > OFTEN:
         return Answer("clipped", values)
     if highest > SPIKE * usual > 0:

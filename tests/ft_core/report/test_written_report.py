@@ -24,7 +24,7 @@ from tests.written_runs import mt5_run, tokenizer_run
 ALL_RULES = {rule.id: rule for view in (*VIEWS, MT5) for rule in (*COMMON_RULES, *view.rules)}
 VOID = ("meta", "br")
 PARTS = ("advice", "findings", "pictures", "losses", "optimisation", "settled", "status", "disk")
-EVIL = "<script>alert(1)</script>|`[x](http://evil)"
+EVIL = "\x1b[31m<script>alert(1)</script>|`[x](http://evil)"
 
 
 class Page(HTMLParser):
@@ -176,6 +176,7 @@ def test_names_from_outside_are_no_markup(tmp_path):
     assert page.places == []
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert "](http://evil)" not in markdown.replace("\\]", "")
+    assert not {"\x1b"} & set(text + markdown + (folder / "next.yaml").read_text(encoding="utf-8"))
     rows = [line for line in markdown.splitlines() if "alert(1)" in line]
     assert rows
     assert all("<script>" not in re.sub(r"`[^`]*`|\\<", "", row) for row in rows)

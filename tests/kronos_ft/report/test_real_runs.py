@@ -118,12 +118,12 @@ def test_a_report_that_fails_never_fails_a_run(make_trainer, monkeypatch, caplog
     def fail(*args):
         raise RuntimeError("no\nreport")
 
-    monkeypatch.setattr("ft_core.report.write.run_document", fail)
+    monkeypatch.setattr("ft_core.report.write.run_page", fail)
     trainer = make_trainer(max_steps=2, eval_steps=2, save_steps=2)
     trainer.train()
     with caplog.at_level(logging.WARNING):
         assert finish_run(trainer)["steps"] == 2
-    assert "was written (RuntimeError: no report); the run is whole" in caplog.text
+    assert "was written (RuntimeError: no report); the run is complete" in caplog.text
     assert not (trainer_folder(trainer) / "report.md").exists()
 
 
