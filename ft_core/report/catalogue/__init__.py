@@ -101,6 +101,7 @@ class Texts:
             "place": lambda at: self("place", at=at),
             "say": self,
         }
+        self._compiled = cache(self._environment.from_string)
         self._sections: dict[str, dict] = {}
         for package in packages:
             text = files(f"{package}.catalogue").joinpath(f"{language}.yaml").read_text(encoding="utf-8")
@@ -113,7 +114,7 @@ class Texts:
 
     def fill(self, text: str, values: Mapping[str, object]) -> str:
         """A text of the catalogue, filled in."""
-        return self._environment.from_string(text).render(values) if "{" in text else text
+        return self._compiled(text).render(values) if "{" in text else text
 
     def find(self, section: str, key: str, default: str | None = None) -> str:
         """A text of a section; the default, or the key, where there is none."""

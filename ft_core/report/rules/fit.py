@@ -124,12 +124,12 @@ def overfitting(facts: RunFacts) -> Answer | None:
         return None
     step, value = found
     last = curve.values[-1]
-    # a rewarded quantity is compared by differences, relative to how far validation moved
-    moved = max(curve.values) - min(curve.values)
-    rise = last / value - 1 if value > 0 else (last - value) / moved if moved else 0.0
+    rise = last / value - 1 if value > 0 else None
     after, before = facts.primary.between(step, float("inf")), facts.primary.between(0, step)
     values = {"term": facts.view.primary, "step": step, "best": value, "last": last, "rise": rise}
     values["rewarded"] = facts.is_rewarded
+    if rise is None:
+        return Answer("rewarded", values)
     if rise <= RISE_LIMITS[0]:
         return Answer("none", values)
     if not (len(after) and len(before) and after.values[-1] < before.values[-1]):
@@ -168,6 +168,6 @@ RULES = (
     Rule(
         "in-step", TRAINING, in_step, "in_step lags", "apart easier easier_plain", "far", "rewarded", on_validation=True
     ),
-    Rule("overfitting", TRAINING, overfitting, "none", "some both_rise", "much", on_validation=True),
+    Rule("overfitting", TRAINING, overfitting, "none", "some both_rise", "much", "rewarded", on_validation=True),
     Rule("steady", TRAINING, steady, "steady", "jumps scatters exploded", "", "rewarded"),
 )

@@ -142,6 +142,13 @@ def test_no_ratio_is_taken_of_a_loss_below_0(tmp_path):
     assert findings_of(tmp_path, state_of(scaled(1.0, -3.5)))["in-step"].answer.case == "rewarded"
 
 
+def test_a_validation_below_0_is_compared_by_differences(tmp_path):
+    found = findings_of(tmp_path, state_of(scaled(1.0, -5.0)))
+    assert (found["overfitting"].verdict, found["overfitting"].answer.case) == (NOT_APPLICABLE, "rewarded")
+    assert found["improved"].figure("en").endswith("difference -0.8")
+    assert found["early-stopping"].answer.case == "improving"
+
+
 # Time
 
 
