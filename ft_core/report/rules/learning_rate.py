@@ -28,9 +28,9 @@ def learning_rate(facts: RunFacts) -> Answer | None:
         return None
     peak = max(facts.training("learning_rate").values, default=rate)
     values: dict[str, object] = {"rate": rate, "peak": peak, "term": name}
-    lost, exploded = not_finite(facts), explosion(facts)
-    if lost.amount == "many":
-        return Answer("not_finite", values | lost.values, lower_rate(facts, 10))
+    (amount, lost), exploded = not_finite(facts), explosion(facts)
+    if amount == "many":
+        return Answer("not_finite", values | lost, lower_rate(facts, 10))
     if exploded is not None:
         limit = facts.view.default("max_grad_norm")
         clip = {"max_grad_norm": limit} if limit and facts.amount("max_grad_norm") == 0 else {}

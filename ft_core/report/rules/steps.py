@@ -47,17 +47,17 @@ def gradients(facts: RunFacts) -> Answer | None:
 
 def finite(facts: RunFacts) -> Answer | None:
     """Steps that were not applied, and logged values that are not finite."""
-    lost = not_finite(facts)
-    if not facts.record and not len(facts.training("loss")) and lost.amount == "none":
+    amount, values = not_finite(facts)
+    if not facts.record and not len(facts.training("loss")) and amount == "none":
         return None
     if not guards_steps(facts):
-        return Answer({"none": "all_logged", "few": "few_logged", "many": "many_logged"}[lost.amount], lost.values)
-    if lost.amount == "none":
-        return Answer("all", lost.values)
+        return Answer({"none": "all_logged", "few": "few_logged", "many": "many_logged"}[amount], values)
+    if amount == "none":
+        return Answer("all", values)
     steps = [entry.get("step") for entry in facts.bad_steps]
     samples = [name for entry in facts.bad_steps for name in entry.get("offending") or ()]
-    values = lost.values | {"steps": steps[:3] or ["-"], "samples": samples[:2] or ["-"]}
-    return Answer(lost.amount, values, lower_rate(facts, 10) if lost.amount == "many" else {})
+    values |= {"steps": steps[:3] or ["-"], "samples": samples[:2] or ["-"]}
+    return Answer(amount, values, lower_rate(facts, 10) if amount == "many" else {})
 
 
 def weights(facts: RunFacts) -> Answer | None:

@@ -84,43 +84,25 @@ def guards_steps(facts: RunFacts) -> bool:
     return bool(facts.record or facts.bad_steps)
 
 
-@dataclass(frozen=True)
-class NotFinite:
-    """What was not finite in a run: skipped steps (None if not recorded), and logged values by their step."""
+def not_finite(facts: RunFacts) -> tuple[str, dict[str, object]]:
+    """How much was not finite (none, few or many), and the counts for the places in texts.
 
-    skipped: int | None
-    losses: tuple[int, ...]
-    norms: Curve
-    evaluations: list[int]
-
-    @property
-    def amount(self) -> str:
-        """none, few or many. A stock Trainer logs a loss of NaN as 0, so that only gradient norms and validation show
-        it; a few norms are those of fp16, whose loss scaling skips such steps, unless the last one is among them."""
-        if self.losses or self.evaluations:
-            return "many"
-        lost = self.norms.lost_at
-        if not self.skipped and not lost:
-            return "none"
-        ends_lost = bool(lost) and lost[-1] > max(self.norms.steps, default=-1)
-        return "many" if (self.skipped or 0) >= MANY_BAD or len(lost) >= MANY_BAD or ends_lost else "few"
-
-    @property
-    def values(self) -> dict[str, object]:
-        """Counts and the first step, for the places in texts."""
-        first = min((*self.losses, *self.norms.lost_at, *self.evaluations), default=None)
-        counts = {"losses": len(self.losses), "norms": len(self.norms.lost_at), "evaluations": len(self.evaluations)}
-        return {"applied": self.skipped, "first_lost": first, **counts}
-
-
-def not_finite(facts: RunFacts) -> NotFinite:
-    """What was not finite; norms only of runs that do not skip such steps."""
+    A stock Trainer logs a loss of NaN as 0, so that only gradient norms and validation show it. A few norms are those
+    of fp16, whose loss scaling skips such steps, unless the last one is among them. Runs that skip such steps
+    themselves have them on record, and their norms do not count.
+    """
+    skipped = len(facts.bad_steps) if guards_steps(facts) else None
     logged = {name.removeprefix("eval_") for entry in facts.history.entries for name in entry if name[:5] == "eval_"}
     terms = [name for name in logged if name.endswith("loss") or name == facts.view.primary]
-    evaluations = sorted({step for name in terms for step in facts.evaluated(name).lost_at})
-    guarded = guards_steps(facts)
-    norms = Curve() if guarded else facts.training("grad_norm")
-    return NotFinite(len(facts.bad_steps) if guarded else None, facts.training("loss").lost_at, norms, evaluations)
+    evaluations = {step for name in terms for step in facts.evaluated(name).lost_at}
+    losses, norms = facts.training("loss").lost_at, Curve() if guards_steps(facts) else facts.training("grad_norm")
+    values = {"applied": skipped, "losses": len(losses), "norms": len(norms.lost_at), "evaluations": len(evaluations)}
+    values["first_lost"] = min((*losses, *norms.lost_at, *evaluations), default=None)
+    if losses or evaluations:
+        return "many", values
+    ends_lost = bool(norms.lost_at) and norms.lost_at[-1] > max(norms.steps, default=-1)
+    count = max(skipped or 0, len(norms.lost_at))
+    return "many" if count >= MANY_BAD or ends_lost else "few" if count else "none", values
 
 
 def is_unscaled(facts: RunFacts) -> bool:
