@@ -149,6 +149,41 @@ def test_a_validation_below_0_is_compared_by_differences(tmp_path):
     assert found["early-stopping"].answer.case == "improving"
 
 
+def evaluated_as(*values):
+    """A run of 200 steps with these evaluations, one every 10 steps."""
+
+    def entry(step, value):
+        return {"eval_loss": value, "step": step}
+
+    state = state_of(steps=200)
+    state["log_history"] = [one for one in state["log_history"] if "eval_loss" not in one]
+    state["log_history"] += [entry(10 * place, value) for place, value in enumerate(values, 1)]
+    return state
+
+
+def test_early_stopping_that_would_have_missed_the_best_is_not_advised(tmp_path):
+    """The best of step 20 holds for six evaluations, and step 90 beats it."""
+    found = findings_of(tmp_path, evaluated_as(2.0, 1.0, *6 * [1.5], 0.5, 0.6))
+    finding = found["early-stopping"]
+    assert (finding.verdict, finding.answer.case, finding.answer.advice) == (OK, "missed_later", {})
+    assert "stopped the run at step 70 and missed the best evaluation, at step 90" in finding.reason("en")
+    assert found["improved"].answer.case == "since_first"
+
+
+def test_validation_that_only_rose_is_watched(tmp_path):
+    found = findings_of(tmp_path, evaluated_as(1.0, 1.1, 1.2, 1.3))
+    assert (found["improved"].verdict, found["improved"].answer.case) == (WATCH, "not_since_first")
+
+
+def test_a_rate_that_falls_or_rises_throughout_is_described_so(tmp_path):
+    falling = findings_of(tmp_path / "falling", state_of())["schedule"]
+    assert "fall from 9.5e-05, without warmup" in falling.reason("en")
+    rising = findings_of(tmp_path / "rising", state_of(lambda entry: entry | (
+        {"learning_rate": 1e-6 * entry["step"]} if "learning_rate" in entry else {})))["schedule"]  # fmt: skip
+    assert "rise from 5e-06 and have not fallen yet" in rising.reason("en")
+    assert "起上升，尚未下降" in rising.reason("zh")
+
+
 # Time
 
 
