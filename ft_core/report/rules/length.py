@@ -71,8 +71,9 @@ def _of_plain_trainer(facts: RunFacts, total: int) -> Answer:
     if would is not None and 1 - would / total > WORTH_SAVING:
         values |= {"would": facts.place(would), "saved": 1 - would / total}
         return Answer("missed_later", values) if state.best_step > would else Answer("stopped_before", values, advice)
-    is_flat = state.waited >= LONG_WAIT and facts.step < total
-    return Answer("flat_now", values, advice) if is_flat else Answer("improving", values)
+    if state.waited < LONG_WAIT:
+        return Answer("improving", values)
+    return Answer("flat_now", values, advice) if facts.step < total else Answer("saves_little", values)
 
 
 def _stopped(facts: RunFacts, total: int, values: dict[str, object]) -> Answer:
@@ -165,7 +166,7 @@ RULES = (
         "early-stopping",
         TRAINING,
         early_stopping,
-        "saved waiting would_miss not_needed missed_later improving",
+        "saved waiting would_miss not_needed missed_later improving saves_little",
         "would_save stopped_before flat_now",
         "too_early",
         on_validation=True,

@@ -170,6 +170,11 @@ def test_early_stopping_that_would_have_missed_the_best_is_not_advised(tmp_path)
     assert found["improved"].answer.case == "since_first"
 
 
+def test_a_finished_run_that_was_flat_at_its_end_is_not_said_to_improve(tmp_path):
+    finding = findings_of(tmp_path, evaluated_as(*(3 - 0.1 * place for place in range(17)), 2.0, 2.0, 2.0))
+    assert (finding["early-stopping"].verdict, finding["early-stopping"].answer.case) == (OK, "saves_little")
+
+
 def test_validation_that_only_rose_is_watched(tmp_path):
     found = findings_of(tmp_path, evaluated_as(1.0, 1.1, 1.2, 1.3))
     assert (found["improved"].verdict, found["improved"].answer.case) == (WATCH, "not_since_first")

@@ -264,7 +264,7 @@ SCENARIOS = {
 }  # fmt: skip
 # answers that only a plain Trainer gets; see test_plain_trainer.py
 OF_PLAIN_TRAINERS = {"rewarded", "since_first", "not_since_first", "described"}
-OF_PLAIN_TRAINERS |= {"stopped_before", "missed_later", "flat_now", "improving"}
+OF_PLAIN_TRAINERS |= {"stopped_before", "missed_later", "flat_now", "improving", "saves_little"}
 CASES = [(rule, case) for rule, cases in SCENARIOS.items() for case in cases]
 
 
