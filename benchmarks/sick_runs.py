@@ -110,7 +110,7 @@ def main(folder: Path) -> int:
         missed += not found
         print(f"{name:15} {'as meant' if found else 'NOT AS MEANT'}; problems: {', '.join(problems) or 'none'}")
         if rule in problems:
-            print(f"{'':15} {problems[rule].outcome.figure}")
+            print(f"{'':15} {problems[rule].figure('en')}")
     return 1 if missed else 0
 
 

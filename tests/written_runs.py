@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ft_core.report.facts import RunFacts, read_run
-from ft_core.report.schedule import expected_rate
+from ft_core.report.rules.schedule import expected_rate
 from ft_core.report.views import StageView
 
 STEPS, EVERY, EVALUATIONS = 200, 5, 25

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 import yaml
 
 from ..cli.option_table import own_names
-from .answers import PROBLEM, Finding
+from .answers import DATA, PROBLEM, WATCH, Finding
+from .catalogue import Texts, clean, load_texts
+from .causes import CAUSES, LEAKS, SCALING, by_cause, without_cure
 from .facts import RunFacts
-from .views import StageView
-from .wording import say
 
 # settings of transformers that decide a run and are not declared anew here
 FURTHER = (
@@ -22,158 +22,183 @@ FURTHER = (
 LEFT_OUT = (
     *("output_dir", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "exact", "preset", "numerics"),
     *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache", "eval_on_start"),
-    *("push_to_hub", "hub_strategy"),  # where to, and whether for all to see, is said anew
+    *("push_to_hub", "hub_strategy"),  # uploading is asked for anew each time
 )
 # settings of windows by their name in what a trainer observes
 OF_SHAPE = {"lookback_window": "lookback", "predict_window": "horizon", "stride": "stride", "clip": "clip"}
-# the rule whose figure a change quotes where it is one of those that ask for it
+# the rule whose figure a change quotes if it is one of those that ask for it
 FIGURE_OF = {"max_grad_norm": "gradients"}
-DEFAULT = {"en": "(the default) ", "zh": "（默认值）"}
-BETWEEN = {True: "true", False: "false", None: "null"}
+RESUMABLE = ("interrupted", "killed")
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting for the next run.
-
-    Attributes:
-        before (`object`): its recorded value; None where it is not recorded.
-        rules (`Sequence` of `str`): rules that ask for it, the gravest first.
-        figure (`str`): the figure that triggered the first of them, or the one that is on the setting itself.
-        note (`str`): words on the new value, where it is the default.
-    """
+    """A setting for the next run."""
 
     setting: str
-    before: object
+    before: object  # its recorded value; None if it is not recorded
     after: object
-    rules: Sequence[str]
-    figure: str
-    note: str = ""
+    findings: Sequence[Finding]  # those that ask for it, the worst first
+    is_default: bool = False  # the new value is the default
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules that ask for it."""
+        return [finding.rule.id for finding in self.findings]
+
+    def figure(self, language: str) -> str:
+        """The figure of the first of its findings, or of the one on this very setting."""
+        own = [one for one in self.findings if one.rule.id == FIGURE_OF.get(self.setting)]
+        return (own or list(self.findings))[0].figure(language)
+
+    def line(self, texts: Texts) -> str:
+        """The setting as a line of YAML, with the rules and the figure in a comment."""
+        note = texts("default_value") if self.is_default else ""
+        comment = f"{note}[{', '.join(self.rules)}] {clean(self.figure(texts.language))}"
+        return f"{self.setting}: {yaml_value(self.after)}  # {comment}"
 
 
-def gather_changes(findings: Sequence[Finding], facts: RunFacts, language: str) -> list[Change]:
-    """What findings advise, one change a setting: of several values that of the gravest, then the first, finding; of
+def gather_changes(findings: Sequence[Finding], facts: RunFacts) -> list[Change]:
+    """What findings advise, one change a setting: of several values that of the worst, then the first, finding; of
     several learning rates the lowest."""
     asked: dict[str, list[tuple[object, Finding]]] = {}
     for finding in sorted(findings, key=lambda finding: finding.verdict != PROBLEM):
-        for setting, value in finding.outcome.advice.items():
+        for setting, value in finding.answer.advice.items():
             if value != facts.setting(setting):
                 asked.setdefault(setting, []).append((value, finding))
     changes = []
     for setting, found in asked.items():
-        value, first = found[0]
-        if setting == "learning_rate":
-            value = min(value for value, _ in found)
-        rules = [finding.rule.id for _, finding in found]
-        shown = next((finding for _, finding in found if finding.rule.id == FIGURE_OF.get(setting)), first)
+        value = min(value for value, _ in found) if setting == "learning_rate" else found[0][0]
         is_default = not isinstance(value, bool) and value == facts.view.default(setting)
-        note = DEFAULT[language] if is_default else ""
-        changes.append(Change(setting, facts.setting(setting), value, rules, shown.figure(language), note))
+        changes.append(Change(setting, facts.setting(setting), value, [one for _, one in found], is_default))
     return changes
 
 
 def yaml_value(value: object) -> str:
-    """A value as one line of YAML, numbers in a form that its readers take for numbers."""
-    if isinstance(value, bool) or value is None:
-        return BETWEEN[value]
+    """A value as one line of YAML; floats in a form that every YAML reader takes for a float."""
     if isinstance(value, float):
         text = f"{value:.6g}"
         mantissa, mark, exponent = text.partition("e")
         return f"{mantissa}{'' if '.' in mantissa else '.0'}e{exponent}" if mark else text
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | str) else str(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _comment(change: Change) -> str:
-    """One line, whatever is in a figure."""
-    return f"{change.note}[{', '.join(change.rules)}] {' '.join(change.figure.split())}"
-
-
-def diff_lines(changes: Sequence[Change]) -> list[str]:
-    """The changes as lines of a diff, each with the rule that asks for it and the figure behind it."""
+def diff_lines(changes: Sequence[Change], texts: Texts) -> list[str]:
+    """The changes as lines of a diff."""
     lines = []
     for change in changes:
         if change.before is not None:
             lines.append(f"- {change.setting}: {yaml_value(change.before)}")
-        lines.append(f"+ {change.setting}: {yaml_value(change.after)}  # {_comment(change)}")
+        lines.append(f"+ {change.line(texts)}")
     return lines
 
 
-def _plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str) or (
-        isinstance(value, list) and all(isinstance(item, bool | int | float | str) for item in value)
-    )  # fmt: skip
+def _is_plain(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, bool | int | float | str) for item in items)
 
 
 def _derived(facts: RunFacts) -> dict[str, object]:
-    """Settings that follow from others where nobody sets them; kept, they would bind the next run's others."""
+    """Settings that follow from others unless they are set; if kept, they would bind the next run's others."""
     lookback, horizon = facts.amount("lookback_window"), facts.amount("predict_window")
     span = {} if lookback is None or horizon is None else {"embargo": int(lookback + horizon) + 1}
     return {"generation_max_length": facts.setting("max_target_length")} | span
 
 
-def recorded_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
-    """Recorded settings that differ from their defaults, so that they must be said to be had again."""
-    if view.settings is None:
+def recorded_settings(facts: RunFacts) -> dict[str, object]:
+    """Recorded settings that differ from their defaults."""
+    if facts.view.settings is None:
         return {}
-    types, presets = view.settings()
+    types, presets = facts.view.settings()
     preset = facts.setting("preset")
-    preset = preset if preset in presets else None
+    found: dict[str, object] = {"preset": preset} if preset in presets else {}
     defaults: dict[str, object] = {}
-    for kind in types:
-        for field in fields(kind):
-            if field.init:
-                made = field.default_factory() if callable(field.default_factory) else field.default
-                defaults[field.name] = made
-    defaults |= presets[preset] if preset else {}
-    found: dict[str, object] = {"preset": preset} if preset else {}
+    for field in (field for kind in types for field in fields(kind) if field.init):
+        defaults[field.name] = field.default_factory() if callable(field.default_factory) else field.default
+    defaults |= presets[preset] if found else {}
     for name in dict.fromkeys((*own_names(types), *FURTHER)):
-        if name in LEFT_OUT or name not in defaults:
-            continue
         value = facts.setting(name)
-        if value is not None and value == _derived(facts).get(name):
+        if name in LEFT_OUT or name not in defaults or value is None or value == _derived(facts).get(name):
             continue
-        if value is not None and value != defaults[name] and (value or defaults[name]) and _plain(value):
+        if value != defaults[name] and (value or defaults[name]) and _is_plain(value):
             found[name] = value
     return found
 
 
-def observed_settings(facts: RunFacts, view: StageView) -> dict[str, object]:
-    """Of a run that a script started, settings of windows and model as far as the trainer saw them."""
-    if view.settings is None or not facts.is_from_python:
+def observed_settings(facts: RunFacts) -> dict[str, object]:
+    """Of a run started by a script, settings of windows and model as far as the trainer observed them."""
+    if facts.view.settings is None or not facts.is_from_python:
         return {}
-    names = set(own_names(view.settings()[0]))
-    found = {name: facts.observed("shape", key) for name, key in OF_SHAPE.items()}
-    found = {name: value for name, value in found.items() if name in names and isinstance(value, int | float)}
+    names = set(own_names(facts.view.settings()[0]))
+    shape = {name: facts.observed("shape", key) for name, key in OF_SHAPE.items() if name in names}
+    found: dict[str, object] = {name: value for name, value in shape.items() if isinstance(value, int | float)}
     if facts.is_untrained_at_start and "from_scratch" in names:
         found["from_scratch"] = True
     return found
 
 
-def next_settings(facts: RunFacts, changes: Sequence[Change], language: str, first: Sequence[str] = ()) -> str:
-    """A YAML file for the next run: the settings of this one, and the changes with their reasons.
-
-    Args:
-        first: rules whose problems are to be mended before it is of use.
-    """
-    view = facts.view
-    note = {"en": ("settings of", "changes; a comment names the rule and the figure"),
-            "zh": ("本次训练的设置", "更改；注释给出规则和依据")}[language]  # fmt: skip
-    kept = observed_settings(facts, view) | recorded_settings(facts, view)
+def next_settings(facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], language: str) -> str:
+    """A YAML file for the next run: the settings of this one, and the changes with their reasons."""
+    texts = load_texts(language, facts.view.package)
+    kept = observed_settings(facts) | recorded_settings(facts)
     changed = {change.setting for change in changes}
-    mark = "：" if language == "zh" else " "
-    lines = [f"# {note[0]}{mark}{' '.join(facts.name.split())}"]
+    first, _ = without_cure(findings, [rule for change in changes for rule in change.rules])
+    notes = [texts("settings_of", name=facts.name)]
     if first:
-        lines.append(f"# {say('not_before', language, rules=' / '.join(first))}")
-    if facts.is_from_python and changes:
-        lines.append(f"# {say('from_python_file', language)}")
-    elif facts.is_from_python:
-        lines.append(f"# {say('no_changes', language)}")
+        notes.append(texts("not_before", rules=" / ".join(finding.rule.id for finding in first)))
+    if facts.is_from_python:
+        notes.append(texts("from_python_file" if changes else "no_changes"))
+    lines = [f"# {clean(note)}" for note in notes]
     lines += [f"{name}: {yaml_value(value)}" for name, value in kept.items() if name not in changed]
     place = facts.path if facts.path.name not in ("", "..") else facts.path.resolve()
     lines.append(f"output_dir: {yaml_value(f'{place}-next')}")
     if changes:
-        lines.append(f"# {note[1]}")
-    lines += [f"{change.setting}: {yaml_value(change.after)}  # {_comment(change)}" for change in changes]
+        lines.append(f"# {texts('changes')}")
+    lines += [change.line(texts) for change in changes]
     text = "\n".join(lines) + "\n"
     assert isinstance(yaml.safe_load(text), dict)
     return text
+
+
+def next_step(findings: Sequence[Finding], changes: Sequence[Change], texts: Texts) -> str:
+    """What to do first: solve the worst problem, else the first advice."""
+    problems = [finding for finding in by_cause(findings) if finding.verdict == PROBLEM]
+    ended = next((finding for finding in problems if finding.rule.id == "complete"), None)
+    if ended is not None:  # a run with other problems is not to be resumed
+        problems = [finding for finding in problems if finding.rule.id not in ("complete", "saving")]
+        if not problems:
+            return texts("next_resume" if ended.answer.case in RESUMABLE else "next_anew")
+    # data are repaired before settings are changed; of other problems, one that a setting cures comes first
+    cured = [finding for finding in problems if any(finding.rule.id in change.rules for change in changes)]
+    worst = problems[0] if problems and problems[0].rule.group == DATA else next(iter(cured or problems), None)
+    advised = [change for change in changes if worst is None or worst.rule.id in change.rules]
+    if advised:
+        settings = [f"{change.setting} {yaml_value(change.after)}" for change in advised]
+        cause = worst or advised[0].findings[0]
+        key = "next_stop" if cause.answer.case in ("stopped_before", "flat_now") else "next_change"
+        return texts(key, settings=settings, rule=cause.name(texts.language), **_best_place(cause))
+    if problems:
+        return texts("next_mend", rule=problems[0].name(texts.language))
+    return texts("next_watch" if any(finding.verdict == WATCH for finding in findings) else "next_nothing")
+
+
+def _best_place(finding: Finding) -> dict[str, object]:
+    return {"best_at": finding.answer.values.get("best_at", {}), "left": finding.answer.values.get("left")}
+
+
+def advice_notes(
+    facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change]
+) -> list[tuple[str, list[Finding]]]:
+    """Keys of the phrases on what no setting cures, each with the rules that it names."""
+    in_data, others = without_cure(findings, [rule for change in changes for rule in change.rules])
+    notes: list[tuple[str, list[Finding]]] = []
+    if any(finding.rule.id == SCALING for finding in in_data):
+        notes.append(("first_fix", []))
+        in_data, others = [one for one in in_data if one.rule.id in CAUSES[0] and one.rule.id != SCALING], []
+    if in_data:
+        notes.append(("no_cure", in_data))
+        if any(finding.rule.id in LEAKS for finding in in_data):
+            notes.append(("no_comparison", []))
+    if others and not changes:
+        notes.append(("see_reasons", others))
+    return notes

@@ -7,26 +7,35 @@ from pathlib import Path
 from ..cli.options import ExactParser
 
 STAGE_FOLDERS = ("tokenizer", "predictor")  # of a run of both
+READABLE = ("run.json", "metrics.jsonl", "trainer_state.json", "checkpoint-*/trainer_state.json")
 
 
 def _runs_of(path: Path) -> list[Path]:
-    """A run, or the runs of both stages where a folder holds those."""
-    from ..runs.folder import RUN_FILE
-
-    stages = [path / name for name in STAGE_FOLDERS if (path / name / RUN_FILE).is_file()]
-    return stages if stages and not (path / RUN_FILE).is_file() else [path]
+    """A run, or the runs of both stages if a folder holds those."""
+    stages = [path / name for name in STAGE_FOLDERS if (path / name / "run.json").is_file()]
+    return stages if stages and not (path / "run.json").is_file() else [path]
 
 
-def report_command(program: str, words: Sequence[str], known: str) -> int:
+def _check_readable(run: Path) -> None:
+    """Refuses what is no run before anything heavy is imported."""
+    if not run.exists():
+        raise ValueError(f"run={run} does not exist; name the folder of a run, or a trainer_state.json")
+    if run.is_dir() and not any(any(run.glob(pattern)) for pattern in READABLE):
+        raise ValueError(
+            f"run={run} holds neither run.json with metrics.jsonl nor a trainer_state.json; name the folder of a run"
+        )
+
+
+def report_command(program: str, argv: Sequence[str], known: str) -> int:
     """`report RUN [RUN ...]`: the report of a run, or the comparison of several.
 
     Args:
         program: `kronos-ft` or `mt5-ft`.
-        words: the command line after the command's name.
+        argv: the command line after the command's name.
         known: the module that knows the program's kinds of runs, as `VIEWS`; imported late, because it imports much.
 
     Raises:
-        ValueError: no run there, or a language that reports are not written in.
+        ValueError: no run there, or one of another program.
     """
     parser = ExactParser(
         prog=f"{program} report",
@@ -40,35 +49,34 @@ def report_command(program: str, words: Sequence[str], known: str) -> int:
     parser.add_argument(
         "--output_dir", type=Path, help="where to write; default: the run's folder, or report-comparison"
     )
-    options = parser.parse_args(words)
-    from .wording import default_language
-
-    language = options.lang or default_language()
-    views = import_module(known).VIEWS
+    options = parser.parse_args(argv)
     runs = [run for path in options.runs for run in _runs_of(path)]
-    if len(options.runs) == 1:
-        from .write import write_report
+    for run in runs:
+        _check_readable(run)
+    from .catalogue import default_language
 
-        for run in runs:
-            folder = (
-                options.output_dir if options.output_dir is None or len(runs) == 1 else options.output_dir / run.name
-            )
-            print("\n".join(report_lines(write_report(run, views, language, folder), language)))
+    language, views = options.lang or default_language(), import_module(known).VIEWS
+    if len(options.runs) > 1:
+        from .comparison import write_comparison
+
+        for file in write_comparison(runs, views, language, options.output_dir or Path("report-comparison")):
+            print(file)
         return 0
-    from .comparison import write_comparison
+    from .write import write_report
 
-    for file in write_comparison(runs, views, language, options.output_dir or Path("report-comparison")):
-        print(file)
+    for run in runs:
+        folder = options.output_dir / run.name if options.output_dir and len(runs) > 1 else options.output_dir
+        print("\n".join(report_lines(write_report(run, views, language, folder), language)))
     return 0
 
 
 def report_lines(report: object, language: str) -> list[str]:
-    """What the terminal shows of a report: counts, the problems in a line each, the files."""
+    """What the terminal shows of a report: the summary, a line for each problem, the files."""
     from .answers import PROBLEM
     from .causes import by_cause
-    from .wording import summary_of
+    from .document import summary_of
 
-    lines = [f"{report.facts.path}: {summary_of(report.findings, language)}"]
+    lines = [f"{report.facts.path}: {summary_of(report.findings, report.page.texts)}"]
     for finding in by_cause(report.findings):
         if finding.verdict == PROBLEM:
             lines.append(f"  {finding.rule.id}: {finding.account(language)}")

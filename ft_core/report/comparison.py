@@ -5,19 +5,16 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..io.progress_lines import span
-from .answers import PROBLEM, WATCH, number, with_spans
-from .blocks import Block, Document, Heading, Picture, Table, Text
+from .answers import PROBLEM, WATCH
+from .catalogue import Texts, load_texts, number
 from .causes import ask_all
 from .charts import Chart, Line
-from .checklist import rules_for
-from .document import disk_megabytes
+from .document import Rows, disk_megabytes
 from .facts import EARLY, FINISHED, SETTING_GROUPS, RunFacts, read_run
-from .history import Curve
+from .pages import Page, code
 from .trends import best
 from .views import StageView
-from .wording import STATUS_WORDS, say
-from .write import write_document
+from .write import write_page
 
 SEEDS = ("seed", "data_seed")
 # what tells runs apart without being a setting, or follows from others
@@ -58,8 +55,7 @@ def settings_of(run: RunFacts) -> dict[str, str]:
 def differing(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
     """Settings that are not the same in all runs: their values, `-` where one does not record them."""
     recorded = [settings_of(run) for run in runs]
-    names = dict.fromkeys(name for values in recorded for name in values)
-    rows = {name: [values.get(name, "-") for values in recorded] for name in names}
+    rows = {name: [values.get(name, "-") for values in recorded] for values in recorded for name in values}
     return {name: values for name, values in rows.items() if len(set(values)) > 1}
 
 
@@ -82,89 +78,67 @@ def best_value(run: RunFacts) -> tuple[int, float] | None:
     return best(run.trained_evaluations)
 
 
-def _overview(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> list[Block]:
+def _overview(runs: Sequence[RunFacts], names: Sequence[str], texts: Texts) -> Rows:
     rows = []
     for run, name in zip(runs, names, strict=True):
-        found = best_value(run)
-        findings = ask_all(rules_for(run.view), run)
-        verdicts = [sum(finding.verdict == verdict for finding in findings) for verdict in (PROBLEM, WATCH)]
-        rows.append(
-            [
-                name,
-                STATUS_WORDS.get(run.status, {}).get(language, run.status),
-                f"{run.step:,}" + (f" / {run.max_steps:,}" if run.max_steps else ""),
-                f"{run.view.primary} {number(found[1])} ({found[0]})" if found else "-",
-                "-" if run.seconds is None else with_spans(span(run.seconds), language),
-                "-" if run.seconds_a_step is None else f"{run.seconds_a_step:.3g} s",
-                f"{disk_megabytes(run):,.1f} MB" if run.disk else "-",
-                f"{verdicts[0]} / {verdicts[1]}",
-            ]
-        )
-    head = [say(word, language) for word in ("run", "status", "step", "best_value", "time", "a_step", "disk", "grave")]
-    return [Heading(2, say("runs", language)), Table(head, rows)]
+        found, verdicts = best_value(run), [finding.verdict for finding in ask_all(run)]
+        rows.append([
+            name,
+            texts.find("statuses", run.status),
+            f"{run.step:,}" + (f" / {run.max_steps:,}" if run.max_steps else ""),
+            f"{run.view.primary} {number(found[1])} ({found[0]})" if found else "-",
+            texts("span", seconds=run.seconds),
+            "-" if run.seconds_a_step is None else f"{run.seconds_a_step:.3g} s",
+            f"{disk_megabytes(run):,.1f} MB" if run.disk else "-",
+            f"{verdicts.count(PROBLEM)} / {verdicts.count(WATCH)}",
+        ])  # fmt: skip
+    return rows
 
 
-def _settings(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> list[Block]:
-    rows = [[f"`{name.split('.', 1)[1]}`", *values] for name, values in differing(runs).items()]
-    heading = Heading(2, say("settings_differ", language))
-    if not rows:
-        return [heading, Text(say("no_difference", language))]
-    return [heading, Table([say("setting", language), *names], rows)]
-
-
-def _spread(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> list[Block]:
+def _spread(runs: Sequence[RunFacts], names: Sequence[str]) -> Rows:
     rows = []
     for group in seed_groups(runs):
         values = [found[1] for found in (best_value(runs[position]) for position in group) if found]
         if len(values) > 1:
-            mean, sd = statistics.fmean(values), statistics.stdev(values)
+            figures = (number(statistics.fmean(values)), number(statistics.stdev(values)), str(len(values)))
             members = ", ".join(names[position] for position in group)
-            term = f"eval_{runs[group[0]].view.primary}"
-            rows.append([members, f"`{term}`", number(mean), number(sd), str(len(values))])
-    heading = Heading(2, say("spread", language))
-    if not rows:
-        return [heading, Text(say("one_seed", language))]
-    return [heading, Table([say(word, language) for word in ("group", "term", "mean", "sd", "count")], rows)]
+            rows.append([members, code(f"eval_{runs[group[0]].view.primary}"), *figures])
+    return rows
 
 
-def _curves(runs: Sequence[RunFacts], names: Sequence[str], language: str) -> list[Block]:
-    primaries = {(run.view.stage, run.view.primary) for run in runs}
-    if len(primaries) > 1:
-        terms = ", ".join(sorted(f"{stage or 'Trainer'} {term}" for stage, term in primaries))
-        return [Text(say("not_comparable", language, terms=terms))]
+def _charts(runs: Sequence[RunFacts], names: Sequence[str], texts: Texts) -> list[Chart]:
+    """Curves on shared axes, six runs a chart, or nobody could tell the lines apart."""
     term = runs[0].view.primary
-    kinds: list[tuple[str, list[Curve], bool]] = [
-        (f"{say('training', language)}: {term}", [run.primary for run in runs], False),
-        (f"{say('validation', language)}: eval_{term}", [run.primary_evaluated for run in runs], True),
+    kinds = [
+        (f"{texts('training')}: {term}", [run.primary for run in runs], False),
+        (f"{texts('validation')}: eval_{term}", [run.primary_evaluated for run in runs], True),
         ("learning_rate", [run.training("learning_rate") for run in runs], False),
         ("grad_norm", [run.training("grad_norm") for run in runs], False),
     ]
-    found: list[Block] = [Heading(2, say("shared_axes", language))]
+    found = []
     for title, curves, dots in kinds:
-        lines = [
-            Line(name, curve, position % MOST_LINES, dots)
-            for position, (name, curve) in enumerate(zip(names, curves, strict=True))
-            if len(curve)
-        ]
-        # of ten runs and more each picture takes six, or nobody could tell the lines apart
+        named = enumerate(zip(names, curves, strict=True))
+        lines = [Line(name, curve, place % MOST_LINES, dots) for place, (name, curve) in named if len(curve)]
+        log_scale = not runs[0].view.in_nats and dots
         for first in range(0, len(lines), MOST_LINES):
-            log_scale = not runs[0].view.in_nats and dots
-            found.append(Picture(Chart(title, lines[first : first + MOST_LINES], log_scale, say("step", language))))
-    return found if len(found) > 1 else []
+            found.append(Chart(title, lines[first : first + MOST_LINES], log_scale, texts("step")))
+    return found
 
 
-def comparison_document(runs: Sequence[RunFacts], language: str) -> Document:
+def comparison_page(runs: Sequence[RunFacts], language: str) -> Page:
     """The comparison of two runs or more."""
-    names = names_of(runs)
-    title = say("title_several", language, count=len(runs))
-    blocks = [
-        Heading(1, title),
-        *_overview(runs, names, language),
-        *_spread(runs, names, language),
-        *_settings(runs, names, language),
-        *_curves(runs, names, language),
-    ]
-    return Document(language, title, blocks)
+    names, texts = names_of(runs), load_texts(language)
+    primaries = sorted({f"{run.view.stage or 'Trainer'} {run.view.primary}" for run in runs})
+    content = {
+        "names": names,
+        "runs": _overview(runs, names, texts),
+        "spread": _spread(runs, names),
+        "settings": [[code(name.split(".", 1)[1]), *values] for name, values in differing(runs).items()],
+        "others": primaries if len(primaries) > 1 else [],
+    }
+    charts = _charts(runs, names, texts) if len(primaries) == 1 else []
+    title = texts("title_several", count=len(runs))
+    return Page("comparison.md.j2", language, texts, title, charts, content)
 
 
 def write_comparison(paths: Sequence[Path], views: Sequence[StageView], language: str, folder: Path) -> list[Path]:
@@ -178,4 +152,4 @@ def write_comparison(paths: Sequence[Path], views: Sequence[StageView], language
         if path.resolve() in seen:
             raise ValueError(f"run={path} is named twice; name each run once")
         seen.add(path.resolve())
-    return write_document(comparison_document([read_run(path, views) for path in paths], language), folder)
+    return write_page(comparison_page([read_run(path, views) for path in paths], language), folder)

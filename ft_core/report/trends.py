@@ -23,16 +23,11 @@ LEAST_POINTS = 4
 
 @dataclass(frozen=True)
 class Trend:
-    """How a curve moved from its first to its last third.
+    """How a curve moved from its first to its last third."""
 
-    Attributes:
-        first, last (`float`): means of the two thirds' outer halves, what a reader would call start and end.
-        direction (`int`): -1 it falls, 1 it rises, 0 neither stands out of the scatter.
-    """
-
-    first: float
+    first: float  # mean of the first tenth
     last: float
-    direction: int
+    direction: int  # -1 it falls, 1 it rises, 0 neither stands out of the scatter
 
     @property
     def change(self) -> float:
@@ -41,11 +36,7 @@ class Trend:
 
 
 def trend(curve: Curve, least: float = 0.01) -> Trend | None:
-    """The trend of a curve, or None with fewer than four points.
-
-    Args:
-        least (`float`): smallest relative change that counts.
-    """
+    """The trend of a curve, by the least relative change that counts; None with fewer than four points."""
     n = len(curve)
     if n < LEAST_POINTS:
         return None

@@ -119,7 +119,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "A model folder has no report: pass a run folder to see one.",
         "模型文件夹没有报告：请指定训练目录。",
     ),
-    "stage_finetune": ("both stages", "两个阶段"),
     "stage_tokenizer": ("tokenizer", "分词器"),
     "stage_predictor": ("predictor", "预测器"),
     "open": ("open", "开"),

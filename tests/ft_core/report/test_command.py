@@ -23,7 +23,7 @@ def test_one_run(tmp_path, capsys):
     assert main(["report", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r".*run: 1 problem, [12] to watch, 2\d ok, 0 not applicable, 0 not known", lines[0])
-    assert lines[1].startswith("  in-step: validation lies far above training")
+    assert lines[1].startswith("  in-step: Validation is far above training")
     assert lines[2:] == [str(folder / name) for name in ("report.md", "report.html", "next.yaml")]
     assert main(["report", str(folder), "--lang", "zh"]) == 0
     assert "验证值远高于训练值" in capsys.readouterr().out

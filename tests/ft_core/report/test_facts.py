@@ -8,7 +8,6 @@ import pytest
 
 from ft_core.report.answers import NOT_KNOWN
 from ft_core.report.causes import ask_all
-from ft_core.report.checklist import rules_for
 from ft_core.report.facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, UNFINISHED, read_run
 from ft_core.report.history import Curve
 from ft_core.report.trends import best, gaps, spikes, still_improving, trend, variation
@@ -37,7 +36,7 @@ def test_a_finished_run(tmp_path):
     facts = tokenizer_run().facts(tmp_path / "run", VIEWS)
     assert (facts.status, facts.step, facts.max_steps, facts.seconds) == (FINISHED, STEPS, STEPS, 100.0)
     assert facts.view is TOKENIZER
-    assert (facts.newest_whole, facts.disk["model"]) == (STEPS, 2)
+    assert (facts.newest_complete, facts.disk["model"]) == (STEPS, 2)
     assert facts.gaps[-1].ratio == pytest.approx(1.0, rel=0.05)
 
 
@@ -68,14 +67,14 @@ def test_an_interrupted_run_says_why(tmp_path):
     run = tokenizer_run()
     run.end_at(160, "interrupted: SIGTERM")
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert (facts.status, facts.why, facts.newest_whole) == (INTERRUPTED, "SIGTERM", 150)
+    assert (facts.status, facts.why, facts.newest_complete) == (INTERRUPTED, "SIGTERM", 150)
 
 
 def test_a_damaged_checkpoint_is_none_to_go_on_from(tmp_path):
     run = tokenizer_run()
     folder = run.write(tmp_path / "run")
     (folder / "checkpoint-200" / "model.safetensors").write_text("cut")
-    assert read_run(folder, VIEWS).newest_whole == 150
+    assert read_run(folder, VIEWS).newest_complete == 150
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):
@@ -94,14 +93,14 @@ def test_a_torn_record_is_no_end(tmp_path):
     facts = read_run(folder, VIEWS)
     assert facts.view is TOKENIZER  # known by what it logged
     assert facts.status == UNFINISHED
-    assert len(ask_all(rules_for(facts.view), facts)) > 15
+    assert len(ask_all(facts)) > 15
 
 
 def test_values_that_are_not_finite_are_counted_and_left_out(tmp_path):
     run = tokenizer_run()
     run.training("recon_all", lambda step, old: None if step == 100 else old)
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert facts.primary.lost == 1
+    assert len(facts.primary.lost_at) == 1
     assert 100 not in facts.primary.steps
 
 
@@ -119,7 +118,7 @@ def test_a_plain_trainer_folder_and_its_state_alone(tmp_path):
     assert facts.primary.values[0] == pytest.approx(1.9)
     alone = read_run(tmp_path / "out" / "checkpoint-60" / "trainer_state.json", VIEWS)
     assert alone.history.entries == facts.history.entries
-    findings = ask_all(rules_for(alone.view), alone)
+    findings = ask_all(alone)
     assert any(finding.rule.id == "falling" and finding.verdict == "ok" for finding in findings)
     assert sum(finding.verdict == NOT_KNOWN for finding in findings) > 5
 

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK, PROBLEM, SILENT, WATCH
+from ft_core.report.answers import NOT_APPLICABLE, OK, PROBLEM, WATCH
+from ft_core.report.catalogue import LANGUAGES
 from ft_core.report.causes import ask_all
-from ft_core.report.checklist import rules_for
 from ft_core.report.facts import read_run
 from ft_core.report.write import write_report
 from kronos_ft.report.views import VIEWS
@@ -35,7 +35,7 @@ def facts_of(folder, state):
 
 def findings_of(folder, state):
     facts = facts_of(folder, state)
-    return {finding.rule.id: finding for finding in ask_all(rules_for(facts.view), facts)}
+    return {finding.rule.id: finding for finding in ask_all(facts)}
 
 
 def broken(value, eval_value):
@@ -55,7 +55,7 @@ def broken(value, eval_value):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_of_0_beside_norms_that_are_not_finite_is_no_fall(value, tmp_path):
     found = findings_of(tmp_path, state_of(broken(value, value)))
-    assert (found["finite"].verdict, found["finite"].outcome.case) == (PROBLEM, "many_logged")
+    assert (found["finite"].verdict, found["finite"].answer.case) == (PROBLEM, "many_logged")
     assert found["finite"].figure("en") == (
         "0 entries without a finite loss, 11 without a finite gradient norm, 3 evaluations without a finite loss"
     )
@@ -64,15 +64,15 @@ def test_a_loss_of_0_beside_norms_that_are_not_finite_is_no_fall(value, tmp_path
     )  # fmt: skip
     assert "first at step 50" in found["finite"].reason("en")
     for rule in ("falling", "gradients", "in-step"):
-        assert found[rule].verdict == SILENT
+        assert found[rule].verdict == NOT_APPLICABLE
         assert "see finite" in found[rule].reason("en")
-        assert "见「所有步都是有限值吗？」（finite）" in found[rule].reason("zh")
+        assert "见「所有数值都是有限值吗？」（finite）" in found[rule].reason("zh")
 
 
 def test_validation_alone_tells_that_the_weights_are_not_finite(tmp_path):
     found = findings_of(tmp_path, state_of(broken(1.0, math.nan)))
-    assert found["finite"].outcome.case == "many_logged"
-    assert found["falling"].verdict == SILENT
+    assert found["finite"].answer.case == "many_logged"
+    assert found["falling"].verdict == NOT_APPLICABLE
 
 
 def test_a_norm_or_two_are_those_of_scaling(tmp_path):
@@ -80,14 +80,14 @@ def test_a_norm_or_two_are_those_of_scaling(tmp_path):
         return entry | {"grad_norm": math.inf} if entry["step"] == 5 else entry
 
     found = findings_of(tmp_path, state_of(change))
-    assert (found["finite"].verdict, found["finite"].outcome.case) == (WATCH, "few_logged")
+    assert (found["finite"].verdict, found["finite"].answer.case) == (WATCH, "few_logged")
     assert found["falling"].verdict == OK
 
 
 def test_that_steps_were_applied_is_only_said_where_it_is_recorded(tmp_path):
     finding = findings_of(tmp_path, state_of())["finite"]
     assert finding.verdict == OK
-    assert "every logged entry is finite" in finding.reason("en")
+    assert "Every logged value is finite" in finding.reason("en")
     for language in LANGUAGES:
         assert "not applied" not in finding.figure(language)
 
@@ -97,13 +97,13 @@ def test_that_steps_were_applied_is_only_said_where_it_is_recorded(tmp_path):
 
 def test_clipping_that_is_not_recorded_is_not_known(tmp_path):
     """A Trainer clips at 1.0 unless it is told otherwise, and its state does not say."""
-    assert findings_of(tmp_path / "calm", state_of())["gradients"].outcome.case == "calm_unknown"
+    assert findings_of(tmp_path / "calm", state_of())["gradients"].answer.case == "calm_unknown"
 
     def spike(entry):
         return entry | {"grad_norm": 500.0} if entry["step"] == 45 else entry
 
     finding = findings_of(tmp_path / "spike", state_of(spike))["gradients"]
-    assert (finding.verdict, finding.outcome.advice) == (WATCH, {})
+    assert (finding.verdict, finding.answer.advice) == (WATCH, {})
     assert "whether it was clipped is not recorded" in finding.reason("en")
     assert "max_grad_norm" not in finding.reason("en") + finding.reason("zh")
 
@@ -128,18 +128,65 @@ def test_a_squared_error_is_not_measured_in_nats(language, tmp_path):
         return scaled(12.0 if "loss" in entry else 14.4)(entry)
 
     facts = facts_of(tmp_path, state_of(change))
-    findings = {finding.rule.id: finding for finding in ask_all(rules_for(facts.view), facts)}
+    findings = {finding.rule.id: finding for finding in ask_all(facts)}
     assert findings["in-step"].verdict == OK
-    assert "(x 1." in findings["in-step"].outcome.figure
+    assert "(x 1." in findings["in-step"].figure("en")
     assert facts.gaps[-1].difference > 4
     text = write_report(tmp_path, VIEWS, language).files[0].read_text(encoding="utf-8")
     for words in ("nats", "cross-entropy", "nat）", "交叉熵", "lossless", "无损"):
         assert words not in text
-    assert {"en": "of which kind it is, is not recorded", "zh": "具体种类没有记录"}[language] in text
+    assert {"en": "its kind is not recorded", "zh": "具体种类没有记录"}[language] in text
 
 
 def test_no_ratio_is_taken_of_a_loss_below_0(tmp_path):
-    assert findings_of(tmp_path, state_of(scaled(1.0, -3.5)))["in-step"].verdict == NOT_KNOWN
+    assert findings_of(tmp_path, state_of(scaled(1.0, -3.5)))["in-step"].answer.case == "rewarded"
+
+
+def test_a_validation_below_0_is_compared_by_differences(tmp_path):
+    found = findings_of(tmp_path, state_of(scaled(1.0, -5.0)))
+    assert (found["overfitting"].verdict, found["overfitting"].answer.case) == (NOT_APPLICABLE, "rewarded")
+    assert found["improved"].figure("en").endswith("difference -0.8")
+    assert found["early-stopping"].answer.case == "improving"
+
+
+def evaluated_as(*values):
+    """A run of 200 steps with these evaluations, one every 10 steps."""
+
+    def entry(step, value):
+        return {"eval_loss": value, "step": step}
+
+    state = state_of(steps=200)
+    state["log_history"] = [one for one in state["log_history"] if "eval_loss" not in one]
+    state["log_history"] += [entry(10 * place, value) for place, value in enumerate(values, 1)]
+    return state
+
+
+def test_early_stopping_that_would_have_missed_the_best_is_not_advised(tmp_path):
+    """The best of step 20 holds for six evaluations, and step 90 beats it."""
+    found = findings_of(tmp_path, evaluated_as(2.0, 1.0, *6 * [1.5], 0.5, 0.6))
+    finding = found["early-stopping"]
+    assert (finding.verdict, finding.answer.case, finding.answer.advice) == (OK, "missed_later", {})
+    assert "stopped the run at step 70 and missed the best evaluation, at step 90" in finding.reason("en")
+    assert found["improved"].answer.case == "since_first"
+
+
+def test_a_finished_run_that_was_flat_at_its_end_is_not_said_to_improve(tmp_path):
+    finding = findings_of(tmp_path, evaluated_as(*(3 - 0.1 * place for place in range(17)), 2.0, 2.0, 2.0))
+    assert (finding["early-stopping"].verdict, finding["early-stopping"].answer.case) == (OK, "saves_little")
+
+
+def test_validation_that_only_rose_is_watched(tmp_path):
+    found = findings_of(tmp_path, evaluated_as(1.0, 1.1, 1.2, 1.3))
+    assert (found["improved"].verdict, found["improved"].answer.case) == (WATCH, "not_since_first")
+
+
+def test_a_rate_that_falls_or_rises_throughout_is_described_so(tmp_path):
+    falling = findings_of(tmp_path / "falling", state_of())["schedule"]
+    assert "fall from 9.5e-05, without warmup" in falling.reason("en")
+    rising = findings_of(tmp_path / "rising", state_of(lambda entry: entry | (
+        {"learning_rate": 1e-6 * entry["step"]} if "learning_rate" in entry else {})))["schedule"]  # fmt: skip
+    assert "rise from 5e-06 and have not fallen yet" in rising.reason("en")
+    assert "起上升，尚未下降" in rising.reason("zh")
 
 
 # Time
@@ -166,7 +213,7 @@ def test_the_time_of_a_part_is_not_that_of_the_run(last, seconds, a_step, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("language", "words"), [("en", "not recorded as a whole; 0.125 s a step"), ("zh", "每步 0.125 秒")]
+    ("language", "words"), [("en", "total not recorded; 0.125 s per step"), ("zh", "每步 0.125 秒")]
 )
 def test_a_resumed_run_tells_the_seconds_of_a_step(language, words, tmp_path):
     facts_of(tmp_path, state_of(last=ended(train_steps_per_second=8.0)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from ft_core.report.schedule import expected_rate
+from ft_core.report.rules.schedule import expected_rate
 from ft_core.training.one_cycle import OneCycle, build_one_cycle
 
 

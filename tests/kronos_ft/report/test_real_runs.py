@@ -8,7 +8,6 @@ import pytest
 
 from ft_core.report.answers import NOT_KNOWN, PROBLEM
 from ft_core.report.causes import ask_all
-from ft_core.report.checklist import rules_for
 from ft_core.report.facts import read_run
 from ft_core.report.write import write_report
 from kronos_ft.cli.main import main
@@ -23,7 +22,7 @@ SHAPE = WindowShape(lookback=20, horizon=4)
 
 def findings_of(folder):
     facts = read_run(folder, VIEWS)
-    return {finding.rule.id: finding for finding in ask_all(rules_for(facts.view), facts)}
+    return {finding.rule.id: finding for finding in ask_all(facts)}
 
 
 @pytest.fixture
@@ -46,8 +45,8 @@ def test_a_tokenizer_run_writes_its_report_and_its_next_run_starts(tmp_path, cap
     silent = {name for name, finding in findings.items() if finding.verdict == NOT_KNOWN}
     assert silent == set()
     for name in ("complete", "saving", "falling", "improved", "schedule", "finite", "scaling", "leakage", "clipping"):
-        assert findings[name].verdict == "ok", (name, findings[name].outcome)
-    assert findings["windows"].outcome.case in ("few_training", "few_validation")
+        assert findings[name].verdict == "ok", (name, findings[name].answer)
+    assert findings["windows"].answer.case in ("few_training", "few_validation")
     capsys.readouterr()
     next_words = ["--config", str(folder / "next.yaml"), "--output_dir", str(tmp_path / "next"), "--dry_run"]
     assert main(["tokenizer", *next_words]) == 0
@@ -60,7 +59,7 @@ def test_a_tokenizer_run_writes_its_report_and_its_next_run_starts(tmp_path, cap
 def test_a_predictor_run_says_what_its_tokens_are_worth(make_predictor_run):
     findings = findings_of(make_predictor_run())
     assert findings["beats-frequencies"].verdict != NOT_KNOWN
-    assert findings["conditioning"].outcome.case == "true"
+    assert findings["conditioning"].answer.case == "true"
     assert findings["scaling"].verdict == "ok"
 
 
@@ -92,7 +91,7 @@ def test_a_validation_inside_training_is_found(make_trainer, series):
     record = json.loads((trainer_folder(trainer) / "run.json").read_text())
     assert record["observed"]["shared_share"] == pytest.approx(0.75, abs=0.01)
     finding = findings_of(trainer_folder(trainer))["leakage"]
-    assert (finding.verdict, finding.outcome.case) == (PROBLEM, "shared")
+    assert (finding.verdict, finding.answer.case) == (PROBLEM, "shared")
 
 
 def trainer_folder(trainer):
@@ -119,12 +118,12 @@ def test_a_report_that_fails_never_fails_a_run(make_trainer, monkeypatch, caplog
     def fail(*args):
         raise RuntimeError("no\nreport")
 
-    monkeypatch.setattr("ft_core.report.write.run_document", fail)
+    monkeypatch.setattr("ft_core.report.write.run_page", fail)
     trainer = make_trainer(max_steps=2, eval_steps=2, save_steps=2)
     trainer.train()
     with caplog.at_level(logging.WARNING):
         assert finish_run(trainer)["steps"] == 2
-    assert "was written (RuntimeError: no report); the run is whole" in caplog.text
+    assert "was written (RuntimeError: no report); the run is complete" in caplog.text
     assert not (trainer_folder(trainer) / "report.md").exists()
 
 
@@ -151,4 +150,4 @@ def test_the_report_of_a_running_run(make_trainer):
     trainer = make_trainer(callbacks=[ask])
     trainer.train()
     assert ask.report.facts.status == "running"
-    assert {finding.rule.id: finding for finding in ask.report.findings}["complete"].outcome.case == "running"
+    assert {finding.rule.id: finding for finding in ask.report.findings}["complete"].answer.case == "running"

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from ft_core.report.answers import LANGUAGES, OK
-from ft_core.report.checklist import ask, rules_for
+from ft_core.report.answers import OK, ask
+from ft_core.report.catalogue import LANGUAGES
+from ft_core.report.rules import COMMON_RULES
 from ft_core.report.rules.model import training_values
 from kronos_ft.report.views import PREDICTOR, TOKENIZER, VIEWS
 from tests.written_runs import predictor_run, tokenizer_run
@@ -107,7 +108,7 @@ CASES += [(predictor_run, rule, case, change) for rule, cases in OF_PREDICTOR.it
 
 
 def test_there_is_a_run_for_every_answer_of_every_rule():
-    known = {rule.id: set(rule.cases) for view in (TOKENIZER, PREDICTOR) for rule in view.rules}
+    known = {rule.id: set(rule.verdicts) for view in (TOKENIZER, PREDICTOR) for rule in view.rules}
     assert known == {rule: set(cases) for rule, cases in (SCENARIOS | OF_PREDICTOR).items()}
 
 
@@ -119,7 +120,7 @@ def test_each_run_gets_its_answer(make, rule, case, change, tmp_path):
     change(run)
     facts = run.facts(tmp_path / "run", VIEWS)
     finding = ask(next(one for one in facts.view.rules if one.id == rule), facts)
-    assert finding.outcome.case == case, finding.outcome
+    assert finding.answer.case == case, finding.answer
     for language in LANGUAGES:
         assert "{" not in finding.reason(language)
 
@@ -127,7 +128,7 @@ def test_each_run_gets_its_answer(make, rule, case, change, tmp_path):
 def test_a_healthy_predictor_is_well(tmp_path):
     facts = predictor_run().facts(tmp_path / "run", VIEWS)
     assert facts.view is PREDICTOR
-    found = {rule.id: ask(rule, facts).verdict for rule in rules_for(facts.view)}
+    found = {rule.id: ask(rule, facts).verdict for rule in (*COMMON_RULES, *facts.view.rules)}
     assert set(found.values()) == {OK}, found
 
 
@@ -136,9 +137,9 @@ def test_a_predictors_gap_is_a_difference(tmp_path):
     run = predictor_run()
     run.evaluated("loss", lambda step, old: old + 0.3)
     facts = run.facts(tmp_path / "run", VIEWS)
-    finding = ask(next(rule for rule in rules_for(facts.view) if rule.id == "in-step"), facts)
-    assert finding.outcome.case == "apart"
-    assert "nats" in finding.outcome.figure
+    finding = ask(next(rule for rule in (*COMMON_RULES, *facts.view.rules) if rule.id == "in-step"), facts)
+    assert finding.answer.case == "apart"
+    assert "nats" in finding.figure("en")
 
 
 def test_all_codebooks_that_collapsed_are_named(tmp_path):
@@ -175,4 +176,26 @@ def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
     run = tokenizer_run()
     run.observed["shared_share"] = 0.4
     finding = ask(next(rule for rule in TOKENIZER.rules if rule.id == "code-usage"), run.facts(tmp_path / "run", VIEWS))
-    assert "(validation is leaked" in finding.reason("en")
+    assert finding.reason("en").endswith("Validation is leaked, so this means little.")
+
+
+def random_predictor(run):
+    """Started by a script, so that nothing says from_scratch: the first evaluation is that of equally likely tokens."""
+    del run.record["data"], run.record["model"]
+    run.evaluated("loss", lambda step, old: old if step else 6.95)
+    run.arguments["learning_rate"] = 1e-3
+    run.training("learning_rate", lambda step, old: 10 * old)
+
+
+def test_the_usual_range_of_learning_rates_is_that_of_published_weights(tmp_path):
+    """1e-3 is above it, and right for random weights; the default of 4e-5 would train them for ever."""
+    rule = next(rule for rule in COMMON_RULES if rule.id == "optimizer")
+    run = predictor_run()
+    random_predictor(run)
+    random = ask(rule, run.facts(tmp_path / "random", VIEWS))
+    assert (random.verdict, random.answer.advice) == (OK, {})
+    assert "applies to fine-tuning published weights only" in random.reason("en")
+    run = predictor_run()
+    run.arguments.update(learning_rate=1e-3)
+    published = ask(rule, run.facts(tmp_path / "published", VIEWS))
+    assert (published.answer.case, published.answer.advice) == ("high", {"learning_rate": 4e-5})

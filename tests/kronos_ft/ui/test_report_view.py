@@ -1,27 +1,36 @@
-"""The report tab: a report in a frame that can do nothing, or the command that writes one."""
+"""The report tab: a report in the language of the page, in a frame that can do nothing."""
 
 import dataclasses
 import html
 import re
 
-from kronos_ft.ui.report_view import POLICY, REPORT_FILE, find_reports, report_tab
+import pytest
+
+from ft_core.report.write import write_report
+from kronos_ft.report.views import VIEWS
+from kronos_ft.ui.report_view import POLICY, find_runs, report_tab
 from kronos_ft.ui.shown_model import find_shown
 from kronos_ft.ui.words import words_of
+from tests.written_runs import predictor_run, tokenizer_run
 
 WORDS = words_of("en")
-REPORT = '<!doctype html><title>"R"</title><h1>Report & more</h1>'
 
 
-def run_with(tmp_path, *places):
-    for name in ("tokenizer", "predictor"):
-        (tmp_path / name).mkdir()
-    for place in places:
-        (tmp_path / place / REPORT_FILE).write_text(REPORT)
-    return tmp_path
+def content_of(page):
+    frame = re.search(r'<iframe class="kf-report" sandbox="" title="([^"]*)" srcdoc="([^"]*)"></iframe>', page)
+    return html.unescape(frame[2])
 
 
-def test_the_command_where_there_is_none(shown, tmp_path):
-    page = report_tab(dataclasses.replace(shown, run=run_with(tmp_path)), WORDS)
+@pytest.fixture
+def both(shown, tmp_path):
+    """A folder of both stages."""
+    tokenizer_run().write(tmp_path / "run" / "tokenizer")
+    predictor_run().write(tmp_path / "run" / "predictor")
+    return dataclasses.replace(shown, run=tmp_path / "run")
+
+
+def test_the_command_where_nothing_is_recorded(shown, tmp_path):
+    page = report_tab(dataclasses.replace(shown, run=tmp_path), WORDS)
     assert f"kronos-ft report {tmp_path}" in page
     assert "iframe" not in page
 
@@ -32,24 +41,37 @@ def test_a_model_alone_has_none(run):
 
 
 def test_the_frame_can_do_nothing(shown, tmp_path):
-    page = report_tab(dataclasses.replace(shown, run=run_with(tmp_path, ".")), WORDS)
-    frame = re.fullmatch(r'<iframe class="kf-report" sandbox="" title="([^"]*)" srcdoc="([^"]*)"></iframe>', page)
-    content = html.unescape(frame[2])
-    assert content.endswith(REPORT)
+    run = predictor_run().write(tmp_path / "run")
+    content = content_of(report_tab(dataclasses.replace(shown, run=run), WORDS))
     assert POLICY in content
     assert content.index("Content-Security-Policy") < content.index("<h1>")
     assert "script" not in POLICY
+    assert "<script" not in content
 
 
-def test_a_report_of_each_stage(shown, tmp_path):
-    found = dataclasses.replace(shown, run=run_with(tmp_path, ".", "tokenizer", "predictor"))
-    assert list(find_reports(found)) == ["finetune", "tokenizer", "predictor"]
-    assert report_tab(found, WORDS).count("<iframe") == 3
+@pytest.mark.parametrize(("language", "words"), [("en", "Did the run finish?"), ("zh", "训练是否完成？")])
+def test_the_report_is_in_the_language_of_the_page(language, words, shown, tmp_path):
+    """Whatever language the file in the run folder is in, which a visit does not change."""
+    run = predictor_run().write(tmp_path / "run")
+    write_report(run, VIEWS, "zh")
+    stored = (run / "report.html").read_text(encoding="utf-8")
+    content = content_of(report_tab(dataclasses.replace(shown, run=run), words_of(language)))
+    assert words in content
+    assert ("训练报告" in content) == (language == "zh")
+    assert (run / "report.html").read_text(encoding="utf-8") == stored
 
 
-def test_a_report_that_cannot_be_read(shown, tmp_path):
-    run = run_with(tmp_path, ".")
-    (run / REPORT_FILE).write_bytes(b"\xff\xfe\xfa")
-    page = report_tab(dataclasses.replace(shown, run=run), WORDS)
+def test_a_report_of_each_stage(both):
+    assert set(find_runs(both)) == {"tokenizer", "predictor"}
+    page = report_tab(both, WORDS)
+    assert page.count("<iframe") == 2
+    assert "Kronos tokenizer" in html.unescape(page)
+
+
+def test_a_run_that_cannot_be_read(shown, tmp_path):
+    run = predictor_run()
+    run.record["stage"] = run.observed["stage"] = "mt5"
+    page = report_tab(dataclasses.replace(shown, run=run.write(tmp_path / "run")), WORDS)
     assert 'role="alert"' in page
+    assert "mt5-ft report" in page
     assert "iframe" not in page

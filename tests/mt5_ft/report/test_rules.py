@@ -2,8 +2,9 @@
 
 import pytest
 
-from ft_core.report.answers import LANGUAGES, NOT_KNOWN, OK
-from ft_core.report.checklist import ask, rules_for
+from ft_core.report.answers import NOT_KNOWN, OK, ask
+from ft_core.report.catalogue import LANGUAGES
+from ft_core.report.rules import COMMON_RULES
 from ft_core.report.write import write_report
 from mt5_ft.report.views import MT5, VIEWS
 from tests.written_runs import mt5_run
@@ -52,20 +53,20 @@ def finding_of(rule, change, folder):
 
 
 def test_there_is_a_run_for_every_answer_of_every_rule():
-    assert {rule.id: set(rule.cases) for rule in MT5.rules} == {id: set(cases) for id, cases in SCENARIOS.items()}
+    assert {rule.id: set(rule.verdicts) for rule in MT5.rules} == {id: set(cases) for id, cases in SCENARIOS.items()}
 
 
 @pytest.mark.parametrize(("rule", "case"), CASES)
 def test_each_run_gets_its_answer(rule, case, tmp_path):
     finding = finding_of(rule, SCENARIOS[rule][case], tmp_path / "run")
-    assert finding.outcome.case == case, finding.outcome
+    assert finding.answer.case == case, finding.answer
     for language in LANGUAGES:
         assert "{" not in finding.reason(language)
 
 
 def test_a_healthy_run_is_well(tmp_path):
     facts = mt5_run().facts(tmp_path / "run", VIEWS)
-    found = {rule.id: ask(rule, facts).verdict for rule in rules_for(facts.view)}
+    found = {rule.id: ask(rule, facts).verdict for rule in (*COMMON_RULES, *facts.view.rules)}
     assert set(found.values()) == {OK}, found
 
 
@@ -78,7 +79,7 @@ def test_the_report_tells_the_lengths(tmp_path):
 def test_summaries_of_the_whole_split_count_where_there_are_some(tmp_path):
     finding = finding_of("summaries", lambda run: run.files.update({"training_metrics.json": {"final": {
         "empty_share": 0.9, "repeated_share": 0.0, "sentinel_share": 0.0}}}), tmp_path / "run")  # fmt: skip
-    assert finding.outcome.case == "broken"
+    assert finding.answer.case == "broken"
 
 
 def test_a_vocabulary_that_was_not_recorded_is_not_known(tmp_path):

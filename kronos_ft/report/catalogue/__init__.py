@@ -1,0 +1,1 @@
+"""The texts of reports on the runs of this program, in two languages."""
