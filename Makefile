@@ -12,6 +12,9 @@ FROM_PIP = $(if $(INDEX),--default-index $(INDEX)) $(addprefix --find-links ,$(P
 PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 INSTALL = $(UV) pip install --python $(BIN)/python $(FROM_PIP) -c constraints.txt
 
+# uv compiles nothing: what is imported is compiled once, then kept
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo demo-mt5 test test-ddp test-ui test-faults test-docs wheel-check docs bench bench-long bench-gpu quality clean
 
 $(BIN)/python:
