@@ -8,8 +8,7 @@ UV = $(shell command -v uv || echo $(BIN)/uv)
 # pip's index and folders of packages hold for uv too
 INDEX = $(or $(PIP_INDEX_URL),$(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null))
 FROM_PIP = $(if $(INDEX),--default-index $(INDEX)) $(addprefix --find-links ,$(PIP_FIND_LINKS))
-# uv compiles nothing: Python must keep the bytecode of what it imports, or each process of the tests compiles it again
-PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 INSTALL = $(UV) pip install --python $(BIN)/python $(FROM_PIP) -c constraints.txt
 
 # uv compiles nothing: what is imported is compiled once, then kept
