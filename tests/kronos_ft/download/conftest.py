@@ -10,9 +10,11 @@ from tests.loopback_exchange import LoopbackBinance, klines
 @pytest.fixture
 def waits(monkeypatch):
     """The seconds that a download would have waited after failures; what ccxt waits before each request is left out."""
+    from ccxt.base.exchange import Exchange
+
     passed = []
     monkeypatch.setattr(download_retries, "wait", passed.append)
-    monkeypatch.setattr("ccxt.base.exchange.Exchange.throttle", lambda self, cost=None: None)
+    monkeypatch.setattr(Exchange, "throttle", lambda self, cost=None: None)
     return passed
 
 
