@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -21,6 +22,22 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
+
+
+def load_function(target: str) -> Callable:
+    """The function that `module:function` names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def late(target: str, **settings: object) -> Callable[[Sequence[str]], int]:
+    """A command of another module, which is imported when the command runs.
+
+    Args:
+        target (`str`): `module:function`.
+        settings: passed to the function beside the command line.
+    """
+    return lambda argv: load_function(target)(argv, **settings)
 
 
 def run_command(

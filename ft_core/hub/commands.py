@@ -1,29 +1,22 @@
 """The `push` and `pull` commands of both programs."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..cli.options import ExactParser
-from .card import CardFacts, CardOptions
-
-CheckFolder = Callable[[Path], None]
-
-
-FindModel = Callable[[Path, CardOptions], tuple[Path, CardFacts]]
+from ..cli.program import load_function
+from .card import CardOptions
 
 
-def push_command(
-    program: str, words: Sequence[str], kept: str, find_model: Callable[[], FindModel], forecasts: bool = False
-) -> int:
+def push_command(argv: Sequence[str], program: str, kept: str, find_model: str, forecasts: bool = False) -> int:
     """`push DIR REPO [--private] [--revision BRANCH] [--message TEXT] [--update_card]`, and what its card says.
 
     Args:
+        argv: the command line after the command's name.
         program: name for messages.
-        words: what follows the command's name.
         kept: folder of a run that is pushed.
-        find_model: gives the function that finds the model folder and says what its card says; called late, since it
-            imports what is heavy.
+        find_model: `module:function` that finds the model folder and the facts of its card; imported late.
         forecasts: whether the program's models have evaluations, and tokenizers of their own.
     """
     parser = ExactParser(
@@ -46,13 +39,15 @@ def push_command(
             "--evaluation", metavar="DIR", help="evaluation of this model for the card (default: beside the run)"
         )
         parser.add_argument("--tokenizer", metavar="REPO", help="the predictor's tokenizer on the Hub, for the card")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from .push import check_branch, check_repository, push_model
 
     check_repository(options.repo)
     check_branch(options.revision)
     about = ("power", "carbon_intensity", *(("evaluation", "tokenizer") if forecasts else ()))
-    folder, card = find_model()(options.folder, CardOptions(**{name: getattr(options, name) for name in about}))
+    folder, card = load_function(find_model)(
+        options.folder, CardOptions(**{name: getattr(options, name) for name in about})
+    )
     settings = {name: getattr(options, name) for name in ("private", "revision", "message", "update_card")}
     try:
         pushed = push_model(folder, options.repo, card, **settings)
@@ -63,14 +58,13 @@ def push_command(
     return 0
 
 
-def pull_command(program: str, words: Sequence[str], find_check: Callable[[], CheckFolder]) -> int:
+def pull_command(argv: Sequence[str], program: str, check: str) -> int:
     """`pull REPO DIR [--revision R] [--overwrite]`.
 
     Args:
+        argv: the command line after the command's name.
         program: name for messages.
-        words: what follows the command's name.
-        find_check: gives the function that raises ValueError for a folder without a model of this program's; called
-            late, since it imports what is heavy.
+        check: `module:function` that raises ValueError for a folder without a model of this program; imported late.
     """
     parser = ExactParser(
         prog=f"{program} pull",
@@ -81,10 +75,10 @@ def pull_command(program: str, words: Sequence[str], find_check: Callable[[], Ch
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder to make")
     parser.add_argument("--revision", metavar="R", help="branch, tag or commit (default main)")
     parser.add_argument("--overwrite", action="store_true", help="replace a pulled model in DIR")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from .pull import pull_model
 
-    settings = {"overwrite": options.overwrite, "check": find_check()}
+    settings = {"overwrite": options.overwrite, "check": load_function(check)}
     try:
         pulled = pull_model(options.repo, options.folder, options.revision, **settings)
     except KeyboardInterrupt:

@@ -26,12 +26,12 @@ def _check_readable(run: Path) -> None:
         )
 
 
-def report_command(program: str, argv: Sequence[str], known: str) -> int:
+def report_command(argv: Sequence[str], program: str, known: str) -> int:
     """`report RUN [RUN ...]`: the report of a run, or the comparison of several.
 
     Args:
-        program: `kronos-ft` or `mt5-ft`.
         argv: the command line after the command's name.
+        program: `kronos-ft` or `mt5-ft`.
         known: the module that knows the program's kinds of runs, as `VIEWS`; imported late, because it imports much.
 
     Raises:

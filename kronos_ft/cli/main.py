@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ft_core.cli.options import check_variables
-from ft_core.cli.program import one_line_errors, run_command
-from ft_core.report.command import report_command
+from ft_core.cli.program import late, one_line_errors, run_command
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -196,44 +195,6 @@ def run_forecast_command(argv: Sequence[str]) -> int:
     return 0
 
 
-def run_data_command(words: Sequence[str]) -> int:
-    """`kronos-ft data check` and `kronos-ft data download`."""
-    from .data import run_data
-
-    return run_data(words)
-
-
-def run_push_command(words: Sequence[str]) -> int:
-    """`kronos-ft push DIR REPO`: a model folder, or the best model of a run, to the Hub."""
-    from ft_core.hub.commands import FindModel, push_command
-
-    def find_model() -> FindModel:
-        from ..hub.push import kronos_model
-
-        return kronos_model
-
-    return push_command("kronos-ft", words, "best_model", find_model, forecasts=True)
-
-
-def run_pull_command(words: Sequence[str]) -> int:
-    """`kronos-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
-    from ft_core.hub.commands import CheckFolder, pull_command
-
-    def find_check() -> CheckFolder:
-        from ..hub.push import check_kronos_folder
-
-        return check_kronos_folder
-
-    return pull_command("kronos-ft", words, find_check)
-
-
-def run_ui_command(words: Sequence[str]) -> int:
-    """`kronos-ft ui RUN_OR_MODEL`: a page of forecasts, the evaluation and the report."""
-    from .ui import run_ui_command
-
-    return run_ui_command(words)
-
-
 def run_sweep_command(argv: Sequence[str]) -> int:
     """`kronos-ft sweep tokenizer|predictor`: a search over settings."""
     from ft_core.sweep.command import sweep_command
@@ -244,31 +205,27 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("kronos-ft", argv, kinds, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
-def run_demo_command(words: Sequence[str]) -> int:
-    """`kronos-ft demo`."""
-    from .demo import demo_command
-
-    return demo_command(words)
-
-
-def run_report_command(words: Sequence[str]) -> int:
-    """`kronos-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
-    return report_command("kronos-ft", words, "kronos_ft.report.views")
-
-
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": run_tokenizer_command,
     "predictor": run_predictor_command,
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
-    "ui": run_ui_command,
-    "data": run_data_command,
+    "ui": late("kronos_ft.cli.ui:run_ui_command"),
+    "data": late("kronos_ft.cli.data:run_data"),
     "sweep": run_sweep_command,
-    "demo": run_demo_command,
-    "report": run_report_command,
-    "push": run_push_command,
-    "pull": run_pull_command,
+    "demo": late("kronos_ft.cli.demo:demo_command"),
+    "report": late("ft_core.report.command:report_command", program="kronos-ft", known="kronos_ft.report.views"),
+    "push": late(
+        "ft_core.hub.commands:push_command",
+        program="kronos-ft",
+        kept="best_model",
+        find_model="kronos_ft.hub.push:kronos_model",
+        forecasts=True,
+    ),
+    "pull": late(
+        "ft_core.hub.commands:pull_command", program="kronos-ft", check="kronos_ft.hub.push:check_kronos_folder"
+    ),
 }
 
 

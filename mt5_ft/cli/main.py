@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ft_core.cli.options import ExactParser, check_variables
-from ft_core.cli.program import one_line_errors, run_command
-from ft_core.report.command import report_command as report
+from ft_core.cli.program import late, one_line_errors, run_command
 
 from .summaries import evaluate_command, summarize_command
 from .vocabulary import expand_command, trim_command
@@ -168,37 +167,6 @@ def clean_command(words: Sequence[str]) -> int:
     return 0
 
 
-def demo_command(words: Sequence[str]) -> int:
-    """`mt5-ft demo`."""
-    from .demo import demo_command as demo
-
-    return demo(words)
-
-
-def push_command(words: Sequence[str]) -> int:
-    """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
-    from ft_core.hub.commands import FindModel, push_command as push
-
-    def find_model() -> FindModel:
-        from ..hub.push import mt5_model
-
-        return mt5_model
-
-    return push("mt5-ft", words, "final", find_model)
-
-
-def pull_command(words: Sequence[str]) -> int:
-    """`mt5-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
-    from ft_core.hub.commands import CheckFolder, pull_command as pull
-
-    def find_check() -> CheckFolder:
-        from ..hub.push import check_mt5_folder
-
-        return check_mt5_folder
-
-    return pull("mt5-ft", words, find_check)
-
-
 def run_sweep_command(argv: Sequence[str]) -> int:
     """`mt5-ft sweep`: a search over settings of `train`."""
     from ft_core.sweep.command import sweep_command
@@ -206,11 +174,6 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     from ..training.presets import DEFAULT_PRESET, PRESETS
 
     return sweep_command("mt5-ft", argv, {"": PRESETS}, DEFAULT_PRESET, "mt5_ft.runs.sweep")
-
-
-def report_command(words: Sequence[str]) -> int:
-    """`mt5-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
-    return report("mt5-ft", words, "mt5_ft.report.views")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -224,10 +187,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "expand-vocab": expand_command,
     "clean": clean_command,
     "sweep": run_sweep_command,
-    "demo": demo_command,
-    "report": report_command,
-    "push": push_command,
-    "pull": pull_command,
+    "demo": late("mt5_ft.cli.demo:demo_command"),
+    "report": late("ft_core.report.command:report_command", program="mt5-ft", known="mt5_ft.report.views"),
+    "push": late(
+        "ft_core.hub.commands:push_command", program="mt5-ft", kept="final", find_model="mt5_ft.hub.push:mt5_model"
+    ),
+    "pull": late("ft_core.hub.commands:pull_command", program="mt5-ft", check="mt5_ft.hub.push:check_mt5_folder"),
 }
 
 
