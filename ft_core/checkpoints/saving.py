@@ -29,7 +29,7 @@ from .manifest import defect_of, is_extra, write_manifest
 from .retention import (
     PREFIX,
     SAVING,
-    find_newest_whole,
+    find_newest_complete,
     list_checkpoints,
     metric_history,
     outdated_extras,
@@ -62,7 +62,7 @@ def rng_file(rank: int, world_size: int) -> str:
     return f"rng_state_{rank}.pth" if world_size > 1 else "rng_state.pth"
 
 
-class WholeCheckpoints(Trainer):
+class AtomicCheckpoints(Trainer):
     """A Trainer with such checkpoints. Expects `args` with the fields of
     [`~ft_core.training.arguments.RunArguments`], a `meter` with unlogged loss sums, and `checkpoint_facts()`
     for the manifest."""
@@ -146,20 +146,20 @@ class WholeCheckpoints(Trainer):
         except Exception as error:
             if not isinstance(error, SAVE_FAULTS) and not is_full_disk(error):  # tokenizers raise plain exceptions
                 raise
-            words = " ".join(str(getattr(error, "strerror", None) or error).split())
-            fault = "the disk is full" if is_full_disk(error) else words[:300] or type(error).__name__
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            fault = "the disk is full" if is_full_disk(error) else reason[:300] or type(error).__name__
         faults = gather_object([fault]) if self.args.world_size > 1 else [fault]
         found = next((fault for fault in faults if fault is not None), None)
         if found is not None:
             raise CheckpointNotSaved(found)
 
     def _after_failed_save(self, run: Path, name: str, error: CheckpointNotSaved) -> None:
-        newest, _ = find_newest_whole(run)
-        left = f"{newest.name} is whole" if newest else "no checkpoint was written before"
+        newest, _ = find_newest_complete(run)
+        left = f"{newest.name} is complete" if newest else "there is no earlier checkpoint"
         if self.args.on_save_error == "stop":
             remedy = "free some space" if "disk is full" in str(error) else "mend that"
             raise CheckpointNotSaved(
-                f"{name} could not be written to {run} ({error}); {left}: {remedy} and go on with --resume (or set "
+                f"{name} could not be written to {run} ({error}); {left}: {remedy} and continue with --resume (or set "
                 "on_save_error continue, to train on without it)"
             ) from error
         if self.args.should_save:
@@ -240,7 +240,7 @@ class WholeCheckpoints(Trainer):
         defect = defect_of(path)
         if defect is not None:
             raise ValueError(
-                f"{path}, the best checkpoint, is not used: {defect}; remove that folder and go on with --resume to "
+                f"{path}, the best checkpoint, is not used: {defect}; remove that folder and continue with --resume to "
                 "end with the best that is left"
             )
         super()._load_best_model()

@@ -14,13 +14,13 @@ FindModel = Callable[[Path, CardOptions], tuple[Path, CardFacts]]
 
 
 def push_command(
-    program: str, words: Sequence[str], kept: str, find_model: Callable[[], FindModel], forecasts: bool = False
+    program: str, argv: Sequence[str], kept: str, find_model: Callable[[], FindModel], forecasts: bool = False
 ) -> int:
     """`push DIR REPO [--private] [--revision BRANCH] [--message TEXT] [--update_card]`, and what its card says.
 
     Args:
         program: name for messages.
-        words: what follows the command's name.
+        argv: what follows the command's name.
         kept: folder of a run that is pushed.
         find_model: gives the function that finds the model folder and says what its card says; called late, since it
             imports what is heavy.
@@ -46,7 +46,7 @@ def push_command(
             "--evaluation", metavar="DIR", help="evaluation of this model for the card (default: beside the run)"
         )
         parser.add_argument("--tokenizer", metavar="REPO", help="the predictor's tokenizer on the Hub, for the card")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from .push import check_branch, check_repository, push_model
 
     check_repository(options.repo)
@@ -63,12 +63,12 @@ def push_command(
     return 0
 
 
-def pull_command(program: str, words: Sequence[str], find_check: Callable[[], CheckFolder]) -> int:
+def pull_command(program: str, argv: Sequence[str], find_check: Callable[[], CheckFolder]) -> int:
     """`pull REPO DIR [--revision R] [--overwrite]`.
 
     Args:
         program: name for messages.
-        words: what follows the command's name.
+        argv: what follows the command's name.
         find_check: gives the function that raises ValueError for a folder without a model of this program's; called
             late, since it imports what is heavy.
     """
@@ -81,7 +81,7 @@ def pull_command(program: str, words: Sequence[str], find_check: Callable[[], Ch
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder to make")
     parser.add_argument("--revision", metavar="R", help="branch, tag or commit (default main)")
     parser.add_argument("--overwrite", action="store_true", help="replace a pulled model in DIR")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from .pull import pull_model
 
     settings = {"overwrite": options.overwrite, "check": find_check()}

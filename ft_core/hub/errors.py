@@ -95,8 +95,8 @@ def _explain_one(error: BaseException, name: str, revision: str | None) -> Value
 
 def _explain_status(error: HfHubHTTPError, name: str) -> ValueError | HubFailure:
     status = error.response.status_code
-    said = without_tokens(error.server_message or "")
-    detail = f"{status}: {said}" if said else f"{status}"
+    message = without_tokens(error.server_message or "")
+    detail = f"{status}: {message}" if message else f"{status}"
     if status == 401 and not isinstance(error, RepositoryNotFoundError):
         return HubRefusal(f"the Hub refused the log-in for {name} ({detail}); {LOG_IN}, with a valid token")
     if isinstance(error, RepositoryNotFoundError) or status == 404:

@@ -48,7 +48,7 @@ def _check_target(folder: Path, repo: str, overwrite: bool) -> None:
     if held is None:
         raise ValueError(f"{folder} is not empty, and no pulled model; name another folder")
     if not overwrite and held.origin.repository != repo:
-        raise ValueError(f"{folder} holds {held.origin.words()}; pass --overwrite to replace it, or another folder")
+        raise ValueError(f"{folder} holds {held.origin.label()}; pass --overwrite to replace it, or another folder")
     others = held.others(folder)
     if overwrite and others:
         more = f", ... and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
@@ -70,12 +70,12 @@ def _is_there(folder: Path, commit: str, asked: str) -> bool:
     changed = held.changed(folder)
     if held.origin.commit != commit:
         raise ValueError(
-            f"{folder} holds {held.origin.words()}, and {asked} is at {commit[:12]}; pass --overwrite to replace it, "
+            f"{folder} holds {held.origin.label()}, and {asked} is at {commit[:12]}; pass --overwrite to replace it, "
             "or another folder"
         )
     if changed:
         raise ValueError(
-            f"{folder} holds {held.origin.words()}, but {', '.join(changed[:SHOWN])} changed since; pass "
+            f"{folder} holds {held.origin.label()}, but {', '.join(changed[:SHOWN])} changed since; pass "
             "--overwrite to replace what it holds, or another folder"
         )
     return True
@@ -146,7 +146,7 @@ def pull_model(
             for name in sorted(chosen, key=lambda name: (bool(WEIGHTS.fullmatch(name)), name))  # small ones first
         }
     except (OSError, RuntimeError, HfHubHTTPError, ValueError) as error:
-        raise _in_words(error, repo, revision) from None
+        raise _one_line(error, repo, revision) from None
 
     def fill(staged: Path) -> None:
         for name, path in fetched.items():
@@ -164,7 +164,7 @@ def pull_model(
     return Pulled(head.sha, len(fetched), sum((folder / name).stat().st_size for name in fetched))
 
 
-def _in_words(error: Exception, repo: str, revision: str | None) -> Exception:
+def _one_line(error: Exception, repo: str, revision: str | None) -> Exception:
     """One line on what went wrong; the error itself where it is one of this machine's."""
     found = explain(error, repo, revision)
     if isinstance(error, json.JSONDecodeError):

@@ -164,16 +164,16 @@ def push_model(
         pushed = try_again(attempt)
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = explain(error, repo, branch)
-        said = without_tokens(str(error))
+        detail = without_tokens(str(error))
         if isinstance(error, json.JSONDecodeError):
             found = no_hub()
         elif found is None and isinstance(error, ValueError):
-            found = ValueError(f"{repo}: {said}")
+            found = ValueError(f"{repo}: {detail}")
         if isinstance(found, ValueError):
             raise found from None
         # where nothing is known, it is the xet library, which has tried again by itself
-        reason = found or f"the upload to {repo} failed ({said})"
-        if found is None and re.search(r"\b40[13]\b", said):
+        reason = found or f"the upload to {repo} failed ({detail})"
+        if found is None and re.search(r"\b40[13]\b", detail):
             raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
         raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None
     if kept_card:

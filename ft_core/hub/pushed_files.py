@@ -154,7 +154,7 @@ def find_folder(path: Path, kept: str) -> tuple[Path, Path | None]:
         return path / kept, path
     if (path / RUN_FILE).is_file():
         raise ValueError(
-            f"the run in {path} has no {kept}/, so it did not finish; go on with --resume, or push a checkpoint"
+            f"the run in {path} has no {kept}/, so it did not finish; continue with --resume, or push a checkpoint"
         )
     if not any((path / name).is_file() for name in CONFIGS):
         raise ValueError(f"{path} is no model folder (no {' and no '.join(CONFIGS)}) and no run folder; name one")

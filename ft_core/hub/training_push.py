@@ -43,10 +43,10 @@ FindRun = Callable[[Path], tuple[Path, CardFacts]]
 
 def push_command_of(program: str, folder: Path, args: TrainingArguments) -> str:
     """The command that pushes a folder as a training would."""
-    words = [program, "push", str(folder), str(args.hub_model_id)]
-    words += ["--private"] if args.hub_private_repo else []
-    words += ["--revision", args.hub_revision] if args.hub_revision else []
-    return shlex.join(words)
+    command = [program, "push", str(folder), str(args.hub_model_id)]
+    command += ["--private"] if args.hub_private_repo else []
+    command += ["--revision", args.hub_revision] if args.hub_revision else []
+    return shlex.join(command)
 
 
 def check_hub(args: TrainingArguments) -> None:
@@ -174,13 +174,13 @@ class PushCheckpoints(TrainerCallback):
         """Waits for a push that is under way, and tells of it if it failed."""
         if self._process is None:
             return
-        said = self._process.stdout.read()
+        output = self._process.stdout.read()
         code = self._process.wait()
         self._process = None
         shutil.rmtree(Path(args.output_dir) / PUSHING, ignore_errors=True)
         if code:
             try:
-                reason = json.loads(said)["error"]
+                reason = json.loads(output)["error"]
             except (ValueError, KeyError, TypeError):
                 reason = f"the process that pushed ended with code {code}"
             self._warn(args, self._checkpoint, reason)
@@ -229,9 +229,9 @@ def push_finished(
         with quiet():
             pushed = push_model(folder, args.hub_model_id, card, **settings)
     except Exception as error:  # whatever it is, the run is whole
-        words = without_tokens(" ".join(str(error).split()))
+        reason = without_tokens(" ".join(str(error).split()))
         logger.warning(
-            f"the finished model was not pushed to {args.hub_model_id} ({words}); this repeats it: "
+            f"the finished model was not pushed to {args.hub_model_id} ({reason}); this repeats it: "
             f"{push_command_of(program, run, args)}"
         )
         return False

@@ -82,9 +82,9 @@ def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
     Raises:
         ValueError: damaged, more than the limit, an archive of several files, or another kind of compression.
     """
-    for magic, words in REFUSED_MAGICS.items():
+    for magic, kind in REFUSED_MAGICS.items():
         if content.startswith(magic):
-            raise ValueError(f"data file {path} is {words}, which is not read; unpack it, or pack it with gzip")
+            raise ValueError(f"data file {path} is {kind}, which is not read; unpack it, or pack it with gzip")
     limit = unpacked_limit() if limit is None else limit
     try:
         if content.startswith(GZIP_MAGIC):

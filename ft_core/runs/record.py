@@ -97,11 +97,11 @@ def read_record(run: Path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start anew with --overwrite") from error
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start over with --overwrite") from error
     missing = [name for name in NEEDED if not isinstance(record, dict) or name not in record]
     if missing:
         raise ValueError(
-            f"{path} is no record of a run ({missing[0]} is missing); restore it or start anew with --overwrite"
+            f"{path} is no record of a run ({missing[0]} is missing); restore it or start over with --overwrite"
         )
     return record
 

@@ -94,7 +94,7 @@ def settle(run: Path, changes: list[str], args: TrainingArguments, rate_before: 
     others = [change for change in changes if not change.startswith(rate)]
     if others:
         raise ValueError(
-            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, start anew in another "
+            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, start over in another "
             "folder or with --overwrite, or pass --resume_force to go on all the same"
         )
     if len(others) < len(changes) and rate_before is not None:

@@ -13,7 +13,7 @@ from scipy import stats
 from ..io.console import echo, quiet
 from .plan import REPEATS, SweepPlan
 from .study import remove_checkpoints
-from .trial import TRIAL_FAULTS, fault_in_words, objective_of
+from .trial import TRIAL_FAULTS, fault_in_one_line, objective_of
 
 BEST, DEFAULT = "best", "default"
 LEVEL = 0.95
@@ -79,7 +79,7 @@ def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
             plan.stage.run(settings, [])
         objective = objective_of(folder, plan.metric, plan.direction)
     except TRIAL_FAULTS as error:
-        reason = fault_in_words(error)
+        reason = fault_in_one_line(error)
     remove_checkpoints(folder)
     shutil.rmtree(folder / plan.stage.model_folder, ignore_errors=True)
     return {"objective": objective, "reason": reason}

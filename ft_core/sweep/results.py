@@ -36,9 +36,9 @@ def read_sweep(folder: Path) -> dict | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start anew with --overwrite") from error
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start over with --overwrite") from error
     if not isinstance(record, dict) or not isinstance(record.get(IDENTITY), dict):
-        raise ValueError(f"{path} is no record of a sweep; restore it or start anew with --overwrite")
+        raise ValueError(f"{path} is no record of a sweep; restore it or start over with --overwrite")
     return record
 
 

@@ -48,12 +48,12 @@ class NoTrialFinished(ValueError):
     """All trials are over and none has an objective."""
 
 
-def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
+def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
     """Searches a space from a command line to `best.yaml`.
 
     Args:
         make_stage: describes the runs; importable by name, for workers.
-        words: the command line.
+        argv: the command line.
         program: name for messages.
 
     Raises:
@@ -61,7 +61,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None
             trials in a row; no trial that finished.
         StoppedBySignal: after SIGTERM or Ctrl-C, once what runs is saved.
     """
-    plan = parse_sweep(make_stage(), words, program)
+    plan = parse_sweep(make_stage(), argv, program)
     if process_group().num_processes > 1:
         raise ValueError(
             f"{program} runs each trial in one process; start it without a launcher, and pass --workers N for several "
@@ -81,7 +81,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None
             echo(line)
         try:
             if plan.search.workers > 1:
-                run_workers(study, plan, make_stage, words, program)
+                run_workers(study, plan, make_stage, argv, program)
             else:
                 run_trials(study, plan)
             write_results(study, plan, identity, "running", further)
@@ -94,7 +94,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None
 
 
 def _status_after(error: BaseException) -> str:
-    """How a search stands that an error ended, in the words of runs and trials."""
+    """How a search stands that an error ended, in the argv of runs and trials."""
     if isinstance(error, NoTrialFinished | TooManyFailures):
         return "failed"
     return f"interrupted: {error.name if isinstance(error, StoppedBySignal) else type(error).__name__}"
@@ -108,7 +108,7 @@ def _check_folder(plan: SweepPlan) -> None:
         return
     if not plan.resume and not plan.overwrite:
         raise ValueError(
-            f"output_dir={plan.folder} is not empty; pass --resume to go on with the sweep or --overwrite to replace it"
+            f"output_dir={plan.folder} is not empty; pass --resume to continue the sweep or --overwrite to replace it"
         )
     if not (plan.folder / SWEEP_FILE).is_file():
         raise ValueError(f"output_dir={plan.folder} holds no sweep (no {SWEEP_FILE}); name another folder")
@@ -126,11 +126,11 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
         if changes:
             raise ValueError(
                 f"{plan.folder} cannot go on with another space or other settings ({'; '.join(changes)}); use the "
-                "same, or start anew in another folder or with --overwrite"
+                "same, or start over in another folder or with --overwrite"
             )
         if not (plan.folder / STUDY_FILE).is_file():  # Optuna would make an empty one
             raise ValueError(
-                f"{plan.folder / STUDY_FILE} is missing, which holds the trials; restore it, or start anew with "
+                f"{plan.folder / STUDY_FILE} is missing, which holds the trials; restore it, or start over with "
                 "--overwrite"
             )
         return record
@@ -157,7 +157,7 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
     left = running_trials(study)
     if left:
         raise ValueError(
-            f"trial {left[0].number} is not over, and no process has it any more; go on with --resume before the best "
+            f"trial {left[0].number} is not over, and no process has it any more; continue with --resume before the best "
             "trial is named"
         )
     best = best_trials(study)

@@ -58,7 +58,7 @@ def open_study(plan: SweepPlan) -> Study:
         study.get_trials(deepcopy=False)
     except (SQLAlchemyError, OptunaError, RuntimeError) as error:  # the last: tables of another version of Optuna
         why = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise ValueError(f"{path} cannot be read ({why}); restore it, or start anew with --overwrite") from error
+        raise ValueError(f"{path} cannot be read ({why}); restore it, or start over with --overwrite") from error
     return study
 
 
@@ -68,7 +68,7 @@ def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
     if found < recorded:
         raise ValueError(
             f"{plan.folder / STUDY_FILE} has {found} trials that are over and the record {recorded}; restore the file, "
-            "or start anew with --overwrite"
+            "or start over with --overwrite"
         )
 
 
@@ -176,7 +176,7 @@ def check_failures(study: Study, plan: SweepPlan) -> None:
     if len(last) == plan.search.most_failures and all(trial.state == TrialState.FAIL for trial in last):
         raise TooManyFailures(
             f"{len(last)} trials in a row have failed (most_failures={plan.search.most_failures}), the last one: "
-            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space, then go on with --resume"
+            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space, then continue with --resume"
         )
 
 

@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import Trainer
 
-from ..checkpoints.retention import find_newest_whole
+from ..checkpoints.retention import find_newest_complete
 from ..io.files import write_json
 from ..runs.folder import BAD_STEPS_FILE
 from ..runs.record import unless_going_on
@@ -189,7 +189,7 @@ class GuardedSteps(Trainer):
             )
         if self._bad_in_a_row < self.args.max_bad_steps:
             return
-        newest, _ = find_newest_whole(run)
+        newest, _ = find_newest_complete(run)
         first = step - self._bad_in_a_row + 1
         steps = f"in steps {first} to {step}" if self._bad_in_a_row > 1 else f"in step {step}"
         last = f"{newest.name} is the last whole checkpoint" if newest else "no checkpoint was written yet"

@@ -196,14 +196,14 @@ def run_forecast_command(argv: Sequence[str]) -> int:
     return 0
 
 
-def run_data_command(words: Sequence[str]) -> int:
+def run_data_command(argv: Sequence[str]) -> int:
     """`kronos-ft data check` and `kronos-ft data download`."""
     from .data import run_data
 
-    return run_data(words)
+    return run_data(argv)
 
 
-def run_push_command(words: Sequence[str]) -> int:
+def run_push_command(argv: Sequence[str]) -> int:
     """`kronos-ft push DIR REPO`: a model folder, or the best model of a run, to the Hub."""
     from ft_core.hub.commands import FindModel, push_command
 
@@ -212,10 +212,10 @@ def run_push_command(words: Sequence[str]) -> int:
 
         return kronos_model
 
-    return push_command("kronos-ft", words, "best_model", find_model, forecasts=True)
+    return push_command("kronos-ft", argv, "best_model", find_model, forecasts=True)
 
 
-def run_pull_command(words: Sequence[str]) -> int:
+def run_pull_command(argv: Sequence[str]) -> int:
     """`kronos-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
     from ft_core.hub.commands import CheckFolder, pull_command
 
@@ -224,14 +224,14 @@ def run_pull_command(words: Sequence[str]) -> int:
 
         return check_kronos_folder
 
-    return pull_command("kronos-ft", words, find_check)
+    return pull_command("kronos-ft", argv, find_check)
 
 
-def run_ui_command(words: Sequence[str]) -> int:
+def run_ui_command(argv: Sequence[str]) -> int:
     """`kronos-ft ui RUN_OR_MODEL`: a page of forecasts, the evaluation and the report."""
     from .ui import run_ui_command
 
-    return run_ui_command(words)
+    return run_ui_command(argv)
 
 
 def run_sweep_command(argv: Sequence[str]) -> int:
@@ -244,16 +244,16 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("kronos-ft", argv, kinds, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
-def run_demo_command(words: Sequence[str]) -> int:
+def run_demo_command(argv: Sequence[str]) -> int:
     """`kronos-ft demo`."""
     from .demo import demo_command
 
-    return demo_command(words)
+    return demo_command(argv)
 
 
-def run_report_command(words: Sequence[str]) -> int:
+def run_report_command(argv: Sequence[str]) -> int:
     """`kronos-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
-    return report_command("kronos-ft", words, "kronos_ft.report.views")
+    return report_command("kronos-ft", argv, "kronos_ft.report.views")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -272,13 +272,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "go on with --resume"
+    interrupted = "continue with --resume"
 
     def run() -> int:
         check_variables()
-        return run_command("kronos-ft", USAGE, COMMANDS, words, interrupted)
+        return run_command("kronos-ft", USAGE, COMMANDS, argv, interrupted)
 
     return one_line_errors("kronos-ft", run, interrupted)
 

@@ -78,11 +78,11 @@ def _settings(argv: Sequence[str], command: str, preset: str | None = None) -> t
     return build_settings(TRAIN, given)
 
 
-def train_command(words: Sequence[str]) -> int:
+def train_command(argv: Sequence[str]) -> int:
     """`mt5-ft train`."""
-    if "--dry_run" in words:
+    if "--dry_run" in argv:
         raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
-    model, data, args = _settings(words, "train")
+    model, data, args = _settings(argv, "train")
     from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
     from ..runs.finish import summary_lines
@@ -97,17 +97,17 @@ def train_command(words: Sequence[str]) -> int:
     return 0
 
 
-def plan_command(words: Sequence[str]) -> int:
+def plan_command(argv: Sequence[str]) -> int:
     """`mt5-ft plan [--compare PRESET PRESET ...]`."""
-    words = list(words)
+    argv = list(argv)
     presets: list[str] = []
-    if "--compare" in words:
-        at = words.index("--compare")
-        end = next((i for i in range(at + 1, len(words)) if words[i].startswith("--")), len(words))
-        presets, words = words[at + 1 : end], words[:at] + words[end:]
+    if "--compare" in argv:
+        at = argv.index("--compare")
+        end = next((i for i in range(at + 1, len(argv)) if argv[i].startswith("--")), len(argv))
+        presets, argv = argv[at + 1 : end], argv[:at] + argv[end:]
         if len(presets) < 2:
             raise ValueError("--compare needs two presets or more, e.g. --compare original optimized")
-    settings = [_settings(words, "plan", preset) for preset in presets or [None]]  # all, before the first plan
+    settings = [_settings(argv, "plan", preset) for preset in presets or [None]]  # all, before the first plan
     from ft_core.io.console import quiet
 
     from ..runs.planning import compare_plans
@@ -120,38 +120,38 @@ def plan_command(words: Sequence[str]) -> int:
     return 0
 
 
-def subset_command(words: Sequence[str]) -> int:
+def subset_command(argv: Sequence[str]) -> int:
     """`mt5-ft subset FILE --drop 0.2 [--by length|FIELD] --seed 42`."""
     parser = _parser("subset", "Drops a share of the rows, keeping lengths and categories; writes FILE.backup first.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--drop", type=float, default=0.2, help="share of rows to drop (default 0.2)")
     parser.add_argument("--by", default="length", help="length, or a category field to keep too")
     parser.add_argument("--seed", type=int, default=42)
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from ..data.subset import drop_subset
 
     print("\n".join(drop_subset(options.file, options.drop, by=options.by, seed=options.seed).lines()))
     return 0
 
 
-def restore_command(words: Sequence[str]) -> int:
+def restore_command(argv: Sequence[str]) -> int:
     """`mt5-ft restore FILE`."""
     parser = _parser("restore", "Brings FILE.backup back, byte for byte.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--force", action="store_true", help="also when FILE was changed since, which loses that")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from ..data.subset import restore
 
     print(f"{restore(options.file, options.force)} is restored")
     return 0
 
 
-def clean_command(words: Sequence[str]) -> int:
+def clean_command(argv: Sequence[str]) -> int:
     """`mt5-ft clean RUN [--yes]`."""
     parser = _parser("clean", "Shows which checkpoints of a finished run would go; --yes removes them.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--yes", action="store_true", help="remove them")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from ..runs.cleaning import clean, plan_cleaning
 
     cleaning = plan_cleaning(options.run)
@@ -168,14 +168,14 @@ def clean_command(words: Sequence[str]) -> int:
     return 0
 
 
-def demo_command(words: Sequence[str]) -> int:
+def demo_command(argv: Sequence[str]) -> int:
     """`mt5-ft demo`."""
     from .demo import demo_command as demo
 
-    return demo(words)
+    return demo(argv)
 
 
-def push_command(words: Sequence[str]) -> int:
+def push_command(argv: Sequence[str]) -> int:
     """`mt5-ft push DIR REPO`: a model folder, or the `final/` of a run, to the Hub."""
     from ft_core.hub.commands import FindModel, push_command as push
 
@@ -184,10 +184,10 @@ def push_command(words: Sequence[str]) -> int:
 
         return mt5_model
 
-    return push("mt5-ft", words, "final", find_model)
+    return push("mt5-ft", argv, "final", find_model)
 
 
-def pull_command(words: Sequence[str]) -> int:
+def pull_command(argv: Sequence[str]) -> int:
     """`mt5-ft pull REPO DIR`: a model of the Hub into a folder, at one commit."""
     from ft_core.hub.commands import CheckFolder, pull_command as pull
 
@@ -196,7 +196,7 @@ def pull_command(words: Sequence[str]) -> int:
 
         return check_mt5_folder
 
-    return pull("mt5-ft", words, find_check)
+    return pull("mt5-ft", argv, find_check)
 
 
 def run_sweep_command(argv: Sequence[str]) -> int:
@@ -208,9 +208,9 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("mt5-ft", argv, {"": PRESETS}, DEFAULT_PRESET, "mt5_ft.runs.sweep")
 
 
-def report_command(words: Sequence[str]) -> int:
+def report_command(argv: Sequence[str]) -> int:
     """`mt5-ft report RUN [RUN ...] [--lang zh|en] [--output_dir DIR]`."""
-    return report("mt5-ft", words, "mt5_ft.report.views")
+    return report("mt5-ft", argv, "mt5_ft.report.views")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -231,13 +231,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
     interrupted = "the same command goes on (train, sweep: with --resume)"
 
     def run() -> int:
         check_variables()
-        return run_command("mt5-ft", USAGE, COMMANDS, words, interrupted)
+        return run_command("mt5-ft", USAGE, COMMANDS, argv, interrupted)
 
     return one_line_errors("mt5-ft", run, interrupted)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ft_core.checkpoints.manifest import MANIFEST, defect_of
-from ft_core.checkpoints.retention import find_newest_whole, list_checkpoints
+from ft_core.checkpoints.retention import find_newest_complete, list_checkpoints
 from tests.fault_runs import outcome, start
 from tests.fault_sample import sample
 
@@ -70,7 +70,7 @@ def test_every_file_matters(kind, damage, whole, tmp_path):
         shutil.copytree(before, run / before.name)
         shutil.copytree(newest, run / newest.name)
         expected = damage(run / newest.name / name, random.Random(f"{kind} {name}"))
-        found, defects = find_newest_whole(run)
+        found, defects = find_newest_complete(run)
         assert found == run / before.name
         (defect,) = defects.values()
         assert defect.startswith(name.name), defect
@@ -114,7 +114,7 @@ def test_none_is_whole(kind, whole, make_run, tmp_path):
     ended = start(run, "--resume")
     assert ended.code == 2
     assert "is whole (checkpoint-24: optimizer.pt is missing" in ended.text.splitlines()[-1]
-    assert "restore one, or start anew with --overwrite" in ended.text
+    assert "restore one, or start over with --overwrite" in ended.text
     assert "Traceback" not in ended.text
 
 

@@ -52,7 +52,7 @@ def test_a_disk_that_fills_up(kind, whole, make_run, disk):
     assert ended.code == 2, ended.text[-3000:]
     last = ended.text.splitlines()[-1]
     assert "(the disk is full)" in last or f"the disk of {run.output} is full (" in last  # a checkpoint or another file
-    assert "is whole: free some space and go on with --resume" in last
+    assert "is whole: free some space and continue with --resume" in last
     assert "Traceback" not in ended.text
     found = list_checkpoints(run.output)
     assert found

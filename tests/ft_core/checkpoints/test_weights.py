@@ -3,11 +3,11 @@
 import torch
 from safetensors.torch import save_file
 
-from ft_core.checkpoints.weights import defect_of_weights, holds_whole_model
+from ft_core.checkpoints.weights import defect_of_weights, holds_complete_model
 
 
 def test_what_is_whole(tmp_path):
-    assert not holds_whole_model(tmp_path / "none")
+    assert not holds_complete_model(tmp_path / "none")
     assert defect_of_weights(tmp_path) == "it has no *.safetensors"
     (tmp_path / "training_args.bin").write_bytes(b"x")
     (tmp_path / "rng_state_0.pth").write_bytes(b"x")
@@ -17,9 +17,9 @@ def test_what_is_whole(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file({"a": torch.ones(3, 4), "b": torch.ones(2)}, path, metadata={"format": "pt"})
     assert defect_of_weights(tmp_path) is None
-    assert not holds_whole_model(tmp_path)
+    assert not holds_complete_model(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    assert holds_whole_model(tmp_path)
+    assert holds_complete_model(tmp_path)
     whole = path.read_bytes()
     for content in (
         b"",

@@ -104,7 +104,7 @@ def test_folder_of_what_was_named(folder, tmp_path):
     with pytest.raises(ValueError, match=r"is no model folder \(no config.json and no adapter_config.json\)"):
         find_folder(run, "best_model")
     (run / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"has no best_model/, so it did not finish; go on with --resume"):
+    with pytest.raises(ValueError, match=r"has no best_model/, so it did not finish; continue with --resume"):
         find_folder(run, "best_model")
     folder.rename(run / "best_model")
     for named in (run, run / "best_model"):

@@ -125,7 +125,7 @@ def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch
 
 def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
     monkeypatch.setattr(search_module, "run_trials", lambda study, plan: study.ask())
-    with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; go on with --resume"):
+    with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; continue with --resume"):
         sweep("--trials", 1)
 
 
@@ -246,7 +246,7 @@ def test_other_weights_in_the_same_folder_are_refused(sweep, tmp_path):
 
 def test_folders(sweep, tmp_path):
     sweep("--trials", 2)
-    with pytest.raises(ValueError, match="is not empty; pass --resume to go on with the sweep or --overwrite"):
+    with pytest.raises(ValueError, match="is not empty; pass --resume to continue the sweep or --overwrite"):
         sweep("--trials", 2)
     with pytest.raises(ValueError, match="--resume and --overwrite exclude each other"):
         sweep("--resume", "--overwrite")
@@ -268,14 +268,14 @@ def test_a_damaged_study_is_refused(sweep, tmp_path, content):
     path = tmp_path / "sweep" / "study.db"
     before = (tmp_path / "sweep" / "sweep.json").read_bytes()
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"study.db cannot be read \(.*\); restore it, or start anew") as error:
+    with pytest.raises(ValueError, match=r"study.db cannot be read \(.*\); restore it, or start over") as error:
         sweep("--trials", 3, "--resume")
     assert "\n" not in str(error.value)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"study.db has 0 trials that are over and the record 2; restore the file"):
         sweep("--trials", 3, "--resume")
     path.unlink()
-    with pytest.raises(ValueError, match=r"study.db is missing, which holds the trials; restore it, or start anew"):
+    with pytest.raises(ValueError, match=r"study.db is missing, which holds the trials; restore it, or start over"):
         sweep("--trials", 3, "--resume")
     assert not path.exists()
     assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before

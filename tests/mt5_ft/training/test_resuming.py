@@ -57,7 +57,7 @@ def test_a_damaged_checkpoint_is_one_line(interrupted, train, name, capsys):
     assert train("--max_steps", "8", "--resume")[0] == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert f"is whole (checkpoint-4: {name} is missing" in err
-    assert "restore one, or start anew with --overwrite" in err
+    assert "restore one, or start over with --overwrite" in err
     assert main(["clean", str(interrupted)]) == 2
 
 
