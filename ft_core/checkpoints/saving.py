@@ -157,13 +157,13 @@ class AtomicCheckpoints(Trainer):
         newest, _ = find_newest_complete(run)
         left = f"{newest.name} is complete" if newest else "there is no earlier checkpoint"
         if self.args.on_save_error == "stop":
-            remedy = "free some space" if "disk is full" in str(error) else "mend that"
+            remedy = "free some space" if "disk is full" in str(error) else "fix the cause"
             raise CheckpointNotSaved(
                 f"{name} could not be written to {run} ({error}); {left}: {remedy} and continue with --resume (or set "
-                "on_save_error continue, to train on without it)"
+                "on_save_error=continue to train without it)"
             ) from error
         if self.args.should_save:
-            logger.warning(f"{name} could not be written to {run} ({error}): going on without it; {left}")
+            logger.warning(f"{name} could not be written to {run} ({error}); training continues without it; {left}")
 
     def _keep_within_limit(self, run: Path) -> None:
         """Applies `save_total_limit`; a checkpoint that a signal added goes with the first that follows it."""
@@ -227,7 +227,11 @@ class AtomicCheckpoints(Trainer):
         now = self.state.best_model_checkpoint
         logger.warning(
             f"{path}, the best checkpoint, is gone: "
-            + (f"{Path(now).name} is the best that is left" if now else "there is no other that was evaluated")
+            + (
+                f"{Path(now).name} is the best of the remaining checkpoints"
+                if now
+                else "no other evaluated checkpoint remains"
+            )
         )
 
     def _load_best_model(self) -> None:
@@ -240,8 +244,8 @@ class AtomicCheckpoints(Trainer):
         defect = defect_of(path)
         if defect is not None:
             raise ValueError(
-                f"{path}, the best checkpoint, is not used: {defect}; remove that folder and continue with --resume to "
-                "end with the best that is left"
+                f"{path}, the best checkpoint, cannot be used: {defect}; remove it and continue with --resume to "
+                "finish with the best of the remaining checkpoints"
             )
         super()._load_best_model()
 

@@ -56,11 +56,11 @@ def defect_of_weights(folder: Path) -> str | None:
     weights = sorted(folder.glob("*.safetensors"))
     cut = [path.name for path in weights if not _is_complete(path)]
     if cut:
-        return f"{cut[0]} is cut short or damaged"
+        return f"{cut[0]} is truncated or damaged"
     for index in sorted(folder.glob("*.safetensors.index.json")):
         missing = sorted(_parts(index) - {path.name for path in weights})
         if missing:
-            return f"{missing[0]} is missing, which {index.name} names"
+            return f"{missing[0]} is missing, although {index.name} lists it"
     if weights:
         return None
     pickles = sorted(
@@ -68,7 +68,7 @@ def defect_of_weights(folder: Path) -> str | None:
     )
     if pickles:
         return f"it holds only pickled weights ({pickles[0]}), which are never loaded"
-    return "it has no *.safetensors"
+    return "it contains no *.safetensors file"
 
 
 def holds_complete_model(folder: Path) -> bool:

@@ -86,7 +86,7 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
         if isinstance(error, ValueError):
             pass  # says all there is to say
         elif is_full_disk(error):  # torch and safetensors have errors of their own for it
-            message = f"the disk is full ({message[:200]}); free some space or name another disk, and start again"
+            message = f"the disk is full ({message[:200]}); free some space or use another disk, and start again"
         elif is_out_of_memory(error):
             message = f"memory ran out ({message[:160] or type(error).__name__}); {MEMORY_REMEDY}"
         elif not isinstance(error, OSError | ImportError):

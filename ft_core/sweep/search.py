@@ -125,7 +125,7 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
         changes = differences(record[IDENTITY], identity)
         if changes:
             raise ValueError(
-                f"{plan.folder} cannot go on with another space or other settings ({'; '.join(changes)}); use the "
+                f"{plan.folder} cannot continue with another space or other settings ({'; '.join(changes)}); use the "
                 "same, or start over in another folder or with --overwrite"
             )
         if not (plan.folder / STUDY_FILE).is_file():  # Optuna would make an empty one
@@ -157,8 +157,8 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
     left = running_trials(study)
     if left:
         raise ValueError(
-            f"trial {left[0].number} is not over, and no process has it any more; continue with --resume before the best "
-            "trial is named"
+            f"trial {left[0].number} is not finished, and no process works on it; continue with --resume before "
+            "the best trial is selected"
         )
     best = best_trials(study)
     if not best:

@@ -176,7 +176,7 @@ def check_failures(study: Study, plan: SweepPlan) -> None:
     if len(last) == plan.search.most_failures and all(trial.state == TrialState.FAIL for trial in last):
         raise TooManyFailures(
             f"{len(last)} trials in a row have failed (most_failures={plan.search.most_failures}), the last one: "
-            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space, then continue with --resume"
+            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space and use --resume"
         )
 
 

@@ -89,7 +89,7 @@ def test_a_broken_one_is_skipped_and_the_end_is_the_same(kind, damage, whole, ma
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]
     assert f"{newest} is skipped: {name}" in ended.text
-    assert f"it is now broken-{newest.name}, remove it once you have seen it" in ended.text
+    assert f"it was renamed to broken-{newest.name}, remove it after inspection" in ended.text
     assert without_leftovers(outcome(run)) == without_leftovers(expected)
 
 
@@ -101,7 +101,7 @@ def test_an_empty_newest_folder(kind, whole, make_run, tmp_path):
     (run.output / "checkpoint-99").mkdir()
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]
-    assert "checkpoint-99 is skipped: manifest.json is missing: it was not written to its end" in ended.text
+    assert "checkpoint-99 is skipped: manifest.json is missing: the checkpoint is incomplete" in ended.text
     assert without_leftovers(outcome(run)) == without_leftovers(expected)
 
 
@@ -113,7 +113,7 @@ def test_none_is_whole(kind, whole, make_run, tmp_path):
         (path / "optimizer.pt").unlink()
     ended = start(run, "--resume")
     assert ended.code == 2
-    assert "is whole (checkpoint-24: optimizer.pt is missing" in ended.text.splitlines()[-1]
+    assert "is complete (checkpoint-24: optimizer.pt is missing" in ended.text.splitlines()[-1]
     assert "restore one, or start over with --overwrite" in ended.text
     assert "Traceback" not in ended.text
 
@@ -132,7 +132,7 @@ def test_a_damaged_best_checkpoint_is_never_the_result(make_run):
     flip_a_bit(best / "model.safetensors", random.Random(0))
     ended = start(run, "--resume")
     assert ended.code == 2
-    assert f"{best}, the best checkpoint, is not used: model.safetensors is damaged" in ended.text
+    assert f"{best}, the best checkpoint, cannot be used: model.safetensors is damaged" in ended.text
     shutil.rmtree(best)
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]

@@ -190,7 +190,9 @@ def test_retry_after_as_a_date_and_one_that_is_too_long(hub, push):
     push()
     assert 90 < hub.waits[0] <= 100
     hub.fail("POST /preupload/", Fault(status=429, headers={"Retry-After": "3600"}))
-    with pytest.raises(HubFailure, match=r"answered 429 and asks to wait 3600 s; the local model in .* is intact"):
+    with pytest.raises(
+        HubFailure, match=r"answered 429 and the server asks to wait 3600 s; the local model in .* is intact"
+    ):
         push()
     assert len(hub.waits) == 1
 
@@ -290,7 +292,7 @@ def test_a_folder_that_is_not_whole_is_not_pushed(hub, push, folder):
     weights = folder / "model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-3])
-    with pytest.raises(ValueError, match=r"is not pushed: model.safetensors is cut short or damaged"):
+    with pytest.raises(ValueError, match=r"is not pushed: model.safetensors is truncated or damaged"):
         push()
     shutil.move(weights, folder / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"is not pushed: it holds only pickled weights \(pytorch_model.bin\)"):

@@ -55,7 +55,7 @@ def test_output_folders(tmp_path):
     (full / "thing").write_text("x")
     for path, resume, overwrite, message in (
         (full, False, False, "is not empty; pass --resume to continue it or --overwrite"),
-        (tmp_path / "file", False, False, "file is a file; name a folder"),
+        (tmp_path / "file", False, False, "file is a file; choose a folder"),
         (tmp_path / "file" / "below", False, False, "cannot be written|is a file"),
         (full, True, True, "exclude each other"),
     ):

@@ -125,7 +125,7 @@ def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch
 
 def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
     monkeypatch.setattr(search_module, "run_trials", lambda study, plan: study.ask())
-    with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; continue with --resume"):
+    with pytest.raises(ValueError, match="trial 0 is not finished, and no process works on it; continue with --resume"):
         sweep("--trials", 1)
 
 
@@ -220,7 +220,7 @@ def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
         (["--pruner", "none"], RATE, "pruner.name: median -> none"),
         (["--greater_is_better", "true"], RATE, "objective.direction: minimize -> maximize"),
     ):
-        refusal = f"cannot go on with another space or other settings .*{message}"
+        refusal = f"cannot continue with another space or other settings .*{message}"
         with pytest.raises(ValueError, match=refusal) as error:
             sweep("--trials", 2, "--resume", *words, space=space)
         assert "\n" not in str(error.value)
@@ -239,7 +239,7 @@ def test_other_weights_in_the_same_folder_are_refused(sweep, tmp_path):
     sweep(*words, "--resume", space=space)
     for place in (places[0], places[2]):
         (place / "model.safetensors").write_bytes(b"others")
-        with pytest.raises(ValueError, match=r"cannot go on with another space or other settings \(weights\..* -> "):
+        with pytest.raises(ValueError, match=r"cannot continue with another space or other settings \(weights\..* -> "):
             sweep(*words, "--resume", space=space)
         (place / "model.safetensors").write_bytes(b"weights")
 

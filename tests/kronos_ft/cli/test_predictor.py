@@ -329,6 +329,6 @@ def test_bad_settings_of_both(both, run, capsys, tiny_predictor, tmp_path):
         refused(capsys, [*both, *more], message)
         assert not run.exists(), more
     refused(capsys, ["finetune", "--data", "x.csv", "oops", "--lora"], "'oops' is not expected here")
-    refused(capsys, ["finetune", "oops"], "'oops' is not expected here; settings are written --name value")
+    refused(capsys, ["finetune", "oops"], "'oops' is not expected here; write settings as --name value")
     assert main(["finetune", "--help"]) == 0
     assert "--predictor_NAME VALUE" in capsys.readouterr().out

@@ -200,12 +200,12 @@ def test_what_is_not_pulled(hub, run, pushed):
         ("me/pickled", new, (), "me/pickled holds only pickled weights (pytorch_model.bin), which are never fetched"),
         ("me/empty", new, (), "me/empty holds no *.safetensors"),
         ("me/bert", new, (), "is not a Kronos"),
-        ("me/code", new, (), "asks for code of the repository (auto_map)"),
-        ("me/cut", new, (), "model.safetensors is cut short or damaged; name another revision"),
+        ("me/code", new, (), "asks to run code of the repository (auto_map)"),
+        ("me/cut", new, (), "model.safetensors is truncated or damaged; name another revision"),
         ("me/predictor", kept, ("--overwrite",), "is not empty, and no pulled model; name another folder"),
-        ("me/predictor", kept / "mine.txt", (), "is a file; name a folder"),
+        ("me/predictor", kept / "mine.txt", (), "is a file; choose a folder"),
         ("me/predictor", new, ("--revision", "gone"), "me/predictor has no revision 'gone' on the Hub"),
-        ("me/predictor", new, ("--revision", "../up"), "leads out of the folder of the model"),
+        ("me/predictor", new, ("--revision", "../up"), "is outside the folder of the model"),
         ("predictor", new, (), "is no Hub name"),
     ):
         code, _, errors = run("pull", repo, target, *words)

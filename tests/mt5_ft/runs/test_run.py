@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_while_saving_is_one_line(start, data, small, tmp_p
     assert "Traceback" not in done.text()
     last = done.text().strip().splitlines()[-1]
     assert last.startswith("mt5-ft: checkpoint-2 could not be written to ")
-    assert "(the disk is full); no checkpoint was written before: free some space and continue with --resume" in last
+    assert "(the disk is full); there is no earlier checkpoint: free some space and continue with --resume" in last
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 
 
