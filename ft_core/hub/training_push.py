@@ -66,17 +66,19 @@ def check_hub(args: TrainingArguments) -> None:
         me = try_again(lambda: api.whoami(), logger.warning)
         role = ((me.get("auth") or {}).get("accessToken") or {}).get("role")
         if role == "read":
-            raise ValueError(f"the Hub token may only read, and {repo} needs one to write; {LOG_IN}, with such a token")
+            raise ValueError(
+                f"the Hub token is read-only, but {repo} needs write permission; {LOG_IN}, with a write token"
+            )
         if args.hub_private_repo and not try_again(lambda: _may_be_private(api, repo), logger.warning):
             raise ValueError(
-                f"{repo} is public already, and hub_private_repo is for new repositories; change it at "
+                f"{repo} already exists and is public, but hub_private_repo is only for new repositories; change it at "
                 f"{constants.ENDPOINT}/{repo}/settings, or leave out hub_private_repo"
             )
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = no_hub() if isinstance(error, json.JSONDecodeError) else explain(error, repo)
         if isinstance(found, HubFailure):
             raise HubFailure(
-                f"{found}, so push_to_hub cannot be promised; start again later, or without it, and push afterwards"
+                f"{found}, so push_to_hub may fail; start again later, or train without it and push afterwards"
             ) from None
         raise found or ValueError(without_tokens(str(error))) from None
     _answered.add(question)
@@ -188,8 +190,8 @@ class PushCheckpoints(TrainerCallback):
     def _warn(self, args: TrainingArguments, checkpoint: Path, reason: str) -> None:
         command = push_command_of(self.program, checkpoint, args)
         logger.warning(
-            f"{checkpoint.name} was not pushed to {args.hub_model_id} ({without_tokens(reason)}); the training goes on "
-            f"and the next save is pushed again; this repeats it: {command}"
+            f"{checkpoint.name} was not pushed to {args.hub_model_id} ({without_tokens(reason)}); training continues "
+            f"and the next save is pushed; to push this one again, run:  {command}"
         )
 
     def abandon(self, args: TrainingArguments) -> None:
@@ -231,7 +233,7 @@ def push_finished(
     except Exception as error:  # whatever it is, the run is whole
         reason = without_tokens(" ".join(str(error).split()))
         logger.warning(
-            f"the finished model was not pushed to {args.hub_model_id} ({reason}); this repeats it: "
+            f"the finished model was not pushed to {args.hub_model_id} ({reason}); to push it again, run: "
             f"{push_command_of(program, run, args)}"
         )
         return False

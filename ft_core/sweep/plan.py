@@ -160,7 +160,7 @@ def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimen
         if len(measured) > 1:
             (one, first), (other, second) = measured.items()
             raise ValueError(
-                f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} and "
+                f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} but "
                 f"{second} by {other}; {remedy}"
             )
 
@@ -220,7 +220,7 @@ def parse_sweep(stage: SweepStage, argv: Sequence[str], program: str) -> SweepPl
     doubled = [dimension for dimension in space if dimension.name in given]
     if doubled:
         raise ValueError(
-            f"{doubled[0].name} is set for all trials and searched over on {doubled[0].place}; leave one of them out"
+            f"{doubled[0].name} is set for all trials and also searched over in {doubled[0].place}; remove one of them"
         )
     args = _parse(stage, given, folder, False)[-1]
     if args.metric_for_best_model is None or str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":

@@ -67,8 +67,8 @@ def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
     found = len(ended_trials(study))
     if found < recorded:
         raise ValueError(
-            f"{plan.folder / STUDY_FILE} has {found} trials that are over and the record {recorded}; restore the file, "
-            "or start over with --overwrite"
+            f"{plan.folder / STUDY_FILE} has {found} finished trials but the record lists {recorded}; restore the "
+            "file, or start over with --overwrite"
         )
 
 
@@ -126,7 +126,7 @@ def _take_over(study: Study, plan: SweepPlan, frozen: FrozenTrial) -> Trial | No
     before = frozen.user_attrs.get(FROM_STEP, 0)
     attempts = 1 if step > before else frozen.user_attrs.get(ATTEMPTS, 0) + 1
     if attempts > MOST_ATTEMPTS:
-        fail_trial(study, trial, f"its process ended {MOST_ATTEMPTS} times without a step further (out of memory?)")
+        fail_trial(study, trial, f"its process ended {MOST_ATTEMPTS} times without progress (out of memory?)")
         free_disk(study, plan)
         return None
     return _own(trial, plan, attempts, step)

@@ -80,7 +80,7 @@ def fault_in_one_line(error: BaseException) -> str:
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     message = without_secrets(" ".join(f"{kind}{error}".split()))
     if isinstance(error, CheckpointNotSaved) or is_full_disk(error):
-        raise ValueError(f"the sweep cannot go on: {message}") from error
+        raise ValueError(f"the sweep cannot continue: {message}") from error
     return message[:MOST_REASON]
 
 

@@ -130,10 +130,10 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequ
                     in_vain = 0 if had_trial(study, process.pid) else in_vain + 1
                     if in_vain == MOST_STARTS:
                         raise ValueError(
-                            f"{in_vain} workers in a row were ended by {name} before they took a trial; see above (a "
-                            "device, memory?), then use --resume, perhaps with fewer --workers"
+                            f"{in_vain} workers in a row were killed by {name} before they started a trial; see above "
+                            "(a device or memory problem?), then use --resume, perhaps with fewer --workers"
                         )
-                    echo(f"worker      ended by {name}; its trial goes on from its checkpoint in another")
+                    echo(f"worker      killed by {name}; another worker resumes its trial from the last checkpoint")
                     running[worker] = start(worker)
         finally:
             _end(list(running.values()))

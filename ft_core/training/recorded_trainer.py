@@ -173,7 +173,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         """Raises ValueError when a checkpoint is damaged; the one that was `found` has been looked at."""
         defect = None if named == found else defect_of(named)
         if defect is not None:
-            raise ValueError(f"{named} is not used: {defect}; name another, or resume without a name")
+            raise ValueError(f"{named} cannot be used: {defect}; pass another checkpoint, or none for the newest")
 
     def _one_line(self, run: Path, error: BaseException) -> str | None:
         """One line on an error that the machine made and not the code; None for others."""
@@ -233,7 +233,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
 
     def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
         """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
-        logger.warning(f"{checkpoint} is the end of this run: nothing is left to train")
+        logger.warning(f"{checkpoint} is the last step of this run: there is nothing left to train")
         state.is_local_process_zero, state.is_world_process_zero = (
             self.is_local_process_zero(),
             self.is_world_process_zero(),

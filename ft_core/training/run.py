@@ -60,6 +60,6 @@ def resume_finished(args: TrainingArguments, program: str, model_folder: str, fi
         return None
     run = Path(args.output_dir)
     if metrics := finished_metrics(run, model_folder):
-        echo(f"finished    {run} has finished: nothing is left to train")
+        echo(f"finished    {run} is already finished: there is nothing left to train")
         push_finished(program, args, find_run)
     return metrics

@@ -109,7 +109,7 @@ def test_a_finished_run_is_made_longer(kind, cut):
     assert "cannot be resumed with other settings" in start(run, "--resume", "--max_steps", "28").text
     ended = start(run, "--resume_force", "--max_steps", "28")
     assert ended.code == 0, ended.text[-3000:]
-    assert "nothing is left" not in ended.text
+    assert "nothing left to train" not in ended.text
     record = json.loads((run.output / "run.json").read_text("utf-8"))
     assert (record["status"], record["global_step"]) == ("finished", 28)
 

@@ -67,7 +67,7 @@ def test_overwrite_touches_only_what_a_run_wrote(tmp_path):
     run = tmp_path / "run"
     (run / "checkpoint-5").mkdir(parents=True)
     (run / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match="is not a run folder"):
         prepare_run_folder(run, resume=False, overwrite=True)
     assert (run / "checkpoint-5").is_dir()
     (run / RUN_FILE).write_text("{}")

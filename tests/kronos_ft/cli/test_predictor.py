@@ -105,7 +105,7 @@ def test_a_whole_run_and_its_folder(words, run, capsys, tmp_path, tiny_model):
     again = [*words, *SCRATCH, "--resume"]
     assert main(again) == 0
     captured = capsys.readouterr()
-    assert "has finished: nothing is left to train" in captured.out
+    assert "is already finished: there is nothing left to train" in captured.out
     assert "tokenised" not in captured.err  # cached
     refused(capsys, [*again, "--s1_conditioning", "sampled"], "cannot be resumed with other settings (s1_conditioning")
     torch.manual_seed(8)

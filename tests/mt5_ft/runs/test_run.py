@@ -118,7 +118,7 @@ def test_bad_output_folders_are_refused_before_anything_is_read(train, tmp_path,
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", "utf-8")
     assert train("--overwrite", output="mine")[0] == 2
-    assert "holds no run (no run.json), so it is not overwritten" in capsys.readouterr().err
+    assert "is not a run folder (no run.json) and is not overwritten" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 

@@ -45,7 +45,7 @@ def test_a_finished_run_is_said_to_be_finished(train, monkeypatch, capsys):
     monkeypatch.setattr("mt5_ft.runs.run.prepare", None)
     assert train("--resume")[0] == 0
     out = capsys.readouterr().out
-    assert "has finished: nothing is left to train" in out
+    assert "is already finished: there is nothing left to train" in out
     assert "scores      rouge1" in out
     assert (run / "metrics.jsonl").read_bytes() == log
 
