@@ -48,14 +48,14 @@ def read_manifest(folder: Path) -> dict:
     try:
         values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{MANIFEST} is missing: it was not written to its end") from error
+        raise ValueError(f"{MANIFEST} is missing: the checkpoint is incomplete") from error
     except ValueError as error:
         raise ValueError(f"{MANIFEST} is damaged") from error
     seal = values.pop("seal", None) if isinstance(values, dict) else None
     if seal is None or _seal(values) != seal or not isinstance(values.get("files"), dict):
         raise ValueError(f"{MANIFEST} is damaged")
     if values.get("format", 0) > FORMAT:
-        raise ValueError(f"{MANIFEST} is of a newer version of this library")
+        raise ValueError(f"{MANIFEST} was written by a newer version of this library")
     return values
 
 
@@ -70,9 +70,9 @@ def defect_of(folder: Path) -> str | None:
             if path.stat().st_size != expected["bytes"]:
                 return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
             if file_hash(path) != expected["sha256"]:
-                return f"{name} is damaged (its bytes are not those that were written)"
+                return f"{name} is damaged (its SHA-256 differs from the manifest)"
     except FileNotFoundError:
-        return f"{MANIFEST} is missing: it was not written to its end"
+        return f"{MANIFEST} is missing: the checkpoint is incomplete"
     except ValueError as error:
         return str(error)
     except (KeyError, TypeError):  # sealed, but not by this library

@@ -33,7 +33,7 @@ def checkpoint_step(folder: Path) -> int | None:
     return int(number) if number.isdecimal() and folder.resolve().name.startswith(PREFIX) else None
 
 
-def find_newest_whole(run: Path) -> tuple[Path | None, dict[Path, str]]:
+def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
     """The newest checkpoint that is whole, or None, and the defects of those after it."""
     defects = {}
     for path in reversed(list_checkpoints(run).values()):

@@ -33,18 +33,18 @@ def refuse_remote_code(path: Path) -> None:
     """Raises ValueError when a configuration file asks for code of its repository; that is never run."""
     if path.is_file() and (key := _asks_for_code(_read(path))):
         raise ValueError(
-            f"{path} asks for code of the repository ({key}), which is never run; if the weights are those of a known "
-            f"architecture, remove {key} from the file, else pass another model"
+            f"{path} asks to run code of the repository ({key}), which is never done; if the weights have a known "
+            f"architecture, remove {key} from the file; otherwise pass another model"
         )
 
 
 def _check_weights_name(path: Path, name: object) -> None:
     if not isinstance(name, str) or name != Path(name).name or "\\" in name or name in ("", ".", ".."):
-        raise ValueError(f"{path} names weights outside of its folder ({name!r:.100}); fetch the model again")
+        raise ValueError(f"{path} refers to weights outside its folder ({name!r:.100}); download the model again")
     if is_pickle(name):
-        raise ValueError(f"{path} names pickled weights ({name}), which are never loaded; {weights_remedy(name)}")
+        raise ValueError(f"{path} refers to pickled weights ({name}), which are never loaded; {weights_remedy(name)}")
     if not name.endswith(".safetensors"):
-        raise ValueError(f"{path} names weights that are no safetensors ({name!r:.100}); fetch the model again")
+        raise ValueError(f"{path} refers to weights that are not safetensors ({name!r:.100}); download the model again")
 
 
 def check_weights_index(path: Path) -> None:
@@ -54,7 +54,7 @@ def check_weights_index(path: Path) -> None:
     values = _read(path)
     shards = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(shards, dict):
-        raise ValueError(f"{path} has no weight_map; fetch the model again")
+        raise ValueError(f"{path} has no weight_map; download the model again")
     for name in dict.fromkeys(map(str, shards.values())):
         _check_weights_name(path, name)
 
@@ -83,4 +83,4 @@ def check_model_folder(folder: Path) -> None:
 def check_revision(name: str, value: str | None) -> None:
     """Raises ValueError when a setting that becomes a part of a path (a revision, a subfolder) leads out of it."""
     if value and (value.startswith(("/", "\\", "~")) or ".." in value.replace("\\", "/").split("/")):
-        raise ValueError(f"{name}={value!r} leads out of the folder of the model; name a part of it")
+        raise ValueError(f"{name}={value!r} is outside the folder of the model; pass a path inside it")

@@ -29,7 +29,7 @@ from .manifest import defect_of, is_extra, write_manifest
 from .retention import (
     PREFIX,
     SAVING,
-    find_newest_whole,
+    find_newest_complete,
     list_checkpoints,
     metric_history,
     outdated_extras,
@@ -62,7 +62,7 @@ def rng_file(rank: int, world_size: int) -> str:
     return f"rng_state_{rank}.pth" if world_size > 1 else "rng_state.pth"
 
 
-class WholeCheckpoints(Trainer):
+class AtomicCheckpoints(Trainer):
     """A Trainer with such checkpoints. Expects `args` with the fields of
     [`~ft_core.training.arguments.RunArguments`], a `meter` with unlogged loss sums, and `checkpoint_facts()`
     for the manifest."""
@@ -146,24 +146,24 @@ class WholeCheckpoints(Trainer):
         except Exception as error:
             if not isinstance(error, SAVE_FAULTS) and not is_full_disk(error):  # tokenizers raise plain exceptions
                 raise
-            words = " ".join(str(getattr(error, "strerror", None) or error).split())
-            fault = "the disk is full" if is_full_disk(error) else words[:300] or type(error).__name__
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            fault = "the disk is full" if is_full_disk(error) else reason[:300] or type(error).__name__
         faults = gather_object([fault]) if self.args.world_size > 1 else [fault]
         found = next((fault for fault in faults if fault is not None), None)
         if found is not None:
             raise CheckpointNotSaved(found)
 
     def _after_failed_save(self, run: Path, name: str, error: CheckpointNotSaved) -> None:
-        newest, _ = find_newest_whole(run)
-        left = f"{newest.name} is whole" if newest else "no checkpoint was written before"
+        newest, _ = find_newest_complete(run)
+        left = f"{newest.name} is complete" if newest else "there is no earlier checkpoint"
         if self.args.on_save_error == "stop":
-            remedy = "free some space" if "disk is full" in str(error) else "mend that"
+            remedy = "free some space" if "disk is full" in str(error) else "fix the cause"
             raise CheckpointNotSaved(
-                f"{name} could not be written to {run} ({error}); {left}: {remedy} and go on with --resume (or set "
-                "on_save_error continue, to train on without it)"
+                f"{name} could not be written to {run} ({error}); {left}: {remedy} and continue with --resume (or set "
+                "on_save_error=continue to train without it)"
             ) from error
         if self.args.should_save:
-            logger.warning(f"{name} could not be written to {run} ({error}): going on without it; {left}")
+            logger.warning(f"{name} could not be written to {run} ({error}); training continues without it; {left}")
 
     def _keep_within_limit(self, run: Path) -> None:
         """Applies `save_total_limit`; a checkpoint that a signal added goes with the first that follows it."""
@@ -227,7 +227,11 @@ class WholeCheckpoints(Trainer):
         now = self.state.best_model_checkpoint
         logger.warning(
             f"{path}, the best checkpoint, is gone: "
-            + (f"{Path(now).name} is the best that is left" if now else "there is no other that was evaluated")
+            + (
+                f"{Path(now).name} is the best of the remaining checkpoints"
+                if now
+                else "no other evaluated checkpoint remains"
+            )
         )
 
     def _load_best_model(self) -> None:
@@ -240,8 +244,8 @@ class WholeCheckpoints(Trainer):
         defect = defect_of(path)
         if defect is not None:
             raise ValueError(
-                f"{path}, the best checkpoint, is not used: {defect}; remove that folder and go on with --resume to "
-                "end with the best that is left"
+                f"{path}, the best checkpoint, cannot be used: {defect}; remove it and continue with --resume to "
+                "finish with the best of the remaining checkpoints"
             )
         super()._load_best_model()
 

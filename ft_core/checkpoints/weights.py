@@ -27,7 +27,7 @@ def _tensors(path: Path) -> tuple[dict[str, dict], int] | None:
     return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
 
 
-def _is_whole(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
     """Whether a safetensors file has all the bytes that its header promises."""
     found = _tensors(path)
     if found is None:
@@ -54,13 +54,13 @@ def _parts(index: Path) -> set[str]:
 def defect_of_weights(folder: Path) -> str | None:
     """What is wrong with the weights of a model folder, in words, or None."""
     weights = sorted(folder.glob("*.safetensors"))
-    cut = [path.name for path in weights if not _is_whole(path)]
+    cut = [path.name for path in weights if not _is_complete(path)]
     if cut:
-        return f"{cut[0]} is cut short or damaged"
+        return f"{cut[0]} is truncated or damaged"
     for index in sorted(folder.glob("*.safetensors.index.json")):
         missing = sorted(_parts(index) - {path.name for path in weights})
         if missing:
-            return f"{missing[0]} is missing, which {index.name} names"
+            return f"{missing[0]} is missing, although {index.name} lists it"
     if weights:
         return None
     pickles = sorted(
@@ -68,10 +68,10 @@ def defect_of_weights(folder: Path) -> str | None:
     )
     if pickles:
         return f"it holds only pickled weights ({pickles[0]}), which are never loaded"
-    return "it has no *.safetensors"
+    return "it contains no *.safetensors file"
 
 
-def holds_whole_model(folder: Path) -> bool:
+def holds_complete_model(folder: Path) -> bool:
     """Whether a folder holds a configuration and weights that are whole."""
     if not folder.is_dir() or not any((folder / name).is_file() for name in CONFIGS):
         return False

@@ -78,12 +78,12 @@ class Option:
         """
         listed = isinstance(value, list | tuple)
         if isinstance(value, dict):
-            raise ValueError(f"{source} gives {self.name} a mapping; write it on one line as a JSON string")
+            raise ValueError(f"{source} sets {self.name} to a mapping; write it on one line as a JSON string")
         if listed and any(isinstance(item, list | tuple | dict) for item in value):
-            raise ValueError(f"{source} gives {self.name} a list of lists; write a list of plain values")
+            raise ValueError(f"{source} sets {self.name} to a list of lists; write a list of plain values")
         if listed and self.nargs != "+" and len(value) != 1:
             raise ValueError(
-                f"{source} gives {self.name} {len(value)} values: {value[-1]!r} is not expected here; write one"
+                f"{source} sets {self.name} to {len(value)} values; write one: {value[-1]!r} is not expected here"
             )
         found = [self._one(item, source) for item in (value if listed else [value])]
         return found if self.nargs == "+" else found[0]
@@ -136,4 +136,4 @@ def check_variables() -> None:
         bare = [known.removeprefix(PREFIX) for known in VARIABLES]
         close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=0.7)
         if close:
-            raise ValueError(f"environment variable {name} is not known; did you mean {PREFIX}{close[0]}?")
+            raise ValueError(f"environment variable {name} is unknown; did you mean {PREFIX}{close[0]}?")

@@ -44,7 +44,7 @@ def run_command(
     program: str,
     usage: str,
     commands: Mapping[str, Callable[[Sequence[str]], int]],
-    words: Sequence[str] | None,
+    argv: Sequence[str] | None,
     interrupted: str,
 ) -> int:
     """Runs one command and returns its exit code.
@@ -55,24 +55,24 @@ def run_command(
     Args:
         program: name for messages.
         usage: the help text.
-        commands: functions by name; each takes the words after its name.
-        words: the command line without the program's name; `sys.argv` when not given.
+        commands: functions by name; each takes the arguments after its name.
+        argv: the arguments without the program's name; `sys.argv` when not given.
         interrupted: what an interrupted user can do next.
     """
-    words = list(sys.argv[1:] if words is None else words)
-    if not words or words[0] in ("-h", "--help", "help"):
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage)
-        return 0 if words else 2
-    if words[0] == "--version":
+        return 0 if argv else 2
+    if argv[0] == "--version":
         print(f"{program} {version('kronos-ft')}")
         return 0
-    command = commands.get(words[0])
+    command = commands.get(argv[0])
     if command is None:
-        close = difflib.get_close_matches(words[0], commands, n=1)
+        close = difflib.get_close_matches(argv[0], commands, n=1)
         hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(commands)}"
-        print(f"{program}: {words[0]!r} is not a command; {hint}", file=sys.stderr)
+        print(f"{program}: {argv[0]!r} is not a command; {hint}", file=sys.stderr)
         return 2
-    return one_line_errors(program, lambda: command(words[1:]), interrupted)
+    return one_line_errors(program, lambda: command(argv[1:]), interrupted)
 
 
 def show_any_text() -> None:
@@ -99,16 +99,16 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
     try:
         return run()
     except Exception as error:
-        words = without_secrets(" ".join(str(error).split()))
+        message = without_secrets(" ".join(str(error).split()))
         if isinstance(error, ValueError):
             pass  # says all there is to say
         elif is_full_disk(error):  # torch and safetensors have errors of their own for it
-            words = f"the disk is full ({words[:200]}); free some space or name another disk, and start again"
+            message = f"the disk is full ({message[:200]}); free some space or use another disk, and start again"
         elif is_out_of_memory(error):
-            words = f"memory ran out ({words[:160] or type(error).__name__}); {MEMORY_REMEDY}"
+            message = f"memory ran out ({message[:160] or type(error).__name__}); {MEMORY_REMEDY}"
         elif not isinstance(error, OSError | ImportError):
             raise
-        print(f"{program}: {words}", file=sys.stderr)
+        print(f"{program}: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{program}: interrupted; {interrupted}", file=sys.stderr)

@@ -47,7 +47,9 @@ class SettingsParser(argparse.ArgumentParser):
             )
             if option.has_twin:
                 self.add_argument(*option.flags("no_"), dest=option.name, action="store_const", const=False)
-        self.add_argument("--config", metavar="FILE.yaml", help="YAML file of settings; the command line overrides it.")
+        self.add_argument(
+            "--config", metavar="FILE.yaml", help="YAML file with settings; the command line overrides it."
+        )
 
     def format_help(self) -> str:
         formatter = self._get_formatter()
@@ -92,7 +94,7 @@ class SettingsParser(argparse.ArgumentParser):
                 raise ValueError(f"--{name} is not a setting; {nearest_name(name, known)}")
         found, rest = self.parse_known_args(argv)
         for word in rest:
-            raise ValueError(f"{word!r} is not expected here; settings are written --name value")
+            raise ValueError(f"{word!r} is not expected here; write settings as --name value")
         return vars(found)
 
     def error(self, message: str) -> NoReturn:
@@ -128,13 +130,13 @@ def read_yaml(path: Path) -> dict:
     """
     if path.is_file() and path.stat().st_size > MOST_YAML_BYTES:
         size = f"{path.stat().st_size:,} bytes, more than {MOST_YAML_BYTES:,}"
-        raise ValueError(f"config file {path} has {size}; pass a file of settings")
+        raise ValueError(f"config file {path} has {size}; pass a YAML file of settings")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"config file {path} cannot be read ({error.strerror}); correct the path") from error
     except RecursionError as error:
-        raise ValueError(f"config file {path} is nested too deep; write `name: value` lines") from error
+        raise ValueError(f"config file {path} is nested too deeplyly; write `name: value` lines") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -145,7 +147,7 @@ def read_yaml(path: Path) -> dict:
         raise ValueError(f"config file {path} holds a {type(values).__name__}; write `name: value` lines")
     for name in values:
         if not isinstance(name, str):
-            raise ValueError(f"config file {path} sets {name!r}, which is no name; write `name: value` lines")
+            raise ValueError(f"config file {path} sets {name!r}, which is not a name; write `name: value` lines")
     return values
 
 
@@ -165,7 +167,7 @@ def read_argv(argv: Sequence[str]) -> dict[str, object]:
             name = name.replace("-", "_")
             found[name] = [value] if "=" in word else []
         elif name is None:
-            raise ValueError(f"{word!r} is not expected here; settings are written --name value")
+            raise ValueError(f"{word!r} is not expected here; write settings as --name value")
         else:
             found[name].append(word)
     config = found.pop("config", None)

@@ -160,8 +160,8 @@ def _metadata(facts: CardFacts, repo: str) -> str:
 def _licence_lines(base_model: str | None) -> list[str]:
     licence = licence_of(base_model)
     if licence:
-        return [f"{licence}, the licence of the weights that it is, or was trained from."]
-    return ["Not stated by this card; ask whoever pushed the model before you use it."]
+        return [f"{licence}, inherited from the weights that this model is or was trained from."]
+    return ["Not stated; ask the owner of this repository before you use the model."]
 
 
 def _loading(code: str, repo: str, revision: str | None) -> str:

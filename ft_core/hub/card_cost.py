@@ -26,7 +26,7 @@ BOARD_POWER: tuple[tuple[str, float], ...] = (
     ("RTX 3080", 320.0),
 )
 WORLD_AVERAGE = 475.0  # g CO2 a kWh of electricity in 2018: IEA, Global Energy & CO2 Status Report 2019
-ASSUMED_GRID = f"{WORLD_AVERAGE:g} g CO2eq a kWh (world average, IEA 2019)"
+ASSUMED_GRID = f"{WORLD_AVERAGE:g} g CO2eq per kWh (world average, IEA 2019)"
 
 
 def board_power(name: str | None) -> float | None:
@@ -79,7 +79,7 @@ class TrainingCost:
             return rows
         rows["energy, estimated"] = (
             f"{_rounded(self.energy)} kWh: {_hours(self.hours)} x {self.power:g} W ({self.power_source}) "
-            f"x {self.devices}; host and cooling left out"
+            f"x {self.devices}; host and cooling excluded"
         )
         rows["CO2, estimated"] = f"{_mass(self.emissions)} CO2eq at {self.intensity_source}"
         return rows
@@ -137,7 +137,7 @@ def training_cost(record: dict, power: float | None = None, intensity: float | N
         if name
         else f"{hardware.get('machine', 'unknown')} {hardware.get('device', 'device')}{threads}",
         power=board_power(name) if power is None else power,
-        power_source="its board power" if power is None else "as stated by who pushed it",
+        power_source="its board power" if power is None else "as stated at the push",
         intensity=WORLD_AVERAGE if intensity is None else intensity,
-        intensity_source=ASSUMED_GRID if intensity is None else f"{intensity:g} g CO2eq a kWh, as stated",
+        intensity_source=ASSUMED_GRID if intensity is None else f"{intensity:g} g CO2eq per kWh, as stated at the push",
     )

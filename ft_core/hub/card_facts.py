@@ -15,16 +15,16 @@ from .origin import is_commit, is_hub_name, origin_of
 # settings that decide what a model becomes, by what they are called on a card
 COMMON_RECIPE = {
     "learning_rate": "learning rate",
-    "per_device_train_batch_size": "samples of a micro-batch",
-    "gradient_accumulation_steps": "micro-batches of a step",
-    "num_train_epochs": "epochs asked for",
-    "max_steps": "steps asked for",
+    "per_device_train_batch_size": "samples per micro-batch",
+    "gradient_accumulation_steps": "micro-batches per step",
+    "num_train_epochs": "epochs requested",
+    "max_steps": "steps requested",
     "weight_decay": "weight decay",
     "adam_beta2": "AdamW beta2",
     "max_grad_norm": "gradient clipping",
     "seed": "seed",
     "early_stopping": "early stopping",
-    "metric_for_best_model": "best checkpoint by",
+    "metric_for_best_model": "best checkpoint selected by",
 }
 
 
@@ -64,7 +64,7 @@ def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
     try:
         metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); resume the run, which writes it again") from error
+        raise ValueError(f"{path} is not valid JSON ({error}); resume the run to write it again") from error
     record = read_record(run)
     step = checkpoint_step(folder) if folder is not None else None
     if step is not None and step != record.get("global_step"):
@@ -153,7 +153,7 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
         if value == 0 and name in OFF_AT_ZERO:
             continue
         if name == "warmup_steps" and value < 1:
-            value = f"{100 * value:g} % of all"
+            value = f"{100 * value:g} % of all steps"
         rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
     if facts.record.get("world_size", 1) > 1:
         rows["processes"] = f"{facts.record['world_size']}"
@@ -178,4 +178,4 @@ def add_training(card: CardFacts, facts: RunFacts, names: Mapping[str, str], opt
         card.emissions = cost.metadata("pre-training" if from_scratch else "fine-tuning")
     if facts.record.get("status") == "running":
         done, planned = facts.record.get("global_step"), facts.record.get("max_steps")
-        card.summary.append(f"**This is step {done} of {planned} of a training that is under way.**")
+        card.summary.append(f"**Training is in progress: this is step {done} of {planned}.**")

@@ -22,21 +22,25 @@ def push_command(argv: Sequence[str], program: str, kept: str, find_model: str, 
     parser = ExactParser(
         prog=f"{program} push",
         description="Pushes a model to the Hugging Face Hub in one commit; safetensors only. Log in with `hf auth "
-        "login` or HF_TOKEN. Interrupted or failed: the same command completes it.",
+        "login` or HF_TOKEN. To complete an interrupted push, run the same command again.",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help=f"model folder, or run folder (then its {kept}/)")
-    parser.add_argument("repo", metavar="REPO", help="owner/name; made if it does not exist")
+    parser.add_argument("repo", metavar="REPO", help="owner/name; created if it does not exist")
     parser.add_argument("--private", action="store_true", help="make a new repository private (default: public)")
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, made if missing (default main)")
-    parser.add_argument("--message", metavar="TEXT", help="message of the commit")
-    parser.add_argument("--update_card", action="store_true", help="replace a card that was edited on the Hub too")
-    parser.add_argument("--power", metavar="WATTS", type=float, help="mean power of a device in training, for the card")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, created if missing (default main)")
+    parser.add_argument("--message", metavar="TEXT", help="commit message")
     parser.add_argument(
-        "--carbon_intensity", metavar="GRAMS", type=float, help="g CO2eq a kWh (default 475, the world's average)"
+        "--update_card", action="store_true", help="replace the model card even if it was edited on the Hub"
+    )
+    parser.add_argument(
+        "--power", metavar="WATTS", type=float, help="mean power of one device during training, for the card"
+    )
+    parser.add_argument(
+        "--carbon_intensity", metavar="GRAMS", type=float, help="g CO2eq per kWh (default 475, the world average)"
     )
     if forecasts:
         parser.add_argument(
-            "--evaluation", metavar="DIR", help="evaluation of this model for the card (default: beside the run)"
+            "--evaluation", metavar="DIR", help="evaluation of this model, for the card (default: next to the run)"
         )
         parser.add_argument("--tokenizer", metavar="REPO", help="the predictor's tokenizer on the Hub, for the card")
     options = parser.parse_args(argv)
@@ -52,7 +56,7 @@ def push_command(argv: Sequence[str], program: str, kept: str, find_model: str, 
     try:
         pushed = push_model(folder, options.repo, card, **settings)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; the same command completes the push", file=sys.stderr)
+        print(f"{program}: interrupted; run the same command again to complete the push", file=sys.stderr)
         return 130
     print(f"{'pushed' if pushed.changed else 'unchanged, nothing to commit'}  {pushed.url}")
     return 0
@@ -68,11 +72,11 @@ def pull_command(argv: Sequence[str], program: str, check: str) -> int:
     """
     parser = ExactParser(
         prog=f"{program} pull",
-        description="Fetches a model from the Hugging Face Hub into a folder: safetensors, configuration and tokenizer "
-        "of one commit, which pulled.json names. Interrupted or failed: the same command completes it.",
+        description="Downloads a model from the Hugging Face Hub: safetensors, configuration and tokenizer of one "
+        "commit, which pulled.json records. To complete an interrupted pull, run the same command again.",
     )
     parser.add_argument("repo", metavar="REPO", help="owner/name")
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder to make")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder to create")
     parser.add_argument("--revision", metavar="R", help="branch, tag or commit (default main)")
     parser.add_argument("--overwrite", action="store_true", help="replace a pulled model in DIR")
     options = parser.parse_args(argv)
@@ -82,7 +86,7 @@ def pull_command(argv: Sequence[str], program: str, check: str) -> int:
     try:
         pulled = pull_model(options.repo, options.folder, options.revision, **settings)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; the same command completes the pull", file=sys.stderr)
+        print(f"{program}: interrupted; run the same command again to complete the pull", file=sys.stderr)
         return 130
     if pulled.was_there:
         print(f"unchanged   {options.folder} holds {options.repo} at commit {pulled.commit}")

@@ -36,7 +36,7 @@ def without_tokens(text: str) -> str:
 
 def no_hub() -> HubRefusal:
     """What an answer means that is not JSON."""
-    return HubRefusal(f"what answers at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
+    return HubRefusal(f"the server at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
 
 
 def cut_connection(error: Exception) -> str:
@@ -79,12 +79,12 @@ def _explain_one(error: BaseException, name: str, revision: str | None) -> Value
     if isinstance(error, HubFailure | HubRefusal):
         return error
     if isinstance(error, OfflineModeIsEnabled):
-        return HubRefusal(f"HF_HUB_OFFLINE is set, so {name} is not asked for; unset it and try again")
+        return HubRefusal(f"HF_HUB_OFFLINE is set, so {name} cannot be accessed; unset it and try again")
     if isinstance(error, RevisionNotFoundError):
         return HubRefusal(f"{name} has no revision {revision or 'main'!r} on the Hub; correct revision")
     if isinstance(error, GatedRepoError):
         return HubRefusal(
-            f"{name} is gated; ask for access at {constants.ENDPOINT}/{name}, and as the account that has it {LOG_IN}"
+            f"{name} is gated; request access at {constants.ENDPOINT}/{name}, then {LOG_IN}, with the same account"
         )
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error, name)
@@ -95,15 +95,17 @@ def _explain_one(error: BaseException, name: str, revision: str | None) -> Value
 
 def _explain_status(error: HfHubHTTPError, name: str) -> ValueError | HubFailure:
     status = error.response.status_code
-    said = without_tokens(error.server_message or "")
-    detail = f"{status}: {said}" if said else f"{status}"
+    message = without_tokens(error.server_message or "")
+    detail = f"{status}: {message}" if message else f"{status}"
     if status == 401 and not isinstance(error, RepositoryNotFoundError):
         return HubRefusal(f"the Hub refused the log-in for {name} ({detail}); {LOG_IN}, with a valid token")
     if isinstance(error, RepositoryNotFoundError) or status == 404:
-        return HubRefusal(f"{name} is not on the Hub, or you may not see it ({detail}); correct the name, or {LOG_IN}")
+        return HubRefusal(
+            f"{name} is not on the Hub, or you have no access to it ({detail}); correct the name, or {LOG_IN}"
+        )
     if status == 403:
         return HubRefusal(
-            f"the Hub forbids this for {name} ({detail}); use a token that may do it (write permission to push), or "
+            f"the Hub forbids this for {name} ({detail}); use a token with the permission (to push: write), or "
             "another owner"
         )
     if status == 429 or status >= 500:

@@ -26,7 +26,7 @@ class HubOrigin:
     repository: str
     commit: str
 
-    def words(self) -> str:
+    def label(self) -> str:
         """The repository at the commit, shortened."""
         return f"{self.repository} at commit {self.commit[:12]}"
 

@@ -41,20 +41,20 @@ class Pulled:
 def _check_target(folder: Path, repo: str, overwrite: bool) -> None:
     check_writable(folder)
     if folder in (Path.cwd(), *Path.cwd().parents):
-        raise ValueError(f"{folder} is where this command runs, and it is replaced as a whole; name a folder to make")
+        raise ValueError(f"{folder} is the current directory, and the pull would replace it; choose another folder")
     if not folder.is_dir() or is_empty(folder):
         return
     held = read_pulled(folder)
     if held is None:
-        raise ValueError(f"{folder} is not empty, and no pulled model; name another folder")
+        raise ValueError(f"{folder} is not empty and is not a pulled model; choose another folder")
     if not overwrite and held.origin.repository != repo:
-        raise ValueError(f"{folder} holds {held.origin.words()}; pass --overwrite to replace it, or another folder")
+        raise ValueError(f"{folder} holds {held.origin.label()}; pass --overwrite to replace it, or another folder")
     others = held.others(folder)
     if overwrite and others:
         more = f", ... and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
         raise ValueError(
-            f"{folder} also holds what was not pulled ({', '.join(others[:SHOWN])}{more}), which --overwrite would "
-            "remove; move it away, or name another folder"
+            f"{folder} also contains files that were not pulled ({', '.join(others[:SHOWN])}{more}), which --overwrite "
+            "would remove; move them away, or choose another folder"
         )
 
 
@@ -70,13 +70,13 @@ def _is_there(folder: Path, commit: str, asked: str) -> bool:
     changed = held.changed(folder)
     if held.origin.commit != commit:
         raise ValueError(
-            f"{folder} holds {held.origin.words()}, and {asked} is at {commit[:12]}; pass --overwrite to replace it, "
+            f"{folder} holds {held.origin.label()}, and {asked} is at {commit[:12]}; pass --overwrite to replace it, "
             "or another folder"
         )
     if changed:
         raise ValueError(
-            f"{folder} holds {held.origin.words()}, but {', '.join(changed[:SHOWN])} changed since; pass "
-            "--overwrite to replace what it holds, or another folder"
+            f"{folder} holds {held.origin.label()}, but {', '.join(changed[:SHOWN])} changed since; pass "
+            "--overwrite to replace them, or another folder"
         )
     return True
 
@@ -91,8 +91,8 @@ def _choose(head: ModelInfo, repo: str) -> dict[str, str | None]:
     chosen = {name: digest for name, digest in named.items() if is_part(name)}
     if not any(WEIGHTS.fullmatch(name) for name in chosen):
         pickles = sorted(name for name in named if is_pickle(name))
-        reason = f"only pickled weights ({pickles[0]}), which are never fetched" if pickles else "no *.safetensors"
-        raise ValueError(f"{repo} holds {reason}; name a repository that holds a model as safetensors")
+        reason = f"only pickled weights ({pickles[0]}), which are never downloaded" if pickles else "no *.safetensors"
+        raise ValueError(f"{repo} contains {reason}; pass a repository with safetensors weights")
     return chosen
 
 
@@ -102,7 +102,7 @@ def _fetch(repo: str, commit: str, name: str, expected: str | None) -> Path:
         return path
     path = Path(hf_hub_download(repo, name, revision=commit, force_download=True))
     if file_hash(path) != expected:
-        raise HubFailure(f"{name} of {repo} arrived damaged (its SHA-256 is not the Hub's)")
+        raise HubFailure(f"{name} of {repo} arrived damaged (its SHA-256 differs from the Hub's)")
     return path
 
 
@@ -134,7 +134,7 @@ def pull_model(
     folder = folder.resolve()  # a link stays one, and what it names is filled
     _check_target(folder, repo, overwrite)
     if constants.is_offline_mode():
-        raise ValueError(f"HF_HUB_OFFLINE is set, so {repo} is not asked for; unset it and try again")
+        raise ValueError(f"HF_HUB_OFFLINE is set, so {repo} cannot be accessed; unset it and try again")
     try:
         api = HfApi()
         head = try_again(lambda: api.model_info(repo, revision=revision, files_metadata=True))
@@ -146,14 +146,14 @@ def pull_model(
             for name in sorted(chosen, key=lambda name: (bool(WEIGHTS.fullmatch(name)), name))  # small ones first
         }
     except (OSError, RuntimeError, HfHubHTTPError, ValueError) as error:
-        raise _in_words(error, repo, revision) from None
+        raise _one_line(error, repo, revision) from None
 
     def fill(staged: Path) -> None:
         for name, path in fetched.items():
             shutil.copyfile(path, staged / name)
         defect = defect_of_weights(staged)
         if defect:
-            raise ValueError(f"{repo} at {head.sha[:12]} cannot be used: {defect}; name another revision")
+            raise ValueError(f"{repo} at {head.sha[:12]} cannot be used: {defect}; pass another revision")
         check_model_folder(staged)
         check(staged)
         record = {"repository": repo, "revision": head.sha, "revision_asked": revision or constants.DEFAULT_REVISION}
@@ -164,7 +164,7 @@ def pull_model(
     return Pulled(head.sha, len(fetched), sum((folder / name).stat().st_size for name in fetched))
 
 
-def _in_words(error: Exception, repo: str, revision: str | None) -> Exception:
+def _one_line(error: Exception, repo: str, revision: str | None) -> Exception:
     """One line on what went wrong; the error itself where it is one of this machine's."""
     found = explain(error, repo, revision)
     if isinstance(error, json.JSONDecodeError):
@@ -172,5 +172,5 @@ def _in_words(error: Exception, repo: str, revision: str | None) -> Exception:
     if found is None:
         return error if isinstance(error, ValueError | OSError) else HubFailure(without_tokens(str(error)))
     if isinstance(found, HubFailure):
-        return HubFailure(f"{found}; nothing half is kept: pull again later")
+        return HubFailure(f"{found}; no partial files are kept: pull again later")
     return found

@@ -40,8 +40,8 @@ def check_repository(repo: str) -> None:
             raise HFValidationError("it has no owner")
     except HFValidationError as error:
         raise ValueError(
-            f"repository {repo!r} is no Hub name ({without_tokens(str(error))}); write owner/name with letters, "
-            "digits, '-', '_' and '.'"
+            f"repository {repo!r} is not a valid Hub name ({without_tokens(str(error))}); write owner/name with "
+            "letters, digits, '-', '_' and '.'"
         ) from None
 
 
@@ -51,7 +51,9 @@ def check_branch(revision: str | None) -> None:
         return
     wrong = not _BRANCH.fullmatch(revision) or ".." in revision or "//" in revision
     if wrong or revision.endswith(("/", ".", ".lock")) or re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ValueError(f"revision={revision!r} names no branch; use letters, digits, '-', '_', '.' and '/'")
+        raise ValueError(
+            f"revision={revision!r} is not a valid branch name; use letters, digits, '-', '_', '.' and '/'"
+        )
 
 
 def check_login(repo: str, token: str | None = None) -> None:
@@ -60,9 +62,9 @@ def check_login(repo: str, token: str | None = None) -> None:
         raise ValueError(f"HF_HUB_OFFLINE is set, so nothing is pushed to {repo}; unset it and push again")
     token = token or get_token()
     if token is None:
-        raise ValueError(f"no Hub token was found, and {repo} needs one to write; {LOG_IN}")
+        raise ValueError(f"no Hub token was found, but {repo} needs one with write permission; {LOG_IN}")
     if not re.fullmatch(r"[!-~]+", token):
-        raise ValueError("the Hub token holds a space or a character outside ASCII, as no token does; copy it again")
+        raise ValueError("the Hub token contains a space or a non-ASCII character; copy it again")
 
 
 def _branch_head(api: HfApi, repo: str, private: bool, branch: str) -> ModelInfo:
@@ -117,7 +119,7 @@ def push_model(
         private (`bool`): make a new repository private; an existing public one is refused.
         revision (`str`, *optional*): branch, main by default.
         message (`str`, *optional*): the commit's message.
-        update_card (`bool`): replace a card that was edited on the Hub too.
+        update_card (`bool`): replace the model card even if it was edited on the Hub.
         token (`str`, *optional*): of the Hub; the one that is logged in when not given.
 
     Raises:
@@ -141,7 +143,7 @@ def push_model(
         first_head.append(head.sha)
         if private and not head.private:
             raise HubRefusal(
-                f"{repo} is public already, and --private is for new repositories; change it at "
+                f"{repo} already exists and is public, but --private is only for new repositories; change it at "
                 f"{constants.ENDPOINT}/{repo}/settings, or push without --private"
             )
         held = {file.rfilename for file in head.siblings or ()}
@@ -164,18 +166,18 @@ def push_model(
         pushed = try_again(attempt)
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = explain(error, repo, branch)
-        said = without_tokens(str(error))
+        detail = without_tokens(str(error))
         if isinstance(error, json.JSONDecodeError):
             found = no_hub()
         elif found is None and isinstance(error, ValueError):
-            found = ValueError(f"{repo}: {said}")
+            found = ValueError(f"{repo}: {detail}")
         if isinstance(found, ValueError):
             raise found from None
         # where nothing is known, it is the xet library, which has tried again by itself
-        reason = found or f"the upload to {repo} failed ({said})"
-        if found is None and re.search(r"\b40[13]\b", said):
-            raise HubRefusal(f"{reason}; {LOG_IN}, with a token that may write there") from None
+        reason = found or f"the upload to {repo} failed ({detail})"
+        if found is None and re.search(r"\b40[13]\b", detail):
+            raise HubRefusal(f"{reason}; {LOG_IN}, with a token that has write permission") from None
         raise HubFailure(f"{reason}; the local model in {folder} is intact: push again later") from None
     if kept_card:
-        echo(f"kept the card of {repo}, which is not as kronos-ft pushed it; --update_card replaces it")
+        echo(f"kept the model card of {repo} because it was edited on the Hub; pass --update_card to replace it")
     return pushed

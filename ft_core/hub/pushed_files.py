@@ -64,15 +64,15 @@ def _reason_to_leave(path: Path) -> str | None:
     if path.is_dir():
         return "a folder"
     if is_pickle(path):
-        return "pickled, could run code"
+        return "pickled: could run code"
     if name == PULLED_FILE:
-        return "where it was pulled from"
+        return "record of the pull"
     if name in STATE:
-        return "the record of a training, with paths of this machine"
+        return "training record with local paths"
     if name != CARD and not is_part(name):
-        return "no part of a model"
+        return "not part of a model"
     if name == CARD and UNTOUCHED_CARD in path.read_text(encoding="utf-8", errors="replace"):
-        return "a card that nobody filled in"
+        return "empty card template"
     return None
 
 
@@ -125,7 +125,7 @@ def choose_files(folder: Path, changes: Mapping[str, Mapping[str, object]] = Map
     """
     defect = defect_of_weights(folder)
     if defect:
-        raise ValueError(f"{folder} is not pushed: {defect}; push a folder of whole *.safetensors")
+        raise ValueError(f"{folder} is not pushed: {defect}; push a folder with complete *.safetensors")
     chosen = PushedFiles()
     for path in sorted(folder.iterdir()):
         reason = _reason_to_leave(path)
@@ -149,15 +149,17 @@ def find_folder(path: Path, kept: str) -> tuple[Path, Path | None]:
         ValueError: no such folder, a run that kept no model, or a folder without a configuration.
     """
     if not path.is_dir():
-        raise ValueError(f"{path} is {'a file' if path.exists() else 'not there'}; name a model folder or a run folder")
+        raise ValueError(f"{path} is {'a file' if path.exists() else 'missing'}; pass a model folder or a run folder")
     if (path / kept).is_dir():
         return path / kept, path
     if (path / RUN_FILE).is_file():
         raise ValueError(
-            f"the run in {path} has no {kept}/, so it did not finish; go on with --resume, or push a checkpoint"
+            f"the run in {path} has no {kept}/, so it did not finish; continue with --resume, or push a checkpoint"
         )
     if not any((path / name).is_file() for name in CONFIGS):
-        raise ValueError(f"{path} is no model folder (no {' and no '.join(CONFIGS)}) and no run folder; name one")
+        raise ValueError(
+            f"{path} is neither a model folder (no {' and no '.join(CONFIGS)}) nor a run folder; pass one of them"
+        )
     above = path.resolve().parent
     of_run = path.resolve().name in (BEST_MODEL, FINAL_MODEL) or checkpoint_step(path) is not None
     return path, above if of_run and (above / RUN_FILE).is_file() else None
@@ -175,5 +177,5 @@ def check_base(folder: Path, base: str, merge: str) -> str:
         ValueError: it is a folder of this machine, which nobody else has.
     """
     if not is_hub_name(base):
-        raise ValueError(f"{folder} holds adapters to the local model {base}, which nobody else has; {merge}")
+        raise ValueError(f"{folder} contains adapters for the local model {base}, which is not on the Hub; {merge}")
     return base

@@ -43,10 +43,10 @@ FindRun = Callable[[Path], tuple[Path, CardFacts]]
 
 def push_command_of(program: str, folder: Path, args: TrainingArguments) -> str:
     """The command that pushes a folder as a training would."""
-    words = [program, "push", str(folder), str(args.hub_model_id)]
-    words += ["--private"] if args.hub_private_repo else []
-    words += ["--revision", args.hub_revision] if args.hub_revision else []
-    return shlex.join(words)
+    command = [program, "push", str(folder), str(args.hub_model_id)]
+    command += ["--private"] if args.hub_private_repo else []
+    command += ["--revision", args.hub_revision] if args.hub_revision else []
+    return shlex.join(command)
 
 
 def check_hub(args: TrainingArguments) -> None:
@@ -66,17 +66,19 @@ def check_hub(args: TrainingArguments) -> None:
         me = try_again(lambda: api.whoami(), logger.warning)
         role = ((me.get("auth") or {}).get("accessToken") or {}).get("role")
         if role == "read":
-            raise ValueError(f"the Hub token may only read, and {repo} needs one to write; {LOG_IN}, with such a token")
+            raise ValueError(
+                f"the Hub token is read-only, but {repo} needs write permission; {LOG_IN}, with a write token"
+            )
         if args.hub_private_repo and not try_again(lambda: _may_be_private(api, repo), logger.warning):
             raise ValueError(
-                f"{repo} is public already, and hub_private_repo is for new repositories; change it at "
+                f"{repo} already exists and is public, but hub_private_repo is only for new repositories; change it at "
                 f"{constants.ENDPOINT}/{repo}/settings, or leave out hub_private_repo"
             )
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = no_hub() if isinstance(error, json.JSONDecodeError) else explain(error, repo)
         if isinstance(found, HubFailure):
             raise HubFailure(
-                f"{found}, so push_to_hub cannot be promised; start again later, or without it, and push afterwards"
+                f"{found}, so push_to_hub may fail; start again later, or train without it and push afterwards"
             ) from None
         raise found or ValueError(without_tokens(str(error))) from None
     _answered.add(question)
@@ -174,13 +176,13 @@ class PushCheckpoints(TrainerCallback):
         """Waits for a push that is under way, and tells of it if it failed."""
         if self._process is None:
             return
-        said = self._process.stdout.read()
+        output = self._process.stdout.read()
         code = self._process.wait()
         self._process = None
         shutil.rmtree(Path(args.output_dir) / PUSHING, ignore_errors=True)
         if code:
             try:
-                reason = json.loads(said)["error"]
+                reason = json.loads(output)["error"]
             except (ValueError, KeyError, TypeError):
                 reason = f"the process that pushed ended with code {code}"
             self._warn(args, self._checkpoint, reason)
@@ -188,8 +190,8 @@ class PushCheckpoints(TrainerCallback):
     def _warn(self, args: TrainingArguments, checkpoint: Path, reason: str) -> None:
         command = push_command_of(self.program, checkpoint, args)
         logger.warning(
-            f"{checkpoint.name} was not pushed to {args.hub_model_id} ({without_tokens(reason)}); the training goes on "
-            f"and the next save is pushed again; this repeats it: {command}"
+            f"{checkpoint.name} was not pushed to {args.hub_model_id} ({without_tokens(reason)}); training continues "
+            f"and the next save is pushed; to push this one again, run:  {command}"
         )
 
     def abandon(self, args: TrainingArguments) -> None:
@@ -229,9 +231,9 @@ def push_finished(
         with quiet():
             pushed = push_model(folder, args.hub_model_id, card, **settings)
     except Exception as error:  # whatever it is, the run is whole
-        words = without_tokens(" ".join(str(error).split()))
+        reason = without_tokens(" ".join(str(error).split()))
         logger.warning(
-            f"the finished model was not pushed to {args.hub_model_id} ({words}); this repeats it: "
+            f"the finished model was not pushed to {args.hub_model_id} ({reason}); to push it again, run: "
             f"{push_command_of(program, run, args)}"
         )
         return False

@@ -36,15 +36,15 @@ def unpacked_limit() -> int:
     """
     value = os.environ.get(LIMIT_VARIABLE) or str(LIMIT_MIB)
     if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"{LIMIT_VARIABLE}={value!r} is no positive whole number of MiB; set e.g. {LIMIT_MIB}")
+        raise ValueError(f"{LIMIT_VARIABLE}={value!r} is not a positive integer (MiB); set e.g. {LIMIT_MIB}")
     return int(value) * 2**20
 
 
 def too_large(path: Path, limit: int) -> ValueError:
     """The error for a file that unpacks to more than the limit."""
     return ValueError(
-        f"data file {path} unpacks to more than {limit / 2**20:,.0f} MiB; if that is no accident, set {LIMIT_VARIABLE} "
-        "(MiB) higher"
+        f"data file {path} unpacks to more than {limit / 2**20:,.0f} MiB; if this is intended, set {LIMIT_VARIABLE} "
+        "to a higher number of MiB"
     )
 
 
@@ -64,9 +64,9 @@ def _read_zip(path: Path, content: bytes, limit: int) -> bytes:
             entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX")
         ]
         if len(members) != 1:
-            raise ValueError(f"data file {path} is a zip archive of {len(members)} files; unpack it and name one")
+            raise ValueError(f"data file {path} is a zip archive of {len(members)} files; unpack it and pass one")
         if members[0].flag_bits & 1:
-            raise ValueError(f"data file {path} is an encrypted zip archive; unpack it and name the file in it")
+            raise ValueError(f"data file {path} is an encrypted zip archive; unpack it and pass the file in it")
         with archive.open(members[0]) as stream:
             return _read(path, stream, limit)
 
@@ -82,9 +82,9 @@ def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
     Raises:
         ValueError: damaged, more than the limit, an archive of several files, or another kind of compression.
     """
-    for magic, words in REFUSED_MAGICS.items():
+    for magic, kind in REFUSED_MAGICS.items():
         if content.startswith(magic):
-            raise ValueError(f"data file {path} is {words}, which is not read; unpack it, or pack it with gzip")
+            raise ValueError(f"data file {path} is {kind}, which is not supported; unpack it or compress it with gzip")
     limit = unpacked_limit() if limit is None else limit
     try:
         if content.startswith(GZIP_MAGIC):
@@ -95,5 +95,5 @@ def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
             return _read_zip(path, content, limit)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         kind = {GZIP_MAGIC: "gzip", ZIP_MAGIC[:2]: "zip"}.get(content[:2], "bzip2")
-        raise ValueError(f"data file {path} is a damaged {kind} file ({error}); fetch it again") from error
+        raise ValueError(f"data file {path} is a damaged {kind} file ({error}); download it again") from error
     return content

@@ -7,8 +7,8 @@ OUT_OF_MEMORY_MESSAGES = (
     "cublas_status_alloc_failed",
 )
 MEMORY_REMEDY = (
-    "in training lower per_device_train_batch_size (with gradient_accumulation_steps as many times higher it stays the "
-    "same) and per_device_eval_batch_size, elsewhere the number of paths, the lengths or batch_size"
+    "in training, lower per_device_train_batch_size and raise gradient_accumulation_steps by the same factor, or lower "
+    "per_device_eval_batch_size; elsewhere, lower the number of paths, the lengths or batch_size"
 )
 
 

@@ -14,7 +14,7 @@ def is_pickle(name: str | Path) -> bool:
 def weights_remedy(pickle: str, target: str = "model.safetensors") -> str:
     """How pickled weights become ones that can be read."""
     return (
-        f'convert them where you trust their origin: python -c "import torch; from safetensors.torch import save_file; '
+        f'convert them if you trust their origin: python -c "import torch; from safetensors.torch import save_file; '
         f"save_file({{k: v.clone() for k, v in torch.load('{pickle}', weights_only=True).items()}}, '{target}')\""
     )
 
@@ -22,7 +22,7 @@ def weights_remedy(pickle: str, target: str = "model.safetensors") -> str:
 def refuse_pickled_weights(path: Path) -> None:
     """Raises ValueError, with the way to convert, when a model is named by a pickled file."""
     if is_pickle(path):
-        raise ValueError(f"model={path} is a pickled file, which is never loaded; {weights_remedy(path.name)}")
+        raise ValueError(f"model={path} is a pickle, which is never loaded; {weights_remedy(path.name)}")
 
 
 def refuse_pickled_data(path: Path, write: str) -> None:
@@ -38,6 +38,6 @@ def refuse_pickled_data(path: Path, write: str) -> None:
     if is_pickle(path):
         converted = write.format(stem=path.name.split(".")[0])
         raise ValueError(
-            f"data file {path} is a pickle, which is never read because that can run any code; convert it where you "
+            f"data file {path} is a pickle, which is never read because it can run arbitrary code; convert it if you "
             f"trust its origin: python -c \"import pandas; pandas.read_pickle('{path.name}').{converted}\""
         )

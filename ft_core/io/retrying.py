@@ -72,7 +72,7 @@ def try_again(
         if usual is None:
             raise type(failure)(f"{failure}, {number} times in a row")
         if asked is not None and asked > LONGEST_WAIT:
-            raise type(failure)(f"{failure} and asks to wait {asked:.0f} s")
+            raise type(failure)(f"{failure} and the server asks to wait {asked:.0f} s")
         seconds = usual if asked is None else max(usual, asked)  # one that asks for 0 s may do so for ever
         tell(f"{failure}; trying again in {seconds:.0f} s ({number} of {len(waits)})")
         wait(seconds)

@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from ..checkpoints.retention import BROKEN, DELETING, SAVING, find_newest_whole, list_checkpoints, set_aside
+from ..checkpoints.retention import BROKEN, DELETING, SAVING, find_newest_complete, list_checkpoints, set_aside
 from ..io.files import OLD
 
 logger = logging.getLogger(__name__)
@@ -67,19 +67,19 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
     check_writable(path)
     if path.is_dir() and not is_empty(path) and not resume and not overwrite:
         raise ValueError(
-            f"output_dir={path} is not empty; pass --resume to go on with it or --overwrite to replace it (in Python "
+            f"output_dir={path} is not empty; pass --resume to continue it or --overwrite to replace it (in Python "
             "resume=True or overwrite=True)"
         )
     if overwrite and path.is_dir() and not is_empty(path) and not (path / RUN_FILE).is_file():
         raise ValueError(
-            f"output_dir={path} holds no run (no {RUN_FILE}), so it is not overwritten; name another folder"
+            f"output_dir={path} is not a run folder (no {RUN_FILE}) and is not overwritten; choose another folder"
         )
 
 
 def check_writable(path: Path) -> None:
     """Raises ValueError when `path` is a file, or a folder that cannot be written or made; leaves nothing there."""
     if path.exists() and not path.is_dir():
-        raise ValueError(f"output_dir={path} is a file; name a folder")
+        raise ValueError(f"output_dir={path} is a file; choose a folder")
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -130,17 +130,17 @@ def _checkpoint_to_resume(path: Path) -> Path | None:
     state = PartialState()
     found: list[object] = [None, None]
     if state.is_main_process:
-        whole, defects = find_newest_whole(path)
-        if whole is None and defects:
+        complete, defects = find_newest_complete(path)
+        if complete is None and defects:
             named = "; ".join(f"{broken.name}: {defect}" for broken, defect in defects.items())
-            found[1] = f"no checkpoint in {path} is whole ({named}); restore one, or start anew with --overwrite"
+            found[1] = f"no checkpoint in {path} is complete ({named}); restore one, or start over with --overwrite"
         else:
             for broken, defect in defects.items():
                 aside = set_aside(broken)
                 logger.warning(
-                    f"{broken} is skipped: {defect}; it is now {aside.name}, remove it once you have seen it"
+                    f"{broken} is skipped: {defect}; it was renamed to {aside.name}, remove it after inspection"
                 )
-            found[0] = whole and str(whole)
+            found[0] = complete and str(complete)
     if state.num_processes > 1:
         found = broadcast_object_list(found)
     if found[1]:

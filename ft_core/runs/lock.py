@@ -76,19 +76,19 @@ def check_unlocked(run: Path, overwrite_lock: bool) -> None:
         return
     name = f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown host')}"
     if overwrite_lock:
-        logger.warning(f"the lock of {name} on {run} is overwritten")
+        logger.warning(f"overwriting the lock of {name} on {run}")
     elif is_gone(owner):
-        logger.warning(f"{name}, which worked on {run}, has ended: its lock is cleared")
+        logger.warning(f"{name} has ended: its lock on {run} is removed")
     else:
         here = owner.get("host") == socket.gethostname()
         raise ValueError(
             f"{run} is in use by {name} since {owner.get('locked', 'an unknown time')}; "
             + (
-                "wait for it or stop it, or name another folder"
+                "wait until it ends, stop it, or choose another folder"
                 if here
-                else "from here nobody can tell if it still runs"
+                else "whether it still runs cannot be checked from here"
             )
-            + "; if it is no training of this folder, pass --overwrite_lock"
+            + "; if it does not train in this folder, pass --overwrite_lock"
         )
     _take_away(path, owner)
 
@@ -113,13 +113,13 @@ def _acquire(run: Path, overwrite_lock: bool) -> None:
         os.link(mine, run / LOCK_FILE)  # whole from its first moment, and only if there is none
     except FileExistsError:
         check_unlocked(run, False)
-        raise ValueError(f"{run} was taken by another process just now; name another folder") from None
+        raise ValueError(f"{run} was just locked by another process; choose another folder") from None
     except OSError:  # a file system without links
         try:
             with open(run / LOCK_FILE, "x", encoding="utf-8") as file:
                 file.write(json.dumps(_owner()) + "\n")
         except FileExistsError:
-            raise ValueError(f"{run} was taken by another process just now; name another folder") from None
+            raise ValueError(f"{run} was just locked by another process; choose another folder") from None
     finally:
         mine.unlink(missing_ok=True)
     remove_leftovers(run)

@@ -46,12 +46,12 @@ def check_world_size(expected: int | None) -> None:
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != running:
         raise ValueError(
-            f"the launcher started {launched} processes but {running} train together; on CPU pass --use_cpu true so "
+            f"the launcher started {launched} processes but {running} train together; on CPU, pass --use_cpu true so "
             "that they form one group"
         )
     if expected is not None and expected != running:
         raise ValueError(
-            f"expected_world_size={expected} but {running} process{'es' * (running > 1)} run; on CPU launch with "
+            f"expected_world_size={expected} but {running} process{'es' * (running > 1)} run; on CPU, launch with "
             "'accelerate launch --config_file examples/accelerate/cpu_2.yaml' or torchrun, not with --cpu"
         )
 
@@ -59,7 +59,7 @@ def check_world_size(expected: int | None) -> None:
 def warn_of_ignored_sharding(uses_fsdp: bool) -> None:
     """Warns when FSDP was asked for and Accelerate trains without it, as it silently does on a CPU."""
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" and not uses_fsdp:
-        logger.warning("FSDP was asked for but is not used on this device: every process holds the whole model (DDP)")
+        logger.warning("FSDP is not used on this device: every process holds the complete model (DDP)")
 
 
 def check_precision(mixed_precision: str, device_type: str) -> None:
@@ -69,7 +69,7 @@ def check_precision(mixed_precision: str, device_type: str) -> None:
         ValueError: for fp16 on a CPU.
     """
     if mixed_precision == "fp16" and device_type == "cpu":
-        raise ValueError("mixed_precision=fp16 has no effect on a CPU; use bf16 or no mixed precision there")
+        raise ValueError("mixed_precision=fp16 has no effect on a CPU; use bf16 or no mixed precision")
 
 
 def lost_process(error: BaseException, world_size: int) -> str | None:
@@ -78,5 +78,5 @@ def lost_process(error: BaseException, world_size: int) -> str | None:
         return None
     text = str(error).lower()
     if isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST_SIGNS):
-        return f"another process of this run has ended or does not answer ({' '.join(str(error).split())[:160]})"
+        return f"another process of this run has ended or does not respond ({' '.join(str(error).split())[:160]})"
     return None

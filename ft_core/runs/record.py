@@ -97,11 +97,11 @@ def read_record(run: Path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start anew with --overwrite") from error
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start over with --overwrite") from error
     missing = [name for name in NEEDED if not isinstance(record, dict) or name not in record]
     if missing:
         raise ValueError(
-            f"{path} is no record of a run ({missing[0]} is missing); restore it or start anew with --overwrite"
+            f"{path} is not a run record ({missing[0]} is missing); restore it or start over with --overwrite"
         )
     return record
 
@@ -149,7 +149,7 @@ def unless_going_on(args: TrainingArguments, path: Path) -> Iterator[None]:
     except OSError as error:
         if getattr(args, "on_save_error", "stop") == "stop":
             raise
-        logger.warning(f"{path} could not be written ({error.strerror or error}): going on without it")
+        logger.warning(f"{path} could not be written ({error.strerror or error}); the run continues without it")
 
 
 class RunRecorder(TrainerCallback):

@@ -25,7 +25,7 @@ SCHEDULE = (
     *("world_size", "one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum"),
     *("lr_scheduler_type", "warmup_steps", "data", "batch x accumulation", "training data"),
 )
-KEPT = "weights, optimizer state (with its weight_decay and betas), step count and history are the checkpoint's"
+KEPT = "weights, optimizer state (with its weight_decay and betas), step count and history are those of the checkpoint"
 
 
 def _by_name(changes: Sequence[str]) -> dict[str, str]:
@@ -86,21 +86,21 @@ def settle(run: Path, changes: list[str], args: TrainingArguments, rate_before: 
     if args.resume_force:
         if changes:
             logger.warning(
-                f"resume_force: going on with {'; '.join(changes)}. {KEPT}; everything else is as set now, so this is "
-                "no longer the run that was begun"
+                f"resume_force: continuing with {'; '.join(changes)}. {KEPT}; all other settings are "
+                "the new ones, so the result differs from that of the original run"
             )
         return any(change.split(":")[0].split(".")[0] in SCHEDULE for change in changes)
     rate = f"{LEARNING_RATE}:"
     others = [change for change in changes if not change.startswith(rate)]
     if others:
         raise ValueError(
-            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same, start anew in another "
-            "folder or with --overwrite, or pass --resume_force to go on all the same"
+            f"{run} cannot be resumed with other settings ({'; '.join(changes)}); use the same settings, start over in "
+            "another folder or with --overwrite, or pass --resume_force to continue anyway"
         )
     if len(others) < len(changes) and rate_before is not None:
         logger.warning(
-            f"learning_rate={args.learning_rate:g} is not used: the run goes on with {rate_before:g}, because its "
-            "schedule is under way and another rate would make it another run; --resume_force takes the new one"
+            f"learning_rate={args.learning_rate:g} is ignored: the run continues with {rate_before:g}, because its "
+            "schedule has started; pass --resume_force to use the new rate"
         )
         args.learning_rate = rate_before
     return False

@@ -12,25 +12,34 @@ DEFAULT_TRIALS = 20
 class SweepArguments:
     """How a space is searched; every other setting is one of the runs."""
 
-    space: str | None = field(default=None, metadata={"help": "YAML file of the settings to search over."})
+    space: str | None = field(default=None, metadata={"help": "YAML file with the settings to search over."})
     trials: int | None = field(
-        default=None, metadata={"help": f"Trials in all; {DEFAULT_TRIALS} when not given, a grid's number of points."}
+        default=None,
+        metadata={"help": f"Total number of trials. Default: {DEFAULT_TRIALS}, or the number of points of a grid."},
     )
-    method: str = field(default="tpe", metadata={"help": "tpe (Bayesian), grid (lists only) or random."})
+    method: str = field(default="tpe", metadata={"help": "Search method: tpe (Bayesian), grid (lists only) or random."})
     objective: str | None = field(
         default=None,
-        metadata={"help": "Validation term to search by, and to keep checkpoints by. Default: metric_for_best_model."},
+        metadata={"help": "Validation metric that selects trials and checkpoints. Default: metric_for_best_model."},
     )
-    pruner: str = field(default="median", metadata={"help": "What ends bad trials early: median, halving or none."})
-    prune_startup: int = field(default=5, metadata={"help": "Finished trials before the median prunes."})
-    prune_warmup: int = field(default=1, metadata={"help": "Evaluations of a trial before it may be pruned."})
-    workers: int = field(default=1, metadata={"help": "Processes, each with a device or a share of the cores."})
-    keep_models: int = field(default=3, metadata={"help": "Best trials whose models stay on the disk."})
-    most_failures: int = field(default=5, metadata={"help": "Stop after so many failed trials in a row."})
-    sampler_seed: int = field(default=42, metadata={"help": "Seed of what the search proposes."})
+    pruner: str = field(
+        default="median", metadata={"help": "Pruner that stops bad trials early: median, halving or none."}
+    )
+    prune_startup: int = field(
+        default=5, metadata={"help": "Number of finished trials before the median pruner starts."}
+    )
+    prune_warmup: int = field(default=1, metadata={"help": "Number of evaluations of a trial before it can be pruned."})
+    workers: int = field(
+        default=1, metadata={"help": "Number of parallel processes; each uses one device or a share of the cores."}
+    )
+    keep_models: int = field(default=3, metadata={"help": "Number of best trials whose models are kept on disk."})
+    most_failures: int = field(default=5, metadata={"help": "Stop after this many consecutive failed trials."})
+    sampler_seed: int = field(default=42, metadata={"help": "Random seed of the search."})
     repeat_best: int = field(
         default=0,
-        metadata={"help": "Further seeds to train the best and the default settings with, to know the gain's spread."},
+        metadata={
+            "help": "Number of extra seeds to retrain the best and default settings; measures the spread of the gain."
+        },
     )
 
     def __post_init__(self):
@@ -45,4 +54,4 @@ class SweepArguments:
             if getattr(self, name) < bound:
                 raise ValueError(f"{name}={getattr(self, name)} is below {bound}; use {bound} or more")
         if self.repeat_best == 1:
-            raise ValueError("repeat_best=1 tells nothing of the spread over seeds; use 2 or more, better 3 to 5")
+            raise ValueError("repeat_best=1 cannot measure the spread over seeds; use 2 or more, better 3 to 5")

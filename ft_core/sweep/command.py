@@ -41,7 +41,7 @@ def sweep_command(
         if kind not in kinds:
             close = difflib.get_close_matches(kind, kinds, n=1)
             hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(kinds)}"
-            raise ValueError(f"{kind!r} is nothing to sweep; {hint}")
+            raise ValueError(f"{kind!r} cannot be swept; {hint}")
     name = f"{program} sweep {kind}".strip()
     package = stages.split(".")[0]
     read_options(

@@ -29,7 +29,10 @@ def importance_of(study: Study, seed: int) -> dict[str, object]:
     finished = best_trials(study)
     varied = {name for trial in finished for name in trial.params if trial.params[name] != finished[0].params[name]}
     if len(finished) < 2 or not varied:
-        return {"reason": f"{len(finished)} finished trials tell nothing of importance", "trials": len(finished)}
+        return {
+            "reason": f"{len(finished)} finished trials are too few to estimate importance",
+            "trials": len(finished),
+        }
     if len({trial.value for trial in finished}) == 1:
         return {"reason": "all finished trials have the same objective", "trials": len(finished)}
     evaluator = FanovaImportanceEvaluator(seed=seed)
@@ -39,7 +42,7 @@ def importance_of(study: Study, seed: int) -> dict[str, object]:
 
 def note_on(trials: int) -> str:
     """What the number of trials means for importances, in a few words."""
-    return f"{trials} finished trials" + (": too few to rely on" if trials < FEW_TRIALS else "")
+    return f"{trials} finished trials" + (": too few to be reliable" if trials < FEW_TRIALS else "")
 
 
 def plot_importance(values: Mapping[str, float], trials: int, title: str, path: Path) -> None:

@@ -124,7 +124,7 @@ class SweepPlan:
 
 
 def _word(value: object) -> object:
-    """A value of a command line (a list of words) or of YAML as one value or a list."""
+    """A value of a command line (a list of argv) or of YAML as one value or a list."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
@@ -160,7 +160,7 @@ def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimen
         if len(measured) > 1:
             (one, first), (other, second) = measured.items()
             raise ValueError(
-                f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} and "
+                f"{dimension.place}: {dimension.name} cannot be searched over: {first} is measured by {one} but "
                 f"{second} by {other}; {remedy}"
             )
 
@@ -190,7 +190,7 @@ def _fixed_values(stage: SweepStage, settings: tuple) -> dict[str, object]:
     return {name: plain(everything[name]) for name in stage.fixed if name in everything}
 
 
-def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepPlan:
+def parse_sweep(stage: SweepStage, argv: Sequence[str], program: str) -> SweepPlan:
     """A search from a command line: its own settings, and any setting of the runs for all trials.
 
     Every choice and both ends of every range are tried on the settings, so that a value that a run would refuse is
@@ -199,13 +199,13 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
     Raises:
         ValueError: one line on what cannot be used.
     """
-    given = {name: _word(value) for name, value in read_argv(words).items()}
+    given = {name: _word(value) for name, value in read_argv(argv).items()}
     for name, instead in NOT_OF_A_SWEEP.items():  # first: the settings themselves would ask for a login to push
         if name in given:
             raise ValueError(f"{name} is not a setting of a sweep; {instead.format(command=stage.command)}")
     parsed = parse_settings(
         (SweepArguments, *stage.types),
-        words,
+        argv,
         presets=stage.presets,
         default_preset=stage.default_preset,
         program=program,
@@ -220,7 +220,7 @@ def parse_sweep(stage: SweepStage, words: Sequence[str], program: str) -> SweepP
     doubled = [dimension for dimension in space if dimension.name in given]
     if doubled:
         raise ValueError(
-            f"{doubled[0].name} is set for all trials and searched over on {doubled[0].place}; leave one of them out"
+            f"{doubled[0].name} is set for all trials and also searched over in {doubled[0].place}; remove one of them"
         )
     args = _parse(stage, given, folder, False)[-1]
     if args.metric_for_best_model is None or str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":

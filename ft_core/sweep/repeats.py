@@ -13,7 +13,7 @@ from scipy import stats
 from ..io.console import echo, quiet
 from .plan import REPEATS, SweepPlan
 from .study import remove_checkpoints
-from .trial import TRIAL_FAULTS, fault_in_words, objective_of
+from .trial import TRIAL_FAULTS, fault_in_one_line, objective_of
 
 BEST, DEFAULT = "best", "default"
 LEVEL = 0.95
@@ -45,7 +45,7 @@ def run_repeats(plan: SweepPlan, best: FrozenTrial, done: list[dict], note: Call
             continue
         entry = one | _run(plan, one, best)
         shown = f"{plan.metric} {entry['objective']:.6g}" if entry["reason"] is None else f"failed: {entry['reason']}"
-        echo(f"again       {one['kind']} settings, seed {one['seed']}: {shown}")
+        echo(f"repeat      {one['kind']} settings, seed {one['seed']}: {shown}")
         entries.append(entry)
         note(entries)
     return entries
@@ -79,7 +79,7 @@ def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
             plan.stage.run(settings, [])
         objective = objective_of(folder, plan.metric, plan.direction)
     except TRIAL_FAULTS as error:
-        reason = fault_in_words(error)
+        reason = fault_in_one_line(error)
     remove_checkpoints(folder)
     shutil.rmtree(folder / plan.stage.model_folder, ignore_errors=True)
     return {"objective": objective, "reason": reason}
@@ -123,12 +123,12 @@ def gain_lines(facts: dict, metric: str) -> list[str]:
             lines.append(f"{kind:12}{metric} {one['mean']:.6g}{spread} over {one['seeds']} fresh seeds")
     gain = facts["gain"]
     if gain is None:
-        return [*lines, "gain        not known: fewer than two seeds finished with both settings"]
+        return [*lines, "gain        unknown: fewer than two seeds finished with both settings"]
     interval = f"{LEVEL:.0%} interval {gain['low']:.3g} to {gain['high']:.3g}, {gain['pairs']} seeds"
     if gain["low"] > 0:
         verdict = "better than the default settings"
     elif gain["high"] < 0:
         verdict = "WORSE than the default settings"
     else:
-        verdict = "not told apart from the default settings"
+        verdict = "no significant difference from the default settings"
     return [*lines, f"gain        {gain['mean']:.3g} ({interval}): {verdict}"]

@@ -36,9 +36,9 @@ def read_sweep(folder: Path) -> dict | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start anew with --overwrite") from error
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start over with --overwrite") from error
     if not isinstance(record, dict) or not isinstance(record.get(IDENTITY), dict):
-        raise ValueError(f"{path} is no record of a sweep; restore it or start anew with --overwrite")
+        raise ValueError(f"{path} is not a sweep record; restore it or start over with --overwrite")
     return record
 
 
@@ -131,7 +131,7 @@ def best_yaml(best: FrozenTrial, plan: SweepPlan, ended: int) -> str:
     values = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in chosen.items()}
     return (
         f"# trial {best.number}, the best of {ended}: {plan.metric} {best.value:.6g} with {values_of(best.params)}\n"
-        f"# the figure is that of the luckiest of {ended} and will be worse with another seed\n"
+        f"# selecting the best of {ended} makes this value too optimistic: expect a worse one with another seed\n"
         f"# {plan.stage.command} --config {BEST_FILE} --output_dir RUN\n"
         + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     )

@@ -48,12 +48,12 @@ class NoTrialFinished(ValueError):
     """All trials are over and none has an objective."""
 
 
-def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
+def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
     """Searches a space from a command line to `best.yaml`.
 
     Args:
         make_stage: describes the runs; importable by name, for workers.
-        words: the command line.
+        argv: the command line.
         program: name for messages.
 
     Raises:
@@ -61,11 +61,11 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None
             trials in a row; no trial that finished.
         StoppedBySignal: after SIGTERM or Ctrl-C, once what runs is saved.
     """
-    plan = parse_sweep(make_stage(), words, program)
+    plan = parse_sweep(make_stage(), argv, program)
     if process_group().num_processes > 1:
         raise ValueError(
-            f"{program} runs each trial in one process; start it without a launcher, and pass --workers N for several "
-            "trials at a time"
+            f"{program} runs each trial in one process; start it without a launcher, and pass --workers N to run "
+            "several trials in parallel"
         )
     check_writable(plan.folder)
     with run_lock(plan.folder, plan.overwrite_lock):
@@ -81,7 +81,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None
             echo(line)
         try:
             if plan.search.workers > 1:
-                run_workers(study, plan, make_stage, words, program)
+                run_workers(study, plan, make_stage, argv, program)
             else:
                 run_trials(study, plan)
             write_results(study, plan, identity, "running", further)
@@ -94,7 +94,7 @@ def run_sweep(make_stage: MakeStage, words: Sequence[str], program: str) -> None
 
 
 def _status_after(error: BaseException) -> str:
-    """How a search stands that an error ended, in the words of runs and trials."""
+    """How a search stands that an error ended, in the argv of runs and trials."""
     if isinstance(error, NoTrialFinished | TooManyFailures):
         return "failed"
     return f"interrupted: {error.name if isinstance(error, StoppedBySignal) else type(error).__name__}"
@@ -108,10 +108,10 @@ def _check_folder(plan: SweepPlan) -> None:
         return
     if not plan.resume and not plan.overwrite:
         raise ValueError(
-            f"output_dir={plan.folder} is not empty; pass --resume to go on with the sweep or --overwrite to replace it"
+            f"output_dir={plan.folder} is not empty; pass --resume to continue the sweep or --overwrite to replace it"
         )
     if not (plan.folder / SWEEP_FILE).is_file():
-        raise ValueError(f"output_dir={plan.folder} holds no sweep (no {SWEEP_FILE}); name another folder")
+        raise ValueError(f"output_dir={plan.folder} is not a sweep folder (no {SWEEP_FILE}); choose another folder")
 
 
 def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
@@ -125,12 +125,12 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
         changes = differences(record[IDENTITY], identity)
         if changes:
             raise ValueError(
-                f"{plan.folder} cannot go on with another space or other settings ({'; '.join(changes)}); use the "
-                "same, or start anew in another folder or with --overwrite"
+                f"{plan.folder} cannot continue with another space or other settings ({'; '.join(changes)}); use the "
+                "same, or start over in another folder or with --overwrite"
             )
         if not (plan.folder / STUDY_FILE).is_file():  # Optuna would make an empty one
             raise ValueError(
-                f"{plan.folder / STUDY_FILE} is missing, which holds the trials; restore it, or start anew with "
+                f"{plan.folder / STUDY_FILE} is missing, but it holds the trials; restore it, or start over with "
                 "--overwrite"
             )
         return record
@@ -145,25 +145,25 @@ def _describe(plan: SweepPlan, study: Study) -> list[str]:
     search, ended = plan.search, len(ended_trials(study))
     better = "lower" if plan.direction == "minimize" else "higher"
     lines = [
-        f"objective   {plan.metric} on the validation split, {better} is better; the test split is left alone",
+        f"objective   {plan.metric} on the validation split, {better} is better; the test split is not used",
         f"space       {', '.join(map(str, plan.space))}",
         f"search      {search.method}, {plan.trials} trials, pruner {search.pruner}, {search.workers} "
         f"worker{'s' * (search.workers > 1)}",
     ]
-    return [*lines, f"resumed     {ended} of {plan.trials} trials are over"] if ended else lines
+    return [*lines, f"resumed     {ended} of {plan.trials} trials are finished"] if ended else lines
 
 
 def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, object]) -> None:
     left = running_trials(study)
     if left:
         raise ValueError(
-            f"trial {left[0].number} is not over, and no process has it any more; go on with --resume before the best "
-            "trial is named"
+            f"trial {left[0].number} is not finished, and no process works on it; continue with --resume before "
+            "the best trial is selected"
         )
     best = best_trials(study)
     if not best:
         raise NoTrialFinished(
-            f"none of {len(ended_trials(study))} trials finished, so there is no best one; see the reasons in "
+            f"none of {len(ended_trials(study))} trials succeeded, so there is no best trial; see the reasons in "
             f"{plan.folder / SWEEP_FILE}"
         )
     drop_stale(plan, further, best[0])
@@ -171,16 +171,20 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
         echo(line)
     further["importance"] = importance = importance_of(study, plan.search.sampler_seed)
     if "values" in importance:
-        title = f"{plan.stage.command}: what {plan.metric} depends on"
+        title = f"{plan.stage.command}: importance of each setting for {plan.metric}"
         plot_importance(importance["values"], importance["trials"], title, plan.folder / IMPORTANCE_FILE)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in importance["values"].items())
         echo(f"importance  {shares} ({note_on(importance['trials'])})")
     else:
-        echo(f"importance  not known: {importance['reason']}")
+        echo(f"importance  unknown: {importance['reason']}")
     echo(f"best        trial {best[0].number}: {plan.metric} {best[0].value:.6g} with {values_of(best[0].params)}")
     echo(
-        f"            the best of {len(ended_trials(study))} looks better than it is, as the luckiest draw"
-        + ("" if plan.search.repeat_best else "; --resume --repeat_best 3 tells the gain over the default settings")
+        f"            selecting the best of {len(ended_trials(study))} trials makes this value too optimistic"
+        + (
+            ""
+            if plan.search.repeat_best
+            else "; use --resume --repeat_best 3 to measure the gain over the default settings"
+        )
     )
     _look_at_test(plan, best[0], further)
     write_results(study, plan, identity, "running", further)
@@ -213,6 +217,10 @@ def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object]
         further["test"] = seen = {"trial": best.number, "looks": seen["looks"] + 1, "figures": figures}
     metric = plan.metric.removeprefix("eval_")
     value = seen["figures"].get(metric)
-    again = "" if seen["looks"] == 1 else f"; {seen['looks']} trials were looked at so far, so it is no fresh figure"
+    again = (
+        ""
+        if seen["looks"] == 1
+        else f"; {seen['looks']} trials were tested so far, so this is no longer a held-out value"
+    )
     shown = "-" if value is None else f"{value:.6g}"
-    echo(f"test split  {metric} {shown} of trial {best.number}{again or ', the only one looked at'}")
+    echo(f"test split  {metric} {shown} of trial {best.number}{again or ', the first trial tested'}")

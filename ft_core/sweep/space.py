@@ -127,7 +127,7 @@ def _dimension(name: str, place: str, written: object, parse: Callable[[str], ob
     if isinstance(written, list):
         choices = tuple(_parsed(f"{place}: {name}", value, parse) for value in written)
         if not choices:
-            raise ValueError(f"{place}: {name} is an empty list; write one value or more")
+            raise ValueError(f"{place}: {name} is an empty list; write at least one value")
         if len({(type(choice), choice) for choice in choices}) < len(choices):
             raise ValueError(f"{place}: {name} lists a value twice; keep one of them")
         return Dimension(name, place, choices)
@@ -135,7 +135,7 @@ def _dimension(name: str, place: str, written: object, parse: Callable[[str], ob
         return _range(name, place, written, parse)
     raise ValueError(
         f"{place}: {name}={written!r} is neither a list nor a range; write e.g. [1, 2] or {{low: 1, high: 2}}, and "
-        "pass what is the same in all trials on the command line"
+        "pass settings that are the same in all trials on the command line"
     )
 
 
@@ -144,11 +144,11 @@ def _range(name: str, place: str, written: dict, parse: Callable[[str], object])
         if key not in RANGE_KEYS:
             close = difflib.get_close_matches(str(key), RANGE_KEYS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"use {', '.join(RANGE_KEYS)}"
-            raise ValueError(f"{place}: {name} has {key!r}, which no range has; {hint}")
+            raise ValueError(f"{place}: {name} has {key!r}, which is not a key of a range; {hint}")
     if "low" not in written or "high" not in written:
         raise ValueError(f"{place}: {name} is a range without low or high; write both")
     if parse not in (int, float):
-        raise ValueError(f"{place}: {name} is no number, so it has no range; write a list of choices")
+        raise ValueError(f"{place}: {name} is not a number and cannot have a range; write a list of choices")
     low, high = (_parsed(f"{place}: {name}.{key}", written[key], parse) for key in ("low", "high"))
     step = _parsed(f"{place}: {name}.step", written["step"], parse) if "step" in written else None
     log = written.get("log", False)
@@ -163,19 +163,21 @@ def _range(name: str, place: str, written: dict, parse: Callable[[str], object])
     if step is not None:
         steps = (high - low) / step if step > 0 else math.nan
         if not abs(steps - round(steps if steps == steps else 0)) < 1e-9:
-            raise ValueError(f"{place}: {name} has step={step}, which does not lead from {low} to {high}; correct it")
+            raise ValueError(
+                f"{place}: {name} has step={step}, which does not divide the range from {low} to {high}; correct it"
+            )
     return Dimension(name, place, (), low, high, log, step)
 
 
 def _parsed(place: str, value: object, parse: Callable[[str], object]) -> Value:
     """A value of the setting's type; raises ValueError that says where and why not."""
     if value is None or isinstance(value, list | dict):
-        raise ValueError(f"{place}={value!r} is no single value; write numbers, words, true or false")
+        raise ValueError(f"{place}={value!r} is not a single value; write numbers, words, true or false")
     try:
         parsed = parse(str(value).lower() if isinstance(value, bool) else str(value))
     except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
         kind = getattr(parse, "__name__", "")
-        why = f"is no {kind}" if kind in ("int", "float") else f"is refused ({' '.join(str(error).split())})"
+        why = f"is not of type {kind}" if kind in ("int", "float") else f"is refused ({' '.join(str(error).split())})"
         raise ValueError(f"{place}={value!r} {why}; correct it") from error
     if isinstance(parsed, float) and not math.isfinite(parsed):
         raise ValueError(f"{place}={value!r} is not finite; correct it")

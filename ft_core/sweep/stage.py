@@ -8,12 +8,12 @@ from transformers import TrainerCallback
 
 # settings that belong to the search's folder and not to a trial
 HOUSEKEEPING = ("output_dir", "resume", "overwrite", "resume_force", "overwrite_lock", "dry_run")
-_SAME_SEED = "the luckiest seed is no better recipe; --repeat_best tells the spread over seeds"
+_SAME_SEED = "a lucky seed is not a better recipe; use --repeat_best to measure the spread over seeds"
 _ONE_METRIC = "all trials are compared by one metric; pass it as --objective"
-_NO_RECIPE = "it changes no result; leave it out"
+_NO_RECIPE = "it does not change the result; remove it"
 _SAME_STEPS = "trials are pruned by comparing evaluation with evaluation; pass it for all trials on the command line"
 COMMON_FIXED: dict[str, str] = {
-    **dict.fromkeys(HOUSEKEEPING, "it is the search's own; pass it on the command line"),
+    **dict.fromkeys(HOUSEKEEPING, "it belongs to the search; pass it on the command line"),
     **dict.fromkeys(("seed", "data_seed"), _SAME_SEED),
     **dict.fromkeys(("metric_for_best_model", "greater_is_better"), _ONE_METRIC),
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_token", "hub_strategy", "hub_revision"), _NO_RECIPE),

@@ -58,7 +58,7 @@ def open_study(plan: SweepPlan) -> Study:
         study.get_trials(deepcopy=False)
     except (SQLAlchemyError, OptunaError, RuntimeError) as error:  # the last: tables of another version of Optuna
         why = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise ValueError(f"{path} cannot be read ({why}); restore it, or start anew with --overwrite") from error
+        raise ValueError(f"{path} cannot be read ({why}); restore it, or start over with --overwrite") from error
     return study
 
 
@@ -67,8 +67,8 @@ def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
     found = len(ended_trials(study))
     if found < recorded:
         raise ValueError(
-            f"{plan.folder / STUDY_FILE} has {found} trials that are over and the record {recorded}; restore the file, "
-            "or start anew with --overwrite"
+            f"{plan.folder / STUDY_FILE} has {found} finished trials but the record lists {recorded}; restore the "
+            "file, or start over with --overwrite"
         )
 
 
@@ -126,7 +126,7 @@ def _take_over(study: Study, plan: SweepPlan, frozen: FrozenTrial) -> Trial | No
     before = frozen.user_attrs.get(FROM_STEP, 0)
     attempts = 1 if step > before else frozen.user_attrs.get(ATTEMPTS, 0) + 1
     if attempts > MOST_ATTEMPTS:
-        fail_trial(study, trial, f"its process ended {MOST_ATTEMPTS} times without a step further (out of memory?)")
+        fail_trial(study, trial, f"its process ended {MOST_ATTEMPTS} times without progress (out of memory?)")
         free_disk(study, plan)
         return None
     return _own(trial, plan, attempts, step)
@@ -176,7 +176,7 @@ def check_failures(study: Study, plan: SweepPlan) -> None:
     if len(last) == plan.search.most_failures and all(trial.state == TrialState.FAIL for trial in last):
         raise TooManyFailures(
             f"{len(last)} trials in a row have failed (most_failures={plan.search.most_failures}), the last one: "
-            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space, then go on with --resume"
+            f"{last[-1].user_attrs.get(REASON, 'unknown')}; correct the settings or the space and use --resume"
         )
 
 

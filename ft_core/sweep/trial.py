@@ -71,17 +71,17 @@ def objective_of(folder: Path, metric: str, direction: str) -> float:
     return min(values) if direction == "minimize" else max(values)
 
 
-def fault_in_words(error: BaseException) -> str:
+def fault_in_one_line(error: BaseException) -> str:
     """One line on why a trial failed.
 
     Raises:
         ValueError: the disk is full, which no other trial would mend.
     """
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    words = without_secrets(" ".join(f"{kind}{error}".split()))
+    message = without_secrets(" ".join(f"{kind}{error}".split()))
     if isinstance(error, CheckpointNotSaved) or is_full_disk(error):
-        raise ValueError(f"the sweep cannot go on: {words}") from error
-    return words[:MOST_REASON]
+        raise ValueError(f"the sweep cannot continue: {message}") from error
+    return message[:MOST_REASON]
 
 
 def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
@@ -105,7 +105,7 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
         release_trial(trial)
         raise
     except TRIAL_FAULTS as error:
-        reason = fault_in_words(error)
+        reason = fault_in_one_line(error)
     with claim_lock(plan):
         if reason is not None:
             fail_trial(study, trial, reason)

@@ -79,13 +79,13 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def work(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
+def work(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
     """What a worker does: trials until there are enough. Exits with [`STOP_CODE`] when the search cannot go on."""
     os.setpgrp()
     _end_with_parent()
     torch.set_num_threads(int(os.environ[THREADS]))
     try:
-        plan = parse_sweep(make_stage(), words, program)
+        plan = parse_sweep(make_stage(), argv, program)
         run_trials(open_study(plan), plan)
     except TooManyFailures:
         sys.exit(STOP_CODE)  # the one that started it says why
@@ -94,7 +94,7 @@ def work(make_stage: MakeStage, words: Sequence[str], program: str) -> None:
         sys.exit(STOP_CODE)
 
 
-def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, words: Sequence[str], program: str) -> None:
+def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
     """Runs trials in `workers` processes until there are enough.
 
     Raises:
@@ -105,7 +105,7 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, words: Seq
     context = multiprocessing.get_context("spawn")
 
     def start(worker: int) -> BaseProcess:
-        process = context.Process(target=work, args=(make_stage, list(words), program))
+        process = context.Process(target=work, args=(make_stage, list(argv), program))
         with _environment(device_share(worker, number)):
             process.start()
         return process
@@ -130,10 +130,10 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, words: Seq
                     in_vain = 0 if had_trial(study, process.pid) else in_vain + 1
                     if in_vain == MOST_STARTS:
                         raise ValueError(
-                            f"{in_vain} workers in a row were ended by {name} before they took a trial; see above (a "
-                            "device, memory?), then use --resume, perhaps with fewer --workers"
+                            f"{in_vain} workers in a row were killed by {name} before they started a trial; see above "
+                            "(a device or memory problem?), then use --resume, perhaps with fewer --workers"
                         )
-                    echo(f"worker      ended by {name}; its trial goes on from its checkpoint in another")
+                    echo(f"worker      killed by {name}; another worker resumes its trial from the last checkpoint")
                     running[worker] = start(worker)
         finally:
             _end(list(running.values()))

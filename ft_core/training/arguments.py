@@ -17,33 +17,36 @@ class RunArguments:
     `hub_strategy` is `end` and not the parent's `every_save`: one commit a run unless more are asked for.
     """
 
-    resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint of output_dir."})
+    resume: bool = field(default=False, metadata={"help": "Resume from the newest complete checkpoint of output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
     resume_force: bool = field(
         default=False,
-        metadata={"help": "Resume with other settings, data or number of processes too; says what is kept."},
+        metadata={"help": "Resume even if settings, data or number of processes changed; the log lists what is kept."},
     )
     overwrite_lock: bool = field(
-        default=False, metadata={"help": "Take output_dir although another process seems to use it."}
+        default=False, metadata={"help": "Use output_dir although another process seems to hold its lock."}
     )
     on_save_error: str = field(
-        default="stop", metadata={"help": "When a checkpoint cannot be written: stop, or continue without it."}
+        default="stop",
+        metadata={"help": "What to do when a checkpoint cannot be written: stop, or continue without it."},
     )
     max_bad_steps: int = field(
         default=3,
-        metadata={"help": "Stop after so many steps in a row whose loss or gradient was not finite; none is applied."},
+        metadata={
+            "help": "Stop after this many consecutive steps with a non-finite loss or gradient; such steps are skipped."
+        },
     )
     expected_world_size: int | None = field(
-        default=None, metadata={"help": "Number of processes that must take part; checked before training."}
+        default=None, metadata={"help": "Required number of processes; checked before training."}
     )
 
     push_to_hub: bool = field(
         default=False,
-        metadata={"help": "Push the best model to hub_model_id when the run ends; a failed push is a warning."},
+        metadata={"help": "Push the best model to hub_model_id when the run ends; a failed push only logs a warning."},
     )
     hub_strategy: str = field(
         default="end",
-        metadata={"help": "When to push: end, or every_save (each checkpoint's model too, beside the training)."},
+        metadata={"help": "When to push: end, or every_save (also the model of each checkpoint, in the background)."},
     )
 
     def check_run_arguments(self) -> None:
@@ -66,8 +69,8 @@ class RunArguments:
         """
         if self.n_gpu > 1:
             logger.warning_once(
-                f"{self.n_gpu} GPUs are visible and one process uses one of them; for all: accelerate launch "
-                f"--num_processes {self.n_gpu} (docs/multi-gpu.md); to choose one: CUDA_VISIBLE_DEVICES"
+                f"{self.n_gpu} GPUs are visible but one process uses only one; to use all: accelerate launch "
+                f"--num_processes {self.n_gpu} (docs/multi-gpu.md); to select one: CUDA_VISIBLE_DEVICES"
             )
             self._n_gpu = 1
 
@@ -76,7 +79,7 @@ class RunArguments:
         self.hub_strategy = str(getattr(self.hub_strategy, "value", self.hub_strategy))
         if self.hub_strategy not in PUSH_STRATEGIES:
             raise ValueError(
-                f"hub_strategy={self.hub_strategy} is not supported: whole checkpoints hold pickled states, which are "
+                f"hub_strategy={self.hub_strategy} is not supported: checkpoints contain pickled states, which are "
                 f"never pushed; use one of {', '.join(PUSH_STRATEGIES)}"
             )
         if not self.push_to_hub:
@@ -85,8 +88,7 @@ class RunArguments:
             raise ValueError("push_to_hub=True needs a repository; set hub_model_id to OWNER/NAME")
         if self.hub_always_push:
             raise ValueError(
-                "hub_always_push=True is not supported: a save that comes while a push is under way is left out; leave "
-                "it off"
+                "hub_always_push=True is not supported: a save during a running push is not pushed; leave it off"
             )
         from ..hub.push import check_branch, check_login, check_repository
 

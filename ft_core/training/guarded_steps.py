@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import Trainer
 
-from ..checkpoints.retention import find_newest_whole
+from ..checkpoints.retention import find_newest_complete
 from ..io.files import write_json
 from ..runs.folder import BAD_STEPS_FILE
 from ..runs.record import unless_going_on
@@ -129,7 +129,7 @@ class GuardedSteps(Trainer):
         if scale < LEAST_SCALE:
             raise ValueError(
                 f"the fp16 loss scale fell to {scale:g} at step {self.state.global_step + 1}: the loss is finite, but "
-                "its gradients overflow in fp16 whatever the scale; use bf16 or fp32"
+                "its gradients overflow in fp16 at any scale; use bf16 or fp32"
             )
         return True
 
@@ -189,14 +189,14 @@ class GuardedSteps(Trainer):
             )
         if self._bad_in_a_row < self.args.max_bad_steps:
             return
-        newest, _ = find_newest_whole(run)
+        newest, _ = find_newest_complete(run)
         first = step - self._bad_in_a_row + 1
         steps = f"in steps {first} to {step}" if self._bad_in_a_row > 1 else f"in step {step}"
-        last = f"{newest.name} is the last whole checkpoint" if newest else "no checkpoint was written yet"
+        last = f"{newest.name} is the newest complete checkpoint" if newest else "there is no checkpoint yet"
         if len(offending) == len(samples):  # not a matter of a few samples
             cause = "every sample is affected, so the weights have diverged: lower learning_rate"
         elif offending:
-            cause = f"look at the {len(offending)} of {len(samples)} samples that it names as offending"
+            cause = f"check the {len(offending)} of {len(samples)} samples listed there as offending"
         else:
             cause = "lower learning_rate or max_grad_norm"
         raise ValueError(

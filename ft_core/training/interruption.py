@@ -94,7 +94,7 @@ class StopAtSignal(TrainerCallback):
             restore()
             self._received = number
             logger.warning(
-                f"{signal.Signals(number).name}: finishing this step, then saving; a second one stops at once"
+                f"{signal.Signals(number).name}: finishing this step, then saving; a second signal stops at once"
             )
 
         for number in SIGNALS:
@@ -170,7 +170,7 @@ class StopAtSignal(TrainerCallback):
             is_saved = (Path(args.output_dir) / f"{PREFIX}{state.global_step}").is_dir()
             logger.warning(
                 f"stopped by {stopped.name}: {step} is {'' if is_saved else 'NOT '}saved in {args.output_dir}; "
-                f"go on with --resume{'' if is_saved else ' from the checkpoint before'}"
+                f"continue with --resume{'' if is_saved else 'from the previous checkpoint'}"
             )
         raise stopped
 

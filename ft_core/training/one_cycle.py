@@ -29,7 +29,7 @@ class OneCycle:
         if not self.max_lr > 0:
             raise ValueError(f"learning_rate={self.max_lr} is not positive; it is the peak of the one-cycle schedule")
         if not 0 < self.pct_start < 1:
-            raise ValueError(f"pct_start={self.pct_start} is outside (0, 1); it is the share of steps spent rising")
+            raise ValueError(f"pct_start={self.pct_start} is outside (0, 1); it is the share of warm-up steps")
         for name in ("div_factor", "final_div_factor"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; it divides the learning rate")
@@ -59,7 +59,7 @@ def build_one_cycle(optimizer: Optimizer, settings: OneCycle, total_steps: int) 
         ValueError: when there is no step to schedule.
     """
     if total_steps < 1:
-        raise ValueError(f"a schedule over {total_steps} steps is empty; give the run at least one step")
+        raise ValueError(f"a schedule over {total_steps} steps is empty; train for at least one step")
     pct_start = settings.pct_start
     if abs(pct_start * total_steps - 1) < 1e-9:
         pct_start = (1 + 1e-6) / total_steps  # PyTorch divides by pct_start * total_steps - 1

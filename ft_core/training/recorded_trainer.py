@@ -29,8 +29,8 @@ from transformers.trainer_utils import SaveStrategy, TrainOutput
 from transformers.utils import logging
 
 from ..checkpoints.manifest import defect_of, read_manifest
-from ..checkpoints.retention import find_newest_whole, list_checkpoints, metric_history
-from ..checkpoints.saving import WholeCheckpoints
+from ..checkpoints.retention import find_newest_complete, list_checkpoints, metric_history
+from ..checkpoints.saving import AtomicCheckpoints
 from ..hub.card import CardFacts
 from ..hub.training_push import EVERY_SAVE, PushCheckpoints, check_hub
 from ..io.files import is_full_disk
@@ -76,7 +76,7 @@ class _LimitAtEnd(TrainerCallback):
         args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
 
 
-class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
+class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
     """Base of this library's trainers. Settings come from dataclasses with the fields of
     [`~ft_core.training.arguments.RunArguments`] and `early_stopping`, `early_stopping_patience`,
     `early_stopping_min_delta`.
@@ -164,27 +164,27 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
                 status = PRUNED if isinstance(error, RunPruned) else f"interrupted: {reason}"
                 with contextlib.suppress(OSError):  # as on a full disk
                     self.recorder.write_interruption(self.args, self.state, status)
-                words = self._in_words(run, error)
-                if words is None:
+                message = self._one_line(run, error)
+                if message is None:
                     raise
-                raise ValueError(words) from error
+                raise ValueError(message) from error
 
     def _check_whole(self, named: Path, found: Path | None) -> None:
         """Raises ValueError when a checkpoint is damaged; the one that was `found` has been looked at."""
         defect = None if named == found else defect_of(named)
         if defect is not None:
-            raise ValueError(f"{named} is not used: {defect}; name another, or resume without a name")
+            raise ValueError(f"{named} cannot be used: {defect}; pass another checkpoint, or none for the newest")
 
-    def _in_words(self, run: Path, error: BaseException) -> str | None:
+    def _one_line(self, run: Path, error: BaseException) -> str | None:
         """One line on an error that the machine made and not the code; None for others."""
         lost = lost_process(error, self.args.world_size)
         if lost:
             return f"{lost}; start all of them again with --resume"
         if isinstance(error, ValueError) or not is_full_disk(error):
             return None
-        newest, _ = find_newest_whole(run)
-        left = f"{newest.name} is whole" if newest else "no checkpoint was written before"
-        return f"the disk of {run} is full ({error}); {left}: free some space and go on with --resume"
+        newest, _ = find_newest_complete(run)
+        left = f"{newest.name} is complete" if newest else "there is no earlier checkpoint"
+        return f"the disk of {run} is full ({error}); {left}: free some space and continue with --resume"
 
     def checkpoint_facts(self) -> dict[str, object]:
         """What a checkpoint's manifest says besides its files."""
@@ -233,7 +233,7 @@ class RecordedTrainer(GuardedSteps, WholeCheckpoints, ABC):
 
     def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
         """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
-        logger.warning(f"{checkpoint} is the end of this run: nothing is left to train")
+        logger.warning(f"{checkpoint} is the last step of this run: there is nothing left to train")
         state.is_local_process_zero, state.is_world_process_zero = (
             self.is_local_process_zero(),
             self.is_world_process_zero(),

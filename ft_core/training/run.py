@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from ..checkpoints.weights import holds_whole_model
+from ..checkpoints.weights import holds_complete_model
 from ..hub.training_push import FindRun, check_hub, push_finished
 from ..io.console import echo
 from ..runs.folder import METRICS_FILE, check_output_folder, check_writable
@@ -42,7 +42,7 @@ def preflight(folder: Path, *runs: TrainingArguments) -> Iterator[None]:
 
 def finished_metrics(run: Path, model_folder: str) -> dict | None:
     """The figures of a run that has finished and whose model was written, or None."""
-    if not (run / METRICS_FILE).is_file() or not holds_whole_model(run / model_folder):
+    if not (run / METRICS_FILE).is_file() or not holds_complete_model(run / model_folder):
         return None
     return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
 
@@ -60,6 +60,6 @@ def resume_finished(args: TrainingArguments, program: str, model_folder: str, fi
         return None
     run = Path(args.output_dir)
     if metrics := finished_metrics(run, model_folder):
-        echo(f"finished    {run} has finished: nothing is left to train")
+        echo(f"finished    {run} is already finished: there is nothing left to train")
         push_finished(program, args, find_run)
     return metrics

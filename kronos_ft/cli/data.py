@@ -30,7 +30,7 @@ interrupted. Who may use the candles, and for what, is for the exchange's terms 
 """
 
 
-def run_check(words: Sequence[str]) -> int:
+def run_check(argv: Sequence[str]) -> int:
     """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
     parser = ExactParser(
         prog="kronos-ft data check", description="Reads candles and says what was found; exits 1 if they are rejected."
@@ -40,7 +40,7 @@ def run_check(words: Sequence[str]) -> int:
     parser.add_argument("--timezone", default="UTC", help="zone of times without an offset of their own")
     parser.add_argument("--lookback_window", type=int, default=90, help="bars (default 90)")
     parser.add_argument("--predict_window", type=int, default=10, help="bars (default 10)")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
 
     if options.lookback_window < 2 or options.predict_window < 0:
         raise ValueError(
@@ -92,9 +92,9 @@ def _download_parser() -> ExactParser:
     return parser
 
 
-def run_download(words: Sequence[str]) -> int:
+def run_download(argv: Sequence[str]) -> int:
     """`kronos-ft data download`: candles from an exchange or an archive into one file; 1 when something is missing."""
-    options = _download_parser().parse_args(words)
+    options = _download_parser().parse_args(argv)
     symbols = [name for word in options.symbol for name in word.split(",") if name]
     twice = next((name for name in symbols if symbols.count(name) > 1), None)
     if twice or not symbols:
@@ -127,18 +127,18 @@ def run_download(words: Sequence[str]) -> int:
 ACTIONS: dict[str, Callable[[Sequence[str]], int]] = {"check": run_check, "download": run_download}
 
 
-def run_data(words: Sequence[str]) -> int:
+def run_data(argv: Sequence[str]) -> int:
     """`kronos-ft data ACTION`.
 
     Raises:
         ValueError: an unknown action, with the nearest one, or bad input to an action.
     """
-    if not words or words[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
-        return 0 if words else 2
-    action = ACTIONS.get(words[0])
+        return 0 if argv else 2
+    action = ACTIONS.get(argv[0])
     if action is None:
-        close = difflib.get_close_matches(words[0], ACTIONS, n=1)
+        close = difflib.get_close_matches(argv[0], ACTIONS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(ACTIONS)}"
-        raise ValueError(f"data {words[0]!r} is no action; {hint}")
-    return action(words[1:])
+        raise ValueError(f"data {argv[0]!r} is no action; {hint}")
+    return action(argv[1:])

@@ -171,8 +171,8 @@ def demo_parser(program: str = "kronos-ft demo") -> argparse.ArgumentParser:
     return parser
 
 
-def demo_command(words: Sequence[str]) -> int:
+def demo_command(argv: Sequence[str]) -> int:
     """`kronos-ft demo [FILE] [--output_dir RUN] [--overwrite] [--steps N]`."""
-    options = demo_parser().parse_args(words)
+    options = demo_parser().parse_args(argv)
     run_demo(options.data, options.output_dir, options.steps, options.overwrite)
     return 0

@@ -229,13 +229,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "go on with --resume"
+    interrupted = "continue with --resume"
 
     def run() -> int:
         check_variables()
-        return run_command("kronos-ft", USAGE, COMMANDS, words, interrupted)
+        return run_command("kronos-ft", USAGE, COMMANDS, argv, interrupted)
 
     return one_line_errors("kronos-ft", run, interrupted)
 

@@ -27,9 +27,9 @@ def _parser() -> ExactParser:
     return parser
 
 
-def run_ui_command(words: Sequence[str]) -> int:
+def run_ui_command(argv: Sequence[str]) -> int:
     """`kronos-ft ui RUN_OR_MODEL`: everything is checked and loaded before the page opens."""
-    options = _parser().parse_args(words)
+    options = _parser().parse_args(argv)
     from transformers.utils import logging
 
     from ..forecasting.networks import load_networks, pairing_remark

@@ -203,7 +203,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     networks = load_networks(args.model, args.tokenizer)
     for name, network in zip(("model", "tokenizer"), networks, strict=True):
         if network.hub_origin:
-            echo(f"{name:18}{network.hub_origin.words()}")
+            echo(f"{name:18}{network.hub_origin.label()}")
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
         echo(f"WARNING     {remark}")
     predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())

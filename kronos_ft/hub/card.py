@@ -75,10 +75,10 @@ def _data_lines(facts: RunFacts) -> tuple[list[str], list[str]]:
         "bars": f"{sum(one['quality']['rows_kept'] for one in found):,} of " + ", ".join(f"{s:g} s" for s in steps[:5]),
     }
     ends = data.get("split_ends") or {}
-    for split, words in (("train", "last bar trained on"), ("validation", "last bar that chose the checkpoint")):
+    for split, title in (("train", "last bar trained on"), ("validation", "last bar that chose the checkpoint")):
         times = [one[split] for one in ends.values() if one.get(split)]
         if times:
-            rows[words] = max(times)
+            rows[title] = max(times)
     windows = facts.group("windows")
     if windows:
         rows["windows"] = ", ".join(f"{count:,} {split}" for split, count in windows.items() if count)
@@ -107,8 +107,8 @@ def _metric_lines(metrics: dict) -> list[str]:
     if best and isinstance(best.get("value"), float):
         start = f" (before training {metrics['start']:.4f})" if isinstance(metrics.get("start"), float) else ""
         better = "" if metrics.get("improved", True) else " **It is not better than the weights it started from.**"
-        words = f"The weights are those of step {best['step']}, the best by `{metrics['metric']}` in validation: "
-        lines += ["", f"{words}{best['value']:.4f}{start}.{better}"]
+        intro = f"The weights are those of step {best['step']}, the best by `{metrics['metric']}` in validation: "
+        lines += ["", f"{intro}{best['value']:.4f}{start}.{better}"]
     return lines
 
 

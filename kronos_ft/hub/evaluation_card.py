@@ -59,17 +59,17 @@ def _alone(evaluation: dict, name: str) -> dict:
 
 
 def _doubts(evaluation: dict, entry: dict) -> list[str]:
-    """Why the figures of a model cannot be believed, in words without a path of this machine."""
+    """Why the figures of a model are not reliable; the texts contain no local path."""
     kinds = {one["kind"] for one in evaluation.get("doubts", ()) if one["model"] == entry["name"]}
     if "doubts" not in evaluation:  # of an earlier version, which names the models in its sentences alone
         kinds = {kind for line in evaluation.get("warnings", ()) if (kind := _kind_of(line, entry))}
-    return [words for kind, words in DOUBTS.items() if kind in kinds]
+    return [reason for kind, reason in DOUBTS.items() if kind in kinds]
 
 
 def _kind_of(warning: str, entry: dict) -> str | None:
     """What a sentence says of a model, None where it is of others."""
-    for words in DONE_WITH.values():
-        who, _, seen = warning.partition(f" {words} bars up to ")
+    for reason in DONE_WITH.values():
+        who, _, seen = warning.partition(f" {reason} bars up to ")
         names = who.removeprefix(TOKENIZER_OF).split(", ") if who.startswith(TOKENIZER_OF) else [who]
         if seen and entry["name"] in names:
             return SEEN_TEST_BARS

@@ -127,7 +127,7 @@ class WindowTrainer(RecordedTrainer):
         if not self.args.resume_force:
             raise ValueError(
                 f"compile_blocks={asked} but {run} was begun {'with' if before else 'without'} compiled blocks, and "
-                "would end with other bits; leave compile_blocks at auto, or pass --resume_force to go on all the same"
+                "would end with other bits; leave compile_blocks at auto, or pass --resume_force to continue anyway"
             )
 
     def observed_facts(self) -> dict[str, object]:

@@ -31,13 +31,13 @@ def demo_parser(program: str = "mt5-ft demo") -> argparse.ArgumentParser:
     return parser
 
 
-def demo_command(words: Sequence[str], program: str = "mt5-ft demo") -> int:
+def demo_command(argv: Sequence[str], program: str = "mt5-ft demo") -> int:
     """`mt5-ft demo [FILE] [OPTIONS]`: four numbered steps that read as an example of the Python interface.
 
     Raises:
         ValueError: records, a model or a folder that cannot be used.
     """
-    options = demo_parser(program).parse_args(words)
+    options = demo_parser(program).parse_args(argv)
     from transformers.utils import logging
 
     from ft_core.runs.folder import FINAL_MODEL

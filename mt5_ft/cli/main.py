@@ -77,11 +77,11 @@ def _settings(argv: Sequence[str], command: str, preset: str | None = None) -> t
     return build_settings(TRAIN, given)
 
 
-def train_command(words: Sequence[str]) -> int:
+def train_command(argv: Sequence[str]) -> int:
     """`mt5-ft train`."""
-    if "--dry_run" in words:
+    if "--dry_run" in argv:
         raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
-    model, data, args = _settings(words, "train")
+    model, data, args = _settings(argv, "train")
     from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
     from ..runs.finish import summary_lines
@@ -96,17 +96,17 @@ def train_command(words: Sequence[str]) -> int:
     return 0
 
 
-def plan_command(words: Sequence[str]) -> int:
+def plan_command(argv: Sequence[str]) -> int:
     """`mt5-ft plan [--compare PRESET PRESET ...]`."""
-    words = list(words)
+    argv = list(argv)
     presets: list[str] = []
-    if "--compare" in words:
-        at = words.index("--compare")
-        end = next((i for i in range(at + 1, len(words)) if words[i].startswith("--")), len(words))
-        presets, words = words[at + 1 : end], words[:at] + words[end:]
+    if "--compare" in argv:
+        at = argv.index("--compare")
+        end = next((i for i in range(at + 1, len(argv)) if argv[i].startswith("--")), len(argv))
+        presets, argv = argv[at + 1 : end], argv[:at] + argv[end:]
         if len(presets) < 2:
             raise ValueError("--compare needs two presets or more, e.g. --compare original optimized")
-    settings = [_settings(words, "plan", preset) for preset in presets or [None]]  # all, before the first plan
+    settings = [_settings(argv, "plan", preset) for preset in presets or [None]]  # all, before the first plan
     from ft_core.io.console import quiet
 
     from ..runs.planning import compare_plans
@@ -119,38 +119,38 @@ def plan_command(words: Sequence[str]) -> int:
     return 0
 
 
-def subset_command(words: Sequence[str]) -> int:
+def subset_command(argv: Sequence[str]) -> int:
     """`mt5-ft subset FILE --drop 0.2 [--by length|FIELD] --seed 42`."""
     parser = _parser("subset", "Drops a share of the rows, keeping lengths and categories; writes FILE.backup first.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--drop", type=float, default=0.2, help="share of rows to drop (default 0.2)")
     parser.add_argument("--by", default="length", help="length, or a category field to keep too")
     parser.add_argument("--seed", type=int, default=42)
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from ..data.subset import drop_subset
 
     print("\n".join(drop_subset(options.file, options.drop, by=options.by, seed=options.seed).lines()))
     return 0
 
 
-def restore_command(words: Sequence[str]) -> int:
+def restore_command(argv: Sequence[str]) -> int:
     """`mt5-ft restore FILE`."""
     parser = _parser("restore", "Brings FILE.backup back, byte for byte.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--force", action="store_true", help="also when FILE was changed since, which loses that")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from ..data.subset import restore
 
     print(f"{restore(options.file, options.force)} is restored")
     return 0
 
 
-def clean_command(words: Sequence[str]) -> int:
+def clean_command(argv: Sequence[str]) -> int:
     """`mt5-ft clean RUN [--yes]`."""
     parser = _parser("clean", "Shows which checkpoints of a finished run would go; --yes removes them.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--yes", action="store_true", help="remove them")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     from ..runs.cleaning import clean, plan_cleaning
 
     cleaning = plan_cleaning(options.run)
@@ -196,13 +196,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
     interrupted = "the same command goes on (train, sweep: with --resume)"
 
     def run() -> int:
         check_variables()
-        return run_command("mt5-ft", USAGE, COMMANDS, words, interrupted)
+        return run_command("mt5-ft", USAGE, COMMANDS, argv, interrupted)
 
     return one_line_errors("mt5-ft", run, interrupted)
 

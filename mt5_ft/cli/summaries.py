@@ -58,9 +58,9 @@ def model_digest(model: "PreTrainedModel") -> str:
     return digest.hexdigest()
 
 
-def summarize_command(words: Sequence[str]) -> int:
+def summarize_command(argv: Sequence[str]) -> int:
     """`mt5-ft summarize --model DIR --input FILE --output FILE.jsonl`."""
-    options = _summarize_parser().parse_args(words)
+    options = _summarize_parser().parse_args(argv)
     _check_output(options)
 
     import torch
@@ -156,9 +156,9 @@ def _fields_to_score(options: argparse.Namespace) -> "TaskFields":
     return fields_of_predictions(options.predictions) or EMOTION_SUMMARY
 
 
-def evaluate_command(words: Sequence[str]) -> int:
+def evaluate_command(argv: Sequence[str]) -> int:
     """`mt5-ft evaluate --predictions FILE --data FILE`."""
-    options = _evaluate_parser().parse_args(words)
+    options = _evaluate_parser().parse_args(argv)
 
     from ft_core.io.files import write_json
 

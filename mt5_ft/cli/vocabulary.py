@@ -67,9 +67,9 @@ def _texts(options: argparse.Namespace) -> list[str]:
     return texts
 
 
-def trim_command(words: Sequence[str]) -> int:
+def trim_command(argv: Sequence[str]) -> int:
     """`mt5-ft trim-vocab --model DIR_OR_NAME --data FILE.jsonl --output DIR`."""
-    options = _trim_parser().parse_args(words)
+    options = _trim_parser().parse_args(argv)
     _check_output(options.output)
 
     from transformers.utils import logging
@@ -106,7 +106,7 @@ def trim_command(words: Sequence[str]) -> int:
     return 0
 
 
-def expand_command(words: Sequence[str]) -> int:
+def expand_command(argv: Sequence[str]) -> int:
     """`mt5-ft expand-vocab --model TRAINED --output DIR`."""
     parser = ExactParser(
         prog="mt5-ft expand-vocab",
@@ -115,7 +115,7 @@ def expand_command(words: Sequence[str]) -> int:
     parser.add_argument("--model", required=True, help="folder or Hub name of the trained model")
     parser.add_argument("--output", required=True, type=Path, help="folder to write, new or empty")
     parser.add_argument("--original", help="the full model (default: as trimmed)")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     _check_output(options.output)
 
     from transformers.utils import logging

@@ -18,7 +18,7 @@ MERGE = (
 )
 
 
-def check_whole(folder: Path) -> None:
+def check_complete(folder: Path) -> None:
     """Raises ValueError unless a folder's configuration is that of an encoder-decoder model."""
     path = folder / "config.json"
     try:
@@ -38,7 +38,7 @@ def describe_mt5(folder: Path, run: Path | None, options: CardOptions = NO_OPTIO
     adapters = (folder / ADAPTER_CONFIG).is_file()
     base = check_base(folder, adapter_base(folder), MERGE.format(folder=folder)) if adapters else None
     if not adapters:
-        check_whole(folder)
+        check_complete(folder)
     return mt5_card(folder, run, options, base)
 
 
@@ -64,5 +64,5 @@ def check_mt5_folder(folder: Path) -> None:
     """
     if (folder / ADAPTER_CONFIG).is_file():
         return
-    check_whole(folder)
+    check_complete(folder)
     load_tokenizer(str(folder))

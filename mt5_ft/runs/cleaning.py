@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ft_core.checkpoints.retention import list_checkpoints, remove_checkpoint
-from ft_core.checkpoints.weights import holds_whole_model
+from ft_core.checkpoints.weights import holds_complete_model
 from ft_core.runs.folder import FINAL_MODEL, RUN_FILE
 from ft_core.runs.record import read_record
 
@@ -41,7 +41,7 @@ def plan_cleaning(run: Path) -> Cleaning:
     checkpoints = list_checkpoints(run)
     keep = {step for step in checkpoints if step == record["best_step"]}
     reason = None
-    if not holds_whole_model(run / FINAL_MODEL):
+    if not holds_complete_model(run / FINAL_MODEL):
         reason = f"{run / FINAL_MODEL} is missing or damaged: the newest checkpoint stays too; --resume writes it again"
         keep |= set(list(checkpoints)[-1:])
     doomed = [path for step, path in checkpoints.items() if step not in keep]

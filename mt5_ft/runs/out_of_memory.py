@@ -43,10 +43,10 @@ def smaller_settings(args: MT5Arguments, longest: int) -> tuple[dict[str, int], 
     """
     if not args.tokens_per_batch:
         batch, accumulation = smaller_batch(args.per_device_train_batch_size, args.gradient_accumulation_steps)
-        words = (
+        message = (
             f"{args.per_device_train_batch_size} records at once: going on with {batch} x {accumulation} accumulated"
         )
-        return {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}, words
+        return {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}, message
     if args.tokens_per_batch <= longest:
         raise ValueError(
             f"out of memory at tokens_per_batch={args.tokens_per_batch}, one record of {longest} tokens; {REMEDY}"
@@ -104,8 +104,8 @@ def train_with_fitting_batch(
                 ) from error
         else:
             return trainer
-        smaller, words = smaller_settings(args, trainer.longest_record())
-        echo(f"out of memory with {words}, the same effective batch of {trainer.effective_batch()}")
+        smaller, message = smaller_settings(args, trainer.longest_record())
+        echo(f"out of memory with {message}, the same effective batch of {trainer.effective_batch()}")
         if begun.first_step == 0:  # this attempt's folder is not the user's; a resumed one is
             smaller |= {"resume": False, "resume_force": False, "overwrite": True}
         del trainer, begun

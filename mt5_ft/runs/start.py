@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from ft_core.checkpoints.retention import find_newest_whole
+from ft_core.checkpoints.retention import find_newest_complete
 from ft_core.hub.pinned_revision import pin
 
 from ..data.records import Record
@@ -42,7 +42,7 @@ def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list
     """
     if not settings.from_scratch:
         return load_tokenizer(settings.model, settings.revision)
-    checkpoint = find_newest_whole(Path(args.output_dir))[0] if args.resume else None
+    checkpoint = find_newest_complete(Path(args.output_dir))[0] if args.resume else None
     if checkpoint is not None:
         return load_tokenizer(str(checkpoint))
     every = -(-len(train) // VOCABULARY_RECORDS)

@@ -95,7 +95,7 @@ def _recorded(run: Path, full: PreTrainedTokenizerBase) -> KeptIds | None:
         recorded = json.loads(path.read_text(encoding="utf-8"))
         digest, kept = recorded["full_tokenizer_sha256"], KeptIds(recorded["kept_ids"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} lists no ids ({error}); restore it or start anew with --overwrite") from error
+        raise ValueError(f"{path} lists no ids ({error}); restore it or start over with --overwrite") from error
     if digest != tokenizer_digest(full):
         raise ValueError(f"{path} is of another tokenizer than the model's; pass the model that the run was begun with")
     return kept

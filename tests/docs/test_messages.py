@@ -47,7 +47,7 @@ def test_a_quoted_message_is_printed_by_the_source(message, source):
 
 
 def test_a_message_that_nobody_prints_is_noticed(source):
-    assert not pattern("output_dir=... is not empty; pass --continue to go on with it").search(source)
+    assert not pattern("output_dir=... is not empty; pass --continue to resume it").search(source)
 
 
 def test_many_messages_are_explained():

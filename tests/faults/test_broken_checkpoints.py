@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ft_core.checkpoints.manifest import MANIFEST, defect_of
-from ft_core.checkpoints.retention import find_newest_whole, list_checkpoints
+from ft_core.checkpoints.retention import find_newest_complete, list_checkpoints
 from tests.fault_runs import outcome, start
 from tests.fault_sample import sample
 
@@ -70,7 +70,7 @@ def test_every_file_matters(kind, damage, whole, tmp_path):
         shutil.copytree(before, run / before.name)
         shutil.copytree(newest, run / newest.name)
         expected = damage(run / newest.name / name, random.Random(f"{kind} {name}"))
-        found, defects = find_newest_whole(run)
+        found, defects = find_newest_complete(run)
         assert found == run / before.name
         (defect,) = defects.values()
         assert defect.startswith(name.name), defect
@@ -89,7 +89,7 @@ def test_a_broken_one_is_skipped_and_the_end_is_the_same(kind, damage, whole, ma
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]
     assert f"{newest} is skipped: {name}" in ended.text
-    assert f"it is now broken-{newest.name}, remove it once you have seen it" in ended.text
+    assert f"it was renamed to broken-{newest.name}, remove it after inspection" in ended.text
     assert without_leftovers(outcome(run)) == without_leftovers(expected)
 
 
@@ -101,7 +101,7 @@ def test_an_empty_newest_folder(kind, whole, make_run, tmp_path):
     (run.output / "checkpoint-99").mkdir()
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]
-    assert "checkpoint-99 is skipped: manifest.json is missing: it was not written to its end" in ended.text
+    assert "checkpoint-99 is skipped: manifest.json is missing: the checkpoint is incomplete" in ended.text
     assert without_leftovers(outcome(run)) == without_leftovers(expected)
 
 
@@ -113,8 +113,8 @@ def test_none_is_whole(kind, whole, make_run, tmp_path):
         (path / "optimizer.pt").unlink()
     ended = start(run, "--resume")
     assert ended.code == 2
-    assert "is whole (checkpoint-24: optimizer.pt is missing" in ended.text.splitlines()[-1]
-    assert "restore one, or start anew with --overwrite" in ended.text
+    assert "is complete (checkpoint-24: optimizer.pt is missing" in ended.text.splitlines()[-1]
+    assert "restore one, or start over with --overwrite" in ended.text
     assert "Traceback" not in ended.text
 
 
@@ -132,7 +132,7 @@ def test_a_damaged_best_checkpoint_is_never_the_result(make_run):
     flip_a_bit(best / "model.safetensors", random.Random(0))
     ended = start(run, "--resume")
     assert ended.code == 2
-    assert f"{best}, the best checkpoint, is not used: model.safetensors is damaged" in ended.text
+    assert f"{best}, the best checkpoint, cannot be used: model.safetensors is damaged" in ended.text
     shutil.rmtree(best)
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]

@@ -22,7 +22,7 @@ from tests.untrusted import files_of, refusal
 
 pytestmark = pytest.mark.fault(18)
 
-LIMIT = "unpacks to more than 8 MiB; if that is no accident, set KRONOS_FT_MAX_UNPACKED (MiB) higher"
+LIMIT = "unpacks to more than 8 MiB; if this is intended, set KRONOS_FT_MAX_UNPACKED to a higher number of MiB"
 
 
 def zipped(*contents, **options):
@@ -107,17 +107,17 @@ def encrypted():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (zipped(b"a", b"b"), "a zip archive of 2 files; unpack it and name one"),
+        (zipped(b"a", b"b"), "a zip archive of 2 files; unpack it and pass one of them"),
         (zipped(), "an empty zip archive"),
         (encrypted(), "an encrypted zip archive"),
         (zipped(b"a" * 999)[:-30], "a damaged zip file"),
         (gzip.compress(bytes(range(256)) * 99, mtime=0)[:-20], "a damaged gzip file"),
         (gzip.compress(b"abc" * 99, mtime=0)[:12] + b"\xff" * 40, "a damaged gzip file"),
         (bz2.compress(b"abc" * 99)[:-9] + b"123456789", "a damaged bzip2 file"),
-        (b"\xfd7zXZ\x00abc", "an xz file, which is not read"),
-        (b"\x28\xb5\x2f\xfdabc", "a zstandard file, which is not read"),
-        (b"7z\xbc\xaf\x27\x1cabc", "a 7-Zip archive, which is not read"),
-        (b"Rar!\x1a\x07\x00", "a RAR archive, which is not read"),
+        (b"\xfd7zXZ\x00abc", "an xz file, which is not supported"),
+        (b"\x28\xb5\x2f\xfdabc", "a zstandard file, which is not supported"),
+        (b"7z\xbc\xaf\x27\x1cabc", "a 7-Zip archive, which is not supported"),
+        (b"Rar!\x1a\x07\x00", "a RAR archive, which is not supported"),
     ],
 )
 def test_archives_that_cannot_be_read(tmp_path, capsys, made, content, message):
@@ -135,7 +135,7 @@ def test_archives_that_cannot_be_read(tmp_path, capsys, made, content, message):
 @pytest.mark.parametrize("value", ["-1", "0", "many", "1.5"])
 def test_a_limit_that_is_none(monkeypatch, value):
     monkeypatch.setenv("KRONOS_FT_MAX_UNPACKED", value)
-    with pytest.raises(ValueError, match=f"KRONOS_FT_MAX_UNPACKED='{value}' is no positive whole number of MiB"):
+    with pytest.raises(ValueError, match=rf"KRONOS_FT_MAX_UNPACKED='{value}' is not a positive integer \(MiB\)"):
         unpacked_limit()
 
 

@@ -52,7 +52,7 @@ def test_a_disk_that_fills_up(kind, whole, make_run, disk):
     assert ended.code == 2, ended.text[-3000:]
     last = ended.text.splitlines()[-1]
     assert "(the disk is full)" in last or f"the disk of {run.output} is full (" in last  # a checkpoint or another file
-    assert "is whole: free some space and go on with --resume" in last
+    assert "is complete: free some space and continue with --resume" in last
     assert "Traceback" not in ended.text
     found = list_checkpoints(run.output)
     assert found
@@ -90,7 +90,7 @@ FAULTS = [
 def test_it_stops_and_the_one_before_is_whole(make_trainer, monkeypatch, error, words, tmp_path):
     failing_saves(monkeypatch, error, {2})
     trainer = make_trainer()
-    with pytest.raises(CheckpointNotSaved, match=rf"checkpoint-6 could not be .*\({words}\); checkpoint-3 is whole"):
+    with pytest.raises(CheckpointNotSaved, match=rf"checkpoint-6 could not be .*\({words}\); checkpoint-3 is complete"):
         trainer.train()
     checkpoints = list_checkpoints(tmp_path / "run")
     assert set(checkpoints) == {3}
@@ -111,10 +111,10 @@ def test_it_goes_on_when_asked_to(make_trainer, monkeypatch, tmp_path, caplog):
     failing_saves(monkeypatch, FAULTS[0][0], {1, 3})
     trainer = make_trainer(on_save_error="continue", max_steps=9)
     trainer.train()
-    warnings = [record.message for record in caplog.records if "going on without it" in record.message]
+    warnings = [record.message for record in caplog.records if "training continues without it" in record.message]
     assert [words.split(" could")[0] for words in warnings] == ["checkpoint-3", "checkpoint-9"]
-    assert "no checkpoint was written before" in warnings[0]
-    assert "checkpoint-6 is whole" in warnings[1]
+    assert "there is no earlier checkpoint" in warnings[0]
+    assert "checkpoint-6 is complete" in warnings[1]
     assert set(list_checkpoints(tmp_path / "run")) == {6}
     assert trainer.state.best_model_checkpoint == str(tmp_path / "run" / "checkpoint-6")
     assert trainer.state.best_global_step == 6

@@ -129,7 +129,7 @@ JSONLS = {
     "UTF-16": (rows().encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
     "binary": (bytes(range(128, 256)) * 9, ":1: not UTF-8 text"),
     "cut gzip": (gzip.compress(rows().encode() * 99)[:-20], "damaged gzip"),
-    "nested too deep": (rows("[" * 100_000), ":2: not readable JSON"),
+    "nested too deeply": (rows("[" * 100_000), ":2: not readable JSON"),
     "a number of 5,000 digits": (rows(f'{{"id": {"9" * 5000}}}'), ":2: not readable JSON"),
     "other fields": ('{"text": "a", "summary": "b"}\n', "use existing fields"),
 }

@@ -69,9 +69,9 @@ def test_options(tmp_path, capsys, monkeypatch, main, words, nearest):
         ("lerning_rate: 1", "did you mean learning_rate?"),
         ("learning-rate: 1", "did you mean learning_rate?"),
         ("Learning_Rate: 1", "did you mean learning_rate?"),
-        ("1: 2", "sets 1, which is no name"),
-        ("on: 2", "sets True, which is no name"),
-        ("null: 2", "sets None, which is no name"),
+        ("1: 2", "sets 1, which is not a name"),
+        ("on: 2", "sets True, which is not a name"),
+        ("null: 2", "sets None, which is not a name"),
         ("preset: optimised", "preset='optimised' is not known; use one of"),
         ("learning_rate: fast", "invalid float value: 'fast'"),
         ("learning_rate: {a: 1}", "a mapping; write it"),
@@ -84,7 +84,7 @@ def test_options(tmp_path, capsys, monkeypatch, main, words, nearest):
         ("learning_rate: !!python/name:os.system", "recipe.yaml:1 is not valid YAML"),
         ("[" * 500, "recipe.yaml"),
         ("\x00", "is not valid YAML"),
-        ("a: " + "x" * 2**20, "more than 1,048,576; pass a file of settings"),
+        ("a: " + "x" * 2**20, "more than 1,048,576; pass a YAML file of settings"),
     ],
 )
 def test_yaml(tmp_path, capsys, monkeypatch, main, command, text, message):
@@ -134,7 +134,7 @@ def test_commands(capsys, main):
 )
 def test_variables(capsys, monkeypatch, main, name, nearest):
     monkeypatch.setenv(name, "x")
-    assert f"environment variable {name} is not known; did you mean {nearest}?" in refusal(capsys, main, ["evaluate"])
+    assert f"environment variable {name} is unknown; did you mean {nearest}?" in refusal(capsys, main, ["evaluate"])
 
 
 @pytest.mark.parametrize("main", [kronos, mt5])

@@ -80,7 +80,7 @@ def test_repositories(name):
 @pytest.mark.parametrize("value", ["../../evil", "a/../../b", "/etc", "~/x"])
 def test_revisions_and_subfolders(made, option, value):
     for name in ("owner/name", made / "predictor"):
-        with pytest.raises(ValueError, match=f"{option}=.* leads out of the folder of the model"):
+        with pytest.raises(ValueError, match=f"{option}=.* is outside the folder of the model"):
             Kronos.from_pretrained(name, **{option: value})
     with pytest.raises((HubUnreachable, ValueError), match="cannot reach the Hub"):
         Kronos.from_pretrained("owner/name", revision="feature/x")
@@ -92,7 +92,7 @@ def test_shards(copied, tmp_path, shard):
     shutil.move(folder / "model.safetensors", tmp_path / "outside.safetensors")
     weights = {"weight_map": {"shared.weight": shard}, "metadata": {}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(weights))
-    with pytest.raises(ValueError, match="names weights outside of its folder"):
+    with pytest.raises(ValueError, match="refers to weights outside its folder"):
         load_model(str(folder))
 
 
@@ -109,7 +109,7 @@ def test_weights_of_a_configuration(copied, tmp_path):
     shutil.copy(folder / "model.safetensors", tmp_path / "outside.safetensors")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "../outside.safetensors"}))
-    with pytest.raises(ValueError, match="names weights outside of its folder"):
+    with pytest.raises(ValueError, match="refers to weights outside its folder"):
         load_model(str(folder))
 
 

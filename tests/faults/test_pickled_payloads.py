@@ -17,7 +17,7 @@ from tests.untrusted import refusal, write_payload
 pytestmark = pytest.mark.fault(15)
 
 WEIGHTS = ("pytorch_model.bin", "model.pt", "model.pth", "weights.ckpt", "model.pkl", "model.pickle")
-CONVERT = "convert them where you trust their origin: python -c"
+CONVERT = "convert them if you trust their origin: python -c"
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_shards_of_an_index(copied, witness, shard):
     index = {"metadata": {}, "weight_map": {"shared.weight": shard, "lm_head.weight": "model-1.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     write_payload(folder / shard, witness)
-    with pytest.raises(ValueError, match="names pickled weights") as error:
+    with pytest.raises(ValueError, match="refers to pickled weights") as error:
         load_model(str(folder))
     assert CONVERT in str(error.value)
 
@@ -102,7 +102,7 @@ def test_weights_named_by_a_configuration(copied, witness):
     write_payload(folder / "adapter_model.bin", witness)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "adapter_model.bin"}))
-    with pytest.raises(ValueError, match=r"names pickled weights \(adapter_model.bin\)"):
+    with pytest.raises(ValueError, match=r"refers to pickled weights \(adapter_model.bin\)"):
         load_model(str(folder))
 
 
@@ -111,7 +111,7 @@ def test_tokenizers(copied, witness, name):
     folder = copied("mt5")
     (folder / "tokenizer.json").unlink()
     write_payload(folder / name, witness)
-    with pytest.raises(ValueError, match=r"pickled tokenizer.*convert it where you trust its origin"):
+    with pytest.raises(ValueError, match=r"pickled tokenizer.*convert it if you trust its origin"):
         load_tokenizer(str(folder))
 
 
@@ -155,7 +155,7 @@ def test_a_file_instead_of_a_folder(made, tmp_path, witness, capsys, monkeypatch
         "O": tmp_path / "o.jsonl",
     }  # fmt: skip
     line = refusal(capsys, main, [places.get(word, word) for word in words])
-    assert "model.pt is a pickled file, which is never loaded" in line
+    assert "model.pt is a pickle, which is never loaded" in line
     assert CONVERT in line
     assert not (tmp_path / "o.jsonl").exists()
     assert not (tmp_path / "runs").exists()

@@ -38,7 +38,9 @@ def plant(folder, name, settings):
 def test_auto_map_in_a_folder(copied, name, kind):
     folder = copied(kind)
     plant(folder, name, CODE[name])
-    with pytest.raises(ValueError, match=rf"{name} asks for code of the repository \(auto_map\), which is never run"):
+    with pytest.raises(
+        ValueError, match=rf"{name} asks to run code of the repository \(auto_map\), which is never done"
+    ):
         LOADERS[kind](str(folder))
     assert not (folder / "executed").exists()
 
@@ -47,7 +49,7 @@ def test_auto_map_in_a_folder(copied, name, kind):
 def test_auto_map_in_the_folder_of_a_tokenizer(copied, name):
     folder = copied("mt5")
     plant(folder, name, CODE[name])
-    with pytest.raises(ValueError, match="asks for code of the repository"):
+    with pytest.raises(ValueError, match="asks to run code of the repository"):
         load_tokenizer(str(folder))
     assert not (folder / "executed").exists()
 
@@ -57,7 +59,7 @@ def test_auto_map_in_the_folder_of_a_tokenizer(copied, name):
 def test_trust_and_nested_settings(copied, settings):
     folder = copied("mt5")
     plant(folder, "config.json", settings)
-    with pytest.raises(ValueError, match="asks for code of the repository"):
+    with pytest.raises(ValueError, match="asks to run code of the repository"):
         load_model(str(folder))
 
 
@@ -95,7 +97,7 @@ def test_the_commands_refuse_in_one_line(copied, made, csv, capsys, tmp_path):
         (kronos, ["predictor", *kronos_words, "--output_dir", run, "--lookback_window", 20]),
         (mt5, ["train", "--data", "sample", "--model", t5, "--output_dir", run]),
     ):  # fmt: skip
-        assert "asks for code of the repository (auto_map)" in refusal(capsys, main, words)
+        assert "asks to run code of the repository (auto_map)" in refusal(capsys, main, words)
         assert not run.exists()
 
 
@@ -145,12 +147,12 @@ def test_repositories_on_a_hub(made, tmp_path):
     for line, expected in zip(
         lines,
         (
-            *["asks for code of the repository (auto_map), which is never run"] * 3,
+            *["asks to run code of the repository (auto_map), which is never done"] * 3,
             "a/pickled contains only pickled weights (pytorch_model.bin), which are never loaded; pass --revision "
             "refs/pr/10, a pull request with safetensors, if you trust it; or download it and convert them",
-            "names weights outside of its folder ('../../evil.safetensors')",
+            "refers to weights outside its folder ('../../evil.safetensors')",
             "a/nothing has no model.safetensors; pass a repository with an mT5 model",
-            "asks for code of the repository (auto_map)",
+            "asks to run code of the repository (auto_map)",
         ),
         strict=True,
     ):

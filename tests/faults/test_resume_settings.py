@@ -76,9 +76,9 @@ def test_forced_it_says_what_it_keeps(kind, cut, tmp_path):
     words, batch = BATCH[kind]
     ended = start(run, "--resume_force", *words, "--seed", "7", "--data", other_data(kind, run, tmp_path))
     assert ended.code == 0, ended.text[-3000:]
-    assert "resume_force: going on with " in ended.text
+    assert "resume_force: continuing with " in ended.text
     assert batch in ended.text
-    assert "weights, optimizer state (with its weight_decay and betas), step count and history are the" in ended.text
+    assert "weights, optimizer state (with its weight_decay and betas), step count and history are those" in ended.text
     record = json.loads((run.output / "run.json").read_text("utf-8"))
     assert (record["status"], record["global_step"], record["arguments"]["seed"]) == ("finished", 24, 7)
 
@@ -109,7 +109,7 @@ def test_a_finished_run_is_made_longer(kind, cut):
     assert "cannot be resumed with other settings" in start(run, "--resume", "--max_steps", "28").text
     ended = start(run, "--resume_force", "--max_steps", "28")
     assert ended.code == 0, ended.text[-3000:]
-    assert "nothing is left" not in ended.text
+    assert "nothing left to train" not in ended.text
     record = json.loads((run.output / "run.json").read_text("utf-8"))
     assert (record["status"], record["global_step"]) == ("finished", 28)
 
@@ -120,8 +120,8 @@ def test_another_learning_rate(kind, cut, whole):
     run = cut(kind)
     ended = start(run, "--resume", "--learning_rate", "0.5")
     assert ended.code == 0, ended.text[-3000:]
-    assert "learning_rate=0.5 is not used: the run goes on with " in ended.text
-    assert "because its schedule is under way" in ended.text
+    assert "learning_rate=0.5 is ignored: the run continues with " in ended.text
+    assert "because its schedule has started" in ended.text
     assert run.model.read_bytes() == whole(kind)[0].model.read_bytes()
 
 

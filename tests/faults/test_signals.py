@@ -26,9 +26,9 @@ def test_the_step_is_finished_and_saved(kind, number, whole, make_run):
     run = make_run(kind)
     ended = start(run, signals={first_checkpoint(operations): number})
     assert ended.code == 128 + number, ended.text[-3000:]
-    assert f"{number.name}: finishing this step, then saving; a second one stops at once" in ended.text
+    assert f"{number.name}: finishing this step, then saving; a second signal stops at once" in ended.text
     step = max(list_checkpoints(run.output))
-    assert f"stopped by {number.name}: step {step} of 24 is saved in {run.output}; go on with --resume" in ended.text
+    assert f"stopped by {number.name}: step {step} of 24 is saved in {run.output}; continue with --resume" in ended.text
     assert "Traceback" not in ended.text
     assert defect_of(run.output / f"checkpoint-{step}") is None
     assert start(run, "--resume").code == 0

@@ -18,5 +18,5 @@ def test_errors_are_one_line(data, start, tmp_path):
     words += ["--source_fields", "case_description", "--target_fields", "causes"]
     done = Forked(tmp_path / "text", script, EXAMPLE, [data, *words])
     assert done.end() == 2
-    assert "is not empty; pass --resume to go on with it or --overwrite" in done.text()
+    assert "is not empty; pass --resume to continue it or --overwrite" in done.text()
     assert "Traceback" not in done.text()

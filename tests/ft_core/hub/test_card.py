@@ -66,7 +66,9 @@ def test_an_edited_card_of_the_hub_is_kept_unless_it_is_to_be_replaced(hub, push
     hub.history(REPO)[-1].files["README.md"] = edited.encode()
     card, lines = push(changed(facts={"steps": "80"}))
     assert card == edited
-    assert lines == ["kept the card of me/model, which is not as kronos-ft pushed it; --update_card replaces it"]
+    assert lines == [
+        "kept the model card of me/model because it was edited on the Hub; pass --update_card to replace it"
+    ]
     card, lines = push(changed(facts={"steps": "80"}), update_card=True)
     assert "| steps | 80 |" in card
     assert lines == []
@@ -88,7 +90,9 @@ def test_a_card_in_the_folder_is_pushed_and_does_not_replace_an_edited_one(hub, 
     hub.history(REPO)[-1].files["README.md"] = b"# Edited there\n"
     card, lines = push()
     assert card == "# Edited there\n"
-    assert lines == ["kept the card of me/model, which is not as kronos-ft pushed it; --update_card replaces it"]
+    assert lines == [
+        "kept the model card of me/model because it was edited on the Hub; pass --update_card to replace it"
+    ]
     card, lines = push(update_card=True)
     assert card.startswith("# Mine, last\n")
 
@@ -110,7 +114,7 @@ def test_metadata_is_what_is_known():
     assert "at commit `abababababab`" in text
     bare = yaml.safe_load(model_card(CARD, REPO).split("---\n", 2)[1])
     assert bare.keys() == {"library_name", "pipeline_tag", "tags"}
-    assert "Not stated by this card" in model_card(CARD, REPO)
+    assert "Not stated; ask the owner" in model_card(CARD, REPO)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_cost_of_a_training_with_its_assumptions():
     rows = cost.rows()
     assert rows["training time"] == "2.0 h on 2 x NVIDIA H100 80GB HBM3"
     assert "700 W (its board power)" in rows["energy, estimated"]
-    assert "475 g CO2eq a kWh (world average, IEA 2019)" in rows["CO2, estimated"]
+    assert "475 g CO2eq per kWh (world average, IEA 2019)" in rows["CO2, estimated"]
     found = cost.metadata("fine-tuning")
     assert (found["emissions"], found["training_type"]) == (1330.0, "fine-tuning")
     stated = training_cost(record, power=500, intensity=50)
@@ -177,7 +181,7 @@ def test_recipe_and_base_of_a_record():
     record = {"arguments": arguments, "global_step": 80, "max_steps": 80, "model": {"preset": "fast"}, "world_size": 2}
     rows = recipe_rows(RunFacts(record, {}), {"lora": "low-rank adapters"})
     assert rows == {
-        "preset": "`fast`", "optimizer steps": "80 of 80", "learning rate": "0.0001", "steps asked for": "80",
+        "preset": "`fast`", "optimizer steps": "80 of 80", "learning rate": "0.0001", "steps requested": "80",
         "weight decay": "0", "low-rank adapters": "on", "processes": "2",
     }  # fmt: skip
     assert recipe_rows(RunFacts({}, {}), {}) == {}

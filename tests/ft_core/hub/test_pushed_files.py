@@ -47,10 +47,10 @@ def test_what_is_no_part_of_a_model_stays_here(folder):
     ]  # fmt: skip
     assert chosen.lines() == [
         "left out (hidden or temporary): .env, config.json.tmp",
-        "left out (a card that nobody filled in): README.md",
-        "left out (no part of a model): evaluation.json, modeling.py, my_config.json, notes.csv, notes.txt, report.md",
+        "left out (empty card template): README.md",
+        "left out (not part of a model): evaluation.json, modeling.py, my_config.json, notes.csv, notes.txt, report.md",
         "left out (a folder): logs",
-        "left out (the record of a training, with paths of this machine): run.json, trainer_state.json",
+        "left out (training record with local paths): run.json, trainer_state.json",
     ]
 
 
@@ -65,7 +65,9 @@ def test_paths_of_this_machine_are_left_out_of_configurations(folder, tmp_path):
 def test_weights_in_parts_that_are_not_all_there(folder):
     index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"model-00002-of-00002.safetensors is missing, which model.safetensors.index"):
+    with pytest.raises(
+        ValueError, match=r"model-00002-of-00002.safetensors is missing, although model.safetensors.index"
+    ):
         choose_files(folder)
 
 
@@ -101,17 +103,19 @@ def test_folder_of_what_was_named(folder, tmp_path):
     assert find_folder(folder, "best_model") == (folder, None)
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(ValueError, match=r"is no model folder \(no config.json and no adapter_config.json\)"):
+    with pytest.raises(
+        ValueError, match=r"is neither a model folder \(no config.json and no adapter_config.json\) nor"
+    ):
         find_folder(run, "best_model")
     (run / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"has no best_model/, so it did not finish; go on with --resume"):
+    with pytest.raises(ValueError, match=r"has no best_model/, so it did not finish; continue with --resume"):
         find_folder(run, "best_model")
     folder.rename(run / "best_model")
     for named in (run, run / "best_model"):
         assert find_folder(named, "best_model") == (run / "best_model", run)
-    with pytest.raises(ValueError, match="is not there; name a model folder or a run folder"):
+    with pytest.raises(ValueError, match="is missing; pass a model folder or a run folder"):
         find_folder(tmp_path / "nowhere", "best_model")
-    with pytest.raises(ValueError, match=r"run.json is no record of a run"):
+    with pytest.raises(ValueError, match=r"run.json is not a run record"):
         read_run(run)
 
 
@@ -121,7 +125,7 @@ def test_names_of_the_hub(tmp_path, monkeypatch):
     for name in (None, "small", "/models/small", "./a/b", "runs/old/best_model", "../b"):
         assert not is_hub_name(name)
     (tmp_path / "google" / "mt5-small").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"holds adapters to the local model google/mt5-small, .*; merge"):
+    with pytest.raises(ValueError, match=r"contains adapters for the local model google/mt5-small, .*; merge"):
         check_base(tmp_path, "google/mt5-small", "merge")
 
 

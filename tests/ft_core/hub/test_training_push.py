@@ -114,7 +114,7 @@ def test_a_failure_is_one_warning_with_the_command_that_repeats_it(hub, args, sa
     pushes.finish(args)
     (line,) = warnings()
     assert line.startswith("checkpoint-2 was not pushed to me/x (the Hub forbids this for me/x (403)")
-    assert line.endswith(f"this repeats it: kronos-ft push {folder} me/x")
+    assert line.endswith(f"to push this one again, run: kronos-ft push {folder} me/x")
 
     def cannot(folder, run):
         raise ValueError("no card")
@@ -151,7 +151,7 @@ def test_the_end_of_a_run(hub, args, save, warnings, capsys):
     assert not push_finished("mt5-ft", args, lambda run: (folder, CARD))
     (line,) = warnings()
     assert "the finished model was not pushed to me/x (the Hub answered 503, 5 times in a row" in line
-    assert line.endswith(f"this repeats it: mt5-ft push {args.output_dir} me/x")
+    assert line.endswith(f"to push it again, run: mt5-ft push {args.output_dir} me/x")
     args.push_to_hub = False
     assert not push_finished("mt5-ft", args, lambda run: pytest.fail("looked at"))
 
@@ -163,8 +163,8 @@ def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
     args.hub_model_id = "me/y"
     for fault, message in (
         ({"status": 401}, r"the Hub refused the log-in for me/y \(401\); log in with"),
-        ({"status": 503}, "5 times in a row, so push_to_hub cannot be promised; start again later"),
-        ({"cut": "answer"}, "5 times in a row, so push_to_hub cannot be promised; start again later"),
+        ({"status": 503}, "5 times in a row, so push_to_hub may fail; start again later"),
+        ({"cut": "answer"}, "5 times in a row, so push_to_hub may fail; start again later"),
         ({"status": 200, "text": "<html>"}, "is not the Hub; check HF_ENDPOINT"),
     ):
         hub.fail("GET /whoami", Fault(**fault, times=FOREVER))
@@ -175,10 +175,12 @@ def test_what_is_looked_at_before_a_training(hub, args, monkeypatch):
     check_hub(args)  # it does not exist yet
     args.hub_model_id = "me/x"
     hub.create("me/x")
-    with pytest.raises(ValueError, match="me/x is public already, and hub_private_repo is for new repositories"):
+    with pytest.raises(
+        ValueError, match="me/x already exists and is public, but hub_private_repo is only for new repositories"
+    ):
         check_hub(args)
     hub.role = "read"
-    with pytest.raises(ValueError, match="the Hub token may only read, and me/x needs one to write"):
+    with pytest.raises(ValueError, match="the Hub token is read-only, but me/x needs write permission"):
         check_hub(args)
     assert "me/x" in json.dumps(list(hub.repositories))
     monkeypatch.delenv("HF_TOKEN")

@@ -54,8 +54,8 @@ def test_output_folders(tmp_path):
     full.mkdir()
     (full / "thing").write_text("x")
     for path, resume, overwrite, message in (
-        (full, False, False, "is not empty; pass --resume to go on with it or --overwrite"),
-        (tmp_path / "file", False, False, "file is a file; name a folder"),
+        (full, False, False, "is not empty; pass --resume to continue it or --overwrite"),
+        (tmp_path / "file", False, False, "file is a file; choose a folder"),
         (tmp_path / "file" / "below", False, False, "cannot be written|is a file"),
         (full, True, True, "exclude each other"),
     ):
@@ -67,7 +67,7 @@ def test_overwrite_touches_only_what_a_run_wrote(tmp_path):
     run = tmp_path / "run"
     (run / "checkpoint-5").mkdir(parents=True)
     (run / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match="is not a run folder"):
         prepare_run_folder(run, resume=False, overwrite=True)
     assert (run / "checkpoint-5").is_dir()
     (run / RUN_FILE).write_text("{}")

@@ -42,7 +42,7 @@ def test_a_server_that_asks_for_no_wait_is_not_asked_at_once():
 def test_ends_with_the_failure_it_had():
     with pytest.raises(Twice, match=r"^it broke, 3 times in a row$"):
         attempt([Twice("it broke") for _ in range(3)])
-    with pytest.raises(MayPass, match=r"^busy and asks to wait 301 s$"):
+    with pytest.raises(MayPass, match=r"^busy and the server asks to wait 301 s$"):
         attempt([MayPass("busy", LONGEST_WAIT + 1)])
     with pytest.raises(KeyError):
         attempt([KeyError("of another kind")])

@@ -101,7 +101,7 @@ def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usu
             sweep(*words, *resume)
     record, said = sweep(*words, "--resume")
     assert outcomes(record) == outcomes(usual)
-    assert any(line.startswith("resumed     7 of 8 trials are over") for line in said)
+    assert any(line.startswith("resumed     7 of 8 trials are finished") for line in said)
     assert steps_of(tmp_path, 2) == ["1", "2", "3", "3", "4"]  # from its checkpoint
     assert steps_of(tmp_path, 1) == ["1", "2", "3", "4"]
     again, said = sweep(*words, "--resume")
@@ -125,7 +125,7 @@ def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch
 
 def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
     monkeypatch.setattr(search_module, "run_trials", lambda study, plan: study.ask())
-    with pytest.raises(ValueError, match="trial 0 is not over, and no process has it any more; go on with --resume"):
+    with pytest.raises(ValueError, match="trial 0 is not finished, and no process works on it; continue with --resume"):
         sweep("--trials", 1)
 
 
@@ -149,7 +149,7 @@ def test_a_trial_that_takes_its_process_down_twice_is_failed(sweep, tmp_path):
             sweep(*words, *resume, output="other")
     record, _ = sweep(*words, "--resume", output="other")
     assert [one["state"] for one in record["trials"]] == ["finished", "failed", "finished"]
-    assert "its process ended 2 times without a step further" in record["trials"][1]["reason"]
+    assert "its process ended 2 times without progress" in record["trials"][1]["reason"]
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
@@ -185,7 +185,7 @@ def test_many_failures_in_a_row_stop_the_search(sweep):
         sweep(*words)
     with pytest.raises(ValueError, match=r"2 trials in a row have failed"):  # who goes on has seen those before
         sweep(*words, "--resume")
-    with pytest.raises(ValueError, match="none of 5 trials finished, so there is no best one"):
+    with pytest.raises(ValueError, match="none of 5 trials succeeded, so there is no best trial"):
         sweep(*words, "--resume", "--most_failures", 99)
 
 
@@ -194,7 +194,7 @@ def status_of(tmp_path):
 
 
 def test_the_record_says_how_a_search_ended(sweep, tmp_path):
-    with pytest.raises(ValueError, match="none of 2 trials finished, so there is no best one"):
+    with pytest.raises(ValueError, match="none of 2 trials succeeded, so there is no best trial"):
         sweep("--trials", 2, "--kind", "broken")
     assert status_of(tmp_path) == "failed"
     with pytest.raises(ValueError, match="2 trials in a row have failed"):
@@ -220,7 +220,7 @@ def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
         (["--pruner", "none"], RATE, "pruner.name: median -> none"),
         (["--greater_is_better", "true"], RATE, "objective.direction: minimize -> maximize"),
     ):
-        refusal = f"cannot go on with another space or other settings .*{message}"
+        refusal = f"cannot continue with another space or other settings .*{message}"
         with pytest.raises(ValueError, match=refusal) as error:
             sweep("--trials", 2, "--resume", *words, space=space)
         assert "\n" not in str(error.value)
@@ -239,14 +239,14 @@ def test_other_weights_in_the_same_folder_are_refused(sweep, tmp_path):
     sweep(*words, "--resume", space=space)
     for place in (places[0], places[2]):
         (place / "model.safetensors").write_bytes(b"others")
-        with pytest.raises(ValueError, match=r"cannot go on with another space or other settings \(weights\..* -> "):
+        with pytest.raises(ValueError, match=r"cannot continue with another space or other settings \(weights\..* -> "):
             sweep(*words, "--resume", space=space)
         (place / "model.safetensors").write_bytes(b"weights")
 
 
 def test_folders(sweep, tmp_path):
     sweep("--trials", 2)
-    with pytest.raises(ValueError, match="is not empty; pass --resume to go on with the sweep or --overwrite"):
+    with pytest.raises(ValueError, match="is not empty; pass --resume to continue the sweep or --overwrite"):
         sweep("--trials", 2)
     with pytest.raises(ValueError, match="--resume and --overwrite exclude each other"):
         sweep("--resume", "--overwrite")
@@ -254,7 +254,7 @@ def test_folders(sweep, tmp_path):
     assert len(record["trials"]) == 3
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"holds no sweep \(no sweep.json\)"):
+    with pytest.raises(ValueError, match=r"is not a sweep folder \(no sweep.json\)"):
         sweep("--overwrite", output="other")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
     (tmp_path / "sweep" / "sweep.json").write_text("{")
@@ -268,14 +268,14 @@ def test_a_damaged_study_is_refused(sweep, tmp_path, content):
     path = tmp_path / "sweep" / "study.db"
     before = (tmp_path / "sweep" / "sweep.json").read_bytes()
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"study.db cannot be read \(.*\); restore it, or start anew") as error:
+    with pytest.raises(ValueError, match=r"study.db cannot be read \(.*\); restore it, or start over") as error:
         sweep("--trials", 3, "--resume")
     assert "\n" not in str(error.value)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"study.db has 0 trials that are over and the record 2; restore the file"):
+    with pytest.raises(ValueError, match=r"study.db has 0 finished trials but the record lists 2; restore the file"):
         sweep("--trials", 3, "--resume")
     path.unlink()
-    with pytest.raises(ValueError, match=r"study.db is missing, which holds the trials; restore it, or start anew"):
+    with pytest.raises(ValueError, match=r"study.db is missing, but it holds the trials; restore it, or start over"):
         sweep("--trials", 3, "--resume")
     assert not path.exists()
     assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
@@ -381,7 +381,7 @@ def test_a_killed_process_and_two_workers(tmp_path):
 
     done = start("--workers", "2")
     assert done.returncode == 0, done.stderr
-    assert "ended by SIGKILL; its trial goes on from its checkpoint in another" in done.stdout
+    assert "killed by SIGKILL; another worker resumes its trial from the last checkpoint" in done.stdout
     record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert [one["trial"] for one in record["trials"]] == list(range(4))
     assert {one["state"] for one in record["trials"]} == {"finished"}

@@ -52,7 +52,7 @@ def test_workers_that_never_begin_are_not_started_for_ever(tmp_path):
     (tmp_path / "space.yaml").write_text("layers: [1, 2]\n")
     words = ["--space", tmp_path / "space.yaml", "--output_dir", tmp_path / "sweep", "--trials", 2, "--workers", 2]
     said = []
-    unusable = pytest.raises(ValueError, match="3 workers in a row were ended by SIGSEGV before they took a trial")
+    unusable = pytest.raises(ValueError, match="3 workers in a row were killed by SIGSEGV before they started a trial")
     with unusable as error, lines_to(said.append):
         run_sweep(crashing_stage, list(map(str, words)), "toy sweep")
     assert "\n" not in str(error.value)

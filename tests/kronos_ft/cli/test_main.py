@@ -204,7 +204,7 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--model", "huge"], "size='huge' is not a tokenizer size"),
         (["--resume", "--overwrite"], "exclude each other"),
         (["--config", str(tmp_path / "none.yaml")], "none.yaml cannot be read"),
-        (["--output_dir", str(csv)], "btc.csv is a file; name a folder"),
+        (["--output_dir", str(csv)], "btc.csv is a file; choose a folder"),
         (["--metric_for_best_model", "eval_foo"], "metric_for_best_model='eval_foo' is not evaluated; use one of"),
         (["--dataloader_drop_last"], "dataloader_drop_last=True would leave windows out of the evaluation"),
         (["--report_to", "wandb"], "wandb"),

@@ -105,7 +105,7 @@ def test_a_whole_run_and_its_folder(words, run, capsys, tmp_path, tiny_model):
     again = [*words, *SCRATCH, "--resume"]
     assert main(again) == 0
     captured = capsys.readouterr()
-    assert "has finished: nothing is left to train" in captured.out
+    assert "is already finished: there is nothing left to train" in captured.out
     assert "tokenised" not in captured.err  # cached
     refused(capsys, [*again, "--s1_conditioning", "sampled"], "cannot be resumed with other settings (s1_conditioning")
     torch.manual_seed(8)
@@ -329,6 +329,6 @@ def test_bad_settings_of_both(both, run, capsys, tiny_predictor, tmp_path):
         refused(capsys, [*both, *more], message)
         assert not run.exists(), more
     refused(capsys, ["finetune", "--data", "x.csv", "oops", "--lora"], "'oops' is not expected here")
-    refused(capsys, ["finetune", "oops"], "'oops' is not expected here; settings are written --name value")
+    refused(capsys, ["finetune", "oops"], "'oops' is not expected here; write settings as --name value")
     assert main(["finetune", "--help"]) == 0
     assert "--predictor_NAME VALUE" in capsys.readouterr().out

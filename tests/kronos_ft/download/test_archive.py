@@ -200,7 +200,7 @@ def test_damaged_zips(fetch, archive, files, rows, line, monkeypatch, tmp_path, 
     monkeypatch.setenv("KRONOS_FT_MAX_UNPACKED", "1")
     broken(archive, packed(name, february[:1] * 20_000))
     assert fetch("--overwrite") == 2
-    assert "unpacks to more than 1 MiB; if that is no accident, set KRONOS_FT_MAX_UNPACKED" in line()
+    assert "unpacks to more than 1 MiB; if this is intended, set KRONOS_FT_MAX_UNPACKED" in line()
 
 
 def test_without_checksums_it_is_said_so(fetch, archive, tmp_path):

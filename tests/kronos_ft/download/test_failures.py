@@ -75,7 +75,10 @@ def test_waits_grow_and_end_and_what_was_fetched_is_kept(download, binance, wait
 def test_an_exchange_that_asks_for_hours_is_left_alone(download, binance, waits, line):
     binance.faults["klines"] = [Fault(status=418, headers={"Retry-After": "7200"}, text=LIMIT)]
     assert download() == 2
-    assert "answered 418 and asks to wait 7200 s; nothing was fetched: check the network, or try again later" in line()
+    assert (
+        "answered 418 and the server asks to wait 7200 s; nothing was fetched: check the network, or try again later"
+        in line()
+    )
     assert waits == []
 
 

@@ -190,7 +190,7 @@ def test_bad_settings(csv, out, models, capsys):
         (["--model", models / "none"], "none does not exist; correct the path"),
         (["--model", models / "tokenizer"], "is not a Kronos: its config.json lacks"),
         (["--model", models / "six"], "the model has s1_bits=6, but the tokenizer has s1_bits=5"),
-        (["--output_dir", csv], "btc.csv is a file; name a folder"),
+        (["--output_dir", csv], "btc.csv is a file; choose a folder"),
         (["--data", "none.csv"], "none.csv does not exist"),
     ):
         refused(capsys, [*start, *words], message)

@@ -45,7 +45,7 @@ def test_what_is_pulled_is_what_was_pushed(hub, run, pushed, candle_frame):
 
     code, lines, _ = run("pull", "me/predictor", target)
     assert (code, lines) == (0, [f"unchanged   {target} holds me/predictor at commit {commit.oid}"])
-    assert run("push", target, "me/again")[1][0] == "left out (where it was pulled from): pulled.json"
+    assert run("push", target, "me/again")[1][0] == "left out (record of the pull): pulled.json"
     card = hub.history("me/again")[0].files["README.md"].decode()
     assert f"copy of [me/predictor](https://huggingface.co/me/predictor) at commit `{commit.oid[:12]}`" in card
     assert "base_model" not in card
@@ -85,7 +85,7 @@ def test_what_was_changed_or_added_since_is_neither_believed_nor_removed(hub, ru
         path.write_bytes(content)
         code, _, errors = run("pull", "me/predictor", target)
         assert code == 2
-        assert f", but {path.name} changed since; pass --overwrite to replace what it holds" in errors[0]
+        assert f", but {path.name} changed since; pass --overwrite to replace them" in errors[0]
         assert run("pull", "me/predictor", target, "--overwrite")[0] == 0
         assert path.read_bytes() == before
 
@@ -94,7 +94,9 @@ def test_what_was_changed_or_added_since_is_neither_believed_nor_removed(hub, ru
     assert run("pull", "me/predictor", target)[1][0].startswith("unchanged")
     code, _, errors = run("pull", "me/predictor", target, "--overwrite")
     assert code == 2
-    assert "also holds what was not pulled (evaluation, mine.csv), which --overwrite would remove" in errors[0]
+    assert (
+        "also contains files that were not pulled (evaluation, mine.csv), which --overwrite would remove" in errors[0]
+    )
     assert (target / "mine.csv").read_text() == "mine"
 
 
@@ -121,7 +123,7 @@ def test_a_link_stays_one_and_the_current_folder_is_not_replaced(run, pushed, mo
     monkeypatch.chdir(here)
     code, _, errors = run("pull", "me/predictor", ".")
     assert code == 2
-    assert f"{here} is where this command runs, and it is replaced as a whole; name a folder to make" in errors[0]
+    assert f"{here} is the current directory, and the pull would replace it; choose another folder" in errors[0]
 
 
 @pytest.mark.thorough
@@ -151,9 +153,9 @@ def test_what_fails_once_is_done_again(hub, run, pushed, request_, fault, waits)
             {"status": 404, "headers": {"X-Error-Code": "RepoNotFound"}},
             "me/predictor is not on the Hub, or you",
         ),
-        ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, "me/predictor is gated; ask for access"),
-        ({"status": 503}, "the Hub answered 503, 5 times in a row; nothing half is kept: pull again later"),
-        ({"cut": "answer"}, "(RemoteProtocolError), 5 times in a row; nothing half is kept: pull again later"),
+        ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, "me/predictor is gated; request access"),
+        ({"status": 503}, "the Hub answered 503, 5 times in a row; no partial files are kept: pull again later"),
+        ({"cut": "answer"}, "(RemoteProtocolError), 5 times in a row; no partial files are kept: pull again later"),
     ],
     ids=str,
 )
@@ -181,7 +183,10 @@ def test_a_file_that_arrives_damaged_is_fetched_again(hub, run, pushed, tiny_pre
     )
     code, lines, _ = run("pull", "me/predictor", pushed / "pulled")
     assert code == 0
-    assert "model.safetensors of me/predictor arrived damaged (its SHA-256 is not the Hub's); trying again" in lines[0]
+    assert (
+        "model.safetensors of me/predictor arrived damaged (its SHA-256 differs from the Hub's); trying again"
+        in lines[0]
+    )
     assert weights_hash(Kronos.from_pretrained(pushed / "pulled")) == weights_hash(tiny_predictor)
 
 
@@ -197,15 +202,20 @@ def test_what_is_not_pulled(hub, run, pushed):
     (kept / "mine.txt").write_text("mine")
     new = pushed / "new"
     for repo, target, words, message in (
-        ("me/pickled", new, (), "me/pickled holds only pickled weights (pytorch_model.bin), which are never fetched"),
+        (
+            "me/pickled",
+            new,
+            (),
+            "me/pickled contains only pickled weights (pytorch_model.bin), which are never downloaded",
+        ),
         ("me/empty", new, (), "me/empty holds no *.safetensors"),
         ("me/bert", new, (), "is not a Kronos"),
-        ("me/code", new, (), "asks for code of the repository (auto_map)"),
-        ("me/cut", new, (), "model.safetensors is cut short or damaged; name another revision"),
-        ("me/predictor", kept, ("--overwrite",), "is not empty, and no pulled model; name another folder"),
-        ("me/predictor", kept / "mine.txt", (), "is a file; name a folder"),
+        ("me/code", new, (), "asks to run code of the repository (auto_map)"),
+        ("me/cut", new, (), "model.safetensors is truncated or damaged; pass another revision"),
+        ("me/predictor", kept, ("--overwrite",), "is not empty and is not a pulled model; choose another folder"),
+        ("me/predictor", kept / "mine.txt", (), "is a file; choose a folder"),
         ("me/predictor", new, ("--revision", "gone"), "me/predictor has no revision 'gone' on the Hub"),
-        ("me/predictor", new, ("--revision", "../up"), "leads out of the folder of the model"),
+        ("me/predictor", new, ("--revision", "../up"), "is outside the folder of the model"),
         ("predictor", new, (), "is no Hub name"),
     ):
         code, _, errors = run("pull", repo, target, *words)
@@ -231,4 +241,4 @@ def test_interrupted(hub, run, monkeypatch, tmp_path):
 
     monkeypatch.setattr("ft_core.hub.pull.pull_model", interrupt)
     code, _, errors = run("pull", "me/x", tmp_path / "x")
-    assert (code, errors) == (130, ["kronos-ft: interrupted; the same command completes the pull"])
+    assert (code, errors) == (130, ["kronos-ft: interrupted; run the same command again to complete the pull"])

@@ -114,7 +114,7 @@ def test_the_card_of_a_checkpoint_is_of_its_own_step(hub, push, predictor, tmp_p
         assert "base_model: NeoQuasar/Kronos-small" in card
         assert f"| optimizer steps | {step} of 4 |" in card
         assert ("training time" in card) is (step == 4)
-        assert (f"This is step {step} of 4 of a training that is under way" in card) is (status == "running")
+        assert (f"Training is in progress: this is step {step} of 4" in card) is (status == "running")
         assert "1.4416" not in card  # the figures of an end
 
 
@@ -161,7 +161,7 @@ def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, push, predictor,
     assert f"fine-tuned from [me/base](https://huggingface.co/me/base) at commit `{base}`" in card
     code, _, errors = push(tmp_path / "local", "me/local")
     assert code == 2
-    assert "holds adapters to the local model" in errors[-1]
+    assert "contains adapters for the local model" in errors[-1]
     assert "then push MERGED" in errors[-1]
     assert "me/local" not in hub.repositories
 
@@ -212,7 +212,7 @@ def test_folders_that_are_not_pushed(hub, push, folder, tmp_path):
     shutil.copytree(folder, cut)
     (cut / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
     for path, message in (
-        (tmp_path / "nowhere", "is not there; name a model folder or a run folder"),
+        (tmp_path / "nowhere", "is missing; pass a model folder or a run folder"),
         (run, "holds two models; push"),
         (other, "has no model.safetensors"),
         (cut, "model.safetensors is damaged"),
@@ -229,7 +229,7 @@ def test_interrupted(hub, push, folder, monkeypatch):
 
     monkeypatch.setattr("ft_core.hub.push.push_model", interrupt)
     code, _, errors = push(folder, "me/x")
-    assert (code, errors) == (130, ["kronos-ft: interrupted; the same command completes the push"])
+    assert (code, errors) == (130, ["kronos-ft: interrupted; run the same command again to complete the push"])
 
 
 DOWNLOADS = [
@@ -244,7 +244,7 @@ DOWNLOADS = [
         ValueError,
         "is not a folder or a Hub repository that you",
     ),
-    ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; ask for access at"),
+    ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; request access at"),
     ({"status": 403}, ValueError, r"forbids this for me/x \(403\)"),
     ({"status": 429, "headers": {"Retry-After": "5"}}, HubUnreachable, "answered 429 for me/x.* try again later"),
     ({"status": 500}, HubUnreachable, "answered 500 for me/x.* try again later"),

@@ -87,7 +87,7 @@ def test_every_save_is_pushed_beside_the_training_without_a_change_to_it(hub, tr
     first, second, last = hub.history("me/tok")
     assert first.message == "Step 2 of 4, in training"
     assert first.files["model.safetensors"] == (run / "checkpoint-2" / "model.safetensors").read_bytes()
-    assert "**This is step 2 of 4 of a training that is under way.**" in first.files["README.md"].decode()
+    assert "**Training is in progress: this is step 2 of 4.**" in first.files["README.md"].decode()
     assert second.files["model.safetensors"] == (run / "checkpoint-4" / "model.safetensors").read_bytes()
     assert last.files["model.safetensors"] == (run / "best_model" / "model.safetensors").read_bytes()
     assert "under way" not in last.files["README.md"].decode()
@@ -105,13 +105,13 @@ def test_pushes_that_fail_are_warnings_with_the_command_that_repeats_them(hub, t
     assert (run / "training_metrics.json").is_file()
     lines = [line for line in caplog.messages if "not pushed to me/tok" in line]
     assert len(lines) == 3
-    assert f"this repeats it: kronos-ft push {run / 'checkpoint-2'} me/tok --revision tried" in lines[0]
+    assert f"to push this one again, run: kronos-ft push {run / 'checkpoint-2'} me/tok --revision tried" in lines[0]
     assert "the Hub forbids this for me/tok (403)" in lines[0]
-    assert lines[-1].endswith(f"this repeats it: kronos-ft push {run} me/tok --revision tried")
+    assert lines[-1].endswith(f"to push it again, run: kronos-ft push {run} me/tok --revision tried")
     hub.mend()
     code, _, said = train(*PUSH, "me/tok", "--resume")  # the run is over: what is left is the push
     assert code == 0
-    assert "nothing is left to train" in said
+    assert "nothing left to train" in said
     assert len(hub.history("me/tok")) == 1
 
 
@@ -119,8 +119,8 @@ def test_pushes_that_fail_are_warnings_with_the_command_that_repeats_them(hub, t
     ("request_", "fault", "message"),
     [
         ("GET /whoami", {"status": 401}, "the Hub refused the log-in for me/tok (401); log in with `hf auth login`"),
-        ("GET /whoami", {"status": 503}, "the Hub answered 503, 5 times in a row, so push_to_hub cannot be promised"),
-        ("GET /whoami", {"cut": "answer"}, "5 times in a row, so push_to_hub cannot be promised; start again later"),
+        ("GET /whoami", {"status": 503}, "the Hub answered 503, 5 times in a row, so push_to_hub may fail"),
+        ("GET /whoami", {"cut": "answer"}, "5 times in a row, so push_to_hub may fail; start again later"),
     ],
     ids=str,
 )
@@ -146,16 +146,16 @@ def test_a_hub_that_fails_once_is_asked_again(hub, train):
 
 def test_tokens_and_repositories_that_cannot_work(hub, train, monkeypatch):
     hub.role = "read"
-    assert "the Hub token may only read, and me/tok needs one to write" in train(*PUSH, "me/tok")[2]
+    assert "the Hub token is read-only, but me/tok needs write permission" in train(*PUSH, "me/tok")[2]
     hub.role = "write"
     hub.create("me/tok")
     code, _, said = train(*PUSH, "me/tok", "--hub_private_repo", "true")
     assert code == 2
-    assert "me/tok is public already, and hub_private_repo is for new repositories" in said
+    assert "me/tok already exists and is public, but hub_private_repo is only for new repositories" in said
     monkeypatch.delenv("HF_TOKEN")
     code, run, said = train(*PUSH, "me/tok")
     assert (code, run.exists()) == (2, False)
-    assert "no Hub token was found, and me/tok needs one to write" in said
+    assert "no Hub token was found, but me/tok needs one with write permission" in said
 
 
 def test_a_dry_run_asks_no_hub(hub, train):

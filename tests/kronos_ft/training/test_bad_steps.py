@@ -104,7 +104,7 @@ def test_means_leave_bad_steps_out(make_trainer, monkeypatch, decides, tmp_path)
 def test_too_many_in_a_row_stop_the_run(make_trainer, monkeypatch, tmp_path, decides):
     spoil(monkeypatch, {4, 5}, "nan", windows=[1, 3])
     trainer = make_trainer(max_bad_steps=2, save_steps=3, eval_steps=3)
-    words = r"in steps 4 to 5 \(max_bad_steps=2\) .* none was applied, checkpoint-3 is the last whole checkpoint"
+    words = r"in steps 4 to 5 \(max_bad_steps=2\) .* none was applied, checkpoint-3 is the newest complete checkpoint"
     with pytest.raises(ValueError, match=words):
         trainer.train()
     assert weights(trainer).isfinite().all()

@@ -285,7 +285,7 @@ def test_bf16_trains_and_keeps_fp32_weights(make_trainer):
 def test_an_occupied_folder_is_refused_before_anything_is_written(make_trainer, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty; pass --resume to go on with it or --overwrite"):
+    with pytest.raises(ValueError, match="is not empty; pass --resume to continue it or --overwrite"):
         make_trainer().train()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 

@@ -84,7 +84,7 @@ def test_bad_input(start, data, small, tmp_path, refused):
         (["--data", data, "--precision", "fp16"], "mixed_precision=fp16 has no effect on a CPU"),
         (["--data", data, "--validation_share", "0"], "validation_share=0.0 is outside (0, 1)"),
         (["--data", data, "--max_target_length", "1"], "max_target_length=1 is too small for a text"),
-        (["--data", data, "--output_dir", data], "is a file; name a folder"),
+        (["--data", data, "--output_dir", data], "is a file; choose a folder"),
     ):
         refused([*base, *words], message)
         assert not run.exists(), words

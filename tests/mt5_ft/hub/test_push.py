@@ -86,7 +86,7 @@ def test_adapters_are_pushed_with_a_model_of_the_hub_alone(hub, start, push, tmp
     hub.mend()
     code, _, errors = push(tmp_path / "local", "me/local")
     assert code == 2
-    assert "holds adapters to the local model" in errors[-1]
+    assert "contains adapters for the local model" in errors[-1]
     assert "me/local" not in hub.repositories
 
 
@@ -99,7 +99,7 @@ def test_folders_that_are_not_pushed(hub, start, push, tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (bare / name).unlink()
     for path, message in (
-        (tmp_path / "nowhere", "is not there; name a model folder or a run folder"),
+        (tmp_path / "nowhere", "is missing; pass a model folder or a run folder"),
         (other, "holds a bert model, not encoder-decoder"),
         (bare, "has no tokenizer (tokenizer.json or spiece.model)"),
     ):
@@ -143,7 +143,7 @@ def test_a_push_that_fails_is_one_line_and_completes_later(hub, start, push, con
             ValueError,
             "is not a folder or a Hub repository",
         ),
-        ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; ask for access"),
+        ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; request access"),
         ({"status": 429}, ModelUnreachable, "answered 429 for me/x"),
         ({"status": 503}, ModelUnreachable, "answered 503 for me/x.* try again later"),
         ({"cut": "answer"}, ModelUnreachable, "broke the connection .* try again later"),
@@ -179,4 +179,4 @@ def test_help(capsys):
     with pytest.raises(SystemExit) as done:
         main(["push", "--help"])
     assert done.value.code == 0
-    assert "made if it does not exist" in capsys.readouterr().out
+    assert "created if it does not exist" in capsys.readouterr().out

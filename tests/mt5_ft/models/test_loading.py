@@ -118,7 +118,7 @@ def test_adapters_whose_base_cannot_be_used(adapters, folder, monkeypatch):
     ):
         load_model(str(adapters))
     weights.write_bytes(content[:-9])
-    with pytest.raises(ValueError, match=r"of the adapters in .* model.safetensors is cut short or damaged"):
+    with pytest.raises(ValueError, match=r"of the adapters in .* model.safetensors is truncated or damaged"):
         load_model(str(adapters))
     config = adapters / "adapter_config.json"
     monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)

@@ -153,7 +153,7 @@ def test_memory_that_runs_out_later_says_what_to_set(train, monkeypatch, capsys)
     assert train(*words)[0] == 2
     err = capsys.readouterr().err
     flags = "--per_device_train_batch_size 1 --gradient_accumulation_steps 2"
-    assert f"out of memory at step 5 with per_device_train_batch_size=2; go on with --resume {flags}" in err
+    assert f"out of memory at step 5 with per_device_train_batch_size=2; continue with --resume {flags}" in err
     assert train(*words, "--resume", *flags.split())[0] == 0
 
 
@@ -176,7 +176,7 @@ def test_tokens_that_are_too_many_later_are_set_by_hand(train, monkeypatch, caps
         budget_exceeded_from(5, 300, patch)
         assert train(*budgeted, "576")[0] == 2
         err = capsys.readouterr().err
-        assert "at step 5 with tokens_per_batch=576; go on with --resume --tokens_per_batch 288" in err
+        assert "at step 5 with tokens_per_batch=576; continue with --resume --tokens_per_batch 288" in err
         code, run = train(*budgeted, "288", "--resume")
     assert code == 0
     assert "tokens_per_batch: 576 -> 288" in caplog.text

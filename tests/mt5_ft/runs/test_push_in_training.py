@@ -61,7 +61,7 @@ def test_a_failed_push_is_a_warning_and_the_run_is_whole(hub, train, caplog):
     assert (run / "training_metrics.json").is_file()
     (line,) = [line for line in caplog.messages if "not pushed to me/cases" in line]
     assert f"5 times in a row; the local model in {run / 'final'} is intact" in line
-    assert line.endswith(f"this repeats it: mt5-ft push {run} me/cases")
+    assert line.endswith(f"to push it again, run: mt5-ft push {run} me/cases")
     hub.mend()
     assert main(["push", str(run), "me/cases"]) == 0
 

@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_while_saving_is_one_line(start, data, small, tmp_p
     assert "Traceback" not in done.text()
     last = done.text().strip().splitlines()[-1]
     assert last.startswith("mt5-ft: checkpoint-2 could not be written to ")
-    assert "(the disk is full); no checkpoint was written before: free some space and go on with --resume" in last
+    assert "(the disk is full); there is no earlier checkpoint: free some space and continue with --resume" in last
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 
 
@@ -118,7 +118,7 @@ def test_bad_output_folders_are_refused_before_anything_is_read(train, tmp_path,
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", "utf-8")
     assert train("--overwrite", output="mine")[0] == 2
-    assert "holds no run (no run.json), so it is not overwritten" in capsys.readouterr().err
+    assert "is not a run folder (no run.json) and is not overwritten" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 

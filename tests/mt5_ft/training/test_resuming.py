@@ -45,7 +45,7 @@ def test_a_finished_run_is_said_to_be_finished(train, monkeypatch, capsys):
     monkeypatch.setattr("mt5_ft.runs.run.prepare", None)
     assert train("--resume")[0] == 0
     out = capsys.readouterr().out
-    assert "has finished: nothing is left to train" in out
+    assert "is already finished: there is nothing left to train" in out
     assert "scores      rouge1" in out
     assert (run / "metrics.jsonl").read_bytes() == log
 
@@ -56,15 +56,15 @@ def test_a_damaged_checkpoint_is_one_line(interrupted, train, name, capsys):
     (checkpoint / name).unlink()
     assert train("--max_steps", "8", "--resume")[0] == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"is whole (checkpoint-4: {name} is missing" in err
-    assert "restore one, or start anew with --overwrite" in err
+    assert f"is complete (checkpoint-4: {name} is missing" in err
+    assert "restore one, or start over with --overwrite" in err
     assert main(["clean", str(interrupted)]) == 2
 
 
 def test_another_learning_rate_is_not_taken(interrupted, train, caplog):
     code, run = train("--max_steps", "8", "--resume", "--learning_rate", "1")
     assert code == 0
-    assert "learning_rate=1 is not used: the run goes on with 0.001" in caplog.text
+    assert "learning_rate=1 is ignored: the run continues with 0.001" in caplog.text
     assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["learning_rate"] == 0.001
 
 
