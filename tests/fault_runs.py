@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import defect_of, file_hash
-from ft_core.checkpoints.retention import list_checkpoints
 from tests.forked import Forked, program
 
 TIMED = ("per_second", "runtime", "seconds", "flos", "preparation_time")

@@ -1,62 +1,15 @@
-"""The checkpoints of a run: which there are, which are whole, and which are kept.
+"""Which checkpoints of a run are kept: the best by the logged metric, and the newest.
 
-The stock rotation protects one best and then keeps the newest by file time. Here every checkpoint is ranked by the
-metric logged at its step, ties to the earlier, without any state of its own, so that a resume changes nothing.
+The stock rotation protects one best checkpoint and then keeps the newest by file time. Here every checkpoint is ranked
+by the metric logged at its step, ties to the earlier, without any state of its own, so that a resume changes nothing.
 """
 
-import shutil
 from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .manifest import defect_of, is_extra
-
-PREFIX = "checkpoint-"
-SAVING = ".saving-"  # being written
-DELETING = ".deleting-"  # being removed
-BROKEN = "broken-"  # found damaged by a resume
-
-
-def list_checkpoints(run: Path) -> dict[int, Path]:
-    """Checkpoint folders of a run by step, in order, whole or not."""
-    found = {}
-    for path in run.glob(f"{PREFIX}*"):
-        number = path.name.removeprefix(PREFIX)
-        if path.is_dir() and number.isdigit():
-            found[int(number)] = path
-    return dict(sorted(found.items()))
-
-
-def checkpoint_step(folder: Path) -> int | None:
-    """The step that a folder's name says it is a checkpoint of, or None for any other folder."""
-    number = folder.resolve().name.removeprefix(PREFIX)
-    return int(number) if number.isdecimal() and folder.resolve().name.startswith(PREFIX) else None
-
-
-def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The newest checkpoint that is whole, or None, and the defects of those after it."""
-    defects = {}
-    for path in reversed(list_checkpoints(run).values()):
-        defect = defect_of(path)
-        if defect is None:
-            return path, defects
-        defects[path] = defect
-    return None, defects
-
-
-def remove_checkpoint(path: Path) -> None:
-    """Removes a checkpoint; it is renamed first, so that no half-removed one is ever found."""
-    aside = path.with_name(f"{DELETING}{path.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    path.rename(aside)
-    shutil.rmtree(aside)
-
-
-def set_aside(path: Path) -> Path:
-    """Renames a broken checkpoint so that nothing takes it for one; returns its new place."""
-    aside = path.with_name(f"{BROKEN}{path.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    return path.rename(aside)
+from .listing import list_checkpoints, remove_checkpoint
+from .manifest import is_extra
 
 
 def steps_to_keep(steps: list[int], metric: dict[int, float], keep_best: int, greater_is_better: bool) -> set[int]:

@@ -25,17 +25,9 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import safe_globals
 
 from ..io.files import flush_folder, is_full_disk, move_folder
+from .listing import PREFIX, SAVING, find_newest_complete, list_checkpoints, remove_checkpoint
 from .manifest import defect_of, is_extra, write_manifest
-from .retention import (
-    PREFIX,
-    SAVING,
-    find_newest_complete,
-    list_checkpoints,
-    metric_history,
-    outdated_extras,
-    remove_checkpoint,
-    steps_within,
-)
+from .retention import metric_history, outdated_extras, steps_within
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints.retention import checkpoint_step
+from ..checkpoints.listing import checkpoint_step
 from ..runs.folder import METRICS_FILE, RUN_FILE
 from ..runs.record import read_record
 from .card import CardFacts, CardOptions, pairs

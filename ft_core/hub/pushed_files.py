@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from ..checkpoints.retention import checkpoint_step
+from ..checkpoints.listing import checkpoint_step
 from ..checkpoints.weights import CONFIGS, defect_of_weights
 from ..io.pickles import is_pickle
 from ..runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE

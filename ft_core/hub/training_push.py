@@ -22,8 +22,8 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..checkpoints.listing import PREFIX
 from ..checkpoints.manifest import is_extra
-from ..checkpoints.retention import PREFIX
 from ..io.console import echo, quiet
 from ..io.files import write_text
 from ..runs.folder import PUSHING

@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
+from ..checkpoints.listing import list_checkpoints
 from ..checkpoints.manifest import read_manifest
-from ..checkpoints.retention import list_checkpoints
 from ..runs.folder import (
     BAD_STEPS_FILE,
     BEST_MODEL,

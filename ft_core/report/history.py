@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints.retention import PREFIX, list_checkpoints
+from ..checkpoints.listing import PREFIX, list_checkpoints
 from ..runs.folder import LOG_FILE
 
 STATE_FILE = "trainer_state.json"

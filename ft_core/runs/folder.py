@@ -5,10 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-
-from ..checkpoints.retention import BROKEN, DELETING, SAVING, find_newest_complete, list_checkpoints, set_aside
+from ..checkpoints.listing import BROKEN, DELETING, SAVING, find_newest_complete, list_checkpoints, set_aside
 from ..io.files import OLD
 
 logger = logging.getLogger(__name__)
@@ -103,6 +100,8 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
     Raises:
         ValueError: as [`check_output_folder`].
     """
+    from accelerate import PartialState
+
     check_output_folder(path, resume, overwrite)
     holds_run = (path / RUN_FILE).is_file()
     state = PartialState()
@@ -127,6 +126,9 @@ def _checkpoint_to_resume(path: Path) -> Path | None:
     Raises:
         ValueError: there are checkpoints, and all of them are broken.
     """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
     state = PartialState()
     found: list[object] = [None, None]
     if state.is_main_process:

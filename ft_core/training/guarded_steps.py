@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import Trainer
 
-from ..checkpoints.retention import find_newest_complete
+from ..checkpoints.listing import find_newest_complete
 from ..io.files import write_json
 from ..runs.folder import BAD_STEPS_FILE
 from ..runs.record import unless_going_on

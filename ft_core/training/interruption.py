@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..checkpoints.retention import PREFIX
+from ..checkpoints.listing import PREFIX
 
 PRUNED = "pruned"
 

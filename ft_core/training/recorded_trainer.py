@@ -28,8 +28,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import SaveStrategy, TrainOutput
 from transformers.utils import logging
 
+from ..checkpoints.listing import find_newest_complete, list_checkpoints
 from ..checkpoints.manifest import defect_of, read_manifest
-from ..checkpoints.retention import find_newest_complete, list_checkpoints, metric_history
+from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import AtomicCheckpoints
 from ..hub.card import CardFacts
 from ..hub.training_push import EVERY_SAVE, PushCheckpoints, check_hub

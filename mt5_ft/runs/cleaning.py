@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.checkpoints.retention import list_checkpoints, remove_checkpoint
+from ft_core.checkpoints.listing import list_checkpoints, remove_checkpoint
 from ft_core.checkpoints.weights import holds_complete_model
 from ft_core.runs.folder import FINAL_MODEL, RUN_FILE
 from ft_core.runs.record import read_record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from ft_core.checkpoints.retention import find_newest_complete
+from ft_core.checkpoints.listing import find_newest_complete
 from ft_core.hub.pinned_revision import pin
 
 from ..data.records import Record

@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import defect_of, file_hash
-from ft_core.checkpoints.retention import list_checkpoints
 from kronos_ft.data.sources import simulate_candles
 from tests.distributed import nan_on_one_rank
 from tests.fault_sample import sample

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ft_core.checkpoints.listing import find_newest_complete, list_checkpoints
 from ft_core.checkpoints.manifest import MANIFEST, defect_of
-from ft_core.checkpoints.retention import find_newest_complete, list_checkpoints
 from tests.fault_runs import outcome, start
 from tests.fault_sample import sample
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import ft_core.checkpoints.saving
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import defect_of
-from ft_core.checkpoints.retention import list_checkpoints
 from ft_core.checkpoints.saving import CheckpointNotSaved
 from tests.fault_runs import Started, outcome, start
 from tests.fault_sample import sample

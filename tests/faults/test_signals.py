@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import defect_of
-from ft_core.checkpoints.retention import list_checkpoints
 from tests.fault_runs import outcome, start
 from tests.fault_sample import sample
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 from transformers import TrainerControl, TrainerState
 
-from ft_core.checkpoints.retention import KeepBestCheckpoints, list_checkpoints, steps_to_keep
+from ft_core.checkpoints.listing import list_checkpoints
+from ft_core.checkpoints.retention import KeepBestCheckpoints, steps_to_keep
 
 METRIC = "eval_recon_all"
 VALUES = {1: 0.9, 2: 0.5, 3: 0.2, 4: 0.8, 5: 0.7, 6: 0.1, 7: 0.3, 8: 0.6, 9: 0.65}

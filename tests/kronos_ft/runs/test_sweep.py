@@ -6,7 +6,7 @@ import json
 import pytest
 from optuna.samplers import GridSampler
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.sweep.plan import parse_sweep
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles

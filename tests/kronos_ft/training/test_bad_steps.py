@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.training.guarded_steps import GuardedSteps, poison_if_not_finite
 from kronos_ft.training.predictor_arguments import KronosArguments
 from kronos_ft.training.predictor_trainer import KronosTrainer

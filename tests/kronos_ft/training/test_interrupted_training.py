@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 
 import ft_core.runs.folder
 import ft_core.runs.record
+from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import _seal, defect_of
-from ft_core.checkpoints.retention import list_checkpoints
 from ft_core.runs.folder import BEST_MODEL
 from ft_core.runs.lock import run_lock
 from ft_core.training.interruption import StoppedBySignal

@@ -9,7 +9,7 @@ import torch
 from matplotlib import image
 from transformers import TrainerCallback
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.configuration_kronos import KronosConfig

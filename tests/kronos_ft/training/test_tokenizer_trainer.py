@@ -9,7 +9,7 @@ import torch
 from matplotlib import image
 from transformers import TrainerCallback
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 from kronos_ft.models.quantizer import bits_to_index, split_index

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from mt5_ft.cli.main import main
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from mt5_ft.cli.main import main
 from mt5_ft.runs.cleaning import folder_bytes
 from mt5_ft.runs.planning import disk_of_run

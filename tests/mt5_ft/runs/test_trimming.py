@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ft_core.checkpoints.retention import list_checkpoints
+from ft_core.checkpoints.listing import list_checkpoints
 from mt5_ft.cli.main import main
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records, write_records
 from mt5_ft.models.loading import load_model, load_tokenizer
