@@ -77,7 +77,7 @@ class MT5ModelArguments:
     trim_extra: int = field(default=EXTRA, metadata={"help": "Pieces of each of these languages."})
     lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, divided by the rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters (lora_alpha / lora_r)."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters."})
     lora_merge: bool = field(default=False, metadata={"help": "Merge the adapters into final/ instead of saving them."})
 
@@ -102,7 +102,7 @@ class MT5ModelArguments:
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:
-            raise ValueError("lora_merge=True merges nothing without lora=True; set both or none")
+            raise ValueError("lora_merge=True has no effect without lora=True; set both or neither")
 
 
 @dataclass
@@ -189,7 +189,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         default=DEFAULT_BATCH[1], metadata={"help": "Micro-batches of an optimizer step."}
     )
     warmup_steps: float = field(default=200, metadata={"help": "Steps in which the rate rises; below 1: their share."})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient norm above which gradients are scaled."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
     )
@@ -205,8 +205,8 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     metric_for_best_model: str | None = field(default="eval_loss", metadata={"help": "Term that decides the best."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "The collator leaves out what is not needed."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
-    disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
+    disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
     generation_max_length: int | None = field(
         default=None, metadata={"help": "Most tokens of a generated summary; max_target_length when not given."}
     )
@@ -234,7 +234,9 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         default=100, metadata={"help": "Validation records summarised at each evaluation (all of them at the end)."}
     )
     early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
-    early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
+    early_stopping_patience: int = field(
+        default=5, metadata={"help": "Number of evaluations without improvement before stopping."}
+    )
     early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Least gain that counts."})
     chinese: str = field(default="char", metadata={"help": "How ROUGE cuts Chinese: char or jieba (words)."})
 

@@ -143,8 +143,8 @@ def test_presets_that_bring_a_fixed_setting_along_are_refused(with_presets):
         with pytest.raises(ValueError, match="preset cannot be searched over") as error:
             with_presets(text, *words)
         assert str(error.value).endswith(
-            f"space.yaml:2: preset cannot be searched over: data_seed is None with {one} and 7 with other, and the "
-            "luckiest seed is no better recipe; pass --data_seed, --eval_strategy for all trials, or search over the "
+            f"space.yaml:2: preset cannot be searched over: data_seed is None with {one} and 7 with other, and a "
+            "lucky seed is not a better recipe; pass --data_seed, --eval_strategy for all trials, or search over the "
             "settings themselves instead of preset"
         )
     with pytest.raises(ValueError, match=r"eval_strategy is steps with plain and epoch with other, .* pass --eval_str"):

@@ -53,7 +53,7 @@ def test_a_small_model_from_scratch_needs_no_hub(data, small, drawn_curves, tmp_
         ({"model": "small"}, "model=small has no weights; set from_scratch too"),
         ({"model": "small", "from_scratch": True, "lora": True}, "lora=True adds adapters to weights that have learnt"),
         ({"lora_r": 0}, "lora_r=0 is below 1"),
-        ({"lora_merge": True}, "lora_merge=True merges nothing without lora=True"),
+        ({"lora_merge": True}, "lora_merge=True has no effect without lora=True"),
     ],
 )
 def test_models_that_cannot_be_started_from(values, message):
