@@ -11,4 +11,4 @@ from ft_core.cli.program import one_line_errors
 from kronos_ft.cli.demo import demo_command
 
 if __name__ == "__main__":
-    sys.exit(one_line_errors("finetune_btc.py", lambda: demo_command(sys.argv[1:]), "start it again"))
+    sys.exit(one_line_errors("finetune_btc.py", lambda: demo_command(sys.argv[1:]), "run it again"))

@@ -14,4 +14,4 @@ from mt5_ft.cli.demo import demo_command
 PROGRAM = "train_emotion_summary.py"
 
 if __name__ == "__main__":
-    sys.exit(one_line_errors(PROGRAM, lambda: demo_command(sys.argv[1:], PROGRAM), "start it again"))
+    sys.exit(one_line_errors(PROGRAM, lambda: demo_command(sys.argv[1:], PROGRAM), "run it again"))

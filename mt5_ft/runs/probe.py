@@ -243,7 +243,7 @@ def _evaluation_that_fits(trainer: MT5Trainer) -> tuple[float, float]:
             if size == 1 or args.world_size > 1:  # other processes would evaluate other batches
                 raise ValueError(
                     f"out of memory in an evaluation with per_device_eval_batch_size={size}; halve it, or set "
-                    "max_target_length to half (half the logits)"
+                    "max_target_length to half of its value (half of the logits)"
                 ) from error
         args.per_device_eval_batch_size = size // 2
         free_memory()

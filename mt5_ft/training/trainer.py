@@ -127,7 +127,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         use_fused_gelu(model)
         self.loss_head = use_loss_head(model) if args.linear_loss else None
         if args.linear_loss and self.loss_head is None:
-            logger.warning("linear_loss is not used: it needs an mT5 model")
+            logger.warning("linear_loss is ignored: it needs an mT5 model")
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
         super().__init__(
             model=model,
