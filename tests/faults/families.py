@@ -47,7 +47,7 @@ FAMILIES = {
     10: Family(
         "no space, no permission, a failing disk during a save",
         "a full tmpfs; a folder without permission; an I/O error",
-        "the previous checkpoint stays usable; one clear line, or continuing with --on_save_error continue",
+        "the checkpoint before stays usable; one clear line, or going on with --on_save_error continue",
     ),
     11: Family(
         "SIGTERM, SIGINT",

@@ -66,8 +66,8 @@ def test_spaces_that_are_refused(sweep, refused, tmp_path, space, message):
     [
         (
             "optimized, fast",
-            "preset cannot be searched over: trim_vocab is False with optimized and True with fast, and a loss over "
-            "another vocabulary cannot be compared; pass --trim_vocab for all trials, or search over the settings",
+            "preset cannot be searched over: trim_vocab is False with optimized and True with fast, and losses of "
+            "different vocabularies cannot be compared; pass --trim_vocab for all trials, or search over the settings",
             ["--trim_vocab", "true"],
         ),
         (
