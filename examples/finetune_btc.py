@@ -1,4 +1,4 @@
-"""Fine-tune both halves of Kronos on BTC candles: the tokenizer, then the predictor on its tokens.
+"""Fine-tune Kronos on BTC candles: the tokenizer, then the predictor on its tokens.
 
     accelerate launch examples/finetune_btc.py [candles.csv] [--output_dir RUN] [--steps N]
 

@@ -1,4 +1,4 @@
-"""Forecast the next 24 BTC candles with all their paths: the embedded sample, or a CSV of your own.
+"""Forecast the next 24 BTC candles with sample paths, from the embedded sample or your CSV file.
 
     python examples/forecast_btc.py [candles.csv]
 

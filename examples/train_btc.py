@@ -1,4 +1,4 @@
-"""Fine-tune the Kronos tokenizer on BTC candles: the embedded sample, or a CSV of your own.
+"""Fine-tune the Kronos tokenizer on BTC candles, from the embedded sample or your CSV file.
 
     accelerate launch examples/train_btc.py [candles.csv]
 

@@ -1,4 +1,4 @@
-"""Fine-tune mT5 on emotion summaries: the embedded fictional records, or a JSONL of your own.
+"""Fine-tune mT5 on emotion summaries, from the embedded fictional records or your JSONL file.
 
     python examples/train_emotion_summary.py [records.jsonl] [--source_fields text --target_fields summary]
     accelerate launch --config_file examples/accelerate/cpu_2.yaml examples/train_emotion_summary.py

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which there are, which are whole, and which are kept.
+"""The checkpoints of a run: listing, integrity, and retention.
 
 The stock rotation protects one best and then keeps the newest by file time. Here every checkpoint is ranked by the
 metric logged at its step, ties to the earlier, without any state of its own, so that a resume changes nothing.
@@ -18,7 +18,7 @@ BROKEN = "broken-"  # found damaged by a resume
 
 
 def list_checkpoints(run: Path) -> dict[int, Path]:
-    """Checkpoint folders of a run by step, in order, whole or not."""
+    """Checkpoint folders of a run by step, in order, complete or not."""
     found = {}
     for path in run.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
@@ -28,13 +28,13 @@ def list_checkpoints(run: Path) -> dict[int, Path]:
 
 
 def checkpoint_step(folder: Path) -> int | None:
-    """The step that a folder's name says it is a checkpoint of, or None for any other folder."""
+    """The step in the name of a checkpoint folder, or None for any other folder."""
     number = folder.resolve().name.removeprefix(PREFIX)
     return int(number) if number.isdecimal() and folder.resolve().name.startswith(PREFIX) else None
 
 
 def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The newest checkpoint that is whole, or None, and the defects of those after it."""
+    """The newest complete checkpoint, or None, and the defects of later checkpoints."""
     defects = {}
     for path in reversed(list_checkpoints(run).values()):
         defect = defect_of(path)
@@ -45,7 +45,7 @@ def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Removes a checkpoint; it is renamed first, so that no half-removed one is ever found."""
+    """Removes a checkpoint; it is renamed first, so that a partly removed checkpoint is never used."""
     aside = path.with_name(f"{DELETING}{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
@@ -53,7 +53,7 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a broken checkpoint so that nothing takes it for one; returns its new place."""
+    """Renames a broken checkpoint so that it is never used; returns the new path."""
     aside = path.with_name(f"{BROKEN}{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     return path.rename(aside)
@@ -81,7 +81,7 @@ def steps_within(steps: list[int], best: int | None, limit: int) -> set[int]:
 
 
 def outdated_extras(checkpoints: dict[int, Path]) -> list[int]:
-    """Steps of checkpoints that were written for a signal alone and are not the newest any more."""
+    """Steps of checkpoints that were written only because of a signal and are no longer the newest."""
     return [step for step, path in checkpoints.items() if step < max(checkpoints) and is_extra(path)]
 
 

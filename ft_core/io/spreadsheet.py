@@ -1,4 +1,4 @@
-"""Text of others in tables and reports: what a spreadsheet would run as a formula, or a page as HTML, stays text."""
+"""Escapes untrusted text in tables and reports, so that no spreadsheet runs it as a formula and no page as HTML."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""The demonstration: both halves of Kronos fine-tuned on BTC candles, a forecast, and an evaluation with its verdict.
+"""The demonstration: fine-tunes tokenizer and predictor on BTC candles, forecasts, and evaluates.
 
 Read it as an example of the Python interface: `run_demo` is a script of six numbered steps.
 """

@@ -1,4 +1,4 @@
-"""`kronos-ft ui`: a page to look at a model's forecasts, its evaluation and its training report."""
+"""`kronos-ft ui`: a web page with forecasts, evaluation and training report of a model."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""The card of a Kronos tokenizer or predictor: data, recipe, figures, use and limits, from what its run recorded."""
+"""The model card of a Kronos tokenizer or predictor: data, recipe, metrics, use and limits, from its run record."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What an evaluation of `kronos-ft evaluate` says on a model's card: the verdict, the scores, what takes them back."""
+"""The evaluation section of a model card: verdict, scores, and reasons that invalidate them."""
 
 import json
 from pathlib import Path

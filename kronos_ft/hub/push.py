@@ -1,4 +1,4 @@
-"""What `kronos-ft push` pushes: the model folder of a path, proved to load, and what its card says."""
+"""`kronos-ft push`: finds the model folder of a path, verifies that it loads, and writes its card."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Both stages in one folder: the tokenizer into RUN/tokenizer, the predictor on its tokens into RUN/predictor."""
+"""Both stages in one folder: the tokenizer in RUN/tokenizer, the predictor on its tokens in RUN/predictor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ends a run: the best model's folder, the figures, the picture and the table."""
+"""Finishes a run: saves the best model, metrics, curves and summary table."""
 
 import statistics
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The models that a stage starts from: each name is resolved once, to a folder and the commit that it stands for."""
+"""The starting models of a stage: each name is resolved once, to a folder and a commit."""
 
 import copy
 from collections.abc import Mapping

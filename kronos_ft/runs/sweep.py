@@ -1,4 +1,4 @@
-"""What a search needs to know of tokenizer and predictor runs."""
+"""Hyperparameter search of tokenizer and predictor runs."""
 
 import tempfile
 from collections.abc import Callable

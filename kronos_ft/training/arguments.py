@@ -1,4 +1,4 @@
-"""Settings that every Kronos fine-tuning run takes, and those of the tokenizer; each field has one help text."""
+"""Settings of all Kronos fine-tuning runs, and of the tokenizer; each field has one help text."""
 
 import logging
 import os

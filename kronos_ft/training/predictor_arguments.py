@@ -1,4 +1,4 @@
-"""Settings of a Kronos predictor run beside those that both stages share; each field has one help text."""
+"""Settings of Kronos predictor runs; each field has one help text."""
 
 import logging
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the Kronos trainers share: windows in epoch-keyed order, full effective batches, one-cycle schedule."""
+"""Base of the Kronos trainers: sample order by epoch, full effective batches, one-cycle schedule."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The demonstration: mT5 fine-tuned on emotion summaries, the embedded fictional records or a JSONL of your own.
+"""The demonstration: fine-tunes mT5 on emotion summaries, with the embedded fictional records or your JSONL file.
 
 It trains a small mT5 from random weights, which takes minutes on a CPU; `--model` fine-tunes a published one instead.
 """

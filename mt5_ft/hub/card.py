@@ -1,4 +1,4 @@
-"""The card of an mT5 model: data, recipe, scores, use and limits, from what its run recorded."""
+"""The model card of an mT5 model: data, recipe, scores, use and limits, from its run record."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `mt5-ft push` pushes: the model folder of a path, with its tokenizer, and what its card says."""
+"""`mt5-ft push`: finds the model folder of a path with its tokenizer, and writes its card."""
 
 import json
 from pathlib import Path

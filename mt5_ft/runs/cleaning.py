@@ -1,4 +1,4 @@
-"""What a finished run can give back: its intermediate checkpoints."""
+"""Removes the intermediate checkpoints of a finished run."""
 
 from dataclasses import dataclass
 from pathlib import Path

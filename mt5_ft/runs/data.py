@@ -1,4 +1,4 @@
-"""Training and validation records: from two files, or one file split by chance; no text may stand on both sides."""
+"""Training and validation records: from two files, or a random split of one file; no source occurs in both."""
 
 import hashlib
 from importlib.resources import as_file, files

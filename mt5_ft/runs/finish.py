@@ -1,4 +1,4 @@
-"""The end of a run: final/, the figures and the picture."""
+"""Finishes a run: saves final/, metrics and curves."""
 
 from pathlib import Path
 

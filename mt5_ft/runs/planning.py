@@ -1,4 +1,4 @@
-"""What a planned run will need, before it starts: parameters, steps, time, memory and disk.
+"""Estimates a run before it starts: parameters, steps, time, memory and disk.
 
 Notable:
 - Time and memory are measured by a short probe on this machine, on the run's own model, batches and optimizer.

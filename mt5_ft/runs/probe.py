@@ -1,4 +1,4 @@
-"""What a run costs, measured: training steps, an evaluation and a few generated tokens on the trainer's own model.
+"""Measures the cost of a run: training steps, an evaluation and a few generated tokens with the model of the trainer.
 
 Notable:
 - Nothing of it stays: the optimizer is the run's own at a learning rate of 0 and is dropped again, gradients too, and

@@ -1,4 +1,4 @@
-"""A whole mT5 run: settings in, run folder out. The command line and the example both end here."""
+"""A complete mT5 run, from settings to run folder; called by the command line and the example."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""The model that a run starts from: loaded, guarded, with adapters where asked."""
+"""Loads the starting model of a run, with adapters if requested."""
 
 import copy
 from functools import partial

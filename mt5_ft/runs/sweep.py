@@ -1,4 +1,4 @@
-"""What a search needs to know of mT5 runs. Their data have no test split: the best trial is not evaluated again."""
+"""Hyperparameter search of mT5 runs. There is no test split, so the best trial is not evaluated again."""
 
 from transformers import TrainerCallback
 

@@ -1,4 +1,4 @@
-"""A run with a trimmed vocabulary: pieces chosen from its records, kept with its folder and its model."""
+"""Runs with a trimmed vocabulary: pieces are selected from the records and stored in the run folder and the model."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is looked at before a run goes on: its record, its settings, and whether it is over already."""
+"""Checks before a run is resumed: its record, its settings, and whether it has finished."""
 
 import logging
 from dataclasses import replace
@@ -59,7 +59,7 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
 
     Args:
         run: the run's folder.
-        facts (`dict`): what this run says of its data and model.
+        facts (`dict`): facts of this run on its data and model.
         args ([`MT5Arguments`]): its settings; the learning rate goes back to the recorded one.
         manifest (`dict`, *optional*): as for [`~ft_core.runs.resuming.differences`].
 

@@ -1,4 +1,4 @@
-"""Trainer of mT5: a token-weighted loss that does not depend on accumulation or ranks, and honest evaluation.
+"""Trainer of mT5: a token-weighted loss that does not depend on accumulation or ranks, and generation metrics.
 
 Notable:
 - MT5's forward accepts `num_items_in_batch` and ignores it, so that the stock Trainer multiplies loss and gradients by
