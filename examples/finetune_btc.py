@@ -1,4 +1,4 @@
-"""Fine-tune both halves of Kronos on BTC candles: the tokenizer, then the predictor on its tokens.
+"""Fine-tune Kronos on BTC candles: the tokenizer, then the predictor on its tokens.
 
     accelerate launch examples/finetune_btc.py [candles.csv] [--output_dir RUN] [--steps N]
 
@@ -11,4 +11,4 @@ from ft_core.cli.program import one_line_errors
 from kronos_ft.cli.demo import demo_command
 
 if __name__ == "__main__":
-    sys.exit(one_line_errors("finetune_btc.py", lambda: demo_command(sys.argv[1:]), "start it again"))
+    sys.exit(one_line_errors("finetune_btc.py", lambda: demo_command(sys.argv[1:]), "run it again"))

@@ -1,4 +1,4 @@
-"""Forecast the next 24 BTC candles with all their paths: the embedded sample, or a CSV of your own.
+"""Forecast the next 24 BTC candles with sample paths, from the embedded sample or your CSV file.
 
     python examples/forecast_btc.py [candles.csv]
 
@@ -31,8 +31,8 @@ try:
     model, lookback = Kronos.from_pretrained("NeoQuasar/Kronos-small"), 400
 except ConnectionError:
     if not (TRAINED / "predictor" / "best_model").is_dir():
-        sys.exit("The published weights were not reachable; run examples/finetune_btc.py first, then this again.")
-    print(f"The published weights were not reachable: using {TRAINED}.")
+        sys.exit("Cannot download the published weights: run examples/finetune_btc.py first, then this example again.")
+    print(f"Cannot download the published weights: using {TRAINED}.")
     tokenizer = KronosTokenizer.from_pretrained(TRAINED / "tokenizer" / "best_model")
     model, lookback = Kronos.from_pretrained(TRAINED / "predictor" / "best_model"), 90
 

@@ -1,4 +1,4 @@
-"""Fine-tune the Kronos tokenizer on BTC candles: the embedded sample, or a CSV of your own.
+"""Fine-tune the Kronos tokenizer on BTC candles, from the embedded sample or your CSV file.
 
     accelerate launch examples/train_btc.py [candles.csv]
 
@@ -36,7 +36,7 @@ try:
     model = KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-base")
     learning_rate = 1e-4
 except ConnectionError:
-    print("The published weights were not reachable: training the same architecture (base) from random weights.")
+    print("Cannot download the published weights: training the same architecture (base) from random weights.")
     model = KronosTokenizer(KronosTokenizerConfig.from_size("base"))
     learning_rate = 2e-3
 

@@ -1,4 +1,4 @@
-"""Fine-tune mT5 on emotion summaries: the embedded fictional records, or a JSONL of your own.
+"""Fine-tune mT5 on emotion summaries, from the embedded fictional records or your JSONL file.
 
     python examples/train_emotion_summary.py [records.jsonl] [--source_fields text --target_fields summary]
     accelerate launch --config_file examples/accelerate/cpu_2.yaml examples/train_emotion_summary.py
@@ -14,4 +14,4 @@ from mt5_ft.cli.demo import demo_command
 PROGRAM = "train_emotion_summary.py"
 
 if __name__ == "__main__":
-    sys.exit(one_line_errors(PROGRAM, lambda: demo_command(sys.argv[1:], PROGRAM), "start it again"))
+    sys.exit(one_line_errors(PROGRAM, lambda: demo_command(sys.argv[1:], PROGRAM), "run it again"))

@@ -107,7 +107,7 @@ def toy_stage():
         types=(ToyArguments,),
         presets={"plain": {}, "strong": {"weight_decay": 0.5}},
         default_preset="plain",
-        fixed=COMMON_FIXED | {"shares": "trials must be judged by the same data"},
+        fixed=COMMON_FIXED | {"shares": "all trials must use the same data"},
         model_folder="model",
         run=run_toy,
         check=lambda settings: "data-1",

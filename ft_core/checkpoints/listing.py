@@ -6,19 +6,13 @@ from pathlib import Path
 from .manifest import defect_of
 
 PREFIX = "checkpoint-"
-
-
 SAVING = ".saving-"  # being written
-
-
 DELETING = ".deleting-"  # being removed
-
-
 BROKEN = "broken-"  # found damaged by a resume
 
 
 def list_checkpoints(run: Path) -> dict[int, Path]:
-    """Checkpoint folders of a run by step, in order, whole or not."""
+    """Checkpoint folders of a run by step, in order, complete or not."""
     found = {}
     for path in run.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
@@ -28,13 +22,13 @@ def list_checkpoints(run: Path) -> dict[int, Path]:
 
 
 def checkpoint_step(folder: Path) -> int | None:
-    """The step that a folder's name says it is a checkpoint of, or None for any other folder."""
+    """The step in the name of a checkpoint folder, or None for any other folder."""
     number = folder.resolve().name.removeprefix(PREFIX)
     return int(number) if number.isdecimal() and folder.resolve().name.startswith(PREFIX) else None
 
 
 def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The newest checkpoint that is whole, or None, and the defects of those after it."""
+    """The newest complete checkpoint, or None, and the defects of later checkpoints."""
     defects = {}
     for path in reversed(list_checkpoints(run).values()):
         defect = defect_of(path)
@@ -45,7 +39,7 @@ def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Removes a checkpoint; it is renamed first, so that no half-removed one is ever found."""
+    """Removes a checkpoint; it is renamed first, so that a partly removed checkpoint is never used."""
     aside = path.with_name(f"{DELETING}{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
@@ -53,7 +47,7 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a broken checkpoint so that nothing takes it for one; returns its new place."""
+    """Renames a broken checkpoint so that it is never used; returns the new path."""
     aside = path.with_name(f"{BROKEN}{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     return path.rename(aside)

@@ -1,6 +1,6 @@
-"""What a checkpoint says of itself: every file with its size and SHA-256, and what it was trained with.
+"""The manifest of a checkpoint: size and SHA-256 of every file, and facts of the training.
 
-A folder without a manifest was never finished; a folder whose files differ from it is damaged. Neither is loaded.
+A folder without a manifest is incomplete; a folder whose files differ from it is damaged. Neither is loaded.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def file_hash(path: Path) -> str:
 
 
 def _seal(values: dict) -> str:
-    """Hash of a manifest's own content."""
+    """Hash of the content of a manifest."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def defect_of(folder: Path) -> str | None:
-    """What is missing or damaged in a folder with a manifest, in words, or None; reads every byte."""
+    """Describes the first missing or damaged file of a folder with a manifest, or None; reads every byte."""
     try:
         manifest = read_manifest(folder)
         for name, expected in manifest["files"].items():
@@ -83,7 +83,7 @@ def defect_of(folder: Path) -> str | None:
 
 
 def is_extra(folder: Path) -> bool:
-    """Whether a checkpoint was written for a signal alone, between those that the run's settings ask for."""
+    """Whether a checkpoint was written only because of a signal, outside the save schedule of the run."""
     try:
         return bool(read_manifest(folder).get("extra"))
     except ValueError:

@@ -34,7 +34,7 @@ def steps_within(steps: list[int], best: int | None, limit: int) -> set[int]:
 
 
 def outdated_extras(checkpoints: dict[int, Path]) -> list[int]:
-    """Steps of checkpoints that were written for a signal alone and are not the newest any more."""
+    """Steps of checkpoints that were written only because of a signal and are no longer the newest."""
     return [step for step, path in checkpoints.items() if step < max(checkpoints) and is_extra(path)]
 
 

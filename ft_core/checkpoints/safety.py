@@ -1,4 +1,4 @@
-"""What a model folder may hold, looked at before anything is loaded: no code of its own, no weights outside of it."""
+"""Safety checks of a model folder before loading: no code, no pickled weights, no weights outside the folder."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def _read(path: Path) -> object:
 
 
 def _asks_for_code(value: object) -> str | None:
-    """The setting by which a configuration asks for code of a repository, at any depth."""
+    """The key by which a configuration asks to run code of a repository, at any depth."""
     if isinstance(value, dict):
         for key, item in value.items():
             if (key in CODE_KEYS and item) or (key == "trust_remote_code" and item is True):
@@ -30,7 +30,7 @@ def _asks_for_code(value: object) -> str | None:
 
 
 def refuse_remote_code(path: Path) -> None:
-    """Raises ValueError when a configuration file asks for code of its repository; that is never run."""
+    """Raises ValueError if a configuration file asks to run code of its repository."""
     if path.is_file() and (key := _asks_for_code(_read(path))):
         raise ValueError(
             f"{path} asks to run code of the repository ({key}), which is never done; if the weights have a known "
@@ -68,7 +68,7 @@ def check_weights_setting(path: Path) -> None:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Refuses a folder whose files ask for code, or for weights that are pickled or lie elsewhere.
+    """Rejects a folder whose files ask for code, or for weights that are pickled or outside the folder.
 
     Raises:
         ValueError: naming the file and what it asks for.
@@ -81,6 +81,6 @@ def check_model_folder(folder: Path) -> None:
 
 
 def check_revision(name: str, value: str | None) -> None:
-    """Raises ValueError when a setting that becomes a part of a path (a revision, a subfolder) leads out of it."""
+    """Raises ValueError if a setting that is part of a path (a revision, a subfolder) points outside of it."""
     if value and (value.startswith(("/", "\\", "~")) or ".." in value.replace("\\", "/").split("/")):
         raise ValueError(f"{name}={value!r} is outside the folder of the model; pass a path inside it")

@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or absent, and hold everything that a resume needs to end with the same weights.
+"""Atomic checkpoints with everything that a resumed run needs to end with the same weights.
 
 Notable:
 - A checkpoint is written to a folder beside its place, hashed, flushed and renamed; older ones are removed after that.
-- The main process alone writes; random states and unlogged loss sums of the others are sent to it.
-- A save that fails on one rank fails on all, and leaves the checkpoints before it as they were.
+- Only the main process writes; other ranks send it their random states and unlogged loss sums.
+- A save that fails on one rank fails on all, and leaves earlier checkpoints unchanged.
 """
 
 import logging
@@ -35,7 +35,7 @@ SAVE_FAULTS = (OSError, RuntimeError, SafetensorError)  # torch's own errors for
 
 
 class CheckpointNotSaved(ValueError):
-    """A checkpoint could not be written; those before it are as they were."""
+    """A checkpoint could not be written; earlier checkpoints are unchanged."""
 
 
 def random_states(device: torch.device, world_size: int) -> dict[str, object]:
@@ -55,7 +55,7 @@ def rng_file(rank: int, world_size: int) -> str:
 
 
 class AtomicCheckpoints(Trainer):
-    """A Trainer with such checkpoints. Expects `args` with the fields of
+    """A Trainer with atomic checkpoints. Expects `args` with the fields of
     [`~ft_core.training.arguments.RunArguments`], a `meter` with unlogged loss sums, and `checkpoint_facts()`
     for the manifest."""
 
@@ -65,7 +65,7 @@ class AtomicCheckpoints(Trainer):
     # Saving
 
     def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
-        """Writes `checkpoint-STEP`, whole or not at all.
+        """Writes `checkpoint-STEP` atomically.
 
         Raises:
             CheckpointNotSaved: on every rank, unless `on_save_error` says to go on.
@@ -127,7 +127,7 @@ class AtomicCheckpoints(Trainer):
         move_folder(staged, path)
 
     def _together(self, work: Callable[[], None]) -> None:
-        """Does work on this rank and learns whether it went well on all.
+        """Runs `work` on this rank and checks that it succeeded on all ranks.
 
         Raises:
             CheckpointNotSaved: on every rank when it failed on one.

@@ -1,4 +1,4 @@
-"""Whether a folder holds weights that are whole, and what is wrong with them otherwise; nothing is loaded for it."""
+"""Integrity of the weights of a model folder, checked from file headers without loading the weights."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def _tensors(path: Path) -> tuple[dict[str, dict], int] | None:
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether a safetensors file has all the bytes that its header promises."""
+    """Whether a safetensors file has all bytes that its header declares."""
     found = _tensors(path)
     if found is None:
         return False
@@ -52,7 +52,7 @@ def _parts(index: Path) -> set[str]:
 
 
 def defect_of_weights(folder: Path) -> str | None:
-    """What is wrong with the weights of a model folder, in words, or None."""
+    """Describes a defect of the weights of a model folder, or None."""
     weights = sorted(folder.glob("*.safetensors"))
     cut = [path.name for path in weights if not _is_complete(path)]
     if cut:
@@ -72,7 +72,7 @@ def defect_of_weights(folder: Path) -> str | None:
 
 
 def holds_complete_model(folder: Path) -> bool:
-    """Whether a folder holds a configuration and weights that are whole."""
+    """Whether a folder contains a configuration and complete weights."""
     if not folder.is_dir() or not any((folder / name).is_file() for name in CONFIGS):
         return False
     return defect_of_weights(folder) is None

@@ -1,4 +1,4 @@
-"""Options of settings dataclasses, and tables of them that commands read in place of the dataclasses.
+"""Options of settings dataclasses, and tables of options that commands read instead of the dataclasses.
 
     python -m ft_core.cli.option_table kronos_ft mt5_ft
 

@@ -1,4 +1,4 @@
-"""Options and environment variables: a misspelt name is refused with the nearest one."""
+"""Options and environment variables: a misspelt name is rejected, with the nearest known name."""
 
 import argparse
 import difflib
@@ -71,7 +71,7 @@ class Option:
         return list(dict.fromkeys((name, name[:2] + name[2:].replace("_", "-"))))
 
     def convert(self, value: object, source: str) -> object:
-        """The typed value of one that a preset or a YAML file gives.
+        """Converts a value of a preset or a YAML file to the type of the option.
 
         Raises:
             ValueError: a value of another type, a list where one value is taken, or none of the choices.

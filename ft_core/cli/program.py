@@ -1,4 +1,4 @@
-"""What the two commands share: dispatch, errors of one line, exit codes. Imports nothing heavy."""
+"""The program loop of both commands: dispatch, one-line errors, exit codes. Imports nothing heavy."""
 
 import argparse
 import difflib
@@ -18,7 +18,7 @@ TRACEBACK = "KRONOS_FT_TRACEBACK"
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Raises what it would print as a usage message of several lines."""
+    """Raises a one-line error instead of printing the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
@@ -76,7 +76,7 @@ def run_command(
 
 
 def show_any_text() -> None:
-    """Lets texts that the terminal's or the pipe's encoding has no signs for through as escapes.
+    """Escapes characters that the encoding of the terminal or pipe does not support.
 
     A redirect on Windows is encoded in cp1252 or gbk, and a summary in Chinese, or an emoji, would end the command.
     """

@@ -1,7 +1,7 @@
-"""The card (README.md) of a pushed model: what it is, where it comes from, how good it is, how it is loaded.
+"""The model card (README.md) of a pushed model: kind, origin, quality, and how to load it.
 
-A card ends with a mark that holds a hash of what is above it, so that a later push can tell a card that somebody has
-edited, and leaves that one alone.
+A card ends with a mark: a hash of the text above it. With it, a later push detects a card that was edited on the
+Hub, and keeps it.
 """
 
 import hashlib

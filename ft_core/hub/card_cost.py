@@ -1,4 +1,4 @@
-"""What a training took: time, and an estimate of energy and CO2 with everything that it assumes.
+"""The cost of a training: time, and an estimate of energy and CO2 with its assumptions.
 
 energy = hours x power of a device x devices; CO2 = energy x carbon intensity of the grid. Power is the board power that
 the vendor states: an upper bound of what the device drew. The host, cooling and idle machines are left out.

@@ -1,4 +1,4 @@
-"""What the record of a run says for a card: recipe, cost and base model; no path, name or host of this machine."""
+"""Facts of a run record for a model card: recipe, cost and base model; no local path, user or host name."""
 
 import json
 from collections.abc import Mapping

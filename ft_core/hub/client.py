@@ -1,7 +1,7 @@
-"""Asks the Hub with one policy: every request may time out, and one place decides what is tried again.
+"""Requests to the Hub with one policy: every request has a timeout, and one place decides on retries.
 
-By itself `huggingface_hub` tries some requests again and others not, waits as long as the server says, and never times
-out on an upload.
+By default, `huggingface_hub` retries only some requests, waits as long as the server asks, and has no timeout for
+uploads.
 """
 
 import socket
@@ -68,7 +68,7 @@ def try_again(action: Callable[[], T], tell: Callable[[str], object] = echo) -> 
 
     Args:
         action: asks the Hub, from the beginning each time.
-        tell: receives a line for each failure that is tried again.
+        tell: receives a line for each failure that is retried.
 
     Raises:
         HubFailure: the Hub failed at every try, or asks to wait longer than `retrying.LONGEST_WAIT`.

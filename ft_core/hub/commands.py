@@ -40,7 +40,9 @@ def push_command(argv: Sequence[str], program: str, kept: str, find_model: str, 
     )
     if forecasts:
         parser.add_argument(
-            "--evaluation", metavar="DIR", help="evaluation of this model, for the card (default: next to the run)"
+            "--evaluation",
+            metavar="DIR",
+            help="evaluation of this model, for the card (default: next to the run)",
         )
         parser.add_argument("--tokenizer", metavar="REPO", help="the predictor's tokenizer on the Hub, for the card")
     options = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""What the Hub's refusals and failures mean, each in one line with its remedy; never with a token in it."""
+"""One-line messages with a remedy for refusals and failures of the Hub; they never contain a token."""
 
 import re
 
@@ -19,11 +19,11 @@ _TOKENS = re.compile(r"\b(hf|api_org|hf_oauth)_[A-Za-z0-9_.-]{4,}")
 
 
 class HubRefusal(ValueError):
-    """The Hub answered and will answer the same again: something has to be changed first."""
+    """A permanent refusal of the Hub: the request must be changed."""
 
 
 class HubFailure(MayPass):
-    """The Hub gave no usable answer; it may give one later."""
+    """A temporary failure: the Hub gave no usable answer."""
 
 
 def without_tokens(text: str) -> str:

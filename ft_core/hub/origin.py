@@ -1,4 +1,4 @@
-"""Which repository and commit of the Hub a model came from, read off its folder."""
+"""The Hub repository and commit that a model came from, read from its folder."""
 
 import hashlib
 import json

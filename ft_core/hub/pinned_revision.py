@@ -1,6 +1,6 @@
-"""A run begins with one commit of a Hub repository, records it, and goes on with it when it is resumed.
+"""Pins the commit of a Hub model: a run records it, and a resumed run uses the same commit.
 
-A branch moves on; weights that a run began with must not.
+A branch can move; the starting weights of a run must not change.
 """
 
 import copy

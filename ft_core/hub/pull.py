@@ -1,7 +1,7 @@
-"""Fetches a model from the Hugging Face Hub into a folder: one commit of it, safetensors only, whole or not at all.
+"""Downloads a model from the Hugging Face Hub into a folder: one commit, safetensors only, atomically.
 
-Files come through the Hub's cache, so that an interrupted pull goes on where it stopped. Only files that load a model
-are taken, each compared with the hash that the Hub gives for it. `pulled.json` says where they came from.
+Files are downloaded to the Hub cache, so an interrupted pull continues where it stopped. Only files that load a model
+are taken, and each is verified by the hash of the Hub. `pulled.json` records their origin.
 """
 
 import json
@@ -114,7 +114,7 @@ def pull_model(
     check: Callable[[Path], None],
     overwrite: bool = False,
 ) -> Pulled:
-    """Fetches one commit of a repository into a folder that is whole or absent.
+    """Downloads one commit of a repository into a folder, atomically.
 
     Args:
         repo (`str`): `owner/name`.

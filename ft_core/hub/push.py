@@ -1,7 +1,7 @@
-"""Pushes a model folder to the Hugging Face Hub: one commit, safetensors only, the folder itself left as it is.
+"""Pushes a model folder to the Hugging Face Hub: one commit, safetensors only; the folder is not changed.
 
-Pushing is safe to repeat: files that the repository already holds are not sent again, and where it holds them all
-nothing is committed.
+A push can be repeated: files that the repository already contains are not uploaded again, and if nothing changed,
+there is no commit.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Pushes a folder in a process of its own, beside a training: `python -m ft_core.hub.push_worker < settings.json`.
+"""Pushes a folder in a separate process during training: `python -m ft_core.hub.push_worker < settings.json`.
 
 A process and not a thread, because the Hub's client keeps global state, nothing may draw from the training's random
 numbers, and a training that is stopped can end it at once. The outcome is one line of JSON on standard output.

@@ -1,4 +1,4 @@
-"""Which files of a model folder are pushed: what loads the model, nothing that runs code or tells of this machine."""
+"""Selects the files of a model folder to push: those that load the model, without code and local paths."""
 
 import json
 import re

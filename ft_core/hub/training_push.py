@@ -1,4 +1,4 @@
-"""Pushes of a training: each saved checkpoint beside it, and the finished run at its end. No failure stops it.
+"""Pushes during training (each checkpoint, in the background) and at its end. A failed push never stops training.
 
 Notable:
 - Settings, log-in and repository are looked at before anything is trained; that alone may refuse the run.
@@ -195,7 +195,7 @@ class PushCheckpoints(TrainerCallback):
         )
 
     def abandon(self, args: TrainingArguments) -> None:
-        """Ends a push that is under way: a commit is whole or absent, and a resumed run pushes again."""
+        """Stops a running push: commits are atomic, and a resumed run pushes again."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -1,7 +1,7 @@
-"""Compressed files, unpacked in pieces up to a limit: a file of kilobytes may hold more than any memory.
+"""Bounded decompression: a file of kilobytes can expand to more than the memory.
 
-Gzip, bzip2 and a zip archive of one file are recognised by their first bytes, not by the file's name. Nothing is
-unpacked to disk, so that a name inside of an archive is never used.
+Gzip, bzip2 and zip archives of one file are recognised by their first bytes, not by the file name. Nothing is
+unpacked to disk, so names inside an archive are never used.
 """
 
 import bz2
@@ -29,10 +29,10 @@ SUFFIXES = (".gz", ".bz2", ".zip")
 
 
 def unpacked_limit() -> int:
-    """Most bytes that a compressed file may unpack to: `KRONOS_FT_MAX_UNPACKED` in MiB, or 2,048 MiB.
+    """Maximum unpacked size in bytes: `KRONOS_FT_MAX_UNPACKED` in MiB, or 2,048 MiB.
 
     Raises:
-        ValueError: a variable that is no positive whole number.
+        ValueError: the variable is not a positive integer.
     """
     value = os.environ.get(LIMIT_VARIABLE) or str(LIMIT_MIB)
     if not value.isdecimal() or int(value) < 1:
@@ -72,12 +72,12 @@ def _read_zip(path: Path, content: bytes, limit: int) -> bytes:
 
 
 def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
-    """The bytes of a file, unpacked where it is gzip, bzip2 or a zip archive of one file.
+    """The content of a file, unpacked if it is gzip, bzip2 or a zip archive of one file.
 
     Args:
         path (`Path`): for messages.
         content (`bytes`): the file.
-        limit (`int`, *optional*): most bytes to unpack, [`unpacked_limit`] when not given.
+        limit (`int`, *optional*): maximum unpacked bytes; default [`unpacked_limit`].
 
     Raises:
         ValueError: damaged, more than the limit, an archive of several files, or another kind of compression.

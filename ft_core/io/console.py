@@ -1,4 +1,4 @@
-"""Lines for people: `echo` writes to standard output, `note` to standard error, both on the main process only.
+"""Console output: `echo` writes to standard output, `note` to standard error, both on the main process only.
 
 They are records of the logger `ft_core.console`, so that standard logging settings apply.
 """
@@ -23,7 +23,7 @@ def is_main_process() -> bool:
 
 
 class _Streams(logging.Handler):
-    """Writes to the streams of the moment, which tests and notebooks replace."""
+    """Writes to the current streams, which tests and notebooks replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
@@ -51,7 +51,7 @@ def echo(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """Writes a line on the progress of the work to standard error."""
+    """Writes a progress line to standard error."""
     logger.warning("%s", line)
 
 

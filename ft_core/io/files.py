@@ -1,4 +1,4 @@
-"""Writes that are whole or absent: a temporary name in the same folder, flushed to disk, renamed."""
+"""Atomic writes: write to a temporary name in the same folder, flush to disk, rename."""
 
 import errno
 import json
@@ -46,17 +46,17 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file, whole or not at all."""
+    """Writes a UTF-8 text file atomically."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_json(path: Path, values: object) -> None:
-    """Writes readable JSON, whole or not at all; not-a-number becomes null so that every reader accepts it."""
+    """Writes indented JSON atomically; NaN becomes null, so that every parser accepts it."""
     write_text(path, json.dumps(plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: object) -> object:
-    """A value as JSON can hold it: not-a-number and infinities become null, arrays of one element numbers."""
+    """Converts a value for JSON: NaN and infinities become null, arrays of one element become numbers."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
@@ -71,7 +71,7 @@ def plain(value: object) -> object:
 
 
 def flush_folder(folder: Path) -> None:
-    """Brings a folder and all that it holds to the disk, readable by all who may read the folder."""
+    """Flushes a folder and its content to disk, with the read permissions of the folder."""
     for path in folder.rglob("*"):
         if path.is_dir():
             _sync_folder(path)
@@ -84,7 +84,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Renames a folder and brings the renaming to the disk."""
+    """Renames a folder and flushes the rename to disk."""
     source.rename(target)
     _sync_folder(target.parent)
 
@@ -110,7 +110,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, means that the disk could not take what was written."""
+    """Whether an error or one of its causes means that the disk is full."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in FULL_DISK_CODES:
@@ -125,9 +125,9 @@ DATA_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".bz2", ".zip", ".js
 
 
 def check_data_file(name: str) -> None:
-    """Raises ValueError when a name can only be that of a data file, and there is none.
+    """Raises ValueError if a name can only be a data file and the file does not exist.
 
-    A folder, a glob or a data set of the Hub is left to what reads it.
+    Folders, globs and data sets of the Hub are checked by the code that reads them.
     """
     path = Path(name)
     if path.suffix.lower() in DATA_SUFFIXES and not any(sign in name for sign in "*?[") and not path.exists():

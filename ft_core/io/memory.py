@@ -1,4 +1,4 @@
-"""Out-of-memory errors: how they are recognised, what to do about them, and how memory of finished runs is freed."""
+"""Out-of-memory errors: detection, remedy, and freeing the memory of finished runs."""
 
 import gc
 
@@ -13,8 +13,8 @@ MEMORY_REMEDY = (
 
 
 def free_memory() -> None:
-    """Frees the memory of finished runs, on the host and on the device. A Trainer is part of reference cycles, which
-    only a collection frees."""
+    """Frees the memory of finished runs on host and device. A Trainer is part of reference cycles, which
+    only the garbage collector frees."""
     import torch
 
     gc.collect()

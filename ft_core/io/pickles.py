@@ -1,4 +1,4 @@
-"""Pickled files, which run code when they are read: how they are known, and what to do instead of reading them."""
+"""Pickled files can run code when they are read: detection, and how to convert them instead."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def is_pickle(name: str | Path) -> bool:
 
 
 def weights_remedy(pickle: str, target: str = "model.safetensors") -> str:
-    """How pickled weights become ones that can be read."""
+    """How to convert pickled weights to safetensors."""
     return (
         f'convert them if you trust their origin: python -c "import torch; from safetensors.torch import save_file; '
         f"save_file({{k: v.clone() for k, v in torch.load('{pickle}', weights_only=True).items()}}, '{target}')\""
@@ -20,7 +20,7 @@ def weights_remedy(pickle: str, target: str = "model.safetensors") -> str:
 
 
 def refuse_pickled_weights(path: Path) -> None:
-    """Raises ValueError, with the way to convert, when a model is named by a pickled file."""
+    """Raises ValueError with a conversion command if the path of a model is a pickled file."""
     if is_pickle(path):
         raise ValueError(f"model={path} is a pickle, which is never loaded; {weights_remedy(path.name)}")
 
@@ -30,10 +30,10 @@ def refuse_pickled_data(path: Path, write: str) -> None:
 
     Args:
         path (`Path`): the data file.
-        write (`str`): how pandas writes the form that is read, such as `to_parquet('{stem}.parquet')`.
+        write (`str`): pandas method that writes a supported format, such as `to_parquet('{stem}.parquet')`.
 
     Raises:
-        ValueError: with the way to convert.
+        ValueError: the file is a pickle; the message contains a conversion command.
     """
     if is_pickle(path):
         converted = write.format(stem=path.name.split(".")[0])

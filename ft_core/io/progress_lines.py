@@ -1,4 +1,4 @@
-"""Progress in lines: how much is done and how long the rest takes. Imports nothing heavy."""
+"""Progress lines: completed items and remaining time. Imports nothing heavy."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ LINE_SECONDS = 30.0
 
 
 def span(seconds: float) -> str:
-    """A time span to read at a glance: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    """A readable time span: `45 s`, `3 min 20 s`, `2 h 5 min`."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -18,7 +18,7 @@ def span(seconds: float) -> str:
 
 
 class LineProgress:
-    """Says how many of a number of things are done and how long the rest takes: a bar on a terminal, else a line.
+    """Shows completed items and the remaining time: one updated line on a terminal, otherwise separate lines.
 
     Args:
         verb (`str`): what is done to them, such as `summarised`.

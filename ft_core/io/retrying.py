@@ -1,4 +1,4 @@
-"""Does again what failed for a reason that may pass: growing waits, what the server asks for, and an end."""
+"""Retries temporary failures: growing waits, waits requested by the server, and a maximum number of attempts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class MayPass(ConnectionError):
-    """A server gave no usable answer; it may give one later.
+    """A temporary failure: the server gave no usable answer.
 
     Args:
-        reason: what went wrong, in words.
-        retry_after: seconds after which the server wants to be asked again, if it said so.
+        reason: what went wrong, for the message.
+        retry_after: seconds to wait as requested by the server, if any.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None):
@@ -48,14 +48,14 @@ def try_again(
     wait: Callable[[float], None] = time.sleep,
     tell: Callable[[str], object] = echo,
 ) -> T:
-    """Calls a function that may be repeated, and calls it again after temporary failures.
+    """Calls an idempotent function, and repeats the call after temporary failures.
 
     Args:
         action: does it, from the beginning each time.
-        failure_in: the failure that an error means, None for an error that would come again.
-        waits: seconds before each further try, at least; longer where the server asks for it.
+        failure_in: the temporary failure that an error means, or None for a permanent error.
+        waits: minimum seconds before each retry; longer if the server requests it.
         wait: passes the time.
-        tell: receives a line for each failure that is tried again.
+        tell: receives a line for each failure that is retried.
 
     Raises:
         MayPass: of the kind that `failure_in` gives, when every try failed or the server asks to wait longer than

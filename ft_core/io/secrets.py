@@ -1,4 +1,4 @@
-"""Tokens that must not leave the process by accident: in a pickled setting, a log line or an error."""
+"""Secrets must not leak in a pickled setting, a log line or an error: they are replaced before writing."""
 
 import os
 import re

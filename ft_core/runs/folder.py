@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and what happens when it already holds something."""
+"""The run folder: its files, and the checks before it is resumed or overwritten."""
 
 import logging
 import shutil
@@ -29,12 +29,12 @@ OWN_FILES = (RUN_FILE, LOG_FILE, METRICS_FILE, CURVES_FILE, BAD_STEPS_FILE, KEPT
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a folder holds nothing but, perhaps, its lock."""
+    """Whether a folder is empty, apart from its lock."""
     return all(entry.name.startswith(LOCK_FILE) for entry in path.iterdir())
 
 
 def remove_leftovers(run: Path) -> None:
-    """Removes what a killed run left half-written or half-removed; only for who holds the folder's lock."""
+    """Removes partly written or removed files of a killed run; the caller must hold the lock of the folder."""
     patterns = [
         PUSHING,
         f"{SAVING}*",
@@ -53,7 +53,7 @@ def remove_leftovers(run: Path) -> None:
 
 
 def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
-    """Checks that a run may write to `path`, without leaving anything there.
+    """Checks that a run can write to `path`, without leaving a file there.
 
     Raises:
         ValueError: the folder holds something and neither `resume` nor `overwrite` is set, both are, it is a file, it
@@ -90,7 +90,7 @@ def check_writable(path: Path) -> None:
 
 
 def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Makes the folder ready on every rank: clears the old run, or finds the checkpoint to go on from.
+    """Prepares the folder on every rank: removes the old run, or finds the checkpoint to resume from.
 
     Only what a run writes is removed, and only from a folder that holds a run.
 
@@ -121,7 +121,7 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
 
 
 def _checkpoint_to_resume(path: Path) -> Path | None:
-    """The newest whole checkpoint, the same on every rank; broken ones after it are named and set aside.
+    """The newest complete checkpoint, the same on every rank; later broken ones are logged and renamed.
 
     Raises:
         ValueError: there are checkpoints, and all of them are broken.

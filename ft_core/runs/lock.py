@@ -1,4 +1,4 @@
-"""One run to a folder: a lock that names its owner, and says when that owner is gone."""
+"""One run per folder: a lock that names its owner, so that a stale lock is detected."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ _held: set[Path] = set()
 
 
 def this_process() -> dict[str, object]:
-    """This process by machine, number and start, so that another one can tell whether it still runs."""
+    """Identity of this process (host, PID, start time), with which others can check whether it still runs."""
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -35,7 +35,7 @@ def _owner() -> dict[str, object]:
 
 
 def _read(path: Path) -> dict | None:
-    """The owner named by a lock; an empty one when it cannot be read; None without a lock."""
+    """The owner in a lock file; empty if it cannot be read; None without a lock."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def _read(path: Path) -> dict | None:
 
 
 def is_gone(owner: dict) -> bool:
-    """Whether the owner was a process of this machine that has ended; another machine's cannot be asked."""
+    """Whether the owner was a process of this host that has ended; processes of other hosts cannot be checked."""
     if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
         return False
     try:
@@ -59,16 +59,16 @@ def is_gone(owner: dict) -> bool:
 
 
 def is_held(run: Path) -> bool:
-    """Whether a process works on the folder, or one of another machine may do so."""
+    """Whether a process uses the folder, or a process of another host might use it."""
     owner = _read(run / LOCK_FILE)
     return owner is not None and not is_gone(owner)
 
 
 def check_unlocked(run: Path, overwrite_lock: bool) -> None:
-    """Clears a lock that is stale or to be overwritten.
+    """Removes a lock that is stale or to be overwritten.
 
     Raises:
-        ValueError: another process works on the folder, or one that cannot be asked may do so.
+        ValueError: another process uses the folder, or a process that cannot be checked might use it.
     """
     path = run / LOCK_FILE
     owner = _read(path)

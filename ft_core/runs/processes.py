@@ -1,4 +1,4 @@
-"""Checks that a run is what was asked for: number of processes and precision."""
+"""Checks the number of processes and the precision of a run against the settings."""
 
 import atexit
 import logging
@@ -63,7 +63,7 @@ def warn_of_ignored_sharding(uses_fsdp: bool) -> None:
 
 
 def check_precision(mixed_precision: str, device_type: str) -> None:
-    """Refuses fp16 where it would silently train in fp32.
+    """Rejects fp16 where training would silently use fp32.
 
     Raises:
         ValueError: for fp16 on a CPU.
@@ -73,7 +73,7 @@ def check_precision(mixed_precision: str, device_type: str) -> None:
 
 
 def lost_process(error: BaseException, world_size: int) -> str | None:
-    """In words, that an error means that another process of the run is gone or does not answer; or None."""
+    """A message if an error means that another process of the run has ended or does not respond; else None."""
     if world_size == 1 or not isinstance(error, RuntimeError):
         return None
     text = str(error).lower()

@@ -1,6 +1,6 @@
-"""The record of a run in its folder: what was asked for, what it ran on, and every logged figure.
+"""The run record: settings, environment, and every logged metric.
 
-`run.json` is written when training starts and again when it ends; `metrics.jsonl` gets one line a log entry.
+`run.json` is written when training starts and again when it ends; `metrics.jsonl` gets one line per log entry.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def _version_of(package: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers."""
+    """Versions of Python and of the packages that affect the results of a run."""
     return {"python": platform.python_version()} | {package: _version_of(package) for package in PACKAGES}
 
 
@@ -62,7 +62,7 @@ def git_state(folder: Path) -> dict[str, object] | None:
 
 
 def hardware(device: torch.device) -> dict[str, object]:
-    """What the run computes on."""
+    """The hardware of the run."""
     facts: dict[str, object] = {
         "device": device.type,
         "machine": platform.machine(),
@@ -76,7 +76,7 @@ def hardware(device: torch.device) -> dict[str, object]:
 
 
 def settings_of(arguments: object) -> dict[str, object]:
-    """Fields of a dataclass as plain values, secrets blanked."""
+    """Fields of a dataclass as plain values, with secrets replaced."""
     found = [field for field in dataclasses.fields(arguments) if field.init or field.metadata.get("recorded")]
     values = {field.name: getattr(arguments, field.name) for field in found}
     return {name: "***" if value and name in SECRETS else value for name, value in values.items()}
@@ -172,7 +172,7 @@ class RunRecorder(TrainerCallback):
         return self._earlier + time.monotonic() - self._started
 
     def take_over(self, args: TrainingArguments, state: TrainerState) -> None:
-        """Goes on with the record of a run that was interrupted after its last checkpoint."""
+        """Continues the record of a run that was interrupted after its last checkpoint."""
         self._started = time.monotonic()
         record = Path(args.output_dir) / RUN_FILE
         if record.is_file():
@@ -225,7 +225,7 @@ class RunRecorder(TrainerCallback):
                 self._write_run(args, state, "running")
 
     def write_interruption(self, args: TrainingArguments, state: TrainerState, status: str) -> None:
-        """Records that a run ended before its time, if it had begun."""
+        """Records that a started run ended early."""
         if state.is_world_process_zero and self._began:
             self._write_run(args, state, status)
 

@@ -1,4 +1,4 @@
-"""Whether a run that is resumed is the run that it was, and what happens where it is not."""
+"""Compares a resumed run with its record: differences are an error, or are forced by `resume_force`."""
 
 import logging
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def differences(
     Args:
         run: the run's folder, whose record is compared where there is one.
         manifest (`dict`, *optional*): of the checkpoint, with the present training data's hash as `now`.
-        facts (`dict`): what this run says of its data and model.
+        facts (`dict`): facts of this run on its data and model.
         args: its settings.
         names: fields of the settings that decide the result.
     """
@@ -60,7 +60,7 @@ def differences(
 
 
 def recorded_rate(run: Path, manifest: dict | None) -> float | None:
-    """The learning rate that a run was begun with, or None."""
+    """The learning rate with which a run was started, or None."""
     if manifest is not None:
         return manifest["settings"].get(LEARNING_RATE)
     return read_record(run)["arguments"].get(LEARNING_RATE) if (run / RUN_FILE).is_file() else None
@@ -69,7 +69,7 @@ def recorded_rate(run: Path, manifest: dict | None) -> float | None:
 def settle_changes(
     run: Path, manifest: dict | None, facts: dict, args: TrainingArguments, names: Sequence[str]
 ) -> bool:
-    """Refuses a resume with other settings, or says what holds; a learning rate goes back to the recorded one.
+    """Rejects a resume with other settings, or logs what is kept; the learning rate is reset to the recorded one.
 
     Returns:
         `bool`: whether the schedule of learning rates is to be made anew, because `resume_force` was asked for.

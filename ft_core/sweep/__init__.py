@@ -1,1 +1,1 @@
-"""Search over settings: a space in YAML, trials that are whole runs, on record in SQLite. Needs the extra `sweep`."""
+"""Hyperparameter search: space in YAML, trials are complete runs, recorded in SQLite. Needs the extra `sweep`."""

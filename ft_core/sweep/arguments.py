@@ -1,4 +1,4 @@
-"""Settings of a search, beside those of the runs that it makes."""
+"""Settings of a search, in addition to those of its runs."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The `sweep` command of both programs. Imports nothing heavy before the command line has been read."""
+"""The `sweep` command of both programs. Imports nothing heavy before the command line is parsed."""
 
 import difflib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Which settings of the space mattered: shares of the objective's variance by fANOVA, and their picture.
+"""Importance of settings: shares of the variance of the objective by fANOVA, and their chart.
 
 fANOVA (Hutter, Hoos and Leyton-Brown, 2014) fits a random forest to the finished trials and splits the variance of its
 prediction over the settings, alone and together.

@@ -1,4 +1,4 @@
-"""A search as it was asked for: its space, the settings that all trials share, and those of one trial."""
+"""The plan of a search: its space, the settings that all trials share, and those of one trial."""
 
 import hashlib
 import json

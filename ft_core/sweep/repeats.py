@@ -1,6 +1,6 @@
-"""The best and the default settings, trained again with other seeds: what the search has really gained.
+"""Retrains best and default settings with new seeds: measures the gain of a search without selection bias.
 
-The best of N trials looks better than it is, because the luckiest of N draws was taken. Fresh seeds draw again.
+The score of the best of N trials is biased by the selection. New seeds give an unbiased comparison.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""What a search leaves: `sweep.json` with every figure, `trials.csv`, and `best.yaml` to train with."""
+"""The results of a search: `sweep.json` with all metrics, `trials.csv`, and `best.yaml` for training."""
 
 import json
 from pathlib import Path

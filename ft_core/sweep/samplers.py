@@ -1,7 +1,7 @@
-"""What proposes a trial's values and what ends bad trials, made so that a search can be broken off anywhere.
+"""Samplers and pruners of trials, which make a search reproducible after an interruption at any point.
 
-Optuna's samplers keep a random state in the process, which a new process does not have. Here each trial has a sampler
-of its own, seeded by the search's seed and the trial's number: with the same trials before it, the same values follow.
+Optuna's samplers keep their random state in the process, so it is lost in a new process. Here each trial has its own
+sampler, seeded by the search seed and the trial number: after the same trials, it proposes the same values.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A whole search: folder, trials, and what is said and written at its end."""
+"""Runs a search: folder, trials, and results."""
 
 import shutil
 from collections.abc import Sequence

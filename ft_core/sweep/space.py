@@ -1,4 +1,4 @@
-"""The space of a search, from YAML: a list of choices, or a range with `low`, `high` and perhaps `log` or `step`.
+"""The search space, from YAML: a list of choices, or a range with `low`, `high` and optional `log` or `step`.
 
 learning_rate: {low: 1e-5, high: 1e-3, log: true}
 weight_decay: [0.0, 0.05, 0.1]

@@ -1,4 +1,4 @@
-"""What a search needs to know of the runs that it makes; each package describes its own."""
+"""The interface between a search and its runs; each package implements it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""The trials of a search in its SQLite file: who takes the next one, and what becomes of one whose process is gone.
+"""The trials of a search in its SQLite file: claiming the next trial, and recovering trials of ended processes.
 
 Notable:
-- Trials are taken, ended and cleaned up under a lock that ends with its process, so that there are never more than were
-  asked for, and two workers never take the same one.
-- A trial whose process has ended without telling how is taken first, with the same number, values and run folder: it
-  goes on from its checkpoint. A trial that takes its process down twice without getting further is failed.
+- Trials are claimed, ended and cleaned up under a lock that is released when its process ends: there are never more
+  trials than requested, and two workers never claim the same one.
+- A trial whose process ended without a result is claimed first, with the same number, values and run folder: it
+  resumes from its checkpoint. A trial that kills its process twice without progress is marked as failed.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""The trials in words: a line for each, a line of progress, the table at the end."""
+"""Text output of trials: a line for each, a progress line, the final table."""
 
 import statistics
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One trial: a whole run, watched at its evaluations, and how it ended."""
+"""One trial: a complete run, pruned at its evaluations, and its outcome."""
 
 import json
 import math

@@ -1,9 +1,9 @@
-"""Who runs the trials: this process, or several with a device or a share of the cores each.
+"""Runs the trials in this process, or in several workers with a device or a share of the cores each.
 
 Notable:
-- Workers share nothing but the search's folder. One that dies is replaced, and its trial goes on in another.
-- They have a process group of their own, so that Ctrl-C reaches this process alone, which lets them save; and they end
-  at once when this process is gone, whatever took it.
+- Workers share only the folder of the search. A worker that dies is replaced, and another one resumes its trial.
+- They have their own process group, so Ctrl-C reaches only this process, which lets them save; and they end
+  at once when this process ends for any reason.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Settings that every run has: what happens with what lies in its folder, and with faults."""
+"""Settings of every run: run folder, resuming, error handling and pushes."""
 
 from dataclasses import dataclass, field
 

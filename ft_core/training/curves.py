@@ -1,4 +1,4 @@
-"""Training curves as one picture: what the run logged, panel by panel.
+"""Training curves: the logged metrics in one figure, by panel.
 
 matplotlib is loaded when a picture is drawn, and without pyplot: whoever imports a trainer keeps the backend that they
 chose.

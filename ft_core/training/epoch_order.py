@@ -1,4 +1,4 @@
-"""Tells a trainer's sampler its epoch, so that the order of samples is a function of (seed, epoch) alone."""
+"""Sets the epoch of the sampler of a trainer, so that the sample order depends only on (seed, epoch)."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Optimizer steps whose loss or gradient is not finite are never applied; too many in a row end the run.
+"""Skips optimizer steps with a non-finite loss or gradient; too many in a row stop the run.
 
 Notable:
 - A loss that is not finite is made to give gradients that are not, so that after their reduction every rank sees the

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the step is finished, a checkpoint saved, and the process ends with 143 or 130.
+"""SIGTERM and Ctrl-C: finish the step, save a checkpoint, exit with code 143 or 130.
 
 A second signal stops at once, as without this library. With several processes all of them stop after the same step,
 even when only one was signalled: the number of that step is agreed on through the process group's store, which costs

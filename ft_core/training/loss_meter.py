@@ -1,4 +1,4 @@
-"""Sums of loss terms that stay on the device until they are logged.
+"""Sums of loss terms, kept on the device until they are logged.
 
 `compute_loss` adds; `log` reduces. Nothing is copied to the host and no rank talks to another in between.
 """

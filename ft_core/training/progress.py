@@ -1,4 +1,4 @@
-"""Progress with time left: a bar on a terminal, a line now and then elsewhere."""
+"""Training progress with remaining time: a bar on a terminal, otherwise occasional lines."""
 
 import sys
 import time

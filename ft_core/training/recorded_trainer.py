@@ -1,10 +1,10 @@
-"""A Trainer whose run is on record: exact loss terms, a run folder, whole checkpoints, resume to the same end.
+"""A Trainer with a run record: exact loss terms, run folder, atomic checkpoints, bit-exact resume.
 
 Notable:
 - Loss terms are added on the device inside `compute_loss` and reduced over ranks in `log`, which puts them into the
   Trainer's own log entry, so that `metric_for_best_model`, callbacks and `report_to` all see them.
 - There is a log entry before each scheduled evaluation and save.
-- What is written whole, guarded or stopped is told in whole_checkpoints, guarded_steps and interruption.
+- See `checkpoints.saving`, `guarded_steps` and `interruption` for saving, skipped steps and signals.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What surrounds the training of every kind of run: the checks before it, and a resume of a run that has finished."""
+"""Steps common to every training run: pre-flight checks, and resuming a run that has finished."""
 
 import json
 from collections.abc import Iterator

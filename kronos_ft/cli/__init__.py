@@ -1,1 +1,1 @@
-"""The `kronos-ft` command: one file a group of commands."""
+"""The `kronos-ft` command: one file per group of commands."""

@@ -1,4 +1,4 @@
-"""The demonstration: both halves of Kronos fine-tuned on BTC candles, a forecast, and an evaluation with its verdict.
+"""The demonstration: fine-tunes tokenizer and predictor on BTC candles, forecasts, and evaluates.
 
 Read it as an example of the Python interface: `run_demo` is a script of six numbered steps.
 """
@@ -24,7 +24,7 @@ def run_demo(
         data (`str`): `sample` for the embedded candles, or what [`load_candles`] takes.
         output_dir (`str`): run folder; what is in the default one is replaced.
         steps (`int`): optimizer steps of the tokenizer, at least 4; the predictor takes twice as many.
-        overwrite (`bool`): replace the run in another folder too.
+        overwrite (`bool`): also replace a run in a folder other than the default.
 
     Returns:
         The run folder: `tokenizer/`, `predictor/`, `tokens/`, `forecast.png`, `evaluation/`.
@@ -33,7 +33,7 @@ def run_demo(
         ValueError: too few steps, data that cannot be used, or a folder that holds something.
     """
     if steps < 4:
-        raise ValueError(f"steps={steps} is too few for two evaluations; use 4 or more")
+        raise ValueError(f"steps={steps} is too small for two evaluations; use 4 or more")
     from transformers import set_seed
 
     from ft_core.runs.folder import check_writable, is_empty
@@ -66,7 +66,7 @@ def run_demo(
     # the layout is that of `kronos-ft finetune`: a folder that was named may hold days of training
     if run != Path(DEMO_RUN) and not overwrite and run.is_dir() and not is_empty(run):
         raise ValueError(
-            f"output_dir={run} is not empty; pass --overwrite to replace the run in it, or name another folder"
+            f"output_dir={run} is not empty; pass --overwrite to replace the run in it, or choose another folder"
         )
     shared = {"overwrite": True, "eval_strategy": "steps", "save_strategy": "steps", "logging_steps": 5, "seed": 7}
 
@@ -107,7 +107,7 @@ def run_demo(
     except ConnectionError:
         if args.process_index == 0:
             print(
-                "The published weights were not reachable: training the same architectures (2k, mini) from random ones."
+                "Cannot download the published weights: training the same architectures (2k, mini) from random weights."
             )
         tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("2k"))
         model = Kronos(KronosConfig.from_size("mini"))
@@ -162,11 +162,16 @@ def run_demo(
 def demo_parser(program: str = "kronos-ft demo") -> argparse.ArgumentParser:
     """The options of the demonstration."""
     parser = ExactParser(prog=program, description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="?", default="sample", help="candle file (default: the embedded BTC candles)")
-    parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN}, which is replaced)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run in another folder too")
+    parser.add_argument("data", nargs="?", default="sample", help="candle file (default: embedded BTC candles)")
+    parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN}, which is overwritten)")
     parser.add_argument(
-        "--steps", type=int, default=DEMO_STEPS, help=f"of the tokenizer; the predictor twice (default {DEMO_STEPS})"
+        "--overwrite", action="store_true", help="also replace a run in a folder other than the default"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=DEMO_STEPS,
+        help=f"steps of the tokenizer; the predictor trains twice as many (default {DEMO_STEPS})",
     )
     return parser
 

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
-  finetune      fine-tune tokenizer and predictor on your candles, one after the other, in one folder
-  tokenizer     fine-tune the Kronos tokenizer alone
-  predictor     fine-tune the Kronos predictor on a tokenizer's tokens
-  forecast      paths of the bars to come, as a table and a picture
-  evaluate      forecast from many origins and compare with naive forecasts, or models with each other
-  ui            a page to look at forecasts, the evaluation and the report of a run
-  data check    read candle files, say what is wrong with them, exit 1 if they would be rejected
-  data download fetch candles from an exchange or from zip archives
-  sweep         search over settings of tokenizer or predictor, with trials pruned and resumable
-  demo          all of it on the embedded BTC candles, in a few minutes
-  report        say how a run went and what to change, or compare several runs: Markdown and HTML
-  push          put a model on the Hugging Face Hub, in one commit
-  pull          fetch a model from the Hub into a folder, at one commit
+  finetune      fine-tune the tokenizer, then the predictor on your candles, in one folder
+  tokenizer     fine-tune only the Kronos tokenizer
+  predictor     fine-tune only the Kronos predictor, on the tokens of a tokenizer
+  forecast      forecast sample paths of future bars, as a table and a chart
+  evaluate      forecast from many origins and compare with naive forecasts and other models
+  ui            show forecasts, evaluation and report of a run on a local web page
+  data check    validate candle files and list their defects; exit 1 if training would reject them
+  data download download candles from an exchange or from zip archives
+  sweep         hyperparameter search for the tokenizer or predictor, with pruning and resuming
+  demo          train, forecast and evaluate on the embedded BTC candles, in a few minutes
+  report        diagnose a run and advise what to change, or compare several runs: Markdown and HTML
+  push          push a model to the Hugging Face Hub, in one commit
+  pull          download a model from the Hub, at one commit
 
 kronos-ft COMMAND --help lists the options of a command; kronos-ft --version prints the version.
 
@@ -48,28 +48,28 @@ examples:
 FINETUNE_USAGE = """\
 kronos-ft finetune --data FILE [--output_dir RUN] [--resume | --overwrite | --dry_run] [--config FILE.yaml] [OPTIONS]
 
-Fine-tunes the tokenizer into RUN/tokenizer, then the predictor on the tokens of its best model into RUN/predictor.
---resume goes on in the stage that was interrupted; a finished stage is not repeated.
+Fine-tunes the tokenizer (RUN/tokenizer), then the predictor on the tokens of the best tokenizer (RUN/predictor).
+--resume continues the interrupted stage; a finished stage is not repeated.
 
   --tokenizer NAME         tokenizer to start from: base, 2k, Hub repository or folder (default base)
   --model NAME             predictor to start from: mini, small, base, Hub repository or folder (default small)
-  --NAME VALUE             any other setting of `kronos-ft tokenizer` or `predictor`, for every stage that has it
-  --tokenizer_NAME VALUE   that setting of the tokenizer stage alone, such as --tokenizer_max_steps 2000
-  --predictor_NAME VALUE   that of the predictor stage alone, such as --predictor_learning_rate 4e-5
+  --NAME VALUE             any other setting of `kronos-ft tokenizer` or `predictor`, for each stage that has it
+  --tokenizer_NAME VALUE   the setting of the tokenizer stage only, such as --tokenizer_max_steps 2000
+  --predictor_NAME VALUE   the setting of the predictor stage only, such as --predictor_learning_rate 4e-5
 
-`kronos-ft tokenizer --help` and `kronos-ft predictor --help` list the settings. A YAML file takes the same names.
+`kronos-ft tokenizer --help` and `kronos-ft predictor --help` list the settings. A YAML file uses the same names.
 """
 
 SWEEP_USAGE = """\
 kronos-ft sweep tokenizer|predictor --space SPACE.yaml [--trials N] [--output_dir DIR] [--resume] [OPTIONS]
 
-Searches over settings: each trial is a whole run of `kronos-ft tokenizer` or `predictor`. SPACE.yaml:
+Hyperparameter search: each trial is a complete run of `kronos-ft tokenizer` or `predictor`. SPACE.yaml:
 
   learning_rate: {low: 1e-5, high: 1e-3, log: true}
   weight_decay: [0.0, 0.05, 0.1]
   augment_noise: [true, false]
 
-Any setting of the runs holds for all trials. DIR ends with best.yaml, trials.csv, importance.png and sweep.json.
+Other settings apply to all trials. The results in DIR: best.yaml, trials.csv, importance.png and sweep.json.
 `kronos-ft sweep tokenizer --help` lists the options.
 """
 

@@ -1,4 +1,4 @@
-"""Settings dataclasses of the commands, from which `options.json` is made."""
+"""Settings dataclasses of the commands, from which `options.json` is generated."""
 
 from ft_core.sweep.arguments import SweepArguments
 

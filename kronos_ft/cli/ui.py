@@ -1,4 +1,4 @@
-"""`kronos-ft ui`: a page to look at a model's forecasts, its evaluation and its training report."""
+"""`kronos-ft ui`: a web page with forecasts, evaluation and training report of a model."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -10,20 +10,22 @@ from ft_core.cli.options import ExactParser
 def _parser() -> ExactParser:
     parser = ExactParser(
         prog="kronos-ft ui",
-        description="Opens a page on this machine: forecasts of a model with candles, paths, bands and what happened, "
+        description="Opens a local web page: candles, forecast paths, bands and actual values of a model, "
         "its evaluation and the report of its run. Needs the extra: pip install 'kronos-ft[ui]'.",
     )
     parser.add_argument(
         "model", metavar="RUN_OR_MODEL", help="run folder, model folder, Hub name, or mini, small, base"
     )
-    parser.add_argument("--tokenizer", metavar="DIR", help="its tokenizer; default: the one it was trained with")
-    parser.add_argument("--data", metavar="FILE", help="candles to offer; default: the run's own; 'sample'")
-    parser.add_argument("--evaluation", metavar="DIR", help="folder of kronos-ft evaluate; default: one in the run")
+    parser.add_argument("--tokenizer", metavar="DIR", help="its tokenizer (default: the one it was trained with)")
+    parser.add_argument("--data", metavar="FILE", help="candles to show, or 'sample' (default: those of the run)")
+    parser.add_argument(
+        "--evaluation", metavar="DIR", help="output folder of kronos-ft evaluate (default: one in the run)"
+    )
     parser.add_argument("--lang", default="en", choices=["en", "zh"], help="language of the page (default en)")
-    parser.add_argument("--device", help="cpu, cuda, ...; the accelerator if there is one")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: the accelerator if there is one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
-    parser.add_argument("--port", type=int, default=7860, help="port, 0 for any that is free (default 7860)")
-    parser.add_argument("--share", default="no", choices=["yes", "no"], help="public address by gradio (default no)")
+    parser.add_argument("--port", type=int, default=7860, help="port; 0 selects a free one (default 7860)")
+    parser.add_argument("--share", default="no", choices=["yes", "no"], help="public gradio link (default no)")
     return parser
 
 
@@ -49,7 +51,7 @@ def run_ui_command(argv: Sequence[str]) -> int:
     if options.data is not None:
         candles.read(next(iter(candles.kinds())))  # what the command line names is refused there
     if find_spec("gradio") is None:
-        raise ValueError("gradio is not installed, which the page needs; pip install 'kronos-ft[ui]'")
+        raise ValueError("the page needs gradio, which is not installed; pip install 'kronos-ft[ui]'")
     logging.disable_progress_bar()
     networks = load_networks(shown.model, shown.tokenizer)
     if evaluation is not None:

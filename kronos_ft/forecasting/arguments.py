@@ -96,6 +96,6 @@ class ForecastArguments(SamplingArguments):
             if not (value := getattr(self, name)):
                 continue
             if Path(value).exists() and not self.overwrite:
-                raise ValueError(f"{name}={value} exists; pass --overwrite or another name")
+                raise ValueError(f"{name}={value} exists; pass --overwrite or another output")
             if not Path(value).resolve().parent.is_dir():
                 raise ValueError(f"the folder of {name}={value} does not exist; create it first")

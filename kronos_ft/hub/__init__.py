@@ -1,1 +1,1 @@
-"""What is particular to Kronos models on the Hugging Face Hub."""
+"""Kronos models on the Hugging Face Hub: model card and push."""

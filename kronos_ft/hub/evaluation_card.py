@@ -1,4 +1,4 @@
-"""What an evaluation of `kronos-ft evaluate` says on a model's card: the verdict, the scores, what takes them back."""
+"""The evaluation section of a model card: verdict, scores, and reasons that invalidate them."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ from ..evaluation.verdict import PERSISTENCE, verdict
 THIS = "this model"
 DATA_TYPE = "candles, walk-forward origins"  # not the windows that training figures are of
 DOUBTS = {
-    OTHER_TOKENIZER: "It was evaluated with another tokenizer than the one that it was trained with",
-    SEEN_TEST_BARS: "The model or its tokenizer has seen the bars that it was tested on",
+    OTHER_TOKENIZER: "The model was evaluated with another tokenizer than in training",
+    SEEN_TEST_BARS: "The model or its tokenizer was trained on bars of the test split",
 }
 TOKENIZER_OF = "the tokenizer of "
 FOLDERS = ("evaluation", ".")  # of a run, and beside it
@@ -28,7 +28,7 @@ def _read(path: Path) -> dict:
             return evaluation
         raise KeyError("models")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no evaluation of kronos-ft evaluate ({error}); evaluate again") from error
+        raise ValueError(f"{path} is not a result of kronos-ft evaluate ({error}); evaluate again") from error
 
 
 def entry_of(evaluation: dict, sha256: str, places: list[Path]) -> dict | None:
@@ -103,7 +103,7 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
     if named is not None:
         path = Path(named) if Path(named).is_file() else Path(named) / EVALUATION_FILE
         if not path.is_file():
-            raise ValueError(f"evaluation={named} holds no {EVALUATION_FILE}; pass the output_dir of an evaluation")
+            raise ValueError(f"evaluation={named} contains no {EVALUATION_FILE}; pass the output_dir of an evaluation")
         candidates = [path]
     else:
         above = (run or folder).resolve()
@@ -124,11 +124,11 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
         others = ", ".join(str(one["name"]) for one in evaluation["models"])
         if named is not None:
             raise ValueError(
-                f"{path} is of other weights than those in {folder} ({others}); evaluate this model, or push without "
-                "--evaluation"
+                f"{path} evaluates other weights than those in {folder} ({others}); evaluate this model, or push "
+                "without --evaluation"
             )
         card.remarks.append(f"not on the card: {path}, an evaluation of other weights ({others})")
-    card.limits.append("It has not been compared with naive forecasts on this card: run `kronos-ft evaluate` first.")
+    card.limits.append("This card contains no comparison with naive forecasts: run `kronos-ft evaluate` first.")
 
 
 def _describe(card: CardFacts, evaluation: dict, entry: dict) -> None:
@@ -136,7 +136,7 @@ def _describe(card: CardFacts, evaluation: dict, entry: dict) -> None:
     alone, doubts = _alone(evaluation, name), _doubts(evaluation, entry)
     settings, horizon = evaluation["settings"], evaluation["settings"]["horizon"]
     card.summary.append(f"**Verdict: {markdown_text(verdict(alone))}.**")
-    card.summary += [f"**WARNING: {doubt}: the figures below show nothing.**" for doubt in doubts]
+    card.summary += [f"**WARNING: {doubt}: the metrics below are not valid.**" for doubt in doubts]
     lines = [
         f"{evaluation['origins']['test']:,} test origins of {_span(evaluation)}; context {settings['lookback']} bars, "
         f"horizon {horizon} bars, {settings['num_paths']} paths. Close, {horizon} bars ahead, against naive forecasts:",

@@ -1,4 +1,4 @@
-"""What `kronos-ft push` pushes: the model folder of a path, proved to load, and what its card says."""
+"""`kronos-ft push`: finds the model folder of a path, verifies that it loads, and writes its card."""
 
 import json
 from pathlib import Path
@@ -52,13 +52,13 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
     """
     if any((path / stage / BEST_MODEL).is_dir() for stage in STAGES):
         raise ValueError(
-            f"{path} holds two models; push {path / STAGES[0]} and {path / STAGES[1]}, each to a repository of its own"
+            f"{path} contains two models; push {path / STAGES[0]} and {path / STAGES[1]}, each to its own repository"
         )
     folder, run = find_folder(path, BEST_MODEL)
     stage = stage_of(folder)
     if stage == "tokenizer" and options.evaluation is not None:
         raise ValueError(
-            f"evaluation={options.evaluation} is of forecasts, and {folder} holds a tokenizer; push without it"
+            f"evaluation={options.evaluation} contains forecasts, but {folder} is a tokenizer; push without it"
         )
     _check_adapters(folder)
     logging.disable_progress_bar()
@@ -78,7 +78,7 @@ def check_kronos_folder(folder: Path) -> None:
     together with the model that they belong to.
     """
     if not (folder / CONFIG_NAME).is_file():
-        raise ValueError(f"the repository has no {CONFIG_NAME}, so it holds no Kronos model; name another")
+        raise ValueError(f"the repository has no {CONFIG_NAME}, so it is not a Kronos model; pass another")
     kind = KronosTokenizer if "n_enc_layers" in read_keys(folder) else Kronos
     config = kind.read_config(folder)
     if not (folder / ADAPTER_CONFIG).is_file():

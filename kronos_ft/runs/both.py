@@ -1,4 +1,4 @@
-"""Both stages in one folder: the tokenizer into RUN/tokenizer, the predictor on its tokens into RUN/predictor."""
+"""Both stages in one folder: the tokenizer in RUN/tokenizer, the predictor on its tokens in RUN/predictor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
         codes = build_tokenizer(tokenizer)
         return train_predictor(model, data, augmentation, args, start=predictor, tokenizer=codes)
     if not first["improved"]:
-        echo("WARNING     the tokenizer is not better than at its start; kronos-ft predictor takes the published one")
+        echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")
     for each in (model, predictor.settings):
         each.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
     return {"tokenizer": first, "predictor": train_predictor(model, data, augmentation, args, start=predictor)}

@@ -67,7 +67,7 @@ def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]
     for name in SPLITS:
         windows: WindowDataset | None = getattr(splits, name)
         if windows is None:
-            lines.append(f"{name:12}no window")
+            lines.append(f"{name:12}no windows")
             continue
         across = f", {windows.windows_across_gaps:,} span a gap" if windows.windows_across_gaps else ""
         without = windows.symbols_without_windows
@@ -92,7 +92,7 @@ def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]
         lines.append(f"WARNING     {crossing}")
     if len(splits.validation) < FEW_WINDOWS:
         lines.append(
-            f"WARNING     {len(splits.validation)} validation windows are few to choose a checkpoint by; lower "
+            f"WARNING     {len(splits.validation)} validation windows are few for checkpoint selection; lower "
             "validation_stride or give validation a larger share"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Ends a run: the best model's folder, the figures, the picture and the table."""
+"""Finishes a run: saves the best model, metrics, curves and summary table."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -88,13 +88,11 @@ def summary_table(metrics: dict) -> str:
             f"best               {metrics['metric']} {_cell(best['value'])} at step {best['step']}{start}{fall}"
         )
         if not metrics["improved"]:
-            lines.append("                   NOT better than the starting weights: this run did not help")
+            lines.append("                   NOT better than the starting weights: the model did not improve")
         lines.append(f"best checkpoint    {metrics['best_checkpoint'] or '-'}")
     if "test" in metrics:
         metric = (metrics["metric"] or "").removeprefix("eval_")
-        lines.append(
-            f"test split         {metric} {_cell(metrics['test'].get(metric))} (windows that no choice was made on)"
-        )
+        lines.append(f"test {metric:13} {_cell(metrics['test'].get(metric))} (held out from model selection)")
     if metrics["bars_per_second"]:
         lines.append(f"speed              {metrics['bars_per_second']:,.0f} bars per second (median)")
     done = f"{metrics['steps']} of {metrics['max_steps']} steps"

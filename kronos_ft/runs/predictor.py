@@ -1,4 +1,4 @@
-"""A whole predictor run: settings in, run folder out. The command line and `examples/finetune_btc.py` both end here."""
+"""A complete predictor run, from settings to run folder; called by the command line and `examples/finetune_btc.py`."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""Settings of `kronos-ft finetune`: which go to which stage. Imports neither torch nor transformers.
+"""Routes the settings of `kronos-ft finetune` to the stages. Imports neither torch nor transformers.
 
 A name goes to every stage that has it; with the prefix `tokenizer_` or `predictor_` to that stage alone, whatever the
 order. `model` is the predictor's and `tokenizer` names the tokenizer to start from.

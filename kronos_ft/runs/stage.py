@@ -1,4 +1,4 @@
-"""How a stage runs, whatever it trains: checks, dry run, training, resume, and the end of a run."""
+"""Runs a training stage (tokenizer or predictor): checks, dry run, training, resume, results."""
 
 import copy
 import tempfile

@@ -1,4 +1,4 @@
-"""The models that a stage starts from: each name is resolved once, to a folder and the commit that it stands for."""
+"""The starting models of a stage: each name is resolved once, to a folder and a commit."""
 
 import copy
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ..training.arguments import DataArguments, ModelArguments, WindowTrainingAr
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 
 TOKENIZER_OF_SIZE = {"mini": "2k"}  # the others were trained on the tokenizer base
-FROM_SCRATCH = "--from_scratch trains a named size from random weights"
+FROM_SCRATCH = "use --from_scratch to train a named size from random weights"
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ def build_predictor(start: Start, args: KronosArguments) -> Kronos:
     if start.folder is None:
         if args.lora:
             raise ValueError(
-                "lora=True with from_scratch=True would train adapters on random weights that nobody can load again; "
-                "drop one of them"
+                "lora=True with from_scratch=True would train adapters on random weights, which are not saved; "
+                "remove one of them"
             )
         network = Kronos(KronosConfig.from_size(model.model))
     else:

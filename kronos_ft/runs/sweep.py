@@ -1,4 +1,4 @@
-"""What a search needs to know of tokenizer and predictor runs."""
+"""Hyperparameter search of tokenizer and predictor runs."""
 
 import tempfile
 from collections.abc import Callable
@@ -26,8 +26,8 @@ from .predictor import run_predictor
 from .start import build_tokenizer, check_context, named_tokenizer, resolve_tokens
 from .tokenizer import run_tokenizer
 
-_SAME_WINDOWS = "trials must be judged by the same validation windows; sweep once for each value"
-_SAME_TOKENS = "losses over other tokens cannot be compared; sweep once for each tokenizer"
+_SAME_WINDOWS = "all trials must use the same validation windows; run one sweep per value"
+_SAME_TOKENS = "losses of different tokenizers cannot be compared; run one sweep per tokenizer"
 VALIDATION_SETTINGS = (
     *("data", "policy", "timezone", "lookback_window", "predict_window", "validation_stride", "max_gap", "clip"),
     *("split_ratios", "split_dates", "embargo"),

@@ -1,4 +1,4 @@
-"""A whole tokenizer run: settings in, run folder out. The command line and `examples/train_btc.py` both end here."""
+"""A complete tokenizer run, from settings to run folder; called by the command line and `examples/train_btc.py`."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext

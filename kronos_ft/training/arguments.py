@@ -1,4 +1,4 @@
-"""Settings that every Kronos fine-tuning run takes, and those of the tokenizer; each field has one help text."""
+"""Settings of all Kronos fine-tuning runs, and of the tokenizer; each field has one help text."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ class ModelArguments:
         metadata={"help": "Named size (base, 2k: the published weights), Hub repository owner/name, or model folder."},
     )
     from_scratch: bool = field(
-        default=False, metadata={"help": "Random weights of the named size (base, 2k, tiny) instead of trained ones."}
+        default=False, metadata={"help": "Start from random weights of the named size (base, 2k, tiny)."}
     )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the Hub repository."})
     # of a model of the Hub, for the record: what was asked for, and where it is; revision becomes the commit
@@ -49,10 +49,14 @@ class DataArguments:
         default=None,
         metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
     )
-    policy: str = field(default="error", metadata={"help": "Rows with a defect: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Zone of times without an offset of their own."})
-    lookback_window: int = field(default=90, metadata={"help": "Bars whose statistics normalise a window."})
-    predict_window: int = field(default=10, metadata={"help": "Bars to predict; a window is lookback + predict + 1."})
+    policy: str = field(default="error", metadata={"help": "How to handle invalid rows: error, drop or repair."})
+    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without a UTC offset."})
+    lookback_window: int = field(
+        default=90, metadata={"help": "Number of context bars; their statistics normalise a window."}
+    )
+    predict_window: int = field(
+        default=10, metadata={"help": "Number of bars to predict; a window has lookback + predict + 1 bars."}
+    )
     stride: int = field(default=1, metadata={"help": "Bars between the starts of two training windows."})
     validation_stride: int = field(
         default=10, metadata={"help": "Bars between the starts of two validation or test windows."}
@@ -60,19 +64,20 @@ class DataArguments:
     max_gap: int | None = field(
         default=None,
         metadata={
-            "help": "Most bars missing inside a window. Default: none around the clock, any in a session market."
+            "help": "Maximum missing bars in a window. Default: 0 for 24/7 markets, no limit for markets with sessions."
         },
     )
-    clip: float = field(default=5.0, metadata={"help": "Bound of normalised values, in standard deviations."})
+    clip: float = field(default=5.0, metadata={"help": "Maximum absolute normalised value, in standard deviations."})
     split_ratios: list[float] = field(
-        default_factory=lambda: [0.7, 0.15, 0.15], metadata={"help": "Shares of train, validation and test, in time."}
+        default_factory=lambda: [0.7, 0.15, 0.15],
+        metadata={"help": "Shares of train, validation and test, in time order."},
     )
     split_dates: list[str] | None = field(
         default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
     )
     embargo: int | None = field(
         default=None,
-        metadata={"help": "Bars left out at the start of validation and of test. Default: one window."},
+        metadata={"help": "Bars skipped at the start of validation and of test. Default: one window."},
     )
 
     def __post_init__(self):
@@ -104,58 +109,69 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     evaluation_terms: ClassVar[tuple[str, ...]] = ("loss",)
     growing_terms: ClassVar[tuple[str, ...]] = ()  # those that are better when larger, whatever greater_is_better says
 
-    per_device_train_batch_size: int = field(default=50, metadata={"help": "Windows a device and micro-batch."})
-    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Windows a device in evaluation."})
+    per_device_train_batch_size: int = field(default=50, metadata={"help": "Windows per device and micro-batch."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Windows per device in evaluation."})
     num_train_epochs: float = field(default=30.0, metadata={"help": "Passes over the training windows."})
     weight_decay: float = field(default=0.1, metadata={"help": "AdamW weight decay."})
     adam_beta2: float = field(default=0.95, metadata={"help": "AdamW beta2."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
-    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, to compare with."})
+    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, as a baseline."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
-    greater_is_better: bool | None = field(default=False, metadata={"help": "Whether that term should grow."})
+    greater_is_better: bool | None = field(default=False, metadata={"help": "Whether a larger metric is better."})
     logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between two logged lines."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Windows have no columns to remove."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
-    disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Off: windows have no columns to remove."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
+    disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
 
     one_cycle: bool = field(
-        default=True, metadata={"help": "One-cycle schedule; false: lr_scheduler_type and warmup_steps count."}
+        default=True, metadata={"help": "Use the one-cycle schedule; false: use lr_scheduler_type and warmup_steps."}
     )
-    pct_start: float = field(default=0.03, metadata={"help": "Share of the steps in which the learning rate rises."})
-    div_factor: float = field(default=10.0, metadata={"help": "The run starts at learning_rate / div_factor."})
-    final_div_factor: float = field(default=1e4, metadata={"help": "It ends at the starting rate divided by this."})
+    pct_start: float = field(default=0.03, metadata={"help": "Share of warm-up steps."})
+    div_factor: float = field(
+        default=10.0, metadata={"help": "The initial learning rate is learning_rate / div_factor."}
+    )
+    final_div_factor: float = field(
+        default=1e4, metadata={"help": "The final learning rate is the initial one divided by this."}
+    )
     cycle_momentum: bool = field(
         default=False, metadata={"help": "Cycle AdamW's beta1 from 0.95 to 0.85 and back, as the published scripts do."}
     )
     decay_all_parameters: bool = field(
-        default=True, metadata={"help": "Decay biases and norms too, as published; false leaves them out."}
+        default=True, metadata={"help": "Also decay biases and norms, as published; false excludes them."}
     )
     symbol_weighting: str = field(
         default="length",
-        metadata={"help": "Windows of several symbols in an epoch: length (each once) or even (as many of each)."},
+        metadata={
+            "help": "Sampling of symbols in an epoch: length (each window once) or even (equal number per symbol)."
+        },
     )
     early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
-    early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
-    early_stopping_min_delta: float = field(
-        default=1e-5, metadata={"help": "Least gain over the last improvement that counts, in units of the metric."}
+    early_stopping_patience: int = field(
+        default=5, metadata={"help": "Number of evaluations without improvement before stopping."}
     )
-    keep_best: int = field(default=3, metadata={"help": "Best checkpoints to keep, beside the last one."})
+    early_stopping_min_delta: float = field(
+        default=1e-5, metadata={"help": "Minimum improvement that counts, in units of the metric."}
+    )
+    keep_best: int = field(
+        default=3, metadata={"help": "Number of best checkpoints to keep, in addition to the newest."}
+    )
     speed: str = field(
         default_factory=lambda: os.environ.get(SPEED_VARIABLE, "auto"),
-        metadata={"help": f"auto (what is fast and safe here) or exact (plain fp32); {SPEED_VARIABLE} sets a default."},
+        metadata={"help": f"auto (fastest safe settings) or exact (plain fp32); {SPEED_VARIABLE} sets the default."},
     )
-    exact: bool = field(default=False, metadata={"help": "The same as speed exact, whatever speed says."})
+    exact: bool = field(default=False, metadata={"help": "Same as speed exact; overrides speed."})
     products: str = field(
-        default="auto", metadata={"help": "Precision of matrix products in training: auto, fp32 or bf16 (if native)."}
+        default="auto",
+        metadata={"help": "Precision of matrix products in training: auto, fp32 or bf16 (if the device supports it)."},
     )
     compile_blocks: str = field(
-        default="auto", metadata={"help": "Compile the model's blocks: auto (where the run is long enough), yes, no."}
+        default="auto", metadata={"help": "Compile the blocks of the model: auto (if the run is long enough), yes, no."}
     )
     numerics: str = field(init=False, default="", metadata={"recorded": True})  # exact, fp32 or bf16: what speed became
     dry_run: bool = field(
-        default=False, metadata={"help": "Say what would run and how long it would take, and write nothing."}
+        default=False, metadata={"help": "Print settings and estimated time without training; write nothing."}
     )
 
     def __post_init__(self):
@@ -186,7 +202,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         if self.exact:
             self.speed = "exact"
         if self.torch_compile:
-            raise ValueError("torch_compile=True would compile evaluations too; set compile_blocks to yes instead")
+            raise ValueError("torch_compile=True would also compile evaluation; set compile_blocks to yes instead")
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"
         mixed = self.bf16 or self.fp16 or launched
         try:
@@ -203,11 +219,11 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         if self.num_train_epochs <= 0 and self.max_steps <= 0:
-            raise ValueError(f"num_train_epochs={self.num_train_epochs} trains nothing; use a positive number")
+            raise ValueError(f"num_train_epochs={self.num_train_epochs} is not positive; use a positive number")
         if self.dataloader_drop_last:
             raise ValueError(
-                "dataloader_drop_last=True would leave windows out of the evaluation; training steps are always full, "
-                "so drop the setting"
+                "dataloader_drop_last=True would drop windows from the evaluation; training batches are always full, "
+                "so remove the setting"
             )
         if self.save_total_limit is not None:
             raise ValueError(
@@ -243,7 +259,7 @@ class KronosTokenizerArguments(WindowTrainingArguments):
 
     output_dir: str | None = field(default="runs/tokenizer", metadata={"help": "Run folder."})
     learning_rate: float = field(default=2e-4, metadata={"help": "Peak learning rate of the one-cycle schedule."})
-    max_grad_norm: float = field(default=2.0, metadata={"help": "Gradient norm above which gradients are scaled down."})
+    max_grad_norm: float = field(default=2.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     metric_for_best_model: str | None = field(
-        default="eval_recon_all", metadata={"help": "Logged evaluation term that decides which checkpoint is best."}
+        default="eval_recon_all", metadata={"help": "Evaluation metric that selects the best checkpoint."}
     )

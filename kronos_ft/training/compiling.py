@@ -204,12 +204,12 @@ class CompileBlocks(TrainerCallback):
             return before, "as before"
         gain = GAINS[trainer.stage].get(args.numerics, 0.0) if args.device.type == "cpu" else 0.0
         if gain == 0:
-            return False, f"no gain known for a {trainer.stage} on {args.device.type}"
+            return False, f"no known gain for a {trainer.stage} on {args.device.type}"
         if steps < LEAST_STEPS:
             return False, f"fewer than {LEAST_STEPS} steps"
         step = timed_step(trainer) * args.gradient_accumulation_steps
         expected = times.expected()
-        why = f"{steps} steps of {step:.2g} s save {span(steps * step * gain)}, compiling takes {span(expected)}"
+        why = f"{steps} steps of {step:.2g} s save {span(steps * step * gain)}, compiling costs {span(expected)}"
         return pays(steps, step, gain, expected), why
 
     def _compile(self, times: CompileTimes, is_main: bool) -> bool:
@@ -239,7 +239,7 @@ class CompileBlocks(TrainerCallback):
         seconds = time.perf_counter() - started
         if is_main:
             times.note(seconds, cold=now_missed > missed)
-            note(f"compiled in {span(seconds)}; kept for the next run")
+            note(f"compiled in {span(seconds)}; cached for the next run")
         return True
 
     def _guarded(self, program: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -261,7 +261,7 @@ class CompileBlocks(TrainerCallback):
 
     def _give_up(self, reason: str) -> None:
         forget_compiled(self._trainer.model)
-        bits = "; the run was compiled before, so its end differs in the last bits" * bool(
+        bits = "; the run was compiled before, so results differ in the last bits" * bool(
             self._trainer.compiled_before or self._trainer.compiled
         )
-        logger.warning(f"the model's blocks are not compiled ({reason}); going on without, a little slower{bits}")
+        logger.warning(f"the blocks are not compiled ({reason}); training continues a little slower{bits}")

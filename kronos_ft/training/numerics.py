@@ -59,7 +59,7 @@ def choose_numerics(products: str, speed: str, mixed_precision: bool, device_typ
         return "exact"
     native = has_native_bf16(device_type)
     if products == "bf16" and not native:
-        logger.warning(f"products=bf16: this {device_type} emulates them, up to 25 times slower; use fp32 or auto")
+        logger.warning(f"products=bf16: this {device_type} emulates bf16, up to 25 times slower; use fp32 or auto")
     return "bf16" if products == "bf16" or (products == "auto" and native and not mixed_precision) else "fp32"
 
 
@@ -105,7 +105,7 @@ def adopt_recorded(args: TrainingArguments, recorded: dict) -> None:
         return
     slow = before == "bf16" and not has_native_bf16(args.device.type)
     logger.warning(
-        f"going on with {before} numerics, as the run was begun; this device would use {args.numerics}"
-        + (" and emulates bf16, which is much slower: --products fp32 --resume_force goes on without" if slow else "")
+        f"continuing with {before} numerics, as at the start of the run; this device would use {args.numerics}"
+        + (" and emulates bf16, which is much slower: pass --products fp32 --resume_force to avoid it" if slow else "")
     )
     args.numerics = before

@@ -1,4 +1,4 @@
-"""Settings of a Kronos predictor run beside those that both stages share; each field has one help text."""
+"""Settings of Kronos predictor runs; each field has one help text."""
 
 import logging
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class PredictorModelArguments(ModelArguments):
     )
     from_scratch: bool = field(
         default=False,
-        metadata={"help": "Random weights of the named size (mini, small, base, large, tiny) instead of trained ones."},
+        metadata={"help": "Start from random weights of the named size (mini, small, base, large, tiny)."},
     )
     tokenizer: str | None = field(
         default=None,
@@ -40,8 +40,8 @@ class PredictorModelArguments(ModelArguments):
     rotate_sibling: bool | None = field(
         default=None,
         metadata={
-            "help": "Forecast with the rotation of training in the fine token's layer. Default: as the weights were "
-            "made for; on for random weights trained with s1_conditioning true."
+            "help": "Forecast with the rotary embedding of training in the layer of the fine token. Default: as the "
+            "weights require; on for random weights trained with s1_conditioning true."
         },
     )
 
@@ -62,40 +62,40 @@ class KronosArguments(WindowTrainingArguments):
 
     output_dir: str | None = field(default="runs/predictor", metadata={"help": "Run folder."})
     learning_rate: float = field(default=4e-5, metadata={"help": "Peak learning rate of the one-cycle schedule."})
-    max_grad_norm: float = field(default=3.0, metadata={"help": "Gradient norm above which gradients are scaled down."})
+    max_grad_norm: float = field(default=3.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     metric_for_best_model: str | None = field(
-        default="eval_loss", metadata={"help": "Logged evaluation term that decides which checkpoint is best."}
+        default="eval_loss", metadata={"help": "Evaluation metric that selects the best checkpoint."}
     )
     s1_conditioning: str = field(
         default="true",
         metadata={
-            "help": "Coarse token that the fine one is trained on: true, or sampled from the model as the published "
-            "scripts do, which teaches it to ignore the coarse token."
+            "help": "Coarse token that conditions the fine token: true, or sampled from the model as in the published "
+            "scripts, which trains the model to ignore the coarse token."
         },
     )
     eval_like_published: bool = field(
         default=False,
         metadata={
-            "help": "Also log eval_published_loss and eval_published_ce_s2 as the published scripts compute them: for "
-            "comparison only, they see the future."
+            "help": "Also log eval_published_loss and eval_published_ce_s2, computed as in the published scripts: for "
+            "comparison only, because they use future bars."
         },
     )
     token_cache: str = field(
         default="true",
         metadata={
-            "help": "Keep tokens on disk: true (below KRONOS_FT_CACHE, or ~/.cache/kronos-ft), false, or a folder. "
-            "With augmentation tokens are made anew each step."
+            "help": "Cache tokens on disk: true (in KRONOS_FT_CACHE, or ~/.cache/kronos-ft), false, or a folder. "
+            "With augmentation, each step computes new tokens."
         },
     )
     lora: bool = field(
         default=False,
-        metadata={"help": "Train low-rank adapters (peft) on attention and feed-forward layers alone."},
+        metadata={"help": "Train only low-rank adapters (LoRA, peft) of the attention and feed-forward layers."},
     )
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, divided by the rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters (lora_alpha / lora_r)."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters."})
     lora_merge: bool = field(
-        default=False, metadata={"help": "Merge the adapters into best_model/ instead of saving them alone."}
+        default=False, metadata={"help": "Merge the adapters into best_model/ instead of saving only the adapters."}
     )
 
     def __post_init__(self):
@@ -111,16 +111,16 @@ class KronosArguments(WindowTrainingArguments):
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout={self.lora_dropout} is outside [0, 1); choose a probability")
         if self.lora_merge and not self.lora:
-            raise ValueError("lora_merge=True merges nothing without lora=True; set both or none")
+            raise ValueError("lora_merge=True has no effect without lora=True; set both or neither")
         super().__post_init__()
         chosen = (self.metric_for_best_model or "").removeprefix("eval_")
         if chosen in PUBLISHED_EVALUATION and not self.eval_like_published:
             raise ValueError(
-                f"metric_for_best_model={self.metric_for_best_model} is not evaluated without eval_like_published; "
+                f"metric_for_best_model={self.metric_for_best_model} needs eval_like_published; "
                 "set it, or use eval_loss"
             )
         if self.eval_like_published:
             logger.warning(
-                "eval_like_published: eval_published_* see the future of the bar they predict, as the published "
-                "validation does; compare them with published figures, never take them for the model's skill"
+                "eval_like_published: eval_published_* use the future of the predicted bar, as the published "
+                "validation does; compare them only with published results, they do not measure forecast skill"
             )

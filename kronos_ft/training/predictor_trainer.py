@@ -82,8 +82,8 @@ class KronosTrainer(WindowTrainer):
     panels = (
         Panel("loss: half the negative log-likelihood of a bar, nats", ("loss",)),
         Panel("cross-entropy, nats: coarse token, fine token", ("ce_s1", "ce_s2")),
-        Panel("perplexity: codes to choose from, as it were", ("perplexity_s1", "perplexity_s2"), log_scale=True),
-        Panel("accuracy of the likeliest token", ("accuracy_s1", "accuracy_s2")),
+        Panel("perplexity: effective number of codes", ("perplexity_s1", "perplexity_s2"), log_scale=True),
+        Panel("accuracy of the most likely token", ("accuracy_s1", "accuracy_s2")),
         Panel("learning rate", ("learning_rate",)),
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     )
@@ -100,7 +100,7 @@ class KronosTrainer(WindowTrainer):
         if tokenizer is not None:
             check_bits(model.config, tokenizer.config)
         elif isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset):
-            raise ValueError("a data set is a WindowDataset, which needs tokenizer; pass it, or a TokenWindowDataset")
+            raise ValueError("a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset")
         if args.lora:
             set_seed(args.seed)  # as the Trainer does, which comes after the adapters' random weights
             model = add_adapters(model, args.lora_r, args.lora_alpha, args.lora_dropout)

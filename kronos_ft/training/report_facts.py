@@ -1,4 +1,4 @@
-"""What a run saw of its data before the first step, for its record: figures of the windows themselves, not of settings.
+"""Statistics of the training windows, computed before the first step for the run record.
 
 A report tells from them whether inputs were scaled, by what, and whether validation lies inside training.
 

@@ -58,9 +58,9 @@ class KronosTokenizerTrainer(WindowTrainer):
     )
     panels = (
         Panel("reconstruction: mean squared error, normalised units", ("recon_all", "recon_pre"), log_scale=True),
-        Panel("objective: negative is normal, the codebook entropy is rewarded", ("loss", "bsq")),
+        Panel("objective: can be negative (entropy reward of the codebook)", ("loss", "bsq")),
         Panel("entropies, nats", ("entropy_sample", "entropy_codebook")),
-        Panel("codes in use: perplexity", ("code_perplexity_s1", "code_perplexity_s2")),
+        Panel("code usage: perplexity", ("code_perplexity_s1", "code_perplexity_s2")),
         Panel("learning rate", ("learning_rate",)),
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     )

@@ -1,4 +1,4 @@
-"""What the Kronos trainers share: windows in epoch-keyed order, full effective batches, one-cycle schedule."""
+"""Base of the Kronos trainers: sample order by epoch, full effective batches, one-cycle schedule."""
 
 from pathlib import Path
 
@@ -126,8 +126,8 @@ class WindowTrainer(RecordedTrainer):
             return
         if not self.args.resume_force:
             raise ValueError(
-                f"compile_blocks={asked} but {run} was begun {'with' if before else 'without'} compiled blocks, and "
-                "would end with other bits; leave compile_blocks at auto, or pass --resume_force to continue anyway"
+                f"compile_blocks={asked} but {run} was started {'with' if before else 'without'} compiled blocks; "
+                "results would differ in the last bits; leave compile_blocks at auto or pass --resume_force"
             )
 
     def observed_facts(self) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""The `mt5-ft` command: one file a group of commands."""
+"""The `mt5-ft` command: one file per group of commands."""

@@ -1,4 +1,4 @@
-"""The demonstration: mT5 fine-tuned on emotion summaries, the embedded fictional records or a JSONL of your own.
+"""The demonstration: fine-tunes mT5 on emotion summaries, with the embedded fictional records or your JSONL file.
 
 It trains a small mT5 from random weights, which takes minutes on a CPU; `--model` fine-tunes a published one instead.
 """
@@ -15,19 +15,21 @@ DEMO_RUN = "runs/emotion"
 def demo_parser(program: str = "mt5-ft demo") -> argparse.ArgumentParser:
     """The options of the demonstration."""
     parser = ExactParser(prog=program, description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="?", default="sample", help="JSONL file of records (default: the embedded ones)")
-    parser.add_argument("--model", help="Hub name or folder (default: a small model from random weights)")
+    parser.add_argument(
+        "data", nargs="?", default="sample", help="JSONL file of records (default: the embedded records)"
+    )
+    parser.add_argument("--model", help="Hub name or folder (default: a small model with random weights)")
     parser.add_argument("--revision", help="branch, tag or commit of the model on the Hub")
     parser.add_argument("--source_fields", nargs="+", help="default: case_description consultation_process")
     parser.add_argument("--target_fields", nargs="+", help="default: experience_and_reflection")
     parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN})")
-    parser.add_argument("--max_steps", type=int, default=-1, help="end after as many steps (default: all epochs)")
+    parser.add_argument("--max_steps", type=int, default=-1, help="maximum number of steps (default: all epochs)")
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help=f"replace an older run (of the embedded records in {DEMO_RUN}: always)",
+        help=f"replace an older run (always on for the embedded records in {DEMO_RUN})",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     return parser
 
 
@@ -78,7 +80,7 @@ def demo_command(argv: Sequence[str], program: str = "mt5-ft demo") -> int:
     if model.from_scratch:
         args.learning_rate, args.num_train_epochs = 3e-3, 10
         if args.process_index == 0:
-            print("A small mT5 from random weights; --model google/mt5-small fine-tunes the published one.")
+            print("Training a small mT5 from random weights; to fine-tune the published one: --model google/mt5-small")
 
     # 3. Training: time and disk are told beforehand; the best weights end in final/.
     metrics = run_training(model, data, args)

@@ -15,32 +15,32 @@ from .vocabulary import expand_command, trim_command
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
 
-  train       fine-tune mT5 on records (JSONL), with time and disk told beforehand; --lora trains adapters alone
-  plan        what a run would need; --compare original fast puts presets side by side
+  train       fine-tune mT5 on records (JSONL), with an estimate of time and disk; --lora trains only adapters
+  plan        estimate time, memory and disk of a run; --compare original fast compares presets
   summarize   write summaries of a JSONL file with a trained model
   evaluate    score a file of summaries against its records
-  subset      drop a share of a JSONL file, keeping its distribution
-  restore     bring back the file that subset cut, byte for byte
-  trim-vocab  keep the pieces of the vocabulary that a corpus needs: a model of a fraction of the size
-  expand-vocab  give a trimmed and trained model the full vocabulary back
-  clean       remove the checkpoints of a finished run, but not the best one
-  sweep       search over settings of train, with trials pruned and resumable
-  demo        training, summaries and scores on the embedded fictional records, in a few minutes
-  report      say how a run went and what to change, or compare several runs: Markdown and HTML
-  push        put a model on the Hugging Face Hub, in one commit
-  pull        fetch a model from the Hub into a folder, at one commit
+  subset      remove a share of the rows of a JSONL file, keeping its distribution
+  restore     restore the file that subset changed, byte for byte
+  trim-vocab  remove vocabulary pieces that a corpus does not need; the model becomes much smaller
+  expand-vocab  restore the full vocabulary of a trimmed and trained model
+  clean       remove the checkpoints of a finished run, except the best one
+  sweep       hyperparameter search for train, with pruning and resuming
+  demo        train, summarise and score on the embedded fictional records, in a few minutes
+  report      diagnose a run and advise what to change, or compare several runs: Markdown and HTML
+  push        push a model to the Hugging Face Hub, in one commit
+  pull        download a model from the Hub, at one commit
 
 mt5-ft COMMAND --help lists the options of a command; mt5-ft --version prints the version.
 
-presets, by --preset:
-  original   the reference recipe: batches of one record in random order, eight accumulated
-  optimized  fewer epochs, batches of like length, clipping, less disk (the default)
-  fast       optimized with the pieces of the vocabulary that the records need, and steps of equal target tokens
-  best       fast for the five epochs of original, because fewer cost quality (docs/recipes.md)
-  8gb        fast with small batches and activation checkpointing: mT5-base in 8 GB of device memory
+presets (--preset):
+  original   the reference recipe: batches of one record in random order, 8 accumulation steps
+  optimized  fewer epochs, batches of similar length, gradient clipping, less disk (default)
+  fast       optimized, with a trimmed vocabulary and an equal number of target tokens per step
+  best       fast with the five epochs of original, because fewer epochs reduce quality (docs/recipes.md)
+  8gb        fast, with small batches and activation checkpointing: mT5-base in 8 GB of device memory
   cpu        fast with google/mt5-small on the CPU
 
-tasks, by --task or by naming fields:
+tasks (--task, or fields):
   emotion_summary  case_description, consultation_process -> experience_and_reflection (the default)
   five_aspects     these three -> causes, symptoms, treatment_process, characteristics_of_illness, treatment_effect
   any other pair   --source_fields text --target_fields summary
@@ -80,7 +80,7 @@ def _settings(argv: Sequence[str], command: str, preset: str | None = None) -> t
 def train_command(argv: Sequence[str]) -> int:
     """`mt5-ft train`."""
     if "--dry_run" in argv:
-        raise ValueError("--dry_run is `mt5-ft plan` here: the same options, and nothing is written")
+        raise ValueError("use `mt5-ft plan` instead of --dry_run: it takes the same options and writes nothing")
     model, data, args = _settings(argv, "train")
     from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
@@ -121,10 +121,10 @@ def plan_command(argv: Sequence[str]) -> int:
 
 def subset_command(argv: Sequence[str]) -> int:
     """`mt5-ft subset FILE --drop 0.2 [--by length|FIELD] --seed 42`."""
-    parser = _parser("subset", "Drops a share of the rows, keeping lengths and categories; writes FILE.backup first.")
+    parser = _parser("subset", "Removes a share of the rows, keeping the distribution; writes FILE.backup first.")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--drop", type=float, default=0.2, help="share of rows to drop (default 0.2)")
-    parser.add_argument("--by", default="length", help="length, or a category field to keep too")
+    parser.add_argument("--drop", type=float, default=0.2, help="share of rows to remove (default 0.2)")
+    parser.add_argument("--by", default="length", help="distribution to keep: length, or a category field")
     parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args(argv)
     from ..data.subset import drop_subset
@@ -135,9 +135,11 @@ def subset_command(argv: Sequence[str]) -> int:
 
 def restore_command(argv: Sequence[str]) -> int:
     """`mt5-ft restore FILE`."""
-    parser = _parser("restore", "Brings FILE.backup back, byte for byte.")
+    parser = _parser("restore", "Restores FILE from FILE.backup, byte for byte.")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--force", action="store_true", help="also when FILE was changed since, which loses that")
+    parser.add_argument(
+        "--force", action="store_true", help="restore even if FILE was changed since; the changes are lost"
+    )
     options = parser.parse_args(argv)
     from ..data.subset import restore
 
@@ -147,7 +149,7 @@ def restore_command(argv: Sequence[str]) -> int:
 
 def clean_command(argv: Sequence[str]) -> int:
     """`mt5-ft clean RUN [--yes]`."""
-    parser = _parser("clean", "Shows which checkpoints of a finished run would go; --yes removes them.")
+    parser = _parser("clean", "Lists the checkpoints of a finished run that are not needed; --yes removes them.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--yes", action="store_true", help="remove them")
     options = parser.parse_args(argv)
@@ -198,7 +200,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "the same command goes on (train, sweep: with --resume)"
+    interrupted = "run the same command again to continue (train, sweep: with --resume)"
 
     def run() -> int:
         check_variables()

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 def _summarize_parser() -> argparse.ArgumentParser:
     parser = ExactParser(
-        prog="mt5-ft summarize", description="Writes one summary a record, in input order; goes on if interrupted."
+        prog="mt5-ft summarize",
+        description="Writes one summary per record, in input order; continues after an interruption.",
     )
     parser.add_argument("--model", required=True, help="folder of a trained model (final/) or Hub name")
     parser.add_argument("--input", required=True, type=Path, help="JSONL file of records; targets are not needed")
     parser.add_argument("--output", required=True, type=Path, help="JSONL file to write: id and prediction")
-    parser.add_argument("--source_fields", nargs="+", help="fields that make the source (default: as trained)")
-    parser.add_argument("--target_fields", nargs="+", help="fields to split summaries into (default: as trained)")
-    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="records with a defect")
-    parser.add_argument("--batch_size", type=int, default=8, help="records at once (default 8)")
-    parser.add_argument("--num_beams", type=int, default=1, help="beams; 1 is greedy (default)")
-    parser.add_argument("--max_length", type=int, help="most tokens of a summary (default: as trained, or 256)")
-    parser.add_argument("--no_repeat_ngram_size", type=int, default=0, help="n-grams that occur once at most")
-    parser.add_argument("--do_sample", action="store_true", help="draw tokens instead of taking the likeliest")
+    parser.add_argument("--source_fields", nargs="+", help="fields of the source (default: as in training)")
+    parser.add_argument("--target_fields", nargs="+", help="fields to split summaries into (default: as in training)")
+    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="how to handle invalid records")
+    parser.add_argument("--batch_size", type=int, default=8, help="records per batch (default 8)")
+    parser.add_argument("--num_beams", type=int, default=1, help="number of beams; 1 is greedy (default)")
+    parser.add_argument("--max_length", type=int, help="maximum tokens of a summary (default: as in training, or 256)")
+    parser.add_argument("--no_repeat_ngram_size", type=int, default=0, help="size of n-grams that must not repeat")
+    parser.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely")
     parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
     parser.add_argument("--top_p", type=float, default=0.9, help="of sampling")
     parser.add_argument("--seed", type=int, default=42, help="of sampling")
@@ -42,11 +43,11 @@ def _summarize_parser() -> argparse.ArgumentParser:
 def _check_output(options: argparse.Namespace) -> None:
     output, source = options.output, options.input
     if output.exists() and source.exists() and os.path.samefile(output, source):
-        raise ValueError(f"output={output} is the input file, which would be lost; name another output")
+        raise ValueError(f"output={output} is the input file and would be overwritten; choose another output")
     if output.is_dir():
-        raise ValueError(f"output={output} is a folder; name a file in it")
+        raise ValueError(f"output={output} is a folder; pass a file")
     if not output.resolve().parent.is_dir():
-        raise ValueError(f"output={output} lies in no existing folder; create it first")
+        raise ValueError(f"output={output} has no existing parent folder; create it first")
 
 
 def model_digest(model: "PreTrainedModel") -> str:
@@ -110,10 +111,10 @@ def summarize_command(argv: Sequence[str]) -> int:
     }
     if options.output.exists() and not options.overwrite:
         if is_complete(options.output, header):
-            print(f"{options.output} is already complete: {len(records):,} summaries of the same input and settings")
+            print(f"{options.output} is already complete: {len(records):,} summaries with the same input and settings")
             return 0
         if not options.output.with_name(options.output.name + PART).exists():
-            raise ValueError(f"output={options.output} exists; pass --overwrite or another name")
+            raise ValueError(f"output={options.output} exists; pass --overwrite or another output")
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     resumed = summarize_file(
         model.to(device).eval(),
@@ -136,13 +137,13 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser = ExactParser(
         prog="mt5-ft evaluate", description="Scores summaries against the targets of their records, matched by id."
     )
-    parser.add_argument("--predictions", required=True, type=Path, help="JSONL file of summarize")
+    parser.add_argument("--predictions", required=True, type=Path, help="output of mt5-ft summarize (JSONL)")
     parser.add_argument("--data", required=True, type=Path, help="JSONL file of records with targets")
-    parser.add_argument("--task", help="named fields (default: as summarised, or emotion_summary)")
-    parser.add_argument("--source_fields", nargs="+", help="fields that make the source")
-    parser.add_argument("--target_fields", nargs="+", help="fields that make the target")
-    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="records with a defect")
-    parser.add_argument("--chinese", default="char", choices=["char", "jieba"], help="how Chinese is cut")
+    parser.add_argument("--task", help="task that names the fields (default: as in summarize, or emotion_summary)")
+    parser.add_argument("--source_fields", nargs="+", help="fields of the source")
+    parser.add_argument("--target_fields", nargs="+", help="fields of the target")
+    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="how to handle invalid records")
+    parser.add_argument("--chinese", default="char", choices=["char", "jieba"], help="how to tokenise Chinese")
     parser.add_argument("--output", type=Path, help="JSON file for the scores")
     return parser
 
@@ -168,7 +169,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
 
     fields = _fields_to_score(options)
     if options.output and not options.output.resolve().parent.is_dir():
-        raise ValueError(f"output={options.output} lies in no existing folder; create it first")
+        raise ValueError(f"output={options.output} has no existing parent folder; create it first")
     predictions = read_predictions(options.predictions)
     records, report = read_records(options.data, fields, options.policy)
     for line in report.lines() if report.defects else ():
@@ -181,7 +182,10 @@ def evaluate_command(argv: Sequence[str]) -> int:
     )
     print(f"{len(matched):,} of {len(records):,} records have a summary")
     if 2 * len(matched) < len(records):
-        print("WARNING: under half of the records are scored; is this the file that was summarised?", file=sys.stderr)
+        print(
+            "WARNING: fewer than half of the records are scored; check that --data is the summarised file",
+            file=sys.stderr,
+        )
     for name, value in scores.items():
         print(f"{name:16}{value:10.3f}")
     if options.output:

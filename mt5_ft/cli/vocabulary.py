@@ -12,28 +12,30 @@ from ft_core.cli.options import ExactParser
 def _trim_parser() -> argparse.ArgumentParser:
     parser = ExactParser(
         prog="mt5-ft trim-vocab",
-        description="Keeps the pieces that a corpus needs and those that write any other text; nothing else changes.",
+        description="Removes vocabulary pieces that a corpus does not need; any text can still be encoded.",
     )
     parser.add_argument("--model", required=True, help="model folder or Hub name")
     parser.add_argument(
-        "--data", required=True, action="append", help="JSONL file of records, or sample; may be given several times"
+        "--data", required=True, action="append", help="JSONL file of records, or sample; can be repeated"
     )
     parser.add_argument("--output", required=True, type=Path, help="folder to write, new or empty")
     parser.add_argument(
-        "--languages", nargs="*", help="languages of other texts, told apart by script alone (default zh en)"
+        "--languages", nargs="*", help="languages of other texts, identified by script only (default zh en)"
     )
     parser.add_argument("--extra", type=int, help="most frequent pieces of each language to keep (default 2000)")
-    parser.add_argument("--task", default="emotion_summary", help="named fields (default emotion_summary)")
-    parser.add_argument("--source_fields", nargs="+", help="fields that make the source")
-    parser.add_argument("--target_fields", nargs="+", help="fields that make the target")
+    parser.add_argument(
+        "--task", default="emotion_summary", help="task that names the fields (default emotion_summary)"
+    )
+    parser.add_argument("--source_fields", nargs="+", help="fields of the source")
+    parser.add_argument("--target_fields", nargs="+", help="fields of the target")
     parser.add_argument("--prefix", default="", help="text before each source, as in training")
-    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="records with a defect")
+    parser.add_argument("--policy", default="error", choices=["error", "drop"], help="how to handle invalid records")
     return parser
 
 
 def _check_output(output: Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"output={output} exists; name a new or an empty folder")
+        raise ValueError(f"output={output} exists; choose a new or an empty folder")
 
 
 def _write(output: Path, model: str, fill: Callable[[Path], None]) -> None:
@@ -100,9 +102,9 @@ def trim_command(argv: Sequence[str]) -> int:
     )
     print("\n".join(report.lines()))
     if len(trimmed) == len(tokenizer):
-        print(f"model       {options.output}; nothing was left out: the model is as large as before")
+        print(f"model       {options.output}; no piece was removed: the size of the model did not change")
     else:
-        print(f"model       {options.output}; mt5-ft expand-vocab brings the full vocabulary back after training")
+        print(f"model       {options.output}; mt5-ft expand-vocab restores the full vocabulary after training")
     return 0
 
 
@@ -110,11 +112,11 @@ def expand_command(argv: Sequence[str]) -> int:
     """`mt5-ft expand-vocab --model TRAINED --output DIR`."""
     parser = ExactParser(
         prog="mt5-ft expand-vocab",
-        description="Gives a trimmed and trained model the full vocabulary back; what was cut off is as before.",
+        description="Restores the full vocabulary of a trimmed model; restored pieces have their old weights.",
     )
     parser.add_argument("--model", required=True, help="folder or Hub name of the trained model")
     parser.add_argument("--output", required=True, type=Path, help="folder to write, new or empty")
-    parser.add_argument("--original", help="the full model (default: as trimmed)")
+    parser.add_argument("--original", help="the full model (default: the model that was trimmed)")
     options = parser.parse_args(argv)
     _check_output(options.output)
 
@@ -134,7 +136,7 @@ def expand_command(argv: Sequence[str]) -> int:
     print(f"parameters  {model.num_parameters():,}")
     print(f"model       {options.output}")
     print(
-        "untrained   the pieces that came back took no part in the training and compete untrained with the others; "
-        "score the model before you use it"
+        "untrained   the restored pieces were not trained and compete with the trained ones; "
+        "evaluate the model before you use it"
     )
     return 0

@@ -1,1 +1,1 @@
-"""What is particular to mT5 models on the Hugging Face Hub."""
+"""mT5 models on the Hugging Face Hub: model card and push."""

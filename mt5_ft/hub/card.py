@@ -1,4 +1,4 @@
-"""The card of an mT5 model: data, recipe, scores, use and limits, from what its run recorded."""
+"""The model card of an mT5 model: data, recipe, scores, use and limits, from its run record."""
 
 import re
 from pathlib import Path
@@ -26,16 +26,16 @@ RECIPE = {
     "lr_scheduler_type": "schedule",
     "precision": "precision",
     "train_sampling_strategy": "order of records",
-    "tokens_per_batch": "tokens of a micro-batch",
-    "target_tokens_per_step": "target tokens of a step",
+    "tokens_per_batch": "tokens per micro-batch",
+    "target_tokens_per_step": "target tokens per step",
     "trim_vocab": "vocabulary trimmed to the records",
     "lora": "low-rank adapters",
     "lora_r": "their rank",
 }
 LORA = ("lora", "lora_r")
 SCORES = {  # name in the record: the Hub's, and one for people
-    "loss": ("loss", "cross-entropy a target token, nats"),
-    "token_accuracy": ("accuracy", "target tokens right"),
+    "loss": ("loss", "cross-entropy per target token, nats"),
+    "token_accuracy": ("accuracy", "accuracy of target tokens"),
     "rouge1": ("rouge", "ROUGE-1"),
     "rouge2": ("rouge", "ROUGE-2"),
     "rougeL": ("rouge", "ROUGE-L"),
@@ -43,14 +43,14 @@ SCORES = {  # name in the record: the Hub's, and one for people
     "bleu": ("bleu", "BLEU"),
 }
 OTHER_SCORES = {
-    "length_ratio": "length against the targets'",
+    "length_ratio": "length relative to the target",
     "empty_share": "share of empty summaries",
     "repeated_share": "share with repetitions",
 }
 LIMITS = [
-    "Summaries may leave out or invent things; read them beside their source.",
-    "This is no clinical tool: it must not diagnose, advise on treatment, or decide anything about a person.",
-    "Scores count characters and words that targets and summaries share; they do not tell whether a summary is right.",
+    "Summaries may omit or invent facts; compare them with their source.",
+    "This is not a clinical tool: it must not be used for diagnosis, treatment or decisions about a person.",
+    "Scores count characters and words that targets and summaries share, not whether a summary is correct.",
 ]
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LEAST_CHINESE = 0.5  # of the letters of the run's examples
@@ -71,9 +71,9 @@ def _data_rows(facts: RunFacts, task: dict | None) -> dict[str, str]:
         rows["source"] = "the embedded sample of kronos-ft" if embedded else "records that are not published"
     counts = facts.group("records")
     if counts:
-        rows["records"] = f"{counts['train']:,} to train on, {counts['validation']:,} to validate on"
+        rows["records"] = f"{counts['train']:,} for training, {counts['validation']:,} for validation"
     elif facts.metrics.get("validation_rows"):
-        rows["records"] = f"{facts.metrics['validation_rows']:,} to validate on"
+        rows["records"] = f"{facts.metrics['validation_rows']:,} for validation"
     if task:
         rows["reads"] = markdown_text(", ".join(task["source_fields"]))
         rows["writes"] = markdown_text(", ".join(task["target_fields"]))
@@ -91,7 +91,7 @@ def _score_lines(metrics: dict) -> list[str]:
     if not rows:
         return []
     counted = f"On {metrics['validation_rows']:,} validation records. " if metrics.get("validation_rows") else ""
-    note = f"{counted}The checkpoint was chosen on records of this split, so the figures flatter it a little."
+    note = f"{counted}The checkpoint was selected on this split, so the metrics are slightly optimistic."
     return [*table(("score", "validation"), rows), "", note]
 
 
@@ -130,7 +130,7 @@ def mt5_card(folder: Path, run: Path | None, options: CardOptions, adapters_to: 
         is_adapter=bool(adapters_to),
         is_copy=run is None and not adapters_to and base is not None,
         facts={"parameters": f"{count_parameters(folder):,}" + " of the adapters" * bool(adapters_to)},
-        intended=["Summaries of records of the kind that it was trained on, for research, read by a person."],
+        intended=["Summaries of records similar to the training records, for research, with human review."],
         limits=list(LIMITS),
         languages=_languages(facts.metrics),
         results=_results(facts),

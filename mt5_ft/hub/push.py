@@ -1,4 +1,4 @@
-"""What `mt5-ft push` pushes: the model folder of a path, with its tokenizer, and what its card says."""
+"""`mt5-ft push`: finds the model folder of a path with its tokenizer, and writes its card."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,9 @@ def check_complete(folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); push the folder of an mT5 model") from error
     if not config.get("is_encoder_decoder"):
-        raise ValueError(f"{folder} holds a {config.get('model_type')} model, not encoder-decoder; push an mT5 model")
+        raise ValueError(
+            f"{folder} contains a {config.get('model_type')} model, not an encoder-decoder; push an mT5 model"
+        )
 
 
 def describe_mt5(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
@@ -52,7 +54,9 @@ def mt5_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, Card
     folder, run = find_folder(path, FINAL_MODEL)
     card = describe_mt5(folder, run, options)
     if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
-        raise ValueError(f"{folder} has no tokenizer ({' or '.join(TOKENIZERS)}); save the model's own beside it")
+        raise ValueError(
+            f"{folder} has no tokenizer ({' or '.join(TOKENIZERS)}); save the tokenizer of the model in the same folder"
+        )
     load_tokenizer(str(folder))
     return folder, card
 

@@ -1,4 +1,4 @@
-"""What a finished run can give back: its intermediate checkpoints."""
+"""Removes the intermediate checkpoints of a finished run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ def plan_cleaning(run: Path) -> Cleaning:
         ValueError: the folder holds no run, or one that is not over.
     """
     if not (run / RUN_FILE).is_file():
-        raise ValueError(f"{run} holds no run (no {RUN_FILE}); name a run folder")
+        raise ValueError(f"{run} is not a run folder (no {RUN_FILE}); pass a run folder")
     record = read_record(run)
     if record["status"] not in ("finished", "stopped early"):
         raise ValueError(f"{run} is not finished, so its checkpoints are still needed; resume it first")
@@ -42,7 +42,7 @@ def plan_cleaning(run: Path) -> Cleaning:
     keep = {step for step in checkpoints if step == record["best_step"]}
     reason = None
     if not holds_complete_model(run / FINAL_MODEL):
-        reason = f"{run / FINAL_MODEL} is missing or damaged: the newest checkpoint stays too; --resume writes it again"
+        reason = f"{run / FINAL_MODEL} is missing or damaged: the newest checkpoint is kept too; --resume rewrites it"
         keep |= set(list(checkpoints)[-1:])
     doomed = [path for step, path in checkpoints.items() if step not in keep]
     kept = [path for step, path in checkpoints.items() if step in keep]

@@ -1,4 +1,4 @@
-"""Training and validation records: from two files, or one file split by chance; no text may stand on both sides."""
+"""Training and validation records: from two files, or a random split of one file; no source occurs in both."""
 
 import hashlib
 from importlib.resources import as_file, files
@@ -42,11 +42,13 @@ def read_splits(data: MT5DataArguments, seed: int) -> tuple[list[Record], list[R
         raise ValueError(f"validation_share={data.validation_share} is outside (0, 1); choose e.g. 0.1")
     held_out = max(1, round(len(records) * data.validation_share))
     if held_out >= len(records):
-        raise ValueError(f"{path} has {len(records)} records, too few to hold {held_out} out; add records")
+        raise ValueError(
+            f"{path} has {len(records)} records, too few to hold out {held_out} for validation; add records"
+        )
     chosen = _hold_out(records, held_out, seed)
     if len(chosen) == len(records):
         raise ValueError(
-            f"{path}: all {len(records)} records have one source, so none can be held out; name validation_data"
+            f"{path}: all {len(records)} records have the same source, so none can be held out; set validation_data"
         )
     return (
         [record for position, record in enumerate(records) if position not in chosen],
@@ -80,19 +82,17 @@ def _without_overlap(records: list[Record], validation: list[Record], data: MT5D
     kept = [record for record in records if record.source.strip() not in sources]
     lost = [record for record in records if record.source.strip() in sources]
     if lost and (data.policy == "error" or not kept):
-        remedy = "or pass --policy drop to train without them" if kept else "none would be left to train on"
+        remedy = "or pass --policy drop to train without them" if kept else "no record would remain for training"
         raise ValueError(
             f"{len(lost)} of {len(records)} records of {data.data} (first on line {lost[0].line}) have the source of a "
             f"record in {data.validation_data}; remove them, {remedy}"
         )
     if lost:
-        echo(
-            f"{data.data}: {len(lost)} records left out of training, because their source is in {data.validation_data}"
-        )
+        echo(f"{data.data}: {len(lost)} records excluded from training: their source is in {data.validation_data}")
     ids = {record.id for record in validation if data.fields().id in record.row}
     shared = sum(record.id in ids and data.fields().id in record.row for record in kept)
     if shared:
-        echo(f"WARNING     {shared} ids occur in both files with other texts; are these the files that you mean?")
+        echo(f"WARNING     {shared} ids occur in both files with different texts; check that both files are correct")
     return kept
 
 

@@ -1,4 +1,4 @@
-"""The end of a run: final/, the figures and the picture."""
+"""Finishes a run: saves final/, metrics and curves."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ MANY_EMPTY = 0.5
 
 
 PANELS = (
-    Panel("cross-entropy a target token, nats", ("loss",)),
-    Panel("target tokens right", ("token_accuracy",)),
+    Panel("cross-entropy per target token, nats", ("loss",)),
+    Panel("accuracy of target tokens", ("token_accuracy",)),
     Panel("learning rate", ("learning_rate",)),
     Panel("gradient norm", ("grad_norm",), log_scale=True),
 )
@@ -126,7 +126,7 @@ def summary_lines(metrics: dict) -> list[str]:
         lines.append(f"outputs     {shares}, length ratio {final['length_ratio']:.2f}")
         if final["empty_share"] >= MANY_EMPTY:
             lines.append(
-                f"WARNING     {final['empty_share']:.0%} of the summaries are empty: the model has learnt too little; "
+                f"WARNING     {final['empty_share']:.0%} of the summaries are empty: the model has not learnt enough; "
                 "train longer, raise learning_rate, or start from published weights"
             )
     took = f" in {span(metrics['seconds'])}" if metrics["seconds"] else ""

@@ -13,7 +13,7 @@ from ..training.trainer import MT5Trainer
 
 FIRST_STEPS = 3
 REMEDY = (
-    "set trim_vocab true (a vocabulary of a tenth), lora true (gradients and optimizer state for 1 % of the "
+    "set trim_vocab true (a tenth of the vocabulary), lora true (gradients and optimizer state for 1 % of the "
     "parameters), optimizer adafactor (hardly any optimizer state), or max_source_length and max_target_length to 128 "
     "(half the activations)"
 )
@@ -43,16 +43,15 @@ def smaller_settings(args: MT5Arguments, longest: int) -> tuple[dict[str, int], 
     """
     if not args.tokens_per_batch:
         batch, accumulation = smaller_batch(args.per_device_train_batch_size, args.gradient_accumulation_steps)
-        message = (
-            f"{args.per_device_train_batch_size} records at once: going on with {batch} x {accumulation} accumulated"
-        )
+        size = args.per_device_train_batch_size
+        message = f"{size} records per batch: continuing with {batch} x {accumulation} accumulated"
         return {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}, message
     if args.tokens_per_batch <= longest:
         raise ValueError(
             f"out of memory at tokens_per_batch={args.tokens_per_batch}, one record of {longest} tokens; {REMEDY}"
         )
     tokens = max(args.tokens_per_batch // 2, longest)
-    return {"tokens_per_batch": tokens}, f"{args.tokens_per_batch} tokens at once: going on with {tokens}"
+    return {"tokens_per_batch": tokens}, f"{args.tokens_per_batch} tokens per batch: continuing with {tokens}"
 
 
 class _Begun(TrainerCallback):
@@ -99,8 +98,8 @@ def train_with_fitting_batch(
                 setting = next(iter(smaller))
                 flags = " ".join(f"--{name} {value}" for name, value in smaller.items())
                 raise ValueError(
-                    f"out of memory at step {trainer.state.global_step} with {setting}={getattr(args, setting)}; go on "
-                    f"with --resume {flags}, the same effective batch"
+                    f"out of memory at step {trainer.state.global_step} with {setting}={getattr(args, setting)}; "
+                    f"continue with --resume {flags}, the same effective batch"
                 ) from error
         else:
             return trainer

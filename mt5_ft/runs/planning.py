@@ -1,4 +1,4 @@
-"""What a planned run will need, before it starts: parameters, steps, time, memory and disk.
+"""Estimates a run before it starts: parameters, steps, time, memory and disk.
 
 Notable:
 - Time and memory are measured by a short probe on this machine, on the run's own model, batches and optimizer.
@@ -100,13 +100,13 @@ class Plan:
         keep = "all" if self.save_total_limit is None else str(self.save_total_limit)
         processes = self.processes
         together = f" x {processes} processes" if processes > 1 else ""
-        where = "the whole process" if self.device == "cpu" else f"on the {self.device} device"
+        where = "total of the process" if self.device == "cpu" else f"on the {self.device} device"
         lines = [
             f"model       {self.parameters:,} parameters, {self.trainable / self.parameters:.1%} trainable; "
             f"{self.pieces:,} pieces",
             f"batch       {self._batch_words(together)}",
             f"steps       {self.steps:,} over {self.epochs:g} epochs",
-            f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s a step)",
+            f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s per step)",
             f"memory      about {_gib(self.peak_memory)} ({where}, measured in a few steps)",
             f"disk        {_gib(self.peak_disk)} at the peak, {_gib(self.final_disk)} at the end; "
             f"{_gib(self.free_disk)} free",
@@ -115,26 +115,26 @@ class Plan:
         ]
         if self.micro_tokens < FULL_ENOUGH * self.tokens_per_batch:
             lines.append(
-                f"batch size  the step is the limit and not the budget: about {self.micro_tokens:,.0f} tokens at once; "
-                "raise target_tokens_per_step for fuller batches"
+                f"batch size  limited by the step, not by tokens_per_batch: about {self.micro_tokens:,.0f} tokens; "
+                "raise target_tokens_per_step to fill the batches"
             )
         elif self.micro_tokens > LIKELY_PADDING * self.tokens_per_batch > 0:
             lines.append(
-                f"batch size  most records are longer than tokens_per_batch={self.tokens_per_batch} and stand alone, "
-                f"about {self.micro_tokens:,.0f} tokens at once; raise it for batches"
+                f"batch size  most records are longer than tokens_per_batch={self.tokens_per_batch} and form "
+                f"batches of one, about {self.micro_tokens:,.0f} tokens each; raise it for larger batches"
             )
         if self.wanted_tokens > 2 * self.target_tokens:
             lines.append(
-                f"step size   the records hold only {self.target_tokens:,.0f} target tokens, less than "
-                f"target_tokens_per_step={self.wanted_tokens:,}: one step an epoch; lower it"
+                f"step size   the records contain only {self.target_tokens:,.0f} target tokens, fewer than "
+                f"target_tokens_per_step={self.wanted_tokens:,}: one step per epoch; lower it"
             )
         if self.warmup >= self.steps:
             lines.append(
-                f"WARNING     the warm-up of {self.warmup:,} steps is no shorter than the run: the learning rate never "
-                "reaches its height; set e.g. --warmup_steps 0.1, a tenth of the steps"
+                f"WARNING     the warm-up of {self.warmup:,} steps is as long as the run or longer: the learning rate "
+                "never reaches its peak; set e.g. --warmup_steps 0.1, a tenth of the steps"
             )
         if not self.eval_batch_fits:
-            lines.append(f"evaluation  {self.eval_batch} records at once: more do not fit into memory")
+            lines.append(f"evaluation  {self.eval_batch} records per batch: a larger batch does not fit into memory")
         return lines
 
     def _batch_words(self, together: str) -> str:
@@ -144,7 +144,7 @@ class Plan:
         batch = "1 record" if alone else f"up to {self.tokens_per_batch:,} tokens"
         return (
             f"{batch} x {self.micro_batches:.1f} accumulated{together} = "
-            f"{self.target_tokens:,.0f} target tokens a step, those of {self.effective_batch} records"
+            f"{self.target_tokens:,.0f} target tokens per step, as many as in {self.effective_batch} records"
         )
 
     def check_disk(self) -> None:
@@ -263,7 +263,7 @@ def compare_plans(plans: list[Plan]) -> list[str]:
         ("steps", [f"{plan.steps:,}" for plan in plans]),
         ("time", [span(plan.seconds) for plan in plans]),
         ("rows per second", [f"{plan.rows_per_second:.3g}" for plan in plans]),
-        ("seconds a step", [f"{plan.step_seconds:.3g}" for plan in plans]),
+        ("seconds per step", [f"{plan.step_seconds:.3g}" for plan in plans]),
         ("memory", [_gib(plan.peak_memory) for plan in plans]),
         ("checkpoint", [_gib(plan.checkpoint_bytes) for plan in plans]),
         ("disk at the peak", [_gib(plan.peak_disk) for plan in plans]),

@@ -1,4 +1,4 @@
-"""What a run costs, measured: training steps, an evaluation and a few generated tokens on the trainer's own model.
+"""Measures the cost of a run: training steps, an evaluation and a few generated tokens with the model of the trainer.
 
 Notable:
 - Nothing of it stays: the optimizer is the run's own at a learning rate of 0 and is dropped again, gradients too, and
@@ -243,7 +243,7 @@ def _evaluation_that_fits(trainer: MT5Trainer) -> tuple[float, float]:
             if size == 1 or args.world_size > 1:  # other processes would evaluate other batches
                 raise ValueError(
                     f"out of memory in an evaluation with per_device_eval_batch_size={size}; halve it, or set "
-                    "max_target_length to half (half the logits)"
+                    "max_target_length to half of its value (half of the logits)"
                 ) from error
         args.per_device_eval_batch_size = size // 2
         free_memory()

@@ -1,4 +1,4 @@
-"""A whole mT5 run: settings in, run folder out. The command line and the example both end here."""
+"""A complete mT5 run, from settings to run folder; called by the command line and the example."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -122,7 +122,7 @@ def build_trainer(
     except (ImportError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise ValueError(
-                f"out of memory while loading {model.model}: a smaller batch would not help; {REMEDY}"
+                f"out of memory while loading {model.model}: a smaller batch does not help; {REMEDY}"
             ) from error
         raise ValueError(" ".join(str(error).split())) from error  # an optional package, e.g. of report_to
     trainer.recorder.facts = prepared.facts
@@ -134,7 +134,7 @@ def build_trainer(
 def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
     """Lines on data and lengths, with a warning where the limits cut off too much."""
     lines = [
-        f"records     {len(prepared.train):,} to train on, {len(prepared.validation):,} to validate on",
+        f"records     {len(prepared.train):,} for training, {len(prepared.validation):,} for validation",
         f"lengths     {prepared.lengths.line(data.max_source_length, data.max_target_length)}",
         f"precision   {args.precision} on {args.device.type}",
         *(prepared.trimming.lines() if prepared.trimming else ()),
@@ -146,14 +146,14 @@ def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArgument
     ):
         if share > CUT_WARNING:
             lines.append(
-                f"WARNING     {share:.0%} of the {name}s are cut off; max_{name}_length {most} would fit 95 % of them"
+                f"WARNING     {share:.0%} of the {name}s are truncated; max_{name}_length {most} would fit 95 % of them"
             )
     if model.from_scratch and args.learning_rate < SCRATCH_RATE:
         lines.append(f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3")
     if args.optimizer == "adafactor" and args.learning_rate == PRESETS.get(model.preset, {}).get("learning_rate"):
         usual = LEARNING_RATES[args.optimizer]
         lines.append(
-            f"WARNING     learning_rate={args.learning_rate:g} of preset {model.preset} is for adamw, and adafactor "
+            f"WARNING     learning_rate={args.learning_rate:g} of preset {model.preset} is for adamw, but adafactor "
             f"learns little at it; set --learning_rate {usual:g}"
         )
     return lines

@@ -1,4 +1,4 @@
-"""The model that a run starts from: loaded, guarded, with adapters where asked."""
+"""Loads the starting model of a run, with adapters if requested."""
 
 import copy
 from functools import partial
@@ -67,8 +67,8 @@ def start_model(
     """
     if settings.lora and not settings.lora_merge and (Path(settings.model) / ADAPTER_CONFIG).is_file():
         raise ValueError(
-            f"model={settings.model} holds adapters, and new ones saved alone would lose them; set lora_merge true too "
-            "(final/ is then a whole model), or start from a merged model"
+            f"model={settings.model} contains adapters, which are lost if only the new adapters are saved; set "
+            "lora_merge true too (final/ is then a complete model), or start from a merged model"
         )
     set_seed(args.seed)
     if settings.from_scratch:

@@ -1,4 +1,4 @@
-"""What a search needs to know of mT5 runs. Their data have no test split: the best trial is not evaluated again."""
+"""Hyperparameter search of mT5 runs. There is no test split, so the best trial is not evaluated again."""
 
 from transformers import TrainerCallback
 
@@ -12,8 +12,8 @@ from ..training.presets import DEFAULT_PRESET, PRESETS
 from .data import content_digest, read_splits
 from .run import run_training
 
-_SAME_RECORDS = "trials must be judged by the same validation records and tokens; sweep once for each value"
-_SAME_PIECES = "a loss over another vocabulary cannot be compared; sweep once for each value"
+_SAME_RECORDS = "all trials must use the same validation records and tokens; run one sweep per value"
+_SAME_PIECES = "losses of different vocabularies cannot be compared; run one sweep per value"
 FIXED = (
     COMMON_FIXED
     | dict.fromkeys(
@@ -31,7 +31,7 @@ def check_records(settings: tuple) -> str:
     """Reads the records and says how many there are; returns a hash of their texts."""
     _, data, args = settings
     train, validation = read_splits(data, args.seed)
-    echo(f"records     {len(train):,} to train on, {len(validation):,} to validate on")
+    echo(f"records     {len(train):,} for training, {len(validation):,} for validation")
     return content_digest(train, validation)
 
 

@@ -1,4 +1,4 @@
-"""A run with a trimmed vocabulary: pieces chosen from its records, kept with its folder and its model."""
+"""Runs with a trimmed vocabulary: pieces are selected from the records and stored in the run folder and the model."""
 
 import json
 from collections.abc import Sequence
@@ -47,12 +47,12 @@ class Trimming:
     def lines(self) -> list[str]:
         """For people: how much is left, and what that does to texts."""
         # measured with another choice: that of nine tenths of at most MEASURED_RECORDS records
-        left_out = "; records left out of a trial choice of pieces take"
+        left_out = "; records not used for a trial selection of pieces need"
         unseen = f"{left_out} {self.unseen.growth:+.1%} tokens" if self.unseen else ""
         texts, characters = f"{self.records.changed:.2%} of the texts", f"{self.records.coverage:.2%} of the characters"
         return [
-            f"vocabulary  {len(self.full):,} -> {len(self.tokenizer):,} pieces; {texts} cut otherwise, {characters} "
-            f"covered{unseen}"
+            f"vocabulary  {len(self.full):,} -> {len(self.tokenizer):,} pieces; {texts} tokenised differently, "
+            f"{characters} covered{unseen}"
         ]
 
     def apply(self, model: PreTrainedModel) -> PreTrainedModel:
@@ -95,9 +95,13 @@ def _recorded(run: Path, full: PreTrainedTokenizerBase) -> KeptIds | None:
         recorded = json.loads(path.read_text(encoding="utf-8"))
         digest, kept = recorded["full_tokenizer_sha256"], KeptIds(recorded["kept_ids"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} lists no ids ({error}); restore it or start over with --overwrite") from error
+        raise ValueError(
+            f"{path} is not a list of token ids ({error}); restore it or start over with --overwrite"
+        ) from error
     if digest != tokenizer_digest(full):
-        raise ValueError(f"{path} is of another tokenizer than the model's; pass the model that the run was begun with")
+        raise ValueError(
+            f"{path} belongs to another tokenizer than that of the model; pass the model that the run was started with"
+        )
     return kept
 
 

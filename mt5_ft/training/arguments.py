@@ -39,10 +39,13 @@ NOT_USED: dict[str, tuple[tuple, str]] = {
     "average_tokens_across_devices": ((True,), "the loss is the mean over the tokens of all processes; leave it on"),
     "save_only_model": (
         (False,),
-        "a checkpoint without the optimizer's state cannot be resumed; final/ has none anyway",
+        "a checkpoint without optimizer state cannot be resumed; final/ never contains it",
     ),
-    "predict_with_generate": ((False,), "eval_generate_rows says how many records are summarised"),
-    "auto_find_batch_size": ((False,), "the batch is halved by itself when memory runs out, keeping the effective one"),
+    "predict_with_generate": ((False,), "set eval_generate_rows to the number of records to summarise"),
+    "auto_find_batch_size": (
+        (False,),
+        "the batch is halved automatically when memory runs out, with the same effective batch",
+    ),
     "generation_config": ((None,), "set generation_max_length and generation_num_beams"),
     "resume_from_checkpoint": ((None,), "set resume"),
 }
@@ -60,71 +63,80 @@ class MT5ModelArguments:
     repository: str | None = field(init=False, default=None)
     from_scratch: bool = field(
         default=False,
-        metadata={"help": "With --model small: random weights and a vocabulary of the training records; no network."},
+        metadata={
+            "help": "With --model small: random weights and a vocabulary of the training records; needs no network."
+        },
     )
     preset: str = field(default="optimized", metadata={"help": "Recipe: original, optimized, fast, best, 8gb or cpu."})
     trim_vocab: bool = field(
         default=False,
-        metadata={
-            "help": "Train with the pieces of the vocabulary that the records need; mt5-ft expand-vocab brings the "
-            "others back."
-        },
+        metadata={"help": "Remove vocabulary pieces that the records do not need; mt5-ft expand-vocab restores them."},
     )
     trim_languages: list[str] = field(
         default_factory=lambda: [*MAIN_LANGUAGES],
-        metadata={"help": "Languages, by their script, whose most frequent pieces are kept too."},
+        metadata={"help": "Languages (by script) whose most frequent pieces are also kept."},
     )
-    trim_extra: int = field(default=EXTRA, metadata={"help": "Pieces of each of these languages."})
-    lora: bool = field(default=False, metadata={"help": "Train low-rank adapters (peft) on attention q and v alone."})
+    trim_extra: int = field(default=EXTRA, metadata={"help": "Number of pieces kept per language."})
+    lora: bool = field(
+        default=False, metadata={"help": "Train only low-rank adapters (LoRA, peft) of attention q and v."}
+    )
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, divided by the rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters (lora_alpha / lora_r)."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters."})
-    lora_merge: bool = field(default=False, metadata={"help": "Merge the adapters into final/ instead of saving them."})
+    lora_merge: bool = field(
+        default=False, metadata={"help": "Merge the adapters into final/ instead of saving only the adapters."}
+    )
 
     def __post_init__(self):
         check_languages(self.trim_languages, self.trim_extra)
         if self.from_scratch and self.model not in SIZES:
-            raise ValueError(f"from_scratch=True makes no {self.model}; add --model {' or '.join(SIZES)}")
+            raise ValueError(f"from_scratch=True cannot create {self.model}; add --model {' or '.join(SIZES)}")
         if self.model in SIZES and not self.from_scratch and not Path(self.model).is_dir():
             raise ValueError(
-                f"model={self.model} has no weights; set from_scratch too, or name published ones (google/mt5-small)"
+                f"model={self.model} has no weights; set from_scratch too, or pass a published model (google/mt5-small)"
             )
         if self.from_scratch and self.lora:
-            raise ValueError("lora=True adds adapters to weights that have learnt something; leave out from_scratch")
+            raise ValueError("lora=True needs trained weights; remove from_scratch")
         if self.from_scratch and self.trim_vocab:
-            logger.warning("trim_vocab is not used: a vocabulary made from the records has nothing to leave out")
+            logger.warning("trim_vocab is ignored: a vocabulary made from the records cannot be trimmed")
             self.trim_vocab = False
         if self.trim_vocab and self.lora and not self.lora_merge:
             raise ValueError(
-                "trim_vocab=True with lora=True would save adapters alone, whose base model has the full vocabulary; "
+                "trim_vocab=True with lora=True would save only adapters, whose base model has the full vocabulary; "
                 "set lora_merge true too, or trim_vocab false"
             )
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_merge and not self.lora:
-            raise ValueError("lora_merge=True merges nothing without lora=True; set both or none")
+            raise ValueError("lora_merge=True has no effect without lora=True; set both or neither")
 
 
 @dataclass
 class MT5DataArguments:
     """Which records to read and how they become tokens."""
 
-    data: str | None = field(default=None, metadata={"help": "JSONL file of records; 'sample' for the embedded one."})
+    data: str | None = field(
+        default=None, metadata={"help": "JSONL file of records, or 'sample' for the embedded records."}
+    )
     validation_data: str | None = field(default=None, metadata={"help": "JSONL file of validation records."})
     validation_share: float = field(
-        default=0.1, metadata={"help": "Share of the records held out when there is no validation file."}
+        default=0.1, metadata={"help": "Share of the records held out for validation if there is no validation_data."}
     )
     task: str = field(default="emotion_summary", metadata={"help": f"Named fields: {', '.join(TASKS)}."})
-    source_fields: list[str] | None = field(default=None, metadata={"help": "Fields that make the source."})
-    target_fields: list[str] | None = field(default=None, metadata={"help": "Fields that make the target."})
-    policy: str = field(default="error", metadata={"help": "Rows with a defect: error or drop."})
+    source_fields: list[str] | None = field(default=None, metadata={"help": "Fields of the source."})
+    target_fields: list[str] | None = field(default=None, metadata={"help": "Fields of the target."})
+    policy: str = field(default="error", metadata={"help": "How to handle invalid records: error or drop."})
     prefix: str = field(default="", metadata={"help": "Text before each source."})
     token_cache: str | None = field(
         default=None,
-        metadata={"help": "Folder of tokenised records, ~/.cache/kronos-ft when not given; 'none' keeps nothing."},
+        metadata={"help": "Cache folder of tokenised records; 'none' disables the cache. Default: ~/.cache/kronos-ft."},
     )
-    max_source_length: int = field(default=256, metadata={"help": "Source tokens, the end mark included."})
-    max_target_length: int = field(default=256, metadata={"help": "Target tokens, the end mark included."})
+    max_source_length: int = field(
+        default=256, metadata={"help": "Maximum source tokens, including the end-of-sequence token."}
+    )
+    max_target_length: int = field(
+        default=256, metadata={"help": "Maximum target tokens, including the end-of-sequence token."}
+    )
 
     def fields(self) -> TaskFields:
         """The task's fields; raises ValueError for an unknown task or half a pair."""
@@ -170,73 +182,79 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     it would log a NaN as 0.0, and the precision chosen for the device.
     """
 
-    precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (guarded)."})
+    precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (with loss scaling)."})
     optimizer: str = field(
         default="adamw",
         metadata={
-            "help": "adamw, adamw8bit (a quarter of its state, needs bitsandbytes) or adafactor (hardly any state)."
+            "help": "adamw, adamw8bit (a quarter of the state, needs bitsandbytes) or adafactor (almost no state)."
         },
     )
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
     learning_rate: float | None = field(
-        default=None, metadata={"help": "Peak learning rate; 1e-4 for adamw and 1e-3 for adafactor when not given."}
+        default=None, metadata={"help": "Peak learning rate. Default: 1e-4 for adamw, 1e-3 for adafactor."}
     )
     num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the training records."})
     per_device_train_batch_size: int = field(
-        default=DEFAULT_BATCH[0], metadata={"help": "Records a device and micro-batch."}
+        default=DEFAULT_BATCH[0], metadata={"help": "Records per device and micro-batch."}
     )
     gradient_accumulation_steps: int = field(
-        default=DEFAULT_BATCH[1], metadata={"help": "Micro-batches of an optimizer step."}
+        default=DEFAULT_BATCH[1], metadata={"help": "Micro-batches per optimizer step."}
     )
-    warmup_steps: float = field(default=200, metadata={"help": "Steps in which the rate rises; below 1: their share."})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient norm above which gradients are scaled."})
+    warmup_steps: float = field(default=200, metadata={"help": "Number of warm-up steps; below 1: share of all steps."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
     )
-    length_column_name: str = field(default="length", metadata={"help": "Column that evaluation is grouped by."})
+    length_column_name: str = field(
+        default="length", metadata={"help": "Column by which evaluation batches are grouped."}
+    )
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
-    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the loss before the first step too."})
+    eval_on_start: bool = field(default=True, metadata={"help": "Also evaluate the loss before the first step."})
     eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
     save_strategy: str = field(default="steps", metadata={"help": "When to save: no, steps or epoch."})
     save_steps: float = field(default=1000, metadata={"help": "Optimizer steps between checkpoints."})
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep: the best and the newest."})
     logging_steps: float = field(default=50, metadata={"help": "Optimizer steps between two logged lines."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
-    metric_for_best_model: str | None = field(default="eval_loss", metadata={"help": "Term that decides the best."})
+    metric_for_best_model: str | None = field(default="eval_loss", metadata={"help": "Metric that selects the best."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "The collator leaves out what is not needed."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
-    disable_tqdm: bool | None = field(default=True, metadata={"help": "This library shows progress of its own."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Off: the collator removes unused columns."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
+    disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
     generation_max_length: int | None = field(
-        default=None, metadata={"help": "Most tokens of a generated summary; max_target_length when not given."}
+        default=None, metadata={"help": "Maximum tokens of a generated summary. Default: max_target_length."}
     )
-    generation_num_beams: int | None = field(default=1, metadata={"help": "Beams in evaluation."})
+    generation_num_beams: int | None = field(default=1, metadata={"help": "Number of beams in evaluation."})
 
     tokens_per_batch: int = field(
         default=0,
         metadata={
-            "help": "Most source and target tokens of a micro-batch, padding included, on a device; its records are of "
-            "like length. 0: per_device_train_batch_size records."
+            "help": "Maximum source and target tokens per device and micro-batch, with padding; records are grouped by "
+            "length. 0: use per_device_train_batch_size."
         },
     )
     target_tokens_per_step: int = field(
         default=0,
         metadata={
-            "help": "Target tokens of an optimizer step with tokens_per_batch, on all devices together; 0: those of "
+            "help": "Target tokens per optimizer step on all devices, if tokens_per_batch is set; 0: as many as in "
             f"{RECORDS_PER_STEP} average records."
         },
     )
     linear_loss: bool = field(
         default=True,
-        metadata={"help": "Take the loss in chunks of tokens, padding left out; false: from the logits of all tokens."},
+        metadata={
+            "help": "Compute the loss in chunks of tokens, without padding; false: from the logits of all tokens."
+        },
     )
     eval_generate_rows: int = field(
-        default=100, metadata={"help": "Validation records summarised at each evaluation (all of them at the end)."}
+        default=100, metadata={"help": "Number of validation records to summarise at each evaluation (all at the end)."}
     )
     early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
-    early_stopping_patience: int = field(default=5, metadata={"help": "Evaluations to wait for an improvement."})
-    early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Least gain that counts."})
-    chinese: str = field(default="char", metadata={"help": "How ROUGE cuts Chinese: char or jieba (words)."})
+    early_stopping_patience: int = field(
+        default=5, metadata={"help": "Number of evaluations without improvement before stopping."}
+    )
+    early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Minimum improvement that counts."})
+    chinese: str = field(default="char", metadata={"help": "How ROUGE tokenises Chinese: char, or jieba (words)."})
 
     def __post_init__(self):
         self.check_run_arguments()
@@ -301,19 +319,19 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             return
         if self.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
             raise ValueError(
-                f"tokens_per_batch={self.tokens_per_batch} does not work with DeepSpeed, which would take a step after "
-                "each micro-batch; set tokens_per_batch 0, or leave out DeepSpeed"
+                f"tokens_per_batch={self.tokens_per_batch} does not work with DeepSpeed, which would update after "
+                "each micro-batch; set tokens_per_batch to 0, or do not use DeepSpeed"
             )
         if self.train_sampling_strategy != "group_by_length":
             raise ValueError(
-                f"train_sampling_strategy={self.train_sampling_strategy} has no effect with tokens_per_batch, whose "
-                "batches are of like lengths; leave one of them out"
+                f"train_sampling_strategy={self.train_sampling_strategy} has no effect with tokens_per_batch, which "
+                "groups records by length; remove one of them"
             )
         given = self.per_device_train_batch_size, self.gradient_accumulation_steps
         if given not in (DEFAULT_BATCH, (1, 1)):
             logger.warning(
-                f"per_device_train_batch_size={given[0]} and gradient_accumulation_steps={given[1]} are not used: "
-                "tokens_per_batch and target_tokens_per_step say how large batches and steps are"
+                f"per_device_train_batch_size={given[0]} and gradient_accumulation_steps={given[1]} are ignored: "
+                "tokens_per_batch and target_tokens_per_step set the size of batches and steps"
             )
         # a step is one batch to the Trainer; its records and micro-batches follow from the two numbers of tokens
         self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
@@ -324,12 +342,14 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         if not self.load_best_model_at_end:
             return
         if self.eval_strategy == "no":
-            raise ValueError("load_best_model_at_end=True needs evaluations; set eval_strategy or switch it off")
+            raise ValueError(
+                "load_best_model_at_end=True needs evaluations; set eval_strategy, or load_best_model_at_end to false"
+            )
         saves, evaluations = self.save_steps, self.eval_steps
         if self.save_strategy == self.eval_strategy == "steps" and evaluations and (saves >= 1) == (evaluations >= 1):
             ratio = saves / evaluations
             if abs(ratio - round(ratio)) > 1e-9 or ratio < 1:
                 raise ValueError(
                     f"save_steps={saves:g} must be a multiple of eval_steps={evaluations:g}, or a checkpoint would "
-                    "have no evaluation to be chosen by; set both to the same number"
+                    "have no evaluation; set both to the same number"
                 )

@@ -1,4 +1,4 @@
-"""What is looked at before a run goes on: its record, its settings, and whether it is over already."""
+"""Checks before a run is resumed: its record, its settings, and whether it has finished."""
 
 import logging
 from dataclasses import replace
@@ -42,11 +42,11 @@ def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
     before, now = _pair(record), _pair(vars(args))
     asks_the_same = not args.resume_force and whole.get(ASKED) == batch_asked(args)
     if asks_the_same and before != now and before[0] * before[1] == now[0] * now[1]:
-        echo(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: going on so")
+        echo(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: keeping that")
         found |= dict(zip(PAIR, before, strict=True))
     budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (record, vars(args)))
     if asks_the_same and budget[0] and wanted[0] and budget != wanted and budget[1] == wanted[1]:
-        echo(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens a step: going on so")
+        echo(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens per step: keeping that")
         found[BUDGET[0]] = budget[0]
     if args.precision_was_timed and record["precision"] != args.precision:
         found |= {name: record[name] for name in ("precision", "bf16", "fp16")}
@@ -59,7 +59,7 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
 
     Args:
         run: the run's folder.
-        facts (`dict`): what this run says of its data and model.
+        facts (`dict`): facts of this run on its data and model.
         args ([`MT5Arguments`]): its settings; the learning rate goes back to the recorded one.
         manifest (`dict`, *optional*): as for [`~ft_core.runs.resuming.differences`].
 
@@ -79,8 +79,8 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
             changes = [change for change in changes if not change.startswith(f"{BUDGET[0]}:")]
             if manifest is not None:
                 logger.warning(
-                    f"tokens_per_batch: {budget[0]} -> {wanted[0]}: the same target tokens a step, but the rest of "
-                    "this epoch is laid out anew, so that a record may come twice or not at all in it"
+                    f"tokens_per_batch: {budget[0]} -> {wanted[0]}: the same target tokens per step, but the rest of "
+                    "this epoch has a new order, so a record may occur in it twice or not at all"
                 )
         before, now = _pair(recorded), _pair(vars(args))
         if before[0] * before[1] != now[0] * now[1]:

@@ -1,4 +1,4 @@
-"""Optimizer steps of a fixed number of target tokens inside the Hugging Face Trainer.
+"""Optimizer steps with a fixed number of target tokens in the Hugging Face Trainer.
 
 The Trainer's loop knows one number of micro-batches for all steps. Here it is told that each step has one batch, and
 what the loader hands it is the list of the step's micro-batches: step numbers, resuming and logging stay the Trainer's.

@@ -1,4 +1,4 @@
-"""Trainer of mT5: a token-weighted loss that does not depend on accumulation or ranks, and honest evaluation.
+"""Trainer of mT5: a token-weighted loss that does not depend on accumulation or ranks, and generation metrics.
 
 Notable:
 - MT5's forward accepts `num_items_in_batch` and ignores it, so that the stock Trainer multiplies loss and gradients by
@@ -127,7 +127,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         use_fused_gelu(model)
         self.loss_head = use_loss_head(model) if args.linear_loss else None
         if args.linear_loss and self.loss_head is None:
-            logger.warning("linear_loss is not used: it needs an mT5 model")
+            logger.warning("linear_loss is ignored: it needs an mT5 model")
         collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
         super().__init__(
             model=model,

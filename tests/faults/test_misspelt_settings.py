@@ -45,7 +45,7 @@ def test_other_commands_with_settings(capsys, main, command, words):
     [
         (kronos, ["data", "check", "sample", "--polcy", "drop"], "--polcy is not an option; did you mean --policy?"),
         (kronos, ["data", "check", "sample", "--pol", "drop"], "--pol is not an option; did you mean --policy?"),
-        (kronos, ["data", "chek", "sample"], "data 'chek' is no action; did you mean check?"),
+        (kronos, ["data", "chek", "sample"], "data 'chek' is not an action; did you mean check?"),
         (kronos, ["push", "x", "me/y", "--priv"], "--priv is not an option; did you mean --private?"),
         (mt5, ["summarize", "--modle", "x"], "--modle is not an option; did you mean --model?"),
         (mt5, ["evaluate", "--prediction", "x"], "--prediction is not an option; did you mean --predictions?"),

@@ -81,7 +81,7 @@ def test_evaluations(made, tmp_path, capsys, count):
 @pytest.mark.parametrize(
     ("rows", "words", "message"),
     [
-        (1, [], "has 1 records, too few to hold 1 out; add records"),
+        (1, [], "has 1 records, too few to hold out 1 for validation; add records"),
         (10, ["--validation_share", 0.99], "has 10 records, too few to hold 10 out"),
     ],
 )

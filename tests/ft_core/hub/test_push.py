@@ -232,7 +232,7 @@ def test_a_repository_that_may_not_be_seen(hub, push):
     "repo", ["model", "me/you/model", "../model", "me/..", "me/a..b", "me/-a", "/tmp/model", "me/mod el", "", "me/"]
 )
 def test_names_that_are_none(hub, push, repo):
-    with pytest.raises(ValueError, match=r"is no Hub name .*; write owner/name"):
+    with pytest.raises(ValueError, match=r"is not a valid Hub name .*; write owner/name"):
         push(repo)
     assert not hub.requests
 

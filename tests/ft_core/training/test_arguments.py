@@ -16,7 +16,7 @@ from mt5_ft.training.arguments import MT5Arguments
         ({"on_save_error": "ignore"}, "on_save_error='ignore' is not known; use one of stop, continue"),
         ({"max_bad_steps": 0}, "max_bad_steps=0 is below 1; use 1 to stop at the first bad step"),
         ({"push_to_hub": True}, "push_to_hub=True needs a repository; set hub_model_id to OWNER/NAME"),
-        ({"push_to_hub": True, "hub_model_id": "name"}, "repository 'name' is no Hub name"),
+        ({"push_to_hub": True, "hub_model_id": "name"}, "repository 'name' is not a valid Hub name"),
         ({"hub_strategy": "checkpoint"}, "hub_strategy=checkpoint is not supported: .* use one of end, every_save"),
         ({"hub_strategy": "all_checkpoints"}, "hub_strategy=all_checkpoints is not supported"),
         ({"push_to_hub": True, "hub_model_id": "me/x", "hub_always_push": True}, "hub_always_push=True is not supp"),

@@ -7,7 +7,7 @@ from kronos_ft.cli.main import main
 
 
 def test_too_few_steps_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"steps=3 is too few for two evaluations; use 4 or more"):
+    with pytest.raises(ValueError, match=r"steps=3 is too small for two evaluations; use 4 or more"):
         run_demo(output_dir=str(tmp_path / "run"), steps=3)
     assert not (tmp_path / "run").exists()
 
@@ -15,7 +15,7 @@ def test_too_few_steps_are_refused(tmp_path):
 def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--steps", "0"]) == 2
-    assert capsys.readouterr().err.startswith("kronos-ft: steps=0 is too few")
+    assert capsys.readouterr().err.startswith("kronos-ft: steps=0 is too small")
 
 
 def test_the_sample_is_the_default():

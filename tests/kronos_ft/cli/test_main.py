@@ -206,7 +206,7 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--config", str(tmp_path / "none.yaml")], "none.yaml cannot be read"),
         (["--output_dir", str(csv)], "btc.csv is a file; choose a folder"),
         (["--metric_for_best_model", "eval_foo"], "metric_for_best_model='eval_foo' is not evaluated; use one of"),
-        (["--dataloader_drop_last"], "dataloader_drop_last=True would leave windows out of the evaluation"),
+        (["--dataloader_drop_last"], "dataloader_drop_last=True would drop windows from the evaluation"),
         (["--report_to", "wandb"], "wandb"),
         (["--gradient_checkpointing"], "does not support"),
         (["--clip", "nan"], "clip=nan is not positive"),
@@ -221,7 +221,7 @@ def test_bad_settings(csv, run, capsys, tmp_path):
     assert "kronos-ft data download" in capsys.readouterr().out
     refused(capsys, ["data", "check"], "the following arguments are required: source; see --help")
     refused(capsys, ["data", "check", csv, "--policy", "guess"], "argument --policy: invalid choice: 'guess'")
-    refused(capsys, ["data", "check", csv, "--lookback_window", "-200"], "make no window")
+    refused(capsys, ["data", "check", csv, "--lookback_window", "-200"], "are too small")
     refused(capsys, ["tokenzier"], "'tokenzier' is not a command; did you mean tokenizer?")
 
 
@@ -250,5 +250,5 @@ def test_bad_models(csv, run, capsys, tmp_path, tiny_model):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(capsys, [*start, "--model", folder], "contains only pickled weights (pytorch_model.bin)")
     refused(capsys, [*start, "--model", "tiny"], "model=tiny has no published weights; pass --from_scratch")
-    refused(capsys, [*start, "--model", "base"], "--from_scratch trains a named size from random weights")
+    refused(capsys, [*start, "--model", "base"], "use --from_scratch to train a named size from random weights")
     assert not run.exists()

@@ -179,10 +179,10 @@ def test_bad_predictor_settings(words, run, capsys, tmp_path, tiny_predictor, to
         ([*SCRATCH, "--tokenizer", "base"], "cannot reach the Hub for NeoQuasar/Kronos-Tokenizer-base"),
         (["--model", "tiny"], "model=tiny has no published weights; pass --from_scratch, or use mini, small, base"),
         (["--model", "large"], "model=large has no published weights"),
-        (["--model", "small"], "--from_scratch trains a named size from random weights"),
+        (["--model", "small"], "use --from_scratch to train a named size from random weights"),
         (["--model", "huge", "--from_scratch"], "size='huge' is not a predictor size"),
         ([*SCRATCH, "--lora"], "lora=True with from_scratch=True would train adapters on random weights"),
-        ([*SCRATCH, "--lora_merge"], "lora_merge=True merges nothing without lora=True"),
+        ([*SCRATCH, "--lora_merge"], "lora_merge=True has no effect without lora=True"),
         ([*SCRATCH, "--s1_conditioning", "false"], "s1_conditioning='false' is not known; use one of true, sampled"),
         ([*SCRATCH, "--symbol_weighting", "equal"], "symbol_weighting='equal' is not known"),
         (

@@ -258,4 +258,4 @@ def test_exchange_or_archive(tmp_path, line):
     assert main(["data", "download", *words]) == 2
     assert "one of the arguments --exchange --archive is required" in line()
     assert main(["data", "download", *words, "--archive", str(tmp_path), "--api_url", "http://127.0.0.1"]) == 2
-    assert "--api_url goes with --exchange" in line()
+    assert "--api_url needs --exchange" in line()

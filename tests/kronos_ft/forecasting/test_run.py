@@ -142,7 +142,7 @@ def test_an_existing_table_is_not_replaced(forecast):
     assert forecast()[0] == 0
     code, _, errors = forecast()
     assert code == 2
-    assert "exists; pass --overwrite or another name" in errors
+    assert "exists; pass --overwrite or another output" in errors
     assert forecast("--overwrite")[0] == 0
 
 

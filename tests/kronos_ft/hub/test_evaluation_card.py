@@ -31,7 +31,7 @@ def test_verdict_and_scores_are_those_of_the_pushed_weights(hub, run, pushed, tr
         "me/tokenizer",
         hub.history("me/tokenizer")[0].oid,
     )
-    assert "It has not been compared with naive forecasts" in card_of(hub, "me/predictor")[1]
+    assert "This card contains no comparison with naive forecasts" in card_of(hub, "me/predictor")[1]
 
     moved = pushed / "elsewhere"
     shutil.move(out, moved)  # the weights count, not where anything lies
@@ -47,7 +47,7 @@ def test_verdict_and_scores_are_those_of_the_pushed_weights(hub, run, pushed, tr
     assert "| this model | " in card
     assert "| persistence | " in card
     assert 'from_pretrained("me/tokenizer")' in card
-    assert "It has not been compared" not in card
+    assert "This card contains no comparison" not in card
     (results,) = metadata["model-index"][0]["results"]
     figures = {one["type"]: one["value"] for one in results["metrics"]}
     assert figures["crps"] == evaluation["scores"][name]["close"]["crps"]["by_horizon"][-1]
@@ -60,7 +60,7 @@ def test_verdict_and_scores_are_those_of_the_pushed_weights(hub, run, pushed, tr
     (moved / "evaluation.json").write_text(json.dumps(evaluation))
     assert run(*words)[0] == 0
     metadata, card = card_of(hub, "me/predictor")
-    assert "**WARNING: The model or its tokenizer has seen the bars that it was tested on" in card
+    assert "**WARNING: The model or its tokenizer was trained on bars of the test split" in card
     assert "model-index" not in metadata
 
 
@@ -98,10 +98,13 @@ def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_pred
     assert code == 0
     assert lines[0] == f"not on the card: {path}, an evaluation of other weights (other)"
     for words, message in (
-        (("predictor", "--evaluation", path.parent), "is of other weights than those in"),
-        (("predictor", "--evaluation", pushed), "holds no evaluation.json; pass the output_dir of an evaluation"),
-        (("tokenizer", "--evaluation", path.parent), "is of forecasts, and"),
-        (("predictor", "--tokenizer", "nobody"), "tokenizer='nobody' is no Hub name; write owner/name"),
+        (("predictor", "--evaluation", path.parent), "evaluates other weights than those in"),
+        (
+            ("predictor", "--evaluation", pushed),
+            "contains no evaluation.json; pass the output_dir of an evaluation",
+        ),
+        (("tokenizer", "--evaluation", path.parent), "contains forecasts, but"),
+        (("predictor", "--tokenizer", "nobody"), "tokenizer='nobody' is not a Hub name; write owner/name"),
         (("predictor", "--power", "0"), "power=0 is out of range"),
     ):
         code, _, errors = run("push", pushed / words[0], "me/predictor", *words[1:])
@@ -109,7 +112,7 @@ def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_pred
         assert message in errors[-1]
     path.write_text("{")
     code, lines, _ = run("push", pushed / "predictor", "me/predictor")
-    assert (code, lines[0].partition(" (")[0]) == (0, f"not on the card: {path} is no evaluation of kronos-ft evaluate")
+    assert (code, lines[0].partition(" (")[0]) == (0, f"not on the card: {path} is not a result of kronos-ft evaluate")
     code, _, errors = run("push", pushed / "predictor", "me/predictor", "--evaluation", path)
     assert code == 2
-    assert "is no evaluation of kronos-ft evaluate" in errors[-1]
+    assert "is not a result of kronos-ft evaluate" in errors[-1]

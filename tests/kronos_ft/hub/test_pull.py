@@ -216,7 +216,7 @@ def test_what_is_not_pulled(hub, run, pushed):
         ("me/predictor", kept / "mine.txt", (), "is a file; choose a folder"),
         ("me/predictor", new, ("--revision", "gone"), "me/predictor has no revision 'gone' on the Hub"),
         ("me/predictor", new, ("--revision", "../up"), "is outside the folder of the model"),
-        ("predictor", new, (), "is no Hub name"),
+        ("predictor", new, (), "is not a valid Hub name"),
     ):
         code, _, errors = run("pull", repo, target, *words)
         assert code == 2, repo

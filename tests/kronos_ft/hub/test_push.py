@@ -90,7 +90,7 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
         "base_model: NeoQuasar/Kronos-small", "license: mit", "pipeline_tag: time-series-forecasting",
         'from_pretrained("NeoQuasar/Kronos-Tokenizer-base")', 'Kronos.from_pretrained("me/btc")',
         "| optimizer steps | 80 |",
-        "step 80, the best by `eval_loss` in validation: 1.4416 (before training 7.2500)", "`abababababababab`",
+        "step 80, selected by `eval_loss` on validation data: 1.4416 (before training 7.2500)", "`abababababababab`",
     ):  # fmt: skip
         assert text in card
     assert "/home" not in card
@@ -198,7 +198,7 @@ def test_bad_names_are_refused_before_anything_is_read(hub, push):
     for repo in ("x", "../x", "me/../x"):
         code, _, errors = push("nowhere", repo)
         assert code == 2
-        assert "is no Hub name" in errors[0]
+        assert "is not a valid Hub name" in errors[0]
 
 
 def test_folders_that_are_not_pushed(hub, push, folder, tmp_path):
@@ -213,7 +213,7 @@ def test_folders_that_are_not_pushed(hub, push, folder, tmp_path):
     (cut / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
     for path, message in (
         (tmp_path / "nowhere", "is missing; pass a model folder or a run folder"),
-        (run, "holds two models; push"),
+        (run, "contains two models; push"),
         (other, "has no model.safetensors"),
         (cut, "model.safetensors is damaged"),
     ):

@@ -72,7 +72,7 @@ def test_the_best_model_is_pushed_at_the_end_in_one_commit(hub, train, traces):
     assert "| symbols | simulated |" in card
     assert "2020-01-01T00:00:00 to 2020-01-25T23:00:00" in card
     assert "| optimizer steps | 4 of 4 |" in card
-    assert "Nothing here is investment advice" in card
+    assert "This is not investment advice" in card
 
 
 def test_every_save_is_pushed_beside_the_training_without_a_change_to_it(hub, train, traces, one_at_a_time):

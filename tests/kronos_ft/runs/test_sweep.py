@@ -99,7 +99,7 @@ def test_what_is_refused(sweep, tmp_path, capsys, monkeypatch):
     base = ["sweep", "tokenizer", "--data", tmp_path / "btc.csv", "--space", tmp_path / "space.yaml", *SMALL]
     for text, message in (
         ("lerning_rate: [1e-3]", "space.yaml:1: 'lerning_rate' is not a setting to search over; did you mean learning"),
-        ("lookback_window: [10, 20]", "lookback_window cannot be searched over: trials must be judged by the same"),
+        ("lookback_window: [10, 20]", "lookback_window cannot be searched over: all trials must use the same"),
         ("pct_start: [0.1, 7]", "space.yaml:1: pct_start=7.0 is refused: pct_start=7.0"),
     ):
         (tmp_path / "space.yaml").write_text(text)

@@ -266,7 +266,7 @@ def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, other_bits,
     cut.train()
     assert read_manifest(tmp_path / "cut" / "checkpoint-3")["compiled"] is True
     monkeypatch.setattr(speed, "pays", lambda *args: False)  # as fewer steps are left
-    with pytest.raises(ValueError, match="was begun with compiled blocks, and would end with other bits"):
+    with pytest.raises(ValueError, match="was started with compiled blocks; results would differ in the last bits"):
         make_trainer(output=tmp_path / "cut", resume=True, **settings | {"compile_blocks": "no"}).train()
     shutil.copytree(tmp_path / "cut", tmp_path / "forced")
     resumed = make_trainer(output=tmp_path / "cut", resume=True, **settings)
@@ -330,7 +330,7 @@ def test_auto_goes_on_with_what_the_run_was_begun_with(make_trainer, tmp_path, k
             monkeypatch.setattr(f"{module}.read_manifest", lambda path: copy.deepcopy(manifest))
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     make_trainer(output=tmp_path / "cut", resume=True, speed="auto").train()
-    assert f"going on with {'bf16' if known else 'exact'} numerics, as the run was begun" in caplog.text
+    assert f"continuing with {'bf16' if known else 'exact'} numerics, as at the start of the run" in caplog.text
     assert ("emulates bf16, which is much slower" in caplog.text) == (known and not has_native_bf16("cpu"))
     assert_equal(
         load_file(tmp_path / "whole" / "checkpoint-6" / "model.safetensors"),

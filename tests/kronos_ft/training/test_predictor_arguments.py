@@ -16,10 +16,10 @@ from kronos_ft.training.presets import PREDICTOR_PRESETS, PRESETS
         ({"lora_r": 0}, "lora_r=0 is below 1"),
         ({"lora_alpha": 0}, "lora_alpha=0 is not positive"),
         ({"lora_dropout": 1.0}, r"lora_dropout=1.0 is outside \[0, 1\)"),
-        ({"lora_merge": True}, "lora_merge=True merges nothing without lora=True"),
+        ({"lora_merge": True}, "lora_merge=True has no effect without lora=True"),
         ({"symbol_weighting": "equal"}, "symbol_weighting='equal' is not known; use one of length, even"),
         ({"metric_for_best_model": "eval_recon_all"}, "metric_for_best_model='eval_recon_all' is not evaluated"),
-        ({"metric_for_best_model": "eval_published_loss"}, "is not evaluated without eval_like_published"),
+        ({"metric_for_best_model": "eval_published_loss"}, "needs eval_like_published"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size=0 is below 1"),
     ],
 )
@@ -52,7 +52,7 @@ def test_looking_ahead_is_warned_of(tmp_path, caplog):
     assert not caplog.records
     args = KronosArguments(output_dir=str(tmp_path), eval_like_published=True, metric_for_best_model="published_loss")
     assert args.metric_for_best_model == "eval_published_loss"
-    assert "see the future of the bar they predict" in caplog.text
+    assert "use the future of the predicted bar" in caplog.text
 
 
 def test_the_embargo_is_one_window_unless_said_otherwise():

@@ -318,7 +318,7 @@ def test_bf16_trains_and_keeps_fp32_weights(make_predictor_trainer):
 
 @pytest.mark.fault(25)
 def test_models_that_do_not_fit_each_other_are_refused(make_predictor_trainer, train_windows, tiny_model):
-    with pytest.raises(ValueError, match="a data set is a WindowDataset, which needs tokenizer"):
+    with pytest.raises(ValueError, match="a WindowDataset needs a tokenizer"):
         make_predictor_trainer(train=train_windows)
     wide = Kronos(KronosConfig(**{**KronosConfig.from_size("tiny").to_dict(), "s2_bits": 6}))
     with pytest.raises(ValueError, match="the tokenizer has s2_bits=5 but the predictor s2_bits=6; pass the tokenizer"):

@@ -43,7 +43,7 @@ def test_without_gradio(run, capsys, monkeypatch):
     monkeypatch.setattr(ui_command, "find_spec", lambda name: None)
     assert main(["ui", str(run.folder), "--port", "0"]) == 2
     assert capsys.readouterr().err == (
-        "kronos-ft: gradio is not installed, which the page needs; pip install 'kronos-ft[ui]'\n"
+        "kronos-ft: the page needs gradio, which is not installed; pip install 'kronos-ft[ui]'\n"
     )
 
 

@@ -21,7 +21,7 @@ def test_a_whole_run(train, capsys, refused):
     code, run = train()
     out = capsys.readouterr().out
     assert code == 0
-    assert "36 to train on, 4 to validate on" in out
+    assert "36 for training, 4 for validation" in out
     assert "WARNING" in out
     assert "steps       4" in out
     assert out.count("prediction  ") == 3
@@ -90,7 +90,7 @@ def test_bad_input(start, data, small, tmp_path, refused):
         assert not run.exists(), words
     refused(["trian"], "'trian' is not a command; did you mean train?")
     refused(["summarize", "--model", start], "the following arguments are required: --input, --output")
-    refused(["clean", tmp_path], "holds no run")
+    refused(["clean", tmp_path], "is not a run folder")
 
 
 def test_two_other_fields_and_five_aspects(train, start, data, tmp_path, capsys):

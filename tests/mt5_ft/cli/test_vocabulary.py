@@ -47,7 +47,7 @@ def test_trim_and_expand_give_the_same_file(trim, start, tmp_path, capsys):
     _, trimmed = trim()
     output = tmp_path / "expanded"
     assert main(["expand-vocab", "--model", str(trimmed), "--output", str(output)]) == 0
-    assert "came back took no part in the training and compete untrained" in capsys.readouterr().out
+    assert "restored pieces were not trained and compete" in capsys.readouterr().out
     one, two = (load_file(folder / "model.safetensors") for folder in (output, start))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -90,14 +90,14 @@ def test_bad_input(trim, start, data, tmp_path, refused, capsys):
         (["--data", data, "--task", "poem"], "task='poem' is not known"),
         (["--data", data, "--source_fields", "a"], "belong together"),
         (["--data", data, "--lang", "zh"], "--lang is not an option; did you mean --languages?"),
-        (["--data", data, "--output", start], "exists; name a new or an empty folder"),
-        (["--data", data, "--output", data], "exists; name a new or an empty folder"),
+        (["--data", data, "--output", start], "exists; choose a new or an empty folder"),
+        (["--data", data, "--output", data], "exists; choose a new or an empty folder"),
         (["--data", data, "--model", tmp_path / "none"], "does not exist; correct the path"),
     ):
         refused([*base, *words], message)
         assert not output.exists(), words
     refused(["expand-vocab", "--model", start, "--output", output], "was not trimmed")
-    refused(["expand-vocab", "--model", start, "--output", data], "exists; name a new or an empty folder")
+    refused(["expand-vocab", "--model", start, "--output", data], "exists; choose a new or an empty folder")
     assert not output.exists()
 
 

@@ -27,7 +27,7 @@ def test_without_final_the_newest_checkpoint_stays(train, capsys):
     (run / "final" / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
     capsys.readouterr()
     assert main(["clean", str(run), "--yes"]) == 0
-    assert "is missing or damaged: the newest checkpoint stays too" in capsys.readouterr().out
+    assert "is missing or damaged: the newest checkpoint is kept too" in capsys.readouterr().out
     assert list(list_checkpoints(run)) == [6]
     assert main(["clean", str(run)]) == 0
     assert "nothing to remove" in capsys.readouterr().out

@@ -31,7 +31,7 @@ def test_equal_sources_are_never_on_both_sides(tmp_path, said):
 
 def test_one_text_alone_cannot_be_split(tmp_path, said):
     data = write(tmp_path / "a.jsonl", ["same"] * 20)
-    with pytest.raises(ValueError, match="all 20 records have one source"):
+    with pytest.raises(ValueError, match="all 20 records have the same source"):
         read_splits(MT5DataArguments(data=data, **FIELDS), 1, said.append)
 
 
@@ -44,8 +44,8 @@ def test_the_validation_file_in_the_training_file(tmp_path, said):
         read_splits(MT5DataArguments(**data), 1, said.append)
     kept, validation = read_splits(MT5DataArguments(**data, policy="drop"), 1, said.append)
     assert (len(kept), len(validation)) == (8, 3)
-    assert "2 records left out of training, because their source is in" in said[0]
-    with pytest.raises(ValueError, match=r"10 of 10 records .* none would be left to train on"):
+    assert "2 records excluded from training: their source is in" in said[0]
+    with pytest.raises(ValueError, match=r"10 of 10 records .* no record would remain for training"):
         read_splits(MT5DataArguments(**{**data, "validation_data": train}, policy="drop"), 1, said.append)
 
 
@@ -54,7 +54,7 @@ def test_files_that_both_number_from_zero_are_two_files(tmp_path, said):
     other = write(tmp_path / "validation.jsonl", ["new", "newer"])
     kept, _ = read_splits(MT5DataArguments(data=train, validation_data=other, **FIELDS), 1, said.append)
     assert len(kept) == 10
-    assert said == ["WARNING     2 ids occur in both files with other texts; are these the files that you mean?"]
+    assert said == ["WARNING     2 ids occur in both files with different texts; check that both files are correct"]
 
 
 def test_defects_of_the_validation_file_are_reported(tmp_path, said):

@@ -23,8 +23,8 @@ def test_memory_that_runs_out_halves_the_batch(train, monkeypatch, capsys):
     assert code == 0
     assert seen[:3] == [8, 4, 2]
     out = capsys.readouterr().out
-    assert "going on with 4 x 2 accumulated, the same effective batch of 8" in out
-    assert "going on with 2 x 4 accumulated, the same effective batch of 8" in out
+    assert "continuing with 4 x 2 accumulated, the same effective batch of 8" in out
+    assert "continuing with 2 x 4 accumulated, the same effective batch of 8" in out
     record = json.loads((run / "run.json").read_text("utf-8"))
     assert record["arguments"]["per_device_train_batch_size"] == 2
     assert record["global_step"] == 4
@@ -53,7 +53,7 @@ def test_memory_that_runs_out_in_the_probe_halves_the_batch(train, monkeypatch, 
     code, run = train(*words)
     assert code == 0
     out = capsys.readouterr().out
-    assert "going on with 2 x 4 accumulated, the same effective batch of 8" in out
+    assert "continuing with 2 x 4 accumulated, the same effective batch of 8" in out
     assert "batch       2 x 4 accumulated" in out
     assert main(["plan", *[str(word) for word in [*train.base, "--output_dir", run.with_name("other"), *words]]]) == 0
     assert "batch       2 x 4 accumulated" in capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_evaluations_that_do_not_fit_are_halved(train, monkeypatch, capsys):
 
     monkeypatch.setattr(MT5Trainer, "_token_sums", sums)
     assert train()[0] == 0
-    assert "evaluation  2 records at once: more do not fit into memory" in capsys.readouterr().out
+    assert "evaluation  2 records per batch: a larger batch does not fit into memory" in capsys.readouterr().out
 
 
 def test_a_failed_attempt_is_given_up_before_the_next(train, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_halved_run_is_resumed_by_the_same_flags(train, monkeypatch, capsys):
         assert train(*words)[0] == 130
     code, run = train(*words, "--resume")
     assert code == 0
-    assert "was trained with 2 x 2 accumulated, the same effective batch: going on so" in capsys.readouterr().out
+    assert "was trained with 2 x 2 accumulated, the same effective batch: keeping that" in capsys.readouterr().out
     assert json.loads((run / "run.json").read_text("utf-8"))["global_step"] == 6
 
 
@@ -136,7 +136,7 @@ def test_memory_that_runs_out_after_a_resume_keeps_the_checkpoints(train, monkey
     failing_above(2, monkeypatch)
     code, run = train(*words, "--resume")
     assert code == 0
-    assert "going on with 2 x 2 accumulated" in capsys.readouterr().out
+    assert "continuing with 2 x 2 accumulated" in capsys.readouterr().out
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert [line["step"] for line in lines if "learning_rate" in line] == [1, 2, 3, 4, 5, 6, 7, 8]
 
@@ -180,7 +180,7 @@ def test_tokens_that_are_too_many_later_are_set_by_hand(train, monkeypatch, caps
         code, run = train(*budgeted, "288", "--resume")
     assert code == 0
     assert "tokens_per_batch: 576 -> 288" in caplog.text
-    assert "the rest of this epoch is laid out anew" in caplog.text
+    assert "the rest of this epoch has a new order" in caplog.text
     record = json.loads((run / "run.json").read_text("utf-8"))
     assert (record["arguments"]["tokens_per_batch"], record["global_step"]) == (288, 8)
 
@@ -202,7 +202,7 @@ def test_a_budget_halved_after_a_resume_goes_on(train, monkeypatch, capsys):
         patch.setattr(MT5Trainer, "training_step", interrupted)
         code, run = train(*words, "--resume")
         assert code == 130
-        assert "with 576 tokens at once: going on with 288" in capsys.readouterr().out
+        assert "with 576 tokens per batch: continuing with 288" in capsys.readouterr().out
         patch.setattr(MT5Trainer, "training_step", real)
         assert train(*words, "--resume")[0] == 0  # the same flags
         assert "was trained with tokens_per_batch=288" in capsys.readouterr().out
@@ -239,8 +239,8 @@ def test_memory_that_runs_out_halves_the_tokens_of_a_batch(train, monkeypatch, c
     code, run = train("--tokens_per_batch", "576", "--target_tokens_per_step", "200")
     assert code == 0
     out = capsys.readouterr().out
-    assert "with 576 tokens at once: going on with 288, the same effective batch of 9" in out
-    assert "with 288 tokens at once: going on with 144, the same effective batch of 9" in out
+    assert "with 576 tokens per batch: continuing with 288, the same effective batch of 9" in out
+    assert "with 288 tokens per batch: continuing with 144, the same effective batch of 9" in out
     assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["tokens_per_batch"] == 144
     assert train("--tokens_per_batch", "576", "--target_tokens_per_step", "200", "--resume")[0] == 0
 

@@ -54,7 +54,7 @@ def test_plan_and_compare(start, data, tmp_path, capsys, refused):
 def test_a_step_that_leaves_the_budget_empty_is_said(start, data, tmp_path, capsys):
     words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
     words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]
-    said = "batch size  the step is the limit and not the budget: about "
+    said = "batch size  limited by the step, not by tokens_per_batch: about "
     assert main([*words, "--tokens_per_batch", "2048"]) == 0
     assert said in capsys.readouterr().out
     assert main([*words, "--tokens_per_batch", "200"]) == 0
@@ -66,8 +66,8 @@ def test_records_longer_than_the_budget_and_steps_larger_than_an_epoch_are_said(
     words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]
     assert main([*words, "--tokens_per_batch", "10", "--target_tokens_per_step", "100000000"]) == 0
     out = capsys.readouterr().out
-    assert "records are longer than tokens_per_batch=10 and stand alone" in out
-    assert "less than target_tokens_per_step=100,000,000: one step an epoch; lower it" in out
+    assert "records are longer than tokens_per_batch=10 and form batches of one" in out
+    assert "fewer than target_tokens_per_step=100,000,000: one step per epoch; lower it" in out
     assert "batch       1 record x " in out
 
 
@@ -76,11 +76,13 @@ def test_a_warm_up_as_long_as_the_run_is_said(start, data, tmp_path, capsys):
     words = [
         str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24", "--max_steps", "6"]
     ]
-    said = "WARNING     the warm-up of 200 steps is no shorter than the run: the learning rate never reaches its height"
+    said = (
+        "WARNING     the warm-up of 200 steps is as long as the run or longer: the learning rate never reaches its peak"
+    )
     for further, expected in ((["200"], True), (["0.1"], False), (["200", "--lr_scheduler_type", "constant"], False)):
         assert main([*words, "--warmup_steps", *further]) == 0
         assert (said in capsys.readouterr().out) is expected
 
 
 def test_a_dry_run_is_a_plan(refused):
-    refused(["train", "--data", "sample", "--dry_run"], "--dry_run is `mt5-ft plan` here")
+    refused(["train", "--data", "sample", "--dry_run"], "use `mt5-ft plan` instead of --dry_run")

@@ -31,8 +31,8 @@ def test_every_save_and_the_final_model_are_pushed_and_pulled(hub, train, traces
     figures = {one["name"]: one["value"] for one in values["model-index"][0]["results"][0]["metrics"]}
     assert figures["ROUGE-L"] == final["rougeL"]
     assert values["language"] == ["zh"]  # the embedded sample is Chinese
-    assert "This is no clinical tool" in card
-    assert "| records | 36 to train on, 4 to validate on |" in card
+    assert "This is not a clinical tool" in card
+    assert "| records | 36 for training, 4 for validation |" in card
 
     pulled = tmp_path / "pulled"
     assert main(["pull", "me/cases", str(pulled)]) == 0

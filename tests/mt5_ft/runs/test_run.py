@@ -49,11 +49,11 @@ def test_a_small_model_from_scratch_needs_no_hub(data, small, drawn_curves, tmp_
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"from_scratch": True}, "from_scratch=True makes no google/mt5-base; add --model small"),
+        ({"from_scratch": True}, "from_scratch=True cannot create google/mt5-base; add --model small"),
         ({"model": "small"}, "model=small has no weights; set from_scratch too"),
-        ({"model": "small", "from_scratch": True, "lora": True}, "lora=True adds adapters to weights that have learnt"),
+        ({"model": "small", "from_scratch": True, "lora": True}, "lora=True needs trained weights"),
         ({"lora_r": 0}, "lora_r=0 is below 1"),
-        ({"lora_merge": True}, "lora_merge=True merges nothing without lora=True"),
+        ({"lora_merge": True}, "lora_merge=True has no effect without lora=True"),
     ],
 )
 def test_models_that_cannot_be_started_from(values, message):
@@ -127,7 +127,7 @@ def test_warnings_say_what_to_set(train, data, capsys):
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if "max_target_length" in line]
     assert re.fullmatch(
-        r"WARNING     100% of the targets are cut off; max_target_length \d+ would fit 95 % of them", lines[0]
+        r"WARNING     100% of the targets are truncated; max_target_length \d+ would fit 95 % of them", lines[0]
     )
     tokenizer = load_tokenizer(str(run / "final"))
     rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
@@ -144,5 +144,5 @@ def test_empty_summaries_are_warned_of():
     loss = {"first": 2.0, "first_step": 0, "best": 1.0, "last": 1.0}
     metrics = {"validation_loss": loss, "final": final, "examples": [], "steps": 1, "max_steps": 1, "seconds": 1.0}
     assert any(
-        "100% of the summaries are empty: the model has learnt too little" in line for line in summary_lines(metrics)
+        "100% of the summaries are empty: the model has not learnt enough" in line for line in summary_lines(metrics)
     )

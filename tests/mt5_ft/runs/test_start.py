@@ -10,7 +10,8 @@ def test_adapters_on_adapters(train, capsys):
     again = ["--lora", "true", "--learning_rate", "1e-9", "--model", first / "final"]
     assert train(*again, output="second")[0] == 2
     assert (
-        "holds adapters, and new ones saved alone would lose them; set lora_merge true too" in capsys.readouterr().err
+        "contains adapters, which are lost if only the new adapters are saved; set lora_merge true too"
+        in capsys.readouterr().err
     )
     code, second = train(*again, "--lora_merge", "true", output="second")
     assert code == 0

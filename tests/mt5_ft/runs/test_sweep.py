@@ -47,10 +47,10 @@ def test_a_search_and_its_preset(sweep, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ("trim_vocab: [true, false]\n", "trim_vocab cannot be searched over: a loss over another vocabulary"),
+        ("trim_vocab: [true, false]\n", "trim_vocab cannot be searched over: losses of different vocabularies"),
         (
             "validation_share: [0.1, 0.2]\n",
-            "validation_share cannot be searched over: trials must be judged by the same",
+            "validation_share cannot be searched over: all trials must use the same",
         ),
         ("warmup_step: [0, 1]\n", "'warmup_step' is not a setting to search over; did you mean warmup_steps?"),
         ("optimizer: [adamw, sgd]\n", "space.yaml:1: optimizer=sgd is refused: optimizer='sgd' is not known"),
@@ -66,13 +66,13 @@ def test_spaces_that_are_refused(sweep, refused, tmp_path, space, message):
     [
         (
             "optimized, fast",
-            "preset cannot be searched over: trim_vocab is False with optimized and True with fast, and a loss over "
-            "another vocabulary cannot be compared; pass --trim_vocab for all trials, or search over the settings",
+            "preset cannot be searched over: trim_vocab is False with optimized and True with fast, and losses of "
+            "different vocabularies cannot be compared; pass --trim_vocab for all trials, or search over the settings",
             ["--trim_vocab", "true"],
         ),
         (
             "fast, cpu",
-            "model is google/mt5-base with fast and google/mt5-small with cpu, and a loss over another vocabulary",
+            "model is google/mt5-base with fast and google/mt5-small with cpu, and losses of different vocabularies",
             ["--model", "google/mt5-small"],
         ),
         (

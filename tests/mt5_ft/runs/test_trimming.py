@@ -48,7 +48,7 @@ def test_the_run_and_its_model_say_what_was_kept(run, start, few):
     kept = json.loads((run / "kept_ids.json").read_text("utf-8"))["kept_ids"]
     assert json.loads((run / "final" / "kept_ids.json").read_text("utf-8"))["kept_ids"] == kept
     assert f"vocabulary  {len(full):,} -> {len(kept):,} pieces; 0.00% of the texts cut otherwise" in out
-    assert "; records left out of a trial choice of pieces take +" in out
+    assert "; records not used for a trial selection of pieces need +" in out
     tokenizer, model = (
         AutoTokenizer.from_pretrained(run / "final"),
         AutoModelForSeq2SeqLM.from_pretrained(run / "final"),
@@ -96,7 +96,7 @@ def test_a_resume_keeps_what_was_kept(train, monkeypatch, capsys):
     (run / "training_metrics.json").unlink()
     (run / "kept_ids.json").write_text('{"kept_ids": 7}', "utf-8")
     assert train(*words, "--resume")[0] == 2
-    assert "kept_ids.json lists no ids" in capsys.readouterr().err
+    assert "kept_ids.json is not a list of token ids" in capsys.readouterr().err
 
 
 def test_trimming_and_adapters(train, capsys):
@@ -129,7 +129,7 @@ def test_checkpoints_of_adapters_of_a_trimmed_vocabulary(train, capsys):
 def test_a_vocabulary_of_the_records_is_not_trimmed(caplog):
     settings = MT5ModelArguments(model="small", from_scratch=True, trim_vocab=True)
     assert not settings.trim_vocab
-    assert "trim_vocab is not used" in caplog.text
+    assert "trim_vocab is ignored" in caplog.text
     with pytest.raises(ValueError, match="language 'klingon' is not known"):
         MT5ModelArguments(trim_vocab=True, trim_languages=["klingon"])
 

@@ -136,7 +136,7 @@ def test_the_same_command_after_the_end_has_nothing_to_do(summarize, tmp_path, m
     assert summarize("a.jsonl") == 0
     assert "is already complete: 40 summaries" in capsys.readouterr().out
     assert summarize("a.jsonl", "--num_beams", "2") == 2
-    assert "exists; pass --overwrite or another name" in capsys.readouterr().err
+    assert "exists; pass --overwrite or another output" in capsys.readouterr().err
     (tmp_path / "a.jsonl").write_bytes(before + b"\n")
     assert summarize("a.jsonl") == 2
 
@@ -147,7 +147,7 @@ def test_the_input_is_never_the_output(summarize, data, tmp_path, capsys):
     os.link(data, tmp_path / "hard.jsonl")
     for name in (data.name, "link.jsonl", "hard.jsonl"):
         assert summarize(name, "--overwrite") == 2
-        assert "is the input file, which would be lost; name another output" in capsys.readouterr().err
+        assert "is the input file and would be overwritten; choose another output" in capsys.readouterr().err
     assert data.read_bytes() == before
 
 
@@ -174,7 +174,7 @@ def test_predictions_of_other_texts_are_not_scored(summarize, data, tmp_path, re
         tmp_path / "more.jsonl", numbered + [row | {"case_description": f"{n}"} for n, row in enumerate(numbered * 2)]
     )
     assert main([str(word) for word in [*words, tmp_path / "more.jsonl"]]) == 0
-    assert "WARNING: under half of the records are scored" in capsys.readouterr().err
+    assert "WARNING: fewer than half of the records are scored" in capsys.readouterr().err
 
 
 def test_fields_are_those_that_were_summarised(summarize, data, tmp_path, capsys, refused):

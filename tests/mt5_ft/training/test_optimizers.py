@@ -48,7 +48,7 @@ def test_the_rate_of_a_preset_for_adamw_is_warned_of_with_adafactor(train, tmp_p
     words = [str(word) for word in [*train.base, "--output_dir", tmp_path / "plan", "--optimizer", "adafactor"]]
     del words[words.index("--learning_rate") : words.index("--learning_rate") + 2]
     assert main(["plan", *words]) == 0
-    warning = "learning_rate=5e-05 of preset optimized is for adamw, and adafactor learns little at it"
+    warning = "learning_rate=5e-05 of preset optimized is for adamw, but adafactor learns little at it"
     assert f"{warning}; set --learning_rate 0.001" in capsys.readouterr().out
     assert main(["plan", *words, "--learning_rate", "1e-3"]) == 0
     assert "learns little" not in capsys.readouterr().out

@@ -116,8 +116,8 @@ def test_a_smaller_budget_goes_on_with_the_same_steps(make, caplog):
     resumed = make("run", resume=True, tokens_per_batch=120)
     resumed.train()
     assert resumed.state.global_step == resumed.state.max_steps == cut.state.max_steps
-    assert "tokens_per_batch: 180 -> 120: the same target tokens a step" in caplog.text
-    assert caplog.text.count("laid out anew") == 1
+    assert "tokens_per_batch: 180 -> 120: the same target tokens per step" in caplog.text
+    assert caplog.text.count("this epoch has a new order") == 1
 
 
 def test_a_bad_step_names_its_records(make, monkeypatch):
@@ -153,7 +153,7 @@ def test_settings_that_exclude_each_other(values, message, tmp_path):
 
 
 def test_deepspeed_is_refused_with_steps_of_tokens(tmp_path, monkeypatch):
-    message = "tokens_per_batch=500 does not work with DeepSpeed, which would take a step after each micro-batch"
+    message = "tokens_per_batch=500 does not work with DeepSpeed, which would update after each micro-batch"
     with pytest.raises(ValueError, match=message):
         MT5Arguments(output_dir=str(tmp_path), tokens_per_batch=500, deepspeed={"zero_optimization": {"stage": 2}})
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
@@ -163,5 +163,5 @@ def test_deepspeed_is_refused_with_steps_of_tokens(tmp_path, monkeypatch):
 
 def test_batches_of_records_are_not_used(tmp_path, caplog):
     args = MT5Arguments(output_dir=str(tmp_path), tokens_per_batch=500, per_device_train_batch_size=4)
-    assert "per_device_train_batch_size=4 and gradient_accumulation_steps=4 are not used" in caplog.text
+    assert "per_device_train_batch_size=4 and gradient_accumulation_steps=4 are ignored" in caplog.text
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (1, 1)

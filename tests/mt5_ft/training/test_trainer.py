@@ -214,7 +214,10 @@ def test_no_smaller_batch_than_one():
         ({"average_tokens_across_devices": False}, "average_tokens_across_devices=False has no effect here"),
         ({"save_only_model": True}, "save_only_model=True has no effect here: .* cannot be resumed"),
         ({"predict_with_generate": True}, "predict_with_generate=True has no effect here: eval_generate_rows"),
-        ({"auto_find_batch_size": True}, "auto_find_batch_size=True has no effect here: the batch is halved by itself"),
+        (
+            {"auto_find_batch_size": True},
+            "auto_find_batch_size=True has no effect here: the batch is halved automatically",
+        ),
         ({"generation_config": "x"}, "generation_config=x has no effect here: set generation_max_length"),
         ({"resume_from_checkpoint": "x"}, "resume_from_checkpoint=x has no effect here: set resume"),
         ({"optim": "sgd"}, "optim=sgd has no effect here: set optimizer to one of adamw, adafactor"),
