@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-import kronos_ft.training.compiling as speed
 from ft_core.checkpoints.manifest import read_manifest
 from kronos_ft.models.configuration_kronos import KronosConfig
 from kronos_ft.models.modeling_kronos import Kronos
+from kronos_ft.training import compiling, numerics
 from kronos_ft.training.arguments import KronosTokenizerArguments
 from kronos_ft.training.compiling import CompileTimes, pays, timed_step
 from kronos_ft.training.numerics import choose_compile, choose_numerics, has_native_bf16
@@ -47,7 +47,7 @@ def other_bits(monkeypatch):
         return lambda *args: function(*args) * (1 + 1e-6)
 
     monkeypatch.setattr(torch, "compile", compile_it)
-    monkeypatch.setattr(speed, "programs_made", lambda: (len(asked), len(asked)))
+    monkeypatch.setattr(compiling, "programs_made", lambda: (len(asked), len(asked)))
     return asked
 
 
@@ -78,7 +78,7 @@ def assert_equal(first, second):
 
 
 def test_products_are_bf16_only_where_native(monkeypatch):
-    monkeypatch.setattr(speed, "has_native_bf16", lambda device: device == "native")
+    monkeypatch.setattr(numerics, "has_native_bf16", lambda device: device == "native")
     assert choose_numerics("auto", "auto", False, "native") == "bf16"
     assert choose_numerics("auto", "auto", False, "cpu") == "fp32"
     assert choose_numerics("auto", "exact", False, "native") == "exact"
@@ -88,7 +88,7 @@ def test_products_are_bf16_only_where_native(monkeypatch):
 
 
 def test_settings_can_be_copied(monkeypatch):
-    monkeypatch.setattr(speed, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(numerics, "has_native_bf16", lambda device: True)
     args = KronosTokenizerArguments(use_cpu=True, speed="auto")
     assert args.numerics == "bf16"
     assert dataclasses.replace(args, exact=True).numerics == "exact"
@@ -117,9 +117,9 @@ def test_exact_is_a_short_form():
 
 
 def test_the_environment_sets_a_default(monkeypatch):
-    monkeypatch.delenv(speed.SPEED_VARIABLE)
+    monkeypatch.delenv(numerics.SPEED_VARIABLE)
     assert KronosTokenizerArguments(use_cpu=True).speed == "auto"
-    monkeypatch.setenv(speed.SPEED_VARIABLE, "exact")
+    monkeypatch.setenv(numerics.SPEED_VARIABLE, "exact")
     assert KronosTokenizerArguments(use_cpu=True).speed == "exact"
 
 
@@ -136,17 +136,17 @@ def test_a_short_run_is_not_compiled():
 
 def test_measured_times_are_kept(tmp_path):
     times = CompileTimes("a", tmp_path)
-    assert times.expected() == speed.UNKNOWN_SECONDS
+    assert times.expected() == compiling.UNKNOWN_SECONDS
     times.note(70.0, cold=True)
     assert times.expected() == 70.0  # the programs are not there
     times.programs.mkdir()
     (times.programs / "program").touch()
-    assert times.expected() == speed.UNKNOWN_WARM_SECONDS
+    assert times.expected() == compiling.UNKNOWN_WARM_SECONDS
     times.note(4.0, cold=False)
     assert times.expected() == 4.0
     assert CompileTimes("b", tmp_path).expected() == 70.0  # another model of this machine, never seen
-    (tmp_path / speed.TIMES_FILE).write_text("[broken")
-    assert times.expected() == speed.UNKNOWN_SECONDS
+    (tmp_path / compiling.TIMES_FILE).write_text("[broken")
+    assert times.expected() == compiling.UNKNOWN_SECONDS
 
 
 # Runs
@@ -181,9 +181,9 @@ def test_auto_compiles_only_a_long_run(make_trainer, tmp_path, plain_compiler, m
     short.train()
     assert not plain_compiler
     assert not short.compiled
-    monkeypatch.setattr(speed, "LEAST_STEPS", 2)
-    real = speed.timed_step
-    monkeypatch.setattr(speed, "timed_step", lambda trainer, passes=2: 1e6 + real(trainer, passes))
+    monkeypatch.setattr(compiling, "LEAST_STEPS", 2)
+    real = compiling.timed_step
+    monkeypatch.setattr(compiling, "timed_step", lambda trainer, passes=2: 1e6 + real(trainer, passes))
     long = make_trainer(output=tmp_path / "long", speed="auto", compile_blocks="auto")
     long.train()
     assert plain_compiler
@@ -216,7 +216,7 @@ def fails_later(function, **kwargs):
 def test_a_compiler_that_fails_is_no_fault(broken, make_trainer, monkeypatch, caplog):
     made = []
     monkeypatch.setattr(torch, "compile", broken)
-    monkeypatch.setattr(speed, "programs_made", lambda: made.append(1) or (len(made), 0))
+    monkeypatch.setattr(compiling, "programs_made", lambda: made.append(1) or (len(made), 0))
     trainer = make_trainer(speed="auto", compile_blocks="yes")
     with caplog.at_level(logging.WARNING):
         monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
@@ -229,7 +229,7 @@ def test_a_compiler_that_fails_is_no_fault(broken, make_trainer, monkeypatch, ca
 
 def test_what_was_not_compiled_is_not_said_to_be(make_trainer, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **kwargs: function)
-    monkeypatch.setattr(speed, "programs_made", lambda: (7, 7))
+    monkeypatch.setattr(compiling, "programs_made", lambda: (7, 7))
     trainer = make_trainer(speed="auto", compile_blocks="yes")
     trainer.train()
     assert not trainer.compiled
@@ -241,10 +241,10 @@ def test_many_shapes_in_one_process_are_all_compiled(make_trainer, tmp_path, pla
             output=tmp_path / str(batch), speed="auto", compile_blocks="yes", per_device_train_batch_size=batch,
             max_steps=1, save_strategy="no", eval_strategy="no", load_best_model_at_end=False,
         )  # fmt: skip
-        before = speed.programs_made()
+        before = compiling.programs_made()
         trainer.train()
         assert trainer.compiled
-        assert speed.programs_made()[0] == before[0] + 2  # encoder and decoder
+        assert compiling.programs_made()[0] == before[0] + 2  # encoder and decoder
 
 
 def test_the_choice_is_said_once(make_trainer, tmp_path, capsys, plain_compiler):
@@ -258,14 +258,14 @@ def test_the_choice_is_said_once(make_trainer, tmp_path, capsys, plain_compiler)
 
 def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, other_bits, monkeypatch):
     settings = {"speed": "auto", "products": "bf16", "compile_blocks": "auto"}
-    monkeypatch.setattr(speed, "LEAST_STEPS", 2)
-    monkeypatch.setattr(speed, "pays", lambda *args: True)
+    monkeypatch.setattr(compiling, "LEAST_STEPS", 2)
+    monkeypatch.setattr(compiling, "pays", lambda *args: True)
     whole = make_trainer(output=tmp_path / "whole", **settings)
     whole.train()
     cut = make_trainer(output=tmp_path / "cut", callbacks=[StopAfter(3)], **settings)
     cut.train()
     assert read_manifest(tmp_path / "cut" / "checkpoint-3")["compiled"] is True
-    monkeypatch.setattr(speed, "pays", lambda *args: False)  # as fewer steps are left
+    monkeypatch.setattr(compiling, "pays", lambda *args: False)  # as fewer steps are left
     with pytest.raises(ValueError, match="was started with compiled blocks; results would differ in the last bits"):
         make_trainer(output=tmp_path / "cut", resume=True, **settings | {"compile_blocks": "no"}).train()
     shutil.copytree(tmp_path / "cut", tmp_path / "forced")
@@ -281,11 +281,11 @@ def test_a_resumed_run_is_compiled_as_it_was(make_trainer, tmp_path, other_bits,
 
 def test_a_run_killed_before_its_first_checkpoint_is_compiled_as_it_was(make_trainer, plain_compiler, monkeypatch):
     settings = {"speed": "auto", "compile_blocks": "auto"}
-    monkeypatch.setattr(speed, "LEAST_STEPS", 2)
-    monkeypatch.setattr(speed, "pays", lambda *args: True)
+    monkeypatch.setattr(compiling, "LEAST_STEPS", 2)
+    monkeypatch.setattr(compiling, "pays", lambda *args: True)
     with pytest.raises(MemoryError):
         make_trainer(callbacks=[Killed()], **settings).train()
-    monkeypatch.setattr(speed, "pays", lambda *args: False)
+    monkeypatch.setattr(compiling, "pays", lambda *args: False)
     again = make_trainer(resume=True, **settings)
     again.train()
     assert again.compiled

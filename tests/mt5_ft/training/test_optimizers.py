@@ -40,8 +40,8 @@ def test_bytes_of_the_state():
 @pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 1e-4), ("adafactor", 1e-3)])
 def test_presets_take_the_optimizers_own_rate(preset, optimizer, rate, tmp_path):
     words = ["--output_dir", str(tmp_path), "--precision", "fp32", "--optimizer", optimizer]
-    assert _settings(words, "mt5-ft train", preset)[2].learning_rate == rate
-    assert _settings([*words, "--learning_rate", "3e-4"], "mt5-ft train", preset)[2].learning_rate == 3e-4
+    assert _settings(words, "train", preset)[2].learning_rate == rate
+    assert _settings([*words, "--learning_rate", "3e-4"], "train", preset)[2].learning_rate == 3e-4
 
 
 def test_the_rate_of_a_preset_for_adamw_is_warned_of_with_adafactor(train, tmp_path, capsys):
