@@ -104,7 +104,7 @@ def _short(text: str) -> str:
 
 
 def summary_lines(metrics: dict) -> list[str]:
-    """Lines for people on the figures of `training_metrics.json`."""
+    """The summary lines of `training_metrics.json`."""
     loss, final = metrics["validation_loss"], metrics["final"]
     lines = []
     for example in metrics["examples"]:
