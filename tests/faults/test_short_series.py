@@ -82,7 +82,7 @@ def test_evaluations(made, tmp_path, capsys, count):
     ("rows", "words", "message"),
     [
         (1, [], "has 1 records, too few to hold out 1 for validation; add records"),
-        (10, ["--validation_share", 0.99], "has 10 records, too few to hold 10 out"),
+        (10, ["--validation_share", 0.99], "has 10 records, too few to hold out 10"),
     ],
 )
 def test_records(made, tmp_path, capsys, rows, words, message):
@@ -94,5 +94,5 @@ def test_records(made, tmp_path, capsys, rows, words, message):
         capsys, mt5, ["train", "--model", made / "mt5", "--data", path, "--output_dir", run, *words]
     )
     line = refusal(capsys, mt5, ["subset", path, "--drop", 0.01])
-    assert f"drop=0.01 of {rows} rows leaves {rows}" in line
+    assert f"drop=0.01 of {rows} rows keeps {rows}" in line
     assert files_of(tmp_path) == before

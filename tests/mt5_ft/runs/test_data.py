@@ -2,6 +2,7 @@
 
 import pytest
 
+from ft_core.io.console import lines_to
 from mt5_ft.data.records import write_records
 from mt5_ft.runs.data import content_digest, read_splits
 from mt5_ft.training.arguments import MT5DataArguments
@@ -17,13 +18,15 @@ def write(path, texts, first_id=0):
 
 @pytest.fixture
 def said():
-    return []
+    lines = []
+    with lines_to(lines.append):
+        yield lines
 
 
 def test_equal_sources_are_never_on_both_sides(tmp_path, said):
     data = write(tmp_path / "a.jsonl", [f"text {n % 12}" for n in range(60)])
     for seed in range(20):
-        train, validation = read_splits(MT5DataArguments(data=data, **FIELDS), seed, said.append)
+        train, validation = read_splits(MT5DataArguments(data=data, **FIELDS), seed)
         assert not {record.source for record in train} & {record.source for record in validation}
         assert len(train) + len(validation) == 60
         assert len(validation) == 10  # at least the share, in whole groups of 5
@@ -32,7 +35,7 @@ def test_equal_sources_are_never_on_both_sides(tmp_path, said):
 def test_one_text_alone_cannot_be_split(tmp_path, said):
     data = write(tmp_path / "a.jsonl", ["same"] * 20)
     with pytest.raises(ValueError, match="all 20 records have the same source"):
-        read_splits(MT5DataArguments(data=data, **FIELDS), 1, said.append)
+        read_splits(MT5DataArguments(data=data, **FIELDS), 1)
 
 
 def test_the_validation_file_in_the_training_file(tmp_path, said):
@@ -41,18 +44,18 @@ def test_the_validation_file_in_the_training_file(tmp_path, said):
     data = {"data": train, "validation_data": other, **FIELDS}
     message = r"2 of 10 records of .*train.jsonl \(first on line 4\) have the source of a record in .*validation.jsonl"
     with pytest.raises(ValueError, match=message):
-        read_splits(MT5DataArguments(**data), 1, said.append)
-    kept, validation = read_splits(MT5DataArguments(**data, policy="drop"), 1, said.append)
+        read_splits(MT5DataArguments(**data), 1)
+    kept, validation = read_splits(MT5DataArguments(**data, policy="drop"), 1)
     assert (len(kept), len(validation)) == (8, 3)
     assert "2 records excluded from training: their source is in" in said[0]
     with pytest.raises(ValueError, match=r"10 of 10 records .* no record would remain for training"):
-        read_splits(MT5DataArguments(**{**data, "validation_data": train}, policy="drop"), 1, said.append)
+        read_splits(MT5DataArguments(**{**data, "validation_data": train}, policy="drop"), 1)
 
 
 def test_files_that_both_number_from_zero_are_two_files(tmp_path, said):
     train = write(tmp_path / "train.jsonl", [f"text {n}" for n in range(10)])
     other = write(tmp_path / "validation.jsonl", ["new", "newer"])
-    kept, _ = read_splits(MT5DataArguments(data=train, validation_data=other, **FIELDS), 1, said.append)
+    kept, _ = read_splits(MT5DataArguments(data=train, validation_data=other, **FIELDS), 1)
     assert len(kept) == 10
     assert said == ["WARNING     2 ids occur in both files with different texts; check that both files are correct"]
 
@@ -60,7 +63,7 @@ def test_files_that_both_number_from_zero_are_two_files(tmp_path, said):
 def test_defects_of_the_validation_file_are_reported(tmp_path, said):
     train = write(tmp_path / "train.jsonl", [f"text {n}" for n in range(10)])
     other = write(tmp_path / "validation.jsonl", ["new", " "], first_id=50)
-    read_splits(MT5DataArguments(data=train, validation_data=other, policy="drop", **FIELDS), 1, said.append)
+    read_splits(MT5DataArguments(data=train, validation_data=other, policy="drop", **FIELDS), 1)
     assert "validation.jsonl: 2 rows read, 1 kept, 1 dropped" in said[0]
 
 
