@@ -21,7 +21,7 @@ _MARK = re.compile(r"\n<!-- (?:written|pushed) by kronos-ft, ([0-9a-f]{64}) -->\
 
 @dataclass(frozen=True)
 class Result:
-    """A figure for the Hub's `model-index`.
+    """A result for the Hub's `model-index`.
 
     Args:
         dataset: what it was measured on, in words.
@@ -42,7 +42,7 @@ class Result:
 
 @dataclass
 class CardFacts:
-    """What a card says.
+    """The content of a model card.
 
     Args:
         kind: what the model is, as the first words of a sentence.
@@ -93,7 +93,7 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class CardOptions:
-    """What a push may say about its card.
+    """Options of a push for the model card.
 
     Args:
         evaluation (`str`, *optional*): folder of an evaluation; one beside the run is found by itself.
@@ -205,7 +205,7 @@ def _digest(text: str) -> str:
 
 
 def marked(text: str, done: str = "written") -> str:
-    """A card with its mark, which says what this library has done with it."""
+    """Adds a mark to a card: whether this library wrote or only pushed it."""
     return f"{text.rstrip()}\n\n<!-- {done} by kronos-ft, {_digest(text)} -->\n"
 
 
@@ -215,7 +215,7 @@ def own_card(text: str) -> str:
 
 
 def is_untouched(card: str) -> bool:
-    """Whether a card is as this library wrote it: nobody has edited it since."""
+    """Whether a card is unchanged since this library wrote or pushed it."""
     text = card.replace("\r\n", "\n")
     mark = _MARK.search(text)
     return bool(mark) and _digest(text[: mark.start()]) == mark[1]

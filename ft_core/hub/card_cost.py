@@ -30,7 +30,7 @@ ASSUMED_GRID = f"{WORLD_AVERAGE:g} g CO2eq per kWh (world average, IEA 2019)"
 
 
 def board_power(name: str | None) -> float | None:
-    """Watts of a device by its name, or None where it is not known: every CPU among them."""
+    """Board power in watts of a device by its name, or None if unknown (always for CPUs)."""
     words = (name or "").replace("-", " ").split()
     if {"Ti", "SUPER", "Laptop", "MIG"} & set(words):  # siblings with a power of their own, and parts of a device
         return None

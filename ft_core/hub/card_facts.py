@@ -34,7 +34,7 @@ MOST_ANCESTORS = 16  # runs that went on from one another
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The record of a run and its last figures, both empty where there is none."""
+    """The record of a run and its final metrics; both are empty without a run."""
 
     record: dict
     metrics: dict
@@ -46,7 +46,7 @@ class RunFacts:
 
 
 def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
-    """What a run folder says of itself, or of one of its checkpoints.
+    """The facts of a run folder, or of one of its checkpoints.
 
     The figures are those of the end: a run that is under way may hold the ones of before it was resumed, and a
     checkpoint has none. The time of a run is not that of an earlier checkpoint either.

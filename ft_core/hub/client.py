@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds that an answer asks to wait, from `ratelimit` or `Retry-After` (a number or a date)."""
+    """Seconds to wait as requested in `ratelimit` or `Retry-After` (a number or a date)."""
     limit = parse_ratelimit_headers(headers)
     if limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)
@@ -37,7 +37,7 @@ def _retry_after(headers: httpx.Headers) -> float | None:
 
 
 class _Client(httpx.Client):
-    """Raises HubFailure for what may pass, so that the Hub's client does not try again by itself."""
+    """Raises HubFailure for temporary failures, so that the Hub client does not retry by itself."""
 
     def send(self, request: httpx.Request, **options: object) -> httpx.Response:
         try:
@@ -64,7 +64,7 @@ def _one_policy() -> Iterator[None]:
 
 
 def try_again(action: Callable[[], T], tell: Callable[[str], object] = echo) -> T:
-    """Calls a function that asks the Hub and may be repeated, and calls it again after temporary failures.
+    """Calls an idempotent function that sends requests to the Hub, and retries after temporary failures.
 
     Args:
         action: asks the Hub, from the beginning each time.
@@ -78,7 +78,7 @@ def try_again(action: Callable[[], T], tell: Callable[[str], object] = echo) -> 
 
 
 def hub_answers(timeout: float = 5.0) -> bool:
-    """Whether the Hub takes a connection: the client itself would retry for 23 seconds without a network."""
+    """Whether the Hub accepts a connection: without a network, the client would retry for 23 seconds."""
     if getproxies():
         return True
     hub = urlsplit(constants.ENDPOINT)

@@ -35,12 +35,12 @@ def without_tokens(text: str) -> str:
 
 
 def no_hub() -> HubRefusal:
-    """What an answer means that is not JSON."""
+    """The error for a response that is not JSON."""
     return HubRefusal(f"the server at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
 
 
 def cut_connection(error: Exception) -> str:
-    """What a failed request says, without what it held: a bad header is quoted with the token in it."""
+    """The message of a failed request without its content, because the quote of a bad header contains the token."""
     if isinstance(error, httpx.LocalProtocolError):
         return "the request could not be sent; check HF_TOKEN and the proxy settings for stray characters"
     kind = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "broke the connection"
@@ -56,12 +56,12 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def failure_in(error: BaseException) -> HubFailure | None:
-    """The failure that led to an error, or None; the client wraps those of its upload threads."""
+    """The underlying HTTP error, or None; the client wraps errors of its upload threads."""
     return next((one for one in _chain(error) if isinstance(one, HubFailure)), None)
 
 
 def explain(error: BaseException, name: str, revision: str | None = None) -> ValueError | HubFailure | None:
-    """An error of the Hub's client as one of ours, in one line with a remedy; None for any other error.
+    """Converts an error of the Hub client to a one-line error with a remedy; None for any other error.
 
     Args:
         error: what the client raised.

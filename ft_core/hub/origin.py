@@ -38,17 +38,17 @@ def is_commit(revision: str | None) -> bool:
 
 @dataclass(frozen=True)
 class PulledFolder:
-    """What `pull` wrote down of a folder: the commit, and the SHA-256 of each file that it put there."""
+    """The record of a pull: the commit, and the SHA-256 of each downloaded file."""
 
     origin: HubOrigin
     sha256: dict[str, str]
 
     def changed(self, folder: Path) -> list[str]:
-        """Files that are gone or hold something else by now."""
+        """Files that were removed or changed since the pull."""
         return sorted(name for name, digest in self.sha256.items() if file_hash(folder / name) != digest)
 
     def others(self, folder: Path) -> list[str]:
-        """What else lies in the folder."""
+        """Other files in the folder."""
         return sorted(entry.name for entry in folder.iterdir() if entry.name not in (PULLED_FILE, *self.sha256))
 
 
@@ -59,7 +59,7 @@ def _hash_of(path: Path, size: int, changed: int) -> str:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file, read once as long as its size and time stay; None where there is none."""
+    """SHA-256 of a file, cached while its size and modification time stay the same; None if there is no file."""
     try:
         found = path.stat()
         return _hash_of(path.absolute(), found.st_size, found.st_mtime_ns)
@@ -68,7 +68,7 @@ def file_hash(path: Path) -> str | None:
 
 
 def read_pulled(folder: Path) -> PulledFolder | None:
-    """What `pull` wrote down of a folder, whatever became of its files; None for a folder that was not pulled."""
+    """The record of the pull of a folder, even if files changed since; None for a folder that was not pulled."""
     try:
         values = json.loads((folder / PULLED_FILE).read_text(encoding="utf-8"))
         hashes = {Path(name).name: str(digest) for name, digest in values["sha256"].items()}
@@ -78,9 +78,9 @@ def read_pulled(folder: Path) -> PulledFolder | None:
 
 
 def origin_of(folder: Path) -> HubOrigin | None:
-    """The commit that a model folder holds: one of the Hub's cache, or one that `pull` wrote; None for any other.
+    """The Hub commit of a model folder in the Hub cache or written by `pull`; None for any other folder.
 
-    A pulled folder whose weights are others by now, because a model was saved there, has no origin.
+    A pulled folder whose weights changed since, because a model was saved there, has no origin.
 
     Args:
         folder (`Path`): holds `config.json`.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def recorded_commit(run: Path, model: str | None, asked: str | None, prefix: str = "") -> str | None:
-    """The commit that a run recorded of the model that is asked for again; None where it is another or unknown.
+    """The recorded commit of a model that is requested again; None if it is unknown or another model.
 
     Args:
         run (`Path`): its folder.

@@ -30,7 +30,7 @@ SHOWN = 5  # names in a message
 
 @dataclass(frozen=True)
 class Pulled:
-    """The outcome of a pull: the commit, and whether the folder held it already."""
+    """The result of a pull: the commit, and whether the folder already contained it."""
 
     commit: str
     files: int
@@ -59,7 +59,7 @@ def _check_target(folder: Path, repo: str, overwrite: bool) -> None:
 
 
 def _is_there(folder: Path, commit: str, asked: str) -> bool:
-    """Whether a folder holds a commit, every file as it was pulled.
+    """Whether a folder contains a commit, with every file unchanged since the pull.
 
     Raises:
         ValueError: it holds another commit, or files that were changed since.
@@ -82,7 +82,7 @@ def _is_there(folder: Path, commit: str, asked: str) -> bool:
 
 
 def _choose(head: ModelInfo, repo: str) -> dict[str, str | None]:
-    """Names of the files to fetch, with the SHA-256 that the Hub gives of large ones.
+    """Names of the files to download, with the SHA-256 of large files from the Hub.
 
     Raises:
         ValueError: a repository without weights in safetensors form.
@@ -165,7 +165,7 @@ def pull_model(
 
 
 def _one_line(error: Exception, repo: str, revision: str | None) -> Exception:
-    """One line on what went wrong; the error itself where it is one of this machine's."""
+    """A one-line error for a failure of the Hub; local errors are returned unchanged."""
     found = explain(error, repo, revision)
     if isinstance(error, json.JSONDecodeError):
         return no_hub()

@@ -25,7 +25,7 @@ _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 
 @dataclass(frozen=True)
 class Pushed:
-    """The outcome of a push: the commit that the branch is at, and whether this push made it."""
+    """The result of a push: the commit of the branch, and whether this push created it."""
 
     url: str
     commit: str
@@ -57,7 +57,7 @@ def check_branch(revision: str | None) -> None:
 
 
 def check_login(repo: str, token: str | None = None) -> None:
-    """Raises ValueError where there is no token, or one that cannot be one, or the Hub must not be asked."""
+    """Raises ValueError for a missing or malformed token, or in offline mode."""
     if constants.is_offline_mode():
         raise ValueError(f"HF_HUB_OFFLINE is set, so nothing is pushed to {repo}; unset it and push again")
     token = token or get_token()
@@ -68,7 +68,7 @@ def check_login(repo: str, token: str | None = None) -> None:
 
 
 def _branch_head(api: HfApi, repo: str, private: bool, branch: str) -> ModelInfo:
-    """The repository at a branch; both are made where they are missing."""
+    """The repository at a branch; both are created if they do not exist."""
     try:
         return api.model_info(repo, revision=branch)
     except RevisionNotFoundError:
@@ -83,7 +83,7 @@ def _branch_head(api: HfApi, repo: str, private: bool, branch: str) -> ModelInfo
 
 
 def _keeps_card(api: HfApi, repo: str, head: ModelInfo, card: str | None) -> bool:
-    """Whether the repository's card is one that somebody has edited, and other than the folder's own (`card`)."""
+    """Whether the card of the repository was edited on the Hub and differs from that of the folder (`card`)."""
     path = api.hf_hub_download(repo, CARD, revision=head.sha)
     held = Path(path).read_text(encoding="utf-8", errors="replace")
     return held != card and not is_untouched(held)
@@ -106,7 +106,7 @@ def push_model(
     update_card: bool = False,
     token: str | None = None,
 ) -> Pushed:
-    """Pushes a model folder in one commit; makes the repository and the branch where they are missing.
+    """Pushes a model folder in one commit; creates the repository and the branch if they do not exist.
 
     Weights, tokenizer files and settings of another model that the repository holds under other names are removed in
     the same commit. The card is the folder's own, or one made of `card`. It replaces one that this library wrote, and

@@ -191,7 +191,7 @@ class PushCheckpoints(TrainerCallback):
         command = push_command_of(self.program, checkpoint, args)
         logger.warning(
             f"{checkpoint.name} was not pushed to {args.hub_model_id} ({without_tokens(reason)}); training continues "
-            f"and the next save is pushed; to push this one again, run:  {command}"
+            f"and the next save is pushed; to push this one again, run: {command}"
         )
 
     def abandon(self, args: TrainingArguments) -> None:

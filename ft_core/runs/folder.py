@@ -110,7 +110,7 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
         return _checkpoint_to_resume(path)
     if state.is_main_process and holds_run:
         logger.warning(f"replacing the run in {path}")
-        (path / METRICS_FILE).unlink(missing_ok=True)  # the first, because it says that the run is whole
+        (path / METRICS_FILE).unlink(missing_ok=True)  # first, because it marks the run as complete
         broken = path.glob(f"{BROKEN}*")
         for folder in (*list_checkpoints(path).values(), *broken, *(path / name for name in OWN_FOLDERS)):
             shutil.rmtree(folder, ignore_errors=True)

@@ -29,7 +29,7 @@ NOT_OF_A_SWEEP = {
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What is searched, where and how.
+    """The plan of a search.
 
     Attributes:
         stage ([`SweepStage`]): the kind of run.
@@ -73,7 +73,7 @@ class SweepPlan:
         return _parse(self.stage, self.given | values | further, folder, resume)
 
     def chosen(self, values: dict[str, Value]) -> dict[str, object]:
-        """The settings that make a trial again, by name, each as parsed."""
+        """The settings that reproduce a trial, by name, as parsed."""
         return self._resolved(values, [*self.given, *values])
 
     def _resolved(self, values: dict[str, Value], names: Sequence[str]) -> dict[str, object]:
@@ -83,7 +83,7 @@ class SweepPlan:
         return json.loads(json.dumps({name: plain(everything[name]) for name in kept}))  # enumerations as text
 
     def identity(self, data: str) -> dict[str, object]:
-        """What may not change when the search goes on."""
+        """Facts that must not change when the search is resumed."""
         search = self.search
         preset = self.stage.presets[self.given.get("preset", self.stage.default_preset)]
         return {
@@ -124,7 +124,7 @@ class SweepPlan:
 
 
 def _word(value: object) -> object:
-    """A value of a command line (a list of argv) or of YAML as one value or a list."""
+    """A value of a command line (a list of words) or of YAML, as one value or a list."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 

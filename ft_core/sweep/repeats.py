@@ -52,7 +52,7 @@ def run_repeats(plan: SweepPlan, best: FrozenTrial, done: list[dict], note: Call
 
 
 def drop_stale(plan: SweepPlan, further: dict[str, object], best: FrozenTrial) -> None:
-    """Takes away the gain and the repeats of a trial that is no longer the best, on record and on the disk."""
+    """Removes the gain and the repeats of a trial that is no longer the best, from the record and from disk."""
     entries = further.get("repeats", [])
     kept = [entry for entry in entries if entry["kind"] == DEFAULT or entry["trial"] == best.number]
     if len(kept) < len(entries):

@@ -53,7 +53,7 @@ def make_sampler(search: SweepArguments, points: Sequence[dict[str, Value]] | No
 
 
 def make_pruner(search: SweepArguments) -> BasePruner:
-    """What decides, at each evaluation of a trial, whether it goes on; its resource is the number of evaluations."""
+    """The pruner, which decides at each evaluation whether a trial continues; its resource is the evaluation count."""
     first = search.prune_warmup + 1
     if search.pruner == "median":
         return MedianPruner(n_startup_trials=search.prune_startup, n_warmup_steps=first)

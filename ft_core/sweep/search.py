@@ -45,7 +45,7 @@ from .workers import run_trials, run_workers
 
 
 class NoTrialFinished(ValueError):
-    """All trials are over and none has an objective."""
+    """All trials have ended and none has an objective."""
 
 
 def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
@@ -94,14 +94,14 @@ def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
 
 
 def _status_after(error: BaseException) -> str:
-    """How a search stands that an error ended, in the argv of runs and trials."""
+    """The status of a search that ended with an error."""
     if isinstance(error, NoTrialFinished | TooManyFailures):
         return "failed"
     return f"interrupted: {error.name if isinstance(error, StoppedBySignal) else type(error).__name__}"
 
 
 def _check_folder(plan: SweepPlan) -> None:
-    """Raises ValueError when the folder holds something, and it was not said what to do with it."""
+    """Raises ValueError if the folder is not empty and neither `resume` nor `overwrite` is set."""
     if plan.resume and plan.overwrite:
         raise ValueError("--resume and --overwrite exclude each other; choose one")
     if is_empty(plan.folder):

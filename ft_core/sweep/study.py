@@ -33,7 +33,7 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class TooManyFailures(ValueError):
-    """So many trials in a row have failed that the fault is not theirs."""
+    """Too many consecutive trials have failed: the cause is probably not the trials."""
 
 
 def open_study(plan: SweepPlan) -> Study:
@@ -73,18 +73,18 @@ def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
 
 
 def claim_lock(plan: SweepPlan) -> FileLock:
-    """Held while the list of trials is looked at and changed."""
+    """The lock for reading and changing the list of trials."""
     return FileLock(plan.folder / CLAIM_LOCK, timeout=LOCK_SECONDS)
 
 
 def ended_trials(study: Study) -> list[FrozenTrial]:
-    """Trials that are over, in the order in which they ended."""
+    """Ended trials, in the order in which they ended."""
     found = study.get_trials(deepcopy=False, states=ENDED)
     return sorted(found, key=lambda trial: (trial.datetime_complete, trial.number))
 
 
 def running_trials(study: Study) -> list[FrozenTrial]:
-    """Trials that have begun and are not over, whether a process has them or none any more."""
+    """Trials that have started and not ended, whether or not a process still runs them."""
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
@@ -96,7 +96,7 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 
 
 def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
-    """The trial to run next, with its values: one that was left behind, or a new one; None when there are enough.
+    """The next trial to run, with its values: an abandoned trial, or a new one; None if there are enough.
 
     Raises:
         TooManyFailures: the last trials have all failed.
@@ -119,7 +119,7 @@ def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
 
 
 def _take_over(study: Study, plan: SweepPlan, frozen: FrozenTrial) -> Trial | None:
-    """A trial that was left behind; None when it has been tried too often and is failed now."""
+    """An abandoned trial; None if it had too many attempts and is now marked as failed."""
     study.sampler = make_sampler(plan.search, plan.points, frozen.number)
     trial = Trial(study, frozen._trial_id)
     step = max(list_checkpoints(plan.trial_folder(frozen.number)), default=0)

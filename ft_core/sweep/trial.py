@@ -72,10 +72,10 @@ def objective_of(folder: Path, metric: str, direction: str) -> float:
 
 
 def fault_in_one_line(error: BaseException) -> str:
-    """One line on why a trial failed.
+    """The reason of a failed trial, in one line.
 
     Raises:
-        ValueError: the disk is full, which no other trial would mend.
+        ValueError: the disk is full, so other trials would fail too.
     """
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     message = without_secrets(" ".join(f"{kind}{error}".split()))
@@ -85,10 +85,10 @@ def fault_in_one_line(error: BaseException) -> str:
 
 
 def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
-    """Runs a claimed trial to its end, or on from its checkpoint, and tells the study how it ended.
+    """Runs a claimed trial from its start or its checkpoint to its end, and records the outcome in the study.
 
     Raises:
-        ValueError: the disk is full, which no other trial would mend.
+        ValueError: the disk is full, so other trials would fail too.
         StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved; the trial goes on with the search.
     """
     folder = plan.trial_folder(trial.number)

@@ -80,7 +80,7 @@ def _end_with_parent() -> None:
 
 
 def work(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
-    """What a worker does: trials until there are enough. Exits with [`STOP_CODE`] when the search cannot go on."""
+    """The main function of a worker: runs trials. Exits with [`STOP_CODE`] if the search cannot continue."""
     os.setpgrp()
     _end_with_parent()
     torch.set_num_threads(int(os.environ[THREADS]))
@@ -157,7 +157,7 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 def _end(processes: list[BaseProcess]) -> None:
-    """Asks workers to save and end, and waits; a second signal ends them at once."""
+    """Signals workers to save and end, and waits; a second signal kills them."""
     for process in processes:
         process.terminate()
     try:

@@ -12,7 +12,7 @@ PUSH_STRATEGIES = ("end", "every_save")
 
 @dataclass
 class RunArguments:
-    """Fields that this library's training settings share, beside those of [`~transformers.TrainingArguments`].
+    """Fields common to all training settings, in addition to [`~transformers.TrainingArguments`].
 
     `hub_strategy` is `end` and not the parent's `every_save`: one commit a run unless more are asked for.
     """
@@ -50,7 +50,7 @@ class RunArguments:
     )
 
     def check_run_arguments(self) -> None:
-        """Raises ValueError for values that cannot be meant."""
+        """Raises ValueError for invalid values."""
         if self.on_save_error not in SAVE_ERRORS:
             raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
         if self.max_bad_steps < 1:
@@ -75,7 +75,7 @@ class RunArguments:
             self._n_gpu = 1
 
     def _check_push(self) -> None:
-        """What the settings of pushing say by themselves; the Hub is asked when the run begins."""
+        """Checks the push settings offline; the Hub is contacted when the run starts."""
         self.hub_strategy = str(getattr(self.hub_strategy, "value", self.hub_strategy))
         if self.hub_strategy not in PUSH_STRATEGIES:
             raise ValueError(

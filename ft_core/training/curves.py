@@ -35,12 +35,12 @@ def _points(history: list[dict], name: str) -> tuple[list[int], list[float]]:
 
 
 def plain_text(text: str) -> str:
-    """Text that matplotlib draws as it is: between dollars it would look for formulas, and fail at what is none."""
+    """Escapes dollar signs, which matplotlib would otherwise parse as formulas."""
     return text.replace("$", r"\$")
 
 
 def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: Path) -> None:
-    """Draws the panels and writes a PNG, whole or not at all.
+    """Draws the panels and writes a PNG atomically.
 
     Args:
         history (`list` of `dict`): `state.log_history` of a Trainer.

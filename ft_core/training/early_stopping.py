@@ -17,7 +17,7 @@ from ..checkpoints.retention import metric_history
 
 @dataclass(frozen=True)
 class Patience:
-    """Where a history of evaluations stands: the reference value, its step, and evaluations since without a gain."""
+    """The state of early stopping: reference value, its step, and evaluations since then without improvement."""
 
     best: float
     best_step: int
@@ -25,7 +25,7 @@ class Patience:
 
 
 def measure_patience(history: Iterable[tuple[int, float]], min_delta: float, greater_is_better: bool) -> Patience:
-    """Follows a history of (step, value); a NaN is never an improvement."""
+    """Computes the state from a history of (step, value); NaN is never an improvement."""
     sign = 1.0 if greater_is_better else -1.0
     best, best_step, waited = math.nan, 0, 0
     for step, value in history:

@@ -6,14 +6,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class EpochKeyed(Protocol):
-    """A sampler whose order depends on an epoch that it is told."""
+    """A sampler whose order depends on its epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch of the next pass."""
 
 
 class HoldsSampler(Protocol):
-    """What holds such a sampler, or None before training and for a fixed order."""
+    """The owner of such a sampler, or None before training and for a fixed order."""
 
     sampler: EpochKeyed | None
 

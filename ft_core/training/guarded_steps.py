@@ -50,7 +50,7 @@ class GuardedSteps(Trainer):
     # Told by the subclass
 
     def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
-        """What a person finds the samples of a micro-batch by."""
+        """Readable names of the samples of a micro-batch."""
         raise NotImplementedError
 
     def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ class GuardedSteps(Trainer):
     # A step
 
     def forget_steps(self) -> None:
-        """Begins anew, as after an earlier `train()` that was broken off."""
+        """Resets the state, e.g. after an interrupted `train()`."""
         self._bad_in_a_row, self._waiting, self._batches = 0, None, []
         self.meter.reset()
 
@@ -98,12 +98,12 @@ class GuardedSteps(Trainer):
         return norm
 
     def _decides_on_device(self, norm: Tensor | float) -> bool:
-        """Whether the fused optimizer can be told on the device to leave a step out."""
+        """Whether the fused optimizer can skip a step by a flag on the device."""
         fused = bool(getattr(self.optimizer.optimizer, "defaults", {}).get("fused"))
         return isinstance(norm, Tensor) and norm.device.type == "cuda" and fused and self.accelerator.scaler is None
 
     def _look_at_waiting(self) -> None:
-        """Takes note of a verdict that the device has reached meanwhile."""
+        """Reads a decision that the device has made in the meantime."""
         if self._waiting is None:
             return
         (step, finite, batches), self._waiting = self._waiting, None
@@ -136,7 +136,7 @@ class GuardedSteps(Trainer):
     # Bad steps
 
     def _terms_of(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`sample_terms` without dropout, and without a trace in the random states."""
+        """`sample_terms` without dropout and without changing the random states."""
         model = self.accelerator.unwrap_model(self.model)
         was_training = model.training
         model.eval()
@@ -159,7 +159,7 @@ class GuardedSteps(Trainer):
         return found
 
     def _note_bad_step(self, step: int, batches: list[dict], norm: float) -> None:
-        """Puts a bad step on file; every rank comes here at the same step.
+        """Records a bad step; every rank calls it at the same step.
 
         Raises:
             ValueError: it is one too many.

@@ -43,7 +43,7 @@ def start_worker(start: Callable[[int], None] | None, number: int) -> None:
 
 
 class StoppedBySignal(SystemExit):
-    """A run that was asked to stop, and has saved what it had done. Its code is 128 plus the signal's number."""
+    """A run was stopped by a signal and has saved its state. The exit code is 128 plus the signal number."""
 
     def __init__(self, number: int):
         super().__init__(128 + number)
@@ -71,12 +71,12 @@ class StopAtSignal(TrainerCallback):
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the next save is the last act of the run."""
+        """Whether the run ends after the next save."""
         return self._stopping is not None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Notes signals instead of dying of them; the second one has its usual effect."""
+        """Records the first signal; the second one has its usual effect."""
         self._received = self._stopping = None
         self.is_extra = False
         self._runs += 1
@@ -176,4 +176,4 @@ class StopAtSignal(TrainerCallback):
 
 
 class RunPruned(Exception):
-    """Raised in a callback to end a run that is worse than the others of its search."""
+    """Raised in a callback to prune a run that is worse than the other trials of its search."""

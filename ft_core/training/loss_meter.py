@@ -30,7 +30,7 @@ class LossMeter:
         return float(self._weight)
 
     def reset(self) -> None:
-        """Forgets everything added so far."""
+        """Resets all sums."""
         self._sums = {}
         self._weight = 0.0
         self._before = None
@@ -38,11 +38,11 @@ class LossMeter:
     # Optimizer steps
 
     def begin_step(self) -> None:
-        """Remembers what was there before an optimizer step."""
+        """Stores the sums before an optimizer step."""
         self._before = dict(self._sums), self._weight
 
     def end_step(self, applied: bool | Tensor) -> None:
-        """Takes back what was added since [`begin_step`] if the step was not applied.
+        """Restores the sums of [`begin_step`] if the step was not applied.
 
         Args:
             applied (`bool` or `torch.Tensor`): a tensor on the device decides there, without waiting for it.
@@ -99,11 +99,11 @@ class LossMeter:
     # Checkpoints
 
     def state(self) -> dict[str, object]:
-        """What was added and not reduced yet, on the CPU."""
+        """The sums that are not reduced yet, on the CPU."""
         return {"weight": self.weight, "sums": {name: value.cpu() for name, value in self._sums.items()}}
 
     def load_state(self, state: dict | None, device: torch.device) -> None:
-        """Goes on from a [`state`]; None is an empty one."""
+        """Restores a [`state`]; None is an empty one."""
         self.reset()
         if state:
             self._weight = state["weight"]

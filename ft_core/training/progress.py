@@ -12,7 +12,7 @@ from ..io.progress_lines import LINE_SECONDS, span
 
 
 class Progress(TrainerCallback):
-    """Shows the step, the speed, the time left and the terms asked for; one line for each evaluation.
+    """Shows step, speed, remaining time and selected terms; one line for each evaluation.
 
     Args:
         terms: names of logged terms to show beside the step.

@@ -177,7 +177,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
             raise ValueError(f"{named} cannot be used: {defect}; pass another checkpoint, or none for the newest")
 
     def _one_line(self, run: Path, error: BaseException) -> str | None:
-        """One line on an error that the machine made and not the code; None for others."""
+        """A one-line message for an error of the environment (disk, processes); None for other errors."""
         lost = lost_process(error, self.args.world_size)
         if lost:
             return f"{lost}; start all of them again with --resume"
@@ -188,7 +188,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         return f"the disk of {run} is full ({error}); {left}: free some space and continue with --resume"
 
     def checkpoint_facts(self) -> dict[str, object]:
-        """What a checkpoint's manifest says besides its files."""
+        """Facts for the manifest of a checkpoint."""
         names = (*COMMON_SETTINGS, *self.decisive_settings)
         return {
             "step": self.state.global_step,
@@ -209,7 +209,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         return self._digest
 
     def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
-        """Refuses to resume a run with other settings, data or number of processes, unless `resume_force` is set.
+        """Rejects a resume with other settings, data or number of processes, unless `resume_force` is set.
 
         Args:
             run: the run's folder.
@@ -251,7 +251,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         return TrainOutput(state.global_step, float("nan"), {})
 
     def observed_facts(self) -> dict[str, object]:
-        """What a report tells a run's data and model by, beside its settings."""
+        """Facts on data and model for the report of a run, in addition to its settings."""
         parameters = list(self.model.parameters())
         return {
             "stage": self.stage,
@@ -292,10 +292,10 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         """The card of a checkpoint of the run. Defined by the subclass."""
 
     def init_hf_repo(self, *args, **kwargs) -> None:
-        """Nothing: the parent would make the repository, to push checkpoints with a pickle and this machine's paths."""
+        """Does nothing: the parent would create the repository and push checkpoints with a pickle and local paths."""
 
     def push_to_hub(self, *args, **kwargs) -> None:
-        """Nothing: what ends the run pushes its best model, in one commit."""
+        """Does nothing: the best model is pushed at the end of the run, in one commit."""
 
     # Logging
 
@@ -321,7 +321,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         super().log(logs, start_time)
 
     def _whole_run_figures(self, logs: dict[str, float]) -> None:
-        """Makes the last entry speak of the whole run, not only of its part since a resume; in place."""
+        """Makes the last log entry cover the complete run, not only the part since a resume; in place."""
         seconds = self.recorder.seconds()
         steps = self.state.global_step
         logs["train_runtime"] = round(seconds, 4)

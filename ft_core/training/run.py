@@ -17,7 +17,7 @@ from ..runs.processes import check_world_size
 
 @contextmanager
 def preflight(folder: Path, *runs: TrainingArguments) -> Iterator[None]:
-    """Checks number of processes, output folders and Hub before any data are read, and locks the folder.
+    """Checks number of processes, output folder and Hub before any data are read, and locks the folder.
 
     Args:
         folder (`Path`): the run folder; with several runs the folder that holds theirs.
@@ -41,7 +41,7 @@ def preflight(folder: Path, *runs: TrainingArguments) -> Iterator[None]:
 
 
 def finished_metrics(run: Path, model_folder: str) -> dict | None:
-    """The figures of a run that has finished and whose model was written, or None."""
+    """The metrics of a finished run whose model was written, or None."""
     if not (run / METRICS_FILE).is_file() or not holds_complete_model(run / model_folder):
         return None
     return json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))

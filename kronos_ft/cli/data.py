@@ -31,7 +31,7 @@ candles are missing or duplicated, or training would reject rows; 2 not written 
 
 
 def run_check(argv: Sequence[str]) -> int:
-    """`kronos-ft data check`: what was found in candle files; 1 when the policy would reject them."""
+    """`kronos-ft data check`: validates candle files; returns 1 if the policy would reject them."""
     parser = ExactParser(
         prog="kronos-ft data check", description="Validates candles and lists defects; exits 1 if they are rejected."
     )
@@ -95,7 +95,7 @@ def _download_parser() -> ExactParser:
 
 
 def run_download(argv: Sequence[str]) -> int:
-    """`kronos-ft data download`: candles from an exchange or an archive into one file; 1 when something is missing."""
+    """`kronos-ft data download`: downloads candles from an exchange or an archive; returns 1 if candles are missing."""
     options = _download_parser().parse_args(argv)
     symbols = [name for word in options.symbol for name in word.split(",") if name]
     twice = next((name for name in symbols if symbols.count(name) > 1), None)

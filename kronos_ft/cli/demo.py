@@ -16,7 +16,7 @@ DEMO_STEPS = 40
 def run_demo(
     data: str = "sample", output_dir: str = DEMO_RUN, steps: int = DEMO_STEPS, overwrite: bool = False
 ) -> Path:
-    """Trains, forecasts and evaluates; prints what came out on the main process.
+    """Trains, forecasts and evaluates; the main process prints the results.
 
     Without a network it trains the same architectures (2k, mini) from random weights, to show that everything works.
 

@@ -75,7 +75,7 @@ Other settings apply to all trials. The results in DIR: best.yaml, trials.csv, i
 
 
 def _print_run(metrics: dict | None, args: "TrainingArguments") -> None:
-    """What a finished run ends with, on the main process; nothing after a dry run."""
+    """Prints the output files of a finished run on the main process; nothing after a dry run."""
     if metrics is None or args.process_index:
         return
     from ft_core.runs.folder import CURVES_FILE, REPORT_HTML
@@ -117,7 +117,7 @@ def _plain_settings(command: str, argv: Sequence[str], kind: type) -> object:
 
 
 def run_tokenizer_command(argv: Sequence[str]) -> int:
-    """`kronos-ft tokenizer`: settings from preset, YAML and command line, then the whole run."""
+    """`kronos-ft tokenizer`: parses preset, YAML and command line, then runs the training."""
     from ..training.presets import PRESETS
 
     settings = _training_settings("tokenizer", argv, PRESETS)
@@ -128,7 +128,7 @@ def run_tokenizer_command(argv: Sequence[str]) -> int:
 
 
 def run_predictor_command(argv: Sequence[str]) -> int:
-    """`kronos-ft predictor`: settings from preset, YAML and command line, then the whole run."""
+    """`kronos-ft predictor`: parses preset, YAML and command line, then runs the training."""
     from ..training.presets import PREDICTOR_PRESETS
 
     settings = _training_settings("predictor", argv, PREDICTOR_PRESETS)
@@ -178,7 +178,7 @@ def run_evaluate_command(argv: Sequence[str]) -> int:
 
 
 def run_forecast_command(argv: Sequence[str]) -> int:
-    """`kronos-ft forecast`: paths of the bars to come, as a table and a picture."""
+    """`kronos-ft forecast`: sample paths of future bars, as a table and a chart."""
     from ..forecasting.arguments import ForecastArguments
 
     args = _plain_settings("forecast", argv, ForecastArguments)
@@ -196,7 +196,7 @@ def run_forecast_command(argv: Sequence[str]) -> int:
 
 
 def run_sweep_command(argv: Sequence[str]) -> int:
-    """`kronos-ft sweep tokenizer|predictor`: a search over settings."""
+    """`kronos-ft sweep tokenizer|predictor`: hyperparameter search."""
     from ft_core.sweep.command import sweep_command
 
     from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS

@@ -55,7 +55,7 @@ SHOWN_SYMBOLS = 10
 
 
 def _data_lines(facts: RunFacts) -> tuple[list[str], list[str]]:
-    """Lines on the candles of a run, and the Hub's data sets among them."""
+    """Facts on the candles of a run, and the Hub data sets among them."""
     data, found = facts.group("data"), facts.group("data").get("symbols") or []
     if not found:
         return [], []
@@ -92,7 +92,7 @@ def _cell(value: object) -> str:
 
 
 def _metric_lines(metrics: dict) -> list[str]:
-    """First and last figure of each term, the best one, and those of the test split."""
+    """First and last value of each term, the best one, and the test metrics."""
     validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
     if not validation and not test:
         return []
@@ -111,7 +111,7 @@ def _metric_lines(metrics: dict) -> list[str]:
 
 
 def _results(facts: RunFacts) -> list[Result]:
-    """The metric that chose the checkpoint, on windows of the test split where there are any."""
+    """The metric that selected the checkpoint, on the test split if it has windows."""
     metrics, found = facts.metrics, facts.group("data").get("symbols") or []
     metric = (metrics.get("metric") or "").removeprefix("eval_")
     if not metric or not found:
@@ -127,10 +127,10 @@ def _results(facts: RunFacts) -> list[Result]:
 
 
 def tokenizer_repository(facts: RunFacts, stated: str | None) -> str | None:
-    """Hub repository of the tokenizer that a predictor was trained with, where it is known.
+    """Hub repository of the tokenizer that a predictor was trained with, if known.
 
     Raises:
-        ValueError: a stated one that is no name of the Hub.
+        ValueError: the given tokenizer is not a Hub name.
     """
     if stated is not None:
         if not is_hub_name(stated):
@@ -168,7 +168,7 @@ def kronos_card(
     options: CardOptions,
     adapters_to: str | None = None,
 ) -> CardFacts:
-    """What the card of a Kronos model says, without its evaluation.
+    """The content of the card of a Kronos model, without its evaluation.
 
     Args:
         stage (`str`): tokenizer or predictor.

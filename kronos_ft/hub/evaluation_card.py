@@ -67,7 +67,7 @@ def _doubts(evaluation: dict, entry: dict) -> list[str]:
 
 
 def _kind_of(warning: str, entry: dict) -> str | None:
-    """What a sentence says of a model, None where it is of others."""
+    """The doubt that a warning expresses about a model, or None if it concerns others."""
     for reason in DONE_WITH.values():
         who, _, seen = warning.partition(f" {reason} bars up to ")
         names = who.removeprefix(TOKENIZER_OF).split(", ") if who.startswith(TOKENIZER_OF) else [who]

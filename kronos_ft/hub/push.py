@@ -19,7 +19,7 @@ STAGES = ("tokenizer", "predictor")
 
 
 def _check_adapters(folder: Path) -> str | None:
-    """The Hub model that a folder's adapters belong to, or None for a whole model."""
+    """The Hub model that the adapters of a folder belong to, or None for a complete model."""
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
     name = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["name"]
@@ -33,7 +33,7 @@ def stage_of(folder: Path) -> str:
 
 
 def describe_kronos(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
-    """What the card of a Kronos model folder says, without loading it and without an evaluation.
+    """The content of the card of a Kronos model folder, without loading it and without an evaluation.
 
     Raises:
         ValueError: no Kronos model, adapters to a model that nobody else has, or options out of range.
@@ -72,7 +72,7 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
 
 
 def check_kronos_folder(folder: Path) -> None:
-    """Raises ValueError unless a folder holds a Kronos tokenizer or predictor, whole, or adapters to one.
+    """Raises ValueError unless a folder contains a complete Kronos tokenizer or predictor, or adapters to one.
 
     The weights' names and shapes are compared with the configuration; adapters are looked at when they are loaded,
     together with the model that they belong to.

@@ -22,7 +22,7 @@ TOKENIZER = StageView(
     panels=(
         *KronosTokenizerTrainer.panels,
         WEIGHT_NORM,
-        Panel("codes in use: share of all", ("code_usage_s1", "code_usage_s2")),
+        Panel("code usage: share of all", ("code_usage_s1", "code_usage_s2")),
     ),
     codes=CODES,
     speed="bars_per_second",

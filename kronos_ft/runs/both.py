@@ -79,12 +79,12 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
 
 
 def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
-    """Both stages, in a folder that is this process's."""
+    """Runs both stages in a folder that this process has locked."""
     tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
     PartialState().wait_for_everyone()  # no rank may look after another has begun to write
 
     def clear_predictor() -> None:
-        """Or an interruption would leave the old predictor beside the new tokenizer."""
+        """Removes the old predictor; otherwise an interruption could leave it next to a new tokenizer."""
         if args.overwrite:
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
 

@@ -15,7 +15,7 @@ FEW_WINDOWS = 50
 
 @dataclass
 class WindowSplits:
-    """Windows of a run, or their tokens; `test` is None when its split holds no window."""
+    """Windows of a run, or their tokens; `test` is None if its split has no windows."""
 
     train: WindowDataset | TokenWindowDataset
     validation: WindowDataset | TokenWindowDataset
@@ -60,7 +60,7 @@ def build_splits(
 
 
 def describe_data(series: list[CandleSeries], splits: WindowSplits) -> list[str]:
-    """Lines on bars and windows of each split."""
+    """Describes bars and windows of each split."""
     bars = sum(len(one) for one in series)
     symbols = series[0].symbol if len(series) == 1 else f"{len(series)} symbols"
     lines = [f"data        {symbols}, {bars:,} bars"]

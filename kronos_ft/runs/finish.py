@@ -56,7 +56,7 @@ def training_metrics(trainer: WindowTrainer, terms: Sequence[str]) -> dict:
 
 
 def save_best_model(trainer: WindowTrainer) -> Path:
-    """Writes the model that the trainer holds now (the best one at the end of training) to `best_model/`.
+    """Writes the current model of the trainer (the best one at the end of training) to `best_model/`.
 
     The folder holds `config.json` and `model.safetensors` and loads in this library and in the published code; or
     low-rank adapters, which this library loads together with the model that they belong to.
@@ -74,7 +74,7 @@ def _cell(value: float | None) -> str:
 
 
 def summary_table(metrics: dict) -> str:
-    """The run in a table of text: terms first and last, best evaluation, speed."""
+    """The summary table of a run: first and last terms, best evaluation, speed."""
     lines = [f"{'':18}{'train first':>13}{'train last':>13}{'valid. first':>14}{'valid. last':>13}"]
     for term in dict.fromkeys([*metrics["train"], *metrics["validation"]]):
         train, valid = (metrics[part].get(term, {}) for part in ("train", "validation"))
@@ -114,7 +114,7 @@ def finish_run(
 
     Args:
         trainer ([`WindowTrainer`]): after `train()`; holds the best model when `load_best_model_at_end` is set.
-        test_dataset ([`WindowDataset`], *optional*): windows that no choice was made on, to evaluate the best model.
+        test_dataset ([`WindowDataset`], *optional*): held-out windows to evaluate the best model.
         title (`str`, *optional*): heading of the picture.
         say (`Callable`, *optional*): receives the line on a push instead of standard output.
 
@@ -129,7 +129,7 @@ def finish_run(
         metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}
     if trainer.is_world_process_zero():
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
-        write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
+        write_json(run / METRICS_FILE, metrics)  # marks the run as complete
         report_at_end(run, "kronos_ft.report.views")
     trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
     with lines_to(say) if say else nullcontext():

@@ -25,7 +25,7 @@ from .start import Start, build_predictor, build_tokenizer, check_context, resol
 
 
 def tokenise_splits(splits: WindowSplits, tokenizer: KronosTokenizer, args: KronosArguments) -> WindowSplits:
-    """The splits as tokens, made once.
+    """The splits as tokens, computed once.
 
     Training windows stay as they are, to be tokenised step by step, where they are augmented or where the run ends
     before it has seen each of them once: making all tokens would then take longer than the run saves.
@@ -54,7 +54,7 @@ def run_predictor(
     callbacks: Sequence[TrainerCallback] = (),
     score_test: bool = True,
 ) -> dict | None:
-    """Fine-tunes a predictor from settings to run folder; with `dry_run` only prints what would happen.
+    """Fine-tunes a predictor from settings to run folder; `dry_run` only prints the plan.
 
     Args:
         model, data, augmentation, args: the settings.

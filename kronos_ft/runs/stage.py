@@ -45,7 +45,7 @@ def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dic
 def data_facts(
     series: list[CandleSeries], data: DataArguments, splits: WindowSplits, augmentation: AugmentationArguments
 ) -> dict[str, object]:
-    """What `run.json` says on data; a resume compares it."""
+    """Facts on the data for `run.json`; a resumed run compares them."""
     return {
         "data": {
             **vars(data),
@@ -81,7 +81,7 @@ def run_stage(
     build: Callable[[], tuple[WindowTrainer, WindowSplits]],
     before_training: Callable[[], None] | None = None,
 ) -> dict | None:
-    """Trains one stage into its run folder, or with `dry_run` prints what it would do.
+    """Trains one stage into its run folder; `dry_run` only prints the plan.
 
     A finished run that is resumed is left as it is, after a check that its settings are the same. The caller has made
     the checks of [`~ft_core.training.run.preflight`].
@@ -145,7 +145,7 @@ def probe_seconds(trainer: WindowTrainer) -> tuple[float, float]:
 
 
 def describe_run(trainer: WindowTrainer, preset: str) -> list[str]:
-    """Lines on recipe, model, batch and steps."""
+    """Describes recipe, model, batch and steps."""
     args = trainer.args
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     trained = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)

@@ -80,7 +80,7 @@ def resolve_tokenizer(model: ModelArguments, args: WindowTrainingArguments) -> S
 
     Raises:
         ValueError: as [`_resolve`], or a size without published weights.
-        HubUnreachable: published weights were asked for and cannot be had.
+        HubUnreachable: the published weights cannot be downloaded.
     """
     if model.from_scratch:
         return Start(copy.copy(model), None)
@@ -94,7 +94,7 @@ def resolve_predictor(model: PredictorModelArguments, args: KronosArguments) -> 
 
     Raises:
         ValueError: as [`_resolve`], or a size without published weights.
-        HubUnreachable: published weights were asked for and cannot be had.
+        HubUnreachable: the published weights cannot be downloaded.
     """
     if model.from_scratch:
         return Start(copy.copy(model), None)
@@ -107,7 +107,7 @@ def resolve_predictor(model: PredictorModelArguments, args: KronosArguments) -> 
 
 
 def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Start:
-    """The tokenizer that makes a predictor's tokens.
+    """The tokenizer that encodes the data of a predictor.
 
     Raises:
         ValueError, HubUnreachable: as [`_resolve`].

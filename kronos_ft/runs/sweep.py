@@ -44,7 +44,7 @@ def _windows(settings: tuple) -> tuple[WindowSplits, str, list[str]]:
 
 
 def check_windows(settings: tuple) -> str:
-    """Reads the candles and says what they are; returns their fingerprint."""
+    """Reads the candles, prints a description, and returns their fingerprint."""
     _, digest, lines = _windows(settings)
     for line in lines:
         echo(line)
@@ -58,7 +58,7 @@ def check_predictor(settings: tuple) -> str:
 
 
 def tokens_of(settings: tuple) -> tuple[str, str]:
-    """The tokenizer over whose tokens a predictor's loss is; by default each model's size has its own."""
+    """The tokenizer that defines the tokens of a predictor; the default depends on the model size."""
     return f"tokens of {named_tokenizer(settings[0])}", "pass --tokenizer for all trials"
 
 

@@ -27,7 +27,7 @@ def run_tokenizer(
     callbacks: Sequence[TrainerCallback] = (),
     score_test: bool = True,
 ) -> dict | None:
-    """Fine-tunes a tokenizer from settings to run folder; with `dry_run` only prints what would happen.
+    """Fine-tunes a tokenizer from settings to run folder; `dry_run` only prints the plan.
 
     Args:
         model, data, augmentation, args: the settings.

@@ -88,7 +88,7 @@ class DataArguments:
 
     @property
     def embargo_bars(self) -> int:
-        """Bars left out at the start of validation and of test: those asked for, or one window."""
+        """Number of bars skipped at the start of validation and of test; default: one window."""
         return self.window_shape(1).length if self.embargo is None else self.embargo
 
     def window_shape(self, stride: int) -> WindowShape:

@@ -59,12 +59,12 @@ class CompilableTrainer(Protocol):
 
 
 def pays(steps: int, step_seconds: float, gain: float, compile_seconds: float) -> bool:
-    """Whether compiling saves clearly more than it takes."""
+    """Whether compiling saves clearly more time than it costs."""
     return steps * step_seconds * gain > MARGIN * compile_seconds
 
 
 class CompileTimes:
-    """What compiling took on this machine, kept in the cache folder for the next run.
+    """Compile times on this machine, cached for the next run.
 
     Args:
         key: model, shapes, precision and versions.
@@ -96,7 +96,7 @@ class CompileTimes:
         return max((times["cold"] for times in found.values() if "cold" in times), default=UNKNOWN_SECONDS)
 
     def note(self, seconds: float, cold: bool) -> None:
-        """Keeps what it took; a cache that cannot be written is no fault."""
+        """Stores the compile time; a cache that cannot be written is not an error."""
         found = self._read()
         found.setdefault(self.key, {})["cold" if cold else "warm"] = round(seconds, 1)
         with contextlib.suppress(OSError):
@@ -162,7 +162,7 @@ def planned_compile(trainer: "CompilableTrainer") -> tuple[float, str]:
 
 
 class CompileBlocks(TrainerCallback):
-    """Compiles the blocks of a trainer's model before its first step, where that pays or is asked for.
+    """Compiles the blocks of the model before the first step, if it saves time or is requested.
 
     To be the first of all callbacks: the run's record says what was decided, and progress begins after it.
     """

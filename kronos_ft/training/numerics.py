@@ -89,12 +89,12 @@ def choose_compile(wanted: object, speed: str) -> str:
 
 
 def may_compile(args: TrainingArguments) -> bool:
-    """Whether settings leave room for compiled blocks at all."""
+    """Whether the settings allow compiled blocks."""
     return choose_compile(args.compile_blocks, args.speed) != "no" and args.numerics != "exact"
 
 
 def adopt_recorded(args: TrainingArguments, recorded: dict) -> None:
-    """Goes on with the numerics of the run that is resumed, unless others were asked for by name.
+    """Keeps the numerics of a resumed run, unless others are set explicitly.
 
     Args:
         args: settings of the resuming run; `numerics` is changed in place.

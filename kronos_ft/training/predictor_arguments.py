@@ -14,7 +14,7 @@ PUBLISHED_EVALUATION = ("published_loss", "published_ce_s2")
 
 @dataclass
 class PredictorModelArguments(ModelArguments):
-    """Which predictor to start from, and which tokenizer makes its tokens."""
+    """Which predictor to start from, and which tokenizer encodes the data."""
 
     model: str = field(
         default="small",

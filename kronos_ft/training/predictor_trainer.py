@@ -29,7 +29,7 @@ from .window_trainer import WindowTrainer
 
 
 def check_bits(predictor: KronosConfig, tokenizer: KronosTokenizerConfig) -> None:
-    """Raises ValueError when a predictor does not know the codes that a tokenizer makes."""
+    """Raises ValueError if a predictor does not match the codes of a tokenizer."""
     for name in ("s1_bits", "s2_bits"):
         theirs, ours = getattr(tokenizer, name), getattr(predictor, name)
         if theirs != ours:

@@ -170,7 +170,7 @@ def clean_command(argv: Sequence[str]) -> int:
 
 
 def run_sweep_command(argv: Sequence[str]) -> int:
-    """`mt5-ft sweep`: a search over settings of `train`."""
+    """`mt5-ft sweep`: hyperparameter search for `train`."""
     from ft_core.sweep.command import sweep_command
 
     from ..training.presets import DEFAULT_PRESET, PRESETS

@@ -39,7 +39,7 @@ def _check_output(output: Path) -> None:
 
 
 def _write(output: Path, model: str, fill: Callable[[Path], None]) -> None:
-    """Writes the folder with the task of the model it comes from, whole or not at all."""
+    """Writes the folder atomically, with the task of its source model."""
     from ft_core.io.files import write_folder
 
     from ..models.task import TASK_FILE

@@ -57,7 +57,7 @@ LEAST_CHINESE = 0.5  # of the letters of the run's examples
 
 
 def _languages(metrics: dict) -> list[str]:
-    """`zh` where the run's examples are written in Chinese characters, else nothing is claimed."""
+    """`zh` if the examples of the run contain Chinese characters, otherwise no language."""
     texts = [value for one in metrics.get("examples") or () for value in one.values() if isinstance(value, str)]
     letters = [letter for text in texts for letter in text if letter.isalpha()]
     chinese = sum(bool(CHINESE.match(letter)) for letter in letters)
@@ -105,7 +105,7 @@ def _results(facts: RunFacts) -> list[Result]:
 
 
 def mt5_card(folder: Path, run: Path | None, options: CardOptions, adapters_to: str | None = None) -> CardFacts:
-    """What the card of an mT5 model says.
+    """The content of the card of an mT5 model.
 
     Args:
         folder (`Path`): the model's.

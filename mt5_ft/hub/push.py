@@ -32,7 +32,7 @@ def check_complete(folder: Path) -> None:
 
 
 def describe_mt5(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
-    """What the card of an mT5 model folder says, without loading it.
+    """The content of the card of an mT5 model folder, without loading it.
 
     Raises:
         ValueError: another kind of model, adapters to a model that nobody else has, or options out of range.

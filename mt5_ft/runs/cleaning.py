@@ -11,7 +11,7 @@ from ft_core.runs.record import read_record
 
 @dataclass(frozen=True)
 class Cleaning:
-    """Checkpoints that may go, those that stay, and bytes that this frees.
+    """Checkpoints to remove, checkpoints to keep, and the freed bytes.
 
     `reason` says why more than the best one stays, or is None.
     """
@@ -28,7 +28,7 @@ def folder_bytes(path: Path) -> int:
 
 
 def plan_cleaning(run: Path) -> Cleaning:
-    """What may go: all checkpoints but the best; without a whole `final/` the newest stays as well.
+    """Checkpoints to remove: all except the best; without a complete `final/`, the newest is also kept.
 
     Raises:
         ValueError: the folder holds no run, or one that is not over.
@@ -59,6 +59,6 @@ def keep_within_limit(run: Path, limit: int | None) -> None:
 
 
 def clean(cleaning: Cleaning) -> None:
-    """Removes what may go; a folder is renamed first, so that no half-removed checkpoint is ever found."""
+    """Removes the checkpoints; each is renamed first, so that a partly removed checkpoint is never used."""
     for path in cleaning.doomed:
         remove_checkpoint(path)

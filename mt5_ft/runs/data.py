@@ -64,7 +64,7 @@ def _read(path: Path, data: MT5DataArguments) -> list[Record]:
 
 
 def _hold_out(records: list[Record], wanted: int, seed: int) -> set[int]:
-    """Positions to validate on: all records of a source together, by a seeded permutation, until there are enough."""
+    """Validation positions: a seeded random selection that keeps all records of a source together."""
     same_source: dict[str, list[int]] = {}
     for position, record in enumerate(records):
         same_source.setdefault(record.source.strip(), []).append(position)

@@ -68,7 +68,7 @@ def finish_training(
     if trainer.is_world_process_zero():
         run = Path(trainer.args.output_dir)
         plot_curves(trainer.state.log_history, PANELS, "mT5", run / CURVES_FILE)
-        write_json(run / METRICS_FILE, metrics)  # it says that the run is whole
+        write_json(run / METRICS_FILE, metrics)  # marks the run as complete
         keep_within_limit(run, trainer.args.save_total_limit)
         report_at_end(run, "mt5_ft.report.views")
     return metrics
@@ -104,7 +104,7 @@ def _short(text: str) -> str:
 
 
 def summary_lines(metrics: dict) -> list[str]:
-    """Lines for people on the figures of `training_metrics.json`."""
+    """The summary lines of `training_metrics.json`."""
     loss, final = metrics["validation_loss"], metrics["final"]
     lines = []
     for example in metrics["examples"]:

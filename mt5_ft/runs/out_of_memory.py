@@ -32,7 +32,7 @@ def smaller_batch(batch: int, accumulation: int) -> tuple[int, int]:
 
 
 def smaller_settings(args: MT5Arguments, longest: int) -> tuple[dict[str, int], str]:
-    """Settings of a smaller batch with the same effective one, and words for both.
+    """Settings of a smaller batch with the same effective batch, and a message.
 
     Args:
         args ([`MT5Arguments`]): settings that were too large.

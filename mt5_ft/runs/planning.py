@@ -55,7 +55,7 @@ def optimizer_bytes(model: nn.Module, optimizer: str) -> int:
 
 @dataclass
 class Plan:
-    """A planned run in figures; seconds and bytes.
+    """The estimates of a planned run, in seconds and bytes.
 
     Attributes:
         target_tokens (`float`): of the mean step; `wanted_tokens` (`int`) is the setting, 0 where it is not set.
@@ -96,7 +96,7 @@ class Plan:
     warmup: int = 0
 
     def lines(self) -> list[str]:
-        """The plan for people."""
+        """The plan as text lines."""
         keep = "all" if self.save_total_limit is None else str(self.save_total_limit)
         processes = self.processes
         together = f" x {processes} processes" if processes > 1 else ""
@@ -148,7 +148,7 @@ class Plan:
         )
 
     def check_disk(self) -> None:
-        """Raises ValueError when the disk cannot hold the peak, naming the setting that would help."""
+        """Raises ValueError with a remedy if the disk is too small for the peak."""
         if self.peak_disk <= self.free_disk:
             return
         if self.save_total_limit != 1:
@@ -183,7 +183,7 @@ def _times(strategy: str, every: float | None, steps: int, per_epoch: int) -> in
 
 
 def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge: bool = False) -> Plan:
-    """Figures of the run that this trainer would make; its weights and random state are left as they are.
+    """Estimates the run of a trainer; its weights and random state are not changed.
 
     Raises:
         torch.OutOfMemoryError: when a training step does not fit.

@@ -36,7 +36,7 @@ SCRATCH_RATE = 1e-3
 
 @dataclass
 class Prepared:
-    """Everything a run starts from but its model."""
+    """The inputs of a run except its model."""
 
     tokenizer: PreTrainedTokenizerBase
     train: list[Record]
@@ -51,7 +51,7 @@ class Prepared:
 def _facts(
     model: MT5ModelArguments, data: MT5DataArguments, train: list[Record], validation: list[Record]
 ) -> dict[str, object]:
-    """What decides a run besides its settings."""
+    """Facts that affect the result of a run, in addition to its settings."""
     kept = {name: value for name, value in vars(data).items() if name != "token_cache"}
     return {"stage": "mt5", "model": vars(model), "data": {**kept, "content": content_digest(train, validation)}}
 
@@ -59,7 +59,7 @@ def _facts(
 def _found(
     train: list[Record], validation: list[Record], lengths: TokenLengths, trimming: Trimming | None
 ) -> dict[str, object]:
-    """What the run's report tells its data by: lengths, texts on both sides, the vocabulary."""
+    """Facts on the data for the report: lengths, texts in both splits, vocabulary."""
     sources = {record.source.strip() for record in validation}
     found: dict[str, object] = {
         "lengths": asdict(lengths),
@@ -169,7 +169,7 @@ def _plan(trainer: MT5Trainer, model: MT5ModelArguments) -> Plan:
 
 
 def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> Plan:
-    """What a run would need, with the batch that fits; writes nothing into its folder."""
+    """Estimates a run with a batch size that fits into memory; writes nothing to its folder."""
     args = _with_limits(args, data)
     created = not Path(args.output_dir).exists()
     plans: list[Plan] = []

@@ -45,7 +45,7 @@ class Trimming:
     unseen: TextFigures | None
 
     def lines(self) -> list[str]:
-        """For people: how much is left, and what that does to texts."""
+        """Describes the trimmed vocabulary and its effect on texts."""
         # measured with another choice: that of nine tenths of at most MEASURED_RECORDS records
         left_out = "; records not used for a trial selection of pieces need"
         unseen = f"{left_out} {self.unseen.growth:+.1%} tokens" if self.unseen else ""
@@ -83,7 +83,7 @@ def _texts(records: Sequence[Record], prefix: str) -> list[str]:
 
 
 def _recorded(run: Path, full: PreTrainedTokenizerBase) -> KeptIds | None:
-    """What a run that goes on has kept, or None where it has not begun.
+    """The pieces that a resumed run has kept, or None if it has not started.
 
     Raises:
         ValueError: a file that cannot be used, or of another tokenizer.
@@ -112,7 +112,7 @@ def choose_trimming(
     args: MT5Arguments,
     records: Sequence[Record],
 ) -> Trimming:
-    """Chooses what to keep of a vocabulary; a run that goes on keeps what it has kept.
+    """Selects the pieces to keep; a resumed run keeps its earlier selection.
 
     Args:
         full: the model's tokenizer.

@@ -177,7 +177,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         return {"loss": sums.losses / sums.tokens, "target_tokens": sums.tokens}
 
     def generation_length(self) -> int:
-        """Most tokens of a summary."""
+        """Maximum tokens of a summary."""
         return self.args.generation_max_length or DEFAULT_LENGTH
 
     def longest_source(self) -> int:
@@ -241,7 +241,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         return losses.sum() / tokens.sum(), None, None
 
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
-        """Mean loss and accuracy a target token."""
+        """Mean loss and accuracy per target token."""
         self._tokens_logged = float(sums["tokens"])
         return {
             "loss": float(sums["loss"] / sums["tokens"]),
@@ -249,7 +249,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         }
 
     def throughput_terms(self, weight: float, seconds: float) -> dict[str, float]:
-        """Target tokens a second, padding not counted."""
+        """Target tokens per second, without padding."""
         return {"target_tokens_per_second": self._tokens_logged / seconds}
 
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201

@@ -107,7 +107,7 @@ def encrypted():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (zipped(b"a", b"b"), "a zip archive of 2 files; unpack it and pass one of them"),
+        (zipped(b"a", b"b"), "a zip archive of 2 files; unpack it and pass one"),
         (zipped(), "an empty zip archive"),
         (encrypted(), "an encrypted zip archive"),
         (zipped(b"a" * 999)[:-30], "a damaged zip file"),

@@ -162,7 +162,7 @@ def test_the_commands_refuse_in_one_line(csv, capsys, tmp_path):
         ["tokenizer", "--data", csv, "--model", "owner/..", "--output_dir", run, "--lookback_window", 20],
     )
     words = ["tokenizer", "--data", csv, "--model", "a/b", "--revision", "../x", "--lookback_window", 20]
-    assert "leads out" in refusal(capsys, kronos, [*words, "--output_dir", run])
+    assert "is outside the folder" in refusal(capsys, kronos, [*words, "--output_dir", run])
     assert "is not an existing folder or a Hub name" in refusal(
         capsys, mt5, ["train", "--data", "sample", "--model", "a/..", "--output_dir", run]
     )

@@ -82,7 +82,7 @@ def test_evaluations(made, tmp_path, capsys, count):
     ("rows", "words", "message"),
     [
         (1, [], "has 1 records, too few to hold out 1 for validation; add records"),
-        (10, ["--validation_share", 0.99], "has 10 records, too few to hold 10 out"),
+        (10, ["--validation_share", 0.99], "has 10 records, too few to hold out 10"),
     ],
 )
 def test_records(made, tmp_path, capsys, rows, words, message):

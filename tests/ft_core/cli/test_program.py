@@ -60,7 +60,7 @@ def test_a_full_memory_is_one_line_that_names_what_to_lower(error, capsys):
     assert one_line_errors("program", failing(error), "go on") == 2
     err = capsys.readouterr().err
     assert err.startswith(
-        f"program: memory ran out ({str(error) or 'MemoryError'}); in training lower per_device_train"
+        f"program: memory ran out ({str(error) or 'MemoryError'}); in training, lower per_device_train"
     )
     assert len(err.splitlines()) == 1
     assert not is_out_of_memory(RuntimeError("shape mismatch"))

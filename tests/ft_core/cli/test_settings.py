@@ -69,7 +69,7 @@ def test_misspelt_settings(words, message):
         ("lerning_rate: 1", "config file .* sets 'lerning_rate', which is not a setting; did you mean learning_rate?"),
         ("learning_rate: [1", r"c.yaml:\d is not valid YAML"),
         ("- 1", "holds a list; write `name: value` lines"),
-        ("name: {a: 1}", "gives name a mapping"),
+        ("name: {a: 1}", "sets name to a mapping"),
         ("learning_rate: fast", "invalid float value: 'fast'"),
         ("name: !!python/object/apply:os.system ['true']", "c.yaml:1 is not valid YAML"),
     ],

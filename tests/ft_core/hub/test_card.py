@@ -260,7 +260,7 @@ def test_only_random_weights_are_a_pre_training():
 
 def test_settings_that_are_off_are_no_part_of_the_recipe():
     names = {"warmup_steps": "warm-up, steps", "tokens_per_batch": "tokens per micro-batch"}
-    for given, shown in ((0, None), (0.25, "25 % of all"), (200, "200")):
+    for given, shown in ((0, None), (0.25, "25 % of all steps"), (200, "200")):
         facts = RunFacts({"arguments": {"warmup_steps": given, "tokens_per_batch": 0, "weight_decay": 0.0}}, {})
         rows = recipe_rows(facts, names)
         assert rows.get("warm-up, steps") == shown

@@ -29,7 +29,7 @@ def test_pickled_files_stay_here(folder, name):
     (folder / name).write_bytes(pickle.dumps({}))
     chosen = choose_files(folder)
     assert name not in chosen.files
-    assert chosen.lines() == [f"left out (pickled, could run code): {name}"]
+    assert chosen.lines() == [f"left out (pickled: could run code): {name}"]
 
 
 def test_what_is_no_part_of_a_model_stays_here(folder):

@@ -251,7 +251,7 @@ def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, run, capsys, t
     capsys.readouterr()
     assert main([*both, "--resume"]) == 0
     captured = capsys.readouterr()
-    assert ("has finished" in captured.out) is (stage == "predictor")
+    assert ("is already finished" in captured.out) is (stage == "predictor")
     assert f"validation at step 0: {'recon_all' if stage == 'tokenizer' else 'loss'}" not in captured.err
     if stage == "predictor":
         assert stamps == {path: path.stat().st_mtime_ns for path in (run / "tokenizer").rglob("*.safetensors")}

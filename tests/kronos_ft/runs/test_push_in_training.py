@@ -90,7 +90,7 @@ def test_every_save_is_pushed_beside_the_training_without_a_change_to_it(hub, tr
     assert "**Training is in progress: this is step 2 of 4.**" in first.files["README.md"].decode()
     assert second.files["model.safetensors"] == (run / "checkpoint-4" / "model.safetensors").read_bytes()
     assert last.files["model.safetensors"] == (run / "best_model" / "model.safetensors").read_bytes()
-    assert "under way" not in last.files["README.md"].decode()
+    assert "Training is in progress" not in last.files["README.md"].decode()
     assert traces(hub) == []
     assert "was not pushed" not in said
     assert not (run / ".pushing").exists()
