@@ -68,7 +68,7 @@ class AtomicCheckpoints(Trainer):
         """Writes `checkpoint-STEP` atomically.
 
         Raises:
-            CheckpointNotSaved: on every rank, unless `on_save_error` says to go on.
+            CheckpointNotSaved: on every rank, unless `on_save_error` is `continue`.
         """
         self.store_flos()
         run = Path(self._get_output_dir(trial=trial))
@@ -199,7 +199,7 @@ class AtomicCheckpoints(Trainer):
         """As the parent's; the best checkpoint is looked for in this run's folder, which may have been moved."""
         found = super()._init_training_state(max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial)
         if checkpoint is not None:
-            # of the state that was loaded, they are those of the run that was begun
+            # the loaded state contains the values of the original run
             self.state.compute_steps(self.args, max_steps)
             self.relocate_best(Path(self._get_output_dir(trial)))
         return found

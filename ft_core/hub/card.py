@@ -49,7 +49,7 @@ class CardFacts:
         library: name of the library that loads it, for the Hub.
         pipeline: the Hub's name of its task.
         tags: the Hub's tags.
-        usage: Python code that loads it; `{repo}` stands for the repository.
+        usage: Python code that loads it; `{repo}` is replaced by the repository.
         base_model (*optional*): Hub repository that the training started from, where it is known.
         facts: what is known of the model, by name.
         limits: what to know before it is used, each a sentence.

@@ -32,7 +32,7 @@ class HubOrigin:
 
 
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision is a whole commit hash, which never moves."""
+    """Whether a revision is a full commit hash, which never moves."""
     return revision is not None and bool(_COMMIT.fullmatch(revision))
 
 

@@ -120,14 +120,14 @@ def pull_model(
         repo (`str`): `owner/name`.
         folder (`Path`): does not exist, is empty, or holds a pulled model: the same commit is left as it is
             where every file has the hash that it was pulled with.
-        revision (`str`, *optional*): branch, tag or commit; main by default. What it stands for is settled first.
+        revision (`str`, *optional*): branch, tag or commit; main by default. It is resolved to a commit first.
         check: raises ValueError for a folder that does not hold a model that can be loaded.
-        overwrite (`bool`): replace a pulled model, of another commit or changed since; never what else lies there.
+        overwrite (`bool`): replace a pulled model of another commit or with changes; never other files.
 
     Raises:
         ValueError: a name, revision or folder that cannot be used, a repository without safetensors, or a model that
             cannot be loaded; the folder is as it was.
-        HubFailure: the Hub failed at every try; pulling again goes on with what is missing.
+        HubFailure: the Hub failed at every attempt; pulling again continues with the missing files.
     """
     check_repository(repo)
     check_revision("revision", revision)

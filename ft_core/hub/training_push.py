@@ -117,7 +117,7 @@ class PushCheckpoints(TrainerCallback):
         try:
             staged = self._stage(run, checkpoint, args.hub_model_id, args.hub_revision)
             self._start(staged, state, args)
-        except Exception as error:  # whatever it is, the training goes on
+        except Exception as error:  # no error of a push may stop the training
             self._warn(args, checkpoint, str(error))
             return
         self._checkpoint = checkpoint
@@ -230,7 +230,7 @@ def push_finished(
         settings = {"private": bool(args.hub_private_repo), "revision": args.hub_revision, "token": args.hub_token}
         with quiet():
             pushed = push_model(folder, args.hub_model_id, card, **settings)
-    except Exception as error:  # whatever it is, the run is whole
+    except Exception as error:  # no error of a push may fail a complete run
         reason = without_tokens(" ".join(str(error).split()))
         logger.warning(
             f"the finished model was not pushed to {args.hub_model_id} ({reason}); to push it again, run: "

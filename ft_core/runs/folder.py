@@ -105,7 +105,7 @@ def prepare_run_folder(path: Path, resume: bool, overwrite: bool) -> Path | None
     check_output_folder(path, resume, overwrite)
     holds_run = (path / RUN_FILE).is_file()
     state = PartialState()
-    state.wait_for_everyone()  # no rank may look after another has begun to write
+    state.wait_for_everyone()  # all ranks must look before one of them starts to write
     if resume:
         return _checkpoint_to_resume(path)
     if state.is_main_process and holds_run:

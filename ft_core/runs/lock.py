@@ -110,7 +110,7 @@ def _acquire(run: Path, overwrite_lock: bool) -> None:
     mine = run / f"{LOCK_FILE}.{os.getpid()}"
     try:
         write_text(mine, json.dumps(_owner()) + "\n")
-        os.link(mine, run / LOCK_FILE)  # whole from its first moment, and only if there is none
+        os.link(mine, run / LOCK_FILE)  # atomic: complete when it appears, and only if there is no lock
     except FileExistsError:
         check_unlocked(run, False)
         raise ValueError(f"{run} was just locked by another process; choose another folder") from None

@@ -72,7 +72,7 @@ def settle_changes(
     """Rejects a resume with other settings, or logs what is kept; the learning rate is reset to the recorded one.
 
     Returns:
-        `bool`: whether the schedule of learning rates is to be made anew, because `resume_force` was asked for.
+        `bool`: whether to rebuild the learning-rate schedule, because `resume_force` is set.
 
     Raises:
         ValueError: with the list of differences, unless `args.resume_force` is set.

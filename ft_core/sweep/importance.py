@@ -46,7 +46,7 @@ def note_on(trials: int) -> str:
 
 
 def plot_importance(values: Mapping[str, float], trials: int, title: str, path: Path) -> None:
-    """Draws importances as bars and writes a PNG, whole or not at all."""
+    """Draws importances as bars and writes a PNG atomically."""
     figure = Figure(figsize=(8, 1.4 + 0.4 * len(values)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

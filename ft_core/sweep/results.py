@@ -85,7 +85,7 @@ def write_results(study: Study, plan: SweepPlan, identity: dict, status: str, fu
     Args:
         study: with its trials.
         plan: the search.
-        identity (`dict`): what may not change when it goes on.
+        identity (`dict`): facts that must not change on a resume.
         status (`str`): `running`, `finished`, `failed` (no trial finished, or too many in a row failed) or
             `interrupted: BY WHAT`.
         further (`dict`): figures of the end: importance, test, repeats.
@@ -118,7 +118,7 @@ def write_results(study: Study, plan: SweepPlan, identity: dict, status: str, fu
 
 
 def renew_results(study: Study, plan: SweepPlan) -> None:
-    """Writes the files anew after a trial; only for who holds the claim lock. Other figures stay as they are."""
+    """Rewrites the files after a trial; the caller must hold the claim lock. Other metrics are not changed."""
     record = read_sweep(plan.folder) or {IDENTITY: {}}
     further = {name: record[name] for name in END_FACTS if name in record}
     write_results(study, plan, record[IDENTITY], "running", further)

@@ -115,7 +115,7 @@ def _check_folder(plan: SweepPlan) -> None:
 
 
 def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
-    """The record of the search that goes on; an empty one for a new search, whose folder is cleared.
+    """The record of a resumed search; an empty one for a new search, whose folder is cleared.
 
     Raises:
         ValueError: the folder's search is another one.

@@ -148,9 +148,9 @@ def had_trial(study: Study, pid: int) -> bool:
 
 
 def release_trial(trial: Trial) -> None:
-    """Lets a trial that was asked to stop, and is saved, go on as if it had never been interrupted."""
+    """Makes a stopped and saved trial resumable, as if it had never been interrupted."""
     trial.set_user_attr(ATTEMPTS, 0)
-    trial.set_user_attr(OWNER, None)  # whoever goes on, on whichever machine, need not ask whether this process is gone
+    trial.set_user_attr(OWNER, None)  # a resume, also on another host, need not check this process
 
 
 def fail_trial(study: Study, trial: Trial, reason: str) -> None:
@@ -160,7 +160,7 @@ def fail_trial(study: Study, trial: Trial, reason: str) -> None:
 
 
 def begin_session(study: Study) -> None:
-    """Failures before now count no more: who goes on with a search has seen them. Trials left behind are free to take.
+    """Resets the failure count for a resumed search, and makes abandoned trials claimable.
 
     Only for who holds the folder's lock: no other process has a trial then, and whether one of another machine still
     runs could not be asked.
@@ -191,7 +191,7 @@ def free_disk(study: Study, plan: SweepPlan) -> None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Removes all checkpoints of a run that will not go on."""
+    """Removes all checkpoints of a run that will not be resumed."""
     for path in list_checkpoints(folder).values():
         remove_checkpoint(path)
     for path in folder.glob(f"{BROKEN}*"):

@@ -89,7 +89,7 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
 
     Raises:
         ValueError: the disk is full, so other trials would fail too.
-        StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved; the trial goes on with the search.
+        StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved; a resumed search continues the trial.
     """
     folder = plan.trial_folder(trial.number)
 

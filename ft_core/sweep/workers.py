@@ -98,7 +98,7 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequ
     """Runs trials in `workers` processes until there are enough.
 
     Raises:
-        ValueError: too many failures in a row, or a worker that cannot go on.
+        ValueError: too many failures in a row, or a worker that cannot continue.
         StoppedBySignal: after SIGTERM or Ctrl-C, once every running trial is saved.
     """
     number = min(plan.search.workers, plan.trials)

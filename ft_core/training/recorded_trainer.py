@@ -127,7 +127,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
         """As the parent's, in a run folder that is locked and made ready.
 
-        `args.resume` goes on from the newest whole checkpoint, `args.overwrite` clears the old run.
+        `args.resume` continues from the newest complete checkpoint, `args.overwrite` removes the old run.
 
         Raises:
             ValueError: the folder holds something and neither is set, it cannot be written, another process uses it, a
@@ -213,7 +213,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
 
         Args:
             run: the run's folder.
-            checkpoint (*optional*): the checkpoint to go on from, whose manifest is compared too.
+            checkpoint (*optional*): the checkpoint to resume from; its manifest is also compared.
 
         Raises:
             ValueError: with the list of what differs.

@@ -87,7 +87,7 @@ def _span(evaluation: dict) -> str:
 
 
 def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None, named: str | None) -> None:
-    """Adds the verdict and the scores of the evaluation that was named, or that lies in the run or beside it.
+    """Adds verdict and scores of the given evaluation, or of one in the run folder or next to it.
 
     Args:
         card ([`CardFacts`]): the card.

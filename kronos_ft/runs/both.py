@@ -81,7 +81,7 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
 def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
     """Runs both stages in a folder that this process has locked."""
     tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
-    PartialState().wait_for_everyone()  # no rank may look after another has begun to write
+    PartialState().wait_for_everyone()  # all ranks must look before one of them starts to write
 
     def clear_predictor() -> None:
         """Removes the old predictor; otherwise an interruption could leave it next to a new tokenizer."""

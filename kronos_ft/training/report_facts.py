@@ -1,6 +1,6 @@
 """Statistics of the training windows, computed before the first step for the run record.
 
-A report tells from them whether inputs were scaled, by what, and whether validation lies inside training.
+A report uses them to check whether and how inputs were scaled, and whether validation overlaps with training.
 
 Shapes: B probed windows, L bars of a window, F features.
 """
@@ -89,7 +89,7 @@ def candle_figures(windows: WindowDataset) -> dict[str, object]:
 
 
 def shared_share(training: dict[str, list], validation: dict[str, list]) -> float:
-    """Share of the time of validation that lies inside training, of the same symbols.
+    """Share of the validation period that overlaps with training, for the same symbols.
 
     Args:
         training, validation: first and last time of each symbol (ISO, UTC).
@@ -108,7 +108,7 @@ def shared_share(training: dict[str, list], validation: dict[str, list]) -> floa
 def observed_windows(
     train: WindowDataset | TokenWindowDataset, validation: WindowDataset | TokenWindowDataset | None
 ) -> dict[str, object]:
-    """What the record says of both splits; of the whole, how they lie to each other."""
+    """Facts on both splits, and their overlap."""
     found: dict[str, object] = {
         "shape": {
             "lookback": train.shape.lookback,

@@ -82,7 +82,7 @@ def demo_command(argv: Sequence[str], program: str = "mt5-ft demo") -> int:
         if args.process_index == 0:
             print("Training a small mT5 from random weights; to fine-tune the published one: --model google/mt5-small")
 
-    # 3. Training: time and disk are told beforehand; the best weights end in final/.
+    # 3. Training: prints an estimate of time and disk first; the best weights are saved in final/.
     metrics = run_training(model, data, args)
 
     # 4. What came out: three summaries, the loss and ROUGE of the validation split.

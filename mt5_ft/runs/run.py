@@ -207,7 +207,7 @@ def run_training(
     Args:
         model, data, args: the settings.
         callbacks: added to each trainer's.
-        score (`bool`): score the best model on the whole validation split at the end; a search does without.
+        score (`bool`): score the best model on the full validation split at the end; off in a search.
 
     Returns:
         `dict`: the figures of `training_metrics.json`: loss first, best and last, scores of the whole validation split,

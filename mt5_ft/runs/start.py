@@ -34,7 +34,7 @@ def pin_model(settings: MT5ModelArguments, args: MT5Arguments) -> MT5ModelArgume
 
 
 def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, or one of the training records; a run that goes on takes that of its checkpoint.
+    """The model's tokenizer, or one of the training records; a resumed run takes that of its checkpoint.
 
     Raises:
         ValueError: a tokenizer that cannot be used.

@@ -120,7 +120,7 @@ def choose_trimming(
         records (`Sequence[Record]`): those that are trained and validated on.
 
     Raises:
-        ValueError: a tokenizer that cannot be trimmed, or a damaged record of a run that goes on.
+        ValueError: a tokenizer that cannot be trimmed, or a damaged record of a resumed run.
     """
     choice = settings.trim_languages, settings.trim_extra
     kept = _recorded(Path(args.output_dir), full) if args.resume else None

@@ -37,10 +37,10 @@ def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
     run = Path(args.output_dir)
     if not args.resume or not (run / RUN_FILE).is_file():
         return args
-    whole, found = read_record(run), {}
-    record = whole["arguments"]
+    previous, found = read_record(run), {}
+    record = previous["arguments"]
     before, now = _pair(record), _pair(vars(args))
-    asks_the_same = not args.resume_force and whole.get(ASKED) == batch_asked(args)
+    asks_the_same = not args.resume_force and previous.get(ASKED) == batch_asked(args)
     if asks_the_same and before != now and before[0] * before[1] == now[0] * now[1]:
         echo(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: keeping that")
         found |= dict(zip(PAIR, before, strict=True))
@@ -54,7 +54,7 @@ def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
 
 
 def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict | None = None) -> bool:
-    """Refuses to go on with other settings, data or number of processes; batches are compared by their effective size,
+    """Rejects a resume with other settings, data or number of processes; batches are compared by their effective size,
     and by the target tokens of a step where `tokens_per_batch` is set.
 
     Args:
@@ -64,7 +64,7 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
         manifest (`dict`, *optional*): as for [`~ft_core.runs.resuming.differences`].
 
     Returns:
-        `bool`: whether the schedule of learning rates is to be made anew.
+        `bool`: whether to rebuild the learning-rate schedule.
 
     Raises:
         ValueError: with the list of differences, unless `resume_force` is set.

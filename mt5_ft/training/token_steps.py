@@ -79,7 +79,7 @@ class TokenSteps(RecordedTrainer):
         return int(sum(token_lengths(self.train_dataset, name) for name in ("input_ids", "labels")).max())
 
     def get_batch_samples(self, *args, **kwargs) -> tuple[list, Tensor | int | None]:
-        """As the parent's; the guard of bad steps is told of micro-batches."""
+        """As the parent's; passes micro-batches to the guard of bad steps."""
         batches, tokens = super().get_batch_samples(*args, **kwargs)
         self._batches = _flat(self._batches)
         return batches, tokens

@@ -6,7 +6,7 @@ Notable:
   of the whole step.
 - Evaluation gathers sums of loss and tokens for each row, so that rows that pad a distributed batch count once; then a
   fixed set of rows is summarised, shared out over the ranks, and scored once.
-- Steps of a fixed number of target tokens are told in [`~mt5_ft.training.token_steps`].
+- See [`~mt5_ft.training.token_steps`] for steps with a fixed number of target tokens.
 - The output layer takes the loss in chunks of tokens, without padding ([`~mt5_ft.models.loss_head`]);
   `linear_loss=False` takes it from the logits of all tokens.
 """

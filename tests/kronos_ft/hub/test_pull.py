@@ -208,7 +208,7 @@ def test_what_is_not_pulled(hub, run, pushed):
             (),
             "me/pickled contains only pickled weights (pytorch_model.bin), which are never downloaded",
         ),
-        ("me/empty", new, (), "me/empty holds no *.safetensors"),
+        ("me/empty", new, (), "me/empty contains no *.safetensors"),
         ("me/bert", new, (), "is not a Kronos"),
         ("me/code", new, (), "asks to run code of the repository (auto_map)"),
         ("me/cut", new, (), "model.safetensors is truncated or damaged; pass another revision"),

@@ -100,7 +100,7 @@ def test_folders_that_are_not_pushed(hub, start, push, tmp_path):
         (bare / name).unlink()
     for path, message in (
         (tmp_path / "nowhere", "is missing; pass a model folder or a run folder"),
-        (other, "holds a bert model, not encoder-decoder"),
+        (other, "contains a bert model, not an encoder-decoder"),
         (bare, "has no tokenizer (tokenizer.json or spiece.model)"),
     ):
         code, _, errors = push(path, "me/x")

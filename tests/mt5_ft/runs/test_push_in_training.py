@@ -115,5 +115,5 @@ def test_what_is_no_mt5_is_not_pulled(hub, tmp_path, start, capfd):
     files = {path.name: path.read_bytes() for path in start.iterdir()}
     hub.create("me/bert", files={**files, "config.json": b'{"model_type": "bert"}'})
     assert main(["pull", "me/bert", str(tmp_path / "new")]) == 2
-    assert "holds a bert model, not encoder-decoder" in capfd.readouterr().err
+    assert "contains a bert model, not an encoder-decoder" in capfd.readouterr().err
     assert not (tmp_path / "new").exists()
