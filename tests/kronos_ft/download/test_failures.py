@@ -209,7 +209,7 @@ WRONG = {
     "an exchange": ({"exchange": "binanc"}, (), "exchange='binanc' is not known to ccxt", "did you mean binance"),
     "a symbol": ({"symbol": "BTC/USTD"}, (), "symbol='BTC/USTD' is not traded on binance", "did you mean BTC/USDT"),
     "a symbol of its own": ({"symbol": "BTCUSDT"}, (), "symbol='BTCUSDT' is not traded", "did you mean BTC/USDT"),
-    "a symbol twice": ({"symbol": "BTC/USDT BTC/USDT"}, (), "BTC/USDT is named twice", "once"),
+    "a symbol twice": ({"symbol": "BTC/USDT BTC/USDT"}, (), "BTC/USDT is given twice", "once"),
     "a timeframe": ({"timeframe": "7m"}, (), "timeframe='7m' is not available on binance; use one of 1s, 1m, 3m", "1w"),
     "a month": ({"timeframe": "1M"}, (), "timeframe='1M' is not available on binance", "1d"),
     "a time": ({"since": "soon"}, (), "since='soon' is not a time", "write it as 2018-01-01"),

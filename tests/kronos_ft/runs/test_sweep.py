@@ -149,14 +149,14 @@ def test_the_direction_of_an_objective(plan, stage, objective, direction):
 
 
 def test_models_with_tokenizers_of_their_own_are_not_compared(plan):
-    refused = r"space.yaml:1: model cannot be searched over: mini is measured by tokens of 2k and small by tokens of "
+    refused = r"space.yaml:1: model cannot be searched over: mini is measured by tokens of 2k but small by tokens of "
     with pytest.raises(ValueError, match=refused + r"base; pass --tokenizer for all trials"):
         plan(predictor_stage(), "model: [mini, small]\n")
     assert plan(predictor_stage(), "model: [small, base]\n").trials == 20
     assert plan(predictor_stage(), "model: [mini, small]\n", "--tokenizer", "2k").trials == 20
     only = "model: [mini]\n"
     assert plan(predictor_stage(), only).trials == 20
-    with pytest.raises(ValueError, match="the default is measured by tokens of base and mini by tokens of 2k"):
+    with pytest.raises(ValueError, match="the default is measured by tokens of base but mini by tokens of 2k"):
         plan(predictor_stage(), only, "--repeat_best", "2")
 
 

@@ -14,7 +14,7 @@ from kronos_ft.training.presets import PRESETS
     [
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size=0 is below 1"),
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps=0 is below 1"),
-        ({"num_train_epochs": 0}, "num_train_epochs=0 trains nothing"),
+        ({"num_train_epochs": 0}, "num_train_epochs=0 is not positive"),
         ({"save_total_limit": 2}, "save_total_limit=2 would remove checkpoints that keep_best=3 keeps"),
         ({"pct_start": 1.5}, "pct_start=1.5 is outside"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 is not positive"),

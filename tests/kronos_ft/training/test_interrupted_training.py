@@ -220,7 +220,7 @@ def test_a_checkpoint_that_is_named_is_verified(make_trainer, tmp_path):
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"checkpoint-3 is not used: model.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"checkpoint-3 cannot be used: model.safetensors is damaged"):
         make_trainer().train(str(path.parent))
 
 
@@ -261,7 +261,7 @@ def test_a_full_disk_for_records_does_not_end_a_run_that_goes_on(make_trainer, m
     fills = At(3, "on_evaluate", lambda: full.__setitem__(0, True))
     frees = At(4, "on_step_begin", lambda: full.__setitem__(0, False))
     make_trainer(on_save_error="continue", callbacks=[fills, frees]).train()
-    assert "run.json could not be written (No space left on device): training continues without it" in caplog.text
+    assert "run.json could not be written (No space left on device); the run continues without it" in caplog.text
     full[0] = False
     with pytest.raises(ValueError, match="is full"):
         make_trainer(output=tmp_path / "other", callbacks=[fills]).train()

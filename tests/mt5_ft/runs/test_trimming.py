@@ -47,7 +47,7 @@ def test_the_run_and_its_model_say_what_was_kept(run, start, few):
     full = load_tokenizer(str(start))
     kept = json.loads((run / "kept_ids.json").read_text("utf-8"))["kept_ids"]
     assert json.loads((run / "final" / "kept_ids.json").read_text("utf-8"))["kept_ids"] == kept
-    assert f"vocabulary  {len(full):,} -> {len(kept):,} pieces; 0.00% of the texts cut otherwise" in out
+    assert f"vocabulary  {len(full):,} -> {len(kept):,} pieces; 0.00% of the texts tokenised differently" in out
     assert "; records not used for a trial selection of pieces need +" in out
     tokenizer, model = (
         AutoTokenizer.from_pretrained(run / "final"),

@@ -213,7 +213,7 @@ def test_no_smaller_batch_than_one():
         ({"label_smoothing_factor": 0.1}, "label_smoothing_factor=0.1 has no effect here: the loss is plain"),
         ({"average_tokens_across_devices": False}, "average_tokens_across_devices=False has no effect here"),
         ({"save_only_model": True}, "save_only_model=True has no effect here: .* cannot be resumed"),
-        ({"predict_with_generate": True}, "predict_with_generate=True has no effect here: eval_generate_rows"),
+        ({"predict_with_generate": True}, "predict_with_generate=True has no effect here: set eval_generate_rows"),
         (
             {"auto_find_batch_size": True},
             "auto_find_batch_size=True has no effect here: the batch is halved automatically",
