@@ -12,7 +12,7 @@ CAUSES = (("leakage", "shared-texts", "scaling"), ("finite", "learning-rate"))
 SCALING, LEAKS = "scaling", ("leakage", "shared-texts")
 VALIDATION = ("in-step", "overfitting", "fits-data", "regularisation", "early-stopping")
 CURVES = ("falling", "improved", "in-step", "overfitting", "steady", "gradients", "long-enough", "early-stopping")
-# a problem (rule, answer), the rules that mean nothing beside it, and the key of the reason; in this order
+# a problem (rule, answer), the rules that it makes meaningless, and the key of the reason; in this order
 MEANINGLESS = (
     (
         SCALING,
@@ -56,7 +56,7 @@ def ask_all(facts: RunFacts) -> list[Finding]:
 
 
 def related(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, with those overridden that mean nothing beside another one, and with causes named."""
+    """The findings; those that another problem makes meaningless are overridden, and causes are named."""
     found = list(findings)
     for cause, case, rules, key in MEANINGLESS:
         if _problems(found).get(cause) == case:

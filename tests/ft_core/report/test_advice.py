@@ -142,7 +142,7 @@ def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_pat
     ((), "Nothing has to change.", "无须更改。"),
     ((lambda run: run.observed["validation"].update(bars=100),), "No setting has to change; read the points",
      "无须更改设置；"),
-    ((leaked,), "Fix what leakage found (its row below says how), then train again.",
+    ((leaked,), "Fix the problem found by leakage (see its row below), then train again.",
      "先解决「验证数据没有泄漏吗？」（leakage）指出的问题（做法见下表该行），再重新训练。"),
     ((leaked, exploded), "Fix what leakage found", "先解决「验证数据没有泄漏吗？」（leakage）"),
     ((lambda run: run.end_at(160, "interrupted: SIGINT"),), "Resume the run: the same command with --resume.",
