@@ -144,7 +144,7 @@ def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_pat
      "无须更改设置；"),
     ((leaked,), "Fix the problem found by leakage (see its row below), then train again.",
      "先解决「验证数据没有泄漏吗？」（leakage）指出的问题（做法见下表该行），再重新训练。"),
-    ((leaked, exploded), "Fix what leakage found", "先解决「验证数据没有泄漏吗？」（leakage）"),
+    ((leaked, exploded), "Fix the problem found by leakage", "先解决「验证数据没有泄漏吗？」（leakage）"),
     ((lambda run: run.end_at(160, "interrupted: SIGINT"),), "Resume the run: the same command with --resume.",
      "用相同命令加 --resume 继续训练。"),
     ((lambda run: run.end_at(40, "interrupted: SIGKILL"),), "Start the run again", "重新开始训练"),
