@@ -19,7 +19,6 @@ from .arguments import ForecastArguments
 from .forecast import Forecast
 from .future_times import inferred_times, origin_seed
 from .networks import load_networks, pairing_remark
-from .plots import plot_forecast
 from .predictor import KronosPredictor
 
 CLOSE = 3
@@ -55,6 +54,8 @@ class SymbolForecast:
 
     def plot(self, path: str | Path) -> None:
         """Draws candles, paths, intervals and, if known, the actual candles as a PNG file."""
+        from .plots import plot_forecast  # here: matplotlib takes a second to import
+
         series, first, truth = self.series, self.origin - self.lookback, self.truth()
         plot_forecast(
             series.values[first : self.origin],
