@@ -62,7 +62,7 @@ class RunArguments:
             raise ValueError("--resume and --overwrite exclude each other; choose one")
 
     def use_one_gpu(self) -> None:
-        """One device a process, and a line that says how to use them all; to be called once the devices are known.
+        """Limits each process to one device and logs how to use all of them; call it after the devices are set up.
 
         In a process that was started by itself the Trainer would use every GPU through `nn.DataParallel`: batches would
         be as many times larger, and the replicas' losses and metrics would not be those of one batch.

@@ -1,9 +1,9 @@
 """Early stopping whose patience counts from the last real improvement.
 
-The stock callback compares with the best value so far, which creeps along with any gain however small, so that a run
-that improves slowly but steadily is stopped. Here an evaluation is an improvement when it beats the value at the last
-improvement by more than `min_delta`. The count is derived from the logged history, so that it survives a resume without
-a state of its own.
+The callback of transformers compares with the best value so far. Every small gain moves that value, so a run that
+improves slowly but steadily is stopped. Here an evaluation counts as an improvement if it beats the value at the last
+improvement by more than `min_delta`. The count is computed from the logged history, so it needs no state in a
+checkpoint.
 """
 
 import math
@@ -43,7 +43,7 @@ class EarlyStopping(TrainerCallback):
 
     Args:
         patience (`int`): evaluations to wait.
-        min_delta (`float`): least change of the metric that counts, in its own unit.
+        min_delta (`float`): minimum improvement that counts, in units of the metric.
 
     Raises:
         ValueError: for a patience below 1 or a negative min_delta.
@@ -66,10 +66,10 @@ class EarlyStopping(TrainerCallback):
 
 
 def check_metric_name(name: str, terms: Iterable[str]) -> str:
-    """The name of an evaluation term with its `eval_` prefix, without which training entries would be ranked.
+    """Adds the prefix `eval_` to the name of an evaluation term; without it, training entries would be ranked.
 
     Raises:
-        ValueError: when nothing of that name is evaluated.
+        ValueError: there is no evaluation term of that name.
     """
     term = name.removeprefix("eval_")
     if term not in terms:

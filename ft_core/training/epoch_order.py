@@ -19,8 +19,9 @@ class HoldsSampler(Protocol):
 
 
 class EpochOrder(TrainerCallback):
-    """Sets the epoch of `trainer.sampler`. Accelerate does so too, but not for several ranks after a resume within an
-    epoch, and not for every kind of sampler."""
+    """Sets the epoch of `trainer.sampler`. Accelerate does not do this for every kind of sampler, nor for several ranks
+    after a resume within an epoch.
+    """
 
     def __init__(self, trainer: HoldsSampler):
         self.trainer = trainer

@@ -1,11 +1,11 @@
 """Skips optimizer steps with a non-finite loss or gradient; too many in a row stop the run.
 
 Notable:
-- A loss that is not finite is made to give gradients that are not, so that after their reduction every rank sees the
-  same norm and takes the same decision, without a collective of its own.
-- A step that is not applied leaves weights, optimizer state and logged sums as they were.
-- On CUDA with a fused optimizer the device itself decides, and the host looks one step later, so that nothing waits.
-- fp16 is another matter: its loss scaler skips steps as a matter of course, and only a scale that collapses is a fault.
+- A non-finite loss is turned into non-finite gradients. After gradient reduction every rank sees the same norm and
+  makes the same decision, without an extra collective.
+- A skipped step leaves weights, optimizer state and logged sums unchanged.
+- On CUDA with a fused optimizer the device decides, and the host reads the decision one step later, so nothing waits.
+- In fp16 the loss scaler regularly skips steps; only a collapsed loss scale is an error.
 """
 
 import json
@@ -24,17 +24,17 @@ from ..runs.record import unless_going_on
 
 logger = logging.getLogger(__name__)
 
-LEAST_SCALE = 1.0  # of fp16: gradients that overflow even without scaling
+LEAST_SCALE = 1.0  # loss scale of fp16; below it, gradients overflow even without scaling
 MOST_RECORDED = 20
 
 
 def poison_if_not_finite(loss: Tensor) -> Tensor:
-    """The loss as it is; where it is not finite, one whose gradients are not finite either."""
+    """Returns the loss; a non-finite loss is replaced by one whose gradients are not finite."""
     return loss * torch.where(torch.isfinite(loss.detach()), 1.0, torch.nan).to(loss.dtype)
 
 
 def _text(value: float) -> float | str:
-    """A number, or its name where JSON has none."""
+    """A finite number, or the text `nan` or `inf`, which JSON has no number for."""
     return value if abs(value) != float("inf") and value == value else str(value)
 
 
@@ -42,12 +42,12 @@ class GuardedSteps(Trainer):
     """A Trainer that guards its steps. Expects `args.max_bad_steps`, a `meter`, and from a subclass `sample_names` and
     `sample_terms`, and `choose_best`; `compute_loss` is to return [`poison_if_not_finite`] of its loss."""
 
-    stops_after_save = False  # asked to end by a signal
+    stops_after_save = False  # a signal asked the run to end
     _bad_in_a_row = 0
     _batches: list[dict] = []  # noqa: RUF012 - replaced at each step, never changed
-    _waiting: tuple[int, Tensor, list[dict]] | None = None  # a step whose verdict the host has not looked at
+    _waiting: tuple[int, Tensor, list[dict]] | None = None  # a step whose decision the host has not read yet
 
-    # Told by the subclass
+    # Defined by the subclass
 
     def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
         """Readable names of the samples of a micro-batch."""
@@ -65,21 +65,21 @@ class GuardedSteps(Trainer):
         self.meter.reset()
 
     def get_batch_samples(self, *args, **kwargs) -> tuple[list, Tensor | int | None]:
-        """As the parent's; remembers the micro-batches of a step until it is known to be good."""
+        """Calls the parent; keeps the micro-batches of a step until its loss and gradients are known to be finite."""
         batches, count = super().get_batch_samples(*args, **kwargs)
         self._batches = batches
         self.meter.begin_step()
         return batches, count
 
     def training_step(self, *args, **kwargs) -> Tensor:
-        """As the parent's; what is added to the Trainer's own running loss is finite."""
+        """Calls the parent; only finite values are added to the Trainer's running loss."""
         loss = super().training_step(*args, **kwargs)
         return torch.where(torch.isfinite(loss), loss, 0.0)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float:
-        """As the parent's; decides whether the step is applied."""
+        """Calls the parent; decides whether the step is applied."""
         norm = super()._get_grad_norm(model, grad_norm)
-        if hasattr(norm, "full_tensor"):  # of sharded parameters
+        if hasattr(norm, "full_tensor"):  # the norm of sharded parameters
             norm = norm.full_tensor()
         self._look_at_waiting()
         if self._decides_on_device(norm):
@@ -93,17 +93,17 @@ class GuardedSteps(Trainer):
         if finite:
             self._bad_in_a_row = 0
         elif not self._is_scaling_down(norm):
-            self.optimizer.zero_grad(set_to_none=True)  # parameters without a gradient are left alone
+            self.optimizer.zero_grad(set_to_none=True)  # the optimizer skips parameters without a gradient
             self._note_bad_step(self.state.global_step + 1, self._batches, float(norm))
         return norm
 
     def _decides_on_device(self, norm: Tensor | float) -> bool:
-        """Whether the fused optimizer can skip a step by a flag on the device."""
+        """Whether the fused optimizer can skip a step through a flag on the device."""
         fused = bool(getattr(self.optimizer.optimizer, "defaults", {}).get("fused"))
         return isinstance(norm, Tensor) and norm.device.type == "cuda" and fused and self.accelerator.scaler is None
 
     def _look_at_waiting(self) -> None:
-        """Reads a decision that the device has made in the meantime."""
+        """Reads the decision that the device has made for the last step."""
         if self._waiting is None:
             return
         (step, finite, batches), self._waiting = self._waiting, None
@@ -113,7 +113,7 @@ class GuardedSteps(Trainer):
             self._note_bad_step(step, batches, float("nan"))
 
     def _is_scaling_down(self, norm: Tensor | float) -> bool:
-        """Whether fp16's loss scaler is just looking for its scale.
+        """Whether the fp16 loss scaler is still lowering its scale (the loss is finite, the scaled gradients overflow).
 
         Raises:
             ValueError: the scale has collapsed.
@@ -159,10 +159,10 @@ class GuardedSteps(Trainer):
         return found
 
     def _note_bad_step(self, step: int, batches: list[dict], norm: float) -> None:
-        """Records a bad step; every rank calls it at the same step.
+        """Records a skipped step; every rank calls it at the same step.
 
         Raises:
-            ValueError: it is one too many.
+            ValueError: `max_bad_steps` steps in a row were skipped.
         """
         self._bad_in_a_row += 1
         samples = self._samples_of(batches)
@@ -193,7 +193,7 @@ class GuardedSteps(Trainer):
         first = step - self._bad_in_a_row + 1
         steps = f"in steps {first} to {step}" if self._bad_in_a_row > 1 else f"in step {step}"
         last = f"{newest.name} is the newest complete checkpoint" if newest else "there is no checkpoint yet"
-        if len(offending) == len(samples):  # not a matter of a few samples
+        if len(offending) == len(samples):  # all samples, not only a few
             cause = "every sample is affected, so the weights have diverged: lower learning_rate"
         elif offending:
             cause = f"check the {len(offending)} of {len(samples)} samples listed there as offending"
@@ -215,16 +215,17 @@ class GuardedSteps(Trainer):
             write_json(path, [*earlier, entry][-MOST_RECORDED:])
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
-        """As the parent's; not while steps are bad, or a diverged run would leave its weights as the newest."""
+        """Calls the parent, except after a skipped step: a diverged run must not overwrite the last good checkpoint."""
         self._look_at_waiting()
         if self._bad_in_a_row and not self.stops_after_save:
             if self.args.should_save:
                 logger.warning(f"no checkpoint is written at step {self.state.global_step}, which was not applied")
-            self.choose_best(Path(self.args.output_dir))  # or it would be this step's, which has none
+            # otherwise the best checkpoint would be that of this step, which is not saved
+            self.choose_best(Path(self.args.output_dir))
             return
         super()._save_checkpoint(*args, **kwargs)
 
     def log(self, *args, **kwargs) -> None:
-        """As the parent's, after a look at the last step."""
+        """Calls the parent, after reading the decision on the last step."""
         self._look_at_waiting()
         super().log(*args, **kwargs)

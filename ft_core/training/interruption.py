@@ -1,8 +1,8 @@
 """SIGTERM and Ctrl-C: finish the step, save a checkpoint, exit with code 143 or 130.
 
-A second signal stops at once, as without this library. With several processes all of them stop after the same step,
-even when only one was signalled: the number of that step is agreed on through the process group's store, which costs
-one look a step and no work on the device.
+A second signal stops the process immediately. With several processes, all of them stop after the same step, even if
+only one received the signal. They agree on that step through the key-value store of the process group: one lookup a
+step, and no work on the device.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def start_worker(start: Callable[[int], None] | None, number: int) -> None:
-    """Starts a process that loads data: signals to the whole process group are the training process's to answer.
+    """Initialises a data-loading worker so that the training process handles signals to the process group.
 
-    A SIGTERM is ignored once; the second ends the process, so that its parent can still end it.
+    The worker ignores SIGINT and the first SIGTERM. A second SIGTERM ends it, so its parent can still stop it.
     """
 
     def ignore_once(number: int, frame: object) -> None:
@@ -56,16 +56,16 @@ class StoppedBySignal(SystemExit):
 
 
 class StopAtSignal(TrainerCallback):
-    """Saves and stops after the step in which a signal came; [`listening`] must be open.
+    """Saves a checkpoint and stops after the step in which a signal arrived, inside the context [`listening`].
 
-    What the run would log, evaluate and save at that step anyway comes first. Otherwise the checkpoint alone is written
-    and nothing is logged, so that a resumed run logs what an uninterrupted one would have.
+    Logging, evaluation and saving that are due at that step are done first. Otherwise only the checkpoint is written
+    and nothing is logged, so that the log of a resumed run equals that of an uninterrupted one.
     """
 
     def __init__(self):
         self._received: int | None = None
         self._stopping: int | None = None
-        self.is_extra = False  # whether the last save is one that the run would not have made
+        self.is_extra = False  # whether the last save was made only because of the signal
         self._runs = 0
         self._restore: Callable[[], None] = lambda: None
 
@@ -76,7 +76,7 @@ class StopAtSignal(TrainerCallback):
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Records the first signal; the second one has its usual effect."""
+        """Records the first signal; a second one has its default effect."""
         self._received = self._stopping = None
         self.is_extra = False
         self._runs += 1
@@ -87,7 +87,7 @@ class StopAtSignal(TrainerCallback):
 
         def restore() -> None:
             for number, handler in before.items():
-                if handler is not None:  # one that Python did not set cannot be set again
+                if handler is not None:  # a handler that was not installed from Python cannot be restored
                     signal.signal(number, handler)
 
         def note(number: int, frame: object) -> None:
@@ -106,7 +106,7 @@ class StopAtSignal(TrainerCallback):
             restore()
 
     def came_at_end(self) -> bool:
-        """Whether a signal came on any rank after the last step; from now on signals have their usual effect."""
+        """Whether any rank received a signal after the last step; restores the default handlers."""
         self._restore()
         several = dist.is_initialized() and dist.get_world_size() > 1
         numbers = gather_object([self._received]) if several else [self._received]
@@ -116,8 +116,8 @@ class StopAtSignal(TrainerCallback):
     def _agreed(self, step: int) -> int | None:
         """The signal to stop for after this step, the same answer on every rank.
 
-        A rank publishes the step after the one at which it noticed: no other rank can have finished that one yet,
-        because its gradients need this rank.
+        A rank publishes the number of the next step. No other rank can have finished that step, because its gradients
+        need this rank.
         """
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return self._received
@@ -141,7 +141,8 @@ class StopAtSignal(TrainerCallback):
         by_epoch = IntervalStrategy.EPOCH in (args.eval_strategy, args.logging_strategy) or (
             args.save_strategy == SaveStrategy.EPOCH
         )
-        if not (at_epoch_end and by_epoch):  # or what belongs to the epoch's end would never be done
+        # otherwise the logging, evaluation and saving at the end of the epoch would be lost
+        if not (at_epoch_end and by_epoch):
             self._ask_to_save(control)
 
     def _ask_to_save(self, control: TrainerControl) -> None:
@@ -155,7 +156,7 @@ class StopAtSignal(TrainerCallback):
             self._ask_to_save(control)
 
     def decide_on_save(self, is_best: bool) -> bool:
-        """Whether to save after an evaluation, where only a best one is saved."""
+        """Whether to save after an evaluation in a run that saves only its best checkpoint."""
         if self._stopping is None:
             return is_best
         self.is_extra = not is_best

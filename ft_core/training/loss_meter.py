@@ -1,6 +1,6 @@
 """Sums of loss terms, kept on the device until they are logged.
 
-`compute_loss` adds; `log` reduces. Nothing is copied to the host and no rank talks to another in between.
+`compute_loss` adds and `log` reduces. In between nothing is copied to the host and there is no collective.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """A Trainer with a run record: exact loss terms, run folder, atomic checkpoints, bit-exact resume.
 
 Notable:
-- Loss terms are added on the device inside `compute_loss` and reduced over ranks in `log`, which puts them into the
-  Trainer's own log entry, so that `metric_for_best_model`, callbacks and `report_to` all see them.
+- Loss terms are summed on the device inside `compute_loss` and reduced over ranks in `log`, which adds them to the
+  Trainer's log entry. `metric_for_best_model`, callbacks and `report_to` therefore see them.
 - There is a log entry before each scheduled evaluation and save.
 - See `checkpoints.saving`, `guarded_steps` and `interruption` for saving, skipped steps and signals.
 """
@@ -67,7 +67,7 @@ class _LogFirst(TrainerCallback):
 
 
 class _LimitAtEnd(TrainerCallback):
-    """Gives `save_total_limit` back once the stock Trainer has passed the place where it would go by it."""
+    """Restores `save_total_limit` after the code of the Trainer that would delete checkpoints by it."""
 
     limit: int | None = None
 
@@ -88,7 +88,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         kwargs: as for [`~transformers.Trainer`].
 
     Raises:
-        ValueError: the number of processes or the precision is not what was asked for.
+        ValueError: the number of processes or the precision differs from the requested one.
     """
 
     progress_terms: tuple[str, ...] = ("loss",)
@@ -125,13 +125,13 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:
-        """As the parent's, in a run folder that is locked and made ready.
+        """Calls the parent, in a locked and prepared run folder.
 
         `args.resume` continues from the newest complete checkpoint, `args.overwrite` removes the old run.
 
         Raises:
-            ValueError: the folder holds something and neither is set, it cannot be written, another process uses it, a
-                resume would be another run, a checkpoint could not be saved, or losses are not finite.
+            ValueError: the folder is not empty and neither is set, it is not writable, another process uses it, the
+                settings of a resume differ, a checkpoint could not be saved, or losses are not finite.
             StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved.
         """
         run = Path(self.args.output_dir)
@@ -171,7 +171,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
                 raise ValueError(message) from error
 
     def _check_whole(self, named: Path, found: Path | None) -> None:
-        """Raises ValueError when a checkpoint is damaged; the one that was `found` has been looked at."""
+        """Raises ValueError if a checkpoint is damaged; the one in `found` was checked before."""
         defect = None if named == found else defect_of(named)
         if defect is not None:
             raise ValueError(f"{named} cannot be used: {defect}; pass another checkpoint, or none for the newest")
@@ -233,7 +233,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         return patience.waited >= self.args.early_stopping_patience
 
     def _already_trained(self, state: TrainerState, checkpoint: str) -> TrainOutput:
-        """Takes over a run whose last checkpoint is its end; the stock Trainer would do one step more and fail."""
+        """Loads a run whose last checkpoint is its end; transformers' Trainer would do one step more and fail."""
         logger.warning(f"{checkpoint} is the last step of this run: there is nothing left to train")
         state.is_local_process_zero, state.is_world_process_zero = (
             self.is_local_process_zero(),
@@ -241,7 +241,8 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         )
         self.state = state
         self.recorder.take_over(self.args, self.state)
-        self.callback_handler.on_save(self.args, self.state, self.control)  # which may have been interrupted
+        # the callbacks of that save may have been interrupted
+        self.callback_handler.on_save(self.args, self.state, self.control)
         self.relocate_best(Path(self.args.output_dir))
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
             self._load_best_model()
@@ -279,7 +280,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
     def _get_dataloader(self, *args, **kwargs) -> DataLoader:
-        """As the parent's; a signal to the whole process group does not end the processes that load data."""
+        """Calls the parent; a signal to the process group does not end the data-loading workers."""
         loader = super()._get_dataloader(*args, **kwargs)
         own = getattr(loader, "base_dataloader", loader)  # Accelerate wraps it
         own.worker_init_fn = partial(start_worker, own.worker_init_fn)
@@ -301,11 +302,11 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
 
     @abstractmethod
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
-        """Named figures from reduced sums of a meter; `weight` is what was added. Defined by the subclass."""
+        """Named values from a meter's reduced sums; `weight` is the sum of the weights. Defined by the subclass."""
 
     @abstractmethod
     def throughput_terms(self, weight: float, seconds: float) -> dict[str, float]:
-        """Named figures of speed since the last log entry, over all ranks. Defined by the subclass."""
+        """Throughput since the last log entry, over all ranks. Defined by the subclass."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the exact loss terms, the weight norm and the throughput to a training log entry, in place."""
@@ -346,7 +347,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         return seconds
 
     def training_step(self, *args, **kwargs) -> Tensor:
-        """As the parent's; starts the throughput clock at the first step."""
+        """Calls the parent; starts the throughput clock at the first step."""
         if self._logged_at is None:
             self._logged_at, self._busy_elsewhere = time.monotonic(), 0.0
         return super().training_step(*args, **kwargs)
@@ -359,26 +360,26 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         self._busy_elsewhere += time.monotonic() - started
 
     def _determine_best_metric(self, *args, **kwargs) -> bool:
-        """As the parent's; tells a run that saves only what is best to save what a signal asks for too."""
+        """Calls the parent; a run that saves only its best checkpoint also saves when a signal asks for it."""
         is_best = super()._determine_best_metric(*args, **kwargs)
         return self._stop_at_signal.decide_on_save(is_best) if self.args.save_strategy == SaveStrategy.BEST else is_best
 
     def _finalize_training(self, *args, **kwargs) -> TrainOutput:
-        """As the parent's, unless a signal came with the last evaluation or save; a resume then does what is left."""
+        """Calls the parent, unless a signal arrived with the last evaluation or save; a resume then does the rest."""
         if self._stop_at_signal.came_at_end():
             self._stop_at_signal.is_extra = True
             if self.state.global_step not in list_checkpoints(Path(self.args.output_dir)):
                 self._save_checkpoint(self.model_wrapped, None)
             self._stop_at_signal.on_save(self.args, self.state, self.control)
-        # with a limit of 1 the last checkpoint would go now, in place: a run that is killed before its last figures are
-        # written would begin again at the best one
+        # with a limit of 1 the parent would delete the last checkpoint here: a run killed before its final metrics are
+        # written would restart from the best one
         self._limit_at_end.limit, self.args.save_total_limit = self.args.save_total_limit, None
         return super()._finalize_training(*args, **kwargs)
 
     # Evaluation
 
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201
-        """As the parent's, with the terms of the whole split instead of means over batches."""
+        """Calls the parent; returns the terms of the whole split instead of means over batches."""
         started = time.monotonic()
         self.eval_meter.reset()
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)

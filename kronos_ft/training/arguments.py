@@ -33,7 +33,7 @@ class ModelArguments:
         default=False, metadata={"help": "Start from random weights of the named size (base, 2k, tiny)."}
     )
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the Hub repository."})
-    # of a model of the Hub, for the record: what was asked for, and where it is; revision becomes the commit
+    # recorded for a model of the Hub: the requested revision and the repository; `revision` becomes the commit
     revision_asked: str | None = field(init=False, default=None)
     repository: str | None = field(init=False, default=None)
     preset: str = field(
@@ -98,7 +98,7 @@ class DataArguments:
 
 @dataclass
 class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArguments):
-    r"""What both stages share: the settings of [`~transformers.TrainingArguments`] and the fields below.
+    r"""Settings of both stages: those of [`~transformers.TrainingArguments`] and the fields below.
 
     Defaults that differ from the parent: the published recipe (batch 50, 30 epochs, weight decay 0.1, betas 0.9 and
     0.95); evaluation at the start and after each epoch, with a checkpoint each, so that the best three can be kept;
@@ -107,7 +107,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     """
 
     evaluation_terms: ClassVar[tuple[str, ...]] = ("loss",)
-    growing_terms: ClassVar[tuple[str, ...]] = ()  # those that are better when larger, whatever greater_is_better says
+    growing_terms: ClassVar[tuple[str, ...]] = ()  # better when larger; overrides greater_is_better
 
     per_device_train_batch_size: int = field(default=50, metadata={"help": "Windows per device and micro-batch."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Windows per device in evaluation."})
@@ -169,7 +169,8 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     compile_blocks: str = field(
         default="auto", metadata={"help": "Compile the blocks of the model: auto (if the run is long enough), yes, no."}
     )
-    numerics: str = field(init=False, default="", metadata={"recorded": True})  # exact, fp32 or bf16: what speed became
+    # exact, fp32 or bf16; follows from `speed`
+    numerics: str = field(init=False, default="", metadata={"recorded": True})
     dry_run: bool = field(
         default=False, metadata={"help": "Print settings and estimated time without training; write nothing."}
     )
@@ -184,11 +185,11 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         if self.one_cycle:
             self._warn_of_ignored_schedule()
         if not torch.accelerator.is_available():
-            self.use_cpu = True  # without it several processes on a CPU would train apart from each other
+            self.use_cpu = True  # otherwise several CPU processes would not synchronise their gradients
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False
         elif self.accelerator_config is None:
-            self.accelerator_config = {"non_blocking": True}  # batches are on their way while the step before computes
+            self.accelerator_config = {"non_blocking": True}  # copies a batch during the step before
         if self.fp16:
             check_precision("fp16", "cpu" if self.use_cpu else "accelerator")
         super().__post_init__()
@@ -198,7 +199,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             raise ValueError("early_stopping=True needs evaluations; set eval_strategy to epoch or steps")
 
     def _settle_speed(self) -> None:
-        """What `auto` means on this device; after the parent has found it."""
+        """Chooses numerics and compiling for this device; call it after the parent has set the device."""
         if self.exact:
             self.speed = "exact"
         if self.torch_compile:

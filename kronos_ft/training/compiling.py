@@ -2,7 +2,7 @@
 
 Compiling takes seconds (programs found in the cache) to minutes. It happens before the first step, where the remaining
 steps save more than it costs. The decision depends on measured times, so two runs may decide differently and then
-differ in their last bits. A resumed run decides as before; `compile_blocks` sets it explicitly.
+differ in the last bits. A resumed run keeps its decision; `compile_blocks` sets it explicitly.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ from ..models.layers import TransformerBlock
 from .numerics import choose_compile, logger, may_compile
 
 TIMES_FILE = "compile_seconds.json"
-UNKNOWN_SECONDS, UNKNOWN_WARM_SECONDS = 90.0, 15.0  # of compiling, where it has not been measured on this machine
-LEAST_STEPS = 50  # below, not even a timed step pays
+UNKNOWN_SECONDS, UNKNOWN_WARM_SECONDS = 90.0, 15.0  # assumed compile time, until one is measured on this machine
+LEAST_STEPS = 50  # for shorter runs even the timing of a step costs more than it saves
 MARGIN = 1.3
-# share of a step that compiled blocks save, as measured (docs/performance.md); a predictor's dropout leaves none
+# share of a step that compiled blocks save (docs/performance.md); none for a predictor, because of its dropout
 GAINS = {"tokenizer": {"fp32": 0.18, "bf16": 0.35}, "predictor": {}}
 
 
 class CompilableTrainer(Protocol):
-    """What this file reads of a [`~kronos_ft.training.window_trainer.WindowTrainer`], beside what every Trainer has."""
+    """What this file needs of a [`~kronos_ft.training.window_trainer.WindowTrainer`], in addition to a Trainer."""
 
     stage: str
     compiled: bool
@@ -88,7 +88,7 @@ class CompileTimes:
             return {}
 
     def expected(self) -> float:
-        """Seconds that compiling will take: with programs from the cache, or the longest that it took without."""
+        """Expected compile time in seconds: with cached programs, or the longest measured without them."""
         found = self._read()
         warm = found.get(self.key, {}).get("warm")
         if self.key in found and self.programs.is_dir() and any(self.programs.iterdir()):
@@ -106,7 +106,7 @@ class CompileTimes:
 
 @contextlib.contextmanager
 def _without_trace(trainer: "CompilableTrainer") -> Iterator[None]:
-    """Random states, loss sums and gradients are afterwards as they were."""
+    """Restores random states, loss sums and gradients."""
     device = trainer.args.device
     meter, trainer.meter = trainer.meter, LossMeter()
     devices = [device.index or 0] if device.type == "cuda" else []
@@ -121,7 +121,7 @@ def _without_trace(trainer: "CompilableTrainer") -> Iterator[None]:
 
 
 def timed_step(trainer: "CompilableTrainer", passes: int = 2) -> float:
-    """Seconds of the last of some forward and backward passes of the bare model; nothing is changed by them."""
+    """Seconds of the last of a few forward and backward passes of the unwrapped model, which is not changed."""
     seconds = 0.0
     with _without_trace(trainer):
         size = min(trainer.args.per_device_train_batch_size, len(trainer.train_dataset))
@@ -131,7 +131,7 @@ def timed_step(trainer: "CompilableTrainer", passes: int = 2) -> float:
             started = time.perf_counter()
             with trainer.accelerator.autocast():
                 loss = trainer.compute_loss(trainer.model, batch)
-            # gradients by name: those of parameters would wake the hooks of distributed training
+            # not loss.backward(): that would trigger the hooks of distributed training
             gradients = torch.autograd.grad(loss, weights, allow_unused=True)
             next(g for g in gradients if g is not None).sum().item()
             seconds = time.perf_counter() - started
@@ -139,7 +139,7 @@ def timed_step(trainer: "CompilableTrainer", passes: int = 2) -> float:
 
 
 def programs_made() -> tuple[int, int]:
-    """Programs that this process has compiled, and how many of them were not in the cache."""
+    """Number of programs that this process has compiled, and how many of them were not in the cache."""
     from torch._dynamo.utils import counters  # takes a second to import
 
     return counters["stats"]["unique_graphs"], counters["inductor"]["fxgraph_cache_miss"]
@@ -153,7 +153,7 @@ def is_compiler_fault(error: BaseException) -> bool:
 
 
 def planned_compile(trainer: "CompilableTrainer") -> tuple[float, str]:
-    """Seconds that a run would spend on compiling (0 where it would not), and why."""
+    """Seconds that a run would spend on compiling (0 if it would not compile), and the reason."""
     if not may_compile(trainer.args):
         return 0.0, f"compile_blocks {choose_compile(trainer.args.compile_blocks, trainer.args.speed)}"
     times = CompileTimes(trainer.compile_key())
@@ -164,7 +164,7 @@ def planned_compile(trainer: "CompilableTrainer") -> tuple[float, str]:
 class CompileBlocks(TrainerCallback):
     """Compiles the blocks of the model before the first step, if it saves time or is requested.
 
-    To be the first of all callbacks: the run's record says what was decided, and progress begins after it.
+    It must be the first callback: the run record contains the decision, and progress starts after it.
     """
 
     def __init__(self, trainer: "CompilableTrainer"):
@@ -180,7 +180,7 @@ class CompileBlocks(TrainerCallback):
         if may_compile(args):
             times = CompileTimes(trainer.compile_key())
             wanted, why = self.decide(args, state.max_steps - state.global_step, times)
-            if args.world_size > 1:  # each process has timed it by itself
+            if args.world_size > 1:  # each process has measured its own time
                 wanted, why = broadcast_object_list([wanted, why])
             if wanted:
                 started = time.perf_counter()
@@ -192,7 +192,7 @@ class CompileBlocks(TrainerCallback):
             note(f"speed: {args.numerics} numerics on {args.device.type}, blocks {blocks} ({why})")
 
     def decide(self, args: TrainingArguments, steps: int, times: CompileTimes) -> tuple[bool, str]:
-        """Whether to compile for that many steps to come, and why."""
+        """Whether to compile for the given number of remaining steps, and the reason."""
         trainer = self._trainer
         word = choose_compile(args.compile_blocks, args.speed)
         if word == "yes":
@@ -200,7 +200,7 @@ class CompileBlocks(TrainerCallback):
         before = trainer.compiled_before
         if before is None and args.resume and (Path(args.output_dir) / RUN_FILE).is_file():
             before = read_record(Path(args.output_dir)).get("compiled")  # killed before its first checkpoint
-        if before is not None:  # or a resumed run would end with other bits
+        if before is not None:  # otherwise a resumed run would differ in the last bits
             return before, "as before"
         gain = GAINS[trainer.stage].get(args.numerics, 0.0) if args.device.type == "cpu" else 0.0
         if gain == 0:
@@ -213,7 +213,7 @@ class CompileBlocks(TrainerCallback):
         return pays(steps, step, gain, expected), why
 
     def _compile(self, times: CompileTimes, is_main: bool) -> bool:
-        """Compiles; False where it cannot be done here, on any rank."""
+        """Compiles the blocks; returns False if that fails on any rank."""
         trainer = self._trainer
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(times.programs))
         if is_main:
@@ -221,11 +221,11 @@ class CompileBlocks(TrainerCallback):
         started, (made, missed) = time.perf_counter(), programs_made()
         fault = None
         try:
-            torch._dynamo.reset()  # it compiles a function for eight shapes at most
+            torch._dynamo.reset()  # the compiler's own limit is eight shapes a function
             program = torch.compile(TransformerBlock.compute, dynamic=False)
             compile_blocks(trainer.model, TransformerBlock, self._guarded(program))
             timed_step(trainer, passes=1)
-        except Exception as error:  # whatever compilers say
+        except Exception as error:  # compilers raise any type
             if "out of memory" in str(error).lower():
                 raise
             fault = str(error).strip().partition("\n")[0][:160] or type(error).__name__
@@ -243,7 +243,7 @@ class CompileBlocks(TrainerCallback):
         return True
 
     def _guarded(self, program: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The program; the plain computation from the moment on when compiling it for something new fails."""
+        """Wraps a compiled program; falls back to eager execution once compiling for a new shape fails."""
 
         def run(block: TransformerBlock, *inputs: object) -> Tensor:
             try:
@@ -251,7 +251,7 @@ class CompileBlocks(TrainerCallback):
             except Exception as error:
                 if not is_compiler_fault(error):
                     raise
-                if self._trainer.compiled:  # in the middle of training; before it, `_compile` tells
+                if self._trainer.compiled:  # during training; before it, `_compile` logs the failure
                     self._give_up(str(error).strip().partition("\n")[0][:160])
                     self._trainer.compiled = False
                     return block.compute(*inputs)

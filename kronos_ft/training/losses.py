@@ -29,7 +29,7 @@ TOKENIZER_TERMS = ("recon_pre", "recon_all", "commitment", "entropy_sample")
 
 @dataclass
 class TokenizerTerms:
-    """Terms of the tokenizer's objective, one value a window, so that sums over any split of the data are exact.
+    """Terms of the tokenizer's objective for each window, so that sums over any partition of the data are exact.
 
     Attributes:
         per_window (`torch.Tensor` of shape `(batch_size, 4)`):
@@ -93,11 +93,11 @@ def tokenizer_objective(per_window_mean: Tensor, bit_mean: Tensor, config: Krono
 
 
 def token_cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Cross-entropy of each token in nats, fp32 whatever the precision of the logits.
+    """Cross-entropy of each token in nats, computed in fp32.
 
     Args:
         logits (`torch.Tensor` of shape `(B, T, num_codes)`): before softmax.
-        tokens (`torch.LongTensor` of shape `(B, T)`): what came.
+        tokens (`torch.LongTensor` of shape `(B, T)`): the targets.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`.
@@ -106,10 +106,10 @@ def token_cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def predictor_terms(s1_logits: Tensor, s2_logits: Tensor, s1: Tensor, s2: Tensor) -> Tensor:
-    """Every term for each window, so that means over any split of the data are exact.
+    """The loss terms of each window, so that means over any partition of the data are exact.
 
     Args:
-        s1_logits, s2_logits (`torch.Tensor` of shape `(B, T, num_codes)`): of the bars to predict.
+        s1_logits, s2_logits (`torch.Tensor` of shape `(B, T, num_codes)`): logits of the bars to predict.
         s1, s2 (`torch.LongTensor` of shape `(B, T)`): their tokens.
 
     Returns:

@@ -1,7 +1,7 @@
 """Precision of matrix products: from settings and device to one of `exact`, `fp32`, `bf16`.
 
-`exact` is plain fp32 with PyTorch's own random draws, `fp32` uses cheap random draws on a CPU, `bf16` computes matrix
-products in bf16. A resumed run keeps the numerics that it began with.
+`exact` is plain fp32 with PyTorch's random numbers, `fp32` uses faster random numbers on a CPU, `bf16` computes matrix
+products in bf16. A resumed run keeps its numerics.
 """
 
 import logging
@@ -34,7 +34,7 @@ COMPILE = ("auto", "yes", "no")
 
 
 def has_native_bf16(device_type: str) -> bool:
-    """Whether a device computes products in bf16 by itself; emulated ones are up to 25 times slower than fp32."""
+    """Whether a device has native bf16 products; emulated ones are up to 25 times slower than fp32."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type != "cpu":
@@ -43,10 +43,10 @@ def has_native_bf16(device_type: str) -> bool:
 
 
 def choose_numerics(products: str, speed: str, mixed_precision: bool, device_type: str) -> str:
-    """exact, fp32 or bf16; `auto` is bf16 where it is native and nothing else makes products in half precision.
+    """Returns exact, fp32 or bf16; `auto` is bf16 if it is native and no mixed precision is set.
 
     Raises:
-        ValueError: an unknown word, or bf16 products beside another precision or with `speed exact`.
+        ValueError: an unknown value, or bf16 products together with mixed precision or with `speed exact`.
     """
     if speed not in SPEEDS:
         raise ValueError(f"speed={speed!r} is not known; use one of {', '.join(SPEEDS)}")
@@ -64,12 +64,12 @@ def choose_numerics(products: str, speed: str, mixed_precision: bool, device_typ
 
 
 def set_numerics(model: nn.Module, numerics: str) -> None:
-    """Sets how a model is trained from now on: exact, fp32 or bf16."""
+    """Sets the numerics of a model: exact, fp32 or bf16."""
     speed_up(model, torch.bfloat16 if numerics == "bf16" else None, cheap=numerics != "exact")
 
 
 def check_same_numerics(args: TrainingArguments) -> None:
-    """Raises ValueError, on every rank, when the processes of a run would compute in different precisions."""
+    """Raises ValueError on every rank if the processes of a run would compute in different precisions."""
     found = gather_object([args.numerics]) if args.world_size > 1 else [args.numerics]
     if len(set(found)) > 1:
         raise ValueError(
@@ -79,7 +79,7 @@ def check_same_numerics(args: TrainingArguments) -> None:
 
 
 def choose_compile(wanted: object, speed: str) -> str:
-    """One of auto, yes and no; raises ValueError for another word, or for yes with `speed exact`."""
+    """Returns auto, yes or no; raises ValueError for another value, or for yes with `speed exact`."""
     word = {"true": "yes", "false": "no"}.get(str(wanted).lower(), str(wanted).lower())
     if word not in COMPILE:
         raise ValueError(f"compile_blocks={wanted!r} is not known; use one of {', '.join(COMPILE)}")
@@ -98,7 +98,7 @@ def adopt_recorded(args: TrainingArguments, recorded: dict) -> None:
 
     Args:
         args: settings of the resuming run; `numerics` is changed in place.
-        recorded (`dict`): settings of the run, as in its record; one from before there was a choice was exact.
+        recorded (`dict`): settings in the run record; without `numerics` (earlier versions) the run was exact.
     """
     before = recorded.get("numerics") or "exact"
     if before == args.numerics or args.speed != "auto" or args.products != "auto":

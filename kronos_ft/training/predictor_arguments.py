@@ -51,7 +51,7 @@ class KronosArguments(WindowTrainingArguments):
     r"""Training settings of the Kronos predictor: those of [`WindowTrainingArguments`] and the fields below.
 
     Defaults are the published recipe's learning rate 4e-5 and clipping at 3.0. `metric_for_best_model` is `eval_loss`,
-    causal and given the true coarse token whatever the training.
+    which is always causal and conditioned on the true coarse token.
     """
 
     evaluation_terms: ClassVar[tuple[str, ...]] = (

@@ -1,9 +1,9 @@
 """Trainer of the Kronos predictor: next-token cross-entropy of the coarse and of the fine token.
 
-Read this before a training curve: `loss` is half the negative log-likelihood of a bar's two tokens, in nats; it falls
-with the market's predictability, not to zero, and a lower loss is not yet a better forecast (`kronos-ft evaluate`
-tells). In training with `s1_conditioning="sampled"` the logged ce_s2 is that of the published scripts, in evaluation it
-is always given the true coarse token and causal, so that runs of both kinds compare.
+How to read a training curve: `loss` is half the negative log-likelihood of a bar's two tokens, in nats. Its minimum is
+the entropy of the market, not zero, and a lower loss need not be a better forecast (`kronos-ft evaluate` measures
+that). With `s1_conditioning="sampled"` the training ce_s2 is that of the published scripts. In evaluation ce_s2 is
+always causal and conditioned on the true coarse token, so that runs of both kinds can be compared.
 """
 
 import copy
@@ -50,16 +50,16 @@ class KronosTrainer(WindowTrainer):
     ce_s2, perplexity_s1, perplexity_s2 (the exponential of the mean cross-entropy), accuracy_s1, accuracy_s2.
 
     Args:
-        model ([`Kronos`]): the predictor; with `args.lora` adapters are put on it.
+        model ([`Kronos`]): the predictor; with `args.lora`, adapters are added to it.
         args ([`KronosArguments`]): settings.
-        train_dataset, eval_dataset ([`TokenWindowDataset`] or [`WindowDataset`]): tokens, or windows to be tokenised
-            step by step, as augmented ones must be: their input is the augmented window, the tokens to predict are
-            those of the clean one.
-        tokenizer ([`KronosTokenizer`], *optional*): for windows; frozen, in fp32.
+        train_dataset, eval_dataset ([`TokenWindowDataset`] or [`WindowDataset`]): tokens, or windows that are
+            tokenised in each step. Augmented windows must be: the input is the augmented window, the target tokens
+            are those of the clean one.
+        tokenizer ([`KronosTokenizer`], *optional*): needed for windows; it is frozen, in fp32.
         callbacks (*optional*): further callbacks; the list is not changed.
 
     Raises:
-        ValueError: windows without a tokenizer, or a tokenizer of other bits.
+        ValueError: windows without a tokenizer, or a tokenizer whose codes do not fit the model.
 
     Example:
 
@@ -102,7 +102,7 @@ class KronosTrainer(WindowTrainer):
         elif isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset):
             raise ValueError("a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset")
         if args.lora:
-            set_seed(args.seed)  # as the Trainer does, which comes after the adapters' random weights
+            set_seed(args.seed)  # the Trainer seeds too, but only after the random weights of the adapters
             model = add_adapters(model, args.lora_r, args.lora_alpha, args.lora_dropout)
         if args.eval_like_published:
             self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
@@ -112,7 +112,7 @@ class KronosTrainer(WindowTrainer):
     # Inputs
 
     def _prepare_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tokens on the device, those of windows made here; `target_s1` and `target_s2` are the tokens to predict."""
+        """Moves tokens to the device and tokenises windows; `target_s1` and `target_s2` are the tokens to predict."""
         clean = inputs.get("candles") is inputs.get("target")
         inputs = super()._prepare_inputs(inputs)
         if "candles" in inputs:
@@ -150,7 +150,7 @@ class KronosTrainer(WindowTrainer):
         return (loss, output) if return_outputs else loss
 
     def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss and cross-entropies of each window, given the true coarse token."""
+        """Loss and cross-entropies of each window, conditioned on the true coarse token."""
         s1, s2 = self._targets(batch)
         output = self._call(self.accelerator.unwrap_model(self.model), batch, s1_targets=s1)
         per_window = predictor_terms(output.s1_logits, output.s2_logits, s1, s2)
@@ -159,7 +159,7 @@ class KronosTrainer(WindowTrainer):
     # Evaluation
 
     def evaluation_loop(self, *args, **kwargs) -> EvalLoopOutput:
-        """As the parent's; what is drawn for published figures is the same each time and leaves training's draws be."""
+        """Calls the parent; with `eval_like_published` it uses its own random state, so training is not affected."""
         if not self.args.eval_like_published:
             return super().evaluation_loop(*args, **kwargs)
         devices = [self.args.device.index or 0] if self.args.device.type == "cuda" else []
@@ -175,7 +175,7 @@ class KronosTrainer(WindowTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, None, None]:
-        """Adds the causal terms of a batch of every rank, each window once, to the evaluation meter."""
+        """Adds the causal terms of a batch, gathered over ranks, to the evaluation meter; each window counts once."""
         inputs = self._prepare_inputs(inputs)
         s1, s2 = self._targets(inputs)
         with self.compute_loss_context_manager():
@@ -202,7 +202,7 @@ class KronosTrainer(WindowTrainer):
     # Saving
 
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """The model, or its adapters, alone or merged, and which tokenizer it was trained with."""
+        """Writes the model (or its adapters, alone or merged) and the hash of the tokenizer it was trained with."""
         write_pairing(folder, self.recorder.facts.get("model"))
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not self.args.lora:

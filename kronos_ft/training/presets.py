@@ -13,7 +13,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "num_train_epochs": 30,
         "early_stopping": False,
     },
-    # gentler on trained weights, stops by itself
+    # for trained weights: lower rate, early stopping
     "optimized": {
         "learning_rate": 1e-4,
         "per_device_train_batch_size": 64,
@@ -32,8 +32,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "augment_scale": True,
     },
 }
-# What did best in docs/recipes.md, on tiny models that were trained briefly before: the published recipe at a higher
-# rate, gentler clipping, and an end when nothing is gained. Well-trained weights may want a lower rate: compare.
+# The best recipe of docs/recipes.md, measured on tiny, briefly trained models: the published recipe with a higher
+# learning rate, weaker clipping and early stopping. Well-trained weights may need a lower rate: compare.
 PRESETS["best"] = PRESETS["baseline"] | {
     "learning_rate": 1e-3,
     "max_grad_norm": 1.0,
@@ -41,8 +41,8 @@ PRESETS["best"] = PRESETS["baseline"] | {
     "early_stopping_patience": 5,
     "early_stopping_min_delta": 1e-5,
 }
-# The predictor's differ in the learning rate and in where the published scripts clip; the published recipe's sampled
-# coarse token is a fault, so it is no part of `baseline` (s1_conditioning="sampled" asks for it).
+# The predictor's recipes differ in learning rate and clipping. The sampled coarse token of the published scripts is an
+# error, so it is not part of `baseline` (s1_conditioning="sampled" selects it).
 PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "baseline": {**PRESETS["baseline"], "learning_rate": 4e-5, "max_grad_norm": 3.0},
     "optimized": {**PRESETS["optimized"], "learning_rate": 2e-5},

@@ -1,9 +1,9 @@
 """Trainer of the Kronos tokenizer: `compute_loss` with the binary spherical quantisation objective.
 
-Read this before a training curve: the loss contains a REWARD for using many codes (the codebook entropy, with a minus
-sign). It passes zero and stays negative while reconstruction is still poor, and it can fall while reconstruction gets
-worse. What tells whether candles survive the round trip is `recon_all`, and `eval_recon_all` on held-out windows, which
-is what the published scripts call validation loss and what the best checkpoint is chosen by.
+How to read a training curve: the loss contains a REWARD for using many codes (the codebook entropy, with a minus sign).
+The loss becomes negative while reconstruction is still poor, and it can fall while reconstruction gets worse. The
+reconstruction error is `recon_all`, and `eval_recon_all` on held-out windows. The published scripts call the latter
+validation loss; it selects the best checkpoint.
 """
 
 import torch
@@ -102,7 +102,7 @@ class KronosTokenizerTrainer(WindowTrainer):
         return (loss, output) if return_outputs else loss
 
     def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss and terms of each window on its own; the codebook entropy is that of its own bars."""
+        """Loss and terms of each window; the codebook entropy is that of the window's bars."""
         terms, _ = self._terms(self.accelerator.unwrap_model(self.model), batch)
         rows = [
             tokenizer_objective(window, bits, self.objective_config)
@@ -118,7 +118,7 @@ class KronosTokenizerTrainer(WindowTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, None, None]:
-        """Adds the terms of a batch of every rank, each window once, to the evaluation meter."""
+        """Adds the terms of a batch, gathered over ranks, to the evaluation meter; each window counts once."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             terms, output = self._terms(model, inputs)

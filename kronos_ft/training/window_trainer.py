@@ -29,8 +29,8 @@ from .report_facts import observed_windows
 
 
 class WindowTrainer(RecordedTrainer):
-    """A trainer over [`WindowDataset`]s; a subclass defines the objective, and what the table and the picture of a run
-    show: `title`, `summary_terms`, `panels`.
+    """A trainer on [`WindowDataset`]s. A subclass defines the objective, and the content of the run's table and
+    picture: `title`, `summary_terms`, `panels`.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): a Kronos model.
@@ -39,7 +39,7 @@ class WindowTrainer(RecordedTrainer):
         callbacks (*optional*): further callbacks; the list is not changed.
 
     Raises:
-        ValueError: the number of processes or the precision is not what was asked for.
+        ValueError: the number of processes or the precision differs from the requested one.
     """
 
     title: str
@@ -51,7 +51,7 @@ class WindowTrainer(RecordedTrainer):
     )
     program = "kronos-ft"
     compiled = False
-    compiled_before: bool | None = None  # by the run that is resumed
+    compiled_before: bool | None = None  # by the run to resume
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class WindowTrainer(RecordedTrainer):
         self.loss_is_scaled_for_ga = False
 
     def compile_key(self) -> str:
-        """What compiled blocks depend on."""
+        """Identifies the compiled programs: model, shapes, precision and versions."""
         args, config = self.args, self.accelerator.unwrap_model(self.model).config
         names = ("d_model", "n_heads", "ff_dim", "ffn_dropout_p", "attn_dropout_p", "resid_dropout_p")
         facts = (
@@ -92,7 +92,7 @@ class WindowTrainer(RecordedTrainer):
         return " ".join(map(str, facts))
 
     def train(self, *args, **kwargs) -> TrainOutput:
-        """As the parent's; the model is left as it was found: not compiled, with products of its own precision."""
+        """Calls the parent; afterwards the model is not compiled and its precision is restored."""
         if self.model is not None:  # transformers' own search drops the model of the trial before
             set_numerics(self.model, self.args.numerics)
         try:
@@ -102,17 +102,17 @@ class WindowTrainer(RecordedTrainer):
             set_numerics(self.model, "exact")
 
     def call_model_init(self, trial: object = None) -> nn.Module:
-        """As the parent's; a fresh model computes as the settings say."""
+        """Calls the parent; sets the numerics of the new model."""
         model = super().call_model_init(trial)
         set_numerics(model, self.args.numerics)
         return model
 
     def checkpoint_facts(self) -> dict[str, object]:
-        """As the parent's, with whether blocks were compiled."""
+        """The parent's facts, and whether blocks were compiled."""
         return super().checkpoint_facts() | {"compiled": self.compiled}
 
     def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
-        """As the parent's; a resumed run has the numerics that it had, and is compiled if it was."""
+        """Calls the parent; a resumed run keeps its numerics and its compiled blocks."""
         manifest = {} if checkpoint is None else read_manifest(checkpoint)
         if "settings" in manifest:
             adopt_recorded(self.args, manifest["settings"])
@@ -131,7 +131,7 @@ class WindowTrainer(RecordedTrainer):
             )
 
     def observed_facts(self) -> dict[str, object]:
-        """As the parent's, with figures of the windows and of the model's configuration."""
+        """The parent's facts, and those of the windows and the model's configuration."""
         config = self.accelerator.unwrap_model(self.model).config.to_dict()
         return super().observed_facts() | observed_windows(self.train_dataset, self.eval_dataset) | {"config": config}
 
@@ -140,7 +140,7 @@ class WindowTrainer(RecordedTrainer):
         return len(self.train_dataset) // self.effective_batch()
 
     def throughput_terms(self, weight: float, seconds: float) -> dict[str, float]:
-        """Bars of all windows that were trained on, a second."""
+        """Bars of training windows per second."""
         return {"bars_per_second": weight * self.train_dataset.shape.length / seconds}
 
     def data_digest(self) -> str:

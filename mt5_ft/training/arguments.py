@@ -33,7 +33,7 @@ EVALUATION_TERMS = (
 )
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
-# inherited settings that this trainer does without: what works, and what to do instead
+# inherited settings without effect in this trainer: accepted values, and what to use instead
 NOT_USED: dict[str, tuple[tuple, str]] = {
     "label_smoothing_factor": ((0, 0.0), "the loss is plain cross-entropy; leave it at 0"),
     "average_tokens_across_devices": ((True,), "the loss is the mean over the tokens of all processes; leave it on"),
@@ -58,7 +58,7 @@ class MT5ModelArguments:
 
     model: str = field(default="google/mt5-base", metadata={"help": "Hub repository owner/name, or model folder."})
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the Hub repository."})
-    # of a model of the Hub, for the record: what was asked for, and where it is; revision becomes the commit
+    # recorded for a model of the Hub: the requested revision and the repository; `revision` becomes the commit
     revision_asked: str | None = field(init=False, default=None)
     repository: str | None = field(init=False, default=None)
     from_scratch: bool = field(
@@ -139,12 +139,12 @@ class MT5DataArguments:
     )
 
     def fields(self) -> TaskFields:
-        """The task's fields; raises ValueError for an unknown task or half a pair."""
+        """The task's fields; raises ValueError for an unknown task or only one field of a pair."""
         return named_fields(self.task, self.source_fields, self.target_fields)
 
 
 def bf16_pays_on_cpu() -> bool:
-    """Whether bf16 products are clearly faster here; without native support they can be 25 times slower."""
+    """Whether bf16 products are clearly faster on this CPU; without native support they can be 25 times slower."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.randn(512, 512, dtype=dtype)
@@ -277,7 +277,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         for name in ("bf16", "fp16"):
             if getattr(self, name) and self.precision != name:
                 raise ValueError(f"{name}=True has no effect here: set precision to {name}")
-        ScriptTokenizer(self.chinese)  # a wrong setting must fail now and not at the first evaluation
+        ScriptTokenizer(self.chinese)  # fail now rather than at the first evaluation
         self._check_evaluations()
         if self.eval_generate_rows < 0:
             raise ValueError(f"eval_generate_rows={self.eval_generate_rows} is negative; use 0 or more records")
@@ -288,7 +288,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate} is not positive; use e.g. 1e-4")
         if not torch.accelerator.is_available():
-            self.use_cpu = True  # without it several processes on a CPU would train apart from each other
+            self.use_cpu = True  # otherwise several CPU processes would not synchronise their gradients
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -301,7 +301,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         self.precision_was_timed = asked == "auto"
         super().__post_init__()
         self.use_one_gpu()
-        if asked == "auto" and self.world_size > 1:  # each process has timed it by itself
+        if asked == "auto" and self.world_size > 1:  # each process has measured its own time
             self.precision = broadcast_object_list([self.precision])[0]
             self.bf16 = self.precision == "bf16"
         self.mixed_precision = "no" if self.precision == "fp32" else self.precision
@@ -333,7 +333,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
                 f"per_device_train_batch_size={given[0]} and gradient_accumulation_steps={given[1]} are ignored: "
                 "tokens_per_batch and target_tokens_per_step set the size of batches and steps"
             )
-        # a step is one batch to the Trainer; its records and micro-batches follow from the two numbers of tokens
+        # for the Trainer a step is one batch; records and micro-batches follow from the two token limits
         self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
 
     def _check_evaluations(self) -> None:

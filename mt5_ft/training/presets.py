@@ -15,7 +15,7 @@ _FAST: dict[str, object] = {
     "max_target_length": 256,
 }
 PRESETS: dict[str, dict[str, object]] = {
-    # the reference plan as it was
+    # the unchanged reference plan
     "original": {
         "num_train_epochs": 5,
         "per_device_train_batch_size": 1,
@@ -31,7 +31,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_target_length": 256,
         "train_sampling_strategy": "random",
     },
-    # fewer epochs, larger micro-batches of like length, clipping, less disk
+    # fewer epochs, larger micro-batches of similar length, clipping, less disk
     "optimized": {
         "num_train_epochs": 3,
         "per_device_train_batch_size": 2,
@@ -46,9 +46,9 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_source_length": 256,
         "max_target_length": 256,
     },
-    # the pieces that the records need, micro-batches of like source and target lengths, steps of equal target tokens
+    # trimmed vocabulary, micro-batches of similar source and target lengths, steps with equal numbers of target tokens
     "fast": _FAST,
-    # fast for as many epochs as the reference plan, because fewer cost quality in docs/recipes.md
+    # `fast` with the epochs of the reference plan, because fewer reduce quality (docs/recipes.md)
     "best": _FAST | {"num_train_epochs": 5},
     # mT5-base in 8 GB of device memory
     "8gb": _FAST | {"tokens_per_batch": 1024, "activation_checkpointing": True, "per_device_eval_batch_size": 4},

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
 BUDGET = ("tokens_per_batch", "target_tokens_per_step")
-ASKED = "batch_asked_for"  # in the record: before memory ran out
+ASKED = "batch_asked_for"  # in the record: the value before an out-of-memory error
 DECISIVE_SETTINGS = (
     *(name for name in COMMON_SETTINGS if name not in PAIR),
     *("optimizer", "precision", "train_sampling_strategy", *BUDGET),
@@ -27,13 +27,15 @@ def _pair(values: dict) -> tuple[int, int]:
 
 
 def batch_asked(args: MT5Arguments) -> dict[str, int]:
-    """The settings that shrink when memory runs out, as they are before that."""
+    """The requested batch settings, before an out-of-memory error reduces them."""
     return {name: getattr(args, name) for name in (*PAIR, BUDGET[0])}
 
 
 def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
-    """The settings with what a resumed run found out by itself: a batch halved for want of memory, where the same one
-    is asked for as before, and the precision where none is, because a second timing may come out differently."""
+    """Returns the settings with what the run to resume had determined itself: a batch halved after an out-of-memory
+    error, if the same batch is requested again, and the precision, if none is requested (a second measurement could
+    differ).
+    """
     run = Path(args.output_dir)
     if not args.resume or not (run / RUN_FILE).is_file():
         return args

@@ -1,7 +1,7 @@
 """Optimizer steps with a fixed number of target tokens in the Hugging Face Trainer.
 
-The Trainer's loop knows one number of micro-batches for all steps. Here it is told that each step has one batch, and
-what the loader hands it is the list of the step's micro-batches: step numbers, resuming and logging stay the Trainer's.
+The Trainer's loop expects the same number of micro-batches in every step. Here each step is one batch for the Trainer,
+and the loader returns the list of the step's micro-batches. Step numbers, resuming and logging remain the Trainer's.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ def token_lengths(records: Dataset, column: str) -> np.ndarray:
 
 
 class TokenSteps(RecordedTrainer):
-    """A trainer that takes records one batch after the other, or by steps of tokens where `tokens_per_batch` is set."""
+    """A trainer with batches of records, or with steps of a fixed number of tokens if `tokens_per_batch` is set."""
 
     sampler: RecordOrder | StepBatches | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
-        """Records, or steps of them, in an order of (seed, epoch); or records as they come."""
+        """Samples records, or steps of records, in an order that depends on (seed, epoch); or records in sequence."""
         dataset = self.train_dataset if train_dataset is None else train_dataset
         args = self.args
         seed = args.seed if args.data_seed is None else args.data_seed
@@ -51,7 +51,7 @@ class TokenSteps(RecordedTrainer):
         return StepBatches(*lengths, seed, args.tokens_per_batch, args.target_tokens_per_step, args.world_size)
 
     def get_train_dataloader(self) -> DataLoader:
-        """As the parent's; its batches are lists of micro-batches where steps are made of tokens."""
+        """Calls the parent; with `tokens_per_batch`, a batch is a list of micro-batches."""
         if not self.args.tokens_per_batch:
             return super().get_train_dataloader()
         records = StepRecords(self.train_dataset)
@@ -69,7 +69,7 @@ class TokenSteps(RecordedTrainer):
         return self._steps_of(self.train_dataset).steps
 
     def effective_batch(self) -> int:
-        """Records of an optimizer step, over accumulation and processes; on average where steps are made of tokens."""
+        """Records of an optimizer step, over accumulation and processes; the average with `tokens_per_batch`."""
         if not self.args.tokens_per_batch:
             return super().effective_batch()
         return max(1, round(len(self.train_dataset) / self.steps_per_epoch()))
@@ -79,7 +79,7 @@ class TokenSteps(RecordedTrainer):
         return int(sum(token_lengths(self.train_dataset, name) for name in ("input_ids", "labels")).max())
 
     def get_batch_samples(self, *args, **kwargs) -> tuple[list, Tensor | int | None]:
-        """As the parent's; passes micro-batches to the guard of bad steps."""
+        """Calls the parent; passes the micro-batches to the guard against non-finite steps."""
         batches, tokens = super().get_batch_samples(*args, **kwargs)
         self._batches = _flat(self._batches)
         return batches, tokens
@@ -88,7 +88,7 @@ class TokenSteps(RecordedTrainer):
         return super()._get_num_items_in_batch(_flat(batch_samples), *args, **kwargs)
 
     def floating_point_ops(self, inputs: dict[str, Tensor] | list) -> int:
-        """As the parent's, of all micro-batches."""
+        """Sums the parent's value over all micro-batches."""
         return sum(super(TokenSteps, self).floating_point_ops(batch) for batch in _flat([inputs]))
 
     def _track_num_input_tokens(self, inputs: dict[str, Tensor] | list) -> None:
@@ -98,7 +98,7 @@ class TokenSteps(RecordedTrainer):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Tensor] | list, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """As the parent's, for each micro-batch; gradients are reduced over processes with the last one."""
+        """Calls the parent for each micro-batch; gradients are reduced over processes with the last one."""
         if not isinstance(inputs, list):
             return super().training_step(model, inputs, num_items_in_batch)
         *others, last = inputs
@@ -111,5 +111,5 @@ class TokenSteps(RecordedTrainer):
 
 
 def _flat(batches: list) -> list:
-    """Micro-batches one after the other, of batches that may be lists of them."""
+    """Flattens batches that may be lists of micro-batches."""
     return [micro for batch in batches for micro in (batch if isinstance(batch, list) else [batch])]

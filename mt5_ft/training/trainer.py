@@ -4,11 +4,11 @@ Notable:
 - MT5's forward accepts `num_items_in_batch` and ignores it, so that the stock Trainer multiplies loss and gradients by
   accumulation steps and ranks (transformers issue 47688). Here the summed cross-entropy is divided by the target tokens
   of the whole step.
-- Evaluation gathers sums of loss and tokens for each row, so that rows that pad a distributed batch count once; then a
-  fixed set of rows is summarised, shared out over the ranks, and scored once.
+- Evaluation gathers loss and token sums of each row, so that rows that pad a distributed batch are not counted twice.
+  Then a fixed set of rows, divided among the ranks, is summarised and scored once.
 - See [`~mt5_ft.training.token_steps`] for steps with a fixed number of target tokens.
-- The output layer takes the loss in chunks of tokens, without padding ([`~mt5_ft.models.loss_head`]);
-  `linear_loss=False` takes it from the logits of all tokens.
+- The output layer computes the loss in chunks of tokens, without padding ([`~mt5_ft.models.loss_head`]);
+  `linear_loss=False` computes it from the logits of all tokens.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ SHOWN_EXAMPLES = 3
 
 
 class MT5Collator(DataCollatorForSeq2Seq):
-    """Dynamic padding of the model's inputs; columns that only the sampler reads are left out."""
+    """Pads the model's inputs dynamically and drops columns that only the sampler reads."""
 
     def __call__(self, features: list, return_tensors: str | None = None) -> dict[str, Tensor] | list:
         if isinstance(features[0], list):  # an optimizer step, as a list of micro-batches
@@ -142,17 +142,17 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         self.eval_records = eval_records or []
         self.prefix = prefix
         self.generate_all_rows = False
-        self.further_files: dict[str, str] = {}  # content of what each checkpoint holds besides
+        self.further_files: dict[str, str] = {}  # content of the further files of each checkpoint
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
 
     def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
-        """As the parent's; a halved batch with doubled accumulation is no change."""
+        """Calls the parent; a halved batch with doubled accumulation counts as unchanged."""
         manifest = None if checkpoint is None else read_manifest(checkpoint) | {"now": self._data_digest()}
         self.new_schedule = check_resumable(run, self.recorder.facts, self.args, manifest)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the parent's, with `further_files`."""
+        """Calls the parent; also writes `further_files`."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
             for name, text in self.further_files.items():
@@ -185,9 +185,9 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         return max(len(ids) for ids in self.eval_dataset["input_ids"])
 
     def _issue_warnings_after_load(self, load_result: object) -> None:
-        """As the parent's, but for what is no fault: both embeddings are saved once, as `shared`.
+        """Calls the parent without its warning on the tied embeddings, which are saved once, as `shared`.
 
-        `_keys_to_ignore_on_save` would silence it too, and tie lm_head.
+        `_keys_to_ignore_on_save` would also suppress the warning, but it would tie lm_head.
         """
         missing = [key for key in load_result.missing_keys if not key.endswith(".embed_tokens.weight")]
         if missing or load_result.unexpected_keys:
@@ -232,7 +232,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         ignore_keys: list[str] | None = None,
         **kwargs,
     ) -> tuple[Tensor, None, None]:
-        """Adds the sums of a batch of every rank, each row once, to the evaluation meter."""
+        """Adds the sums of a batch, gathered over ranks, to the evaluation meter; each row counts once."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             sums, _ = self._token_sums(model, inputs)
@@ -253,7 +253,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         return {"target_tokens_per_second": self._tokens_logged / seconds}
 
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201
-        """As the parent's, then generates and scores summaries of a fixed set of rows."""
+        """Calls the parent, then generates and scores summaries of a fixed set of rows."""
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         rows = self._rows_to_generate()
         if rows:
@@ -265,7 +265,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         """Evenly spaced validation rows, the same at each evaluation."""
         total = len(self.eval_records)
         if self.is_in_train and not self.state.global_step:
-            return []  # before the first step the loss alone is of interest
+            return []  # before the first step only the loss is evaluated
         count = total if self.generate_all_rows else min(self.args.eval_generate_rows, total)
         return [position * total // count for position in range(count)] if count else []
 
