@@ -8,6 +8,7 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from ft_core.cli.settings import build_settings
+from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.runs.folder import BEST_MODEL, prepare_run_folder
 from ft_core.training.run import preflight
@@ -19,7 +20,6 @@ from ..windows.augmentation import AugmentationArguments
 from .predictor import train_predictor
 from .routing import STAGES, read_finetune
 from .start import (
-    Start,
     build_tokenizer,
     check_context,
     predictor_config,

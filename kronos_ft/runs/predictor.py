@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback, set_seed
 
+from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
 from ft_core.training.run import preflight
@@ -21,7 +22,7 @@ from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, cache_folder
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .stage import build_trainer, data_facts, run_stage
-from .start import Start, build_predictor, build_tokenizer, check_context, resolve_predictor, resolve_tokens
+from .start import build_predictor, build_tokenizer, check_context, resolve_predictor, resolve_tokens
 
 
 def tokenise_splits(splits: WindowSplits, tokenizer: KronosTokenizer, args: KronosArguments) -> WindowSplits:

@@ -2,35 +2,19 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.hub.origin import HubOrigin, origin_of
-from ft_core.hub.pinned_revision import pin
+from ft_core.hub.resolve import HubUnreachable, Start, pin
 
 from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pretrained import HubUnreachable, find_pretrained, folder_of
+from ..models.pretrained import find_pretrained
 from ..models.sizes import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 
 TOKENIZER_OF_SIZE = {"mini": "2k"}  # the others were trained on the tokenizer base
 FROM_SCRATCH = "use --from_scratch to train a named size from random weights"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A model to start from.
-
-    Attributes:
-        settings ([`ModelArguments`]): a copy of the model settings whose revision is a commit, where the model is one
-            of the Hub.
-        folder (`Path`, *optional*): holds the model; None for random weights of a named size.
-    """
-
-    settings: ModelArguments
-    folder: Path | None
 
 
 def _resolve(
@@ -55,24 +39,14 @@ def _resolve(
         ValueError: no such folder, repository or revision.
         HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
-    asked = name or model.model
-    folder = Path(folder_of(asked))
-
-    def find(revision: str | None) -> HubOrigin | None:
-        nonlocal folder
-        if not Path(folder_of(asked)).is_dir():
-            folder = find_pretrained(published.get(asked, asked), revision=revision)
-        return origin_of(folder)
-
+    name = name or model.model
+    place = name if Path(name).is_dir() else published.get(name, name)
     recorded_as = getattr(model, prefix.rstrip("_") or "model")
+    run = Path(args.output_dir) if args.resume else None
     try:
-        pinned = pin(model, recorded_as, find, Path(args.output_dir) if args.resume else None, prefix)
-        commit = getattr(pinned, f"{prefix}revision")
-        if (origin := origin_of(folder)) and commit and origin.commit != commit:  # another process saw a later commit
-            find(commit)
+        return pin(model, recorded_as, lambda revision: find_pretrained(place, revision=revision), run, prefix)
     except HubUnreachable as error:
         raise HubUnreachable(f"{error}; {remedy}") from error
-    return Start(pinned, folder)
 
 
 def resolve_tokenizer(model: ModelArguments, args: WindowTrainingArguments) -> Start:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback, set_seed
 
+from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.training.run import preflight
 
@@ -15,7 +16,7 @@ from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from ..windows.augmentation import AugmentationArguments
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .stage import build_trainer, data_facts, run_stage
-from .start import Start, build_tokenizer, resolve_tokenizer
+from .start import build_tokenizer, resolve_tokenizer
 
 
 def run_tokenizer(

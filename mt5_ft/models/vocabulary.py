@@ -216,7 +216,7 @@ def expand(name: str, original: str | None = None) -> tuple[PreTrainedModel, Pre
 
     Raises:
         ValueError: the model was not trimmed, or the full model is not the one that it was trimmed from.
-        ModelUnreachable: the Hub cannot be reached.
+        HubUnreachable: the Hub cannot be reached.
     """
     tokenizer = load_tokenizer(name)
     trained = load_model(name, tokenizer)

@@ -66,7 +66,7 @@ def test_a_vocabulary_larger_than_the_embedding(folder, tokenizer):
 
 
 def test_hub_out_of_reach(monkeypatch):
-    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    monkeypatch.setattr("ft_core.hub.resolve.hub_answers", lambda: False)
     with pytest.raises(ModelUnreachable, match="cannot reach the Hub for some/mt5"):
         load_model("some/mt5")
 
@@ -121,7 +121,7 @@ def test_adapters_whose_base_cannot_be_used(adapters, folder, monkeypatch):
     with pytest.raises(ValueError, match=r"of the adapters in .* model.safetensors is truncated or damaged"):
         load_model(str(adapters))
     config = adapters / "adapter_config.json"
-    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    monkeypatch.setattr("ft_core.hub.resolve.hub_answers", lambda: False)
     config.write_text(config.read_text("utf-8").replace(str(folder.resolve()), "runs/gone"), "utf-8")
     with pytest.raises(
         ValueError, match=r"the base model runs/gone of the adapters in .* cannot be loaded .*; restore it"
