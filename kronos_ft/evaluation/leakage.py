@@ -1,12 +1,11 @@
 """Detects test-set leakage: which bars the evaluated models and tokenizers saw in training, by their run records."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ft_core.runs.folder import RUN_FILE
+from ft_core.runs.record import recorded_group
 
 from ..models.pretrained import folder_of
 from .arguments import EvaluateArguments
@@ -19,11 +18,7 @@ DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation 
 
 def _trained_on(folder: str) -> dict | None:
     """The recorded data of the run that wrote a model folder, or None."""
-    try:
-        record = json.loads((Path(folder_of(folder)).parent / RUN_FILE).read_text(encoding="utf-8"))
-        return dict(record["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return recorded_group(Path(folder_of(folder)).parent, "data") or None
 
 
 def _utc(time: np.datetime64) -> str:
