@@ -13,11 +13,9 @@ from ft_core.io.console import echo
 from ft_core.runs.folder import BEST_MODEL, prepare_run_folder
 from ft_core.training.run import preflight
 
-from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
+from ..training.predictor_arguments import STAGE_TYPES
 from ..training.predictor_trainer import check_bits
-from ..windows.augmentation import AugmentationArguments
-from .predictor import train_predictor
+from .predictor import run_predictor
 from .routing import STAGES, read_finetune
 from .start import (
     build_tokenizer,
@@ -27,12 +25,7 @@ from .start import (
     resolve_tokenizer,
     tokenizer_config,
 )
-from .tokenizer import train_tokenizer
-
-STAGE_TYPES = {
-    "tokenizer": (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments),
-    "predictor": (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
-}
+from .tokenizer import run_tokenizer
 
 
 @dataclass
@@ -80,7 +73,7 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
 
 def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
     """Runs both stages in a folder that this process has locked."""
-    tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
+    tokenizer_args, (model, *_, args) = settings.tokenizer[-1], settings.predictor
     PartialState().wait_for_everyone()  # all ranks must look before one of them starts to write
 
     def clear_predictor() -> None:
@@ -89,14 +82,14 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
 
     echo("stage 1 of 2: tokenizer")
-    first = train_tokenizer(*settings.tokenizer, start=tokenizer, before_training=clear_predictor)
+    first = run_tokenizer(*settings.tokenizer, start=tokenizer, checked=True, before_training=clear_predictor)
     echo("stage 2 of 2: predictor")
     if first is None:
         set_seed(tokenizer_args.seed)
         codes = build_tokenizer(tokenizer)
-        return train_predictor(model, data, augmentation, args, start=predictor, tokenizer=codes)
+        return run_predictor(*settings.predictor, start=predictor, checked=True, tokenizer=codes)
     if not first["improved"]:
         echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")
     for each in (model, predictor.settings):
         each.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
-    return {"tokenizer": first, "predictor": train_predictor(model, data, augmentation, args, start=predictor)}
+    return {"tokenizer": first, "predictor": run_predictor(*settings.predictor, start=predictor, checked=True)}
