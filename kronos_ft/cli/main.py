@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ft_core.cli.options import check_variables
-from ft_core.cli.program import late, load_function, one_line_errors, run_command
+from ft_core.cli.program import late, load_function, run_command
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -211,13 +210,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "continue with --resume"
-
-    def run() -> int:
-        check_variables()
-        return run_command("kronos-ft", USAGE, COMMANDS, argv, interrupted)
-
-    return one_line_errors("kronos-ft", run, interrupted)
+    return run_command("kronos-ft", USAGE, COMMANDS, argv, "continue with --resume")
 
 
 if __name__ == "__main__":
