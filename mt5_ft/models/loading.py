@@ -10,12 +10,12 @@ Notable:
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 from transformers import (
@@ -221,17 +221,14 @@ def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
         "type": "Sequence",
         "decoders": [backend["decoder"], {"type": "ByteFallback"}, {"type": "Fuse"}],
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        path.write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
-        return PreTrainedTokenizerFast(
-            tokenizer_file=str(path),
-            eos_token="</s>",
-            unk_token="<unk>",
-            pad_token="<pad>",
-            additional_special_tokens=[f"<extra_id_{i}>" for i in range(100) if f"<extra_id_{i}>" in vocabulary],
-            model_max_length=tokenizer.model_max_length,
-        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        additional_special_tokens=[f"<extra_id_{i}>" for i in range(100) if f"<extra_id_{i}>" in vocabulary],
+        model_max_length=tokenizer.model_max_length,
+    )
 
 
 def load_model(
