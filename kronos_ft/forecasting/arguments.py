@@ -6,16 +6,13 @@ from pathlib import Path
 from ft_core.io.files import check_data_file
 
 from ..models.sizes import PREDICTOR_CONTEXT
+from ..windows.arguments import CandleArguments
 
 
 @dataclass
-class SamplingArguments:
+class SamplingArguments(CandleArguments):
     """What forecasts of every kind take: candles, model, context and sampling."""
 
-    data: str | None = field(
-        default=None,
-        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
-    )
     model: str | None = field(
         default=None,
         metadata={"help": "Predictor: model folder, run folder, Hub name (or NAME@REVISION), or mini, small, base."},
@@ -41,8 +38,6 @@ class SamplingArguments:
     max_context: int | None = field(
         default=None, metadata={"help": "Maximum bars that the model sees. Default: 2048 for mini by name, else 512."}
     )
-    policy: str = field(default="error", metadata={"help": "What to do with defective rows: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without an offset."})
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
 
     def __post_init__(self):

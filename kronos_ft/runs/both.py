@@ -13,18 +13,12 @@ from ft_core.io.console import echo
 from ft_core.runs.folder import BEST_MODEL, prepare_run_folder
 from ft_core.training.run import preflight
 
+from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..training.predictor_arguments import STAGE_TYPES
 from ..training.predictor_trainer import check_bits
 from .predictor import run_predictor
 from .routing import STAGES, read_finetune
-from .start import (
-    build_tokenizer,
-    check_context,
-    predictor_config,
-    resolve_predictor,
-    resolve_tokenizer,
-    tokenizer_config,
-)
+from .start import build_network, check_context, resolve_start, start_config
 from .tokenizer import run_tokenizer
 
 
@@ -63,8 +57,8 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
     """
     (first_model, *_, first_args), (model, data, _, args) = settings.tokenizer, settings.predictor
     check_context(model, data)
-    starts = resolve_tokenizer(first_model, first_args), resolve_predictor(model, args)
-    check_bits(predictor_config(starts[1]), tokenizer_config(starts[0]))
+    starts = resolve_start(KronosTokenizer, first_model, first_args), resolve_start(Kronos, model, args)
+    check_bits(start_config(Kronos, starts[1]), start_config(KronosTokenizer, starts[0]))
     if args.dry_run:
         return _run_stages(settings, *starts)
     with preflight(settings.folder, first_args, args):
@@ -86,7 +80,7 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
     echo("stage 2 of 2: predictor")
     if first is None:
         set_seed(tokenizer_args.seed)
-        codes = build_tokenizer(tokenizer)
+        codes = build_network(KronosTokenizer, tokenizer)
         return run_predictor(*settings.predictor, start=predictor, checked=True, tokenizer=codes)
     if not first["improved"]:
         echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")

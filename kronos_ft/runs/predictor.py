@@ -9,7 +9,7 @@ from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
 
 from ..models.identity import weights_hash
-from ..models.modeling_kronos import KronosTokenizer
+from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..training.arguments import DataArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 from ..training.predictor_trainer import KronosTrainer, check_bits
@@ -18,7 +18,7 @@ from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, cache_folder
 from .data import WindowSplits
 from .stage import Stage, run_stage
-from .start import build_predictor, build_tokenizer, check_context, resolve_predictor, resolve_tokens
+from .start import build_network, build_predictor, check_context, resolve_start, resolve_tokens
 
 
 def tokenise_splits(splits: WindowSplits, tokenizer: KronosTokenizer, args: KronosArguments) -> WindowSplits:
@@ -70,11 +70,11 @@ def run_predictor(
     check_context(model, data)
 
     def build(windows: WindowSplits) -> Stage:
-        first = start or resolve_predictor(model, args)
+        first = start or resolve_start(Kronos, model, args)
         settings, codes = first.settings, tokenizer
         if codes is None:
             tokens = resolve_tokens(settings, args)
-            settings, codes = tokens.settings, build_tokenizer(tokens)
+            settings, codes = tokens.settings, build_network(KronosTokenizer, tokens)
         set_seed(args.seed)
         network = build_predictor(first, args)
         check_bits(network.config, codes.config)

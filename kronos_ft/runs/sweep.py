@@ -18,7 +18,7 @@ from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from ..training.window_trainer import WindowTrainer
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .predictor import run_predictor
-from .start import build_tokenizer, check_context, named_tokenizer, resolve_tokens
+from .start import build_network, check_context, named_tokenizer, resolve_tokens
 from .tokenizer import run_tokenizer
 
 _SAME_WINDOWS = "all trials must use the same validation windows; run one sweep per value"
@@ -81,7 +81,7 @@ def score_predictor(settings: tuple, folder: Path) -> dict[str, float] | None:
             replace(args, lora=False, lora_merge=False),  # the folder's adapters are on the model already
             splits.train,
             splits.validation,
-            build_tokenizer(resolve_tokens(settings[0], settings[-1])),
+            build_network(KronosTokenizer, resolve_tokens(settings[0], settings[-1])),
         ),
     )
 

@@ -6,12 +6,13 @@ from transformers import set_seed
 
 from ft_core.hub.resolve import Start
 
+from ..models.modeling_kronos import KronosTokenizer
 from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
 from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from ..windows.augmentation import AugmentationArguments
 from .data import WindowSplits
 from .stage import Stage, run_stage
-from .start import build_tokenizer, resolve_tokenizer
+from .start import build_network, resolve_start
 
 
 def run_tokenizer(
@@ -38,9 +39,9 @@ def run_tokenizer(
     """
 
     def build(splits: WindowSplits) -> Stage:
-        first = start or resolve_tokenizer(model, args)
+        first = start or resolve_start(KronosTokenizer, model, args)
         set_seed(args.seed)
-        network = build_tokenizer(first)
+        network = build_network(KronosTokenizer, first)
         facts = {"stage": "tokenizer", "model": vars(first.settings), "config": network.config.to_dict()}
         make = partial(KronosTokenizerTrainer, network, args, splits.train, splits.validation)
         return Stage(make, splits, facts)

@@ -14,6 +14,7 @@ from ft_core.training.arguments import RunArguments
 from ft_core.training.early_stopping import EarlyStopping, check_metric_name
 from ft_core.training.one_cycle import OneCycle
 
+from ..windows.arguments import SplitArguments
 from ..windows.dataset import WindowShape
 from ..windows.order import check_weighting
 from .numerics import SPEED_VARIABLE, choose_compile, choose_numerics
@@ -42,15 +43,9 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """Which candles to read and how windows are cut from them."""
 
-    data: str | None = field(
-        default=None,
-        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
-    )
-    policy: str = field(default="error", metadata={"help": "How to handle invalid rows: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without a UTC offset."})
     lookback_window: int = field(
         default=90, metadata={"help": "Number of context bars; their statistics normalise a window."}
     )
@@ -61,30 +56,10 @@ class DataArguments:
     validation_stride: int = field(
         default=10, metadata={"help": "Bars between the starts of two validation or test windows."}
     )
-    max_gap: int | None = field(
-        default=None,
-        metadata={
-            "help": "Maximum missing bars in a window. Default: 0 for 24/7 markets, no limit for markets with sessions."
-        },
-    )
     clip: float = field(default=5.0, metadata={"help": "Maximum absolute normalised value, in standard deviations."})
-    split_ratios: list[float] = field(
-        default_factory=lambda: [0.7, 0.15, 0.15],
-        metadata={"help": "Shares of train, validation and test, in time order."},
-    )
-    split_dates: list[str] | None = field(
-        default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
-    )
-    embargo: int | None = field(
-        default=None,
-        metadata={"help": "Bars skipped at the start of validation and of test. Default: one window."},
-    )
 
     def __post_init__(self):
-        if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
-            raise ValueError(
-                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; choose one"
-            )
+        self.check_split()
 
     @property
     def embargo_bars(self) -> int:
