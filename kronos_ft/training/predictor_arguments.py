@@ -53,6 +53,13 @@ class KronosArguments(WindowTrainingArguments):
 
     Defaults are the published recipe's learning rate 4e-5 and clipping at 3.0. `metric_for_best_model` is `eval_loss`,
     causal and given the true coarse token whatever the training.
+
+    > Parameters that control the loss and its evaluation
+        `s1_conditioning`, `eval_like_published`.
+    > Parameters that control tokens
+        `token_cache`.
+    > Parameters that control low-rank adapters
+        `lora`, `lora_r`, `lora_alpha`, `lora_dropout`, `lora_merge`.
     """
 
     evaluation_terms: ClassVar[tuple[str, ...]] = (
