@@ -86,6 +86,7 @@ class HubFiles:
 
     def __init__(self, name: str, options: dict):
         self.name, self.options = name, dict(options)
+        self.failure: LocalEntryNotFoundError | None = None
 
     def get(self, file: str) -> Path:
         """Path of a file.
@@ -99,7 +100,10 @@ class HubFiles:
         return path
 
     def find(self, file: str) -> Path | None:
-        """Path of a file that the repository may lack; None without it, or if it is not in the cache while offline."""
+        """Path of a file that the repository may lack, or None.
+
+        If the Hub does not answer, this and all further files are looked for in the cache, and `failure` says why.
+        """
         places = {name: self.options[name] for name in ("revision", "cache_dir") if name in self.options}
         if try_to_load_from_cache(self.name, file, **places) is _CACHED_NO_EXIST:
             return None
@@ -107,10 +111,10 @@ class HubFiles:
             return self.get(file)
         except RemoteEntryNotFoundError:
             return None
-        except LocalEntryNotFoundError:
-            if self.options.get("local_files_only"):
-                return None
-            raise
+        except LocalEntryNotFoundError as error:
+            self.failure = self.failure or error
+            self._go_offline()
+            return None
 
     def first(self, *alternatives: tuple[str, ...]) -> list[Path]:
         """Paths of the first group of files that the repository has.
@@ -124,9 +128,12 @@ class HubFiles:
                 return [self.get(file) for file in files]
             except EntryNotFoundError as error:
                 missing = missing or error
-                if isinstance(error, LocalEntryNotFoundError):  # the Hub failed: the others may be in the cache
-                    self.options |= {"local_files_only": True, "force_download": False}
-        raise missing
+                if isinstance(error, LocalEntryNotFoundError):
+                    self._go_offline()
+        raise self.failure or missing
+
+    def _go_offline(self) -> None:
+        self.options |= {"local_files_only": True, "force_download": False}
 
 
 def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, offline: str, **options: object) -> Path:

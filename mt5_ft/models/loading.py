@@ -124,24 +124,26 @@ def _check_config(folder: Path) -> None:
 
 
 def _download_model(files: HubFiles) -> Path:
-    """Downloads a model, or adapters if the repository contains only adapters."""
+    """Downloads a model, or adapters if the repository contains only adapters; the weights last."""
     folder = files.first(*ANY_CONFIG)[0].parent
     if (folder / CONFIG).is_file():
-        _check_config(folder)  # before downloading the weights
+        _check_config(folder)
+    files.find("generation_config.json")
     found = files.first((WEIGHTS,), (WEIGHTS_INDEX,), (ADAPTER_CONFIG, ADAPTER_WEIGHTS))[-1]
     check_model_folder(folder)
     if found.name == WEIGHTS_INDEX:
         shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()
         files.first(tuple(sorted(set(shards))))
-    files.find("generation_config.json")
     return folder
 
 
 def _download_tokenizer(files: HubFiles) -> Path:
-    """Downloads a tokenizer and its settings."""
+    """Downloads a tokenizer, its settings first: if its file is in the cache, so are they."""
     folder = files.first(*ANY_CONFIG)[0].parent
-    for file in (*TOKENIZER_SETTINGS, *TOKENIZER_FILES):
+    for file in TOKENIZER_SETTINGS:
         files.find(file)
+    if not any(files.find(file) for file in TOKENIZER_FILES) and files.failure:
+        raise files.failure
     return folder
 
 
