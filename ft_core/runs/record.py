@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.files import plain
+from ..io.files import plain, read_json
 from .folder import RUN_FILE
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "num
 PLACES = {"data.data": ("data.fingerprint", "data.content"), "model.tokenizer": ("model.tokenizer_sha256",)}
 PLACES |= {f"model.tokenizer_{one}": ("model.tokenizer_sha256",) for one in ("repository", "revision")}
 PLACES |= {f"model.{one}revision_asked": (f"model.{one}revision",) for one in ("", "tokenizer_")}
+RESTORE = "restore it or start over with --overwrite"
 NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
 # the type of each field of the schema; records of other versions may lack those that are not in NEEDED
 TYPES: dict[str, tuple[type, ...]] = {
@@ -69,18 +70,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _read(path: Path) -> object:
-    """The content of a record.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start over with --overwrite") from error
-
-
 def read_record(run: Path) -> dict:
     """The record of a run.
 
@@ -88,20 +77,15 @@ def read_record(run: Path) -> dict:
         ValueError: a file that is not such a record, or has a field of the wrong type.
     """
     path = run / RUN_FILE
-    record = _read(path)
+    record = read_json(path, RESTORE)
     missing = [name for name in NEEDED if not isinstance(record, dict) or name not in record]
     if missing:
-        raise ValueError(
-            f"{path} is not a run record ({missing[0]} is missing); restore it or start over with --overwrite"
-        )
+        raise ValueError(f"{path} is not a run record ({missing[0]} is missing); {RESTORE}")
     for name, kinds in TYPES.items():
         value = record.get(name)
         if name in record and (not isinstance(value, kinds) or isinstance(value, bool)):
             expected = " or ".join(TYPE_NAMES[kind] for kind in kinds)
-            raise ValueError(
-                f"{path}: {name} is {json.dumps(value):.100}, but must be {expected}; restore it or start over with "
-                "--overwrite"
-            )
+            raise ValueError(f"{path}: {name} is {json.dumps(value):.100}, but must be {expected}; {RESTORE}")
     return record
 
 
@@ -113,7 +97,7 @@ def find_record(run: Path) -> dict:
 def recorded_group(run: Path, name: str) -> dict:
     """A group of a run's record, such as `data`; empty if there is no record, or none that can be read."""
     try:
-        record = _read(run / RUN_FILE)
+        record = read_json(run / RUN_FILE, RESTORE)
     except (OSError, ValueError):
         return {}
     group = record.get(name) if isinstance(record, dict) else None

@@ -4,7 +4,6 @@ Security: only `config.json` and `model.safetensors` are read. Pickled weights a
 never run. A folder of low-rank adapters is loaded together with its base model.
 """
 
-import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +25,7 @@ from ft_core.hub.resolve import (
     fetch,
     refuse_pickles,
 )
+from ft_core.io.files import read_json
 from ft_core.runs.folder import BEST_MODEL
 
 __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]
@@ -88,10 +88,7 @@ def read_keys(folder: Path) -> dict:
     Raises:
         ValueError: the file is not JSON, or not a JSON object.
     """
-    try:
-        values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+    values = read_json(folder / CONFIG_NAME, "restore the file")
     if not isinstance(values, dict):
         raise ValueError(f"{folder / CONFIG_NAME} contains a {type(values).__name__}, not an object; restore the file")
     return values
