@@ -4,7 +4,6 @@ Files are downloaded to the Hub cache, so an interrupted pull continues where it
 are taken, and each is verified by the hash of the Hub. `pulled.json` records their origin.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from ..io.files import write_folder, write_json
 from ..io.pickles import is_pickle
 from ..runs.folder import check_writable, is_empty
 from .client import try_again
-from .errors import HubFailure, explain, no_hub, without_tokens
+from .errors import HubFailure, explain, without_tokens
 from .origin import PULLED_FILE, cached_hash, read_pulled
 from .push import check_repository
 from .pushed_files import WEIGHTS, is_part
@@ -167,8 +166,6 @@ def pull_model(
 def _one_line(error: Exception, repo: str, revision: str | None) -> Exception:
     """A one-line error for a failure of the Hub; local errors are returned unchanged."""
     found = explain(error, repo, revision)
-    if isinstance(error, json.JSONDecodeError):
-        return no_hub()
     if found is None:
         return error if isinstance(error, ValueError | OSError) else HubFailure(without_tokens(str(error)))
     if isinstance(found, HubFailure):
