@@ -5,7 +5,7 @@ import difflib
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
@@ -23,6 +23,12 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
+
+
+def nearest_or_all(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name closest to a misspelt one, or at all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
 
 
 def load_function(target: str) -> Callable:
@@ -71,9 +77,7 @@ def run_command(
             print(f"{program} {version('kronos-ft')}")
             return 0
         if argv[0] not in commands:
-            close = difflib.get_close_matches(argv[0], commands, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(commands)}"
-            raise ValueError(f"{argv[0]!r} is not a command; {hint}")
+            raise ValueError(f"{argv[0]!r} is not a command; {nearest_or_all(argv[0], commands)}")
         return commands[argv[0]](argv[1:])
 
     return one_line_errors(program, run, interrupted)

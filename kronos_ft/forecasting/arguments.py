@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ft_core.hub.origin import split_revision
 from ft_core.io.files import check_data_file
 
 from ..models.sizes import PREDICTOR_CONTEXT
@@ -46,6 +47,15 @@ class SamplingArguments(CandleArguments):
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
 
+    def sampling(self) -> dict[str, object]:
+        """How paths are sampled, as options of [`~kronos_ft.KronosPredictor.predict_paths`]."""
+        return {name: getattr(self, name) for name in ("T", "top_k", "top_p", "overflow")}
+
+    def context_bars(self, model: str) -> int:
+        """Maximum number of bars that a model sees."""
+        named = PREDICTOR_CONTEXT.get(split_revision(model)[0], 512)
+        return named if self.max_context is None else self.max_context
+
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist."""
         check_data_file(self.data)
@@ -79,10 +89,6 @@ class ForecastArguments(SamplingArguments):
             raise ValueError(f"output={self.output} must end in .parquet or .csv; rename it")
         if self.plot and Path(self.plot).suffix != ".png":
             raise ValueError(f"plot={self.plot} must end in .png; rename it")
-
-    def context_bars(self) -> int:
-        """Maximum number of bars that the model sees."""
-        return PREDICTOR_CONTEXT.get(self.model, 512) if self.max_context is None else self.max_context
 
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist, or an output file exists or has no folder."""
