@@ -27,6 +27,7 @@ from mt5_ft.runs.finish import finish_training
 from mt5_ft.runs.planning import make_plan
 from mt5_ft.runs.probe import PeakMemory
 from mt5_ft.runs.run import build_trainer, prepare
+from mt5_ft.runs.start import resolve_model
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from mt5_ft.training.presets import PRESETS
 
@@ -75,7 +76,7 @@ def run_preset(preset: str, data: MT5DataArguments, folder: Path, every: int) ->
     values |= {"eval_steps": every, "save_steps": every, "warmup_steps": 20, "learning_rate": 1e-3, "logging_steps": 10}
     args = MT5Arguments(output_dir=str(folder / preset), generation_max_length=data.max_target_length, **values)
     model = MT5ModelArguments(model="small", from_scratch=True, preset=preset)
-    trainer = build_trainer(prepare(model, data, args, read_splits(data, args.seed, print)), model, data, args)
+    trainer = build_trainer(prepare(resolve_model(model, args), data, args, read_splits(data, args.seed)), data, args)
     probed, worked = time.perf_counter(), time.process_time()
     plan = make_plan(trainer, preset)
     probe_share = (time.process_time() - worked) / (time.perf_counter() - probed)

@@ -40,6 +40,7 @@ from mt5_ft.models.loading import load_model, load_tokenizer, untie
 from mt5_ft.runs.data import read_splits
 from mt5_ft.runs.probe import PeakMemory
 from mt5_ft.runs.run import build_trainer, prepare
+from mt5_ft.runs.start import resolve_model
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from mt5_ft.training.presets import PRESETS
 from mt5_ft.training.trainer import MT5Trainer
@@ -101,7 +102,7 @@ def make_trainer(folder: Path, name: str, settings: dict) -> Seq2SeqTrainer:
     preset = PRESETS["original" if name == "reference" else "fast"] | settings.get("arguments", {})
     common = {"output_dir": str(folder / f"run-{name}"), "seed": settings.get("seed", 0), "eval_strategy": "no"}
     common |= {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "use_cpu": True}
-    splits = read_splits(data, 0, lambda line: None)
+    splits = read_splits(data, 0)
     if name == "reference":
         tokenizer, model = load_tokenizer(str(folder)), load_model(str(folder))
         train, validation = (tokenize_records(records, tokenizer, cache="none")[0] for records in splits)
@@ -123,7 +124,7 @@ def make_trainer(folder: Path, name: str, settings: dict) -> Seq2SeqTrainer:
     names = set(MT5Arguments.__dataclass_fields__)
     values = {k: v for k, v in preset.items() if k in names} | common
     args = MT5Arguments(**values, load_best_model_at_end=False, generation_max_length=data.max_target_length)
-    return build_trainer(prepare(model_settings, data, args, splits), model_settings, data, args)
+    return build_trainer(prepare(resolve_model(model_settings, args), data, args, splits), data, args)
 
 
 class Rival:

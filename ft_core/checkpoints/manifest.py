@@ -11,16 +11,12 @@ from ..io.files import plain, write_text
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-CHUNK = 1 << 22
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _seal(values: dict) -> str:

@@ -1,22 +1,15 @@
 """Safety checks of a model folder before loading: no code, no pickled weights, no weights outside the folder."""
 
-import json
 from pathlib import Path
 
+from ..io.files import read_json
 from ..io.pickles import is_pickle, weights_remedy
 
 CODE_KEYS = ("auto_map", "custom_pipelines")  # name modules of the repository
 FILES_WITH_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", "adapter_config.json")
 INDEX_FILES = ("model.safetensors.index.json", "adapter_model.safetensors.index.json")
+RESTORE = "restore the file"
 WEIGHTS_KEY = "transformers_weights"  # lets config.json name the file of weights
-
-
-def _read(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not valid JSON ({reason}); restore the file") from error
 
 
 def _asks_for_code(value: object) -> str | None:
@@ -31,7 +24,7 @@ def _asks_for_code(value: object) -> str | None:
 
 def refuse_remote_code(path: Path) -> None:
     """Raises ValueError if a configuration file asks to run code of its repository."""
-    if path.is_file() and (key := _asks_for_code(_read(path))):
+    if path.is_file() and (key := _asks_for_code(read_json(path, RESTORE))):
         raise ValueError(
             f"{path} asks to run code of the repository ({key}), which is never done; if the weights have a known "
             f"architecture, remove {key} from the file; otherwise pass another model"
@@ -51,7 +44,7 @@ def check_weights_index(path: Path) -> None:
     """Raises ValueError when an index of weights names a file that is pickled or outside of its folder."""
     if not path.is_file():
         return
-    values = _read(path)
+    values = read_json(path, RESTORE)
     shards = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(shards, dict):
         raise ValueError(f"{path} has no weight_map; download the model again")
@@ -61,7 +54,7 @@ def check_weights_index(path: Path) -> None:
 
 def check_weights_setting(path: Path) -> None:
     """Raises ValueError when a `config.json` names a file of weights that is pickled or outside of its folder."""
-    values = _read(path) if path.is_file() else None
+    values = read_json(path, RESTORE) if path.is_file() else None
     name = values.get(WEIGHTS_KEY) if isinstance(values, dict) else None
     if name is not None and name not in INDEX_FILES:
         _check_weights_name(path, name)

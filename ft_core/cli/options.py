@@ -1,18 +1,13 @@
-"""Options and environment variables: a misspelt name is rejected, with the nearest known name."""
+"""Options: a misspelt name is rejected, with the nearest known name."""
 
 import argparse
 import difflib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .program import OneLineParser
-
-PREFIX = "KRONOS_FT_"
-VARIABLES = ("KRONOS_FT_CACHE", "KRONOS_FT_MAX_UNPACKED", "KRONOS_FT_SPEED", "KRONOS_FT_TRACEBACK")
-
 
 TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 
@@ -126,14 +121,3 @@ class ExactParser(OneLineParser):
                 close = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0.5)
                 raise ValueError(f"{name} is not an option; {f'did you mean {close[0]}?' if close else 'see --help'}")
         return super().parse_args(args, namespace)
-
-
-def check_variables() -> None:
-    """Raises ValueError when a variable looks like one of this library's, misspelt: it would be ignored otherwise."""
-    for name in sorted(os.environ):
-        if not name.startswith(PREFIX) or name in VARIABLES:
-            continue
-        bare = [known.removeprefix(PREFIX) for known in VARIABLES]
-        close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=0.7)
-        if close:
-            raise ValueError(f"environment variable {name} is unknown; did you mean {PREFIX}{close[0]}?")

@@ -5,7 +5,7 @@ import difflib
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
@@ -14,7 +14,8 @@ from ..io.files import is_full_disk
 from ..io.memory import MEMORY_REMEDY, is_out_of_memory
 from ..io.secrets import without_secrets
 
-TRACEBACK = "KRONOS_FT_TRACEBACK"
+PREFIX, TRACEBACK = "KRONOS_FT_", "KRONOS_FT_TRACEBACK"
+VARIABLES = ("KRONOS_FT_CACHE", "KRONOS_FT_MAX_UNPACKED", "KRONOS_FT_SPEED", TRACEBACK)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -22,6 +23,12 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see --help")
+
+
+def nearest_or_all(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name closest to a misspelt one, or at all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
 
 
 def load_function(target: str) -> Callable:
@@ -60,19 +67,31 @@ def run_command(
         interrupted: what an interrupted user can do next.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(usage)
-        return 0 if argv else 2
-    if argv[0] == "--version":
-        print(f"{program} {version('kronos-ft')}")
-        return 0
-    command = commands.get(argv[0])
-    if command is None:
-        close = difflib.get_close_matches(argv[0], commands, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(commands)}"
-        print(f"{program}: {argv[0]!r} is not a command; {hint}", file=sys.stderr)
-        return 2
-    return one_line_errors(program, lambda: command(argv[1:]), interrupted)
+
+    def run() -> int:
+        check_variables()
+        if not argv or argv[0] in ("-h", "--help", "help"):
+            print(usage)
+            return 0 if argv else 2
+        if argv[0] == "--version":
+            print(f"{program} {version('kronos-ft')}")
+            return 0
+        if argv[0] not in commands:
+            raise ValueError(f"{argv[0]!r} is not a command; {nearest_or_all(argv[0], commands)}")
+        return commands[argv[0]](argv[1:])
+
+    return one_line_errors(program, run, interrupted)
+
+
+def check_variables() -> None:
+    """Raises ValueError when a variable looks like one of this library's, misspelt: it would be ignored otherwise."""
+    for name in sorted(os.environ):
+        if not name.startswith(PREFIX) or name in VARIABLES:
+            continue
+        bare = [known.removeprefix(PREFIX) for known in VARIABLES]
+        close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=0.7)
+        if close:
+            raise ValueError(f"environment variable {name} is unknown; did you mean {PREFIX}{close[0]}?")
 
 
 def show_any_text() -> None:

@@ -9,11 +9,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCardData, constants
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
 from ..io.spreadsheet import markdown_text
 
+TEMPLATE = Path(__file__).with_name("card.md.j2")
 LICENCES = {"NeoQuasar/Kronos-": "mit", "google/mt5-": "apache-2.0"}
 _LOADS = re.compile(r'\("\{repo\}"([^()]*)\)')
 _MARK = re.compile(r"\n<!-- (?:written|pushed) by kronos-ft, ([0-9a-f]{64}) -->\n*$")
@@ -127,7 +129,7 @@ def licence_of(base_model: str | None) -> str | None:
     return next((licence for start, licence in LICENCES.items() if (base_model or "").startswith(start)), None)
 
 
-def _metadata(facts: CardFacts, repo: str) -> str:
+def _metadata(facts: CardFacts, repo: str) -> ModelCardData:
     results = [
         EvalResult(
             task_type=facts.pipeline,
@@ -154,14 +156,7 @@ def _metadata(facts: CardFacts, repo: str) -> str:
         model_name=repo.split("/")[1] if results else None,
         eval_results=results or None,
         **further,
-    ).to_yaml()
-
-
-def _licence_lines(base_model: str | None) -> list[str]:
-    licence = licence_of(base_model)
-    if licence:
-        return [f"{licence}, inherited from the weights that this model is or was trained from."]
-    return ["Not stated; ask the owner of this repository before you use the model."]
+    )
 
 
 def _loading(code: str, repo: str, revision: str | None) -> str:
@@ -178,26 +173,16 @@ def model_card(facts: CardFacts, repo: str, revision: str | None = None) -> str:
         repo (`str`): `owner/name` that it is for.
         revision (`str`, *optional*): the branch, main by default; the code on the card loads the model from there.
     """
-    base = facts.base_model
-    at = f" at commit `{facts.base_commit[:12]}`" if base and facts.base_commit else ""
-    relation = "copy of" if facts.is_copy else "fine-tuned from"
-    origin = f", {relation} [{base}](https://huggingface.co/{base}){at}" if base else ""
-    lines = ["---", _metadata(facts, repo), "---", "", f"# {repo.split('/')[1]}", ""]
-    lines += [f"{facts.kind}{origin}, pushed with kronos-ft.", ""]
-    for sentence in facts.summary:
-        lines += [sentence, ""]
-    if facts.facts:
-        lines += [*pairs(facts.facts), ""]
-    lines += ["## How to load it", "", "```python", _loading(facts.usage, repo, revision), "```", ""]
-    if facts.other_usage:
-        heading, code = facts.other_usage
-        lines += [f"{heading}:", "", "```python", _loading(code, repo, revision), "```", ""]
-    for heading, content in facts.sections:
-        lines += [f"## {heading}", "", *content, ""]
-    if facts.intended or facts.limits:
-        lines += ["## Intended use and limits", "", *(f"- {one}" for one in (*facts.intended, *facts.limits)), ""]
-    lines += ["## Licence", "", *_licence_lines(base)]
-    return marked("\n".join(lines))
+    card = ModelCard.from_template(
+        _metadata(facts, repo),
+        template_path=TEMPLATE,
+        name=repo.split("/")[1],
+        facts=facts,
+        licence=licence_of(facts.base_model),
+        pairs=lambda rows: "\n".join(pairs(rows)),
+        loading=lambda code: _loading(code, repo, revision),
+    )
+    return marked(card.content)
 
 
 def _digest(text: str) -> str:

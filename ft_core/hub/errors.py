@@ -1,5 +1,6 @@
 """One-line messages with a remedy for refusals and failures of the Hub; they never contain a token."""
 
+import json
 import re
 
 from huggingface_hub import constants, get_token
@@ -32,11 +33,6 @@ def without_tokens(text: str) -> str:
     if token:
         text = text.replace(token, "***")
     return _TOKENS.sub("***", " ".join(text.split()))[:300]
-
-
-def no_hub() -> HubRefusal:
-    """The error for a response that is not JSON."""
-    return HubRefusal(f"the server at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
 
 
 def cut_connection(error: Exception) -> str:
@@ -78,6 +74,8 @@ def explain(error: BaseException, name: str, revision: str | None = None) -> Val
 def _explain_one(error: BaseException, name: str, revision: str | None) -> ValueError | HubFailure | None:
     if isinstance(error, HubFailure | HubRefusal):
         return error
+    if isinstance(error, json.JSONDecodeError):  # of a response
+        return HubRefusal(f"the server at {constants.ENDPOINT} is not the Hub; check HF_ENDPOINT and the network")
     if isinstance(error, OfflineModeIsEnabled):
         return HubRefusal(f"HF_HUB_OFFLINE is set, so {name} cannot be accessed; unset it and try again")
     if isinstance(error, RevisionNotFoundError):

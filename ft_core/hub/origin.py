@@ -1,11 +1,12 @@
 """The Hub repository and commit that a model came from, read from its folder."""
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from ..checkpoints.manifest import file_hash
 
 PULLED_FILE = "pulled.json"
 _SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
@@ -45,7 +46,7 @@ class PulledFolder:
 
     def changed(self, folder: Path) -> list[str]:
         """Files that were removed or changed since the pull."""
-        return sorted(name for name, digest in self.sha256.items() if file_hash(folder / name) != digest)
+        return sorted(name for name, digest in self.sha256.items() if cached_hash(folder / name) != digest)
 
     def others(self, folder: Path) -> list[str]:
         """Other files in the folder."""
@@ -54,11 +55,10 @@ class PulledFolder:
 
 @lru_cache(maxsize=64)
 def _hash_of(path: Path, size: int, changed: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)
 
 
-def file_hash(path: Path) -> str | None:
+def cached_hash(path: Path) -> str | None:
     """SHA-256 of a file, cached while its size and modification time stay the same; None if there is no file."""
     try:
         found = path.stat()
@@ -89,7 +89,7 @@ def origin_of(folder: Path) -> HubOrigin | None:
     if pulled is not None:
         weights = {path.name for path in folder.glob("*.safetensors")}
         weights |= {name for name in pulled.sha256 if name.endswith(".safetensors")}
-        same = all(file_hash(folder / name) == pulled.sha256.get(name) for name in weights)
+        same = all(cached_hash(folder / name) == pulled.sha256.get(name) for name in weights)
         return pulled.origin if same else None
     for commit in (folder, *folder.parents):
         place = _SNAPSHOT.fullmatch(commit.parent.parent.name)

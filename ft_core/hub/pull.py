@@ -4,7 +4,6 @@ Files are downloaded to the Hub cache, so an interrupted pull continues where it
 are taken, and each is verified by the hash of the Hub. `pulled.json` records their origin.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from ..io.files import write_folder, write_json
 from ..io.pickles import is_pickle
 from ..runs.folder import check_writable, is_empty
 from .client import try_again
-from .errors import HubFailure, explain, no_hub, without_tokens
-from .origin import PULLED_FILE, file_hash, read_pulled
+from .errors import HubFailure, explain, without_tokens
+from .origin import PULLED_FILE, cached_hash, read_pulled
 from .push import check_repository
 from .pushed_files import WEIGHTS, is_part
 
@@ -98,10 +97,10 @@ def _choose(head: ModelInfo, repo: str) -> dict[str, str | None]:
 
 def _fetch(repo: str, commit: str, name: str, expected: str | None) -> Path:
     path = Path(hf_hub_download(repo, name, revision=commit))
-    if expected is None or file_hash(path) == expected:
+    if expected is None or cached_hash(path) == expected:
         return path
     path = Path(hf_hub_download(repo, name, revision=commit, force_download=True))
-    if file_hash(path) != expected:
+    if cached_hash(path) != expected:
         raise HubFailure(f"{name} of {repo} arrived damaged (its SHA-256 differs from the Hub's)")
     return path
 
@@ -157,7 +156,7 @@ def pull_model(
         check_model_folder(staged)
         check(staged)
         record = {"repository": repo, "revision": head.sha, "revision_asked": revision or constants.DEFAULT_REVISION}
-        write_json(staged / PULLED_FILE, record | {"sha256": {name: file_hash(staged / name) for name in fetched}})
+        write_json(staged / PULLED_FILE, record | {"sha256": {name: cached_hash(staged / name) for name in fetched}})
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_folder(folder, fill)
@@ -167,8 +166,6 @@ def pull_model(
 def _one_line(error: Exception, repo: str, revision: str | None) -> Exception:
     """A one-line error for a failure of the Hub; local errors are returned unchanged."""
     found = explain(error, repo, revision)
-    if isinstance(error, json.JSONDecodeError):
-        return no_hub()
     if found is None:
         return error if isinstance(error, ValueError | OSError) else HubFailure(without_tokens(str(error)))
     if isinstance(found, HubFailure):

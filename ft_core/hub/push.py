@@ -4,7 +4,6 @@ A push can be repeated: files that the repository already contains are not uploa
 there is no commit.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from ..io.console import echo
 from .card import CardFacts, is_untouched, model_card, own_card
 from .client import try_again
-from .errors import LOG_IN, HubFailure, HubRefusal, explain, no_hub, without_tokens
+from .errors import LOG_IN, HubFailure, HubRefusal, explain, without_tokens
 from .pushed_files import CARD, PushedFiles, choose_files, is_stale
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
@@ -167,9 +166,7 @@ def push_model(
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
         found = explain(error, repo, branch)
         detail = without_tokens(str(error))
-        if isinstance(error, json.JSONDecodeError):
-            found = no_hub()
-        elif found is None and isinstance(error, ValueError):
+        if found is None and isinstance(error, ValueError):
             found = ValueError(f"{repo}: {detail}")
         if isinstance(found, ValueError):
             raise found from None

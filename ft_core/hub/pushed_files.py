@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from ..checkpoints.listing import checkpoint_step
 from ..checkpoints.weights import CONFIGS, defect_of_weights
+from ..io.files import read_json
 from ..io.pickles import is_pickle
 from ..runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from .origin import PULLED_FILE, is_hub_name
@@ -99,10 +100,7 @@ def _public(value: object, name: str) -> object:
 
 def _changed_settings(path: Path, changes: Mapping[str, object]) -> bytes | None:
     """Content of a configuration with changes and without what names a place here, or None if neither alters it."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); restore the file, then push") from error
+    values = read_json(path, "restore the file, then push")
     if not isinstance(values, dict):
         return None
     kept = _public({name: value for name, value in values.items() if name not in changes}, "")

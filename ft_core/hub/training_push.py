@@ -29,7 +29,7 @@ from ..io.files import write_text
 from ..runs.folder import PUSHING
 from .card import CardFacts, model_card
 from .client import try_again
-from .errors import LOG_IN, HubFailure, explain, no_hub, without_tokens
+from .errors import LOG_IN, HubFailure, explain, without_tokens
 from .push import check_login, push_model
 from .pushed_files import CARD, choose_files
 
@@ -75,7 +75,7 @@ def check_hub(args: TrainingArguments) -> None:
                 f"{constants.ENDPOINT}/{repo}/settings, or leave out hub_private_repo"
             )
     except (ConnectionError, RuntimeError, HfHubHTTPError, ValueError) as error:
-        found = no_hub() if isinstance(error, json.JSONDecodeError) else explain(error, repo)
+        found = explain(error, repo)
         if isinstance(found, HubFailure):
             raise HubFailure(
                 f"{found}, so push_to_hub may fail; start again later, or train without it and push afterwards"

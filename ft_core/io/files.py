@@ -55,6 +55,19 @@ def write_json(path: Path, values: object) -> None:
     write_text(path, json.dumps(plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, remedy: str) -> object:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: the file is not valid JSON; the message ends with the remedy.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not valid JSON ({reason}); {remedy}") from error
+
+
 def plain(value: object) -> object:
     """Converts a value for JSON: NaN and infinities become null, arrays of one element become numbers."""
     if isinstance(value, dict):

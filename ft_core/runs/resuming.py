@@ -6,8 +6,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from .folder import RUN_FILE
-from .record import changed_settings, read_record
+from .record import changed_settings, find_record
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +44,7 @@ def differences(
         names: fields of the settings that decide the result.
     """
     found: dict[str, str] = {}
-    if (run / RUN_FILE).is_file():
-        record = read_record(run)
+    if record := find_record(run):
         known = [name for name in names if name in record["arguments"]]  # it may be older than a setting
         found = _by_name(changed_settings(record, facts, args, known))
     if manifest is not None:
@@ -63,7 +61,7 @@ def recorded_rate(run: Path, manifest: dict | None) -> float | None:
     """The learning rate with which a run was started, or None."""
     if manifest is not None:
         return manifest["settings"].get(LEARNING_RATE)
-    return read_record(run)["arguments"].get(LEARNING_RATE) if (run / RUN_FILE).is_file() else None
+    return find_record(run).get("arguments", {}).get(LEARNING_RATE)
 
 
 def settle_changes(

@@ -1,11 +1,11 @@
 """The `sweep` command of both programs. Imports nothing heavy before the command line is parsed."""
 
-import difflib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from ..cli.option_table import read_table
+from ..cli.program import nearest_or_all
 from ..cli.settings import read_options
 
 NEEDED = {"optuna": "optuna", "sklearn": "scikit-learn"}
@@ -39,9 +39,7 @@ def sweep_command(
             return 0 if argv else 2
         kind = argv.pop(0)
         if kind not in kinds:
-            close = difflib.get_close_matches(kind, kinds, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(kinds)}"
-            raise ValueError(f"{kind!r} cannot be swept; {hint}")
+            raise ValueError(f"{kind!r} cannot be swept; {nearest_or_all(kind, kinds)}")
     name = f"{program} sweep {kind}".strip()
     package = stages.split(".")[0]
     read_options(

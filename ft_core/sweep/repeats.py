@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from scipy import stats
 
 from ..io.console import echo, quiet
+from ..io.memory import free_memory
 from .plan import REPEATS, SweepPlan
 from .study import remove_checkpoints
 from .trial import TRIAL_FAULTS, fault_in_one_line, objective_of
@@ -75,6 +76,7 @@ def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
     try:
         values = {} if one["trial"] is None else best.params
         settings = plan.settings(folder, values, resume=folder.exists(), seed=one["seed"])
+        free_memory()  # of the run before
         with quiet(notes=False):
             plan.stage.run(settings, [])
         objective = objective_of(folder, plan.metric, plan.direction)

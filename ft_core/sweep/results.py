@@ -8,10 +8,10 @@ import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..io.files import write_json, write_text
+from ..io.files import read_json, write_json, write_text
 from ..io.spreadsheet import neutral_frame
 from ..runs.folder import SWEEP_FILE
-from ..runs.record import now, versions
+from ..runs.record import RESTORE, now, versions
 from .plan import SweepPlan
 from .study import REASON, best_trials, ended_trials
 from .table import STATES, best_reported, seconds_of, values_of
@@ -33,12 +33,9 @@ def read_sweep(folder: Path) -> dict | None:
     path = folder / SWEEP_FILE
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start over with --overwrite") from error
+    record = read_json(path, RESTORE)
     if not isinstance(record, dict) or not isinstance(record.get(IDENTITY), dict):
-        raise ValueError(f"{path} is not a sweep record; restore it or start over with --overwrite")
+        raise ValueError(f"{path} is not a sweep record; {RESTORE}")
     return record
 
 

@@ -12,6 +12,7 @@ from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import CheckpointNotSaved
 from ..io.console import quiet
 from ..io.files import is_full_disk
+from ..io.memory import free_memory
 from ..io.secrets import without_secrets
 from ..runs.folder import LOG_FILE
 from ..runs.record import read_record
@@ -96,6 +97,7 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
     reason = state = value = None
     try:
         settings = plan.settings(folder, trial.params, resume=folder.exists())
+        free_memory()  # of the trial before
         with quiet(notes=plan.search.workers > 1):  # lines of several workers do not show which trial they belong to
             plan.stage.run(settings, [ReportToTrial(trial, plan.metric)])
         value = objective_of(folder, plan.metric, plan.direction)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from transformers.utils import logging
 
+from .early_stopping import EarlyStopping
+
 logger = logging.get_logger(__name__)
 
 SAVE_ERRORS = ("stop", "continue")
@@ -14,7 +16,18 @@ PUSH_STRATEGIES = ("end", "every_save")
 class RunArguments:
     """Fields common to all training settings, in addition to [`~transformers.TrainingArguments`].
 
-    `hub_strategy` is `end` and not the parent's `every_save`: one commit a run unless more are asked for.
+    Defaults that differ from the parent: `logging_nan_inf_filter` is off because it would log a NaN as 0.0;
+    `ddp_find_unused_parameters` is off because every parameter is used; `hub_strategy` is `end` and not the parent's
+    `every_save`: one commit a run unless more are asked for.
+
+    > Parameters that control the run folder and faults
+        `resume`, `overwrite`, `resume_force`, `overwrite_lock`, `on_save_error`, `max_bad_steps`,
+        `expected_world_size`.
+    > Parameters that control evaluation and early stopping
+        `eval_on_start`, `load_best_model_at_end`, `early_stopping`, `early_stopping_patience`,
+        `early_stopping_min_delta`.
+    > Parameters that control pushes
+        `push_to_hub`, `hub_strategy`.
     """
 
     resume: bool = field(default=False, metadata={"help": "Resume from the newest complete checkpoint of output_dir."})
@@ -40,6 +53,20 @@ class RunArguments:
         default=None, metadata={"help": "Required number of processes; checked before training."}
     )
 
+    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, as a baseline."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
+    early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
+    early_stopping_patience: int = field(
+        default=5, metadata={"help": "Number of evaluations without improvement before stopping."}
+    )
+    early_stopping_min_delta: float = field(
+        default=1e-5, metadata={"help": "Minimum improvement that counts, in units of the metric."}
+    )
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Off: nothing has to be removed."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
+    disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
+
     push_to_hub: bool = field(
         default=False,
         metadata={"help": "Push the best model to hub_model_id when the run ends; a failed push only logs a warning."},
@@ -55,6 +82,10 @@ class RunArguments:
             raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
         if self.max_bad_steps < 1:
             raise ValueError(f"max_bad_steps={self.max_bad_steps} is below 1; use 1 to stop at the first bad step")
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
+        EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
         self._check_push()
         if self.resume_force:
             self.resume = True

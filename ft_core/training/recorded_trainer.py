@@ -44,7 +44,8 @@ from ..runs.processes import (
     lost_process,
     warn_of_ignored_sharding,
 )
-from ..runs.record import RunRecorder, versions
+from ..runs.record import versions
+from ..runs.recorder import RunRecorder
 from ..runs.resuming import COMMON_SETTINGS, settle_changes
 from .early_stopping import EarlyStopping, measure_patience
 from .guarded_steps import GuardedSteps

@@ -1,11 +1,11 @@
 """The `kronos-ft data` commands: check and download."""
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ft_core.cli.options import ExactParser
+from ft_core.cli.program import nearest_or_all
 from ft_core.io.secrets import without_secrets
 
 USAGE = """\
@@ -138,9 +138,6 @@ def run_data(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if argv else 2
-    action = ACTIONS.get(argv[0])
-    if action is None:
-        close = difflib.get_close_matches(argv[0], ACTIONS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(ACTIONS)}"
-        raise ValueError(f"data {argv[0]!r} is not an action; {hint}")
-    return action(argv[1:])
+    if argv[0] not in ACTIONS:
+        raise ValueError(f"data {argv[0]!r} is not an action; {nearest_or_all(argv[0], ACTIONS)}")
+    return ACTIONS[argv[0]](argv[1:])

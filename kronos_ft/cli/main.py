@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ft_core.cli.options import check_variables
-from ft_core.cli.program import late, one_line_errors, run_command
+from ft_core.cli.program import late, load_function, run_command
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -88,21 +88,23 @@ def _print_run(metrics: dict | None, args: "TrainingArguments") -> None:
     print(f"run folder         {args.output_dir}")
 
 
-def _training_settings(command: str, argv: Sequence[str], presets: Mapping[str, Mapping[str, object]]) -> tuple:
-    """Settings of a training command: read from the table of options, and only then made into dataclasses."""
+def run_training_command(argv: Sequence[str], stage: str) -> int:
+    """`kronos-ft tokenizer|predictor`: parses preset, YAML and command line, then runs the training."""
     from ft_core.cli.option_table import read_table
     from ft_core.cli.settings import build_settings, read_options
     from ft_core.io.files import check_data_file
 
-    from ..training.presets import DEFAULT_PRESET
+    from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 
-    program = f"kronos-ft {command}"
-    options = read_table("kronos_ft", command)
-    given = read_options(options, argv, presets=presets, default_preset=DEFAULT_PRESET, program=program)
+    options, presets = read_table("kronos_ft", stage), STAGE_PRESETS[stage]
+    given = read_options(options, argv, presets=presets, default_preset=DEFAULT_PRESET, program=f"kronos-ft {stage}")
     check_data_file(given.get("data") or "")
-    from .tables import COMMANDS
+    from ..training.predictor_arguments import STAGE_TYPES
 
-    return build_settings(COMMANDS[command], given)
+    settings = build_settings(STAGE_TYPES[stage], given)
+    run = load_function(f"kronos_ft.runs.{stage}:run_{stage}")
+    _print_run(run(*settings), settings[-1])
+    return 0
 
 
 def _plain_settings(command: str, argv: Sequence[str], kind: type) -> object:
@@ -114,28 +116,6 @@ def _plain_settings(command: str, argv: Sequence[str], kind: type) -> object:
     (args,) = build_settings((kind,), given)
     args.check_files()
     return args
-
-
-def run_tokenizer_command(argv: Sequence[str]) -> int:
-    """`kronos-ft tokenizer`: parses preset, YAML and command line, then runs the training."""
-    from ..training.presets import PRESETS
-
-    settings = _training_settings("tokenizer", argv, PRESETS)
-    from ..runs.tokenizer import run_tokenizer
-
-    _print_run(run_tokenizer(*settings), settings[-1])
-    return 0
-
-
-def run_predictor_command(argv: Sequence[str]) -> int:
-    """`kronos-ft predictor`: parses preset, YAML and command line, then runs the training."""
-    from ..training.presets import PREDICTOR_PRESETS
-
-    settings = _training_settings("predictor", argv, PREDICTOR_PRESETS)
-    from ..runs.predictor import run_predictor
-
-    _print_run(run_predictor(*settings), settings[-1])
-    return 0
 
 
 def run_finetune_command(argv: Sequence[str]) -> int:
@@ -199,16 +179,15 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     """`kronos-ft sweep tokenizer|predictor`: hyperparameter search."""
     from ft_core.sweep.command import sweep_command
 
-    from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
+    from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 
-    kinds = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS}
-    return sweep_command("kronos-ft", argv, kinds, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
+    return sweep_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
-    "tokenizer": run_tokenizer_command,
-    "predictor": run_predictor_command,
+    "tokenizer": partial(run_training_command, stage="tokenizer"),
+    "predictor": partial(run_training_command, stage="predictor"),
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "ui": late("kronos_ft.cli.ui:run_ui_command"),
@@ -231,13 +210,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "continue with --resume"
-
-    def run() -> int:
-        check_variables()
-        return run_command("kronos-ft", USAGE, COMMANDS, argv, interrupted)
-
-    return one_line_errors("kronos-ft", run, interrupted)
+    return run_command("kronos-ft", USAGE, COMMANDS, argv, "continue with --resume")
 
 
 if __name__ == "__main__":

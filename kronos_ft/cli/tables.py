@@ -4,17 +4,11 @@ from ft_core.sweep.arguments import SweepArguments
 
 from ..evaluation.arguments import EvaluateArguments
 from ..forecasting.arguments import ForecastArguments
-from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
-from ..windows.augmentation import AugmentationArguments
+from ..training.predictor_arguments import STAGE_TYPES
 
-TOKENIZER = (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments)
-PREDICTOR = (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments)
 COMMANDS: dict[str, tuple[type, ...]] = {
-    "tokenizer": TOKENIZER,
-    "predictor": PREDICTOR,
-    "sweep tokenizer": (SweepArguments, *TOKENIZER),
-    "sweep predictor": (SweepArguments, *PREDICTOR),
+    **STAGE_TYPES,
+    **{f"sweep {stage}": (SweepArguments, *types) for stage, types in STAGE_TYPES.items()},
     "forecast": (ForecastArguments,),
     "evaluate": (EvaluateArguments,),
 }

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 from ..forecasting.arguments import SamplingArguments
+from ..windows.arguments import SplitArguments
 from .settings import EvaluationSettings, OriginPlan
 
 
 @dataclass
-class EvaluateArguments(SamplingArguments):
+class EvaluateArguments(SamplingArguments, SplitArguments):
     """Settings of `kronos-ft evaluate`."""
 
     compare: list[str] | None = field(
@@ -23,21 +24,6 @@ class EvaluateArguments(SamplingArguments):
         default=400, metadata={"help": "Maximum origins of validation and of test each; more are thinned evenly."}
     )
     batch_size: int = field(default=8, metadata={"help": "Origins per batch."})
-    split_ratios: list[float] = field(
-        default_factory=lambda: [0.7, 0.15, 0.15],
-        metadata={"help": "Shares of train, validation and test, in time order."},
-    )
-    split_dates: list[str] | None = field(
-        default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
-    )
-    embargo: int | None = field(
-        default=None,
-        metadata={"help": "Bars to skip at the start of validation and of test. Default: lookback + horizon + 1."},
-    )
-    max_gap: int | None = field(
-        default=None,
-        metadata={"help": "Maximum missing bars at one gap in a context or horizon. Default: as in training."},
-    )
     garch: bool = field(default=False, metadata={"help": "Add GARCH(1,1) as a baseline (needs the package arch)."})
     fee_bps: float = field(default=10.0, metadata={"help": "Fee per side in the back-test, basis points."})
     slippage_bps: float = field(default=5.0, metadata={"help": "Slippage per side in the back-test, basis points."})
@@ -46,10 +32,7 @@ class EvaluateArguments(SamplingArguments):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
-            raise ValueError(
-                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; set only one"
-            )
+        self.check_split()
         if self.num_paths < 1:
             raise ValueError(f"num_paths={self.num_paths} is below 1; use 1 or more, e.g. 30")
         for name in ("fee_bps", "slippage_bps"):

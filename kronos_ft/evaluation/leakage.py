@@ -1,12 +1,11 @@
 """Detects test-set leakage: which bars the evaluated models and tokenizers saw in training, by their run records."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ft_core.runs.folder import RUN_FILE
+from ft_core.runs.record import recorded_group
 
 from ..models.pretrained import folder_of
 from .arguments import EvaluateArguments
@@ -17,13 +16,9 @@ SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # reasons
 DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}
 
 
-def _trained_on(folder: str) -> dict | None:
-    """The recorded data of the run that wrote a model folder, or None."""
-    try:
-        record = json.loads((Path(folder_of(folder)).parent / RUN_FILE).read_text(encoding="utf-8"))
-        return dict(record["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _trained_on(folder: str) -> dict:
+    """The recorded data of the run that wrote a model folder; empty if there is no record."""
+    return recorded_group(Path(folder_of(folder)).parent, "data")
 
 
 def _utc(time: np.datetime64) -> str:
@@ -48,8 +43,7 @@ def seen_bars(model: str, symbol: str) -> dict[str, np.datetime64]:
         model (`str`): model folder or run folder.
         symbol (`str`): as in the record.
     """
-    trained = _trained_on(model)
-    return ((_ends(trained) if trained is not None else None) or {}).get(symbol, {})
+    return (_ends(_trained_on(model)) or {}).get(symbol, {})
 
 
 def reach_of_others(model: str, symbol: str) -> np.datetime64 | None:
@@ -57,8 +51,7 @@ def reach_of_others(model: str, symbol: str) -> np.datetime64 | None:
 
     If the record does not name the symbol, the model may have seen the same market under another name.
     """
-    trained = _trained_on(model)
-    ends = (_ends(trained) if trained is not None else None) or {}
+    ends = _ends(_trained_on(model)) or {}
     others = [end for times in ends.values() for end in times.values()]
     return max(others) if others and symbol not in ends else None
 
@@ -127,7 +120,7 @@ def training_remarks(
     seen, remarks = [], []
     for who, folder in folders:
         trained = _trained_on(folder)
-        if trained is None:
+        if not trained:
             continue
         ends = _ends(trained)
         if ends is None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.hub.origin import split_revision
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL
 
 from ..data.candles import CandleSeries
@@ -16,7 +15,6 @@ from ..forecasting.networks import load_network
 from ..forecasting.predictor import KronosPredictor
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.sizes import PREDICTOR_CONTEXT
 from .arguments import EvaluateArguments
 
 
@@ -178,24 +176,8 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
     tokenizers = {name: load_network(KronosTokenizer, name) for name in names}
     forecasters = []
     for source in sources:
-        model = load_network(Kronos, source.model)
-        bars = (
-            PREDICTOR_CONTEXT.get(split_revision(source.model)[0], 512)
-            if args.max_context is None
-            else args.max_context
-        )
-        predictor = KronosPredictor(model, tokenizers[source.tokenizer], args.device, max_context=bars)
-        forecasters.append(
-            KronosForecaster(
-                source.name,
-                predictor,
-                args.lookback,
-                args.num_paths,
-                T=args.T,
-                top_k=args.top_k,
-                top_p=args.top_p,
-                seed=args.seed,
-                overflow=args.overflow,
-            )
-        )
+        networks = load_network(Kronos, source.model), tokenizers[source.tokenizer]
+        predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars(source.model))
+        options = {"seed": args.seed, **args.sampling()}
+        forecasters.append(KronosForecaster(source.name, predictor, args.lookback, args.num_paths, **options))
     return forecasters

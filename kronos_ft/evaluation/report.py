@@ -4,7 +4,8 @@ Both texts start with the verdict and the warnings that invalidate it (a model h
 back-test and its limitations. Returns, errors and widths are in basis points (0.01 %) of log return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ft_core.io.files import write_json, write_text
@@ -134,24 +135,20 @@ def _percent(value: float | None, form: str = ".0f") -> str:
     return NOTHING if value is None else f"{100 * value:{form}} %"
 
 
-def _last(figures: dict | None) -> float | None:
-    """The value at the last horizon, from full or shortened scores."""
+def _at(figures: dict | None, at: int = -1) -> float | None:
+    """The value at a position, by default the last horizon, from full scores, or from short ones of the last."""
     if not figures:
         return None
-    return figures["last"] if "last" in figures else figures["by_horizon"][-1]
+    return figures["last"] if "last" in figures else figures["by_horizon"][at]
 
 
 def _skill(outcome: dict | None, at: int | None = -1) -> str:
     """`-3.1 % (p = 0.41)` at a position, or over all horizons if None."""
     if outcome is None:
         return NOTHING
-    pair = []
-    for name in ("skill", "p_value"):
-        if at is None:
-            pair.append(outcome[name]["overall"])
-        else:
-            pair.append(_last(outcome[name]) if at == -1 else outcome[name]["by_horizon"][at])
-    value, p_value = pair
+    value, p_value = (
+        outcome[name]["overall"] if at is None else _at(outcome[name], at) for name in ("skill", "p_value")
+    )
     if value is None or p_value is None:
         return _percent(value, "+.1f")
     return f"{_percent(value, '+.1f')} ({p_words(p_value)})"
@@ -178,21 +175,21 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 def _score_row(name: str, scores: dict) -> list[str]:
     """One forecaster's scores of one target at the last horizon."""
     direction, interval = scores["direction"], ""
-    low, high = (_last(direction[end]) for end in ("lower", "upper")) if direction else (None, None)
+    low, high = (_at(direction[end]) for end in ("lower", "upper")) if direction else (None, None)
     if low is not None:
         interval = f" [{100 * low:.0f}, {100 * high:.0f}]"
     return [
         name,
-        _basis_points(_last(scores["mae"])),
-        _basis_points(_last(scores["rmse"])),
-        _figure(_last(scores.get("mase"))),
-        _basis_points(_last(scores["crps"])),
-        _basis_points(_last(scores["pinball"]["mean"])),
-        *(_percent(_last(scores["bands"][level]["coverage"])) for level in ("0.5", "0.8", "0.9")),
-        _basis_points(_last(scores["bands"]["0.9"]["width"])),
-        _percent(_last(direction["accuracy"]) if direction else None) + interval,
-        _figure(_last(scores["ic"])),
-        _figure(_last(scores["rank_ic"])),
+        _basis_points(_at(scores["mae"])),
+        _basis_points(_at(scores["rmse"])),
+        _figure(_at(scores.get("mase"))),
+        _basis_points(_at(scores["crps"])),
+        _basis_points(_at(scores["pinball"]["mean"])),
+        *(_percent(_at(scores["bands"][level]["coverage"])) for level in ("0.5", "0.8", "0.9")),
+        _basis_points(_at(scores["bands"]["0.9"]["width"])),
+        _percent(_at(direction["accuracy"]) if direction else None) + interval,
+        _figure(_at(scores["ic"])),
+        _figure(_at(scores["rank_ic"])),
     ]
 
 
@@ -222,84 +219,70 @@ def skill_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
     ]
 
 
-def _references(evaluation: dict) -> tuple[str | None, str | None]:
-    """Persistence, if evaluated, and the best naive distribution."""
+COLUMNS: dict[str, Callable[[dict, int], str]] = {
+    "MAE bp": lambda scores, at: _basis_points(_at(scores["mae"], at)),
+    "MASE": lambda scores, at: _figure(_at(scores.get("mase"), at)),
+    "CRPS bp": lambda scores, at: _basis_points(_at(scores["crps"], at)),
+    "in 90 %": lambda scores, at: _percent(_at(scores["bands"]["0.9"]["coverage"], at)),
+    "direction": lambda scores, at: _percent(_at(scores["direction"]["accuracy"], at)),
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of a table: labels, the scores and skill of a model for a target, and the position of the horizon."""
+
+    labels: tuple[str, ...]
+    scores: dict
+    skill: dict
+    target: str = "close"
+    at: int = -1
+
+
+def _model_table(evaluation: dict, labels: Sequence[str], columns: Sequence[str], rows: Iterable[_Row]) -> list[str]:
+    """A table of scores, with skill in absolute error against persistence and in CRPS against the best naive
+    distribution."""
     point = PERSISTENCE if PERSISTENCE in evaluation["forecasters"] else None
-    return point, best_distribution(evaluation)
-
-
-def _against(skill: dict, point: str | None, best: str | None, target: str, at: int | None = -1) -> list[str]:
-    """Skill in absolute error against persistence and in CRPS against the best naive distribution."""
-    return [
-        _skill(skill[point][target]["absolute"], at) if point else NOTHING,
-        _skill(skill[best][target]["crps"], at) if best else NOTHING,
+    best = best_distribution(evaluation)
+    against = (f"absolute error against {point or NOTHING}", f"CRPS against {best or NOTHING}")
+    cells = [
+        [
+            *row.labels,
+            *(COLUMNS[name](row.scores[row.target], row.at) for name in columns),
+            _skill(row.skill[point][row.target]["absolute"], row.at) if point else NOTHING,
+            _skill(row.skill[best][row.target]["crps"], row.at) if best else NOTHING,
+        ]
+        for row in rows
     ]
-
-
-def _against_header(point: str | None, best: str | None) -> list[str]:
-    return [f"absolute error against {point or NOTHING}", f"CRPS against {best or NOTHING}"]
+    return markdown_table((*labels, *columns, *against), cells)
 
 
 def target_table(evaluation: dict, model: str) -> list[str]:
-    point, best = _references(evaluation)
-    header = ("target", "MAE bp", "MASE", "CRPS bp", "in 90 %", *_against_header(point, best))
-    rows = []
-    for target in TARGETS:
-        scores = evaluation["scores"][model][target]
-        rows.append(
-            [
-                target,
-                _basis_points(_last(scores["mae"])),
-                _figure(_last(scores.get("mase"))),
-                _basis_points(_last(scores["crps"])),
-                _percent(_last(scores["bands"]["0.9"]["coverage"])),
-                *_against(evaluation["skill"][model], point, best, target),
-            ]
-        )
-    return markdown_table(header, rows)
+    scores, skill = evaluation["scores"][model], evaluation["skill"][model]
+    rows = (_Row((target,), scores, skill, target) for target in TARGETS)
+    return _model_table(evaluation, ("target",), ("MAE bp", "MASE", "CRPS bp", "in 90 %"), rows)
 
 
 def horizon_table(evaluation: dict, model: str) -> list[str]:
-    point, best = _references(evaluation)
-    header = ("bars ahead", "MAE bp", "MASE", "CRPS bp", "in 90 %", "direction", *_against_header(point, best))
-    scores, rows = evaluation["scores"][model]["close"], []
-    for horizon in shown_horizons(evaluation["settings"]["horizon"]):
-        at = horizon - 1
-        rows.append(
-            [
-                str(horizon),
-                _basis_points(scores["mae"]["by_horizon"][at]),
-                _figure(scores["mase"]["by_horizon"][at]) if "mase" in scores else NOTHING,
-                _basis_points(scores["crps"]["by_horizon"][at]),
-                _percent(scores["bands"]["0.9"]["coverage"]["by_horizon"][at]),
-                _percent(scores["direction"]["accuracy"]["by_horizon"][at]),
-                *_against(evaluation["skill"][model], point, best, "close", at),
-            ]
-        )
-    return markdown_table(header, rows)
+    scores, skill = evaluation["scores"][model], evaluation["skill"][model]
+    horizons = shown_horizons(evaluation["settings"]["horizon"])
+    rows = (_Row((str(horizon),), scores, skill, at=horizon - 1) for horizon in horizons)
+    return _model_table(evaluation, ("bars ahead",), tuple(COLUMNS), rows)
 
 
 def group_table(evaluation: dict, groups: dict[str, dict], word: str) -> list[str]:
     """Scores and skill of each model by group of origins (regimes or symbols)."""
-    point, best = _references(evaluation)
-    several = len(models_of(evaluation)) > 1
-    header = (word, "origins", "MAE bp", "CRPS bp", "in 90 %", "direction", *_against_header(point, best))
-    rows = []
-    for name, group in groups.items():
-        for model in models_of(evaluation):
-            scores = group["scores"][model]["close"]
-            rows.append(
-                [
-                    f"{name}, {model}" if several else name,
-                    str(group["origins"]),
-                    _basis_points(_last(scores["mae"])),
-                    _basis_points(_last(scores["crps"])),
-                    _percent(_last(scores["bands"]["0.9"]["coverage"])),
-                    _percent(_last(scores["direction"]["accuracy"])),
-                    *_against(group["skill"][model], point, best, "close"),
-                ]
-            )
-    return markdown_table(header, rows)
+    models = models_of(evaluation)
+    rows = (
+        _Row(
+            (f"{name}, {model}" if len(models) > 1 else name, str(group["origins"])),
+            group["scores"][model],
+            group["skill"][model],
+        )
+        for name, group in groups.items()
+        for model in models
+    )
+    return _model_table(evaluation, (word, "origins"), ("MAE bp", "CRPS bp", "in 90 %", "direction"), rows)
 
 
 def calibration_rows(evaluation: dict, target: str = "close") -> list[list[str]]:
@@ -311,10 +294,10 @@ def calibration_rows(evaluation: dict, target: str = "close") -> list[list[str]]
             rows.append(
                 [
                     f"{name}, {100 * float(level):.0f} % interval",
-                    _percent(_last(before["coverage"]), ".1f") if before else NOTHING,
-                    _percent(_last(after["coverage"]), ".1f"),
-                    _basis_points(_last(before["width"])) if before else NOTHING,
-                    _basis_points(_last(after["width"])),
+                    _percent(_at(before["coverage"]), ".1f") if before else NOTHING,
+                    _percent(_at(after["coverage"]), ".1f"),
+                    _basis_points(_at(before["width"])) if before else NOTHING,
+                    _basis_points(_at(after["width"])),
                 ]
             )
     return rows

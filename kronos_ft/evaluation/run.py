@@ -112,9 +112,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     )
     for one in forecasters:
         evaluation["forecasters"][one.name].update(one.shares())
-    evaluation["settings"].update(
-        {name: getattr(args, name) for name in ("num_paths", "T", "top_k", "top_p", "overflow")}
-    )
+    evaluation["settings"] |= {"num_paths": args.num_paths, **args.sampling()}
     evaluation["models"] = identities
     first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
     seen, maybe = training_remarks(sources, args, first)

@@ -29,18 +29,11 @@ class OriginPlan:
     max_origins: int | None = None
 
     def __post_init__(self):
-        if self.horizon < 1:
-            raise ValueError(f"horizon={self.horizon} is below 1; use 1 or more bars")
-        if self.lookback < 2:
-            raise ValueError(f"lookback={self.lookback} is below 2; use 2 or more bars")
-        if self.step < 1:
-            raise ValueError(f"step={self.step} is below 1; use 1 or more bars between origins")
-        if self.max_origins is not None and self.max_origins < 1:
-            raise ValueError(f"max_origins={self.max_origins} is below 1; use 1 or more, or omit it")
-        if self.embargo is not None and self.embargo < 0:
-            raise ValueError(f"embargo={self.embargo} is negative; use 0 or more bars, or omit it for one window")
-        if self.max_gap is not None and self.max_gap < 0:
-            raise ValueError(f"max_gap={self.max_gap} is negative; use 0 or more missing bars")
+        least = {"horizon": 1, "lookback": 2, "step": 1, "max_origins": 1, "embargo": 0, "max_gap": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise ValueError(f"{name}={value} is below {bound}; use {bound} or more")
 
     @property
     def window(self) -> int:

@@ -3,19 +3,17 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ft_core.hub.origin import split_revision
 from ft_core.io.files import check_data_file
 
 from ..models.sizes import PREDICTOR_CONTEXT
+from ..windows.arguments import CandleArguments
 
 
 @dataclass
-class SamplingArguments:
+class SamplingArguments(CandleArguments):
     """What forecasts of every kind take: candles, model, context and sampling."""
 
-    data: str | None = field(
-        default=None,
-        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
-    )
     model: str | None = field(
         default=None,
         metadata={"help": "Predictor: model folder, run folder, Hub name (or NAME@REVISION), or mini, small, base."},
@@ -41,8 +39,6 @@ class SamplingArguments:
     max_context: int | None = field(
         default=None, metadata={"help": "Maximum bars that the model sees. Default: 2048 for mini by name, else 512."}
     )
-    policy: str = field(default="error", metadata={"help": "What to do with defective rows: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without an offset."})
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
 
     def __post_init__(self):
@@ -50,6 +46,15 @@ class SamplingArguments:
             raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
+
+    def sampling(self) -> dict[str, object]:
+        """How paths are sampled, as options of [`~kronos_ft.KronosPredictor.predict_paths`]."""
+        return {name: getattr(self, name) for name in ("T", "top_k", "top_p", "overflow")}
+
+    def context_bars(self, model: str) -> int:
+        """Maximum number of bars that a model sees."""
+        named = PREDICTOR_CONTEXT.get(split_revision(model)[0], 512)
+        return named if self.max_context is None else self.max_context
 
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist."""
@@ -84,10 +89,6 @@ class ForecastArguments(SamplingArguments):
             raise ValueError(f"output={self.output} must end in .parquet or .csv; rename it")
         if self.plot and Path(self.plot).suffix != ".png":
             raise ValueError(f"plot={self.plot} must end in .png; rename it")
-
-    def context_bars(self) -> int:
-        """Maximum number of bars that the model sees."""
-        return PREDICTOR_CONTEXT.get(self.model, 512) if self.max_context is None else self.max_context
 
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist, or an output file exists or has no folder."""

@@ -207,7 +207,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
             echo(f"{name:18}{network.hub_origin.label()}")
     if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
         echo(f"WARNING     {remark}")
-    predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars())
+    predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars(args.model))
     found = forecast_series(
         predictor,
         series,
@@ -216,10 +216,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
         num_paths=args.num_paths,
         origin=args.origin,
         seed=args.seed,
-        T=args.T,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        overflow=args.overflow,
+        **args.sampling(),
         reprefill_every=args.reprefill_every,
         project=not args.raw,
         progress=LineProgress("forecast bars"),

@@ -7,10 +7,11 @@ from transformers.utils import logging
 
 from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
 from ft_core.hub.pushed_files import check_base, find_folder
+from ft_core.hub.resolve import ADAPTER_CONFIG
 from ft_core.runs.folder import BEST_MODEL
 
 from ..models.adapters import BASE_FILE
-from ..models.identity import ADAPTER_CONFIG, weights_hash
+from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pretrained import CONFIG_NAME, read_keys
 from .card import kronos_card

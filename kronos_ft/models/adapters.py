@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from ft_core.hub.resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from ft_core.io.files import write_json
 from ft_core.io.pickles import is_pickle, weights_remedy
 
-from .identity import ADAPTER_CONFIG, weights_hash
+from .identity import weights_hash
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
 BASE_FILE = "base_model.json"
 TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3")
 

@@ -5,8 +5,6 @@ import json
 
 from transformers import PreTrainedModel
 
-ADAPTER_CONFIG = "adapter_config.json"
-
 
 def weights_hash(model: PreTrainedModel) -> str:
     """SHA-256 of a Kronos model's configuration and fp32 weights; does not depend on its folder."""

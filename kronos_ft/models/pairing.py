@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from ft_core.io.files import write_json
-from ft_core.runs.folder import RUN_FILE
+from ft_core.runs.record import recorded_group
 
 from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 
@@ -23,20 +23,16 @@ def write_pairing(folder: Path, model_facts: object) -> None:
         write_json(folder / PAIRING_FILE, kept)
 
 
-def _read(path: Path) -> dict:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def trained_with(folder: Path) -> dict:
     """The recorded name and SHA-256 of a predictor's tokenizer, or an empty dict.
 
     Folders of earlier versions lack the file; their run record contains the same facts.
     """
-    known = _read(folder / PAIRING_FILE) or _read(folder.parent / RUN_FILE).get("model")
+    try:
+        known = json.loads((folder / PAIRING_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        known = None
+    known = known or recorded_group(folder.parent, "model")
     return known if isinstance(known, dict) and isinstance(known.get("tokenizer_sha256"), str) else {}
 
 

@@ -8,31 +8,18 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from ft_core.cli.settings import build_settings
+from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.runs.folder import BEST_MODEL, prepare_run_folder
 from ft_core.training.run import preflight
 
-from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
-from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..training.predictor_arguments import STAGE_TYPES
 from ..training.predictor_trainer import check_bits
-from ..windows.augmentation import AugmentationArguments
-from .predictor import train_predictor
+from .predictor import run_predictor
 from .routing import STAGES, read_finetune
-from .start import (
-    Start,
-    build_tokenizer,
-    check_context,
-    predictor_config,
-    resolve_predictor,
-    resolve_tokenizer,
-    tokenizer_config,
-)
-from .tokenizer import train_tokenizer
-
-STAGE_TYPES = {
-    "tokenizer": (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments),
-    "predictor": (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
-}
+from .start import build_network, check_context, resolve_start, start_config
+from .tokenizer import run_tokenizer
 
 
 @dataclass
@@ -70,8 +57,8 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
     """
     (first_model, *_, first_args), (model, data, _, args) = settings.tokenizer, settings.predictor
     check_context(model, data)
-    starts = resolve_tokenizer(first_model, first_args), resolve_predictor(model, args)
-    check_bits(predictor_config(starts[1]), tokenizer_config(starts[0]))
+    starts = resolve_start(KronosTokenizer, first_model, first_args), resolve_start(Kronos, model, args)
+    check_bits(start_config(Kronos, starts[1]), start_config(KronosTokenizer, starts[0]))
     if args.dry_run:
         return _run_stages(settings, *starts)
     with preflight(settings.folder, first_args, args):
@@ -80,7 +67,7 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
 
 def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
     """Runs both stages in a folder that this process has locked."""
-    tokenizer_args, (model, data, augmentation, args) = settings.tokenizer[-1], settings.predictor
+    tokenizer_args, (model, *_, args) = settings.tokenizer[-1], settings.predictor
     PartialState().wait_for_everyone()  # all ranks must look before one of them starts to write
 
     def clear_predictor() -> None:
@@ -89,14 +76,14 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
 
     echo("stage 1 of 2: tokenizer")
-    first = train_tokenizer(*settings.tokenizer, start=tokenizer, before_training=clear_predictor)
+    first = run_tokenizer(*settings.tokenizer, start=tokenizer, checked=True, before_training=clear_predictor)
     echo("stage 2 of 2: predictor")
     if first is None:
         set_seed(tokenizer_args.seed)
-        codes = build_tokenizer(tokenizer)
-        return train_predictor(model, data, augmentation, args, start=predictor, tokenizer=codes)
+        codes = build_network(KronosTokenizer, tokenizer)
+        return run_predictor(*settings.predictor, start=predictor, checked=True, tokenizer=codes)
     if not first["improved"]:
         echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")
     for each in (model, predictor.settings):
         each.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
-    return {"tokenizer": first, "predictor": train_predictor(model, data, augmentation, args, start=predictor)}
+    return {"tokenizer": first, "predictor": run_predictor(*settings.predictor, start=predictor, checked=True)}

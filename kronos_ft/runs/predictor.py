@@ -1,27 +1,24 @@
-"""A complete predictor run, from settings to run folder; called by the command line and `examples/finetune_btc.py`."""
+"""A complete predictor run, from settings to run folder."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 
+from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
-from ft_core.training.run import preflight
 
 from ..models.identity import weights_hash
-from ..models.modeling_kronos import KronosTokenizer
+from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..training.arguments import DataArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 from ..training.predictor_trainer import KronosTrainer, check_bits
 from ..windows.augmentation import AugmentationArguments
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, cache_folder
-from .data import WindowSplits, build_splits, describe_data, load_series
-from .stage import build_trainer, data_facts, run_stage
-from .start import Start, build_predictor, build_tokenizer, check_context, resolve_predictor, resolve_tokens
+from .data import WindowSplits
+from .stage import Stage, run_stage
+from .start import build_network, build_predictor, check_context, resolve_start, resolve_tokens
 
 
 def tokenise_splits(splits: WindowSplits, tokenizer: KronosTokenizer, args: KronosArguments) -> WindowSplits:
@@ -51,15 +48,17 @@ def run_predictor(
     augmentation: AugmentationArguments,
     args: KronosArguments,
     *,
-    callbacks: Sequence[TrainerCallback] = (),
-    score_test: bool = True,
+    start: Start | None = None,
+    tokenizer: KronosTokenizer | None = None,
+    **options: object,
 ) -> dict | None:
     """Fine-tunes a predictor from settings to run folder; `dry_run` only prints the plan.
 
     Args:
         model, data, augmentation, args: the settings.
-        callbacks: added to the trainer's.
-        score_test (`bool`): evaluate the best model on the test split; a search must not.
+        start ([`~ft_core.hub.resolve.Start`], *optional*): the resolved model; resolved here when not given.
+        tokenizer ([`KronosTokenizer`], *optional*): instead of the one that `model` names.
+        options: as in [`~kronos_ft.runs.stage.run_stage`].
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -68,41 +67,14 @@ def run_predictor(
         ValueError: settings, data or models that cannot be used, or that do not fit each other; nothing has been
             written then but cached tokens.
     """
-    with nullcontext() if args.dry_run else preflight(Path(args.output_dir), args):
-        return train_predictor(model, data, augmentation, args, callbacks=callbacks, score_test=score_test)
+    check_context(model, data)
 
-
-def train_predictor(
-    model: PredictorModelArguments,
-    data: DataArguments,
-    augmentation: AugmentationArguments,
-    args: KronosArguments,
-    *,
-    start: Start | None = None,
-    tokenizer: KronosTokenizer | None = None,
-    callbacks: Sequence[TrainerCallback] = (),
-    score_test: bool = True,
-) -> dict | None:
-    """As [`run_predictor`], after the pre-flight checks.
-
-    Args:
-        start ([`Start`], *optional*): the resolved model; resolved here when not given.
-        tokenizer ([`KronosTokenizer`], *optional*): instead of the one that `model` names.
-    """
-
-    def build() -> tuple[KronosTrainer, WindowSplits]:
-        check_context(model, data)
-        series = load_series(data)
-        windows = build_splits(series, data, augmentation, args.seed)
-        if not score_test:
-            windows = replace(windows, test=None)
-        for line in describe_data(series, windows):
-            echo(line)
-        first = start or resolve_predictor(model, args)
+    def build(windows: WindowSplits) -> Stage:
+        first = start or resolve_start(Kronos, model, args)
         settings, codes = first.settings, tokenizer
         if codes is None:
             tokens = resolve_tokens(settings, args)
-            settings, codes = tokens.settings, build_tokenizer(tokens)
+            settings, codes = tokens.settings, build_network(KronosTokenizer, tokens)
         set_seed(args.seed)
         network = build_predictor(first, args)
         check_bits(network.config, codes.config)
@@ -113,14 +85,9 @@ def train_predictor(
         facts = {
             "stage": "predictor",
             "model": {**vars(settings), "tokenizer_sha256": digest},
-            **data_facts(series, data, splits, augmentation),
             "config": network.config.to_dict(),
             "tokenizer_config": codes.config.to_dict(),
         }
+        return Stage(partial(KronosTrainer, network, args, splits.train, splits.validation, codes), splits, facts)
 
-        def make() -> KronosTrainer:
-            return KronosTrainer(network, args, splits.train, splits.validation, codes, callbacks=[*callbacks] or None)
-
-        return build_trainer(make, model.preset, facts), splits
-
-    return run_stage(args, build)
+    return run_stage(build, model, data, augmentation, args, **options)

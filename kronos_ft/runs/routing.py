@@ -10,7 +10,7 @@ from pathlib import Path
 from ft_core.cli.option_table import read_table
 from ft_core.cli.settings import nearest_name, read_argv, read_options
 
-from ..training.presets import DEFAULT_PRESET, PREDICTOR_PRESETS, PRESETS
+from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 
 STAGES = ("tokenizer", "predictor")
 DEFAULT_FOLDER = "runs/finetune"
@@ -69,7 +69,7 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
             read_table("kronos_ft", stage),
             [],
             values={**settings, "output_dir": str(folder / stage)},
-            presets=PRESETS if stage == "tokenizer" else PREDICTOR_PRESETS,
+            presets=STAGE_PRESETS[stage],
             default_preset=DEFAULT_PRESET,
             program="kronos-ft finetune",
         )

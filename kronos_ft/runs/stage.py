@@ -3,25 +3,28 @@
 import copy
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from transformers import TrainerCallback
 
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import span
 from ft_core.runs.folder import BEST_MODEL
-from ft_core.training.run import finished_metrics, resume_finished
+from ft_core.training.run import finished_metrics, preflight, resume_finished
 
 from ..data.candles import CandleSeries, fingerprint
 from ..hub.push import kronos_model
-from ..training.arguments import DataArguments, WindowTrainingArguments
+from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from ..training.compiling import planned_compile
 from ..training.window_trainer import WindowTrainer
 from ..windows.augmentation import AugmentationArguments
 from ..windows.splits import split_bounds
-from .data import WindowSplits
+from .data import WindowSplits, build_splits, describe_data, load_series
 from .finish import finish_run
 
 
@@ -60,59 +63,82 @@ def data_facts(
     }
 
 
-def build_trainer(make: Callable[[], WindowTrainer], preset: str, facts: dict[str, object]) -> WindowTrainer:
-    """A trainer that records facts in `run.json`; prints its recipe.
+@dataclass(frozen=True)
+class Stage:
+    """What a stage makes of the windows.
 
-    Raises:
-        ValueError: also for an optional package that a setting such as report_to needs.
+    Attributes:
+        make: makes the trainer; takes `callbacks`.
+        splits ([`WindowSplits`]): the windows, or their tokens.
+        facts (`dict`): on model and tokenizer, for `run.json`.
     """
-    try:
-        trainer = make()
-    except (ImportError, RuntimeError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    for line in describe_run(trainer, preset):
-        echo(line)
-    trainer.recorder.facts = facts
-    return trainer
+
+    make: Callable[..., WindowTrainer]
+    splits: WindowSplits
+    facts: dict[str, object]
 
 
 def run_stage(
+    build: Callable[[WindowSplits], Stage],
+    model: ModelArguments,
+    data: DataArguments,
+    augmentation: AugmentationArguments,
     args: WindowTrainingArguments,
-    build: Callable[[], tuple[WindowTrainer, WindowSplits]],
+    *,
+    checked: bool = False,
     before_training: Callable[[], None] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    score_test: bool = True,
 ) -> dict | None:
     """Trains one stage into its run folder; `dry_run` only prints the plan.
 
-    A finished run that is resumed is left as it is, after a check that its settings are the same. The caller has made
-    the checks of [`~ft_core.training.run.preflight`].
+    A finished run that is resumed is left as it is, after a check that its settings are the same.
 
     Args:
-        args: the training settings.
-        build: makes the trainer and the windows, and prints what they are.
+        build: makes the model and its trainer for the windows.
+        model, data, augmentation, args: the settings.
+        checked (`bool`): whether the caller has made the checks of [`~ft_core.training.run.preflight`].
         before_training (*optional*): called once settings, data and model have proved usable.
+        callbacks: added to the trainer's.
+        score_test (`bool`): evaluate the best model on the test split; a search must not.
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
 
     Raises:
-        ValueError: settings, data or model that cannot be used; nothing has been written then.
+        ValueError: settings, data or model that cannot be used; nothing has been written then but cached tokens.
     """
-    if args.dry_run:
-        with tempfile.TemporaryDirectory() as folder:  # a Trainer creates its output folder
-            args.output_dir = folder
-            trainer, _ = build()
-            echo(describe_time(trainer))
-        return None
     run = Path(args.output_dir)
-    trainer, splits = build()
-    if args.resume and not args.resume_force and finished_metrics(run, BEST_MODEL):
-        trainer.check_unchanged(run)
-        return resume_finished(args, trainer.program, BEST_MODEL, kronos_model)
-    if before_training is not None:
-        before_training()
-    trainer.train()
-    symbols = ", ".join(splits.train.symbols[:3])
-    return finish_run(trainer, splits.test, title=f"{trainer.title}, {symbols}")
+    with ExitStack() as stack:
+        if args.dry_run:
+            args.output_dir = stack.enter_context(tempfile.TemporaryDirectory())  # a Trainer creates its output folder
+        elif not checked:
+            stack.enter_context(preflight(run, args))
+        series = load_series(data)
+        windows = build_splits(series, data, augmentation, args.seed)
+        if not score_test:
+            windows = replace(windows, test=None)
+        for line in describe_data(series, windows):
+            echo(line)
+        stage = build(windows)
+        try:
+            trainer = stage.make(callbacks=[*callbacks] or None)
+        except (ImportError, RuntimeError) as error:  # also of an optional package that a setting needs
+            raise ValueError(" ".join(str(error).split())) from error
+        for line in describe_run(trainer, model.preset):
+            echo(line)
+        trainer.recorder.facts = stage.facts | data_facts(series, data, stage.splits, augmentation)
+        if args.dry_run:
+            echo(describe_time(trainer))
+            return None
+        if args.resume and not args.resume_force and finished_metrics(run, BEST_MODEL):
+            trainer.check_unchanged(run)
+            return resume_finished(args, trainer.program, BEST_MODEL, kronos_model)
+        if before_training is not None:
+            before_training()
+        trainer.train()
+        symbols = ", ".join(stage.splits.train.symbols[:3])
+        return finish_run(trainer, stage.splits.test, title=f"{trainer.title}, {symbols}")
 
 
 def probe_seconds(trainer: WindowTrainer) -> tuple[float, float]:

@@ -2,35 +2,28 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.hub.origin import HubOrigin, origin_of
-from ft_core.hub.pinned_revision import pin
+from transformers import PreTrainedConfig
 
-from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from ft_core.hub.resolve import HubUnreachable, Start, pin
+
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pretrained import HubUnreachable, find_pretrained, folder_of
-from ..models.sizes import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.pretrained import find_pretrained
+from ..models.sizes import (
+    PREDICTOR_CONTEXT,
+    PREDICTOR_SIZES,
+    PUBLISHED_PREDICTORS,
+    PUBLISHED_TOKENIZERS,
+    TOKENIZER_SIZES,
+)
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 
+Network = KronosTokenizer | Kronos
+NAMES = {KronosTokenizer: (TOKENIZER_SIZES, PUBLISHED_TOKENIZERS), Kronos: (PREDICTOR_SIZES, PUBLISHED_PREDICTORS)}
 TOKENIZER_OF_SIZE = {"mini": "2k"}  # the others were trained on the tokenizer base
 FROM_SCRATCH = "use --from_scratch to train a named size from random weights"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A model to start from.
-
-    Attributes:
-        settings ([`ModelArguments`]): a copy of the model settings whose revision is a commit, where the model is one
-            of the Hub.
-        folder (`Path`, *optional*): holds the model; None for random weights of a named size.
-    """
-
-    settings: ModelArguments
-    folder: Path | None
 
 
 def _resolve(
@@ -55,42 +48,18 @@ def _resolve(
         ValueError: no such folder, repository or revision.
         HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
-    asked = name or model.model
-    folder = Path(folder_of(asked))
-
-    def find(revision: str | None) -> HubOrigin | None:
-        nonlocal folder
-        if not Path(folder_of(asked)).is_dir():
-            folder = find_pretrained(published.get(asked, asked), revision=revision)
-        return origin_of(folder)
-
+    name = name or model.model
+    place = name if Path(name).is_dir() else published.get(name, name)
     recorded_as = getattr(model, prefix.rstrip("_") or "model")
+    run = Path(args.output_dir) if args.resume else None
     try:
-        pinned = pin(model, recorded_as, find, Path(args.output_dir) if args.resume else None, prefix)
-        commit = getattr(pinned, f"{prefix}revision")
-        if (origin := origin_of(folder)) and commit and origin.commit != commit:  # another process saw a later commit
-            find(commit)
+        return pin(model, recorded_as, lambda revision: find_pretrained(place, revision=revision), run, prefix)
     except HubUnreachable as error:
         raise HubUnreachable(f"{error}; {remedy}") from error
-    return Start(pinned, folder)
 
 
-def resolve_tokenizer(model: ModelArguments, args: WindowTrainingArguments) -> Start:
-    """The tokenizer that a tokenizer run starts from.
-
-    Raises:
-        ValueError: as [`_resolve`], or a size without published weights.
-        HubUnreachable: the published weights cannot be downloaded.
-    """
-    if model.from_scratch:
-        return Start(copy.copy(model), None)
-    if model.model == "tiny":
-        raise ValueError("model=tiny has no published weights; pass --from_scratch, or use base or 2k")
-    return _resolve(model, args, PUBLISHED_TOKENIZERS, FROM_SCRATCH)
-
-
-def resolve_predictor(model: PredictorModelArguments, args: KronosArguments) -> Start:
-    """The predictor that a predictor run starts from.
+def resolve_start(kind: type[Network], model: ModelArguments, args: WindowTrainingArguments) -> Start:
+    """The tokenizer or predictor that a run starts from.
 
     Raises:
         ValueError: as [`_resolve`], or a size without published weights.
@@ -98,12 +67,12 @@ def resolve_predictor(model: PredictorModelArguments, args: KronosArguments) -> 
     """
     if model.from_scratch:
         return Start(copy.copy(model), None)
-    if model.model in ("tiny", "large"):
+    sizes, published = NAMES[kind]
+    if model.model in sizes and model.model not in published:
         raise ValueError(
-            f"model={model.model} has no published weights; pass --from_scratch, or use "
-            f"{', '.join(PUBLISHED_PREDICTORS)}"
+            f"model={model.model} has no published weights; pass --from_scratch, or use {', '.join(published)}"
         )
-    return _resolve(model, args, PUBLISHED_PREDICTORS, FROM_SCRATCH)
+    return _resolve(model, args, published, FROM_SCRATCH)
 
 
 def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Start:
@@ -116,29 +85,18 @@ def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Sta
     return _resolve(model, args, PUBLISHED_TOKENIZERS, remedy, named_tokenizer(model), prefix="tokenizer_")
 
 
-def tokenizer_config(start: Start) -> KronosTokenizerConfig:
-    """The configuration of a tokenizer to start from, without its weights."""
-    if start.folder is None:
-        return KronosTokenizerConfig.from_size(start.settings.model)
-    return KronosTokenizer.read_config(start.folder)
+def start_config(kind: type[Network], start: Start) -> PreTrainedConfig:
+    """The configuration of a model to start from, without its weights."""
+    return kind.config_class.from_size(start.settings.model) if start.folder is None else kind.read_config(start.folder)
 
 
-def predictor_config(start: Start) -> KronosConfig:
-    """The configuration of a predictor to start from, without its weights."""
-    if start.folder is None:
-        return KronosConfig.from_size(start.settings.model)
-    return Kronos.read_config(start.folder)
-
-
-def build_tokenizer(start: Start) -> KronosTokenizer:
-    """The tokenizer to start from.
+def build_network(kind: type[Network], start: Start) -> Network:
+    """The model to start from.
 
     Raises:
-        ValueError: unknown size, or a folder that holds no Kronos tokenizer.
+        ValueError: unknown size, or a folder that holds no such model.
     """
-    if start.folder is None:
-        return KronosTokenizer(KronosTokenizerConfig.from_size(start.settings.model))
-    return KronosTokenizer.from_pretrained(start.folder)
+    return kind(start_config(kind, start)) if start.folder is None else kind.from_pretrained(start.folder)
 
 
 def build_predictor(start: Start, args: KronosArguments) -> Kronos:
@@ -148,15 +106,12 @@ def build_predictor(start: Start, args: KronosArguments) -> Kronos:
         ValueError: unknown size, a folder that holds no Kronos predictor, or adapters on random weights.
     """
     model = start.settings
-    if start.folder is None:
-        if args.lora:
-            raise ValueError(
-                "lora=True with from_scratch=True would train adapters on random weights, which are not saved; "
-                "remove one of them"
-            )
-        network = Kronos(KronosConfig.from_size(model.model))
-    else:
-        network = Kronos.from_pretrained(start.folder)
+    if start.folder is None and args.lora:
+        raise ValueError(
+            "lora=True with from_scratch=True would train adapters on random weights, which are not saved; "
+            "remove one of them"
+        )
+    network = build_network(Kronos, start)
     if model.rotate_sibling is not None:
         network.config.rotate_sibling = model.rotate_sibling
     elif model.from_scratch:

@@ -1,21 +1,18 @@
-"""A complete tokenizer run, from settings to run folder; called by the command line and `examples/train_btc.py`."""
+"""A complete tokenizer run, from settings to run folder."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 
-from ft_core.io.console import echo
-from ft_core.training.run import preflight
+from ft_core.hub.resolve import Start
 
+from ..models.modeling_kronos import KronosTokenizer
 from ..training.arguments import DataArguments, KronosTokenizerArguments, ModelArguments
 from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from ..windows.augmentation import AugmentationArguments
-from .data import WindowSplits, build_splits, describe_data, load_series
-from .stage import build_trainer, data_facts, run_stage
-from .start import Start, build_tokenizer, resolve_tokenizer
+from .data import WindowSplits
+from .stage import Stage, run_stage
+from .start import build_network, resolve_start
 
 
 def run_tokenizer(
@@ -24,15 +21,15 @@ def run_tokenizer(
     augmentation: AugmentationArguments,
     args: KronosTokenizerArguments,
     *,
-    callbacks: Sequence[TrainerCallback] = (),
-    score_test: bool = True,
+    start: Start | None = None,
+    **options: object,
 ) -> dict | None:
     """Fine-tunes a tokenizer from settings to run folder; `dry_run` only prints the plan.
 
     Args:
         model, data, augmentation, args: the settings.
-        callbacks: added to the trainer's.
-        score_test (`bool`): evaluate the best model on the test split; a search must not.
+        start ([`~ft_core.hub.resolve.Start`], *optional*): the resolved model; resolved here when not given.
+        options: as in [`~kronos_ft.runs.stage.run_stage`].
 
     Returns:
         `dict`: the figures of `training_metrics.json`, or None after a dry run.
@@ -40,50 +37,13 @@ def run_tokenizer(
     Raises:
         ValueError: settings, data or model that cannot be used; nothing has been written then.
     """
-    with nullcontext() if args.dry_run else preflight(Path(args.output_dir), args):
-        return train_tokenizer(model, data, augmentation, args, callbacks=callbacks, score_test=score_test)
 
-
-def train_tokenizer(
-    model: ModelArguments,
-    data: DataArguments,
-    augmentation: AugmentationArguments,
-    args: KronosTokenizerArguments,
-    *,
-    start: Start | None = None,
-    before_training: Callable[[], None] | None = None,
-    callbacks: Sequence[TrainerCallback] = (),
-    score_test: bool = True,
-) -> dict | None:
-    """As [`run_tokenizer`], after the pre-flight checks.
-
-    Args:
-        start ([`Start`], *optional*): the resolved model; resolved here when not given.
-        before_training (*optional*): called once settings, data and model have proved usable.
-    """
-
-    def build() -> tuple[KronosTokenizerTrainer, WindowSplits]:
-        series = load_series(data)
-        splits = build_splits(series, data, augmentation, args.seed)
-        if not score_test:
-            splits = replace(splits, test=None)
-        for line in describe_data(series, splits):
-            echo(line)
-        first = start or resolve_tokenizer(model, args)
+    def build(splits: WindowSplits) -> Stage:
+        first = start or resolve_start(KronosTokenizer, model, args)
         set_seed(args.seed)
-        network = build_tokenizer(first)
-        facts = {
-            "stage": "tokenizer",
-            "model": vars(first.settings),
-            **data_facts(series, data, splits, augmentation),
-            "config": network.config.to_dict(),
-        }
+        network = build_network(KronosTokenizer, first)
+        facts = {"stage": "tokenizer", "model": vars(first.settings), "config": network.config.to_dict()}
+        make = partial(KronosTokenizerTrainer, network, args, splits.train, splits.validation)
+        return Stage(make, splits, facts)
 
-        def make() -> KronosTokenizerTrainer:
-            return KronosTokenizerTrainer(
-                network, args, splits.train, splits.validation, callbacks=[*callbacks] or None
-            )
-
-        return build_trainer(make, model.preset, facts), splits
-
-    return run_stage(args, build, before_training)
+    return run_stage(build, model, data, augmentation, args, **options)

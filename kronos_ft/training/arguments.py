@@ -11,9 +11,10 @@ from transformers import SchedulerType, TrainingArguments
 from ft_core.io.secrets import PickledWithoutSecrets
 from ft_core.runs.processes import check_precision
 from ft_core.training.arguments import RunArguments
-from ft_core.training.early_stopping import EarlyStopping, check_metric_name
+from ft_core.training.early_stopping import check_metric_name
 from ft_core.training.one_cycle import OneCycle
 
+from ..windows.arguments import SplitArguments
 from ..windows.dataset import WindowShape
 from ..windows.order import check_weighting
 from .numerics import SPEED_VARIABLE, choose_compile, choose_numerics
@@ -42,15 +43,9 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """Which candles to read and how windows are cut from them."""
 
-    data: str | None = field(
-        default=None,
-        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
-    )
-    policy: str = field(default="error", metadata={"help": "How to handle invalid rows: error, drop or repair."})
-    timezone: str = field(default="UTC", metadata={"help": "Time zone of times without a UTC offset."})
     lookback_window: int = field(
         default=90, metadata={"help": "Number of context bars; their statistics normalise a window."}
     )
@@ -61,30 +56,10 @@ class DataArguments:
     validation_stride: int = field(
         default=10, metadata={"help": "Bars between the starts of two validation or test windows."}
     )
-    max_gap: int | None = field(
-        default=None,
-        metadata={
-            "help": "Maximum missing bars in a window. Default: 0 for 24/7 markets, no limit for markets with sessions."
-        },
-    )
     clip: float = field(default=5.0, metadata={"help": "Maximum absolute normalised value, in standard deviations."})
-    split_ratios: list[float] = field(
-        default_factory=lambda: [0.7, 0.15, 0.15],
-        metadata={"help": "Shares of train, validation and test, in time order."},
-    )
-    split_dates: list[str] | None = field(
-        default=None, metadata={"help": "First day of validation and of test (YYYY-MM-DD), instead of shares."}
-    )
-    embargo: int | None = field(
-        default=None,
-        metadata={"help": "Bars skipped at the start of validation and of test. Default: one window."},
-    )
 
     def __post_init__(self):
-        if self.split_dates is not None and self.split_ratios != [0.7, 0.15, 0.15]:
-            raise ValueError(
-                f"split_dates={self.split_dates} and split_ratios={self.split_ratios} exclude each other; choose one"
-            )
+        self.check_split()
 
     @property
     def embargo_bars(self) -> int:
@@ -102,8 +77,14 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
 
     Defaults that differ from the parent: the published recipe (batch 50, 30 epochs, weight decay 0.1, betas 0.9 and
     0.95); evaluation at the start and after each epoch, with a checkpoint each, so that the best three can be kept;
-    `logging_nan_inf_filter` is off because it would log a NaN as 0.0; `ddp_find_unused_parameters` is off because
-    every parameter is used; `use_cpu` is set where there is no accelerator.
+    `use_cpu` is set where there is no accelerator.
+
+    > Parameters that control the schedule and the optimizer
+        `one_cycle`, `pct_start`, `div_factor`, `final_div_factor`, `cycle_momentum`, `decay_all_parameters`.
+    > Parameters that control samples and checkpoints
+        `symbol_weighting`, `keep_best`, `dry_run`.
+    > Parameters that control speed
+        `speed`, `exact`, `products`, `compile_blocks`.
     """
 
     evaluation_terms: ClassVar[tuple[str, ...]] = ("loss",)
@@ -116,14 +97,8 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     adam_beta2: float = field(default=0.95, metadata={"help": "AdamW beta2."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
-    eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, as a baseline."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
     greater_is_better: bool | None = field(default=False, metadata={"help": "Whether a larger metric is better."})
     logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between two logged lines."})
-    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Off: windows have no columns to remove."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
-    disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
 
     one_cycle: bool = field(
         default=True, metadata={"help": "Use the one-cycle schedule; false: use lr_scheduler_type and warmup_steps."}
@@ -146,13 +121,6 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         metadata={
             "help": "Sampling of symbols in an epoch: length (each window once) or even (equal number per symbol)."
         },
-    )
-    early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
-    early_stopping_patience: int = field(
-        default=5, metadata={"help": "Number of evaluations without improvement before stopping."}
-    )
-    early_stopping_min_delta: float = field(
-        default=1e-5, metadata={"help": "Minimum improvement that counts, in units of the metric."}
     )
     keep_best: int = field(
         default=3, metadata={"help": "Number of best checkpoints to keep, in addition to the newest."}
@@ -216,9 +184,6 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
 
     def _check_ranges(self) -> None:
         check_weighting(self.symbol_weighting)
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         if self.num_train_epochs <= 0 and self.max_steps <= 0:
             raise ValueError(f"num_train_epochs={self.num_train_epochs} is not positive; use a positive number")
         if self.dataloader_drop_last:
@@ -233,7 +198,6 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             )
         if self.one_cycle:
             OneCycle(self.learning_rate, self.pct_start, self.div_factor, self.final_div_factor, self.cycle_momentum)
-        EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
 
     def _warn_of_ignored_schedule(self) -> None:
         if SchedulerType(self.lr_scheduler_type) != SchedulerType.LINEAR:

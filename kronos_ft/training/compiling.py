@@ -21,8 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ft_core.io.console import note
 from ft_core.io.files import write_json
 from ft_core.io.progress_lines import span
-from ft_core.runs.folder import RUN_FILE
-from ft_core.runs.record import read_record
+from ft_core.runs.record import find_record
 from ft_core.training.loss_meter import LossMeter
 
 from ..data.candle_table import own_cache
@@ -198,8 +197,8 @@ class CompileBlocks(TrainerCallback):
         if word == "yes":
             return True, "as asked"
         before = trainer.compiled_before
-        if before is None and args.resume and (Path(args.output_dir) / RUN_FILE).is_file():
-            before = read_record(Path(args.output_dir)).get("compiled")  # killed before its first checkpoint
+        if before is None and args.resume:
+            before = find_record(Path(args.output_dir)).get("compiled")  # killed before its first checkpoint
         if before is not None:  # otherwise a resumed run would differ in the last bits
             return before, "as before"
         gain = GAINS[trainer.stage].get(args.numerics, 0.0) if args.device.type == "cpu" else 0.0

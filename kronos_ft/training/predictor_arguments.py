@@ -4,7 +4,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .arguments import ModelArguments, WindowTrainingArguments
+from ..windows.augmentation import AugmentationArguments
+from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments, WindowTrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,13 @@ class KronosArguments(WindowTrainingArguments):
 
     Defaults are the published recipe's learning rate 4e-5 and clipping at 3.0. `metric_for_best_model` is `eval_loss`,
     which is always causal and conditioned on the true coarse token.
+
+    > Parameters that control the loss and its evaluation
+        `s1_conditioning`, `eval_like_published`.
+    > Parameters that control tokens
+        `token_cache`.
+    > Parameters that control low-rank adapters
+        `lora`, `lora_r`, `lora_alpha`, `lora_dropout`, `lora_merge`.
     """
 
     evaluation_terms: ClassVar[tuple[str, ...]] = (
@@ -124,3 +132,10 @@ class KronosArguments(WindowTrainingArguments):
                 "eval_like_published: eval_published_* use the future of the predicted bar, as the published "
                 "validation does; compare them only with published results, they do not measure forecast skill"
             )
+
+
+# the settings of each stage: model, data, augmentation and training
+STAGE_TYPES = {
+    "tokenizer": (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments),
+    "predictor": (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
+}

@@ -49,3 +49,4 @@ PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "best": PRESETS["best"],
 }
 DEFAULT_PRESET = "baseline"
+STAGE_PRESETS = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS}

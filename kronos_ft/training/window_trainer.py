@@ -11,8 +11,7 @@ from transformers.trainer_utils import TrainOutput
 from ft_core.checkpoints.manifest import read_manifest
 from ft_core.checkpoints.retention import KeepBestCheckpoints
 from ft_core.hub.card import CardFacts
-from ft_core.runs.folder import RUN_FILE
-from ft_core.runs.record import read_record
+from ft_core.runs.record import find_record
 from ft_core.training.curves import Panel
 from ft_core.training.epoch_order import EpochOrder
 from ft_core.training.one_cycle import OneCycle, build_one_cycle
@@ -116,8 +115,8 @@ class WindowTrainer(RecordedTrainer):
         manifest = {} if checkpoint is None else read_manifest(checkpoint)
         if "settings" in manifest:
             adopt_recorded(self.args, manifest["settings"])
-        elif (run / RUN_FILE).is_file():
-            adopt_recorded(self.args, read_record(run)["arguments"])
+        elif record := find_record(run):
+            adopt_recorded(self.args, record["arguments"])
         set_numerics(self.model, self.args.numerics)
         super().check_unchanged(run, checkpoint)
         self.compiled_before = before = manifest.get("compiled")

@@ -1,12 +1,12 @@
 """The model that `kronos-ft ui` shows: predictor, tokenizer, and run record."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ft_core.hub.pushed_files import is_hub_name
+from ft_core.io.files import read_json
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
-from ft_core.runs.record import read_record
+from ft_core.runs.record import find_record
 
 from ..models.pairing import TOKENIZER_OF_PUBLISHED, trained_with
 from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
@@ -34,27 +34,18 @@ class ShownModel:
 
     def data_settings(self) -> dict:
         """Recorded data, policy, timezone and lookback window of the run, or an empty dict."""
-        settings = self.record.get("data")
-        return settings if isinstance(settings, dict) else {}
+        return self.record.get("data", {})
 
     def steps(self) -> int | None:
         """Recorded number of optimizer steps, or None."""
-        found = self.record.get("global_step")
-        return found if isinstance(found, int) else None
-
-
-def _record(run: Path) -> dict:
-    return read_record(run) if (run / RUN_FILE).is_file() else {}
+        return self.record.get("global_step")
 
 
 def _check_predictor(folder: Path) -> None:
     """Raises ValueError for a folder without a configuration, or with a tokenizer."""
-    try:
-        keys = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} is not a model folder or a run folder (no {CONFIG_NAME}); pass one") from error
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG_NAME} is not valid JSON ({error}); restore the file") from error
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"{folder} is not a model folder or a run folder (no {CONFIG_NAME}); pass one")
+    keys = read_json(folder / CONFIG_NAME, "restore the file")
     if isinstance(keys, dict) and "n_enc_layers" in keys:
         raise ValueError(f"{folder} contains a tokenizer, not a predictor; pass a predictor's run or model folder")
 
@@ -107,9 +98,9 @@ def find_shown(named: str, tokenizer: str | None = None) -> ShownModel:
             raise ValueError(
                 f"the run in {path} has no finished predictor ({own / BEST_MODEL}); continue the training with --resume"
             )
-        folder, record = own / BEST_MODEL, _record(own)
+        folder, record = own / BEST_MODEL, find_record(own)
     else:
         above = path.resolve().parent
-        folder, record = path, _record(above) if path.resolve().name in (BEST_MODEL, FINAL_MODEL) else {}
+        folder, record = path, find_record(above) if path.resolve().name in (BEST_MODEL, FINAL_MODEL) else {}
     _check_predictor(folder)
     return ShownModel(named, str(folder), tokenizer or _tokenizer_of(folder), run, record)

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ft_core.cli.options import ExactParser, check_variables
-from ft_core.cli.program import late, one_line_errors, run_command
+from ft_core.cli.options import ExactParser
+from ft_core.cli.program import late, run_command
 
 from .summaries import evaluate_command, summarize_command
 from .vocabulary import expand_command, trim_command
@@ -200,13 +200,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    interrupted = "run the same command again to continue (train, sweep: with --resume)"
-
-    def run() -> int:
-        check_variables()
-        return run_command("mt5-ft", USAGE, COMMANDS, argv, interrupted)
-
-    return one_line_errors("mt5-ft", run, interrupted)
+    return run_command(
+        "mt5-ft", USAGE, COMMANDS, argv, "run the same command again to continue (train, sweep: with --resume)"
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..data.records import TaskFields
 
 
+SAMPLING = ("num_beams", "do_sample", "temperature", "top_p", "no_repeat_ngram_size", "batch_size", "seed")
+
+
 def _summarize_parser() -> argparse.ArgumentParser:
     parser = ExactParser(
         prog="mt5-ft summarize",
@@ -83,14 +86,8 @@ def summarize_command(argv: Sequence[str]) -> int:
     )
     settings = GenerationSettings(
         max_length=task.get("max_target_length", 256) if options.max_length is None else options.max_length,
-        num_beams=options.num_beams,
-        do_sample=options.do_sample,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        no_repeat_ngram_size=options.no_repeat_ngram_size,
-        batch_size=options.batch_size,
         max_source_length=task.get("max_source_length", 256),
-        seed=options.seed,
+        **{name: getattr(options, name) for name in SAMPLING},
     )
     records, report = read_records(options.input, fields, options.policy, need_target=False)
     for line in report.lines() if report.defects else ():

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
 from ft_core.hub.pushed_files import check_base, find_folder
+from ft_core.hub.resolve import ADAPTER_CONFIG
 from ft_core.runs.folder import FINAL_MODEL
 
-from ..models.loading import ADAPTER_CONFIG, adapter_base, load_tokenizer
+from ..models.loading import adapter_base, load_tokenizer
 from .card import mt5_card
 
 TOKENIZERS = ("tokenizer.json", "spiece.model")

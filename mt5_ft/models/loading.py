@@ -9,20 +9,13 @@ Notable:
 """
 
 import json
-import tempfile
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-)
-from huggingface_hub.utils import httpx
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 from transformers import (
@@ -36,33 +29,31 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
-from ft_core.checkpoints.safety import check_revision
+from ft_core.checkpoints.safety import check_model_folder, check_revision
 from ft_core.checkpoints.weights import defect_of_weights
-from ft_core.hub.client import hub_answers
-from ft_core.hub.errors import HubFailure, explain
-from ft_core.hub.origin import HubOrigin, origin_of
+from ft_core.hub.origin import origin_of, read_pulled
+from ft_core.hub.resolve import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    HubFiles,
+    HubUnreachable,
+    check_name,
+    fetch,
+    pickled_weights,
+    refuse_pickles,
+)
 from ft_core.runs.folder import KEPT_IDS_FILE
 
-from .sources import (
-    MODEL_CONFIGS,
-    TOKENIZER_CONFIGS,
-    WEIGHT_FILES,
-    RefusedModel,
-    check_folder,
-    check_name,
-    check_published_weights,
-    check_repository,
-    check_tokenizer_folder,
-)
-
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-# errors of transformers and the Hub client for a name that cannot be loaded, including malformed files
-LOADING_ERRORS = (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError, httpx.HTTPError)
-
-
-class ModelUnreachable(ConnectionError):
-    """The Hub gave no usable answer and the model is not in the cache."""
+ModelUnreachable = HubUnreachable  # its name in earlier versions
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
+ANY_CONFIG = ((CONFIG,), (ADAPTER_CONFIG,))
+# errors of transformers for a folder that it cannot load, including malformed files
+LOADING_ERRORS = (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError)
+OFFLINE = "pass a folder, or --model small --from_scratch for a small model from random weights"
 
 
 class Fp32Linear(nn.Linear):
@@ -114,83 +105,78 @@ def untie(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _check_folder(folder: Path) -> None:
-    check_folder(folder)
-    defect = defect_of_weights(folder)
-    if defect:
-        raise ValueError(
-            f"model folder {folder} cannot be used: {defect}; pass a folder with complete *.safetensors files"
-        )
+def _not_loadable(folder: Path, error: Exception) -> ValueError:
+    text = " ".join(str(error).split())[:200]
+    return ValueError(f"{folder} cannot be loaded ({text}); pass the folder of an mT5 model")
 
 
-def _may_download(name: str) -> bool:
-    return not Path(name).is_dir() and hub_answers()
+def _check_config(folder: Path) -> None:
+    """Raises ValueError for a configuration that asks for code, or of another kind of model."""
+    check_model_folder(folder)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except LOADING_ERRORS as error:
+        raise _not_loadable(folder, error) from None
+    if not config.is_encoder_decoder:
+        raise ValueError(f"{folder} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
 
 
-def _explain(name: str, error: Exception, revision: str | None = None) -> Exception:
-    """A one-line error for a name that transformers cannot load."""
-    text = " ".join(str(error).split())
-    if Path(name).exists():
-        return ValueError(f"{name} cannot be loaded ({text[:200]}); pass the folder of an mT5 model")
-    found = explain(error, name, revision)
-    if isinstance(found, HubFailure):
-        return ModelUnreachable(
-            f"{found}, and {name} is not in the local cache; no incomplete file is kept: try again later, or pass a "
-            "folder"
-        )
-    unknown = isinstance(error, RepositoryNotFoundError | HFValidationError) and not isinstance(error, GatedRepoError)
-    if unknown or "is not a local folder and is not a valid model identifier" in text:
-        return ValueError(f"model={name!r} is not a folder or a Hub repository that you can read; correct it")
-    if found is not None:
-        return found
-    return ModelUnreachable(
-        f"cannot reach the Hub for {name}, and it is not in the local cache; pass a folder, or --model small "
-        "--from_scratch for a small model from random weights"
-    )
+def _download_model(files: HubFiles) -> Path:
+    """Downloads a model, or adapters if the repository contains only adapters; the weights last."""
+    folder = files.first(*ANY_CONFIG)[0].parent
+    if (folder / CONFIG).is_file():
+        _check_config(folder)
+    files.find("generation_config.json")
+    found = files.first((WEIGHTS,), (WEIGHTS_INDEX,), (ADAPTER_CONFIG, ADAPTER_WEIGHTS))[-1]
+    check_model_folder(folder)
+    if found.name == WEIGHTS_INDEX:
+        shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()
+        files.first(tuple(sorted(set(shards))))
+    return folder
 
 
-def _cached(name: str, revision: str | None, *files: str) -> Path | None:
-    """The first of the files that is in the cache, or None."""
-    found = (try_to_load_from_cache(name, file, revision=revision) for file in files)
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+def _download_tokenizer(files: HubFiles) -> Path:
+    """Downloads a tokenizer, its settings first: if its file is in the cache, so are they."""
+    folder = files.first(*ANY_CONFIG)[0].parent
+    for file in TOKENIZER_SETTINGS:
+        files.find(file)
+    if not any(files.find(file) for file in TOKENIZER_FILES) and files.failure:
+        raise files.failure
+    return folder
 
 
-def locate(name: str, revision: str | None = None) -> tuple[bool, HubOrigin | None]:
-    """Returns whether to load a model without the Hub (a folder, or from the cache while offline), and its commit.
-
-    Requests one file that every model has, so that retries and the error message of a failing Hub occur once;
-    transformers would retry file by file.
+def find_model(name: str, revision: str | None = None, with_tokenizer: bool = False) -> Path:
+    """The folder of a model, or of adapters; downloads it if it is on the Hub.
 
     Args:
         name (`str`): folder or Hub repository.
         revision (`str`, *optional*): branch, tag or commit.
+        with_tokenizer (`bool`): also download the tokenizer, so that the folder is enough to load both.
 
     Raises:
-        ValueError: the repository or revision does not exist or is not readable.
-        ModelUnreachable: the Hub cannot be reached, and the model is not in the cache.
+        ValueError: no model in safetensors format, another kind of model, or one that requires its own code.
+        HubUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
     check_name(name)
     check_revision("revision", revision)
     folder = Path(name)
-    if folder.is_dir():
-        return True, origin_of(folder)
-    if not _may_download(name):
-        return True, _origin(_cached(name, revision, "config.json", ADAPTER_CONFIG))
-    try:
-        return False, _origin(Path(hf_hub_download(name, "config.json", revision=revision)))
-    except RemoteEntryNotFoundError as error:  # adapters, or not a model: loading will report it
-        commit = error.response.headers.get("X-Repo-Commit")
-        return False, HubOrigin(name, commit) if commit else None
-    except LOADING_ERRORS as error:
-        explained = _explain(name, error, revision)
-        cached = _cached(name, revision, "config.json", ADAPTER_CONFIG)
-        if isinstance(explained, ModelUnreachable) and cached:
-            return True, _origin(cached)
-        raise explained from None
+    if not folder.is_dir():
 
+        def download(files: HubFiles) -> Path:
+            found = _download_model(files)
+            return _download_tokenizer(files) if with_tokenizer else found
 
-def _origin(file: Path | None) -> HubOrigin | None:
-    return None if file is None else origin_of(file.parent)
+        folder = fetch(name, download, kind="an mT5 model", offline=OFFLINE, revision=revision)
+    check_model_folder(folder)
+    refuse_pickles(folder)
+    if defect := defect_of_weights(folder):
+        raise ValueError(
+            f"model folder {folder} cannot be used: {defect}; pass a folder with complete *.safetensors files"
+        )
+    _check_config(folder)
+    return folder
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -202,22 +188,24 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
     Raises:
         ValueError: no tokenizer, a pickled tokenizer, or one that requires its own code.
-        ModelUnreachable: the Hub cannot be reached.
+        HubUnreachable: the Hub cannot be reached, and the tokenizer is not in the cache.
     """
     check_name(name)
+    check_revision("revision", revision)
     folder = Path(name)
-    if folder.is_dir():
-        check_tokenizer_folder(folder)
-    local, origin = locate(name, revision)
-    options = {"local_files_only": local, "revision": None if folder.is_dir() or origin is None else origin.commit}
+    if not folder.is_dir():
+        folder = fetch(name, _download_tokenizer, kind="an mT5 model", offline=OFFLINE, revision=revision)
+    check_model_folder(folder)
+    pickles = pickled_weights([path.name for path in folder.iterdir() if re.search("token|vocab", path.name.lower())])
+    if pickles and not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise ValueError(
+            f"folder {folder} contains only a pickled tokenizer ({pickles[0]}), which is never loaded; if you trust "
+            "its origin, load it elsewhere and write tokenizer.json with tokenizer.save_pretrained(folder)"
+        )
     try:
-        if not folder.is_dir():
-            check_repository(name, TOKENIZER_CONFIGS, **options)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
-    except RefusedModel:
-        raise
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except LOADING_ERRORS as error:
-        raise _explain(name, error) from None
+        raise _not_loadable(folder, error) from None
     return with_byte_fallback(tokenizer)
 
 
@@ -235,17 +223,14 @@ def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenize
         "type": "Sequence",
         "decoders": [backend["decoder"], {"type": "ByteFallback"}, {"type": "Fuse"}],
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        path.write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
-        return PreTrainedTokenizerFast(
-            tokenizer_file=str(path),
-            eos_token="</s>",
-            unk_token="<unk>",
-            pad_token="<pad>",
-            additional_special_tokens=[f"<extra_id_{i}>" for i in range(100) if f"<extra_id_{i}>" in vocabulary],
-            model_max_length=tokenizer.model_max_length,
-        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        additional_special_tokens=[f"<extra_id_{i}>" for i in range(100) if f"<extra_id_{i}>" in vocabulary],
+        model_max_length=tokenizer.model_max_length,
+    )
 
 
 def load_model(
@@ -263,24 +248,21 @@ def load_model(
     Raises:
         ValueError: no model, another kind of model, pickled or incomplete weights, adapters without their base model,
             or fewer embeddings than the tokenizer has pieces.
-        ModelUnreachable: the Hub cannot be reached.
+        HubUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
-    folder = Path(name)
-    if folder.is_dir():
-        _check_folder(folder)
-    local, origin = locate(name, revision)
+    folder = find_model(name, revision)
     with _quiet():
-        adapters = (folder / ADAPTER_CONFIG).is_file()
-        model = _load_adapters(folder) if adapters else _load_whole(name, local, origin)
-    model.hub_origin = origin
+        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(folder)
+    model.hub_origin = origin_of(folder)
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
         raise ValueError(
             f"the tokenizer has {len(tokenizer)} pieces, but {name} has {embeddings} embeddings; pass the model's "
             "tokenizer"
         )
-    if folder.is_dir():
-        model.name_or_path = str(folder.resolve())  # adapters record it, and may be loaded from any folder
+    # adapters record it, and may be loaded from any folder or machine
+    in_cache = model.hub_origin is not None and read_pulled(folder) is None
+    model.name_or_path = model.hub_origin.repository if in_cache else str(folder.resolve())
     return untie(model) if hasattr(model, "shared") else model
 
 
@@ -295,38 +277,15 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _load_whole(name: str, local: bool, origin: HubOrigin | None) -> PreTrainedModel:
-    revision = None if Path(name).is_dir() or origin is None else origin.commit
-    options = {"local_files_only": local, "revision": revision}
+def _load_whole(folder: Path) -> PreTrainedModel:
     try:
-        if not Path(name).is_dir():
-            check_repository(name, MODEL_CONFIGS, **options)
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
-        if not config.is_encoder_decoder:
-            raise RefusedModel(f"{name} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
-        if not local and not _cached(name, revision, *WEIGHT_FILES, ADAPTER_WEIGHTS):
-            check_published_weights(name, revision)
         return AutoModelForSeq2SeqLM.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, **options
+            folder, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
         )
-    except RefusedModel:
-        raise
     except (*LOADING_ERRORS, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise  # e.g. out of memory
-        adapters = None if Path(name).is_dir() else _adapters_on_the_hub(name, options)
-        if adapters:
-            return _load_adapters(adapters)
-        raise _explain(name, error) from None
-
-
-def _adapters_on_the_hub(name: str, options: dict) -> Path | None:
-    """Folder of the adapters of a Hub repository that contains only adapters, or None."""
-    try:
-        hf_hub_download(name, ADAPTER_CONFIG, **options)
-        return Path(hf_hub_download(name, ADAPTER_WEIGHTS, **options)).parent
-    except LOADING_ERRORS:
-        return None
+        raise _not_loadable(folder, error) from None
 
 
 def adapter_base(folder: Path) -> str:
@@ -364,7 +323,7 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
         )
     try:
         model = load_model(base, revision=revision)
-    except (ValueError, ModelUnreachable) as error:
+    except (ValueError, HubUnreachable) as error:
         raise ValueError(
             f"the base model {base} of the adapters in {folder} cannot be loaded ({error}); restore it, or correct "
             f"base_model_name_or_path in {folder / ADAPTER_CONFIG}"

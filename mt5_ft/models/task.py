@@ -1,9 +1,8 @@
 """The task of a trained model: fields, prefix and limits, stored as `task.json` next to its weights."""
 
-import json
 from pathlib import Path
 
-from ft_core.io.files import write_json
+from ft_core.io.files import read_json, write_json
 
 from ..data.records import TaskFields
 
@@ -33,10 +32,7 @@ def read_task(folder: str | Path) -> dict | None:
     path = Path(folder) / TASK_FILE
     if not path.is_file():
         return None
-    try:
-        task = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or save the model again") from error
+    task = read_json(path, "restore it or save the model again")
     for name, form in FORMS.items():
         value = task.get(name) if isinstance(task, dict) else None
         parts = value if form is list and isinstance(value, list) else [value]

@@ -10,11 +10,11 @@ Notable:
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -60,17 +60,14 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: KeptIds) -> PreTrai
         token["ids"] = kept.to_kept(token["ids"])
     backend |= {"padding": None, "truncation": None}
     named = dict(tokenizer.special_tokens_map)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        path.write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
-        return PreTrainedTokenizerFast(
-            tokenizer_file=str(path),
-            **named,
-            additional_special_tokens=[token for token in tokenizer.all_special_tokens if token not in named.values()],
-            model_max_length=tokenizer.model_max_length,
-            padding_side=tokenizer.padding_side,
-            truncation_side=tokenizer.truncation_side,
-        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
+        **named,
+        additional_special_tokens=[token for token in tokenizer.all_special_tokens if token not in named.values()],
+        model_max_length=tokenizer.model_max_length,
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+    )
 
 
 def _configs(model: PreTrainedModel) -> tuple:
@@ -216,7 +213,7 @@ def expand(name: str, original: str | None = None) -> tuple[PreTrainedModel, Pre
 
     Raises:
         ValueError: the model was not trimmed, or the full model is not the one that it was trimmed from.
-        ModelUnreachable: the Hub cannot be reached.
+        HubUnreachable: the Hub cannot be reached.
     """
     tokenizer = load_tokenizer(name)
     trained = load_model(name, tokenizer)

@@ -9,6 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
+from ft_core.hub.resolve import Start
 from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo
 from ft_core.io.memory import is_out_of_memory
@@ -27,7 +28,7 @@ from .data import content_digest, read_splits
 from .finish import finish_training
 from .out_of_memory import REMEDY, train_with_fitting_batch
 from .planning import Plan, make_plan
-from .start import pin_model, start_model, start_tokenizer
+from .start import resolve_model, start_model, start_tokenizer
 from .trimming import KeepIds, Trimming, choose_trimming
 
 CUT_WARNING = 0.05
@@ -36,8 +37,9 @@ SCRATCH_RATE = 1e-3
 
 @dataclass
 class Prepared:
-    """The inputs of a run except its model."""
+    """The inputs of a run except its weights."""
 
+    start: Start
     tokenizer: PreTrainedTokenizerBase
     train: list[Record]
     validation: list[Record]
@@ -73,21 +75,18 @@ def _found(
 
 
 def prepare(
-    model: MT5ModelArguments,
-    data: MT5DataArguments,
-    args: MT5Arguments,
-    splits: tuple[list[Record], list[Record]],
+    start: Start, data: MT5DataArguments, args: MT5Arguments, splits: tuple[list[Record], list[Record]]
 ) -> Prepared:
     """Loads the tokenizer and tokenises the records.
 
     Raises:
         ValueError: settings or a tokenizer that cannot be used.
-        ModelUnreachable: the Hub cannot be reached.
     """
+    model = start.settings
     if args.disable_tqdm:
         logging.disable_progress_bar()  # one for each file that is loaded or saved
     train, validation = splits
-    tokenizer, trimming = start_tokenizer(model, args, train), None
+    tokenizer, trimming = start_tokenizer(start, args, train), None
     if model.trim_vocab:
         trimming = choose_trimming(tokenizer, model, data, args, [*train, *validation])
         tokenizer = trimming.tokenizer
@@ -97,12 +96,10 @@ def prepare(
         train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
         validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
     facts = _facts(model, data, train, validation) | _found(train, validation, lengths, trimming)
-    return Prepared(tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts, trimming)
+    return Prepared(start, tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts, trimming)
 
 
-def build_trainer(
-    prepared: Prepared, model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments
-) -> MT5Trainer:
+def build_trainer(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> MT5Trainer:
     """Loads the model and puts it into a trainer with the records.
 
     Raises:
@@ -110,7 +107,7 @@ def build_trainer(
     """
     try:
         trainer = MT5Trainer(
-            start_model(model, args, prepared.tokenizer, prepared.trimming),
+            start_model(prepared.start, args, prepared.tokenizer, prepared.trimming),
             args,
             prepared.tokenizer,
             prepared.train_tokens,
@@ -122,7 +119,7 @@ def build_trainer(
     except (ImportError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise ValueError(
-                f"out of memory while loading {model.model}: a smaller batch does not help; {REMEDY}"
+                f"out of memory while loading {prepared.start.settings.model}: a smaller batch does not help; {REMEDY}"
             ) from error
         raise ValueError(" ".join(str(error).split())) from error  # an optional package, e.g. of report_to
     trainer.recorder.facts = prepared.facts
@@ -131,7 +128,7 @@ def build_trainer(
     return trainer
 
 
-def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
+def describe(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
     """Lines on data and lengths, with a warning where the limits cut off too much."""
     lines = [
         f"records     {len(prepared.train):,} for training, {len(prepared.validation):,} for validation",
@@ -139,7 +136,7 @@ def describe(prepared: Prepared, model: MT5ModelArguments, data: MT5DataArgument
         f"precision   {args.precision} on {args.device.type}",
         *(prepared.trimming.lines() if prepared.trimming else ()),
     ]
-    lengths = prepared.lengths
+    model, lengths = prepared.start.settings, prepared.lengths
     for name, share, most in (
         ("source", lengths.source_cut, lengths.source_most),
         ("target", lengths.target_cut, lengths.target_most),
@@ -173,13 +170,13 @@ def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Argument
     args = _with_limits(args, data)
     created = not Path(args.output_dir).exists()
     plans: list[Plan] = []
-    model = pin_model(model, args)
+    start = resolve_model(model, args)
     try:
-        prepared = prepare(model, data, args, read_splits(data, args.seed))
-        for line in describe(prepared, model, data, args):
+        prepared = prepare(start, data, args, read_splits(data, args.seed))
+        for line in describe(prepared, data, args):
             echo(line)
         train_with_fitting_batch(
-            lambda settings: build_trainer(prepared, model, data, settings),
+            lambda settings: build_trainer(prepared, data, settings),
             args,
             lambda trainer: plans.append(_plan(trainer, model)),
         )
@@ -221,7 +218,8 @@ def run_training(
         asked = batch_asked(args)
         args = _with_limits(adopt_recorded(args), data)
         splits = read_splits(data, args.seed)
-        model = pin_model(model, args)
+        start = resolve_model(model, args)
+        model = start.settings
         if args.resume:
             check_resumable(run, _facts(model, data, *splits), args)
             if metrics := resume_finished(args, MT5Trainer.program, FINAL_MODEL, mt5_model):
@@ -237,14 +235,12 @@ def run_training(
             plan.check_disk()
             trainer.train()
 
-        prepared = prepare(model, data, args, splits)
+        prepared = prepare(start, data, args, splits)
         prepared.facts[ASKED] = asked
         prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
-        for line in describe(prepared, model, data, args):
+        for line in describe(prepared, data, args):
             echo(line)
-        trainer = train_with_fitting_batch(
-            lambda settings: build_trainer(prepared, model, data, settings), args, attempt
-        )
+        trainer = train_with_fitting_batch(lambda settings: build_trainer(prepared, data, settings), args, attempt)
         try:
             metrics = finish_training(trainer, model, data, prepared.trimming, score=score)
         except (RuntimeError, MemoryError) as error:

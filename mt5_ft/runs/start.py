@@ -7,41 +7,38 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ft_core.checkpoints.listing import find_newest_complete
-from ft_core.hub.pinned_revision import pin
+from ft_core.hub.resolve import ADAPTER_CONFIG, Start, pin
 
 from ..data.records import Record
 from ..models.from_scratch import small_model, train_tokenizer
-from ..models.loading import ADAPTER_CONFIG, load_model, load_tokenizer, locate
+from ..models.loading import find_model, load_model, load_tokenizer
 from ..training.arguments import MT5Arguments, MT5ModelArguments
 from .trimming import Trimming
 
 VOCABULARY_RECORDS = 4000  # enough for 3,000 pieces; more would only take longer
 
 
-def pin_model(settings: MT5ModelArguments, args: MT5Arguments) -> MT5ModelArguments:
-    """A copy of the settings whose revision is a commit, where the model is one of the Hub.
-
-    A run that is resumed takes the commit that it recorded, whatever the repository holds by now.
+def resolve_model(settings: MT5ModelArguments, args: MT5Arguments) -> Start:
+    """The folder and the commit of the model; a run that is resumed takes the commit that it recorded.
 
     Raises:
-        ValueError: no such folder, repository or revision.
-        ModelUnreachable: the Hub cannot be reached and the cache does not hold the model.
+        ValueError: no such folder, repository or revision, or no mT5 model in safetensors format.
+        HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
     if settings.from_scratch:
-        return copy.copy(settings)
+        return Start(copy.copy(settings), None)
     run = Path(args.output_dir) if args.resume else None
-    return pin(settings, settings.model, lambda revision: locate(settings.model, revision)[1], run)
+    return pin(settings, settings.model, lambda revision: find_model(settings.model, revision, True), run)
 
 
-def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
+def start_tokenizer(start: Start, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
     """The model's tokenizer, or one of the training records; a resumed run takes that of its checkpoint.
 
     Raises:
         ValueError: a tokenizer that cannot be used.
-        ModelUnreachable: the Hub cannot be reached.
     """
-    if not settings.from_scratch:
-        return load_tokenizer(settings.model, settings.revision)
+    if start.folder is not None:
+        return load_tokenizer(str(start.folder))
     checkpoint = find_newest_complete(Path(args.output_dir))[0] if args.resume else None
     if checkpoint is not None:
         return load_tokenizer(str(checkpoint))
@@ -50,30 +47,29 @@ def start_tokenizer(settings: MT5ModelArguments, args: MT5Arguments, train: list
 
 
 def start_model(
-    settings: MT5ModelArguments,
-    args: MT5Arguments,
-    tokenizer: PreTrainedTokenizerBase,
-    trimming: Trimming | None = None,
+    start: Start, args: MT5Arguments, tokenizer: PreTrainedTokenizerBase, trimming: Trimming | None = None
 ) -> PreTrainedModel:
     """The model to train, the same for the same seed.
 
     Args:
-        settings, args: the run's.
+        start ([`~ft_core.hub.resolve.Start`]): the resolved model.
+        args: the run's settings.
         tokenizer: the one that is trained with.
         trimming ([`Trimming`], *optional*): how the vocabulary is trimmed.
 
     Raises:
         ValueError: a model that cannot be used, or new adapters on top of others that would be lost.
     """
-    if settings.lora and not settings.lora_merge and (Path(settings.model) / ADAPTER_CONFIG).is_file():
+    settings, folder = start.settings, start.folder
+    if folder is not None and settings.lora and not settings.lora_merge and (folder / ADAPTER_CONFIG).is_file():
         raise ValueError(
             f"model={settings.model} contains adapters, which are lost if only the new adapters are saved; set "
             "lora_merge true too (final/ is then a complete model), or start from a merged model"
         )
     set_seed(args.seed)
-    if settings.from_scratch:
+    if folder is None:
         return small_model(len(tokenizer), args.seed)
-    model = load_model(settings.model, tokenizer if trimming is None else trimming.full, settings.revision)
+    model = load_model(str(folder), tokenizer if trimming is None else trimming.full)
     if trimming is not None:
         trimming.apply(model)
     return _with_adapters(model, settings) if settings.lora else model

@@ -1,9 +1,6 @@
 """Hyperparameter search of mT5 runs. There is no test split, so the best trial is not evaluated again."""
 
-from transformers import TrainerCallback
-
 from ft_core.io.console import echo
-from ft_core.io.memory import free_memory
 from ft_core.runs.folder import FINAL_MODEL
 from ft_core.sweep.stage import COMMON_FIXED, SweepStage
 
@@ -35,12 +32,6 @@ def check_records(settings: tuple) -> str:
     return content_digest(train, validation)
 
 
-def run_mt5_trial(settings: tuple, callbacks: list[TrainerCallback]) -> None:
-    """An mT5 run as a trial."""
-    free_memory()
-    run_training(*settings, callbacks=callbacks, score=False)
-
-
 def mt5_stage() -> SweepStage:
     """Runs of `mt5-ft train`."""
     return SweepStage(
@@ -50,6 +41,6 @@ def mt5_stage() -> SweepStage:
         default_preset=DEFAULT_PRESET,
         fixed=FIXED,
         model_folder=FINAL_MODEL,
-        run=run_mt5_trial,
+        run=lambda settings, callbacks: run_training(*settings, callbacks=callbacks, score=False),
         check=check_records,
     )

@@ -14,7 +14,7 @@ from transformers import Seq2SeqTrainingArguments
 from ft_core.io.secrets import PickledWithoutSecrets
 from ft_core.runs.processes import check_precision
 from ft_core.training.arguments import RunArguments
-from ft_core.training.early_stopping import EarlyStopping, check_metric_name
+from ft_core.training.early_stopping import check_metric_name
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP
@@ -178,8 +178,14 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     r"""Training settings of mT5: those of [`~transformers.Seq2SeqTrainingArguments`] and the fields below.
 
     Defaults that differ from the parent: batches grouped by length, gradient clipping 1.0, warm-up of 200 steps,
-    evaluation and a checkpoint every 1,000 steps, the best one loaded at the end, `logging_nan_inf_filter` off because
-    it would log a NaN as 0.0, and the precision chosen for the device.
+    evaluation and a checkpoint every 1,000 steps, and the precision chosen for the device.
+
+    > Parameters that control precision and the optimizer
+        `precision`, `optimizer`.
+    > Parameters that control batches and the loss
+        `tokens_per_batch`, `target_tokens_per_step`, `linear_loss`.
+    > Parameters that control evaluation
+        `eval_generate_rows`, `generation_max_length`, `generation_num_beams`, `chinese`.
     """
 
     precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (with loss scaling)."})
@@ -209,18 +215,12 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         default="length", metadata={"help": "Column by which evaluation batches are grouped."}
     )
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
-    eval_on_start: bool = field(default=True, metadata={"help": "Also evaluate the loss before the first step."})
     eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
     save_strategy: str = field(default="steps", metadata={"help": "When to save: no, steps or epoch."})
     save_steps: float = field(default=1000, metadata={"help": "Optimizer steps between checkpoints."})
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep: the best and the newest."})
     logging_steps: float = field(default=50, metadata={"help": "Optimizer steps between two logged lines."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
     metric_for_best_model: str | None = field(default="eval_loss", metadata={"help": "Metric that selects the best."})
-    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide non-finite losses in the log."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Off: the collator removes unused columns."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
-    disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
     generation_max_length: int | None = field(
         default=None, metadata={"help": "Maximum tokens of a generated summary. Default: max_target_length."}
     )
@@ -249,18 +249,13 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     eval_generate_rows: int = field(
         default=100, metadata={"help": "Number of validation records to summarise at each evaluation (all at the end)."}
     )
-    early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
-    early_stopping_patience: int = field(
-        default=5, metadata={"help": "Number of evaluations without improvement before stopping."}
+    early_stopping_min_delta: float = field(
+        default=1e-4, metadata={"help": "Minimum improvement that counts, in units of the metric."}
     )
-    early_stopping_min_delta: float = field(default=1e-4, metadata={"help": "Minimum improvement that counts."})
     chinese: str = field(default="char", metadata={"help": "How ROUGE tokenises Chinese: char, or jieba (words)."})
 
     def __post_init__(self):
         self.check_run_arguments()
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         self._check_tokens()
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
@@ -281,7 +276,6 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         self._check_evaluations()
         if self.eval_generate_rows < 0:
             raise ValueError(f"eval_generate_rows={self.eval_generate_rows} is negative; use 0 or more records")
-        EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
         self.optim = OPTIMIZERS[self.optimizer]
         if self.learning_rate is None:
             self.learning_rate = LEARNING_RATES[self.optimizer]

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ft_core.io.console import echo
-from ft_core.runs.folder import RUN_FILE
-from ft_core.runs.record import read_record
+from ft_core.runs.record import find_record
 from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 
 from .arguments import MT5Arguments
@@ -37,9 +36,9 @@ def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
     differ).
     """
     run = Path(args.output_dir)
-    if not args.resume or not (run / RUN_FILE).is_file():
+    previous, found = find_record(run) if args.resume else {}, {}
+    if not previous:
         return args
-    previous, found = read_record(run), {}
     record = previous["arguments"]
     before, now = _pair(record), _pair(vars(args))
     asks_the_same = not args.resume_force and previous.get(ASKED) == batch_asked(args)
@@ -72,9 +71,7 @@ def check_resumable(run: Path, facts: dict, args: MT5Arguments, manifest: dict |
         ValueError: with the list of differences, unless `resume_force` is set.
     """
     changes = differences(run, manifest, facts, args, DECISIVE_SETTINGS)
-    recorded = manifest["settings"] if manifest else None
-    if recorded is None and (run / RUN_FILE).is_file():
-        recorded = read_record(run)["arguments"]
+    recorded = manifest["settings"] if manifest else find_record(run).get("arguments")
     if recorded is not None:
         budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (recorded, vars(args)))
         if budget[0] and wanted[0] and budget[0] != wanted[0] and budget[1] == wanted[1]:

@@ -215,7 +215,8 @@ def runs(tmp_path):
 
     def write(name, model, started):
         (tmp_path / name / "best_model").mkdir(parents=True)
-        record = dict.fromkeys(NEEDED, 0) | {"started": f"2026-01-{started:02}T00:00:00+00:00", "model": model}
+        record = dict.fromkeys(NEEDED, 0) | {"status": "finished", "arguments": {}, "model": model}
+        record["started"] = f"2026-01-{started:02}T00:00:00+00:00"
         (tmp_path / name / "run.json").write_text(json.dumps(record))
         return tmp_path / name
 

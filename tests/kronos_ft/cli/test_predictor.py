@@ -234,7 +234,7 @@ def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, run, capsys, t
     whole[whole.index(str(run))] = str(tmp_path / "whole")
     assert main(whole) == 0
 
-    from ft_core.runs.record import RunRecorder
+    from ft_core.runs.recorder import RunRecorder
 
     original = RunRecorder.on_save
 

@@ -79,8 +79,8 @@ def test_several_symbols_have_splits_of_their_own():
         ({"lookback": 1}, "lookback=1 is below 2; use 2"),
         ({"step": 0}, "step=0 is below 1"),
         ({"max_origins": 0}, "max_origins=0 is below 1"),
-        ({"embargo": -1}, "embargo=-1 is negative"),
-        ({"max_gap": -1}, "max_gap=-1 is negative"),
+        ({"embargo": -1}, "embargo=-1 is below 0"),
+        ({"max_gap": -1}, "max_gap=-1 is below 0"),
     ],
 )
 def test_impossible_plans(values, message):

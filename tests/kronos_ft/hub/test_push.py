@@ -71,13 +71,17 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
     run = tmp_path / "run"
     run.mkdir()
     predictor.rename(run / "best_model")
-    record = dict.fromkeys(NEEDED, 0) | {
-        "global_step": 80,
-        "versions": {"torch": "2.13.0"},
-        "arguments": {"learning_rate": 1e-4},
-        "model": {"model": "small", "from_scratch": False, "tokenizer": "base", "tokenizer_sha256": "ab" * 32},
-        "data": {"data": "/home/someone/btc.csv"},
-    }
+    record = (
+        dict.fromkeys(NEEDED, 0)
+        | {"status": "finished", "started": "", "arguments": {}}
+        | {
+            "global_step": 80,
+            "versions": {"torch": "2.13.0"},
+            "arguments": {"learning_rate": 1e-4},
+            "model": {"model": "small", "from_scratch": False, "tokenizer": "base", "tokenizer_sha256": "ab" * 32},
+            "data": {"data": "/home/someone/btc.csv"},
+        }
+    )
     (run / "run.json").write_text(json.dumps(record))
     metrics = {"metric": "eval_loss", "start": 7.25, "best": {"step": 80, "value": 1.4416}}
     metrics["validation"] = {"loss": {"first": 7.25, "last": 1.4416}}
@@ -99,7 +103,7 @@ def test_the_best_model_of_a_run_with_a_card_of_its_record(hub, push, predictor,
 def test_the_card_of_a_checkpoint_is_of_its_own_step(hub, push, predictor, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    record = dict.fromkeys(NEEDED, 0) | {
+    record = dict.fromkeys(NEEDED, 0) | {"status": "finished", "started": "", "arguments": {}} | {
         "global_step": 4, "max_steps": 4, "status": "finished", "seconds": 10.0, "arguments": {"learning_rate": 1e-4},
         "model": {"model": "small", "from_scratch": False},
     }  # fmt: skip

@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertModel
 
 from mt5_ft.models.loading import ModelUnreachable, load_model, load_tokenizer
+from tests.hub_fixtures import talk_to
+from tests.loopback_hub import COMMIT, LoopbackHub
 
 
 @pytest.fixture
@@ -66,9 +68,29 @@ def test_a_vocabulary_larger_than_the_embedding(folder, tokenizer):
 
 
 def test_hub_out_of_reach(monkeypatch):
-    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    monkeypatch.setattr("ft_core.hub.resolve.hub_answers", lambda: False)
     with pytest.raises(ModelUnreachable, match="cannot reach the Hub for some/mt5"):
         load_model("some/mt5")
+
+
+def test_weights_in_several_parts_come_from_the_hub_and_then_from_the_cache(
+    model, tokenizer, folder, tmp_path, monkeypatch
+):
+    parts = tmp_path / "parts"
+    model.save_pretrained(parts, max_shard_size="200KB")
+    tokenizer.save_pretrained(parts)
+    files = {path.name: path.read_bytes() for path in parts.iterdir()}
+    assert len([name for name in files if name.endswith(".safetensors")]) > 1
+    with LoopbackHub({"me/parts": files}) as url:
+        talk_to(url, monkeypatch, tmp_path)
+        assert load_tokenizer("me/parts").get_vocab() == tokenizer.get_vocab()
+        loaded = load_model("me/parts", tokenizer)
+    assert (loaded.name_or_path, loaded.hub_origin.commit) == ("me/parts", COMMIT)
+    talk_to("http://127.0.0.1:9", monkeypatch, tmp_path)  # nobody answers there
+    assert load_tokenizer("me/parts").get_vocab() == tokenizer.get_vocab()
+    for other in (loaded, load_model("me/parts", tokenizer)):
+        for name, value in model.state_dict().items():
+            assert torch.equal(other.state_dict()[name], value)
 
 
 @pytest.fixture
@@ -121,7 +143,7 @@ def test_adapters_whose_base_cannot_be_used(adapters, folder, monkeypatch):
     with pytest.raises(ValueError, match=r"of the adapters in .* model.safetensors is truncated or damaged"):
         load_model(str(adapters))
     config = adapters / "adapter_config.json"
-    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    monkeypatch.setattr("ft_core.hub.resolve.hub_answers", lambda: False)
     config.write_text(config.read_text("utf-8").replace(str(folder.resolve()), "runs/gone"), "utf-8")
     with pytest.raises(
         ValueError, match=r"the base model runs/gone of the adapters in .* cannot be loaded .*; restore it"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_small_model_from_scratch_needs_no_hub(data, small, drawn_curves, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("mt5_ft.models.loading.hub_answers", lambda: False)
+    monkeypatch.setattr("ft_core.hub.resolve.hub_answers", lambda: False)
     run = tmp_path / "run"
     words = ["train", "--data", data, "--output_dir", run, *small, "--max_steps", "8"]
     words = [str(word) for word in words]
