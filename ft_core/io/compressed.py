@@ -7,6 +7,7 @@ unpacked to disk, so names inside an archive are never used.
 import bz2
 import gzip
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -93,7 +94,15 @@ def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
             return _read(path, bz2.BZ2File(io.BytesIO(content)), limit)
         if content.startswith(ZIP_MAGIC):
             return _read_zip(path, content, limit)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         kind = {GZIP_MAGIC: "gzip", ZIP_MAGIC[:2]: "zip"}.get(content[:2], "bzip2")
         raise ValueError(f"data file {path} is a damaged {kind} file ({error}); download it again") from error
     return content

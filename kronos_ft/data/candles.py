@@ -16,6 +16,7 @@ import pandas as pd
 
 from .candle_table import CandleTable, TableWriter
 from .columns import FEATURES, match_all, match_columns, plain_name
+from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, read_tables
 from .rhythm import market_of, missing_bars, modal_step
@@ -65,7 +66,8 @@ class CandleReport:
                 more = ", ..." if defect.count > len(defect.rows) else ""
                 word = self.row_word + ("s" if defect.count > 1 else "")
                 reasons.append(
-                    f"{DEFECTS[kind][0]} in {defect.count} row{'s' * (defect.count > 1)} ({word} {rows}{more})"
+                    f"{DEFECTS[kind][0]} in {defect.count} row{'s' * (defect.count > 1)} ({word} {rows}{more}"
+                    f"{', e.g. ' + defect.example if defect.example else ''})"
                 )
         return reasons
 
@@ -105,67 +107,43 @@ class CandleSeries:
         return np.concatenate(([0], missing_bars(steps, self.report.step_seconds * 1e9)))
 
 
-def _is_text(column: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
+def _is_zero(column: pd.Series, numbers: np.ndarray) -> bool:
+    """Whether every cell that has content is the number 0."""
+    return bool((numbers[column.notna().to_numpy()] == 0).all())
 
 
-def _decimal_mark(frame: pd.DataFrame, names: list) -> str:
-    """The decimal mark of a table, decided from all its text columns.
-
-    Raises:
-        ValueError: if a comma may separate decimals or thousands.
-    """
-    cells = [frame[name].dropna().astype("string").str.strip() for name in names if _is_text(frame[name])]
-    text = pd.concat(cells) if cells else pd.Series([], dtype="string")
-    text = text[text.str.contains(",", regex=False)]
-    if text.empty or text.str.contains(r",.*,|,.*\.", regex=True).any():
-        return "."
-    decimals = text.str.fullmatch(r"[+-]?(?:0|\d{4,}|\d[\d.]*\.\d{3}),\d+|[+-]?[\d.]+,(?:\d{1,2}|\d{4,})")
-    if decimals.any():
-        return ","
-    raise ValueError(
-        f"numbers like {text.iloc[0]!r} are ambiguous: the comma may separate decimals or thousands; write decimals "
-        "with a point"
-    )
+def _unreadable(names: dict, frame: pd.DataFrame, found: dict[str, np.ndarray]) -> str:
+    """The first cell with content that is not a number, with its column; empty if there is none."""
+    for name, numbers in found.items():
+        column = frame[names[name]]
+        cells = column[np.isnan(numbers) & column.notna().to_numpy()].astype("string").str.strip()
+        cells = cells[cells != ""]
+        if len(cells):
+            return f"{name} {cells.iloc[0][:20]!r}"
+    return ""
 
 
-def _numbers(column: pd.Series, decimal_mark: str) -> np.ndarray:
-    if not _is_text(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    text = column.astype("string").str.strip()
-    if decimal_mark == ",":
-        text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-    else:
-        text = text.str.replace(r"(?<=\d),(?=\d{3}(\D|$))", "", regex=True)
-    return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _largest(values: np.ndarray) -> float:
-    """Largest finite absolute value, or 0."""
-    finite = np.abs(values[np.isfinite(values)])
-    return float(finite.max()) if len(finite) else 0.0
-
-
-def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[np.ndarray, bool]:
-    """Returns the six columns, missing ones derived, and whether the amount column comes from the source."""
-    mark = _decimal_mark(frame, [columns[name] for name in FEATURES if name in columns])
-    found = {name: _numbers(frame[columns[name]], mark) for name in FEATURES if name in columns}
-    if "volume" in found and _largest(found["volume"]) == 0:
+def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[np.ndarray, bool, str]:
+    """Returns the six columns, missing ones derived; whether the amount is from the source; an unreadable cell."""
+    mark = decimal_mark([frame[columns[name]] for name in FEATURES if name in columns])
+    found = {name: parse_numbers(frame[columns[name]], mark) for name in FEATURES if name in columns}
+    if "volume" in found and _is_zero(frame[columns["volume"]], found["volume"]):
         for name, ticks in match_all(frame.columns, "volume").items():
-            numbers = _numbers(frame[ticks], ".")
-            if _largest(numbers) > 0:
+            numbers = parse_numbers(frame[ticks], mark)
+            if not _is_zero(frame[ticks], numbers):
                 remarks.append(f"the volume column is all 0: column {name} is used instead")
                 columns["volume"], found["volume"] = ticks, numbers
                 break
     for name in ("volume", "amount"):
-        if name in found and not np.isfinite(found[name]).any():
+        if name in found and is_empty(frame[columns[name]]):
             remarks.append(f"the {name} column is empty")
             del found[name]
     values = np.zeros((len(frame), len(FEATURES)))
     for position, name in enumerate(FEATURES):
         if name in found:
             values[:, position] = found[name]
-    if "amount" in found and "volume" in found and _largest(values[:, AMOUNT]) == 0 < _largest(values[:, VOLUME]):
+    both = "amount" in found and "volume" in found
+    if both and _is_zero(frame[columns["amount"]], found["amount"]) and np.nan_to_num(found["volume"]).any():
         remarks.append("the amount column is all 0, the volume column is not: amount derived as volume x mean price")
         del found["amount"]
     elif "volume" not in found and "amount" in found:
@@ -176,10 +154,11 @@ def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[
         remarks.append("no volume column: volume and amount set to 0")
     elif "amount" not in found:
         remarks.append("no amount column: amount derived as volume x mean price")
+    unreadable = _unreadable(columns, frame, found)
     if "amount" in found:
-        return values, "volume" in found
+        return values, "volume" in found, unreadable
     values[:, AMOUNT] = derive_amount(values)
-    return values, False
+    return values, False, unreadable
 
 
 def _step_change(steps: np.ndarray, modal: int) -> int | None:
@@ -249,7 +228,7 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
     remarks: list[str] = []
     try:
         parsed = _times_of(frame, columns, timezone)
-        values, has_amount = _values_of(frame, columns, remarks)
+        values, has_amount, unreadable = _values_of(frame, columns, remarks)
     except ValueError as error:
         raise ValueError(f"{table.name}: {error}") from error
     readable = parsed.notna().to_numpy()
@@ -258,6 +237,10 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
         times, values, frame.index.to_numpy(), readable=readable, has_amount=has_amount, policy=policy
     )
     quality.remarks[:0] = remarks
+    if "not_a_number" in quality.defects:
+        quality.defects["not_a_number"].example = unreadable
+    if "unreadable_time" in quality.defects and (cells := frame[columns["time"]][~readable].dropna()).size:
+        quality.defects["unreadable_time"].example = repr(str(cells.iloc[0])[:20])
     report = CandleReport(
         name=table.name,
         symbol=table.symbol,

@@ -57,11 +57,12 @@ DEFECTS: dict[str, tuple[str, str]] = {
 
 @dataclass
 class Defect:
-    """Rows with the same defect: their number, the first row numbers, and the action taken."""
+    """Rows with the same defect: their number, the first row numbers, the action taken, and an unreadable cell."""
 
     count: int
     rows: list[int]
     action: str
+    example: str = ""
 
 
 @dataclass

@@ -4,6 +4,7 @@ import codecs
 import csv
 import glob
 import io
+import numbers
 import os
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
 ENCODINGS = ("utf-8-sig", "gb18030")
 DELIMITERS = ",;\t|"
 HEAD, PIECE = 2**18, 2**20  # bytes
+LONGEST_LINE = 100_000  # characters; csv refuses cells of 131,072
 
 
 @dataclass
@@ -58,7 +60,13 @@ def _content_of(path: Path) -> tuple[bytes, str]:
     """The decompressed bytes of a text file and their encoding; converts UTF-16 to UTF-8."""
     content = unpack(path, path.read_bytes())
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16").encode(), "utf-8"
+        try:
+            return content.decode("utf-16").encode(), "utf-8"
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} is UTF-16 text that is cut off or damaged at byte {error.start:,} ({error.reason}); save it "
+                "again, as UTF-8"
+            ) from error
     for encoding in ENCODINGS:
         decoder = codecs.getincrementaldecoder(encoding)()
         try:  # in pieces, to save memory
@@ -98,7 +106,7 @@ def _header_line(lines: list[str], delimiter: str) -> int | None:
     for number, line in enumerate(lines):
         try:
             match_columns(_cells(line, delimiter))
-        except (ValueError, StopIteration):
+        except (ValueError, StopIteration, csv.Error):
             continue
         return number
     return None
@@ -136,6 +144,11 @@ def read_csv(path: Path) -> RawTable:
     filled = [line for line in head if line.strip()][:4]
     if not filled:
         raise ValueError(f"{path} is empty; pass a file with a header line and candles")
+    if len(longest := max(filled, key=len)) > LONGEST_LINE:
+        raise ValueError(
+            f"{path}: line {head.index(longest) + 1} has more than {LONGEST_LINE:,} characters; pass a table with one "
+            "candle a line"
+        )
     delimiter = _delimiter(filled)
     header = _header_line(lines, delimiter)
     names = None
@@ -250,7 +263,7 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
         if twice:
             raise ValueError(f"{table.name}: two columns are named {twice[0]}; rename or remove one of them")
         column = columns.get("symbol")
-        names = [] if column is None else table.frame[column].dropna().unique()
+        names = _symbols_in(table, column)
         if len(names) < 2:
             named = len(names) == 1 and table.frame[column].notna().all() and _is_one_table(source)
             yield RawTable(table.name, str(names[0]), table.frame, table.row_word) if named else table
@@ -264,6 +277,24 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
             )
         for symbol, part in table.frame.groupby(column, sort=True):
             yield RawTable(table.name, str(symbol), part, table.row_word)
+
+
+def _symbols_in(table: RawTable, column: object | None) -> list:
+    """Different values of the symbol column.
+
+    Raises:
+        ValueError: cells that are not text or numbers, such as the lists of a Parquet file.
+    """
+    if column is None:
+        return []
+    cells = table.frame[column].dropna()
+    for row, cell in cells.items() if cells.dtype == object else ():
+        if not isinstance(cell, str | numbers.Number):
+            raise ValueError(
+                f"{table.name}: {column} in {table.row_word} {row} is a {type(cell).__name__}; the column of symbols "
+                "must contain text"
+            )
+    return list(cells.unique())
 
 
 def _is_one_table(source: object) -> bool:

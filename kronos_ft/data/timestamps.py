@@ -22,6 +22,16 @@ _SLASHED = re.compile(r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:\D|$)")
 # `+08` (PostgreSQL), `+0800` or `+08:00` after a time of day
 _OFFSET = r"(?:\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AP]M)?|T\d{2}(?:\d{2}){0,2})\s*[+-]\d{1,2}(?::?\d{2})?$"
 _IN_UTC = r"(?<=[\dM])\s*(?:Z|UTC|GMT)$"
+LONGEST = 64  # characters of a time; longer cells are not times
+# pandas completes a time without a date, a year or a quarter with parts of today's date: only these forms are read
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_DATE_FORMS = (
+    r"\d{4}([-/.])\d{1,2}\1\d{1,2}(?!\d)",
+    r"\d{1,2}([-/.])\d{1,2}\1(?:\d{4}|\d{2})(?!\d)",
+    r"\d{8}(?:\d{4}|\d{6})?(?!\d)",
+    rf"(?:[a-z]{{3,9}},?\s+)?(?:\d{{1,2}}[\s-]*(?:{_MONTHS})|(?:{_MONTHS})[a-z]*\.?[\s-]*\d{{1,2}}\b).*\d{{2}}",
+    r"\d{4}[-/]\d{1,2}$",
+)
 
 
 def _digit_dates(numbers: pd.Series) -> pd.Series | None:
@@ -88,8 +98,20 @@ def _without_zone(text: pd.Series, options: dict) -> pd.Series:
     return parsed
 
 
-def _from_text(values: pd.Series, timezone: str) -> pd.Series:
-    text = values.astype("string").str.strip()
+def _of_one_form(text: pd.Series) -> pd.Series:
+    """The cells whose date has the most frequent form of the column; other cells become missing."""
+    best = pd.Series(False, index=text.index)
+    for form in _DATE_FORMS:
+        fits = text.str.match(form, case=False).fillna(False).astype(bool)
+        if fits.sum() > best.sum():
+            best = fits
+        if fits.mean() > 0.5:
+            break
+    return text.where(best)
+
+
+def _from_text(text: pd.Series, timezone: str) -> pd.Series:
+    text = _of_one_form(text)
     given = text.dropna()
     day_first = _day_first(given) if len(given) else False
     has_offset = text.str.contains(f"{_OFFSET}|{_IN_UTC}", case=False, regex=True).fillna(False).astype(bool)
@@ -107,7 +129,8 @@ def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
     """Parses times to UTC with nanosecond resolution; unreadable values become NaT.
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds (the magnitude of each row shows its unit, from
-    1980 to 2100), or dates as digits (20190102). Times without an offset are in `timezone`.
+    1980 to 2100), or dates as digits (20190102). Times without an offset are in `timezone`. Text without a full date
+    (`09:30`, `now`, `2021Q2`), or with a date of another form than most of the column, is unreadable.
 
     Raises:
         ValueError: ambiguous day and month, a two-digit year, or an unknown time zone.
@@ -117,7 +140,12 @@ def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
         if values.dt.tz is not None:
             return _in_range(values.dt.tz_convert("UTC")).dt.as_unit("ns")
         return _localise(_in_range(values), timezone).dt.as_unit("ns")
-    numbers = values if pd.api.types.is_numeric_dtype(values.dtype) else pd.to_numeric(values, errors="coerce")
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        numbers = values
+    else:
+        values = values.astype("string").str.strip()
+        values = values.mask((values.str.len() > LONGEST).fillna(False).astype(bool))
+        numbers = pd.to_numeric(values, errors="coerce")
     if len(values) and numbers.notna().mean() > 0.5:
         written = _digit_dates(numbers)
         return _epochs(numbers) if written is None else _localise(_in_range(written), timezone).dt.as_unit("ns")
@@ -127,13 +155,15 @@ def parse_times(values: pd.Series, timezone: str = "UTC") -> pd.Series:
 def time_of_day(values: pd.Series) -> pd.Series:
     """Time since midnight from `09:30`, `09:30:00`, or digits like 93000 and 930; NaT for unreadable values."""
     text = values.astype("string").str.strip()
+    text = text.mask((text.str.len() > LONGEST).fillna(False).astype(bool))
     digits = text.str.replace(r"\.0$", "", regex=True)
     if digits.str.fullmatch(r"\d{1,6}").mean() > 0.5:
         width = 6 if digits.str.len().max() > 4 else 4
         padded = digits.str.zfill(width)
         text = padded.str[:2] + ":" + padded.str[2:4] + ":" + (padded.str[4:6] if width == 6 else "00")
     text = text.where(text.str.count(":") != 1, text + ":00")
-    return pd.to_timedelta(text, errors="coerce")
+    found = pd.to_timedelta(text, errors="coerce")
+    return found.where((found >= pd.Timedelta(0)) & (found < pd.Timedelta(1, "D")))
 
 
 def calendar_features(timestamps: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def remarks(
             notes.append(f"{name}: {gaps} origins excluded because of a gap in their context or horizon")
         constant = sum(one.constant for one in panel.origins)
         if constant:
-            notes.append(f"{name}: {constant} origins excluded because the price is constant in their context")
+            notes.append(f"{name}: {constant} origins excluded: constant prices in their context, or moves too small")
         untold = sum(one.untold for one in panel.origins)
         if untold:
             notes.append(f"{name}: {untold} origins excluded because their future times cannot be inferred")

@@ -13,9 +13,12 @@ Shapes: N origins.
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from ..data.candles import CandleSeries
 from ..data.columns import PRICES
+from ..forecasting.context import unresolved_moves
+from ..windows.dataset import normalise
 from ..windows.splits import split_bounds, too_long_gaps
 from .settings import OriginPlan
 
@@ -28,7 +31,8 @@ class Origins:
         indices (`np.ndarray` of int64, shape `(N,)`): first bar to forecast, increasing.
         found (`int`): number of origins before thinning.
         across_gaps (`int`): number excluded because of a gap in context or horizon.
-        constant (`int`): number excluded because all prices of the context are equal.
+        constant (`int`): number excluded because the prices of the context are equal, or vary less than a model can
+            resolve.
         untold (`int`): number excluded because the future times cannot be inferred.
     """
 
@@ -67,13 +71,18 @@ def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
 
 
 def _constant_contexts(series: CandleSeries, origins: np.ndarray, lookback: int) -> np.ndarray:
-    """Whether all prices of each context are equal, shape `(N,)`."""
-    prices = series.values[:, : len(PRICES)]
-    flat = (prices == prices[:, :1]).all(axis=1)
-    differs = ~flat
-    differs[1:] |= prices[1:, 0] != prices[:-1, -1]
-    changes = np.cumsum(differs)
-    return flat[origins - lookback] & (changes[origins - 1] == changes[origins - lookback])
+    """Whether the prices of each context are equal or vary less than a model can resolve, shape `(N,)`."""
+    values = series.values
+    prices = pd.DataFrame(values[:, : len(PRICES)])
+    top, bottom = prices.max(axis=1).rolling(lookback).max(), prices.min(axis=1).rolling(lookback).min()
+    # the standard deviation of L values is at least their range / sqrt(2 L): larger ranges need no closer look
+    small = (top - bottom < 1e-5 * np.sqrt(2 * lookback) * top).to_numpy()[origins - 1]
+    found = np.zeros(len(origins), dtype=bool)
+    for position in np.flatnonzero(small).tolist():
+        context = values[origins[position] - lookback : origins[position]]
+        _, _, scale = normalise(context[None], lookback, clip=5.0)
+        found[position] = unresolved_moves(context[:, : len(PRICES)], scale[0, 0, : len(PRICES)]) is not None
+    return found
 
 
 def thin_origins(origins: list[Origins], most: int | None) -> list[Origins]:

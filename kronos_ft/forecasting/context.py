@@ -3,6 +3,7 @@
 Shapes: L bars of context, H bars of horizon, F = 6 features.
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,13 @@ import pandas as pd
 from ..data.columns import FEATURES
 from ..data.future import check_future
 from ..data.timestamps import calendar_features
-from ..windows.dataset import PUBLISHED_EPS, scale_of
+from ..windows.dataset import PUBLISHED_EPS, normalise
+
+logger = logging.getLogger(__name__)
 
 PRICES = FEATURES[:4]
+LEAST_STD = 0.1  # of normalised prices; below, moves are smaller than the reconstruction error of the tokens
+ROUNDINGS = 100  # prices must vary by this many rounding steps of their number format
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Context:
 
     Attributes:
         bars (`np.ndarray` of float32, shape `(L, F)`): normalised and clipped.
-        mean, scale (`np.ndarray` of float32, shape `(F,)`): statistics of the raw bars.
+        mean, scale (`np.ndarray` of shape `(F,)`): statistics of the raw bars; float64, or float32 as published.
         stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
         raw (`np.ndarray` of float64, shape `(L, F)`): the bars as given.
     """
@@ -45,20 +50,21 @@ def build_context(
     published_scale: bool = False,
     label: str = "",
 ) -> Context:
-    """Validates a series and normalises it by its mean and standard deviation, in float32 as published.
+    """Validates a series and normalises it by its mean and standard deviation, in float64 as in training.
 
     Args:
         candles (`np.ndarray` of shape `(L, 6)`): raw, in the order of `FEATURES`.
         stamp, future (`np.ndarray` of shape `(L, 5)` and `(H, 5)`): calendar features.
         horizon (`int`): H.
         clip (`float`): maximum absolute normalised value.
-        published_scale (`bool`): add the published 1e-5 to every standard deviation (this shrinks the normalised values
-            of assets with prices below about 0.5); otherwise use the scale of training, see [`scale_of`].
+        published_scale (`bool`): normalise as published: in float32, with 1e-5 added to every standard deviation. This
+            shrinks the normalised values of assets with prices below about 0.5, and loses moves below about 1e-5 of the
+            price. Otherwise normalise as in training, see [`normalise`].
         label (`str`): prefix of each message, which identifies the series.
 
     Raises:
-        ValueError: fewer than two bars, missing values, constant prices, a variance that overflows float32, or a wrong
-            number of stamps.
+        ValueError: fewer than two bars, missing values, constant prices, prices that vary less than the model can
+            resolve, a variance that overflows, or a wrong number of stamps.
     """
     raw = np.asarray(candles, dtype=np.float64)
     if raw.ndim != 2 or raw.shape[1] != len(FEATURES):
@@ -80,18 +86,46 @@ def build_context(
             "per bar"
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        values = raw.astype(np.float32)
-        mean = values.mean(axis=0)
-        std = values.std(axis=0)
-    if not np.isfinite(std).all():
-        feature = int(np.flatnonzero(~np.isfinite(std))[0])
+        if published_scale:
+            values = raw.astype(np.float32)
+            mean, scale = values.mean(axis=0), values.std(axis=0) + PUBLISHED_EPS
+            bars = np.clip((values - mean) / scale, -clip, clip)
+        else:
+            windows, means, scales = normalise(raw[None], len(raw), clip)
+            bars, mean, scale = windows[0], means[0, 0], scales[0, 0]
+    if not np.isfinite(scale).all():
+        feature = int(np.flatnonzero(~np.isfinite(scale))[0])
         raise ValueError(
-            f"{label}{FEATURES[feature]} reaches {np.abs(raw[:, feature]).max():.2g}: its variance overflows float32; "
-            "use a larger unit, e.g. millions"
+            f"{label}{FEATURES[feature]} reaches {np.abs(raw[:, feature]).max():.2g}: its variance overflows "
+            f"{scale.dtype}; use a larger unit, e.g. millions"
         )
-    scale = std + PUBLISHED_EPS if published_scale else scale_of(mean, std)
-    bars = np.clip((values - mean) / scale, -clip, clip)
+    problem = unresolved_moves(raw[:, : len(PRICES)], scale[: len(PRICES)])
+    if problem and not published_scale:
+        raise ValueError(f"{label}{problem}")
+    if problem:
+        logger.warning(
+            f"{label}{problem}, or use predict_paths, which normalises in float64: this forecast is rounding noise"
+        )
     return Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)
+
+
+def unresolved_moves(prices: np.ndarray, scale: np.ndarray) -> str | None:
+    """Why the moves of prices are too small for a forecast, with the remedy; None if they are not.
+
+    Args:
+        prices (`np.ndarray` of float64, shape `(L, 4)`): open, high, low, close of a context.
+        scale (`np.ndarray` of shape `(4,)`): divisor of each price; its number format is that of the normalisation.
+    """
+    std, step = prices.std(axis=0), np.finfo(scale.dtype).eps
+    varies = f"prices vary by {std.max():.2g} around {prices.mean():.6g}"
+    if std.max() < ROUNDINGS * step * np.abs(prices).max():
+        return f"{varies}, which {scale.dtype} cannot resolve; subtract a constant from the prices"
+    if (std < LEAST_STD * scale).all():
+        return (
+            f"{varies}, less than the model's tokens can resolve ({scale.min():.2g}); use a smaller unit, e.g. "
+            "multiply the prices by 1,000"
+        )
+    return None
 
 
 def frame_values(df: pd.DataFrame) -> np.ndarray:

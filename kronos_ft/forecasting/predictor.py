@@ -3,8 +3,8 @@
 Notable:
 - `predict` and `predict_batch` have the published interface and return the published numbers: the mean over paths,
   without correction. `predict_paths` returns every path, projected onto valid candles.
-- A context is normalised by its own mean and standard deviation, in float32 as published: other rounding would
-  occasionally change a token.
+- A context is normalised by its own mean and standard deviation: in float64 as in training, in `predict` and
+  `predict_batch` in float32 as published, because other rounding would occasionally change a token.
 - All paths of a series share the computed context, see `kronos_ft.forecasting.decoding`.
 
 Shapes: L bars of context, H bars of horizon, F = 6 features.

@@ -2,6 +2,7 @@
 
 Notable:
 - Uploads and downloads are in a temporary folder that is deleted with the page; no other path is served.
+- Requests under foreign host names or from other sites are refused, see `kronos_ft/ui/access.py`.
 - `GRADIO_*` environment variables are removed, so that only the command line configures the page.
 """
 
@@ -13,7 +14,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
+from .access import Access
+
+UPLOAD_QUOTA = 2**30  # bytes of all uploads at one time
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -84,9 +89,13 @@ def _serve(build: Callable[[Path], object], host: str, port: int, share: bool, s
     """Starts the page and waits for its end."""
     with tempfile.TemporaryDirectory(prefix="kronos-ft-ui-") as folder:
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
+        from starlette.middleware import Middleware
+
         from .page import STYLE_FILE, UPLOAD_LIMIT, page_theme
 
         page = build(Path(folder))
+        names = {host.lower(), socket.gethostname().lower()}
+        access = Middleware(Access, names=names, folder=Path(folder), quota=UPLOAD_QUOTA)
         _, local, public = page.launch(
             server_name=host,
             server_port=port,
@@ -103,7 +112,10 @@ def _serve(build: Callable[[Path], object], host: str, port: int, share: bool, s
             enable_monitoring=False,
             theme=page_theme(),
             css=STYLE_FILE.read_text(encoding="utf-8"),
+            app_kwargs={"middleware": [access]},
         )
+        if public:
+            names.add(urlsplit(public).hostname or "")
         try:
             say(f"page        {local}")
             if public:

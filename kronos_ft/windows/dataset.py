@@ -25,7 +25,7 @@ from .augmentation import AugmentationArguments, WindowAugmenter
 from .splits import SPLITS, split_bounds, too_long_gaps
 
 PUBLISHED_EPS = 1e-5
-LEAST_EPS_LEVEL = 1e-12
+LEAST_EPS_LEVEL = 1e-100  # squares of smaller values are 0 in float64
 PROBED_WINDOWS = 64
 
 

@@ -68,7 +68,8 @@ def defect(request, tmp_path):
 def test_error_names_the_rows_and_the_remedy(defect):
     kind, path, lines = defect
     with pytest.raises(
-        ValueError, match=rf"\(lines? {', '.join(map(str, lines[:5]))}(, \.\.\.)?\); correct the data, or set"
+        ValueError,
+        match=rf"\(lines? {', '.join(map(str, lines[:5]))}(, \.\.\.)?(, e\.g\. 'soon')?\); correct the data, or set",
     ) as error:
         load_candles(path)
     assert "\n" not in str(error.value)
@@ -155,7 +156,7 @@ def test_text_in_a_number_column_is_reported_at_its_line(tmp_path):
     table = frame().astype({"close": "object"})
     table.loc[33, "close"] = "n/a?"
     table.to_csv(tmp_path / "c.csv", index=False)
-    with pytest.raises(ValueError, match=r"value missing or not a number in 1 row \(line 35\)"):
+    with pytest.raises(ValueError, match=r"value missing or not a number in 1 row \(line 35, e\.g\. close 'n/a\?'\)"):
         load_candles(tmp_path / "c.csv")
 
 

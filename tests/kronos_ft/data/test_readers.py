@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 
 import datasets
 import numpy as np
@@ -98,7 +99,7 @@ def test_lines_before_the_header(frame, tmp_path):
         same(load_candles(tmp_path / "c.csv"), frame)
     broken = text.replace(text.splitlines()[3].split(",")[2], "oops", 1)
     (tmp_path / "c.csv").write_text("https://www.example.com\n" + broken)
-    with pytest.raises(ValueError, match=r"not a number in 1 row \(line 5\)"):
+    with pytest.raises(ValueError, match=r"not a number in 1 row \(line 5, e\.g\. high 'oops'\)"):
         load_candles(tmp_path / "c.csv")
 
 
@@ -268,3 +269,39 @@ def test_a_data_set_on_the_hub(frame, tmp_path):
         environment.pop("HF_HUB_OFFLINE", None)
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[('candles', 40)]"
+
+
+def test_utf16_that_is_cut_off(frame, tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_bytes(frame.to_csv(index=False).encode("utf-16") + b"\n")
+    with pytest.raises(ValueError, match=r"c.csv is UTF-16 text that is cut off or damaged at byte [\d,]+ .*as UTF-8"):
+        load_candles(path)
+
+
+def test_a_line_too_long_for_a_table(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text(f"time,open,high,low,close,{'x' * 200_000}\n2020-01-01,1,1,1,1,1\n")
+    with pytest.raises(ValueError, match=r"c\.csv: line 1 has more than 100,000 characters"):
+        load_candles(path)
+
+
+def test_a_damaged_lzma_archive(frame, tmp_path):
+    path = tmp_path / "c.csv.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("c.csv", frame.to_csv(index=False))
+    same(load_candles(path), frame)
+    content = bytearray(path.read_bytes())
+    content[60:1000] = bytes(940)
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="is a damaged zip file"):
+        load_candles(path)
+
+
+@pytest.mark.parametrize("cell", [["BTC"], {"name": "BTC"}])
+def test_symbols_that_are_no_text(cell, frame, tmp_path):
+    path = tmp_path / "c.parquet"
+    frame.assign(symbol=[cell] * len(frame)).to_parquet(path)
+    with pytest.raises(
+        ValueError, match=r"symbol in row 0 is a (ndarray|dict); the column of symbols must contain text"
+    ):
+        load_candles(path)

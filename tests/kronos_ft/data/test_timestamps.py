@@ -77,6 +77,37 @@ def test_unreadable_times_become_nat():
 
 
 @pytest.mark.parametrize(
+    "cell", ["09:00", "9:00:30", "now", "today", "12:30", "2021", "2021Q2", "1e3", "Monday", "05/01/2023", "Jan 5 2021"]
+)
+def test_a_time_without_a_date_or_of_another_form_is_unreadable(cell):
+    """pandas would take today's date, or the first of a month, for the missing part."""
+    others = ["2023-05-13 09:30", "2023-05-13 10:00", "2023-05-14"]
+    assert parse_times(pd.Series([*others, cell])).isna().tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("times", [["09:00", "09:01"], ["2021Q2", "2021Q3"], ["now", "now"], ["9" * 10**6] * 2])
+def test_a_column_without_dates_is_unreadable(times):
+    assert parse_times(pd.Series(times)).isna().all()
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%b %d, %Y %H:%M", "%d-%b-%Y %H:%M", "%d %B %Y %H:%M", "%a %b %d %Y %H:%M:%S", "%Y.%m.%d %H:%M", "%Y%m%d %H:%M"],
+)
+def test_names_of_months_and_points(form):
+    check(EXPECTED.strftime(form))
+
+
+def test_months():
+    assert parse_times(pd.Series(["2021-01", "2021-02"])).dt.month.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("value", ["25:00", "-1:00", "1 day", "1" * 10**6])
+def test_no_time_of_day(value):
+    assert time_of_day(pd.Series(["09:30", value])).isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
     ("times", "message"),
     [
         (["01/02/2023", "02/02/2023"], "are ambiguous: day or month first; write them as YYYY-MM-DD"),

@@ -52,6 +52,23 @@ def test_no_origin_has_a_gap_in_context_or_horizon(candle_frame):
     assert everywhere.across_gaps == 0
 
 
+def test_contexts_of_moves_that_no_model_resolves_are_excluded(candle_frame):
+    """A forecast from such a context is refused: an evaluation must not stop there after hours."""
+    quiet = candle_frame.copy()
+    bars = slice(840, 870)  # both included
+    names = ["open", "high", "low", "close"]
+    level = quiet.loc[bars.start, "close"]
+    quiet.loc[bars, names] = level + (quiet.loc[bars, names] - level) * 1e-8
+    series = load_candles({"SIM": quiet})[0]
+    plan = OriginPlan(lookback=20, horizon=4, step=1)
+    found = find_origins(series, "test", plan)
+    inside = set(range(bars.start + 20, bars.stop + 2))
+    assert not inside & set(found.indices.tolist())
+    assert found.constant == len(inside)
+    everywhere = find_origins(load_candles({"SIM": candle_frame})[0], "test", plan)
+    assert len(found) + found.constant == len(everywhere)
+
+
 def test_thinning_is_even_and_fair_to_short_symbols():
     long, short = (Origins(np.arange(count) * 5, count, 0) for count in (200, 4))
     kept = thin_origins([long, short], 24)

@@ -9,6 +9,7 @@ from transformers.utils import logging
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.forecasting import memory
+from kronos_ft.forecasting.context import build_context
 from kronos_ft.forecasting.feasible_candles import project_candles
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
@@ -241,15 +242,55 @@ def test_contexts_that_cannot_be_used(predictor, contexts):
     broken[7, 3] = np.nan
     with pytest.raises(ValueError, match="close of bar 7 is nan"):
         predictor.predict_paths([broken], stamps, future, HORIZON)
-    wei = values[0] * [1, 1, 1, 1, 1e18, 1e18]
-    with pytest.raises(ValueError, match=r"volume reaches .*e\+20: its variance overflows float32; use a"):
-        predictor.predict_paths([wei], stamps, future, HORIZON)
+    for published, unit, kind in ((True, 1e18, "float32"), (False, 1e160, "float64")):
+        wei = values[0] * [1, 1, 1, 1, unit, unit]
+        with pytest.raises(ValueError, match=rf"volume reaches .*: its variance overflows {kind}; use a"):
+            predictor.predict_paths([wei], stamps, future, HORIZON, published_scale=published)
     with pytest.raises(ValueError, match="all prices of the context are 5"):
         predictor.predict_paths([np.full((40, 6), 5.0)], stamps, future, HORIZON)
     with pytest.raises(ValueError, match="40 bars and horizon=6 have 39 and 6 stamps"):
         predictor.predict_paths(values, [stamps[0][1:]], future, HORIZON)
     with pytest.raises(ValueError, match="series 1: a context of 1 bars"):
         predictor.predict_paths([values[0], values[0][:1]], [stamps[0], stamps[0][:1]], [future[0]] * 2, HORIZON)
+
+
+def scaled(values, level, size):
+    """The same market around another price, with moves of another size."""
+    prices = (values[:, :4] - values[0, 3]) / values[:, 3].std() * size + level
+    return np.concatenate((prices, values[:, 4:]), axis=1)
+
+
+@pytest.mark.parametrize(("level", "size"), [(1e9, 1e-3), (3e-28, 1e-29), (1e-28, 1e-30), (1e5, 1e-3), (1.0, 1e-4)])
+def test_small_moves_are_forecast_like_large_ones(predictor, contexts, level, size):
+    """In float32 a price of 1e9 has steps of 64: moves of 1e-3 would be forecast as moves of +320 to +512."""
+    values, stamps, future = contexts([40], HORIZON)
+    small, large = scaled(values[0], level, size), scaled(values[0], 100, 1)
+    found, expected = (build_context(one, stamps[0], future[0], HORIZON, clip=5).bars for one in (small, large))
+    np.testing.assert_allclose(found, expected, rtol=0.12, atol=1e-3)
+    paths = predictor.predict_paths([small], stamps, future, HORIZON, 3, seed=1, project=False)[0].paths
+    assert np.abs(paths[..., :4] - level).max() < 10 * size
+
+
+@pytest.mark.parametrize(
+    ("level", "size", "message"),
+    [
+        (1.0, 1e-7, r"by 1\.1e-07 around 1, less than the model's tokens can resolve .*multiply the prices by 1,000"),
+        (1e9, 1e-6, r"around 1e\+09, which float64 cannot resolve; subtract a constant"),
+    ],
+)
+def test_moves_that_cannot_be_resolved_are_refused(predictor, contexts, level, size, message):
+    values, stamps, future = contexts([40], HORIZON)
+    with pytest.raises(ValueError, match=message):
+        predictor.predict_paths([scaled(values[0], level, size)], stamps, future, HORIZON)
+
+
+def test_the_published_interface_warns_of_moves_below_its_rounding(predictor, frames, caplog):
+    past, times, future = frames
+    prices = list(past.columns[:4])
+    moved = past.assign(**{name: 1e9 + past[name] * 1e-3 for name in prices})
+    with caplog.at_level("WARNING"):
+        predictor.predict(moved, times, future, HORIZON, verbose=False)
+    assert "which float32 cannot resolve; subtract a constant from the prices, or use predict_paths" in caplog.text
 
 
 def test_tables_that_cannot_be_used(predictor, frames):
