@@ -1,0 +1,147 @@
+"""Curves of logged terms and their statistics: does it fall, is it steady, how far apart are training and validation.
+
+A curve is a pandas Series of finite values by step. A change only counts as one if it exceeds the scatter of the curve.
+Quantities that cannot be negative are compared by ratios; losses in nats by differences (0.1 nats is a factor of 1.105
+in perplexity).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .reading import Entry, is_number
+
+CLEAR = 2.0  # standard errors
+SPIKE = 1.5  # times the median of the points before, at least
+FAR_OUT = 4.5  # median distances of neighbours, on a log scale: more than entries scatter by themselves
+NOISY = 0.2  # variation of entries of few samples: a single one tells little
+LEAST_SCATTERED = 20  # points that an estimate of the scatter needs
+SMOOTHED = 9  # points of a running median
+BEFORE = 5  # points that a spike is compared with
+LEAST_POINTS = 4
+
+
+def _logged(entries: Sequence[Entry], name: str, training: bool) -> pd.Series:
+    """All values of a term by step, NaN where one is not a number; the last entry of a step counts."""
+    found = {
+        entry["step"]: entry[name]
+        for entry in entries
+        if name in entry and not (training and ("loss" not in entry or "train_runtime" in entry))
+    }
+    values = [float(value) if is_number(value) else math.nan for value in found.values()]
+    return pd.Series(values, index=pd.Index(list(found), dtype="int64"), dtype=float).sort_index()
+
+
+def curve(entries: Sequence[Entry], name: str, training: bool = False) -> pd.Series:
+    """The finite values of a term by step, optionally of training steps only."""
+    return _logged(entries, name, training).dropna()
+
+
+def lost_steps(entries: Sequence[Entry], name: str, training: bool = False) -> list[int]:
+    """The steps at which a term was logged with a value that is not finite."""
+    values = _logged(entries, name, training)
+    return values.index[values.isna()].tolist()
+
+
+def highest(curve: pd.Series) -> tuple[int, float]:
+    """Step and value of the highest point, the earliest of equals, of a curve that is not empty."""
+    return int(curve.idxmax()), float(curve.max())
+
+
+def best(curve: pd.Series, greater: bool = False) -> tuple[int, float] | None:
+    """Step and value of the best point, the earliest of equals; None for an empty curve."""
+    if curve.empty:
+        return None
+    return highest(curve) if greater else (int(curve.idxmin()), float(curve.min()))
+
+
+class Trend(NamedTuple):
+    """How a curve moved."""
+
+    first: float  # mean of the first tenth
+    last: float  # mean of the last tenth
+    direction: int  # from the first to the last third: -1 falls, 1 rises, 0 does not exceed the scatter
+    change: float  # relative, from `first` to `last`; NaN if the first is not positive
+
+
+def trend(curve: pd.Series, least: float = 0.01) -> Trend | None:
+    """The trend of a curve; None with fewer than four points.
+
+    Args:
+        curve: values by step.
+        least: the smallest relative change that counts.
+    """
+    n = len(curve)
+    if n < LEAST_POINTS:
+        return None
+    third, tenth = max(n // 3, 2), max(n // 10, 1)
+    early, late = curve.iloc[:third].mean(), curve.iloc[-third:].mean()
+    difference, scale = late - early, abs(early) or 1.0
+    # neighbours differ by noise alone, so that the trend itself does not count as scatter
+    noise = math.sqrt((curve.diff() ** 2).mean() / 2)
+    is_clear = abs(difference) > CLEAR * noise * math.sqrt(2 / third) or (third < 4 and abs(difference) > 0.1 * scale)
+    direction = int(np.sign(difference)) if is_clear and abs(difference) > least * scale else 0
+    first, last = float(curve.iloc[:tenth].mean()), float(curve.iloc[-tenth:].mean())
+    return Trend(first, last, direction, last / first - 1 if first > 0 else math.nan)
+
+
+def variation(curve: pd.Series) -> float:
+    """Scatter of the relative change from point to point in the second half of a curve of positive values: its median
+    distance from the mean change, so that a steep fall does not count as scatter. NaN with too few points."""
+    half = curve.iloc[len(curve) // 2 :]
+    changes = np.log(half.where(half > 0)).diff()
+    return math.expm1((changes - changes.mean()).abs().median())
+
+
+def is_noisy(curve: pd.Series) -> bool:
+    """Whether single entries tell little, such as those of small batches."""
+    return len(curve) >= LEAST_SCATTERED and variation(curve) > NOISY
+
+
+def calmed(curve: pd.Series) -> pd.Series:
+    """The running median of a noisy curve; any other curve unchanged."""
+    return curve.rolling(SMOOTHED, center=True).median().dropna() if is_noisy(curve) else curve
+
+
+def spikes(curve: pd.Series) -> list[int]:
+    """Steps of a curve of positive values that exceed the median of the points before by more than half, and by more
+    than the scatter of the entries explains."""
+    scatter = variation(curve) if len(curve) >= LEAST_SCATTERED else 0.0
+    usual = curve.rolling(BEFORE).median().shift()
+    is_spike = (usual > 0) & (curve > np.fmax(SPIKE, (1 + scatter) ** FAR_OUT) * usual)
+    return curve.index[is_spike].tolist()
+
+
+class Gap(NamedTuple):
+    """Training and validation of one quantity: validation at `step`, training before it."""
+
+    step: int
+    training: float
+    validation: float
+    ratio: float  # validation over training
+    difference: float  # validation minus training
+
+
+def gaps(training: pd.Series, validation: pd.Series) -> list[Gap]:
+    """The gap at each evaluation after step 0; training is the mean of the later half of the entries since the previous
+    evaluation."""
+    found, before = [], 0
+    for step, value in validation.items():
+        since = training.loc[before + 1 : step]
+        if step > 0 and len(since):
+            mean = float(since.iloc[len(since) // 2 :].mean())
+            found.append(Gap(step, mean, value, value / mean if mean else math.nan, value - mean))
+        before = max(step, 0)
+    return found
+
+
+def still_improving(curve: pd.Series, least: float = 0.02) -> float | None:
+    """The relative gain of the last evaluation over the one before, of a quantity that should fall; None unless each of
+    the last two evaluations gained more than `least`."""
+    if len(curve) < 3 or curve.iloc[-3:].min() <= 0:
+        return None
+    gains = -curve.iloc[-3:].pct_change().dropna()
+    return float(gains.iloc[-1]) if gains.min() > least else None
