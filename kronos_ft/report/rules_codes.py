@@ -12,6 +12,7 @@ COLLAPSED, FEW_CODES = 4.0, 12.0  # perplexity
 LOST_SHARE = 0.4
 FEW_SHARE = 0.2  # of all codes
 MARGIN = 0.02  # nats that count
+MOST_NATS = 700.0  # whose exponential is a float
 
 
 @rule(MODEL, ok="most", watch="some", problem="little nothing", on_validation=True)
@@ -77,8 +78,8 @@ def beats_frequencies(facts: RunFacts) -> Answer | None:
         if entropy is None or not len(curve):
             return None
         loss = curve.iloc[-1]
-        tokens.append({"name": name, "loss": loss, "perplexity": math.exp(loss), "entropy": entropy,
-                       "baseline": math.exp(entropy)})  # fmt: skip
+        perplexity, baseline = (math.exp(min(one, MOST_NATS)) for one in (loss, entropy))
+        tokens.append({"name": name, "loss": loss, "perplexity": perplexity, "entropy": entropy, "baseline": baseline})
     no_better = [one["name"] for one in tokens if one["loss"] - one["entropy"] > -MARGIN]
     gain = sum(one["entropy"] - one["loss"] for one in tokens)
     case = {0: "beats", 1: "one_does_not"}.get(len(no_better), "does_not")

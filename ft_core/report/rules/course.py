@@ -48,7 +48,8 @@ def saving(facts: RunFacts) -> Answer | None:
 def speed(facts: RunFacts) -> Answer | None:
     """Throughput in the last third beside the first; of a plain Trainer the seconds of its epochs."""
     epochs, term = facts.epoch_seconds, facts.view.speed
-    rates = [1 / seconds for seconds in epochs] or facts.training(term).tolist()
+    logged = [1 / seconds for seconds in epochs if seconds > 0] or facts.training(term).tolist()
+    rates = [rate for rate in logged if rate > 0]
     if len(rates) < 6:
         return None
     third = len(rates) // 3

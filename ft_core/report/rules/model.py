@@ -90,7 +90,7 @@ def regularisation(facts: RunFacts) -> Answer | None:
 def precision(facts: RunFacts) -> Answer | None:
     """The number format of the matrix products, and whether it did harm."""
     kinds = {name: facts.settings.get(name) for name in ("fp16", "bf16")}
-    if set(kinds.values()) == {None}:
+    if all(is_on is None for is_on in kinds.values()):
         return None
     values = {"kind": next((name for name, is_on in kinds.items() if is_on), "fp32")}
     if values["kind"] != "fp16":
