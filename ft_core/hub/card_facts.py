@@ -33,7 +33,7 @@ MOST_ANCESTORS = 16  # runs that went on from one another
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RecordedRun:
     """The record of a run and its final metrics; both are empty without a run."""
 
     record: dict
@@ -45,7 +45,7 @@ class RunFacts:
         return found if isinstance(found, dict) else {}
 
 
-def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
+def read_run(run: Path | None, folder: Path | None = None) -> RecordedRun:
     """The facts of a run folder, or of one of its checkpoints.
 
     The figures are those of the end: a run that is under way may hold the ones of before it was resumed, and a
@@ -59,7 +59,7 @@ def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
         ValueError: a record that cannot be read.
     """
     if run is None or not (run / RUN_FILE).is_file():
-        return RunFacts({}, {})
+        return RecordedRun({}, {})
     path = run / METRICS_FILE
     try:
         metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -69,10 +69,10 @@ def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
     step = checkpoint_step(folder) if folder is not None else None
     if step is not None and step != record.get("global_step"):
         record = {name: value for name, value in record.items() if name != "seconds"} | {"global_step": step}
-    return RunFacts(record, {} if step is not None or record.get("status") == "running" else metrics)
+    return RecordedRun(record, {} if step is not None or record.get("status") == "running" else metrics)
 
 
-def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None]:
+def named_base(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Hub repository and commit that a run started from, where they are known.
 
     A run that went on from the model of another one here has that one's, as long as that one's folder holds the run
@@ -84,9 +84,9 @@ def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | Non
     return found or (None, None)
 
 
-def _ancestor(facts: RunFacts) -> RunFacts:
+def _ancestor(facts: RecordedRun) -> RecordedRun:
     """The run whose model a run started from; empty where that is not known, or is a later run."""
-    name, nothing = facts.group("model").get("model"), RunFacts({}, {})
+    name, nothing = facts.group("model").get("model"), RecordedRun({}, {})
     if not isinstance(name, str):
         return nothing
     place = next((path for path in (Path(name), Path(name).parent) if (path / RUN_FILE).is_file()), None)
@@ -97,7 +97,7 @@ def _ancestor(facts: RunFacts) -> RunFacts:
     return found if str(found.record.get("started")) < str(facts.record.get("started")) else nothing
 
 
-def _named_here(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None] | None:
+def _named_here(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str | None, str | None] | None:
     """What a run's own record says; None where it names a folder."""
     model = facts.group("model")
     if not model or model.get("from_scratch"):
@@ -126,11 +126,11 @@ def adapters_commit(folder: Path) -> str | None:
     return None
 
 
-def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
+def recipe_rows(facts: RecordedRun, names: Mapping[str, str]) -> dict[str, str]:
     """The settings that matter, by what they are called.
 
     Args:
-        facts ([`RunFacts`]): the run.
+        facts ([`RecordedRun`]): the run.
         names (`Mapping`): of settings beside those of every run, with what they are called.
     """
     arguments = facts.group("arguments")
@@ -162,7 +162,7 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
     return rows | ({"trained with": known} if known else {})
 
 
-def add_training(card: CardFacts, facts: RunFacts, names: Mapping[str, str], options: CardOptions) -> None:
+def add_training(card: CardFacts, facts: RecordedRun, names: Mapping[str, str], options: CardOptions) -> None:
     """Adds recipe, time, energy and CO2 to a card.
 
     Raises:
