@@ -12,7 +12,7 @@ from .card import CardFacts, CardOptions, pairs
 from .card_cost import training_cost
 from .origin import is_commit, is_hub_name, origin_of
 
-# settings that decide what a model becomes, by what they are called on a card
+# settings that decide what a model becomes, with their names on a card
 COMMON_RECIPE = {
     "learning_rate": "learning rate",
     "per_device_train_batch_size": "samples per micro-batch",
@@ -29,7 +29,7 @@ COMMON_RECIPE = {
 
 
 OFF_AT_ZERO = ("warmup_steps", "tokens_per_batch", "target_tokens_per_step")
-MOST_ANCESTORS = 16  # runs that went on from one another
+MOST_ANCESTORS = 16  # runs that each started from the model of the one before
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,15 @@ class RecordedRun:
 def read_run(run: Path | None, folder: Path | None = None) -> RecordedRun:
     """The facts of a run folder, or of one of its checkpoints.
 
-    The figures are those of the end: a run that is under way may hold the ones of before it was resumed, and a
-    checkpoint has none. The time of a run is not that of an earlier checkpoint either.
+    Only a finished run has final metrics: those of a run in progress may date from before it was resumed, and a
+    checkpoint has none. The recorded time is that of the whole run, so an earlier checkpoint has none either.
 
     Args:
         run (`Path`, *optional*): the run's folder.
-        folder (`Path`, *optional*): the model's, where it may be a checkpoint.
+        folder (`Path`, *optional*): the folder of the model, which may be a checkpoint.
+
+    Returns:
+        [`RecordedRun`]: empty if the folder holds no record.
 
     Raises:
         ValueError: a record that cannot be read.
@@ -75,8 +78,8 @@ def read_run(run: Path | None, folder: Path | None = None) -> RecordedRun:
 def named_base(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Hub repository and commit that a run started from, where they are known.
 
-    A run that went on from the model of another one here has that one's, as long as that one's folder holds the run
-    that it held then.
+    If the run started from the model of another local run, the base of that run counts, provided that its folder still
+    holds that run.
     """
     seen = 0
     while (found := _named_here(facts, published)) is None and seen < MOST_ANCESTORS:
@@ -109,7 +112,7 @@ def _named_here(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str |
 
 
 def pulled_base(folder: Path) -> tuple[str | None, str | None]:
-    """The same of a folder that was pulled and never trained."""
+    """Hub repository and commit of a folder that was pulled and never trained; None where they are not recorded."""
     origin = origin_of(folder)
     return (origin.repository, origin.commit) if origin else (None, None)
 
@@ -127,11 +130,14 @@ def adapters_commit(folder: Path) -> str | None:
 
 
 def recipe_rows(facts: RecordedRun, names: Mapping[str, str]) -> dict[str, str]:
-    """The settings that matter, by what they are called.
+    """The settings that decide what a model becomes, as rows of a table.
 
     Args:
         facts ([`RecordedRun`]): the run.
-        names (`Mapping`): of settings beside those of every run, with what they are called.
+        names (`Mapping`): further settings of this kind of run, each with its name on the card.
+
+    Returns:
+        `dict`: values as text by their name on the card; empty without recorded arguments.
     """
     arguments = facts.group("arguments")
     if not arguments:
@@ -164,6 +170,12 @@ def recipe_rows(facts: RecordedRun, names: Mapping[str, str]) -> dict[str, str]:
 
 def add_training(card: CardFacts, facts: RecordedRun, names: Mapping[str, str], options: CardOptions) -> None:
     """Adds recipe, time, energy and CO2 to a card.
+
+    Args:
+        card ([`CardFacts`]): the card, which is changed in place.
+        facts ([`RecordedRun`]): the run.
+        names (`Mapping`): further settings, as of [`recipe_rows`].
+        options ([`CardOptions`]): power draw and carbon intensity.
 
     Raises:
         ValueError: options out of range.

@@ -39,11 +39,6 @@ class Report:
         return [*lines, *map(str, self.files)]
 
 
-def has_next_run(facts: RunFacts) -> bool:
-    """Whether enough is recorded for the settings of a next run."""
-    return facts.view.settings is not None and isinstance(facts.record.get("arguments"), dict)
-
-
 def make_report(run: Path, views: Sequence[StageView], language: str, folder: Path | None = None) -> Report:
     """Reads a run and makes its report without writing it; the arguments are those of [`write_report`].
 
@@ -53,7 +48,8 @@ def make_report(run: Path, views: Sequence[StageView], language: str, folder: Pa
     facts = read_run(run, views)
     findings = ask_all(facts)
     changes = gather_changes(findings, facts)
-    next_file = str((folder or run) / NEXT_FILE) if has_next_run(facts) else None
+    is_recorded = facts.view.settings is not None and isinstance(facts.record.get("arguments"), dict)
+    next_file = str((folder or run) / NEXT_FILE) if is_recorded else None
     return Report(facts, findings, changes, run_page(facts, findings, changes, language, next_file))
 
 
@@ -86,7 +82,7 @@ def write_report(run: Path, views: Sequence[StageView], language: str, folder: P
     folder = folder or (run if run.is_dir() else run.parent)
     report = make_report(run, views, language, folder)
     files = write_page(report.page, folder)
-    if has_next_run(report.facts):
+    if report.page.content["next_file"]:
         write_text(folder / NEXT_FILE, next_settings(report.facts, report.findings, report.changes, language))
         files.append(folder / NEXT_FILE)
     return replace(report, files=files)
