@@ -152,12 +152,12 @@ def check_readable(run: Path) -> None:
         ValueError: it does not exist, or is a folder without any of these files.
     """
     if not run.exists():
-        raise ValueError(f"run={run} does not exist; name the folder of a run, or a {STATE_FILE}")
+        raise ValueError(f"run={run} does not exist; name the folder of a run, or a trainer_state.json")
     if run.is_dir() and not any(any(run.glob(pattern)) for pattern in READABLE):
         raise _unreadable(run)
 
 
 def _unreadable(run: Path) -> ValueError:
     return ValueError(
-        f"run={run} holds neither {RUN_FILE} with {LOG_FILE} nor a {STATE_FILE}; name the folder of a run"
+        f"run={run} holds neither {RUN_FILE} with {LOG_FILE} nor a trainer_state.json; name the folder of a run"
     )
