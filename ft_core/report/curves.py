@@ -1,4 +1,4 @@
-"""Curves of logged terms and their statistics: does it fall, is it steady, how far apart are training and validation.
+"""Curves of logged terms: do they fall, are they steady, how far apart are training and validation, how long it took.
 
 A curve is a pandas Series of finite values by step. A change only counts as one if it exceeds the scatter of the curve.
 Quantities that cannot be negative are compared by ratios; losses in nats by differences (0.1 nats is a factor of 1.105
@@ -6,13 +6,15 @@ in perplexity).
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from .reading import Entry, is_number
+from .reading import Entry, History, is_number
 
 CLEAR = 2.0  # standard errors
 SPIKE = 1.5  # times the median of the points before, at least
@@ -22,6 +24,9 @@ LEAST_SCATTERED = 20  # points that an estimate of the scatter needs
 SMOOTHED = 9  # points of a running median
 BEFORE = 5  # points that a spike is compared with
 LEAST_POINTS = 4
+EPOCH_SECONDS = re.compile(r"epoch.*(time|sec|duration|runtime)|(time|sec|duration).*epoch")  # a logged term
+ROUNDED = 5e-4  # of the logged steps a second
+LOST = 0.02  # of the sum of logged losses, by rounding
 
 
 def _logged(entries: Sequence[Entry], name: str, training: bool) -> pd.Series:
@@ -145,3 +150,51 @@ def still_improving(curve: pd.Series, least: float = 0.02) -> float | None:
         return None
     gains = -curve.iloc[-3:].pct_change().dropna()
     return float(gains.iloc[-1]) if gains.min() > least else None
+
+
+# How long a plain Trainer took
+
+
+def epoch_times(
+    history: History, saved_at: Mapping[int, float], step: int, steps_an_epoch: float | None
+) -> list[float]:
+    """Seconds of each epoch: logged ones, else those between the checkpoints up to a step; empty if not known."""
+    names = sorted(name for name in history.terms if EPOCH_SECONDS.search(name))
+    logged = curve(history.entries, names[0]).tolist() if names else []
+    if logged or not steps_an_epoch:
+        return logged
+    saved = [(at, time) for at, time in sorted(saved_at.items()) if at <= step]
+    found = [(after - time) / (later - at) * steps_an_epoch for (at, time), (later, after) in pairwise(saved)]
+    return found if min(found, default=0.0) >= 1.0 else []  # files within one second are copies
+
+
+def timed(entries: Sequence[Entry], step: int) -> tuple[float | None, float | None] | None:
+    """Seconds of the run up to a step, and seconds per step, by the last logged `train_runtime`.
+
+    A resumed run logs the time of its last part only: what cannot be told from it is None. None without an entry.
+    """
+    runtime = curve(entries, "train_runtime")
+    if runtime.empty or runtime.iloc[-1] <= 0:
+        return None
+    end, seconds = int(runtime.index[-1]), float(runtime.iloc[-1])
+    speed = curve(entries, "train_steps_per_second").get(end)
+    if not speed or end <= 0:
+        return None, None
+    steps, error = speed * seconds, ROUNDED * seconds + 0.5
+    covers_all = steps > end - error
+    # older Trainers divide by all planned steps, also by those of earlier parts or those that were never made
+    if steps > end + error or (covers_all and not _holds_all_losses(entries, end)):
+        return None, None
+    return seconds if covers_all and end == step else None, seconds / (end if covers_all else steps)
+
+
+def _holds_all_losses(entries: Sequence[Entry], end: int) -> bool:
+    """Whether the logged mean loss is that of all steps. The mean of a part, divided by all steps as older Trainers do,
+    is too small. True if it cannot be told."""
+    mean = curve(entries, "train_loss").get(end)
+    losses = curve(entries, "loss", training=True).loc[1:end]
+    if mean is None or losses.empty or losses.min() < 0:
+        return True
+    # each logged loss is the mean since the one before
+    since = losses.index.to_series().diff().fillna(losses.index[0])
+    return bool(mean * end >= (1 - LOST) * (losses * since).sum())

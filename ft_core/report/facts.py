@@ -15,9 +15,8 @@ from ..checkpoints.listing import list_checkpoints
 from ..checkpoints.manifest import read_manifest
 from ..runs.folder import BAD_STEPS_FILE, BEST_MODEL, FINAL_MODEL, LOG_FILE, METRICS_FILE, REPORT_FILES, REPORT_MD
 from ..runs.lock import is_held
-from .curves import Gap, curve, gaps, lost_steps
+from .curves import Gap, curve, epoch_times, gaps, lost_steps, timed
 from .reading import STATE_FILE, History, Record, is_number, read_files, read_object, read_objects
-from .times import epoch_times, timed
 from .views import StageView, view_of
 
 RUNNING, FINISHED, EARLY, INTERRUPTED, PRUNED = "running", "finished", "stopped early", "interrupted", "pruned"
