@@ -19,8 +19,8 @@ def _shown(text: str) -> str:
     text = re.sub(r"{% (?:if|for) .*?%}", "[", text)
     text = re.sub(r"{% el(?:se|if) ?.*?%}", " / ", text)
     text = re.sub(r"{% end(?:if|for) %}", "]", text)
-    name = re.compile(rf"(?!(?:{'|'.join(FUNCTIONS)})\()[a-z_]+")
-    return re.sub(r"{([^{}]*)}", lambda place: f"{{{name.search(place[1])[0]}}}", text)
+    name = re.compile(rf"(?:(?:{'|'.join(FUNCTIONS)})\()?(?:(?:run|top|gap)\.)?([a-z_]+)")
+    return re.sub(r"{([^{}]*)}", lambda place: f"{{{name.search(place[1])[1]}}}", text)
 
 
 def rules_page(views: Sequence[StageView], language: str = "en") -> str:

@@ -12,7 +12,7 @@ from .card import CardFacts, CardOptions, pairs
 from .card_cost import training_cost
 from .origin import is_commit, is_hub_name, origin_of
 
-# settings that decide what a model becomes, by what they are called on a card
+# settings that decide what a model becomes, with their names on a card
 COMMON_RECIPE = {
     "learning_rate": "learning rate",
     "per_device_train_batch_size": "samples per micro-batch",
@@ -29,11 +29,11 @@ COMMON_RECIPE = {
 
 
 OFF_AT_ZERO = ("warmup_steps", "tokens_per_batch", "target_tokens_per_step")
-MOST_ANCESTORS = 16  # runs that went on from one another
+MOST_ANCESTORS = 16  # runs that each started from the model of the one before
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RecordedRun:
     """The record of a run and its final metrics; both are empty without a run."""
 
     record: dict
@@ -45,21 +45,24 @@ class RunFacts:
         return found if isinstance(found, dict) else {}
 
 
-def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
+def read_run(run: Path | None, folder: Path | None = None) -> RecordedRun:
     """The facts of a run folder, or of one of its checkpoints.
 
-    The figures are those of the end: a run that is under way may hold the ones of before it was resumed, and a
-    checkpoint has none. The time of a run is not that of an earlier checkpoint either.
+    Only a finished run has final metrics: those of a run in progress may date from before it was resumed, and a
+    checkpoint has none. The recorded time is that of the whole run, so an earlier checkpoint has none either.
 
     Args:
         run (`Path`, *optional*): the run's folder.
-        folder (`Path`, *optional*): the model's, where it may be a checkpoint.
+        folder (`Path`, *optional*): the folder of the model, which may be a checkpoint.
+
+    Returns:
+        [`RecordedRun`]: empty if the folder holds no record.
 
     Raises:
         ValueError: a record that cannot be read.
     """
     if run is None or not (run / RUN_FILE).is_file():
-        return RunFacts({}, {})
+        return RecordedRun({}, {})
     path = run / METRICS_FILE
     try:
         metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -69,14 +72,14 @@ def read_run(run: Path | None, folder: Path | None = None) -> RunFacts:
     step = checkpoint_step(folder) if folder is not None else None
     if step is not None and step != record.get("global_step"):
         record = {name: value for name, value in record.items() if name != "seconds"} | {"global_step": step}
-    return RunFacts(record, {} if step is not None or record.get("status") == "running" else metrics)
+    return RecordedRun(record, {} if step is not None or record.get("status") == "running" else metrics)
 
 
-def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None]:
+def named_base(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Hub repository and commit that a run started from, where they are known.
 
-    A run that went on from the model of another one here has that one's, as long as that one's folder holds the run
-    that it held then.
+    If the run started from the model of another local run, the base of that run counts, provided that its folder still
+    holds that run.
     """
     seen = 0
     while (found := _named_here(facts, published)) is None and seen < MOST_ANCESTORS:
@@ -84,9 +87,9 @@ def named_base(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | Non
     return found or (None, None)
 
 
-def _ancestor(facts: RunFacts) -> RunFacts:
+def _ancestor(facts: RecordedRun) -> RecordedRun:
     """The run whose model a run started from; empty where that is not known, or is a later run."""
-    name, nothing = facts.group("model").get("model"), RunFacts({}, {})
+    name, nothing = facts.group("model").get("model"), RecordedRun({}, {})
     if not isinstance(name, str):
         return nothing
     place = next((path for path in (Path(name), Path(name).parent) if (path / RUN_FILE).is_file()), None)
@@ -97,7 +100,7 @@ def _ancestor(facts: RunFacts) -> RunFacts:
     return found if str(found.record.get("started")) < str(facts.record.get("started")) else nothing
 
 
-def _named_here(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | None, str | None] | None:
+def _named_here(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str | None, str | None] | None:
     """What a run's own record says; None where it names a folder."""
     model = facts.group("model")
     if not model or model.get("from_scratch"):
@@ -109,7 +112,7 @@ def _named_here(facts: RunFacts, published: Mapping[str, str]) -> tuple[str | No
 
 
 def pulled_base(folder: Path) -> tuple[str | None, str | None]:
-    """The same of a folder that was pulled and never trained."""
+    """Hub repository and commit of a folder that was pulled and never trained; None where they are not recorded."""
     origin = origin_of(folder)
     return (origin.repository, origin.commit) if origin else (None, None)
 
@@ -126,12 +129,15 @@ def adapters_commit(folder: Path) -> str | None:
     return None
 
 
-def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
-    """The settings that matter, by what they are called.
+def recipe_rows(facts: RecordedRun, names: Mapping[str, str]) -> dict[str, str]:
+    """The settings that decide what a model becomes, as rows of a table.
 
     Args:
-        facts ([`RunFacts`]): the run.
-        names (`Mapping`): of settings beside those of every run, with what they are called.
+        facts ([`RecordedRun`]): the run.
+        names (`Mapping`): further settings of this kind of run, each with its name on the card.
+
+    Returns:
+        `dict`: values as text by their name on the card; empty without recorded arguments.
     """
     arguments = facts.group("arguments")
     if not arguments:
@@ -162,8 +168,14 @@ def recipe_rows(facts: RunFacts, names: Mapping[str, str]) -> dict[str, str]:
     return rows | ({"trained with": known} if known else {})
 
 
-def add_training(card: CardFacts, facts: RunFacts, names: Mapping[str, str], options: CardOptions) -> None:
+def add_training(card: CardFacts, facts: RecordedRun, names: Mapping[str, str], options: CardOptions) -> None:
     """Adds recipe, time, energy and CO2 to a card.
+
+    Args:
+        card ([`CardFacts`]): the card, which is changed in place.
+        facts ([`RecordedRun`]): the run.
+        names (`Mapping`): further settings, as of [`recipe_rows`].
+        options ([`CardOptions`]): power draw and carbon intensity.
 
     Raises:
         ValueError: options out of range.

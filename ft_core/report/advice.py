@@ -10,7 +10,8 @@ from ..cli.option_table import own_names
 from .answers import DATA, PROBLEM, WATCH, Finding
 from .catalogue import Texts, clean, load_texts
 from .causes import CAUSES, LEAKS, SCALING, by_cause, without_cure
-from .facts import RunFacts
+from .facts import INTERRUPTED, KILLED, RunFacts
+from .reading import is_number
 
 # settings of transformers that decide a run and are not declared anew here
 FURTHER = (
@@ -28,7 +29,6 @@ LEFT_OUT = (
 OF_SHAPE = {"lookback_window": "lookback", "predict_window": "horizon", "stride": "stride", "clip": "clip"}
 # the rule whose figure a change quotes if it is one of those that ask for it
 FIGURE_OF = {"max_grad_norm": "gradients"}
-RESUMABLE = ("interrupted", "killed")
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,26 @@ class Change:
         comment = f"{note}[{', '.join(self.rules)}] {clean(self.figure(texts.language))}"
         return f"{self.setting}: {yaml_value(self.after)}  # {comment}"
 
+    def before_line(self) -> str:
+        """The recorded setting as a line of YAML."""
+        return f"{self.setting}: {yaml_value(self.before)}"
+
 
 def gather_changes(findings: Sequence[Finding], facts: RunFacts) -> list[Change]:
-    """What findings advise, one change a setting: of several values that of the worst, then the first, finding; of
-    several learning rates the lowest."""
+    """The changes that findings advise, one a setting.
+
+    Of several values, that of the worst finding counts, of equals the first; of several learning rates, the lowest.
+    """
     asked: dict[str, list[tuple[object, Finding]]] = {}
     for finding in sorted(findings, key=lambda finding: finding.verdict != PROBLEM):
         for setting, value in finding.answer.advice.items():
-            if value != facts.setting(setting):
+            if value != facts.settings.get(setting):
                 asked.setdefault(setting, []).append((value, finding))
     changes = []
     for setting, found in asked.items():
         value = min(value for value, _ in found) if setting == "learning_rate" else found[0][0]
         is_default = not isinstance(value, bool) and value == facts.view.default(setting)
-        changes.append(Change(setting, facts.setting(setting), value, [one for _, one in found], is_default))
+        changes.append(Change(setting, facts.settings.get(setting), value, [one for _, one in found], is_default))
     return changes
 
 
@@ -83,16 +89,6 @@ def yaml_value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def diff_lines(changes: Sequence[Change], texts: Texts) -> list[str]:
-    """The changes as lines of a diff."""
-    lines = []
-    for change in changes:
-        if change.before is not None:
-            lines.append(f"- {change.setting}: {yaml_value(change.before)}")
-        lines.append(f"+ {change.line(texts)}")
-    return lines
-
-
 def _is_plain(value: object) -> bool:
     items = value if isinstance(value, list) else [value]
     return all(item is None or isinstance(item, bool | int | float | str) for item in items)
@@ -100,25 +96,24 @@ def _is_plain(value: object) -> bool:
 
 def _derived(facts: RunFacts) -> dict[str, object]:
     """Settings that follow from others unless they are set; if kept, they would bind the next run's others."""
-    lookback, horizon = facts.amount("lookback_window"), facts.amount("predict_window")
+    lookback, horizon = facts.settings.number("lookback_window"), facts.settings.number("predict_window")
     span = {} if lookback is None or horizon is None else {"embargo": int(lookback + horizon) + 1}
-    return {"generation_max_length": facts.setting("max_target_length")} | span
+    return {"generation_max_length": facts.settings.get("max_target_length")} | span
 
 
 def recorded_settings(facts: RunFacts) -> dict[str, object]:
     """Recorded settings that differ from their defaults."""
-    if facts.view.settings is None:
-        return {}
     types, presets = facts.view.settings()
-    preset = facts.setting("preset")
+    preset = facts.settings.text("preset")
     found: dict[str, object] = {"preset": preset} if preset in presets else {}
     defaults: dict[str, object] = {}
     for field in (field for kind in types for field in fields(kind) if field.init):
         defaults[field.name] = field.default_factory() if callable(field.default_factory) else field.default
-    defaults |= presets[preset] if found else {}
+    defaults |= presets.get(preset, {})
+    derived = _derived(facts)
     for name in dict.fromkeys((*own_names(types), *FURTHER)):
-        value = facts.setting(name)
-        if name in LEFT_OUT or name not in defaults or value is None or value == _derived(facts).get(name):
+        value = facts.settings.get(name)
+        if name in LEFT_OUT or name not in defaults or value is None or value == derived.get(name):
             continue
         if value != defaults[name] and (value or defaults[name]) and _is_plain(value):
             found[name] = value
@@ -127,35 +122,29 @@ def recorded_settings(facts: RunFacts) -> dict[str, object]:
 
 def observed_settings(facts: RunFacts) -> dict[str, object]:
     """Of a run started by a script, settings of windows and model as far as the trainer observed them."""
-    if facts.view.settings is None or not facts.is_from_python:
+    if not facts.is_from_python:
         return {}
-    names = set(own_names(facts.view.settings()[0]))
-    shape = {name: facts.observed("shape", key) for name, key in OF_SHAPE.items() if name in names}
-    found: dict[str, object] = {name: value for name, value in shape.items() if isinstance(value, int | float)}
-    if facts.is_untrained_at_start and "from_scratch" in names:
-        found["from_scratch"] = True
-    return found
+    names = own_names(facts.view.settings()[0])
+    shape = {name: facts.observed.at("shape", key) for name, key in OF_SHAPE.items() if name in names}
+    started = {"from_scratch": True} if facts.is_untrained_at_start and "from_scratch" in names else {}
+    return {name: value for name, value in shape.items() if is_number(value)} | started
 
 
 def next_settings(facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change], language: str) -> str:
     """A YAML file for the next run: the settings of this one, and the changes with their reasons."""
     texts = load_texts(language, facts.view.package)
-    kept = observed_settings(facts) | recorded_settings(facts)
     changed = {change.setting for change in changes}
     first, _ = without_cure(findings, [rule for change in changes for rule in change.rules])
     notes = [texts("settings_of", name=facts.name)]
-    if first:
-        notes.append(texts("not_before", rules=" / ".join(finding.rule.id for finding in first)))
-    if facts.is_from_python:
-        notes.append(texts("from_python_file" if changes else "no_changes"))
+    notes += [texts("not_before", rules=" / ".join(finding.rule.id for finding in first))] if first else []
+    notes += [texts("from_python_file" if changes else "no_changes")] if facts.is_from_python else []
+    kept = observed_settings(facts) | recorded_settings(facts)
+    place = facts.path if facts.path.name not in ("", "..") else facts.path.resolve()
     lines = [f"# {clean(note)}" for note in notes]
     lines += [f"{name}: {yaml_value(value)}" for name, value in kept.items() if name not in changed]
-    place = facts.path if facts.path.name not in ("", "..") else facts.path.resolve()
-    lines.append(f"output_dir: {yaml_value(f'{place}-next')}")
-    if changes:
-        lines.append(f"# {texts('changes')}")
-    lines += [change.line(texts) for change in changes]
-    text = "\n".join(lines) + "\n"
+    lines += [f"output_dir: {yaml_value(f'{place}-next')}"]
+    lines += [f"# {texts('changes')}"] if changes else []
+    text = "\n".join([*lines, *(change.line(texts) for change in changes)]) + "\n"
     assert isinstance(yaml.safe_load(text), dict)
     return text
 
@@ -167,7 +156,7 @@ def next_step(findings: Sequence[Finding], changes: Sequence[Change], texts: Tex
     if ended is not None:  # a run with other problems is not to be resumed
         problems = [finding for finding in problems if finding.rule.id not in ("complete", "saving")]
         if not problems:
-            return texts("next_resume" if ended.answer.case in RESUMABLE else "next_anew")
+            return texts("next_resume" if ended.answer.case in (INTERRUPTED, KILLED) else "next_anew")
     # data are repaired before settings are changed; of other problems, one that a setting cures comes first
     cured = [finding for finding in problems if any(finding.rule.id in change.rules for change in changes)]
     worst = problems[0] if problems and problems[0].rule.group == DATA else next(iter(cured or problems), None)
@@ -176,19 +165,13 @@ def next_step(findings: Sequence[Finding], changes: Sequence[Change], texts: Tex
         settings = [f"{change.setting} {yaml_value(change.after)}" for change in advised]
         cause = worst or advised[0].findings[0]
         key = "next_stop" if cause.answer.case in ("stopped_before", "flat_now") else "next_change"
-        return texts(key, settings=settings, rule=cause.name(texts.language), **_best_place(cause))
+        return texts(key, settings=settings, rule=cause.name(texts.language), **dict(cause.answer.values))
     if problems:
         return texts("next_mend", rule=problems[0].name(texts.language))
     return texts("next_watch" if any(finding.verdict == WATCH for finding in findings) else "next_nothing")
 
 
-def _best_place(finding: Finding) -> dict[str, object]:
-    return {"best_at": finding.answer.values.get("best_at", {}), "left": finding.answer.values.get("left")}
-
-
-def advice_notes(
-    facts: RunFacts, findings: Sequence[Finding], changes: Sequence[Change]
-) -> list[tuple[str, list[Finding]]]:
+def advice_notes(findings: Sequence[Finding], changes: Sequence[Change]) -> list[tuple[str, list[Finding]]]:
     """Keys of the phrases on what no setting cures, each with the rules that it names."""
     in_data, others = without_cure(findings, [rule for change in changes for rule in change.rules])
     notes: list[tuple[str, list[Finding]]] = []

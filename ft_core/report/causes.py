@@ -7,22 +7,17 @@ from .answers import DATA, GROUPS, NOT_APPLICABLE, NOT_KNOWN, OK, PROBLEM, VERDI
 from .facts import RunFacts
 from .rules import COMMON_RULES
 
-# rules that explain the others, the deepest cause first
-CAUSES = (("leakage", "shared-texts", "scaling"), ("finite", "learning-rate"))
 SCALING, LEAKS = "scaling", ("leakage", "shared-texts")
+CAUSES = ((*LEAKS, SCALING), ("finite", "learning-rate"))  # rules that explain the others, the deepest cause first
 VALIDATION = ("in-step", "overfitting", "fits-data", "regularisation", "early-stopping")
 CURVES = ("falling", "improved", "in-step", "overfitting", "steady", "gradients", "long-enough", "early-stopping")
+BALANCE = ("fits-data", "regularisation")
 # a problem (rule, answer), the rules that it makes meaningless, and the key of the reason; in this order
 MEANINGLESS = (
-    (
-        SCALING,
-        "unscaled",
-        (*CURVES, "learning-rate", "code-usage", "weights", "fits-data", "regularisation"),
-        "unscaled",
-    ),
+    (SCALING, "unscaled", (*CURVES, *BALANCE, "learning-rate", "code-usage", "weights"), "unscaled"),
     ("learning-rate", "exploded", VALIDATION, "exploded"),
-    ("finite", "many_logged", (*CURVES, "fits-data", "regularisation"), "not_finite"),
-    ("early-stopping", "too_early", ("fits-data", "regularisation"), "stopped"),
+    ("finite", "many_logged", (*CURVES, *BALANCE), "not_finite"),
+    ("early-stopping", "too_early", BALANCE, "stopped"),
 )
 UNADVISED_UNSCALED = ("clipping", "finite")  # valid beside unscaled inputs, but no setting helps
 # a problem (rule, answer), and a rule whose ok turns into watch beside it

@@ -1,14 +1,13 @@
 """Line charts as SVG: no font, file or network of their own, in the colours of the page around them, light or dark."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader, Template
-
-from .history import Curve
 
 WIDTH, HEIGHT = 520, 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 36, 30
@@ -20,24 +19,12 @@ LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#3a8fb7")
 DARK = ("#56b4e9", "#ff9a4d", "#2fd1a0", "#e8a6cb", "#e6c04d", "#9bd3f0")
 
 
-def _colours(colours: Sequence[str], ink: str, grid: str) -> str:
-    lines = "".join(f".s{i} {{ stroke: {c}; }} .f{i} {{ fill: {c}; }} " for i, c in enumerate(colours))
-    return f".ink {{ fill: {ink}; }} .grid {{ stroke: {grid}; }} {lines}"
-
-
-STYLE = (
-    "svg { max-width: 100%; height: auto; } .line { fill: none; stroke-width: 1.6; } text { font: 11px system-ui, "
-    f"sans-serif; }} .head {{ font-weight: 600; font-size: 12px; }} {_colours(LIGHT, '#333', '#ddd')}"
-    f"@media (prefers-color-scheme: dark) {{ {_colours(DARK, '#ddd', '#444')}}}"
-)
-
-
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart; `dots` marks the points of evaluations."""
+    """One line of a chart: values by step; `dots` marks the points of evaluations."""
 
     name: str
-    curve: Curve
+    curve: pd.Series
     colour: int
     dots: bool = False
 
@@ -52,25 +39,23 @@ class Chart:
     steps: str = ""
 
 
-def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most `MOST_POINTS` of them: of each stretch the lowest and the highest, so that no jump is lost."""
-    if len(points) <= MOST_POINTS:
-        return points
-    size, found = 2 * len(points) / MOST_POINTS, []
-    for piece in range(MOST_POINTS // 2):
-        some = points[int(piece * size) : int((piece + 1) * size)]
-        found += sorted({min(some, key=lambda p: p[1]), max(some, key=lambda p: p[1])}) if some else []
-    return found
+def _thin(curve: pd.Series) -> pd.Series:
+    """At most `MOST_POINTS` points: of each stretch the lowest and the highest, so that no jump is lost."""
+    if len(curve) <= MOST_POINTS:
+        return curve
+    stretches = curve.groupby(np.arange(len(curve)) * (MOST_POINTS // 2) // len(curve))
+    return curve.loc[sorted({*stretches.idxmin(), *stretches.idxmax()})]
 
 
 def ticks(low: float, high: float, log_scale: bool = False) -> list[float]:
     """Round values between two others for an axis."""
     if log_scale:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        decades = [10.0**power for power in range(first, last + 1) if low <= 10.0**power <= high]
+        if len(decades) >= 3:
+            return decades[:: -(-len(decades) // MOST_DECADES)]
         values = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
-        inside = [value for value in values if low <= value <= high]
-        decades = [value for value in inside if f"{value:e}".startswith("1.0")]
-        return decades[:: -(-len(decades) // MOST_DECADES)] if len(decades) >= 3 else inside
+        return [value for value in values if low <= value <= high]
     step = 10 ** math.floor(math.log10((high - low) / TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= TICKS)
     return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -78,8 +63,9 @@ def ticks(low: float, high: float, log_scale: bool = False) -> list[float]:
 
 def outlying_unit(values: Sequence[float]) -> float:
     """The median size of values with outliers: the axis is plain up to about it, and logarithmic beyond. 0 without."""
-    usual = statistics.median(map(abs, values))
-    return usual if usual > 0 and max(map(abs, values)) > OUTLYING * usual else 0.0
+    sizes = np.abs(values)
+    usual = float(np.median(sizes))
+    return usual if usual > 0 and sizes.max() > OUTLYING * usual else 0.0
 
 
 def squeezed_ticks(low: float, high: float) -> list[float]:
@@ -109,23 +95,27 @@ def _legend(names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(loader=PackageLoader("ft_core.report"), autoescape=True, trim_blocks=True)
-    return environment.get_template("chart.svg.j2")
+    return environment.get_template(name)
+
+
+def style() -> str:
+    """The style sheet of charts."""
+    return _template("chart.css.j2").render(light=LIGHT, dark=DARK)
 
 
 def draw(chart: Chart) -> str:
     """The SVG of a chart; empty without a point to show."""
-    drawn = [(line, _thin(line.curve.points())) for line in chart.lines if len(line.curve)]
+    drawn = [(line, _thin(line.curve)) for line in chart.lines if len(line.curve)]
     if not drawn:
         return ""
-    values = [value for _, points in drawn for _, value in points]
-    steps = [step for _, points in drawn for step, _ in points]
-    low, high, log_scale = min(values), max(values), chart.log_scale and min(values) > 0
-    unit = 0.0 if log_scale else outlying_unit(values)
+    curve = pd.concat([points for _, points in drawn])
+    low, high, log_scale = curve.min(), curve.max(), chart.log_scale and curve.min() > 0
+    unit = 0.0 if log_scale else outlying_unit(curve)
     if high - low <= 1e-12 * max(abs(high), abs(low), 1e-300):
         low, high = (low / 2, high * 2) if log_scale else (low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2)
-    first, last = min(steps), max(max(steps), min(steps) + 1)
+    first, last = int(curve.index.min()), max(int(curve.index.max()), int(curve.index.min()) + 1)
     legend = _legend([line.name for line, _ in drawn])
     room = HEIGHT - BOTTOM - TOP - LINE_HEIGHT * legend[-1][1]
 
@@ -140,14 +130,13 @@ def draw(chart: Chart) -> str:
     def down(value: float) -> float:
         return HEIGHT - BOTTOM - (scaled(value) - scaled(low)) / (scaled(high) - scaled(low)) * room
 
-    marks = squeezed_ticks(low, high) if unit else ticks(low, high, log_scale)
-    return _template().render(
+    levels = squeezed_ticks(low, high) if unit else ticks(low, high, log_scale)
+    lines = []
+    for (line, points), (x, row) in zip(drawn, legend, strict=True):
+        named = [(across(step), down(value), f"{line.name}, {step:,}: {value:.6g}") for step, value in points.items()]
+        lines.append((line, named, x, NAMES + LINE_HEIGHT * row))
+    return _template("chart.svg.j2").render(
         chart=chart, width=WIDTH, height=HEIGHT, left=LEFT, right=WIDTH - RIGHT,
-        levels=[(down(value), _label(value)) for value in marks],
-        marks=[(across(step), f"{step:,.0f}") for step in ticks(first, last) if step == int(step)],
-        lines=[
-            (line, [(across(step), down(value), f"{line.name}, {step:,}: {value:.6g}") for step, value in points],
-             x, NAMES + LINE_HEIGHT * row)
-            for (line, points), (x, row) in zip(drawn, legend, strict=True)
-        ],
+        levels=[(down(value), _label(value)) for value in levels],
+        marks=[(across(step), f"{step:,.0f}") for step in ticks(first, last) if step == int(step)], lines=lines,
     )  # fmt: skip

@@ -1,123 +1,80 @@
-"""The report of one run: what its templates show, as texts and tables."""
+"""The report of one run: what its template shows."""
 
-import statistics
 from collections.abc import Sequence
 
-from .advice import Change, advice_notes, diff_lines, next_step
-from .answers import GROUPS, PROBLEM, WATCH, Finding, count_verdicts
-from .catalogue import MISSING, Texts, load_texts, number
+from .advice import Change, advice_notes, next_step
+from .answers import GROUPS, PROBLEM, VERDICTS, WATCH, Finding
+from .catalogue import Texts, load_texts
 from .causes import by_cause
 from .charts import Chart, Line
+from .curves import Gap, best, trend
 from .facts import RUNNING, UNFINISHED, RunFacts
-from .history import Curve
-from .pages import Markdown, Page, code, verdict
+from .pages import Markdown, Page
 from .rules.symptoms import EXPLODED, explosion, is_unscaled
-from .trends import best, trend
 
 MOST_ROWS = 12
 OPTIMISATION = ("learning_rate", "grad_norm", "weight_norm")
-
-Rows = list[list[str]]
-
-
-def summary_of(findings: Sequence[Finding], texts: Texts) -> str:
-    """How many findings have each verdict, in a sentence."""
-    return texts("summary", **count_verdicts(findings))
+TRENDS = {-1: "falls", 1: "rises", 0: "level"}
 
 
-def finding_rows(findings: Sequence[Finding], language: str) -> Rows:
-    """Findings as rows: verdict, question, reason, figure, rule."""
-    return [
-        [
-            *(verdict(one.verdict, language), one.question(language)),
-            *(one.reason(language), one.figure(language), code(one.rule.id)),
-        ]
-        for one in findings
-    ]
+def count_verdicts(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many findings have each verdict, the worst first, with names that fit places in texts."""
+    return {verdict.replace(" ", "_"): sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
 
 
-def _trend_word(curve: Curve, exploded: bool, texts: Texts) -> str:
-    """What a training curve did; the way back from an explosion is no fall."""
+def _moved(facts: RunFacts, term: str) -> str:
+    """The key of what a training curve did, empty if it is too short; the way back from an explosion is no fall."""
+    curve = facts.training(term)
     found = trend(curve)
     if found is None:
-        return MISSING
-    fell_back = exploded and found.direction < 0 and max(curve.values) > EXPLODED * curve.values[0] > 0
-    return texts("fell_back" if fell_back else {-1: "falls", 1: "rises", 0: "level"}[found.direction])
+        return ""
+    fell_back = found.direction < 0 and curve.max() > EXPLODED * curve.iloc[0] > 0 and explosion(facts)
+    return "fell_back" if fell_back else TRENDS[found.direction]
 
 
-def _ends(curve: Curve) -> list[str]:
-    return [number(curve.values[0]), number(curve.values[-1])] if len(curve) else [MISSING, MISSING]
-
-
-def loss_rows(facts: RunFacts, texts: Texts) -> Rows:
-    """First, highest and last value of each term, its trend, and the best validation of the main one."""
-    rows, exploded = [], explosion(facts) is not None
+def _losses(facts: RunFacts) -> list[tuple]:
+    """Of each term: its name, training, trend, validation, and the best validation of the main one."""
+    rows = []
     for term in facts.view.terms:
         training, evaluated = facts.training(term), facts.evaluated(term)
-        if not len(training) and not len(evaluated):
-            continue
-        top = best(evaluated) if term not in facts.view.signed and term == facts.view.primary else None
-        (begin, end), (first, last) = _ends(training), _ends(evaluated)
-        shown = [begin, number(max(training.values, default=None)), end, _trend_word(training, exploded, texts)]
-        rows.append([code(term), *shown, first, f"{number(top[1])} ({top[0]})" if top else MISSING, last])
+        is_main = term == facts.view.primary and term not in facts.view.signed
+        if len(training) or len(evaluated):
+            top = best(evaluated) if is_main else None
+            rows.append((term, training.tolist(), _moved(facts, term), evaluated.tolist(), top))
     return rows
 
 
-def side_by_side_rows(facts: RunFacts) -> Rows:
-    """Training and validation of the main quantity at a dozen evaluations."""
-    kept = facts.gaps[:: -(-len(facts.gaps) // MOST_ROWS)] if facts.gaps else []
-    kept = kept if not kept or kept[-1] == facts.gaps[-1] else [*kept, facts.gaps[-1]]
-    by_difference = facts.view.in_nats or facts.is_rewarded
-    compared = lambda gap: f"{gap.difference:+.4g}" if by_difference else f"{gap.ratio:.3f}"  # noqa: E731
-    return [[f"{one.step:,}", number(one.training), number(one.validation), compared(one)] for one in kept]
-
-
-def code_rows(facts: RunFacts) -> Rows:
-    """How many codes are in use, first and last."""
-    curves = {term: (facts.training(term), facts.evaluated(term)) for term in facts.view.codes}
-    return [[code(term), *_ends(one), *_ends(other)] for term, (one, other) in curves.items() if len(one) or len(other)]
-
-
-def optimisation_rows(facts: RunFacts) -> Rows:
-    """Learning rate, gradient norm and weight norm in figures."""
-    logged = {term: facts.training(term).values for term in OPTIMISATION}
-    return [
-        [code(term), *map(number, (values[0], max(values), statistics.median(values), values[-1]))]
-        for term, values in logged.items()
-        if values
-    ]
+def _some(gaps: list[Gap]) -> list[Gap]:
+    """A dozen of the gaps, with the last."""
+    return gaps[: -1 : -(-len(gaps) // MOST_ROWS)] + gaps[-1:] if gaps else []
 
 
 def charts(facts: RunFacts, texts: Texts) -> list[Chart]:
     """The charts of a run: a colour a term, validation as dots."""
     found = []
     for panel in facts.view.panels:
-        curves = [
-            Line(name, curve, colour, dots)
-            for colour, term in enumerate(panel.terms)
-            for curve, name, dots in (
-                (facts.training(term), term, False),
-                (facts.evaluated(term), f"eval_{term}", True),
-            )
-            if len(curve)
-        ]
-        if curves:
-            title = texts.find("titles", panel.title)
-            title = title.replace(texts("normalised_units"), "") if is_unscaled(facts) else title
-            found.append(Chart(title, curves, panel.log_scale, texts("step")))
-    return found
+        lines = []
+        for colour, term in enumerate(panel.terms):
+            lines.append(Line(term, facts.training(term), colour))
+            lines.append(Line(f"eval_{term}", facts.evaluated(term), colour, dots=True))
+        title = texts.find("titles", panel.title)
+        title = title.replace(texts("normalised_units"), "") if is_unscaled(facts) else title
+        found.append(Chart(title, [line for line in lines if len(line.curve)], panel.log_scale, texts("step")))
+    return [chart for chart in found if chart.lines]
 
 
-def disk_megabytes(facts: RunFacts) -> float:
-    """The size of the folder: the sum of its parts as they are shown."""
-    return sum(round(size / 1e6, 1) for size in facts.disk.values())
+def _sense(facts: RunFacts) -> str:
+    """The key of what the main quantity is."""
+    if facts.is_rewarded:
+        return "sense_rewarded"
+    return "sense_unknown" if not facts.view.stage else "sense_nats" if facts.view.in_nats else "sense_error"
 
 
-def disk_rows(facts: RunFacts, texts: Texts) -> Rows:
-    """Sizes by kind of content."""
-    sizes = {name: size / 1e6 for name, size in facts.disk.items()} | {"total": disk_megabytes(facts)}
-    rows = [[texts(name, steps=list(facts.checkpoints)), f"{size:,.1f} MB"] for name, size in sizes.items()]
-    return rows if facts.disk else []
+def _use(facts: RunFacts, next_file: str | None) -> str:
+    """The key of how to apply the changes; empty if that is not known."""
+    if facts.is_from_python or not facts.record:
+        return "from_python" if facts.is_from_python else "from_trainer"
+    return "advice_use" if next_file and facts.view.command else ""
 
 
 def run_page(
@@ -126,47 +83,37 @@ def run_page(
     """The report of a run.
 
     Args:
+        facts: the facts of the run.
         findings: of the rules of its kind.
-        changes: what they advise.
+        changes: the settings that they advise.
+        language: en or zh.
         next_file: the name of the file of the next run's settings; None if there is none.
+
+    Returns:
+        [`Page`]: the document, to be written as Markdown and as HTML.
     """
     texts = load_texts(language, facts.view.package)
-    stage = texts.find("stages", facts.view.stage)
-    sense = "sense_unknown" if not facts.view.stage else "sense_nats" if facts.view.in_nats else "sense_error"
-    sense = "sense_rewarded" if facts.is_rewarded else sense
-    notes = [(key, [one.name(language) for one in named]) for key, named in advice_notes(facts, findings, changes)]
-    throughput = facts.training(facts.view.speed).values if facts.view.speed else ()
-    use = "from_python" if facts.is_from_python else "from_trainer" if not facts.record else ""
-    if not use and next_file and facts.view.command:
-        use = "advice_use"
-    settled = [one for group in GROUPS for one in findings if one.rule.group == group]
-    settled = [one for one in settled if one.verdict not in (PROBLEM, WATCH)]
-    return Page(
-        "run.md.j2",
-        language,
-        texts,
-        texts("title", name=facts.name, kind=stage),
-        charts(facts, texts),
-        {
-            "summary": summary_of(findings, texts),
-            "next_step": next_step(findings, changes, texts),
-            "notes": notes,
-            "diff": Markdown("\n".join(diff_lines(changes, texts)).replace("```", "")),
-            "use": use if changes else "",
-            "next_file": next_file,
-            "problems": finding_rows([one for one in by_cause(findings) if one.verdict in (PROBLEM, WATCH)], language),
-            "settled": finding_rows(settled, language),
-            "sense": texts(sense),
-            "losses": loss_rows(facts, texts),
-            "meanings": Markdown(texts.find("meanings", facts.view.stage, "")),
-            "side_by_side": side_by_side_rows(facts),
-            "codes": code_rows(facts),
-            "optimisation": optimisation_rows(facts),
-            "facts": facts,
-            "recorded": lambda name: facts.record[name] if isinstance(facts.record.get(name), dict) else {},
-            "status_word": texts.find("statuses", facts.status),
-            "throughput": statistics.median(throughput) if throughput else None,
-            "is_open": facts.status == RUNNING or (facts.status == UNFINISHED and facts.seconds_left is not None),
-            "disk": disk_rows(facts, texts),
-        },
-    )
+    codes = [(term, facts.training(term).tolist(), facts.evaluated(term).tolist()) for term in facts.view.codes]
+    optimisation = [(term, facts.training(term).tolist()) for term in OPTIMISATION]
+    by_group = [one for group in GROUPS for one in findings if one.rule.group == group]
+    content = {
+        "facts": facts,
+        "counts": count_verdicts(findings),
+        "next_step": next_step(findings, changes, texts),
+        "notes": [(key, [one.name(language) for one in named]) for key, named in advice_notes(findings, changes)],
+        "changes": changes,
+        "use": _use(facts, next_file),
+        "next_file": next_file,
+        "problems": [one for one in by_cause(findings) if one.verdict in (PROBLEM, WATCH)],
+        "settled": [one for one in by_group if one.verdict not in (PROBLEM, WATCH)],
+        "sense": _sense(facts),
+        "losses": _losses(facts),
+        "meanings": Markdown(texts.find("meanings", facts.view.stage, "")),
+        "gaps": _some(facts.gaps),
+        "codes": [row for row in codes if row[1] or row[2]],
+        "optimisation": [row for row in optimisation if row[1]],
+        "throughput": facts.training(facts.view.speed).tolist(),
+        "is_open": facts.status == RUNNING or (facts.status == UNFINISHED and facts.seconds_left is not None),
+    }
+    title = texts("title", name=facts.name, kind=texts.find("stages", facts.view.stage))
+    return Page("run.md.j2", texts, title, charts(facts, texts), content)

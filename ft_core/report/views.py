@@ -1,11 +1,12 @@
-"""What a report has to know of a kind of run: its main quantity, its terms, its settings and its own rules."""
+"""What a report has to know about a kind of run: its main quantity, its terms, its settings and its own rules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..training.curves import Panel
-from .answers import Rule
 from .catalogue import COMMON
+from .reading import History, Record
 
 
 @dataclass(frozen=True)
@@ -13,17 +14,17 @@ class StageView:
     """One kind of run, such as training of the tokenizer."""
 
     stage: str  # as recorded in `run.json`; empty for any Trainer
-    primary: str  # the quantity that success is read from, logged in training and, with `eval_`, in evaluation
+    primary: str  # the quantity that a run is judged by, logged in training and, with `eval_`, in evaluation
     terms: Sequence[str]  # of the table of losses, the primary first
     panels: Sequence[Panel]  # its charts
     package: str = COMMON  # the report package whose catalogue has the texts of this kind
     signature: str = ""  # a logged term that only this kind has, by which a folder without a record is recognised
     in_nats: bool = True  # the primary is a cross-entropy, compared by differences; else an error, compared by ratios
-    signed: Sequence[str] = ()  # terms with a reward, which may fall below zero and by themselves prove nothing
+    signed: Sequence[str] = ()  # terms that contain a reward, which may be negative
     speed: str = ""  # the logged term of throughput
-    usual_rates: tuple[float, float] = (1e-6, 1e-3)  # lowest and highest usual one for fine-tuning published weights
+    usual_rates: tuple[float, float] = (1e-6, 1e-3)  # the usual learning rates for fine-tuning published weights
     command: str = ""  # how such a run is started
-    rules: Sequence[Rule] = ()  # its own, after those of every run
+    rules: Sequence["Rule"] = ()  # noqa: F821 - its own, after those of every run
     codes: Sequence[str] = ()  # terms of the table of code usage
     settings: Callable[[], tuple[Sequence[type], Mapping[str, Mapping[str, object]]]] | None = None  # and presets
 
@@ -50,3 +51,19 @@ PLAIN = StageView(
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     ),
 )
+
+
+def view_of(run: Path, views: Sequence[StageView], record: Record, history: History) -> StageView:
+    """The kind of a run: by the recorded stage, else by a term that only one kind logs, else that of any Trainer.
+
+    Raises:
+        ValueError: a stage that another program reports on.
+    """
+    stage = record.text("stage") or record.text("observed", "stage")
+    for view in views:
+        if view.stage == stage:
+            return view
+    if views and stage in REPORTED_BY:  # its rules and quantities are not known here
+        raise ValueError(f"run={run} is of the stage {stage}; report on it with {REPORTED_BY[stage]}")
+    terms = history.terms
+    return next((view for view in views if {view.signature, f"eval_{view.signature}"} & terms), PLAIN)

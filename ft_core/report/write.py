@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 from ..io.files import write_text
 from ..runs.folder import NEXT_FILE, PICTURES_FILE, REPORT_HTML, REPORT_MD
 from .advice import Change, gather_changes, next_settings
-from .answers import Finding
+from .answers import PROBLEM, Finding
 from .catalogue import default_language
-from .causes import ask_all
-from .document import run_page
+from .causes import ask_all, by_cause
+from .document import count_verdicts, run_page
 from .facts import RunFacts, read_run
 from .pages import Page
 from .views import StageView
@@ -30,19 +30,27 @@ class Report:
     page: Page
     files: Sequence[Path] = ()
 
+    def lines(self) -> list[str]:
+        """What the terminal shows: the summary, a line for each problem, the files."""
+        texts = self.page.texts
+        lines = [f"{self.facts.path}: {texts('summary', **count_verdicts(self.findings))}"]
+        problems = [one for one in by_cause(self.findings) if one.verdict == PROBLEM]
+        lines += [f"  {one.rule.id}: {one.account(texts.language)}" for one in problems]
+        return [*lines, *map(str, self.files)]
+
 
 def make_report(run: Path, views: Sequence[StageView], language: str, folder: Path | None = None) -> Report:
-    """Reads a run and makes its report without writing it; the arguments are those of [`write_report`]."""
+    """Reads a run and makes its report without writing it; the arguments are those of [`write_report`].
+
+    Raises:
+        ValueError: nothing there to report on.
+    """
     facts = read_run(run, views)
     findings = ask_all(facts)
     changes = gather_changes(findings, facts)
-    next_file = str((folder or run) / NEXT_FILE) if has_next_run(facts) else None
+    is_recorded = facts.view.settings is not None and isinstance(facts.record.get("arguments"), dict)
+    next_file = str((folder or run) / NEXT_FILE) if is_recorded else None
     return Report(facts, findings, changes, run_page(facts, findings, changes, language, next_file))
-
-
-def has_next_run(facts: RunFacts) -> bool:
-    """Whether enough is recorded for the settings of a next run."""
-    return facts.view.settings is not None and isinstance(facts.record.get("arguments"), dict)
 
 
 def write_page(page: Page, folder: Path) -> list[Path]:
@@ -65,17 +73,19 @@ def write_report(run: Path, views: Sequence[StageView], language: str, folder: P
         language: en or zh.
         folder (*optional*): where to write; the run's folder by default.
 
+    Returns:
+        [`Report`]: with the files that were written.
+
     Raises:
         ValueError: nothing there to report on.
     """
     folder = folder or (run if run.is_dir() else run.parent)
     report = make_report(run, views, language, folder)
     files = write_page(report.page, folder)
-    if has_next_run(report.facts):
-        text = next_settings(report.facts, report.findings, report.changes, language)
-        write_text(folder / NEXT_FILE, text)
+    if report.page.content["next_file"]:
+        write_text(folder / NEXT_FILE, next_settings(report.facts, report.findings, report.changes, language))
         files.append(folder / NEXT_FILE)
-    return Report(report.facts, report.findings, report.changes, report.page, files)
+    return replace(report, files=files)
 
 
 def report_at_end(run: Path, views: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ft_core.checkpoints.weights import count_parameters
 from ft_core.hub.card import CardFacts, CardOptions, Result, pairs, table
-from ft_core.hub.card_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
+from ft_core.hub.card_facts import RecordedRun, adapters_commit, add_training, named_base, pulled_base, read_run
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.spreadsheet import markdown_text
 
@@ -54,7 +54,7 @@ ADVICE = "This is not investment advice; past performance does not predict futur
 SHOWN_SYMBOLS = 10
 
 
-def _data_lines(facts: RunFacts) -> tuple[list[str], list[str]]:
+def _data_lines(facts: RecordedRun) -> tuple[list[str], list[str]]:
     """Facts on the candles of a run, and the Hub data sets among them."""
     data, found = facts.group("data"), facts.group("data").get("symbols") or []
     if not found:
@@ -110,7 +110,7 @@ def _metric_lines(metrics: dict) -> list[str]:
     return lines
 
 
-def _results(facts: RunFacts) -> list[Result]:
+def _results(facts: RecordedRun) -> list[Result]:
     """The metric that selected the checkpoint, on the test split if it has windows."""
     metrics, found = facts.metrics, facts.group("data").get("symbols") or []
     metric = (metrics.get("metric") or "").removeprefix("eval_")
@@ -126,7 +126,7 @@ def _results(facts: RunFacts) -> list[Result]:
     return [Result(symbols, hub or "candles, windows", split, metric, f"{metric} of windows", value)]
 
 
-def tokenizer_repository(facts: RunFacts, stated: str | None) -> str | None:
+def tokenizer_repository(facts: RecordedRun, stated: str | None) -> str | None:
     """Hub repository of the tokenizer that a predictor was trained with, if known.
 
     Raises:

@@ -2,21 +2,23 @@
 
 import math
 
-from ft_core.report.answers import MODEL, Answer, Rule
+from ft_core.report.answers import MODEL, Answer, rule
+from ft_core.report.curves import best
 from ft_core.report.facts import RunFacts
 from ft_core.report.rules.learning_rate import third_of_rate
-from ft_core.report.trends import best
 
 EXPLAINED_LIMITS = (0.05, 0.5, 0.8)  # of the variance: nothing, problem, watch below them
 COLLAPSED, FEW_CODES = 4.0, 12.0  # perplexity
 LOST_SHARE = 0.4
 FEW_SHARE = 0.2  # of all codes
 MARGIN = 0.02  # nats that count
+MOST_NATS = 700.0  # whose exponential is a float
 
 
+@rule(MODEL, ok="most", watch="some", problem="little nothing", on_validation=True)
 def explained(facts: RunFacts) -> Answer | None:
     """The reconstruction error beside that of predicting 0 everywhere."""
-    level, found = facts.observed_number("validation", "inputs", "mean_square"), best(facts.trained_evaluations)
+    level, found = facts.observed.number("validation", "inputs", "mean_square"), best(facts.trained_evaluations)
     if not level or found is None:
         return None
     share = 1 - found[1] / level
@@ -25,16 +27,17 @@ def explained(facts: RunFacts) -> Answer | None:
     return Answer(case, {"share": share, "error": found[1], "level": level})
 
 
+@rule(MODEL, ok="many", watch="few shrinks", problem="collapsed never", on_validation=True)
 def code_usage(facts: RunFacts) -> Answer | None:
     """How many codes validation uses, as a perplexity."""
     found = {name: facts.evaluated(f"code_perplexity_{name}") for name in ("s1", "s2")}
     if not all(len(curve) for curve in found.values()):
         return None
-    bits = {name: facts.observed_number("config", f"{name}_bits") for name in found}
+    bits = {name: facts.observed.number("config", f"{name}_bits") for name in found}
     codes = {name: 2 ** int(known) for name, known in bits.items() if known}
     books = [
-        {"name": name, "first": curve.values[0], "last": curve.values[-1], "codes": codes.get(name)}
-        | {"share": facts.last(f"code_usage_{name}") or 0.0}
+        {"name": name, "first": curve.iloc[0], "last": curve.iloc[-1], "codes": codes.get(name)}
+        | {"share": max(facts.evaluated(f"code_usage_{name}").iloc[-1:], default=0.0)}
         for name, curve in found.items()
     ]
     fewest = min(books, key=lambda book: book["last"])
@@ -50,9 +53,9 @@ def code_usage(facts: RunFacts) -> Answer | None:
         return Answer("collapsed", values | _listed(used), third_of_rate(facts))
     if low:
         return Answer("never", values | _listed({book["name"]: max(book["first"], book["last"]) for book in low}))
-    lost = min(book["last"] / book["first"] for book in books if book["first"] > 0)
     if last < few:
-        return Answer("shrinks" if lost < LOST_SHARE else "few", values)
+        has_lost = any(book["last"] < LOST_SHARE * book["first"] for book in books)
+        return Answer("shrinks" if has_lost else "few", values)
     return Answer("many", values)
 
 
@@ -66,35 +69,29 @@ def _listed(codes: dict[str, float]) -> dict[str, object]:
     return {"names": list(codes), "codes": " / ".join(dict.fromkeys(map(_count, codes.values())))}
 
 
+@rule(MODEL, ok="beats", watch="one_does_not", problem="does_not", on_validation=True)
 def beats_frequencies(facts: RunFacts) -> Answer | None:
     """Cross-entropy of both tokens beside that of knowing only the frequencies of tokens."""
     tokens = []
     for name in ("s1", "s2"):
-        entropy, curve = facts.observed_number("token_entropy", name), facts.evaluated(f"ce_{name}")
+        entropy, curve = facts.observed.number("token_entropy", name), facts.evaluated(f"ce_{name}")
         if entropy is None or not len(curve):
             return None
-        loss = curve.values[-1]
-        tokens.append({"name": name, "loss": loss, "perplexity": math.exp(loss), "entropy": entropy,
-                       "baseline": math.exp(entropy)})  # fmt: skip
+        loss = curve.iloc[-1]
+        perplexity, baseline = (math.exp(min(one, MOST_NATS)) for one in (loss, entropy))
+        tokens.append({"name": name, "loss": loss, "perplexity": perplexity, "entropy": entropy, "baseline": baseline})
     no_better = [one["name"] for one in tokens if one["loss"] - one["entropy"] > -MARGIN]
     gain = sum(one["entropy"] - one["loss"] for one in tokens)
     case = {0: "beats", 1: "one_does_not"}.get(len(no_better), "does_not")
     return Answer(case, {"tokens": tokens, "names": no_better, "gain": gain})
 
 
+@rule(MODEL, ok="true", problem="sampled")
 def conditioning(facts: RunFacts) -> Answer | None:
     """Which coarse token the fine one is trained on."""
-    kind = facts.setting("s1_conditioning")
-    if not isinstance(kind, str):
+    kind = facts.settings.text("s1_conditioning")
+    if not kind:
         return None
     if kind == "true":
         return Answer("true", {"kind": kind})
     return Answer("sampled", {"kind": kind}, {"s1_conditioning": "true"})
-
-
-EXPLAINED = Rule("explained", MODEL, explained, "most", "some", "little nothing", on_validation=True)
-CODE_USAGE = Rule("code-usage", MODEL, code_usage, "many", "few shrinks", "collapsed never", on_validation=True)
-BEATS_FREQUENCIES = Rule(
-    "beats-frequencies", MODEL, beats_frequencies, "beats", "one_does_not", "does_not", on_validation=True
-)
-CONDITIONING = Rule("conditioning", MODEL, conditioning, "true", "", "sampled")

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from ft_core.report.answers import DATA, Answer, Rule
+from ft_core.report.answers import DATA, Answer, rule
 from ft_core.report.facts import RunFacts
 from ft_core.report.rules.symptoms import is_unscaled
 
@@ -15,32 +15,36 @@ MANY_DEFECTS = 0.01
 GAP_LIMIT = 0.2
 
 
+@rule(DATA, ok="clean", watch="mended", problem="many")
 def preprocessing(facts: RunFacts) -> Answer | None:
     """Rows that were dropped or repaired on reading."""
-    rows, defects = facts.observed_number("candles", "rows"), facts.observed("candles", "defects")
-    if rows is None or not isinstance(defects, dict):
+    rows, kinds = facts.observed.number("candles", "rows"), facts.observed.group("candles", "defects")
+    if rows is None or facts.observed.at("candles", "defects") is None:
         return None
-    count, missing = sum(defects.values()), facts.observed_number("candles", "missing_bars") or 0
-    values = {"rows": rows, "count": count, "missing": missing, "policy": facts.setting("policy") or "-"}
+    defects = {kind: kinds.count(kind) for kind in kinds}
+    count, missing = sum(defects.values()), facts.observed.number("candles", "missing_bars") or 0
+    values = {"rows": rows, "count": count, "missing": missing, "policy": facts.settings.text("policy") or "-"}
     values["kinds"] = [f"{kind} {number}" for kind, number in defects.items()]
     return Answer("many" if count > MANY_DEFECTS * rows else "mended" if count else "clean", values)
 
 
+@rule(DATA, ok="scaled", problem="unscaled")
 def scaling(facts: RunFacts) -> Answer | None:
     """Mean and standard deviation of the model's inputs."""
-    std, mean, largest = (facts.observed_number("train", "inputs", name) for name in ("std", "mean", "largest"))
+    std, mean, largest = (facts.observed.number("train", "inputs", name) for name in ("std", "mean", "largest"))
     if std is None or mean is None:
         return None
     values = {"mean": mean, "std": std, "largest": largest or 0.0}
     return Answer("unscaled" if is_unscaled(facts) else "scaled", values)
 
 
+@rule(DATA, ok="little", watch="some", problem="much not_applied")
 def clipping(facts: RunFacts) -> Answer | None:
     """Share of normalised values at the clipping limit."""
-    share, clip = facts.observed_number("train", "inputs", "clipped_share"), facts.observed_number("shape", "clip")
+    share, clip = facts.observed.number("train", "inputs", "clipped_share"), facts.observed.number("shape", "clip")
     if share is None or clip is None:
         return None
-    largest = facts.observed_number("train", "inputs", "largest")
+    largest = facts.observed.number("train", "inputs", "largest")
     values = {"share": share, "clip": clip, "largest": largest}
     if largest is not None and largest > clip * (1 + ROUNDING):
         return Answer("not_applied", values)
@@ -49,9 +53,10 @@ def clipping(facts: RunFacts) -> Answer | None:
     return Answer("much" if share > CLIP_LIMITS[1] else "some", values, {"clip": 2 * clip})
 
 
+@rule(DATA, ok="past", watch="neither", problem="future")
 def scale_from_past(facts: RunFacts) -> Answer | None:
     """Whether the lookback alone sets a window's scale, or the bars to predict too."""
-    past, whole = (facts.observed_number("train", "inputs", name) for name in ("lookback_offset", "window_offset"))
+    past, whole = (facts.observed.number("train", "inputs", name) for name in ("lookback_offset", "window_offset"))
     if past is None or whole is None:
         return None
     values = {"past": past, "whole": whole}
@@ -60,16 +65,17 @@ def scale_from_past(facts: RunFacts) -> Answer | None:
     return Answer("future" if whole <= OFFSET_OF_OWN_SCALE else "neither", values)
 
 
+@rule(DATA, ok="enough", watch="few_validation few_training", problem="no_validation")
 def windows(facts: RunFacts) -> Answer | None:
     """How many windows there are to train on and to select a checkpoint by."""
-    train, validation = facts.observed_number("train", "windows"), facts.observed_number("validation", "windows")
+    train, validation = facts.observed.number("train", "windows"), facts.observed.number("validation", "windows")
     if train is None:
         return None
-    length = (facts.observed_number("shape", "lookback") or 0) + (facts.observed_number("shape", "horizon") or 0) + 1
+    length = (facts.observed.number("shape", "lookback") or 0) + (facts.observed.number("shape", "horizon") or 0) + 1
     values = {"train": train, "validation": validation or 0, "length": length}
     if validation is None:
         return Answer("no_validation", values)
-    stride, wide = facts.amount("validation_stride"), facts.amount("stride")
+    stride, wide = facts.settings.number("validation_stride"), facts.settings.number("stride")
     if validation < FEW_VALIDATION:
         advice = {"validation_stride": max(int(stride // 4), 1)} if stride and stride > 1 else {}
         return Answer("few_validation", values, advice)
@@ -78,21 +84,23 @@ def windows(facts: RunFacts) -> Answer | None:
     return Answer("enough", values)
 
 
+@rule(DATA, ok="shared_out", watch="thin overlap")
 def split(facts: RunFacts) -> Answer | None:
     """How the bars are divided between training and validation."""
-    train, validation = facts.observed_number("train", "bars"), facts.observed_number("validation", "bars")
+    train, validation = facts.observed.number("train", "bars"), facts.observed.number("validation", "bars")
     if not train or not validation:
         return None
-    spans = [facts.observed_object(name, "spans").values() for name in ("train", "validation")]
+    spans = [facts.spans(name).values() for name in ("train", "validation")]
     times = [f"{min(one[0] for one in ends)[:10]} .. {max(one[1] for one in ends)[:10]}" for ends in spans if ends]
     share = validation / (train + validation)
     values = {"train": train, "validation": validation, "share": share, "times": times}
     return Answer("overlap" if facts.is_leaked else "thin" if share < THIN_SHARE else "shared_out", values)
 
 
+@rule(DATA, ok="unseen", watch="others adjacent", problem="shared")
 def leakage(facts: RunFacts) -> Answer | None:
     """Whether validation holds bars that were trained on, or follows training without a gap."""
-    shared = facts.observed_number("shared_share")
+    shared = facts.observed.number("shared_share")
     if shared is None:
         return None
     values: dict[str, object] = {"shared": shared, "latest": None, "between": None}
@@ -101,8 +109,8 @@ def leakage(facts: RunFacts) -> Answer | None:
     others = _starts_before(facts)
     if others:
         return Answer("others", values | others)
-    between, length = _bars_between(facts), facts.observed_number("shape", "lookback")
-    horizon = facts.observed_number("shape", "horizon") or 0
+    between, length = _bars_between(facts), facts.observed.number("shape", "lookback")
+    horizon = facts.observed.number("shape", "horizon") or 0
     if between is not None and length is not None and between < horizon:
         return Answer("adjacent", values | {"between": between}, {"embargo": int(length + horizon + 1)})
     return Answer("unseen", values)
@@ -111,8 +119,8 @@ def leakage(facts: RunFacts) -> Answer | None:
 def _bars_between(facts: RunFacts) -> float | None:
     """The fewest bars between the end of a symbol's training and the start of its validation, by the mean distance
     of its bars; None if the times are not recorded."""
-    train, validation = (facts.observed_object(name, "spans") for name in ("train", "validation"))
-    bars = facts.observed_number("train", "bars")
+    train, validation = facts.spans("train"), facts.spans("validation")
+    bars = facts.observed.number("train", "bars")
     if not bars:
         return None
     try:
@@ -127,7 +135,7 @@ def _bars_between(facts: RunFacts) -> float | None:
 
 def _starts_before(facts: RunFacts) -> dict[str, str]:
     """A symbol whose training reaches past the start of another's validation; empty without one."""
-    train, validation = (facts.observed_object(name, "spans") for name in ("train", "validation"))
+    train, validation = facts.spans("train"), facts.spans("validation")
     latest = max(train, key=lambda symbol: train[symbol][1], default="")
     if len(train) < 2:
         return {}
@@ -138,26 +146,19 @@ def _starts_before(facts: RunFacts) -> dict[str, str]:
     return {"latest": latest, "end": train[latest][1][:10], "first": first, "begin": early[first][0][:10]}
 
 
+@rule(DATA, ok="few session", watch="many")
 def gaps(facts: RunFacts) -> Answer | None:
     """Windows that span missing bars."""
-    across, count = facts.observed_number("train", "across_gaps"), facts.observed_number("train", "windows")
+    across, count = facts.observed.number("train", "across_gaps"), facts.observed.number("train", "windows")
     if across is None or not count:
         return None
     values = {"across": across, "windows": count}
     if across / count <= GAP_LIMIT:
         return Answer("few", values)
-    if "session" in (facts.observed("candles", "markets") or ()):
+    markets = facts.observed.at("candles", "markets")
+    if isinstance(markets, list) and "session" in markets:
         return Answer("session", values)
     return Answer("many", values, {"max_gap": 0})
 
 
-RULES = (
-    Rule("preprocessing", DATA, preprocessing, "clean", "mended", "many"),
-    Rule("scaling", DATA, scaling, "scaled", "", "unscaled"),
-    Rule("clipping", DATA, clipping, "little", "some", "much not_applied"),
-    Rule("scale-from-past", DATA, scale_from_past, "past", "neither", "future"),
-    Rule("windows", DATA, windows, "enough", "few_validation few_training", "no_validation"),
-    Rule("split", DATA, split, "shared_out", "thin overlap"),
-    Rule("leakage", DATA, leakage, "unseen", "others adjacent", "shared"),
-    Rule("gaps", DATA, gaps, "few session", "many"),
-)
+RULES = (preprocessing, scaling, clipping, scale_from_past, windows, split, leakage, gaps)

@@ -7,7 +7,7 @@ from ..runs.both import STAGE_TYPES
 from ..training.predictor_trainer import KronosTrainer
 from ..training.presets import PREDICTOR_PRESETS, PRESETS
 from ..training.tokenizer_trainer import KronosTokenizerTrainer
-from .rules_codes import BEATS_FREQUENCIES, CODE_USAGE, CONDITIONING, EXPLAINED
+from .rules_codes import beats_frequencies, code_usage, conditioning, explained
 from .rules_data import RULES as DATA_RULES
 
 CODES = ("code_perplexity_s1", "code_perplexity_s2", "code_usage_s1", "code_usage_s2")
@@ -28,7 +28,7 @@ TOKENIZER = StageView(
     speed="bars_per_second",
     usual_rates=(1e-5, 5e-4),
     command="kronos-ft tokenizer",
-    rules=(*DATA_RULES, EXPLAINED, CODE_USAGE),
+    rules=(*DATA_RULES, explained, code_usage),
     settings=lambda: (STAGE_TYPES["tokenizer"], PRESETS),
 )
 PREDICTOR = StageView(
@@ -41,7 +41,7 @@ PREDICTOR = StageView(
     speed="bars_per_second",
     usual_rates=(4e-6, 2e-4),
     command="kronos-ft predictor",
-    rules=(*DATA_RULES, BEATS_FREQUENCIES, CONDITIONING),
+    rules=(*DATA_RULES, beats_frequencies, conditioning),
     settings=lambda: (STAGE_TYPES["predictor"], PREDICTOR_PRESETS),
 )
 VIEWS = (TOKENIZER, PREDICTOR)

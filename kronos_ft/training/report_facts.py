@@ -16,7 +16,7 @@ from ..windows.tokens import TokenWindowDataset
 PROBED = 256  # windows, evenly spaced
 
 
-def _figure(value: float) -> float:
+def _six_digits(value: float) -> float:
     return float(f"{float(value):.6g}")
 
 
@@ -25,38 +25,48 @@ def _probe(dataset: WindowDataset | TokenWindowDataset) -> list[int]:
 
 
 def input_figures(windows: WindowDataset) -> dict[str, float]:
-    """Statistics of what the model is fed, over evenly spaced windows.
+    """Statistics of the model inputs, over at most 256 evenly spaced windows.
+
+    Args:
+        windows ([`WindowDataset`]): the windows of one split.
 
     Returns:
-        `dict`: mean, std and largest magnitude of all values; `clipped_share` of values at the bound;
+        `dict`: mean, std and largest magnitude of all values; `clipped_share`, the share of clipped values;
         `lookback_offset` and `window_offset`, the mean size of a window's mean over its lookback and over all its bars
-        (the first is near 0 where the lookback alone sets the scale, the second where the whole window does);
-        `mean_square` of the target, which is the error of a model that always answers 0.
+        (the first is near 0 if the lookback alone sets the scale, the second if the whole window does);
+        `mean_square` of the target, which is the error of always predicting 0.
     """
     batch = windows.__getitems__(_probe(windows))
     target = batch["target"].double()
     candles, lookback = batch["candles"].double(), windows.shape.lookback
     return {
         "windows": len(target),
-        "mean": _figure(candles.mean()),
-        "std": _figure(candles.std()),
-        "largest": _figure(candles.abs().max()),
-        "clipped_share": _figure((target.abs() >= windows.shape.clip).double().mean()),
-        "lookback_offset": _figure(target[:, :lookback].mean(dim=1).abs().mean()),
-        "window_offset": _figure(target.mean(dim=1).abs().mean()),
-        "mean_square": _figure(target.square().mean()),
+        "mean": _six_digits(candles.mean()),
+        "std": _six_digits(candles.std()),
+        "largest": _six_digits(candles.abs().max()),
+        "clipped_share": _six_digits((target.abs() >= windows.shape.clip).double().mean()),
+        "lookback_offset": _six_digits(target[:, :lookback].mean(dim=1).abs().mean()),
+        "window_offset": _six_digits(target.mean(dim=1).abs().mean()),
+        "mean_square": _six_digits(target.square().mean()),
     }
 
 
 def token_entropies(tokens: TokenWindowDataset) -> dict[str, float]:
-    """Entropy in nats of the coarse and fine tokens by themselves: the cross-entropy of a forecast that knows how
-    frequent tokens are and nothing else."""
+    """Entropy of the coarse and of the fine tokens, in nats: the cross-entropy of a forecast that knows the token
+    frequencies and nothing else.
+
+    Args:
+        tokens ([`TokenWindowDataset`]): the token windows of one split.
+
+    Returns:
+        `dict`: the entropy of `s1` and of `s2`.
+    """
     batch = tokens.__getitems__(_probe(tokens))
     found = {}
     for name in ("s1", "s2"):
         share = torch.bincount(batch[name].flatten()).double()
         share = share[share > 0] / share.sum()
-        found[name] = _figure(-(share * share.log()).sum())
+        found[name] = _six_digits(-(share * share.log()).sum())
     return found
 
 
@@ -93,6 +103,9 @@ def shared_share(training: dict[str, list], validation: dict[str, list]) -> floa
 
     Args:
         training, validation: first and last time of each symbol (ISO, UTC).
+
+    Returns:
+        `float`: from 0 to 1; 0 if validation spans no time.
     """
     shared = total = 0.0
     for symbol, (first, last) in validation.items():
@@ -102,13 +115,21 @@ def shared_share(training: dict[str, list], validation: dict[str, list]) -> floa
             known = [np.datetime64(time) for time in training[symbol]]
             common = (min(end, known[1]) - max(start, known[0])) / np.timedelta64(1, "s")
             shared += max(float(common), 0.0)
-    return _figure(shared / total) if total else 0.0
+    return _six_digits(shared / total) if total else 0.0
 
 
 def observed_windows(
     train: WindowDataset | TokenWindowDataset, validation: WindowDataset | TokenWindowDataset | None
 ) -> dict[str, object]:
-    """Facts on both splits, and their overlap."""
+    """Facts on both splits, and their overlap.
+
+    Args:
+        train, validation: the windows, or token windows, of each split; validation may be None.
+
+    Returns:
+        `dict`: `shape`, `candles`, `train`, and with validation also `validation`, `shared_share` (from 0 to 1) and,
+        for token windows, `token_entropy` (in nats).
+    """
     found: dict[str, object] = {
         "shape": {
             "lookback": train.shape.lookback,

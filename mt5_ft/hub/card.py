@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ft_core.checkpoints.weights import count_parameters
 from ft_core.hub.card import CardFacts, CardOptions, Result, pairs, table
-from ft_core.hub.card_facts import RunFacts, adapters_commit, add_training, named_base, pulled_base, read_run
+from ft_core.hub.card_facts import RecordedRun, adapters_commit, add_training, named_base, pulled_base, read_run
 from ft_core.io.spreadsheet import markdown_text
 
 from ..models.task import read_task
@@ -64,7 +64,7 @@ def _languages(metrics: dict) -> list[str]:
     return ["zh"] if letters and chinese >= LEAST_CHINESE * len(letters) else []
 
 
-def _data_rows(facts: RunFacts, task: dict | None) -> dict[str, str]:
+def _data_rows(facts: RecordedRun, task: dict | None) -> dict[str, str]:
     data, rows = facts.group("data"), {}
     if data:
         embedded = data.get("data") == "sample"
@@ -95,7 +95,7 @@ def _score_lines(metrics: dict) -> list[str]:
     return [*table(("score", "validation"), rows), "", note]
 
 
-def _results(facts: RunFacts) -> list[Result]:
+def _results(facts: RecordedRun) -> list[Result]:
     final = facts.metrics.get("final") or {}
     return [
         Result("validation records of the run", "records", "validation", metric, title, final[name])

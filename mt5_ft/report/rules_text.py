@@ -1,6 +1,6 @@
 """Rules on records and summaries: truncated texts, texts in both splits, the vocabulary, and what the model writes."""
 
-from ft_core.report.answers import DATA, MODEL, Answer, Rule
+from ft_core.report.answers import DATA, MODEL, Answer, rule
 from ft_core.report.facts import RunFacts
 
 CUT_LIMITS = (0.05, 0.2)
@@ -10,68 +10,68 @@ BROKEN_LIMITS = (0.02, 0.2)
 LENGTHS = (0.5, 2.0)
 
 
-def _group(facts: RunFacts, name: str) -> dict[str, float]:
-    found = facts.record.get(name)
-    found = found if isinstance(found, dict) else {}
-    return {key: float(value) for key, value in found.items() if isinstance(value, int | float)}
-
-
+@rule(DATA, ok="fits", watch="some", problem="much")
 def truncation(facts: RunFacts) -> Answer | None:
     """Shares of sources and targets that are truncated."""
-    lengths = _group(facts, "lengths")
-    if not {"source_cut", "target_cut", "source_most", "target_most"} <= lengths.keys():
+    lengths, sides = facts.record.group("lengths"), ("source", "target")
+    cut = {name: lengths.number(f"{name}_cut") for name in sides}
+    most = {name: lengths.number(f"{name}_most") for name in sides}
+    if None in (*cut.values(), *most.values()):
         return None
-    sides = ("source", "target")
-    cut = {name: lengths[f"{name}_cut"] for name in sides}
-    advice = {f"max_{name}_length": int(lengths[f"{name}_most"]) for name in sides if cut[name] > CUT_LIMITS[0]}
+    advice = {f"max_{name}_length": int(most[name]) for name in sides if cut[name] > CUT_LIMITS[0]}
     values: dict[str, object] = {f"{name}_cut": share for name, share in cut.items()}
-    values |= {f"{name}_limit": facts.setting(f"max_{name}_length") for name in sides}
+    values |= {f"{name}_limit": facts.settings.get(f"max_{name}_length") for name in sides}
     values["limits"] = [f"{name} {value}" for name, value in advice.items()]
     worst = max(cut.values())
     return Answer("fits" if worst <= CUT_LIMITS[0] else "much" if worst > CUT_LIMITS[1] else "some", values, advice)
 
 
+@rule(DATA, ok="apart", problem="shared")
 def shared_texts(facts: RunFacts) -> Answer | None:
     """Training records whose source is also in validation."""
-    shared = facts.record.get("shared_sources")
-    return Answer("shared" if shared else "apart", {"shared": shared}) if isinstance(shared, int) else None
+    shared = facts.record.number("shared_sources")
+    return None if shared is None else Answer("shared" if shared else "apart", {"shared": shared})
 
 
+@rule(DATA, ok="enough", watch="few few_validation")
 def records(facts: RunFacts) -> Answer | None:
     """How many records there are."""
-    train, validation = (facts.observed_number(f"{name}_samples") for name in ("train", "validation"))
+    train, validation = (facts.observed.number(f"{name}_samples") for name in ("train", "validation"))
     if train is None or validation is None:
         return None
     values = {"train": train, "validation": validation}
     if validation < FEW_VALIDATION:
-        share = facts.amount("validation_share")
-        advice = {"validation_share": 0.2} if share and share < 0.2 and not facts.setting("validation_data") else {}
+        share = facts.settings.number("validation_share")
+        advice = (
+            {"validation_share": 0.2} if share and share < 0.2 and not facts.settings.get("validation_data") else {}
+        )
         return Answer("few_validation", values, advice)
     return Answer("few" if train < FEW_RECORDS else "enough", values)
 
 
+@rule(DATA, ok="covers", watch="loses", not_applicable="not_trimmed")
 def vocabulary(facts: RunFacts) -> Answer | None:
     """How much of the texts a trimmed vocabulary covers."""
-    pieces = _group(facts, "vocabulary")
-    if facts.setting("trim_vocab") is False:
+    if facts.settings.get("trim_vocab") is False:
         return Answer("not_trimmed")
-    if "coverage" not in pieces:
+    pieces = facts.record.group("vocabulary")
+    values = {name: pieces.number(name) for name in ("before", "after", "coverage")}
+    if values["coverage"] is None:
         return None
-    values = {name: pieces[name] for name in ("before", "after", "coverage")} | {"growth": pieces.get("unseen_growth")}
-    if pieces["coverage"] >= COVERED:
+    values["growth"] = pieces.number("unseen_growth")
+    if values["coverage"] >= COVERED:
         return Answer("covers", values)
-    extra = facts.amount("trim_extra")
+    extra = facts.settings.number("trim_extra")
     return Answer("loses", values, {"trim_extra": int(2 * extra)} if extra else {})
 
 
+@rule(MODEL, ok="whole", watch="some_broken other_length", problem="broken")
 def summaries(facts: RunFacts) -> Answer | None:
     """Empty, repeating and broken summaries in the last evaluation that wrote some."""
-    final = facts.metrics.get("final")
-    final = final if isinstance(final, dict) else {}
 
     def last(name: str) -> float | None:
-        value = final.get(name)
-        return float(value) if isinstance(value, int | float) else facts.last(name)
+        value, logged = facts.metrics.number("final", name), facts.evaluated(name)
+        return max(logged.iloc[-1:], default=None) if value is None else value
 
     shares = {name: last(f"{name}_share") for name in ("empty", "repeated", "sentinel")}
     if any(share is None for share in shares.values()):
@@ -84,10 +84,4 @@ def summaries(facts: RunFacts) -> Answer | None:
     return Answer("other_length" if is_other_length else "whole", values)
 
 
-RULES = (
-    Rule("truncation", DATA, truncation, "fits", "some", "much"),
-    Rule("shared-texts", DATA, shared_texts, "apart", "", "shared"),
-    Rule("records", DATA, records, "enough", "few few_validation"),
-    Rule("vocabulary", DATA, vocabulary, "covers", "loses", "", "not_trimmed"),
-    Rule("summaries", MODEL, summaries, "whole", "some_broken other_length", "broken"),
-)
+RULES = (truncation, shared_texts, records, vocabulary, summaries)

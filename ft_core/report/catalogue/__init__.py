@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Undefined
 
 from ...io.progress_lines import span as english_span
 
@@ -38,19 +38,9 @@ def _chinese_span(seconds: float) -> str:
     return f"{minutes} 分 {rest} 秒" if minutes < 60 else f"{minutes // 60} 小时 {minutes % 60} 分"
 
 
-def _formatted(pattern: str, scale: str = "") -> Callable[[float | None], str]:
-    """A filter that writes a number in a pattern, and a dash where there is none."""
-    return lambda value: MISSING if value is None else f"{value:{pattern}}{scale}"
-
-
-def percent(share: float | None, digits: int = 0, sign: str = "") -> str:
-    """A share in per cent, such as `45 %`."""
-    return MISSING if share is None else f"{share:{sign}.{digits}%}".replace("%", " %")
-
-
-def number(value: float | None) -> str:
-    """A figure with four significant digits."""
-    return _formatted(".4g")(value)
+def _shown(write: Callable[..., str]) -> Callable[..., str]:
+    """A filter that writes a number, and a dash where there is none."""
+    return lambda value, *options: MISSING if value is None or isinstance(value, Undefined) else write(value, *options)
 
 
 def clean(value: object) -> str:
@@ -64,17 +54,17 @@ def _on_one_line(value: object) -> object:
 
 FILTERS: Mapping[str, Callable[..., str]] = {
     "clean": clean,
-    "number": number,
-    "short": _formatted("g"),
-    "brief": _formatted(".3g"),
-    "signed": _formatted("+.3g"),
-    "count": _formatted(",.0f"),
-    "fixed": lambda value, digits: MISSING if value is None else f"{value:,.{digits}f}",
-    "percent": percent,
-    "change": lambda share, digits=0: percent(share, digits, "+"),
+    "number": _shown("{:.4g}".format),  # a figure with four significant digits
+    "short": _shown("{:g}".format),
+    "brief": _shown("{:.3g}".format),
+    "signed": _shown("{:+.3g}".format),
+    "count": _shown("{:,.0f}".format),
+    "fixed": _shown(lambda value, digits: f"{value:,.{digits}f}"),
+    "percent": _shown(lambda share, digits=0: f"{share:.{digits}%}".replace("%", " %")),
+    "change": _shown(lambda share, digits=0: f"{share:+.{digits}%}".replace("%", " %")),
     "plural": lambda count, one, several: f"{count:,} {one if count == 1 else several}",
 }
-SPANS = {"en": english_span, "zh": _chinese_span}
+SPANS = {"en": _shown(english_span), "zh": _shown(_chinese_span)}
 COMMAS = {"en": ", ", "zh": "、"}
 
 
@@ -92,7 +82,7 @@ class Texts:
             variable_start_string="{", variable_end_string="}", undefined=StrictUndefined, finalize=_on_one_line
         )
         self._environment.filters |= FILTERS | {
-            "span": lambda seconds: MISSING if seconds is None else SPANS[language](seconds),
+            "span": SPANS[language],
             "list": lambda items: COMMAS[language].join(map(str, items)),
         }
         self._environment.globals |= {

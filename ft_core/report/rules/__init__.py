@@ -1,8 +1,15 @@
 """The rules of the report that hold for every run, a file for each subject."""
 
-from . import course, fit, learning_rate, length, model, schedule, steps
+from .course import complete, saving, speed
+from .fit import falling, improved, in_step, overfitting, steady
+from .learning_rate import learning_rate
+from .length import early_stopping, long_enough
+from .model import fits_data, loss_suits, optimizer, precision, regularisation
+from .schedule import schedule
+from .steps import finite, gradients, weights
 
 COMMON_RULES = (
-    *(*course.RULES, *length.RULES, *fit.RULES, *learning_rate.RULES, *schedule.RULES),
-    *(*steps.RULES, *model.RULES),
+    *(complete, saving, speed, early_stopping, long_enough, falling, improved, in_step, overfitting, steady),
+    *(learning_rate, schedule, gradients, finite, weights),
+    *(fits_data, loss_suits, optimizer, regularisation, precision),
 )

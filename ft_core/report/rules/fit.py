@@ -1,33 +1,31 @@
 """Rules on the curves of training and validation: do they fall, together, and steadily."""
 
-from ..answers import TRAINING, Answer, Rule
+from ..answers import TRAINING, Answer, rule
+from ..curves import Gap, best, highest, spikes, trend, variation
 from ..facts import RunFacts
-from ..trends import Gap, best, spikes, trend, variation
 from .learning_rate import rate_is_too_high, third_of_rate
 from .symptoms import EXPLODED, Explosion, explosion, is_known_unseen, is_unscaled, may_soften_training
 
 BETTER = 0.005  # least gain on the starting weights
 RATIO_LIMITS = (1.3, 2.0)  # of an error, validation over training: watch, problem
-NATS_LIMITS = (0.15, 0.5)  # of a cross-entropy, validation less training
+NATS_LIMITS = (0.15, 0.5)  # of a cross-entropy, validation minus training
 EASIER_RATIO, EASIER_NATS = 0.6, -0.5
 LAG_RATIO, LAG_NATS = 0.9, 0.1
 RISE_LIMITS = (0.02, 0.1)  # of validation since its best
 SCATTER = 0.25
 
 
+@rule(TRAINING, ok="falls", watch="fell_back flat_because flat rewarded", problem="rises")
 def falling(facts: RunFacts) -> Answer | None:
     """The main quantity in training, from the first steps to the last."""
     found, exploded = trend(facts.primary), explosion(facts)
     if found is None:
         return None
-    values = {"term": facts.view.primary, "first": found.first, "last": found.last}
-    values |= {"change": found.change, "cause": _cause(facts)}
+    values = {"first": found.first, "last": found.last, "change": found.change, "cause": _cause(facts)}
     if facts.is_rewarded:
         return Answer("rewarded", values | {"difference": found.last - found.first})
-    if found.direction < 0 and exploded:
-        return Answer("fell_back", values | _fell_back(facts, exploded, found.last))
     if found.direction < 0:
-        return Answer("falls", values)
+        return Answer("fell_back", _fell_back(facts, exploded, found.last)) if exploded else Answer("falls", values)
     if found.direction > 0:
         return Answer("rises", values, third_of_rate(facts))
     return Answer("flat_because" if values["cause"] else "flat", values)
@@ -36,14 +34,14 @@ def falling(facts: RunFacts) -> Answer | None:
 def _fell_back(facts: RunFacts, exploded: Explosion, last: float) -> dict[str, object]:
     """Start and highest point of training that exploded, each with the series it belongs to, and the change since."""
     name = facts.view.primary
-    series, start = (name, facts.primary.values[0])
+    series, start = name, facts.primary.iloc[0]
     if facts.start is not None and facts.start < start:
         series, start = f"eval_{name}", facts.start
-    top, (step, highest) = name, max(facts.primary.points(), key=lambda point: point[1])
-    if highest <= EXPLODED * start:  # only validation exploded
-        top, step, highest = exploded.series, exploded.step, exploded.highest
-    change = last / start - 1 if start > 0 else None
-    return {"series": series, "start": start, "top": top, "step": step, "highest": highest, "change": change}
+    top, (step, most) = name, highest(facts.primary)
+    if most <= EXPLODED * start:  # only validation exploded
+        top, step, most = exploded.series, exploded.step, exploded.highest
+    found = {"series": series, "start": start, "top": top, "step": step, "highest": most}
+    return found | {"last": last, "change": last / start - 1 if start > 0 else None}
 
 
 def _cause(facts: RunFacts) -> str:
@@ -51,17 +49,24 @@ def _cause(facts: RunFacts) -> str:
     return "scaling" if is_unscaled(facts) else "learning-rate" if rate_is_too_high(facts) else ""
 
 
+@rule(
+    TRAINING,
+    ok="better since_first",
+    watch="fell_back hardly_because hardly not_since_first",
+    problem="not_better",
+    on_validation=True,
+)
 def improved(facts: RunFacts) -> Answer | None:
     """The best validation beside that of the starting weights; of a plain Trainer beside the first one."""
-    found, start, curve = best(facts.trained_evaluations), facts.start, facts.trained_evaluations
-    if found is None or (start is None and (facts.record or len(curve) < 2)):
+    curve, start = facts.trained_evaluations, facts.start
+    if curve.empty or (start is None and (facts.record or len(curve) < 2)):
         return None
-    step, value = found
-    values: dict[str, object] = {"term": facts.view.primary, "best": value, "step": step}
+    step, value = best(curve)
+    values: dict[str, object] = {"best": value, "step": step, "start": curve.iloc[0] if start is None else start}
     if start is None:
-        values |= {"first": curve.steps[0], "start": curve.values[0], "difference": value - curve.values[0]}
-        return Answer("since_first" if value < curve.values[0] else "not_since_first", values)
-    values |= {"start": start, "cause": _cause(facts), "gain": max(1 - value / start, 0.0) if start > 0 else 0.0}
+        values |= {"first": curve.index[0], "difference": value - values["start"]}
+        return Answer("since_first" if value < values["start"] else "not_since_first", values)
+    values |= {"cause": _cause(facts), "gain": max(1 - value / start, 0.0) if start > 0 else 0.0}
     if value < start - BETTER * abs(start):
         return Answer("fell_back" if explosion(facts) else "better", values)
     if value < start:
@@ -84,19 +89,26 @@ def is_far_above(facts: RunFacts) -> bool:
     return found is not None and found[0] > found[1][1]
 
 
+@rule(
+    TRAINING,
+    ok="in_step lags",
+    watch="apart easier easier_plain",
+    problem="far",
+    not_applicable="rewarded",
+    on_validation=True,
+)
 def in_step(facts: RunFacts) -> Answer | None:
     """Validation beside training, of the same quantity, at the last evaluation."""
     if not facts.gaps:
         return None
     gap, found = facts.gaps[-1], last_gap(facts)
     shown = f"{gap.difference:+.3g} nats" if facts.view.in_nats else f"x {gap.ratio:.2f}"
-    values = {"term": facts.view.primary, "training": gap.training, "validation": gap.validation, "shown": shown}
-    values |= {"step": gap.step, "ruled_out": is_known_unseen(facts), "difference": gap.difference}
+    values = {"gap": gap, "shown": shown, "ruled_out": is_known_unseen(facts)}
     if found is None:
         return Answer("rewarded", values) if facts.is_rewarded else None
     size, (some, much), easier = found
     if size > some:
-        decay = facts.amount("weight_decay")
+        decay = facts.settings.number("weight_decay")
         advice = {"weight_decay": round(max(2 * decay, 0.05), 4)} if decay is not None and size > much else {}
         return Answer("far" if size > much else "apart", values, _stop_early(facts) | advice)
     if size < easier:
@@ -105,69 +117,47 @@ def in_step(facts: RunFacts) -> Answer | None:
 
 
 def _stop_early(facts: RunFacts) -> dict[str, object]:
-    return {"early_stopping": True} if facts.setting("early_stopping") is False else {}
+    return {"early_stopping": True} if facts.settings.get("early_stopping") is False else {}
 
 
 def _lags(facts: RunFacts, gap: Gap) -> bool:
     """Whether validation lies clearly below a mean of training that was still falling at that time."""
-    last = facts.primary.between(0, gap.step).values[-1]
+    last = facts.primary.loc[: gap.step].iloc[-1]
     if facts.view.in_nats:
         return gap.difference < -LAG_NATS and last < gap.training - LAG_NATS
     return gap.ratio < LAG_RATIO and last < LAG_RATIO * gap.training
 
 
+@rule(TRAINING, ok="none", watch="some both_rise", problem="much", not_applicable="rewarded", on_validation=True)
 def overfitting(facts: RunFacts) -> Answer | None:
     """Validation since its best, while training still falls."""
     curve = facts.trained_evaluations
-    found = best(curve)
-    if found is None or len(curve) < 3:
+    if len(curve) < 3:
         return None
-    step, value = found
-    last = curve.values[-1]
-    rise = last / value - 1 if value > 0 else None
-    after, before = facts.primary.between(step, float("inf")), facts.primary.between(0, step)
-    values = {"term": facts.view.primary, "step": step, "best": value, "last": last, "rise": rise}
-    values["rewarded"] = facts.is_rewarded
-    if rise is None:
+    (step, value), last = best(curve), curve.iloc[-1]
+    values = {"step": step, "best": value, "last": last, "rise": last / value - 1 if value > 0 else None}
+    if values["rise"] is None:
         return Answer("rewarded", values)
-    if rise <= RISE_LIMITS[0]:
+    if values["rise"] <= RISE_LIMITS[0]:
         return Answer("none", values)
-    if not (len(after) and len(before) and after.values[-1] < before.values[-1]):
+    before, after = facts.primary.loc[:step], facts.primary.loc[step + 1 :]
+    if before.empty or after.empty or after.iloc[-1] >= before.iloc[-1]:
         return Answer("both_rise", values)
-    return Answer("much" if rise > RISE_LIMITS[1] else "some", values, _stop_early(facts))
+    return Answer("much" if values["rise"] > RISE_LIMITS[1] else "some", values, _stop_early(facts))
 
 
+@rule(TRAINING, ok="steady", watch="jumps scatters exploded", not_applicable="rewarded")
 def steady(facts: RunFacts) -> Answer | None:
     """Scatter of the main quantity from entry to entry in the second half, and jumps."""
-    scatter, curve = variation(facts.primary), facts.primary
-    if facts.is_rewarded and len(curve) >= 6:
-        return Answer("rewarded", {"term": facts.view.primary, "first": curve.values[0], "last": curve.values[-1]})
-    if scatter != scatter or len(curve) < 6:
+    curve, scatter = facts.primary, variation(facts.primary)
+    if len(curve) < 6 or not (facts.is_rewarded or scatter >= 0):
         return None
-    jumps = spikes(curve)
-    values = {"term": facts.view.primary, "scatter": scatter, "jumps": len(jumps), "steps": jumps[:3]}
+    if facts.is_rewarded:
+        return Answer("rewarded", {"first": curve.iloc[0], "last": curve.iloc[-1]})
+    jumps, batch = spikes(curve), facts.settings.number("gradient_accumulation_steps")
+    values = {"scatter": scatter, "jumps": len(jumps), "steps": jumps[:3]}
     if explosion(facts):
         return Answer("exploded", values)
-    batch = facts.amount("gradient_accumulation_steps")
     if scatter > SCATTER:
         return Answer("scatters", values, {"gradient_accumulation_steps": int(2 * batch)} if batch else {})
     return Answer("jumps" if jumps else "steady", values)
-
-
-RULES = (
-    Rule("falling", TRAINING, falling, "falls", "fell_back flat_because flat rewarded", "rises"),
-    Rule(
-        "improved",
-        TRAINING,
-        improved,
-        "better since_first",
-        "fell_back hardly_because hardly not_since_first",
-        "not_better",
-        on_validation=True,
-    ),
-    Rule(
-        "in-step", TRAINING, in_step, "in_step lags", "apart easier easier_plain", "far", "rewarded", on_validation=True
-    ),
-    Rule("overfitting", TRAINING, overfitting, "none", "some both_rise", "much", "rewarded", on_validation=True),
-    Rule("steady", TRAINING, steady, "steady", "jumps scatters exploded", "", "rewarded"),
-)

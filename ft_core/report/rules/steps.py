@@ -1,8 +1,7 @@
 """Rules on the optimizer's steps: gradients, weights, and steps that were not finite."""
 
-import statistics
-
-from ..answers import TRAINING, Answer, Rule
+from ..answers import TRAINING, Answer, rule
+from ..curves import highest
 from ..facts import RunFacts
 from .learning_rate import lower_rate, rate_is_too_high, third_of_rate
 from .symptoms import guards_steps, is_unscaled, not_finite
@@ -14,18 +13,22 @@ VANISHED = 1e-7
 WEIGHT_LIMITS = (1.5, 3.0)
 
 
+@rule(
+    TRAINING,
+    ok="calm calm_unclipped calm_unknown",
+    watch="clipped spiked_unknown held",
+    problem="spiked grows vanished",
+)
 def gradients(facts: RunFacts) -> Answer | None:
     """Gradient norms before clipping, in the second half of the run beside the first."""
     norms = facts.training("grad_norm")
     if len(norms) < 4:
         return None
     half = len(norms) // 2
-    early, late = statistics.median(norms.values[:half]), statistics.median(norms.values[half:])
-    usual = statistics.median(norms.values)
-    step, highest = max(norms.points(), key=lambda point: point[1])
-    recorded = facts.amount("max_grad_norm")
-    limit = max(recorded or 0.0, 0.0)
-    clipped = sum(value > limit for value in norms.values[half:]) / (len(norms) - half) if limit else 0.0
+    early, late, usual = norms.iloc[:half].median(), norms.iloc[half:].median(), norms.median()
+    recorded, default = facts.settings.number("max_grad_norm"), facts.view.default("max_grad_norm")
+    limit, top = max(recorded or 0.0, 0.0), highest(norms)
+    clipped = (norms.iloc[half:] > limit).mean() if limit else 0.0
     values = {"early": early, "late": late, "limit": limit, "clipped": clipped}
     if late < VANISHED:
         return Answer("vanished", values)
@@ -33,65 +36,49 @@ def gradients(facts: RunFacts) -> Answer | None:
         return Answer("grows", values | {"times": late / early}, third_of_rate(facts))
     if clipped > OFTEN:
         return Answer("clipped", values)
-    if highest > SPIKE * usual > 0:
-        values |= {"usual": usual, "highest": highest, "times": highest / usual, "step": step}
-        if recorded is None:
-            return Answer("spiked_unknown", values)
-        default = facts.view.default("max_grad_norm")
+    kind = "unknown" if recorded is None else "clipped" if limit else "unclipped"
+    if top[1] > SPIKE * usual > 0:
+        values |= {"usual": usual, "top": top, "times": top[1] / usual}
         advice = {"max_grad_norm": default} if recorded == 0 and default else {}
-        return Answer("held" if limit else "spiked", values, advice)
-    if recorded is None:
-        return Answer("calm_unknown", values)
-    return Answer("calm" if limit else "calm_unclipped", values)
+        return Answer({"unknown": "spiked_unknown", "clipped": "held", "unclipped": "spiked"}[kind], values, advice)
+    return Answer("calm" if kind == "clipped" else f"calm_{kind}", values)
 
 
+@rule(TRAINING, ok="all all_logged", watch="few few_logged", problem="many many_logged")
 def finite(facts: RunFacts) -> Answer | None:
     """Steps that were not applied, and logged values that are not finite."""
     amount, values = not_finite(facts)
-    if not facts.record and not len(facts.training("loss")) and amount == "none":
+    if not facts.record and facts.training("loss").empty and amount == "none":
         return None
+    case = "all" if amount == "none" else amount
     if not guards_steps(facts):
-        return Answer({"none": "all_logged", "few": "few_logged", "many": "many_logged"}[amount], values)
-    if amount == "none":
-        return Answer("all", values)
-    steps = [entry.get("step") for entry in facts.bad_steps]
-    samples = [name for entry in facts.bad_steps for name in entry.get("offending") or ()]
-    values |= {"steps": steps[:3] or ["-"], "samples": samples[:2] or ["-"]}
-    return Answer(amount, values, lower_rate(facts, 10) if amount == "many" else {})
+        return Answer(f"{case}_logged", values)
+    if case == "all":
+        return Answer(case, values)
+    offending = [names for entry in facts.bad_steps if isinstance(names := entry.get("offending"), list)]
+    values |= {"steps": [entry.get("step") for entry in facts.bad_steps[:3]] or ["-"]}
+    values |= {"samples": [name for names in offending for name in names][:2] or ["-"]}
+    return Answer(case, values, lower_rate(facts, 10) if case == "many" else {})
 
 
+@rule(TRAINING, ok="steady", watch="grows shrinks", problem="blows_up destroyed")
 def weights(facts: RunFacts) -> Answer | None:
     """The norm of all weights at the end beside the beginning."""
     norms = facts.training("weight_norm")
-    if len(norms) < 2 or norms.values[0] <= 0:
+    if len(norms) < 2 or norms.iloc[0] <= 0:
         return None
-    first, last, highest = norms.values[0], norms.values[-1], max(norms.values)
-    values = {"first": first, "last": last, "highest": highest, "change": last / first - 1}
-    decay = facts.amount("weight_decay")
+    first, last, most = norms.iloc[0], norms.iloc[-1], norms.max()
+    values = {"first": first, "last": last, "highest": most, "change": last / first - 1}
+    decay = facts.settings.number("weight_decay")
     # if the learning rate is at fault, weight decay is not
     tunable = decay is not None and not rate_is_too_high(facts)
     more = {"weight_decay": round(max(2 * decay, 0.01), 4)} if tunable else {}
-    if highest > WEIGHT_LIMITS[1] * first and last < first / WEIGHT_LIMITS[1]:
-        return Answer("destroyed", values)
-    if highest > WEIGHT_LIMITS[1] * first:
-        return Answer("blows_up", values, more)
+    if most > WEIGHT_LIMITS[1] * first:
+        is_destroyed = last < first / WEIGHT_LIMITS[1]
+        return Answer("destroyed", values) if is_destroyed else Answer("blows_up", values, more)
     # random weights have no size to keep
-    if highest > WEIGHT_LIMITS[0] * first and not facts.is_untrained_at_start:
+    if most > WEIGHT_LIMITS[0] * first and not facts.is_untrained_at_start:
         return Answer("grows", values, more)
     if last < first / WEIGHT_LIMITS[0]:
         return Answer("shrinks", values, {"weight_decay": decay / 4} if tunable and decay else {})
     return Answer("steady", values)
-
-
-RULES = (
-    Rule(
-        "gradients",
-        TRAINING,
-        gradients,
-        "calm calm_unclipped calm_unknown",
-        "clipped spiked_unknown held",
-        "spiked grows vanished",
-    ),
-    Rule("finite", TRAINING, finite, "all all_logged", "few few_logged", "many many_logged"),
-    Rule("weights", TRAINING, weights, "steady", "grows shrinks", "blows_up destroyed"),
-)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from ft_core.checkpoints.weights import count_parameters
 from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions, Result, is_untouched, model_card
 from ft_core.hub.card_cost import board_power, training_cost
-from ft_core.hub.card_facts import RunFacts, add_training, named_base, read_run, recipe_rows
+from ft_core.hub.card_facts import RecordedRun, add_training, named_base, read_run, recipe_rows
 from ft_core.hub.push import push_model
 from ft_core.io.console import lines_to
 from ft_core.runs.record import NEEDED
@@ -179,12 +179,12 @@ def test_no_cost_is_invented():
 def test_recipe_and_base_of_a_record():
     arguments = {"learning_rate": 1e-4, "max_steps": 80, "num_train_epochs": 30, "weight_decay": 0.0, "lora": True}
     record = {"arguments": arguments, "global_step": 80, "max_steps": 80, "model": {"preset": "fast"}, "world_size": 2}
-    rows = recipe_rows(RunFacts(record, {}), {"lora": "low-rank adapters"})
+    rows = recipe_rows(RecordedRun(record, {}), {"lora": "low-rank adapters"})
     assert rows == {
         "preset": "`fast`", "optimizer steps": "80 of 80", "learning rate": "0.0001", "steps requested": "80",
         "weight decay": "0", "low-rank adapters": "on", "processes": "2",
     }  # fmt: skip
-    assert recipe_rows(RunFacts({}, {}), {}) == {}
+    assert recipe_rows(RecordedRun({}, {}), {}) == {}
     for model, base in (
         ({"model": "small"}, ("NeoQuasar/Kronos-small", None)),
         ({"model": "small", "from_scratch": True}, (None, None)),
@@ -195,7 +195,7 @@ def test_recipe_and_base_of_a_record():
         ({"model": "models/mine", "repository": None}, (None, None)),  # a folder, wherever it is now
         ({}, (None, None)),
     ):
-        assert named_base(RunFacts({"model": model}, {}), {"small": "NeoQuasar/Kronos-small"}) == base
+        assert named_base(RecordedRun({"model": model}, {}), {"small": "NeoQuasar/Kronos-small"}) == base
 
 
 def test_the_code_of_a_card_loads_its_branch(hub, push, folder):
@@ -254,7 +254,7 @@ def test_only_random_weights_are_a_pre_training():
         ({"model": "/gone/best_model", "from_scratch": False}, "fine-tuning", False),
     ):
         facts = changed(sections=[])
-        add_training(facts, RunFacts({"model": model, **ended}, {}), {}, CardOptions(power=65.0))
+        add_training(facts, RecordedRun({"model": model, **ended}, {}), {}, CardOptions(power=65.0))
         assert facts.emissions["training_type"] == kind
         assert ("| start | random weights |" in model_card(facts, REPO)) is start
 
@@ -262,7 +262,7 @@ def test_only_random_weights_are_a_pre_training():
 def test_settings_that_are_off_are_no_part_of_the_recipe():
     names = {"warmup_steps": "warm-up, steps", "tokens_per_batch": "tokens per micro-batch"}
     for given, shown in ((0, None), (0.25, "25 % of all steps"), (200, "200")):
-        facts = RunFacts({"arguments": {"warmup_steps": given, "tokens_per_batch": 0, "weight_decay": 0.0}}, {})
+        facts = RecordedRun({"arguments": {"warmup_steps": given, "tokens_per_batch": 0, "weight_decay": 0.0}}, {})
         rows = recipe_rows(facts, names)
         assert rows.get("warm-up, steps") == shown
         assert "tokens per micro-batch" not in rows

@@ -61,7 +61,7 @@ def test_two_runs_of_one_seed_are_no_spread(tmp_path):
 def test_the_comparison_has_the_spread_and_shared_axes(three, language, tmp_path):
     files = write_comparison(three, VIEWS, language, tmp_path / "out")
     text = files[0].read_text(encoding="utf-8")
-    best = [min(v for s, v in read_run(path, VIEWS).trained_evaluations.points()) for path in three]
+    best = [read_run(path, VIEWS).trained_evaluations.min() for path in three]
     assert f"{statistics.fmean(best):.4g} | {statistics.stdev(best):.4g} | 3 |" in text
     assert "| `seed` | 1 | 2 | 3 |" in text
     page = files[1].read_text(encoding="utf-8")

@@ -4,13 +4,13 @@ import json
 import os
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 
 from ft_core.report.answers import NOT_KNOWN
 from ft_core.report.causes import ask_all
+from ft_core.report.curves import best, gaps, spikes, still_improving, trend, variation
 from ft_core.report.facts import EARLY, FINISHED, INTERRUPTED, KILLED, RUNNING, UNFINISHED, read_run
-from ft_core.report.history import Curve
-from ft_core.report.trends import best, gaps, spikes, still_improving, trend, variation
 from ft_core.report.views import PLAIN
 from ft_core.runs.lock import run_lock
 from kronos_ft.report.views import TOKENIZER, VIEWS
@@ -26,7 +26,7 @@ def plain_state(step=60, most=100):
 
 
 def curve_of(*values):
-    return Curve(tuple(range(10, 10 + 10 * len(values), 10)), tuple(map(float, values)))
+    return pd.Series(values, index=range(10, 10 + 10 * len(values), 10), dtype=float)
 
 
 # States of a run
@@ -100,8 +100,8 @@ def test_values_that_are_not_finite_are_counted_and_left_out(tmp_path):
     run = tokenizer_run()
     run.training("recon_all", lambda step, old: None if step == 100 else old)
     facts = run.facts(tmp_path / "run", VIEWS)
-    assert len(facts.primary.lost_at) == 1
-    assert 100 not in facts.primary.steps
+    assert facts.lost("recon_all") == [100]
+    assert 100 not in facts.primary.index
 
 
 # Plain Trainers
@@ -115,7 +115,7 @@ def test_a_plain_trainer_folder_and_its_state_alone(tmp_path):
     facts = read_run(tmp_path / "out", VIEWS)
     assert (facts.view, facts.step, facts.max_steps, facts.status) == (PLAIN, 60, 100, UNFINISHED)
     assert facts.history.source == "checkpoint-60/trainer_state.json"
-    assert facts.primary.values[0] == pytest.approx(1.9)
+    assert facts.primary.iloc[0] == pytest.approx(1.9)
     alone = read_run(tmp_path / "out" / "checkpoint-60" / "trainer_state.json", VIEWS)
     assert alone.history.entries == facts.history.entries
     findings = ask_all(alone)
@@ -159,7 +159,7 @@ def test_a_trend_must_stand_out_of_the_scatter():
 
 
 def test_gaps_take_training_since_the_evaluation_before():
-    found = gaps(curve_of(4, 3, 2, 1), Curve((0, 20, 40), (9.0, 3.5, 1.5)))
+    found = gaps(curve_of(4, 3, 2, 1), pd.Series({0: 9.0, 20: 3.5, 40: 1.5}))
     assert [(gap.step, gap.training, gap.validation) for gap in found] == [(20, 3.0, 3.5), (40, 1.0, 1.5)]
 
 
@@ -172,6 +172,6 @@ def test_spikes_best_and_what_still_improves():
     assert spikes(curve_of(1, 1, 1, 1, 1, 2, 1)) == [60]
     assert best(curve_of(3, 1, 1)) == (20, 1.0)
     assert best(curve_of(1, 3, 3), greater=True) == (20, 3.0)
-    assert best(Curve()) is None
+    assert best(curve_of()) is None
     assert still_improving(curve_of(1.0, 0.8, 0.6)) == pytest.approx(0.25)
     assert still_improving(curve_of(1.0, 0.8, 0.8)) is None

@@ -4,6 +4,7 @@ import math
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -11,7 +12,7 @@ from ft_core.cli.settings import parse_settings
 from ft_core.report.advice import yaml_value
 from ft_core.report.answers import GROUPS, ask
 from ft_core.report.catalogue import LANGUAGES, default_language, load_texts
-from ft_core.report.charts import Chart, Curve, Line, draw, outlying_unit, ticks
+from ft_core.report.charts import Chart, Line, draw, outlying_unit, ticks
 from ft_core.report.facts import read_run
 from ft_core.report.rules import COMMON_RULES
 from ft_core.report.write import write_report
@@ -261,7 +262,7 @@ def test_yaml_reads_what_is_written(value):
 def test_a_chart_of_jumps_keeps_them():
     values = [1.0] * 5000
     values[3333] = 9.0
-    svg = draw(Chart("title & more", [Line("loss", Curve(tuple(range(5000)), tuple(values)), 0)]))
+    svg = draw(Chart("title & more", [Line("loss", pd.Series(values), 0)]))
     assert "title &amp; more" in svg
     assert svg.count(",") < 1200
     heights = [float(pair.split(",")[1]) for pair in re.search('points="([^"]+)"', svg)[1].split()]
@@ -271,14 +272,14 @@ def test_a_chart_of_jumps_keeps_them():
 def test_charts_of_nothing_of_one_point_and_of_a_constant():
     assert draw(Chart("empty", [])) == ""
     for values in ((1.0,), (2.0, 2.0), (0.0, 0.0), (-1.0, 1.0)):
-        curve = Curve(tuple(range(len(values))), values)
+        curve = pd.Series(values)
         for log_scale in (False, True):
             assert draw(Chart("one", [Line("x", curve, 0)], log_scale)).endswith("</svg>")
 
 
 def test_outliers_of_either_sign_leave_the_rest_to_see():
     values = (1.3, 1.2, 9e11, -0.5, 0.4, 0.2)
-    svg = draw(Chart("objective", [Line("loss", Curve(tuple(range(6)), values), 0)], steps="步"))
+    svg = draw(Chart("objective", [Line("loss", pd.Series(values), 0)], steps="步"))
     heights = [float(pair.split(",")[1]) for pair in re.search('points="([^"]+)"', svg)[1].split()]
     assert heights[2] == min(heights)
     assert heights[3] == max(heights)
