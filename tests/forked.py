@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 from torch.distributed import TCPStore
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tests.curves_fixtures import draw_dots
 
@@ -41,6 +42,14 @@ def script(path: Path, words: list[str]) -> None:
     runpy.run_path(str(path), run_name="__main__")
 
 
+def _leave(code: int) -> None:
+    """Ends this process as an interpreter does at its end; multiprocessing runs no exit functions."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _child(text: Path, environment: dict[str, str], group: bool, function: Callable, arguments: tuple) -> None:
     handle = os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
@@ -57,10 +66,7 @@ def _child(text: Path, environment: dict[str, str], group: bool, function: Calla
     except BaseException:
         traceback.print_exc()
         code = 1
-    atexit._run_exitfuncs()  # as an interpreter does at its end; multiprocessing does not
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    _leave(code)
 
 
 class Forked:
@@ -165,3 +171,20 @@ def run_ranks(folder: Path, count: int, function: Callable, *arguments, environm
     """Runs a function in so many processes that form a group, to their end."""
     ranks = Ranks(folder, count, function, *arguments, environment=environment)
     assert ranks.end() == [0] * count, ranks.text()[-6000:]
+
+
+def _rank(function: Callable, arguments: tuple) -> None:
+    _leave(function(*arguments) or 0)
+
+
+def torchrun(count: int, function: Callable, *arguments) -> None:
+    """What `torchrun --standalone` does: its agent runs in this process, and ends the other ranks when one has ended.
+
+    Raises:
+        ChildFailedError: a rank has failed.
+    """
+    config = LaunchConfig(
+        1, 1, count, run_id="tests", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
+        start_method="fork",
+    )  # fmt: skip
+    elastic_launch(config, _rank)(function, arguments)
