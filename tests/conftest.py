@@ -22,6 +22,7 @@ FORKING = (
     "tests/faults/test_resume_settings",
     "tests/faults/test_run_lock",
     "tests/faults/test_signals",
+    "tests/ft_core/training/test_curves.py::test_trainers_are_imported",
     "tests/kronos_ft/download/test_failures.py::test_killed_and_resumed",
     "tests/kronos_ft/training/test_interrupted_training.py::test_a_signal_to_the_whole_group",
     "tests/mt5_ft/runs/test_run.py::test_a_disk_that_fills_up",

@@ -36,6 +36,11 @@ def program(name: str, words: list[str]) -> int:
     return {"kronos_ft": kronos, "mt5_ft": mt5}[name]([str(word) for word in words])
 
 
+def is_imported(name: str) -> bool:
+    """Whether importing what is preloaded, the trainers among it, imports a module."""
+    return name in sys.modules
+
+
 def script(path: Path, words: list[str]) -> None:
     """What `python PATH WORDS` does."""
     sys.argv = [str(path), *(str(word) for word in words)]

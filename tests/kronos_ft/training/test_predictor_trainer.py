@@ -229,7 +229,7 @@ def test_accumulation_equals_a_large_batch(make_predictor_trainer, series, tiny_
 
 @pytest.mark.parametrize("kind", ["tokens", "dropout and sampling", "augmented", "adapters"])
 def test_a_resumed_run_ends_bit_equal(make_predictor_trainer, series, tiny_model, tiny_predictor, tmp_path, kind):
-    settings = {"max_steps": 24, "per_device_train_batch_size": 10}
+    settings = {"max_steps": 18, "per_device_train_batch_size": 10, "eval_steps": 9, "save_steps": 9}
     shape = WindowShape(20, 4, stride=8)
     if kind == "augmented":
         augmentation = AugmentationArguments(augment_noise=True, augment_time_shift=True)
