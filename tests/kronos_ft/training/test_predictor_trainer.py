@@ -146,7 +146,7 @@ def test_the_fine_token_is_trained_on_the_true_or_on_a_sampled_coarse_one(
 
 def test_a_sampled_coarse_token_teaches_to_ignore_it(make_predictor_trainer, train_tokens, validation_tokens, tmp_path):
     """What the two ways do to the fine token given the true coarse one, after the same training."""
-    settings = {"max_steps": 150, "learning_rate": 1e-2, "eval_steps": 150, "save_steps": 150, "logging_steps": 50}
+    settings = {"max_steps": 80, "learning_rate": 1e-2, "eval_steps": 80, "save_steps": 80, "logging_steps": 40}
     gains = {}
     for conditioning in ("true", "sampled"):
         trainer = make_predictor_trainer(
