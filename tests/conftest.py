@@ -12,7 +12,7 @@ import pytest
 import tests.examples  # noqa: F401, the profiles of hypothesis
 
 pytest_plugins = ["tests.fault_table", "tests.docs.counts"]
-FIXTURES = ("market_fixtures", "curves_fixtures", "hub_fixtures", "fault_run_fixtures")
+FIXTURES = ("market_fixtures", "short_runs", "hub_fixtures", "fault_run_fixtures")
 # tests that fork processes from one server (tests.forked) share a worker, so that there is one server
 FORKING = (
     "tests/distributed/",

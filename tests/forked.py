@@ -21,7 +21,7 @@ import pytest
 from torch.distributed import TCPStore
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tests.curves_fixtures import draw_dots
+from tests.short_runs import shorten_runs
 
 PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
 context = multiprocessing.get_context("forkserver")
@@ -61,7 +61,7 @@ def _child(text: Path, environment: dict[str, str], group: bool, function: Calla
     os.dup2(handle, 2)
     os.environ.update(environment)
     gc.freeze()  # what is imported stays
-    draw_dots(pytest.MonkeyPatch())
+    shorten_runs(pytest.MonkeyPatch())
     if group:
         os.setsid()
     try:
