@@ -12,7 +12,7 @@ import pytest
 import tests.examples  # noqa: F401, the profiles of hypothesis
 
 pytest_plugins = ["tests.fault_table", "tests.docs.counts"]
-FIXTURES = ("market_fixtures", "curves_fixtures", "hub_fixtures", "fault_run_fixtures")
+FIXTURES = ("market_fixtures", "short_runs", "hub_fixtures", "fault_run_fixtures")
 # tests that fork processes from one server (tests.forked) share a worker, so that there is one server
 FORKING = (
     "tests/distributed/",
@@ -22,6 +22,7 @@ FORKING = (
     "tests/faults/test_resume_settings",
     "tests/faults/test_run_lock",
     "tests/faults/test_signals",
+    "tests/ft_core/training/test_curves.py::test_trainers_are_imported",
     "tests/kronos_ft/download/test_failures.py::test_killed_and_resumed",
     "tests/kronos_ft/training/test_interrupted_training.py::test_a_signal_to_the_whole_group",
     "tests/mt5_ft/runs/test_run.py::test_a_disk_that_fills_up",

@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 from torch.distributed import TCPStore
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tests.curves_fixtures import draw_dots
+from tests.short_runs import shorten_runs
 
 PRELOADED = ["kronos_ft.runs.both", "mt5_ft.runs.run", "mt5_ft.runs.finish", "tests.fault_runs"]
 context = multiprocessing.get_context("forkserver")
@@ -35,10 +36,23 @@ def program(name: str, words: list[str]) -> int:
     return {"kronos_ft": kronos, "mt5_ft": mt5}[name]([str(word) for word in words])
 
 
+def is_imported(name: str) -> bool:
+    """Whether importing what is preloaded, the trainers among it, imports a module."""
+    return name in sys.modules
+
+
 def script(path: Path, words: list[str]) -> None:
     """What `python PATH WORDS` does."""
     sys.argv = [str(path), *(str(word) for word in words)]
     runpy.run_path(str(path), run_name="__main__")
+
+
+def _leave(code: int) -> None:
+    """Ends this process as an interpreter does at its end; multiprocessing runs no exit functions."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _child(text: Path, environment: dict[str, str], group: bool, function: Callable, arguments: tuple) -> None:
@@ -47,7 +61,7 @@ def _child(text: Path, environment: dict[str, str], group: bool, function: Calla
     os.dup2(handle, 2)
     os.environ.update(environment)
     gc.freeze()  # what is imported stays
-    draw_dots(pytest.MonkeyPatch())
+    shorten_runs(pytest.MonkeyPatch())
     if group:
         os.setsid()
     try:
@@ -57,10 +71,7 @@ def _child(text: Path, environment: dict[str, str], group: bool, function: Calla
     except BaseException:
         traceback.print_exc()
         code = 1
-    atexit._run_exitfuncs()  # as an interpreter does at its end; multiprocessing does not
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    _leave(code)
 
 
 class Forked:
@@ -165,3 +176,20 @@ def run_ranks(folder: Path, count: int, function: Callable, *arguments, environm
     """Runs a function in so many processes that form a group, to their end."""
     ranks = Ranks(folder, count, function, *arguments, environment=environment)
     assert ranks.end() == [0] * count, ranks.text()[-6000:]
+
+
+def _rank(function: Callable, arguments: tuple) -> None:
+    _leave(function(*arguments) or 0)
+
+
+def torchrun(count: int, function: Callable, *arguments) -> None:
+    """What `torchrun --standalone` does: its agent runs in this process, and ends the other ranks when one has ended.
+
+    Raises:
+        ChildFailedError: a rank has failed.
+    """
+    config = LaunchConfig(
+        1, 1, count, run_id="tests", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
+        start_method="fork",
+    )  # fmt: skip
+    elastic_launch(config, _rank)(function, arguments)

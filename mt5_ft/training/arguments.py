@@ -1,5 +1,6 @@
 """Settings of an mT5 fine-tuning run; each field has one help text with its unit."""
 
+import functools
 import importlib.util
 import logging
 import os
@@ -143,8 +144,12 @@ class MT5DataArguments:
         return named_fields(self.task, self.source_fields, self.target_fields)
 
 
+@functools.cache
 def bf16_pays_on_cpu() -> bool:
-    """Whether bf16 products are clearly faster on this CPU; without native support they can be 25 times slower."""
+    """Whether bf16 products are clearly faster on this CPU; without native support they can be 25 times slower.
+
+    Measured once per process: where bf16 is slow, the measurement takes a second.
+    """
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.randn(512, 512, dtype=dtype)

@@ -1,12 +1,10 @@
 """A rank that is killed, signalled, or has a NaN: no hang, whole checkpoints, the same decision on every rank."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -14,25 +12,39 @@ import pytest
 from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import defect_of, file_hash
 from kronos_ft.data.sources import simulate_candles
-from tests.distributed import nan_on_one_rank
+from tests.distributed import nan_on_one_rank, one_rank
 from tests.fault_sample import sample
-from tests.forked import Forked, program, run_ranks
+from tests.forked import Forked, program, run_ranks, torchrun
 
 pytestmark = pytest.mark.distributed
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "KRONOS_FT_TRACEBACK": ""}
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "KRONOS_FT_TRACEBACK": ""}
 PATIENCE = 120  # seconds; a hang is a failure
 WORDS = [
     *("tokenizer", "--model", "tiny", "--from_scratch", "--lookback_window", "20", "--predict_window", "4"),
-    *("--max_steps", "240", "--eval_strategy", "steps", "--eval_steps", "20", "--save_strategy", "steps"),
+    *("--max_steps", "120", "--eval_strategy", "steps", "--eval_steps", "20", "--save_strategy", "steps"),
     *("--save_steps", "20", "--logging_steps", "7", "--per_device_train_batch_size", "8", "--keep_best", "20"),
 ]
 
 
-def launch(folder, run):
-    """Starts two ranks of `kronos-ft tokenizer` by torchrun, which ends the others when one has ended."""
-    command = [*LAUNCH, "-m", "kronos_ft", *WORDS, "--data", str(folder / "btc.csv"), "--output_dir", str(run)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run_torchrun(*words):
+    """Two ranks by torchrun itself, in new interpreters."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        one_rank.__file__,
+    ]
+    return subprocess.run([*command, *words], check=False).returncode
+
+
+def launch(folder, run, new_interpreters):
+    """Starts two ranks of `kronos-ft tokenizer` under the agent of torchrun, which ends the second after the first."""
+    words = [str(run.parent), *WORDS, "--data", str(folder / "btc.csv"), "--output_dir", str(run)]
+    how = (run_torchrun,) if new_interpreters else (torchrun, 2, one_rank.main)
+    return Forked(run.parent / "launch.text", *how, *words, environment=ENVIRONMENT)
 
 
 def run_whole(folder, run, *words):
@@ -55,25 +67,10 @@ def whole(folder):
     return folder / "whole"
 
 
-def ranks_of(process):
-    """The training processes of a launch by rank; what they start themselves carries their rank too."""
-    found = {}
-    for child in psutil.Process(process.pid).children():
-        try:
-            rank = child.environ().get("RANK")
-        except psutil.Error:
-            continue
-        if rank is not None:
-            found[int(rank)] = child
-    return found
-
-
-def wait_for_checkpoint(process, run):
-    until = time.monotonic() + PATIENCE
-    while not list_checkpoints(run):
-        assert process.poll() is None, process.communicate()[0][-3000:]
-        assert time.monotonic() < until
-        time.sleep(0.02)
+def ranks_after_a_checkpoint(process, run):
+    """The training processes by rank, once the first checkpoint is there."""
+    process.wait_until(lambda: list_checkpoints(run), PATIENCE)
+    return [psutil.Process(int((run.parent / f"pid-{rank}").read_text())) for rank in (0, 1)]
 
 
 def end_is_equal(run, whole):
@@ -84,37 +81,34 @@ def end_is_equal(run, whole):
 
 
 @pytest.mark.fault(13)
-@pytest.mark.parametrize("rank", sample([0, 1], 1))
-def test_a_killed_rank_ends_the_others(folder, whole, rank, tmp_path):
+@pytest.mark.parametrize("case", sample([(0, True), (1, True), (1, False)], (1, False)))
+def test_a_killed_rank_ends_the_others(folder, whole, case, tmp_path):
+    rank, new_interpreters = case
     run = tmp_path / "run"
-    process = launch(folder, run)
-    wait_for_checkpoint(process, run)
-    ranks = ranks_of(process)
-    assert set(ranks) == {0, 1}
+    process = launch(folder, run, new_interpreters)
+    ranks = ranks_after_a_checkpoint(process, run)
     ranks[rank].send_signal(signal.SIGKILL)
-    text, _ = process.communicate(timeout=PATIENCE)  # raises where the launch hangs
-    assert process.returncode != 0, text[-3000:]
-    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in ranks.values())
+    assert process.end(PATIENCE) != 0, process.text()[-3000:]  # raises where the launch hangs
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in ranks)
     assert all(defect_of(path) is None for path in list_checkpoints(run).values())
     run_whole(folder, run, "--resume")
     end_is_equal(run, whole)
 
 
 @pytest.mark.fault(11)
-@pytest.mark.parametrize("rank", sample([0, 1, None], 0))
-def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole, rank, tmp_path):
+@pytest.mark.parametrize("case", sample([(0, True), (1, True), (None, True), (0, False)], (0, False)))
+def test_a_signal_to_one_rank_or_all_stops_all_after_the_same_step(folder, whole, case, tmp_path):
+    rank, new_interpreters = case
     run = tmp_path / "run"
-    process = launch(folder, run)
-    wait_for_checkpoint(process, run)
-    ranks = ranks_of(process)
-    assert set(ranks) == {0, 1}
+    process = launch(folder, run, new_interpreters)
+    ranks = ranks_after_a_checkpoint(process, run)
     reached = max(list_checkpoints(run))
-    for number, one in ranks.items():
+    for number, one in enumerate(ranks):
         if rank in (number, None):
             one.send_signal(signal.SIGTERM)
-    text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode != 0, f"signalled after step {reached}: {text[-9000:]}"
-    stopped = re.search(r"stopped by SIGTERM: step (\d+) of 240 is saved in", text)
+    code, text = process.end(PATIENCE), process.text()
+    assert code != 0, f"signalled after step {reached}: {text[-9000:]}"
+    stopped = re.search(r"stopped by SIGTERM: step (\d+) of 120 is saved in", text)
     assert stopped, text[-3000:]
     assert defect_of(run / f"checkpoint-{stopped[1]}") is None
     assert max(list_checkpoints(run)) == int(stopped[1])

@@ -1,16 +1,20 @@
 """A search over a formula: what it proposes, prunes, repeats, refuses, and how it goes on after it was broken off."""
 
+import functools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 from functools import partial
 
+import alembic.util
 import pytest
 import yaml
+from optuna.importance import FanovaImportanceEvaluator
 
 from ft_core.io.console import lines_to
-from ft_core.sweep import repeats, samplers, search as search_module, workers
+from ft_core.sweep import importance, repeats, samplers, search as search_module, workers
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
 from tests.sweep_stage import Died, toy_stage
@@ -18,7 +22,7 @@ from tests.sweep_stage import Died, toy_stage
 RATE = "learning_rate: {low: 1e-5, high: 1e-1, log: true}\n"
 
 
-USUAL = ["--trials", 8, "--prune_startup", 2]
+USUAL = ["--trials", 6, "--prune_startup", 2]
 
 
 def search(folder, *words, space=RATE, output="sweep"):
@@ -38,16 +42,39 @@ def sweep(tmp_path):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_random_trials():
+def _small():
+    """TPE begins after four random trials; forests are small; scripts that make a study's tables are compiled once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samplers, "RANDOM_TRIALS", 4)
+        patch.setattr(importance, "FanovaImportanceEvaluator", partial(FanovaImportanceEvaluator, n_trees=8))
+        patch.setattr(alembic.util, "load_python_file", functools.cache(alembic.util.load_python_file))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_chart(request, monkeypatch):
+    """The chart of the importances is drawn by the test of the grid alone."""
+    if request.function is not test_a_grid_covers_all_points_once:
+        monkeypatch.setattr(search_module, "plot_importance", lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
-    """The record of a search of eight trials, four of them by TPE, that nothing disturbed."""
+    """The record of a search of six trials, two of them by TPE, that nothing disturbed."""
     return search(tmp_path_factory.mktemp("usual"), *USUAL)[0]
+
+
+@pytest.fixture(scope="module")
+def _two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    search(folder, "--trials", 2)
+    return folder / "sweep"
+
+
+@pytest.fixture
+def two(_two, tmp_path):
+    """A search of two trials that has ended, in the folder of the test."""
+    return shutil.copytree(_two, tmp_path / "sweep")
 
 
 def outcomes(record):
@@ -80,7 +107,7 @@ def test_the_same_seed_proposes_the_same(sweep, usual):
     assert outcomes(sweep(*USUAL)[0]) == outcomes(usual)
     other, _ = sweep("--trials", 2, "--sampler_seed", 7, output="other")
     assert outcomes(other)[0] != outcomes(usual)[0]
-    assert len({one["values"]["learning_rate"] for one in usual["trials"]}) == 8
+    assert len({one["values"]["learning_rate"] for one in usual["trials"]}) == 6
     assert usual["best"]["objective"] == min(one["objective"] for one in usual["trials"] if one["objective"])
 
 
@@ -95,13 +122,13 @@ def test_tpe_learns(sweep):
 def test_a_search_that_was_broken_off_ends_like_a_whole_one(sweep, tmp_path, usual, how):
     """Broken off twice, after different evaluations: the running trials go on, the finished are not repeated."""
     words = [*USUAL, "--die_at", tmp_path / "die"]
-    (tmp_path / "die").write_text(f"{how} 0002 3\n{how} 0007 1")
+    (tmp_path / "die").write_text(f"{how} 0002 3\n{how} 0005 1")
     for resume in ([], ["--resume"]):
         with pytest.raises(Died if how == "die" else StoppedBySignal):
             sweep(*words, *resume)
     record, said = sweep(*words, "--resume")
     assert outcomes(record) == outcomes(usual)
-    assert any(line.startswith("resumed     7 of 8 trials are finished") for line in said)
+    assert any(line.startswith("resumed     5 of 6 trials are finished") for line in said)
     assert steps_of(tmp_path, 2) == ["1", "2", "3", "3", "4"]  # from its checkpoint
     assert steps_of(tmp_path, 1) == ["1", "2", "3", "4"]
     again, said = sweep(*words, "--resume")
@@ -208,8 +235,7 @@ def test_the_record_says_how_a_search_ended(sweep, tmp_path):
     assert sweep(*words, "--resume")[0]["status"] == "finished"
 
 
-def test_another_search_in_the_folder_is_refused(sweep, tmp_path):
-    sweep("--trials", 2)
+def test_another_search_in_the_folder_is_refused(sweep, two, tmp_path):
     before = (tmp_path / "sweep" / "sweep.json").read_bytes()
     for words, space, message in (
         ([], "learning_rate: {low: 1e-5, high: 1e-2, log: true}\n", r"space.learning_rate: .*0\.1.* -> .*0\.01"),
@@ -244,8 +270,7 @@ def test_other_weights_in_the_same_folder_are_refused(sweep, tmp_path):
         (place / "model.safetensors").write_bytes(b"weights")
 
 
-def test_folders(sweep, tmp_path):
-    sweep("--trials", 2)
+def test_folders(sweep, two, tmp_path):
     with pytest.raises(ValueError, match="is not empty; pass --resume to continue the sweep or --overwrite"):
         sweep("--trials", 2)
     with pytest.raises(ValueError, match="--resume and --overwrite exclude each other"):
@@ -263,8 +288,7 @@ def test_folders(sweep, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 100, b"SQLite format 3\0" + b"x" * 4096])
-def test_a_damaged_study_is_refused(sweep, tmp_path, content):
-    sweep("--trials", 2)
+def test_a_damaged_study_is_refused(sweep, two, tmp_path, content):
     path = tmp_path / "sweep" / "study.db"
     before = (tmp_path / "sweep" / "sweep.json").read_bytes()
     path.write_bytes(content)

@@ -1,22 +1,16 @@
 """Training curves: drawn whole, and without a change to the matplotlib of whoever imports a trainer."""
 
-import subprocess
-import sys
-
 import matplotlib
 from matplotlib import image, pyplot
 
 from ft_core.training.curves import Panel, plot_curves
+from tests.forked import Forked, is_imported
 
 
-def test_trainers_are_imported_without_matplotlib():
+def test_trainers_are_imported_without_matplotlib(tmp_path):
     """Its backend is the reader's choice; a notebook that imports a trainer goes on showing pictures."""
-    code = (
-        "import sys; from kronos_ft import KronosTokenizerTrainer, KronosTrainer, finish_run\n"
-        "import mt5_ft.runs.run\n"
-        "sys.exit('matplotlib' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert Forked(tmp_path / "text", is_imported, "mt5_ft.runs.run").end() == 1
+    assert Forked(tmp_path / "text", is_imported, "matplotlib").end() == 0
 
 
 def test_curves_are_drawn_without_pyplot(tmp_path):

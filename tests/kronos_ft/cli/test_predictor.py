@@ -1,6 +1,7 @@
 """`kronos-ft predictor` and `kronos-ft finetune`: whole runs, resume, adapters, and bad input in one line."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -78,7 +79,8 @@ def test_tokens_of_a_run_shorter_than_an_epoch_are_made_step_by_step(words, run,
     assert "validation: tokenised windows" in captured.err
     one = json.loads((run / "training_metrics.json").read_text())["train"]["loss"]
     words[words.index(str(run))] = str(tmp_path / "whole")
-    assert main([*words, *SCRATCH, "--stride", "1", "--max_steps", "50"]) == 0
+    more = ["--stride", "1", "--max_steps", "50", "--eval_steps", "50", "--save_steps", "50"]
+    assert main([*words, *SCRATCH, *more]) == 0
     assert "train: tokenised windows 396 of 396" in capsys.readouterr().err
     other = json.loads((tmp_path / "whole" / "training_metrics.json").read_text())["train"]["loss"]
     assert one["first"] == pytest.approx(other["first"], rel=1e-6)
@@ -205,9 +207,29 @@ def test_the_tokenizer_of_a_size():
 # Both stages
 
 
+BOTH = ["finetune", "--tokenizer", "tiny", *SCRATCH, *WINDOW, *STEPS]
+
+
 @pytest.fixture
 def both(csv, run):
-    return ["finetune", "--data", str(csv), "--output_dir", str(run), "--tokenizer", "tiny", *SCRATCH, *WINDOW, *STEPS]
+    return [*BOTH, "--data", str(csv), "--output_dir", str(run)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of both stages that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    simulate_candles(600).to_csv(folder / "btc.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KRONOS_FT_CACHE", str(folder / "cache"))
+        assert main([*BOTH, "--data", str(folder / "btc.csv"), "--output_dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def finished(whole, run):
+    """The folder of the test holds a copy of it."""
+    shutil.copytree(whole, run)
 
 
 def test_both_stages_in_one_folder(both, run, capsys):
@@ -229,11 +251,7 @@ class Killed(KeyboardInterrupt):
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "predictor"])
-def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, run, capsys, tmp_path, stage, monkeypatch):
-    whole = [*both]
-    whole[whole.index(str(run))] = str(tmp_path / "whole")
-    assert main(whole) == 0
-
+def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, whole, run, capsys, tmp_path, stage, monkeypatch):
     from ft_core.runs.recorder import RunRecorder
 
     original = RunRecorder.on_save
@@ -256,19 +274,17 @@ def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, run, capsys, t
     if stage == "predictor":
         assert stamps == {path: path.stat().st_mtime_ns for path in (run / "tokenizer").rglob("*.safetensors")}
     for name, cls in (("tokenizer", KronosTokenizer), ("predictor", Kronos)):
-        one, other = (cls.from_pretrained(folder / name / "best_model") for folder in (run, tmp_path / "whole"))
+        one, other = (cls.from_pretrained(folder / name / "best_model") for folder in (run, whole))
         for found, expected in zip(one.parameters(), other.parameters(), strict=True):
             assert torch.equal(found, expected)
 
 
-def test_overwriting_replaces_both_stages(both, run):
-    assert main(both) == 0
+def test_overwriting_replaces_both_stages(both, finished, run):
     assert main([*both, "--overwrite", "--seed", "5"]) == 0
     assert record_of(run / "predictor")["arguments"]["seed"] == 5
 
 
-def test_overwriting_with_bad_input_leaves_both_stages(both, run, capsys, tmp_path):
-    assert main(both) == 0
+def test_overwriting_with_bad_input_leaves_both_stages(both, finished, run, capsys, tmp_path):
     before = {path: path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
     words = [*both, "--overwrite"]
     words[words.index("--data") + 1] = str(tmp_path / "missing.csv")

@@ -1,8 +1,10 @@
 """`kronos-ft sweep`: whole searches over tiny runs, their pruning, failures and files."""
 
 import copy
+import functools
 import json
 
+import alembic.util
 import pytest
 from optuna.samplers import GridSampler
 
@@ -19,6 +21,14 @@ SMALL = [
     "--logging_steps", "1", "--per_device_train_batch_size", "8",
 ]  # fmt: skip
 SPACE = "learning_rate: {low: 1e-4, high: 1e-2, log: true}\nweight_decay: [0.0, 0.1]\naugment_noise: [true, false]\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scripts_compiled_once():
+    """Alembic compiles the scripts that make a study's tables each time a study is opened."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alembic.util, "load_python_file", functools.cache(alembic.util.load_python_file))
+        yield
 
 
 @pytest.fixture

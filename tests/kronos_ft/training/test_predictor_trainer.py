@@ -146,7 +146,7 @@ def test_the_fine_token_is_trained_on_the_true_or_on_a_sampled_coarse_one(
 
 def test_a_sampled_coarse_token_teaches_to_ignore_it(make_predictor_trainer, train_tokens, validation_tokens, tmp_path):
     """What the two ways do to the fine token given the true coarse one, after the same training."""
-    settings = {"max_steps": 150, "learning_rate": 1e-2, "eval_steps": 150, "save_steps": 150, "logging_steps": 50}
+    settings = {"max_steps": 80, "learning_rate": 1e-2, "eval_steps": 80, "save_steps": 80, "logging_steps": 40}
     gains = {}
     for conditioning in ("true", "sampled"):
         trainer = make_predictor_trainer(
@@ -229,7 +229,7 @@ def test_accumulation_equals_a_large_batch(make_predictor_trainer, series, tiny_
 
 @pytest.mark.parametrize("kind", ["tokens", "dropout and sampling", "augmented", "adapters"])
 def test_a_resumed_run_ends_bit_equal(make_predictor_trainer, series, tiny_model, tiny_predictor, tmp_path, kind):
-    settings = {"max_steps": 24, "per_device_train_batch_size": 10}
+    settings = {"max_steps": 18, "per_device_train_batch_size": 10, "eval_steps": 9, "save_steps": 9}
     shape = WindowShape(20, 4, stride=8)
     if kind == "augmented":
         augmentation = AugmentationArguments(augment_noise=True, augment_time_shift=True)

@@ -211,7 +211,8 @@ def test_a_resumed_run_ends_bit_equal(make_trainer, series, tmp_path, stop):
         augmentation=AugmentationArguments(augment_noise=True, augment_time_shift=True),
         seed=5,
     )
-    settings = {"train": augmented, "max_steps": 24, "per_device_train_batch_size": 10}
+    settings = {"train": augmented, "max_steps": 18, "per_device_train_batch_size": 10}
+    settings |= {"eval_steps": stop, "save_steps": stop}
     whole = make_trainer(output=tmp_path / "whole", **settings)
     whole.train()
     make_trainer(output=tmp_path / "cut", callbacks=[Stop(stop)], **settings).train()

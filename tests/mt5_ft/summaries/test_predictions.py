@@ -78,7 +78,7 @@ def test_scores_of_a_file(summarize, data, tmp_path, capsys):
 
 def test_a_process_killed_twice_gives_the_same_bytes(summarize, start, data, tmp_path):
     """SIGKILL at two random moments while batches are written."""
-    words = ["--batch_size", "1", "--max_length", "48"]
+    words = ["--batch_size", "1", "--max_length", "24"]
     assert summarize("whole.jsonl", *words) == 0
     output, part = tmp_path / "cut.jsonl", tmp_path / "cut.jsonl.part"
     command = ["summarize", "--model", start, "--input", data, "--output", output, *words]
