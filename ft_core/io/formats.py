@@ -31,13 +31,13 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _TwiceNamed(f"key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+        raise _TwiceNamed(f"is ambiguous: key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return found
 
 
 def _integer(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"an integer of {len(digits):,} digits, more than {MOST_DIGITS}")
+        raise ValueError(f"has an integer of {len(digits):,} digits, more than {MOST_DIGITS}")
     return int(digits)
 
 
@@ -53,7 +53,7 @@ def _check_depth(value: object) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"nested more than {MOST_DEPTH} levels deep")
+    raise ValueError(f"is nested more than {MOST_DEPTH} levels deep")
 
 
 def parse_json(text: str | bytes, kind: object = object, *, unique: bool = False) -> object:
@@ -66,22 +66,30 @@ def parse_json(text: str | bytes, kind: object = object, *, unique: bool = False
 
     Raises:
         ValueError: not UTF-8, not JSON, too deep, an integer too long, a key twice, or another type. The message is one
-            line without a file name.
+            line that continues the name of the source, such as `has a wrong pid: expected int, got str`.
     """
     try:
         value = json.loads(text, parse_int=_integer, object_pairs_hook=_unique if unique else None)
         _check_depth(value)
         return value if kind is object else msgspec.convert(value, kind)
     except RecursionError:
-        raise ValueError(f"nested more than {MOST_DEPTH} levels deep") from None
+        raise ValueError(f"is nested more than {MOST_DEPTH} levels deep") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+        raise ValueError(f"is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text (byte {error.start + 1})") from error
+        raise ValueError(f"is not UTF-8 text (byte {error.start + 1})") from error
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at ")
-        field = place.strip("`").removeprefix("$").removeprefix(".") or "content"
-        raise ValueError(f"{field}: {message[:1].lower()}{message[1:]}".replace("`", "")) from error
+        raise ValueError(_wrong_type(str(error))) from error
+
+
+def _wrong_type(message: str) -> str:
+    """A message of msgspec in the words of this library."""
+    problem, _, place = message.replace("`", "").partition(" - at ")
+    field = place.removeprefix("$").removeprefix(".")
+    within = f" of {field}" if field else ""
+    if "missing required field" in problem:
+        return f"lacks the field {problem.rpartition(' ')[2]}{within}"
+    return f"has a wrong {field or 'content'}: {problem[:1].lower()}{problem[1:]}"
 
 
 def _content(path: Path, most: int, remedy: str) -> bytes:
@@ -114,7 +122,7 @@ def read_json(
     try:
         return parse_json(content, kind, unique=unique)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; {remedy}") from error
+        raise ValueError(f"{path} {error}; {remedy}") from error
 
 
 def json_lines(path: Path, remedy: str, kind: object = dict) -> Iterator[tuple[int, object]]:
@@ -128,7 +136,7 @@ def json_lines(path: Path, remedy: str, kind: object = dict) -> Iterator[tuple[i
             try:
                 yield number, parse_json(line, kind)
             except ValueError as error:
-                raise ValueError(f"{path}:{number}: {error}; {remedy}") from error
+                raise ValueError(f"{path}:{number} {error}; {remedy}") from error
 
 
 class _Loader(yaml.SafeLoader):

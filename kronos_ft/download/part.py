@@ -17,6 +17,8 @@ from typing import IO
 
 import numpy as np
 
+from ft_core.io.formats import parse_json
+
 COLUMNS = 7
 FORMAT = 1
 DTYPE = np.dtype("<f8")
@@ -134,10 +136,9 @@ class PartFile:
         if not line.endswith(b"\n"):
             return None
         try:
-            values = json.loads(line)
+            return parse_json(line, dict)
         except ValueError:
             return None
-        return values if isinstance(values, dict) else None
 
     def _page(self) -> Page | None:
         start = self._file.tell()

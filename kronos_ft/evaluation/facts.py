@@ -1,12 +1,84 @@
-"""Facts and notes about an evaluation's data: splits, origins, and what was excluded."""
+"""The content of `evaluation.json`: its schema and reader, and the facts and notes about data and origins."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NotRequired, TypedDict
 
 import numpy as np
+from msgspec import Meta
+
+from ft_core.io.formats import read_json
 
 from ..data.candles import CandleSeries
 from ..scoring.regimes import Regimes
 from ..windows.splits import crossing_splits, split_bounds
 from .panel import Panel
 from .settings import OriginPlan
+
+AGAIN = "run kronos-ft evaluate again"
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class EvaluatedModel(TypedDict):
+    """A model of an evaluation; earlier versions recorded no hash."""
+
+    name: str
+    model: str
+    sha256: NotRequired[str]
+
+
+class EvaluationSettings(TypedDict):
+    """The settings that reports and cards show."""
+
+    horizon: Annotated[int, Meta(ge=1, le=2**53)]
+    lookback: Count
+    num_paths: Count
+
+
+class EvaluationForecaster(TypedDict):
+    """A model or a baseline."""
+
+    role: str
+    num_paths: Count
+
+
+class Evaluation(TypedDict):
+    """The parts of `evaluation.json` that reports, cards and the page read; scores and skill by forecaster."""
+
+    settings: EvaluationSettings
+    models: list[EvaluatedModel]
+    forecasters: dict[str, EvaluationForecaster]
+    origins: dict[str, Count]
+    data: dict[str, dict]
+    scores: dict[str, dict[str, dict]]
+    skill: dict[str, dict[str, dict[str, dict]]]
+    calibration: dict[str, dict]
+    notes: list[str]
+    warnings: NotRequired[list[str]]
+    doubts: NotRequired[list[dict[str, str]]]
+
+
+def read_evaluation(path: Path) -> dict:
+    """The content of an `evaluation.json`.
+
+    Raises:
+        ValueError: the file is missing, too large, or not an evaluation.
+    """
+    return read_json(path, AGAIN, Evaluation)
+
+
+@contextlib.contextmanager
+def rendering(path: Path) -> Iterator[None]:
+    """Turns a figure that is missing or of a wrong type in an evaluation into one line.
+
+    Raises:
+        ValueError: the evaluation cannot be shown.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"{path} is not a complete evaluation ({error!r:.120}); {AGAIN}") from error
 
 
 def describe_data(series: list[CandleSeries], test: Panel, validation: Panel, plan: OriginPlan) -> dict:

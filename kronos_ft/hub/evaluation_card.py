@@ -1,12 +1,13 @@
 """The evaluation section of a model card: verdict, scores, and reasons that invalidate them."""
 
-import json
+import copy
 from pathlib import Path
 
 from ft_core.hub.card import CardFacts, Result
 from ft_core.io.spreadsheet import markdown_text
 from ft_core.runs.folder import BEST_MODEL
 
+from ..evaluation.facts import read_evaluation, rendering
 from ..evaluation.leakage import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
 from ..evaluation.report import EVALUATION_FILE, SCORE_HEADER, markdown_table, score_rows
 from ..evaluation.verdict import PERSISTENCE, verdict
@@ -19,16 +20,6 @@ DOUBTS = {
 }
 TOKENIZER_OF = "the tokenizer of "
 FOLDERS = ("evaluation", ".")  # of a run, and beside it
-
-
-def _read(path: Path) -> dict:
-    try:
-        evaluation = json.loads(path.read_text(encoding="utf-8"))
-        if evaluation["models"] and evaluation["skill"] and evaluation["scores"]:
-            return evaluation
-        raise KeyError("models")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a result of kronos-ft evaluate ({error}); evaluate again") from error
 
 
 def entry_of(evaluation: dict, sha256: str, places: list[Path]) -> dict | None:
@@ -110,16 +101,20 @@ def add_evaluation(card: CardFacts, sha256: str, folder: Path, run: Path | None,
         candidates = [base / name / EVALUATION_FILE for base in (above, above.parent) for name in FOLDERS]
         candidates = [path for path in dict.fromkeys(candidates) if path.is_file()]
     for path in candidates:
+        filled = copy.deepcopy(card)
         try:
-            evaluation = _read(path)
+            evaluation = read_evaluation(path)
+            entry = entry_of(evaluation, sha256, places)
+            if entry is not None:
+                with rendering(path):
+                    _describe(filled, evaluation, entry)
         except ValueError as error:
             if named is not None:
                 raise
             card.remarks.append(f"not on the card: {error}")
             continue
-        entry = entry_of(evaluation, sha256, places)
         if entry is not None:
-            _describe(card, evaluation, entry)
+            vars(card).update(vars(filled))
             return
         others = ", ".join(str(one["name"]) for one in evaluation["models"])
         if named is not None:

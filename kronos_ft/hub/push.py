@@ -1,6 +1,5 @@
 """`kronos-ft push`: finds the model folder of a path, verifies that it loads, and writes its card."""
 
-import json
 from pathlib import Path
 
 from transformers.utils import logging
@@ -10,7 +9,7 @@ from ft_core.hub.pushed_files import check_base, find_folder
 from ft_core.hub.resolve import ADAPTER_CONFIG
 from ft_core.runs.folder import BEST_MODEL
 
-from ..models.adapters import BASE_FILE
+from ..models.adapters import read_base
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pretrained import CONFIG_NAME, read_keys
@@ -23,7 +22,7 @@ def _check_adapters(folder: Path) -> str | None:
     """The Hub model that the adapters of a folder belong to, or None for a complete model."""
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
-    name = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))["name"]
+    name = read_base(folder)["name"]
     merge = f"merge them first: python -c \"from kronos_ft import Kronos; Kronos.from_pretrained('{folder}')"
     return check_base(folder, name, f"{merge}.save_pretrained('MERGED')\"; then push MERGED")
 

@@ -7,14 +7,14 @@ Notable:
   weights, merges the adapters and returns a plain [`Kronos`].
 """
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from safetensors import SafetensorError, safe_open
 
 from ft_core.hub.resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from ft_core.io.files import write_json
+from ft_core.io.formats import read_json
 from ft_core.io.pickles import is_pickle, weights_remedy
 
 from .identity import weights_hash
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 
 BASE_FILE = "base_model.json"
+
+
+class BaseModel(TypedDict):
+    """The content of `base_model.json`."""
+
+    name: str
+    sha256: str
+    revision: NotRequired[str | None]
+
+
 TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3")
 
 
@@ -53,6 +63,15 @@ def save_adapters(model: "PeftModel", folder: Path, state_dict: dict | None = No
     write_json(folder / BASE_FILE, {"name": base, "sha256": model.base_sha256, "revision": model.base_revision})
 
 
+def read_base(folder: Path) -> BaseModel:
+    """The base model of a folder of adapters.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    return read_json(folder / BASE_FILE, "train the adapters again", BaseModel)
+
+
 def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
     """Loads the base model of a folder's adapters and merges the adapters into it.
 
@@ -70,11 +89,11 @@ def load_merged(cls: type, folder: Path, **kwargs) -> "PreTrainedModel":
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ValueError(f"{folder} has {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}; pass a folder with both files")
     try:
-        base = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
-        name, digest, revision = str(base["name"]), base["sha256"], base.get("revision")
+        base = read_base(folder)
+        name, digest, revision = base["name"], base["sha256"], base.get("revision")
         with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
             found = set(file.keys())
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"the adapters in {folder} are damaged ({error}); train them again") from error
     if Path(name).resolve() == folder.resolve():
         raise ValueError(f"{folder / BASE_FILE} names this adapter folder as its base model; train the adapters again")

@@ -4,10 +4,10 @@ A predictor reads token indices of its tokenizer. In another tokenizer with the 
 other candles, and the forecasts are meaningless without any error.
 """
 
-import json
 from pathlib import Path
 
 from ft_core.io.files import write_json
+from ft_core.io.formats import read_json
 from ft_core.runs.record import recorded_group
 
 from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
@@ -29,8 +29,8 @@ def trained_with(folder: Path) -> dict:
     Folders of earlier versions lack the file; their run record contains the same facts.
     """
     try:
-        known = json.loads((folder / PAIRING_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        known = read_json(folder / PAIRING_FILE, "remove it", dict)
+    except ValueError:
         known = None
     known = known or recorded_group(folder.parent, "model")
     return known if isinstance(known, dict) and isinstance(known.get("tokenizer_sha256"), str) else {}

@@ -25,12 +25,13 @@ from ft_core.hub.resolve import (
     fetch,
     refuse_pickles,
 )
-from ft_core.io.files import read_json
+from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL
 
 __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "base_model.json")
+LAYER_COUNTS, WIDTHS = ("n_layers", "n_enc_layers", "n_dec_layers"), ("d_in", "d_model", "n_heads", "ff_dim")
 OFFLINE = "connect, or pass a folder with the model, or start from random weights (--from_scratch; in Python from_size)"
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 
@@ -88,14 +89,24 @@ def read_keys(folder: Path) -> dict:
     Raises:
         ValueError: the file is not JSON, or not a JSON object.
     """
-    values = read_json(folder / CONFIG_NAME, "restore the file")
-    if not isinstance(values, dict):
-        raise ValueError(f"{folder / CONFIG_NAME} contains a {type(values).__name__}, not an object; restore the file")
-    return values
+    return read_json(folder / CONFIG_NAME, "restore the file", dict)
 
 
 def _holds_adapters(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / WEIGHTS_NAME).is_file()
+
+
+def refuse_non_finite(model: PreTrainedModel, source: str | Path) -> None:
+    """Rejects weights with NaN or infinity: a tokenizer's signs hide them, and forecasts would look normal.
+
+    Raises:
+        ValueError: names the first such tensor.
+    """
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.is_meta and not torch.isfinite(value).all():
+            raise ValueError(
+                f"the weights in {source} are damaged: {name} contains NaN or infinity; download or train them again"
+            )
 
 
 class KronosPreTrainedModel(PreTrainedModel):
@@ -136,12 +147,14 @@ class KronosPreTrainedModel(PreTrainedModel):
 
             config = config or cls._read_config(folder, kwargs)[0]
             model = load_merged(cls, folder, config=config, **kwargs)
+            refuse_non_finite(model, folder)
             model.hub_origin = origin_of(folder)
             return model
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls.check_weights(folder, config)
         model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+        refuse_non_finite(model, folder)
         model.hub_origin = origin_of(folder)
         if model.hub_origin and read_pulled(folder) is None:
             model.name_or_path = model.hub_origin.repository  # instead of the cache folder, which adapters would record
@@ -154,12 +167,25 @@ class KronosPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def check_weights(cls, folder: Path, config: PreTrainedConfig) -> None:
-        """Compares tensor names and shapes in the file's header with the architecture, before loading."""
+        """Compares tensor names and shapes in the file's header with the architecture, before loading.
+
+        Raises:
+            ValueError: a damaged file, or a configuration of another or a larger model than the weights.
+        """
         try:
             with safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
                 found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{folder / WEIGHTS_NAME} is damaged ({error}); download it again") from error
+        # before the model is built: a damaged configuration may describe more than the memory holds
+        widest = max((size for shape in found.values() for size in shape), default=0)
+        for names, most in ((LAYER_COUNTS, max(len(found), 256)), (WIDTHS, max(widest, 65_536))):
+            for name in names:
+                if (value := getattr(config, name, 0)) > most:
+                    raise ValueError(
+                        f"{folder / CONFIG_NAME} has {name}={value}, but the weights beside it are those of a smaller "
+                        "model; restore the file"
+                    )
         with torch.device("meta"):
             expected = {name: list(value.shape) for name, value in cls(config).state_dict().items()}
         wrong = {

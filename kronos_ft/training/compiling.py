@@ -6,7 +6,6 @@ differ in the last bits. A resumed run keeps its decision; `compile_blocks` sets
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ft_core.io.console import note
 from ft_core.io.files import write_json
+from ft_core.io.formats import read_json
 from ft_core.io.progress_lines import span
 from ft_core.runs.record import find_record
 from ft_core.training.loss_meter import LossMeter
@@ -81,9 +81,8 @@ class CompileTimes:
 
     def _read(self) -> dict[str, dict[str, float]]:
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            return {key: {kind: float(s) for kind, s in times.items()} for key, times in found.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+            return read_json(self.path, "remove it", dict[str, dict[str, float]])
+        except ValueError:
             return {}
 
     def expected(self) -> float:

@@ -1,11 +1,11 @@
 """The evaluation tab: verdict, warnings, tables and pictures of an `evaluation.json`."""
 
 import base64
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..evaluation.facts import read_evaluation, rendering
 from ..evaluation.pictures import PICTURES
 from ..evaluation.report import (
     CALIBRATION_HEADER,
@@ -21,7 +21,6 @@ from ..hub.evaluation_card import entry_of
 from .markup import command, notice, table, text
 from .shown_model import ShownModel
 
-LARGEST_FILE = 64 * 2**20  # bytes
 LARGEST_PICTURE = 4 * 2**20
 SHOWN_PICTURES = ("skill", "reliability")
 
@@ -61,29 +60,12 @@ def other_weights(evaluation: dict, shown: ShownModel, sha256: str) -> str | Non
 
 def check_named(folder: Path, shown: ShownModel, sha256: str) -> None:
     """Raises ValueError if a named evaluation is not of the weights on this page."""
-    others = other_weights(read_evaluation(folder), shown, sha256)
+    others = other_weights(read_evaluation(folder / EVALUATION_FILE), shown, sha256)
     if others is not None:
         raise ValueError(
             f"{folder / EVALUATION_FILE} is an evaluation of other weights ({others}) than {shown.model}; evaluate "
             "this model, or omit --evaluation"
         )
-
-
-def read_evaluation(folder: Path) -> dict:
-    """Reads the result of `kronos-ft evaluate`.
-
-    Raises:
-        ValueError: the file is not an evaluation.
-    """
-    path = folder / EVALUATION_FILE
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path} is larger than 64 MiB, the limit for an evaluation; pass another folder")
-    try:
-        evaluation = json.loads(path.read_text(encoding="utf-8"))
-        evaluation["scores"], evaluation["skill"], evaluation["settings"]["horizon"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not an evaluation ({error!r}); run kronos-ft evaluate again") from error
-    return evaluation
 
 
 def _picture(folder: Path, name: str) -> str:
@@ -110,7 +92,7 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
     Raises:
         ValueError: values are missing in the file.
     """
-    try:
+    with rendering(folder / EVALUATION_FILE):
         models = models_of(evaluation)
         names = [row[0] for row in score_rows(evaluation)]
         titled = {
@@ -122,10 +104,6 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
         }
         sentence = verdict(evaluation, language=words["language"])
         warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{folder / EVALUATION_FILE} is incomplete ({error!r}); run kronos-ft evaluate again"
-        ) from error
     sentence = text(sentence) + words["full_stop"]
     parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span><p>{sentence}</p></div>']
     parts += [notice(f"{words['warning']}: {warning}", "warning") for warning in warnings]
@@ -152,7 +130,7 @@ def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, s
         line += ["--tokenizer", shown.tokenizer, "--output_dir", place]
         return command(words["no_evaluation"], shlex.join(map(str, line)))
     try:
-        evaluation = read_evaluation(folder)
+        evaluation = read_evaluation(folder / EVALUATION_FILE)
         page = evaluation_page(evaluation, folder, words)
         others = None if sha256 is None else other_weights(evaluation, shown, sha256)
         if others is None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ft_core.hub.pushed_files import is_hub_name
-from ft_core.io.files import read_json
+from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from ft_core.runs.record import find_record
 
@@ -45,8 +45,7 @@ def _check_predictor(folder: Path) -> None:
     """Raises ValueError for a folder without a configuration, or with a tokenizer."""
     if not (folder / CONFIG_NAME).is_file():
         raise ValueError(f"{folder} is not a model folder or a run folder (no {CONFIG_NAME}); pass one")
-    keys = read_json(folder / CONFIG_NAME, "restore the file")
-    if isinstance(keys, dict) and "n_enc_layers" in keys:
+    if "n_enc_layers" in read_json(folder / CONFIG_NAME, "restore the file", dict):
         raise ValueError(f"{folder} contains a tokenizer, not a predictor; pass a predictor's run or model folder")
 
 

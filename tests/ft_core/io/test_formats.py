@@ -32,18 +32,18 @@ def test_values_of_a_type():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"pid": "1", "host": "a"}', "pid: expected int, got str"),
-        ('{"pid": true, "host": "a"}', "pid: expected int, got bool"),
-        ('{"pid": 1.5, "host": "a"}', "pid: expected int, got float"),
-        ('{"host": "a"}', "content: object missing required field pid"),
-        ("[1]", "content: expected object, got array"),
-        ('{"pid": 1', "not valid JSON: Expecting ',' delimiter in line 1, column 10"),
-        (b"\xff", "not UTF-8 text"),
-        ("", "not valid JSON: Expecting value"),
-        ("[" * 10**5 + "]" * 10**5, f"nested more than {MOST_DEPTH} levels deep"),
-        ('{"a":' * (MOST_DEPTH + 1) + "1" + "}" * (MOST_DEPTH + 1), f"nested more than {MOST_DEPTH} levels deep"),
-        ("9" * 10**5, "an integer of 100,000 digits"),
-        ("9" * (MOST_DIGITS + 1), "an integer of 301 digits, more than 300"),
+        ('{"pid": "1", "host": "a"}', "has a wrong pid: expected int, got str"),
+        ('{"pid": true, "host": "a"}', "has a wrong pid: expected int, got bool"),
+        ('{"pid": 1.5, "host": "a"}', "has a wrong pid: expected int, got float"),
+        ('{"host": "a"}', "lacks the field pid"),
+        ("[1]", "has a wrong content: expected object, got array"),
+        ('{"pid": 1', "is not valid JSON: Expecting ',' delimiter in line 1, column 10"),
+        (b"\xff", "is not UTF-8 text"),
+        ("", "is not valid JSON: Expecting value"),
+        ("[" * 10**5 + "]" * 10**5, f"is nested more than {MOST_DEPTH} levels deep"),
+        ('{"a":' * (MOST_DEPTH + 1) + "1" + "}" * (MOST_DEPTH + 1), f"is nested more than {MOST_DEPTH} levels deep"),
+        ("9" * 10**5, "has an integer of 100,000 digits"),
+        ("9" * (MOST_DIGITS + 1), "has an integer of 301 digits, more than 300"),
     ],
 )
 def test_everything_else_is_one_line(text, message):
@@ -65,7 +65,7 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\); write it"):
         read_json(tmp_path, "write it", Lock)
     path.write_text('{"pid": null, "host": "a"}')
-    with pytest.raises(ValueError, match=r"lock\.json: pid: expected int, got null; write it$"):
+    with pytest.raises(ValueError, match=r"lock\.json has a wrong pid: expected int, got null; write it$"):
         read_json(path, "write it", Lock)
     with open(path, "wb") as file:
         file.truncate(MOST_BYTES + 1)  # sparse
@@ -78,7 +78,7 @@ def test_lines(tmp_path):
     path.write_text('{"loss": 1}\n\n{"loss": 2}\n')
     assert list(json_lines(path, "remove it")) == [(1, {"loss": 1}), (3, {"loss": 2})]
     path.write_text('{"loss": 1}\n[1]\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: content: expected object, got array; remove it"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2 has a wrong content: expected object, got array"):
         list(json_lines(path, "remove it"))
 
 

@@ -90,7 +90,9 @@ def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_pred
     entry = {"name": "other", "model": "x", "tokenizer": "y", "sha256": "0" * 64}
     (pushed / "evaluation").mkdir()
     path = pushed / "evaluation" / "evaluation.json"
-    path.write_text(json.dumps({"models": [entry], "skill": {"other": {}}, "scores": {"other": {}}}))
+    settings = {"horizon": 1, "lookback": 2, "num_paths": 3}
+    empty = {key: {} for key in ("forecasters", "origins", "data", "scores", "skill", "calibration")}
+    path.write_text(json.dumps({"settings": settings, "models": [entry], "notes": [], **empty}))
     with torch.no_grad():
         tiny_predictor.head.proj_s1.weight.add_(1.0)
     tiny_predictor.save_pretrained(pushed / "predictor")
@@ -112,7 +114,8 @@ def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_pred
         assert message in errors[-1]
     path.write_text("{")
     code, lines, _ = run("push", pushed / "predictor", "me/predictor")
-    assert (code, lines[0].partition(" (")[0]) == (0, f"not on the card: {path} is not a result of kronos-ft evaluate")
+    assert (code, lines[0].partition(":")[0]) == (0, "not on the card")
+    assert f"{path} is not valid JSON: " in lines[0]
     code, _, errors = run("push", pushed / "predictor", "me/predictor", "--evaluation", path)
     assert code == 2
-    assert "is not a result of kronos-ft evaluate" in errors[-1]
+    assert "is not valid JSON: " in errors[-1]

@@ -4,10 +4,13 @@ import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 
+from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.identity import weights_hash
 from kronos_ft.models.modeling_kronos import KronosTokenizer
+from tests.any_json import VALUES
 from tests.hub_fixtures import talk_to
 from tests.loopback_hub import LoopbackHub
 
@@ -117,6 +120,47 @@ def test_tensors_of_another_size(folder):
         folder,
         "do not match its configuration as KronosTokenizer: 6 tensors with another shape, the first is decoder.0.ffn",
     )
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "name", ["embed.weight", "encoder.0.self_attn.q_proj.weight", "quant_embed.bias", "head.weight"]
+)
+def test_weights_that_are_not_finite_are_refused(folder, name, value):
+    """The signs of the codes hide NaN: forecasts and training would go on with meaningless tokens."""
+
+    def damage(weights):
+        weights[name].view(-1)[3] = value
+
+    edit_weights(folder, damage)
+    refuse(folder, f"are damaged: {name} contains NaN or infinity; download or train them again")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("n_enc_layers", 10**7), ("n_dec_layers", 10**6), ("d_model", 8 * 10**9), ("ff_dim", 10**12), ("d_in", 10**9)],
+)
+def test_a_configuration_larger_than_its_weights_is_refused_before_it_is_built(folder, field, value):
+    edit_config(folder, **{field: value})
+    refuse(folder, f"config.json has {field}={value}, but the weights beside it are those of a smaller model")
+
+
+@pytest.mark.fault(18)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(KronosTokenizerConfig.published_keys()), VALUES)
+def test_any_value_in_the_configuration_loads_or_is_one_line(folder, field, value):
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {field: value}))
+    try:
+        KronosTokenizer.from_pretrained(folder)
+    except ValueError as error:
+        message = str(error)
+    else:
+        message = ""
+    finally:
+        (folder / "config.json").write_text(json.dumps(values))
+    assert len(message.splitlines()) <= 1
 
 
 def test_truncated_weights(folder):

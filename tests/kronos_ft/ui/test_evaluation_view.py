@@ -5,13 +5,16 @@ import json
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
+from kronos_ft.evaluation.facts import read_evaluation
 from kronos_ft.evaluation.verdict import verdict
 from kronos_ft.models.identity import weights_hash
-from kronos_ft.ui.evaluation_view import check_named, evaluation_tab, find_evaluation, read_evaluation
+from kronos_ft.ui.evaluation_view import check_named, evaluation_tab, find_evaluation
 from kronos_ft.ui.markup import text
 from kronos_ft.ui.shown_model import find_shown
 from kronos_ft.ui.words import words_of
+from tests.any_json import VALUES, places, replaced
 
 WORDS = words_of("en")
 
@@ -26,7 +29,7 @@ def test_found_in_the_run_or_named(run, shown, tmp_path):
 
 
 def test_verdict_tables_and_pictures(run, shown):
-    evaluation = read_evaluation(run.folder / "evaluation")
+    evaluation = read_evaluation(run.folder / "evaluation" / "evaluation.json")
     page = evaluation_tab(shown, run.folder / "evaluation", WORDS)
     assert text(verdict(evaluation)) in page
     assert all(f'<th scope="row">{name}</th>' in page for name in evaluation["forecasters"])
@@ -75,16 +78,31 @@ def test_the_command_where_there_is_none(run, shown):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is not an evaluation"), ("[]", "is not an evaluation"),
-     ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}',
-     "is incomplete")],
-)  # fmt: skip
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "has a wrong content: expected object, got array; run kronos-ft evaluate again"),
+        ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}', "lacks the field lookback of settings"),
+    ],
+)
 def test_a_damaged_file_is_one_line(shown, tmp_path, content, message):
     (tmp_path / "evaluation.json").write_text(content)
     page = evaluation_tab(shown, tmp_path, WORDS)
     assert message in page
     assert 'role="alert"' in page
     assert "\n" not in page
+
+
+@pytest.mark.fault(18)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_value_anywhere_is_a_page_or_one_line(run, shown, tmp_path, data):
+    """Random JSON in place of any value of the file: never a traceback."""
+    evaluation = json.loads((run.folder / "evaluation" / "evaluation.json").read_text())
+    place = data.draw(st.sampled_from(sorted(places(evaluation), key=repr)))
+    content = json.dumps(replaced(evaluation, place, data.draw(VALUES)))
+    (tmp_path / "evaluation.json").write_text(content)
+    page = evaluation_tab(shown, tmp_path, WORDS)
+    assert 'role="alert"' in page or "kf-verdict" in page
 
 
 def test_names_of_others_are_no_markup(run, shown, tmp_path):
