@@ -12,11 +12,13 @@ LEAVES = (
     | st.text(max_size=8)
     | st.sampled_from(["", "x", "../..", "\x1b[2J", "9" * 40, -1, 0, 1e308, 10**18, "2020-01-01"])
 )
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
+
+
+def _nested(inner):
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+
+
+VALUES = st.recursive(LEAVES, _nested, max_leaves=6)
 
 
 def places(document, path=()):
