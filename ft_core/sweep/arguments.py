@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 
 METHODS = ("tpe", "grid", "random")
-# no hyperband: Optuna settles its brackets by the first trial that this process has seen end, which a resume changes
+# no hyperband: Optuna sets its brackets at the first trial that ends in this process, so a resume would change them
 PRUNERS = ("median", "halving", "none")
 DEFAULT_TRIALS = 20
 
 
 @dataclass
 class SweepArguments:
-    """How a space is searched; every other setting is one of the runs."""
+    """Settings of the search; all other settings belong to the runs."""
 
     space: str | None = field(default=None, metadata={"help": "YAML file with the settings to search over."})
     trials: int | None = field(

@@ -1,7 +1,7 @@
 """Importance of settings: shares of the variance of the objective by fANOVA, and their chart.
 
 fANOVA (Hutter, Hoos and Leyton-Brown, 2014) fits a random forest to the finished trials and splits the variance of its
-prediction over the settings, alone and together.
+prediction among the settings and their interactions.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ..io.files import write_file
 from ..training.curves import COLOURS, plain_text
 from .study import best_trials
 
-FEW_TRIALS = 10  # below, the forest has too little to go by
+FEW_TRIALS = 10  # fewer trials are not enough for the forest
 
 
 def importance_of(study: Study, seed: int) -> dict[str, object]:
@@ -41,7 +41,7 @@ def importance_of(study: Study, seed: int) -> dict[str, object]:
 
 
 def note_on(trials: int) -> str:
-    """What the number of trials means for importances, in a few words."""
+    """How reliable importances from this number of trials are."""
     return f"{trials} finished trials" + (": too few to be reliable" if trials < FEW_TRIALS else "")
 
 

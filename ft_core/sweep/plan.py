@@ -17,12 +17,12 @@ from .stage import HOUSEKEEPING, SweepStage
 
 DEFAULT_FOLDER = "runs/sweep"
 REPEATS = "repeats"
-WEIGHT_SETTINGS = ("model", "tokenizer")  # that may name a folder of weights
+WEIGHT_SETTINGS = ("model", "tokenizer")  # settings that may name a folder of weights
 _SINGLE = "leave it out, or use it with {command}"
 NOT_OF_A_SWEEP = {
     "dry_run": _SINGLE,
     "resume_force": _SINGLE,
-    # every trial and every repeat would push to the one repository, the worst perhaps last
+    # each trial would push to the same repository, and the last one might be the worst
     "push_to_hub": "leave it out and push the best trial's folder afterwards, with the command push",
 }
 
@@ -37,10 +37,10 @@ class SweepPlan:
         space: the settings to search over.
         given (`dict`): settings of all trials as they were given, by name.
         folder (`Path`): the search's own.
-        trials (`int`): how many there shall be in all.
+        trials (`int`): total number of trials.
         metric (`str`): logged name of the objective.
         direction (`str`): `minimize` or `maximize`.
-        resume, overwrite, overwrite_lock (`bool`): what to do with what the folder holds.
+        resume, overwrite, overwrite_lock (`bool`): how to handle a folder that is not empty.
     """
 
     stage: SweepStage
@@ -65,10 +65,10 @@ class SweepPlan:
         return self.folder / TRIALS / f"{number:04d}"
 
     def settings(self, folder: Path, values: dict[str, Value], resume: bool = False, **further: object) -> tuple:
-        """Settings of a run: those of all trials, then a trial's own.
+        """Settings of a run: the common ones, updated by those of the trial.
 
         Raises:
-            ValueError: values that do not go together.
+            ValueError: values that contradict each other.
         """
         return _parse(self.stage, self.given | values | further, folder, resume)
 
@@ -80,7 +80,7 @@ class SweepPlan:
         parts = reversed(self.settings(self.folder, values))
         everything = {name: value for part in parts for name, value in vars(part).items()}
         kept = [name for name in names if name not in SECRET_FIELDS]  # both are written to files
-        return json.loads(json.dumps({name: plain(everything[name]) for name in kept}))  # enumerations as text
+        return json.loads(json.dumps({name: plain(everything[name]) for name in kept}))  # enumerations become text
 
     def identity(self, data: str) -> dict[str, object]:
         """Facts that must not change when the search is resumed."""
@@ -99,9 +99,9 @@ class SweepPlan:
         }
 
     def _weights(self) -> dict[str, str]:
-        """Hashes of the weights in the folders that trials start from and take tokens of, by folder as named.
+        """Hashes of the weights in the folders of the starting model and the tokenizer, by folder name.
 
-        A model of the Hub has none here: each run pins and records its commit.
+        Models of the Hub are not included: each run pins and records their commit.
         """
         named = {
             str(value)
@@ -140,9 +140,9 @@ def _parse(stage: SweepStage, values: dict[str, object], folder: Path, resume: b
 
 
 def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimension: Dimension, again: bool) -> None:
-    """Raises ValueError for a value that a run would refuse, or whose trial could not be compared with another's.
+    """Raises ValueError for a value that a run would refuse, or that makes trials incomparable.
 
-    With `again` the default settings are trained too, and must be comparable as well.
+    With `again` the default settings are also trained, so they must be comparable too.
     """
     tried: dict[object, tuple] = {"the default": _parse(stage, given, folder, False)} if again else {}
     for value in dimension.extremes:
@@ -166,7 +166,7 @@ def _try_values(stage: SweepStage, given: dict[str, object], folder: Path, dimen
 
 
 def _check_fixed(stage: SweepStage, given: dict[str, object], dimension: Dimension, tried: dict[object, tuple]) -> None:
-    """Raises ValueError where a value brings a setting along that no search may change, as a preset does."""
+    """Raises ValueError if a value, such as a preset, changes a setting that a search must not change."""
     (first, settings), *others = tried.items()
     expected = _fixed_values(stage, settings)
     for value, settings in others:
@@ -185,7 +185,7 @@ def _check_fixed(stage: SweepStage, given: dict[str, object], dimension: Dimensi
 
 
 def _fixed_values(stage: SweepStage, settings: tuple) -> dict[str, object]:
-    """What settings make of those that no search may change."""
+    """Values of the settings that a search must not change."""
     everything = {name: value for part in reversed(settings) for name, value in vars(part).items()}
     return {name: plain(everything[name]) for name in stage.fixed if name in everything}
 
@@ -193,14 +193,13 @@ def _fixed_values(stage: SweepStage, settings: tuple) -> dict[str, object]:
 def parse_sweep(stage: SweepStage, argv: Sequence[str], program: str) -> SweepPlan:
     """A search from a command line: its own settings, and any setting of the runs for all trials.
 
-    Every choice and both ends of every range are tried on the settings, so that a value that a run would refuse is
-    refused now.
+    Every choice and both ends of every range are validated, so that an invalid value is refused before the first trial.
 
     Raises:
         ValueError: one line on what cannot be used.
     """
     given = {name: _word(value) for name, value in read_argv(argv).items()}
-    for name, instead in NOT_OF_A_SWEEP.items():  # first: the settings themselves would ask for a login to push
+    for name, instead in NOT_OF_A_SWEEP.items():  # first: the settings would otherwise ask for a Hub login
         if name in given:
             raise ValueError(f"{name} is not a setting of a sweep; {instead.format(command=stage.command)}")
     parsed = parse_settings(

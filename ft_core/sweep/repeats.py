@@ -21,7 +21,7 @@ LEVEL = 0.95
 
 
 def run_repeats(plan: SweepPlan, best: FrozenTrial, done: list[dict], note: Callable[[list[dict]], None]) -> list[dict]:
-    """Trains best and default settings with `repeat_best` further seeds, those that are not done yet.
+    """Trains best and default settings with `repeat_best` further seeds; skips those that are done.
 
     Args:
         plan: the search.
@@ -38,7 +38,7 @@ def run_repeats(plan: SweepPlan, best: FrozenTrial, done: list[dict], note: Call
         for i in range(plan.search.repeat_best)
         for kind in (BEST, DEFAULT)
     ]
-    # one that failed is tried again: what took it down (a full disk, a file system that was gone) may have passed
+    # failed repeats run again: the cause (a full disk, a missing file system) may be gone
     entries = [entry for entry in done if _of(entry) in wanted and entry["reason"] is None]
     known = [_of(entry) for entry in entries]
     for one in wanted:
@@ -69,14 +69,14 @@ def _of(entry: dict) -> dict:
 
 
 def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
-    """Objective, or the reason why there is none; leaves the record of the run and nothing large."""
+    """Objective, or the reason why there is none; keeps the record of the run and no large files."""
     named = DEFAULT if one["trial"] is None else f"{BEST}-{one['trial']:04d}"
     folder = plan.folder / REPEATS / f"{named}-seed-{one['seed']}"
     objective = reason = None
     try:
         values = {} if one["trial"] is None else best.params
         settings = plan.settings(folder, values, resume=folder.exists(), seed=one["seed"])
-        free_memory()  # of the run before
+        free_memory()  # from the previous run
         with quiet(notes=False):
             plan.stage.run(settings, [])
         objective = objective_of(folder, plan.metric, plan.direction)
@@ -88,9 +88,9 @@ def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
 
 
 def gain_of(entries: list[dict], direction: str) -> dict[str, object]:
-    """Mean and standard deviation of both settings over seeds, and the gain of the best one, seed by seed.
+    """Mean and standard deviation of both settings over seeds, and the paired gain of the best one.
 
-    The gain is positive where the best settings are better; its interval is Student's t over the pairs, at 95 %.
+    A positive gain means that the best settings are better; the 95 % interval is Student's t over the pairs.
     """
     found = {
         kind: {entry["seed"]: entry["objective"] for entry in entries if entry["kind"] == kind and not entry["reason"]}

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from .arguments import SweepArguments
 from .space import Value
 
-RANDOM_TRIALS = 10  # of TPE, before it has anything to go by
+RANDOM_TRIALS = 10  # random trials before TPE starts
 
 
 class PointByNumber(BaseSampler):
@@ -48,7 +48,7 @@ def make_sampler(search: SweepArguments, points: Sequence[dict[str, Value]] | No
     seed = int(np.random.SeedSequence([search.sampler_seed, number]).generate_state(1)[0])
     if search.method == "random":
         return RandomSampler(seed=seed)
-    # running trials count as bad ones, or several workers would try the same place
+    # running trials count as bad; otherwise several workers would try the same values
     return TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=search.workers > 1)
 
 

@@ -59,7 +59,7 @@ def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
     Raises:
         ValueError: settings, a space or data that cannot be used; a folder that holds another search; too many failed
             trials in a row; no trial that finished.
-        StoppedBySignal: after SIGTERM or Ctrl-C, once what runs is saved.
+        StoppedBySignal: after SIGTERM or Ctrl-C, once the running trials are saved.
     """
     plan = parse_sweep(make_stage(), argv, program)
     if process_group().num_processes > 1:
@@ -86,9 +86,9 @@ def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
                 run_trials(study, plan)
             write_results(study, plan, identity, "running", further)
             with claim_lock(plan):
-                free_disk(study, plan)  # a kill may have come between
+                free_disk(study, plan)  # the process may have been killed in between
             _finish(study, plan, identity, further)
-        except BaseException as error:  # whatever ended it, the files show what there is
+        except BaseException as error:  # after any end, the files show the current state
             write_results(study, plan, identity, _status_after(error), further)
             raise
 
@@ -128,7 +128,7 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
                 f"{plan.folder} cannot continue with another space or other settings ({'; '.join(changes)}); use the "
                 "same, or start over in another folder or with --overwrite"
             )
-        if not (plan.folder / STUDY_FILE).is_file():  # Optuna would make an empty one
+        if not (plan.folder / STUDY_FILE).is_file():  # Optuna would create an empty one
             raise ValueError(
                 f"{plan.folder / STUDY_FILE} is missing, but it holds the trials; restore it, or start over with "
                 "--overwrite"
@@ -204,7 +204,7 @@ def _finish(study: Study, plan: SweepPlan, identity: dict, further: dict[str, ob
 
 
 def _look_at_test(plan: SweepPlan, best: FrozenTrial, further: dict[str, object]) -> None:
-    """Evaluates the best trial on the test split, once; a look after further trials is counted."""
+    """Evaluates the best trial on the test split once; repeated evaluations after further trials are counted."""
     if plan.stage.test is None:
         return
     seen = further.get("test") or {"looks": 0}

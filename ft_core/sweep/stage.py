@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-# settings that belong to the search's folder and not to a trial
+# settings of the search's folder, not of a trial
 HOUSEKEEPING = ("output_dir", "resume", "overwrite", "resume_force", "overwrite_lock", "dry_run")
 _SAME_SEED = "a lucky seed is not a better recipe; use --repeat_best to measure the spread over seeds"
 _ONE_METRIC = "all trials are compared by one metric; pass it as --objective"
@@ -29,15 +29,15 @@ class SweepStage:
 
     Attributes:
         command (`str`): the command that trains one such run, such as `kronos-ft tokenizer`.
-        types: dataclasses of its settings; the training settings are the last.
+        types: dataclasses of its settings; the last one holds the training settings.
         presets, default_preset: its named recipes.
-        fixed: settings that a search may not change, by name or by a preset, each with the reason.
-        model_folder (`str`): where a run puts its best model.
+        fixed: settings that a search must not change, each with the reason.
+        model_folder (`str`): folder of a run's best model.
         run: trains from settings to run folder, with callbacks added; leaves the test split alone.
         check: reads the data of settings and returns their identity; raises ValueError where they cannot be used.
-        ruler (*optional*): what a trial's objective is measured by and the settings decide, such as the tokenizer, and
-            what to do where it differs between trials.
-        test (*optional*): figures of a run's model on the test split, or None where there is none.
+        ruler (*optional*): what the objective depends on besides the trial, such as the tokenizer, and the remedy if it
+        differs between trials.
+        test (*optional*): metrics of a run's model on the test split, or None without one.
     """
 
     command: str
@@ -52,5 +52,5 @@ class SweepStage:
     test: Callable[[tuple, Path], dict[str, float] | None] | None = None
 
 
-# a function without arguments, importable by name, so that workers can make the stage themselves
+# a function without arguments, importable by name, so that workers can create the stage
 MakeStage = Callable[[], SweepStage]

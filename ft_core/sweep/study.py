@@ -25,7 +25,7 @@ from .samplers import make_pruner, make_sampler
 STUDY_FILE = "study.db"
 STUDY_NAME = "sweep"
 CLAIM_LOCK = ".claim"
-LOCK_SECONDS = 120  # how long to wait for another process's write
+LOCK_SECONDS = 120  # seconds to wait for another process's write
 MOST_ATTEMPTS = 2
 OWNER, ATTEMPTS, FROM_STEP, REASON = "owner", "attempts", "from_step", "reason"
 SESSION = "ended_before_session"
@@ -37,7 +37,7 @@ class TooManyFailures(ValueError):
 
 
 def open_study(plan: SweepPlan) -> Study:
-    """The search's trials; made when there are none.
+    """Opens the search's trials; creates the file if it is missing.
 
     Raises:
         ValueError: a file that SQLite or Optuna cannot read.
@@ -56,14 +56,14 @@ def open_study(plan: SweepPlan) -> Study:
             load_if_exists=True,
         )
         study.get_trials(deepcopy=False)
-    except (SQLAlchemyError, OptunaError, RuntimeError) as error:  # the last: tables of another version of Optuna
+    except (SQLAlchemyError, OptunaError, RuntimeError) as error:  # RuntimeError: another version of Optuna
         why = " ".join(str(getattr(error, "orig", None) or error).split())
         raise ValueError(f"{path} cannot be read ({why}); restore it, or start over with --overwrite") from error
     return study
 
 
 def check_study(study: Study, plan: SweepPlan, recorded: int) -> None:
-    """Raises ValueError when the study has fewer trials that are over than are on record, so that it is another one."""
+    """Raises ValueError if the study has fewer ended trials than the record, so it belongs to another search."""
     found = len(ended_trials(study))
     if found < recorded:
         raise ValueError(
@@ -84,12 +84,12 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
 
 
 def running_trials(study: Study) -> list[FrozenTrial]:
-    """Trials that have started and not ended, whether or not a process still runs them."""
+    """Trials that have started and not ended; their process may be gone."""
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """Finished trials, the best first, ties to the earlier."""
+    """Finished trials, best first; of equal ones the earlier first."""
     found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
     return sorted(found, key=lambda trial: (sign * trial.value, trial.number))
@@ -142,7 +142,7 @@ def _own(trial: Trial, plan: SweepPlan, attempts: int, step: int) -> Trial:
 
 
 def had_trial(study: Study, pid: int) -> bool:
-    """Whether a process of this machine has taken any trial."""
+    """Whether a process of this machine has claimed a trial."""
     owners = [trial.user_attrs.get(OWNER) for trial in study.get_trials(deepcopy=False)]
     return any(owner is not None and owner["pid"] == pid for owner in owners)
 
@@ -150,7 +150,7 @@ def had_trial(study: Study, pid: int) -> bool:
 def release_trial(trial: Trial) -> None:
     """Makes a stopped and saved trial resumable, as if it had never been interrupted."""
     trial.set_user_attr(ATTEMPTS, 0)
-    trial.set_user_attr(OWNER, None)  # a resume, also on another host, need not check this process
+    trial.set_user_attr(OWNER, None)  # a resume, also on another host, does not need to check this process
 
 
 def fail_trial(study: Study, trial: Trial, reason: str) -> None:
@@ -162,8 +162,8 @@ def fail_trial(study: Study, trial: Trial, reason: str) -> None:
 def begin_session(study: Study) -> None:
     """Resets the failure count for a resumed search, and makes abandoned trials claimable.
 
-    Only for who holds the folder's lock: no other process has a trial then, and whether one of another machine still
-    runs could not be asked.
+    The caller must hold the lock of the folder: then no other process runs a trial. (Processes of other machines cannot
+    be checked.)
     """
     study.set_user_attr(SESSION, len(ended_trials(study)))
     for frozen in running_trials(study):

@@ -12,11 +12,11 @@ from .study import REASON, best_trials, ended_trials
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 MOST_ROWS = 10
-MOST_REASON = 90  # characters of a failure in the table
+MOST_REASON = 90  # maximum characters of a failure in the table
 
 
 def written(value: object) -> str:
-    """A value of the space, short."""
+    """A short form of a value."""
     return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -36,13 +36,13 @@ def seconds_of(trial: FrozenTrial) -> float:
 
 
 def best_reported(trial: FrozenTrial, direction: str) -> float | None:
-    """The best evaluation of a trial, whether it was finished or not."""
+    """The best evaluation of a trial, finished or not."""
     values = [value for value in trial.intermediate_values.values() if value == value]
     return (min if direction == "minimize" else max)(values) if values else None
 
 
 def progress_line(study: Study, plan: SweepPlan, number: int) -> str:
-    """A line for a trial that has ended: what came of it, trials done, the best so far, time left."""
+    """A line for an ended trial: its outcome, trials done, the best so far, time left."""
     ended = ended_trials(study)
     trial = next(trial for trial in ended if trial.number == number)
     if trial.state == TrialState.COMPLETE:
@@ -60,7 +60,7 @@ def progress_line(study: Study, plan: SweepPlan, number: int) -> str:
 
 
 def final_table(study: Study, plan: SweepPlan) -> list[str]:
-    """The trials, the best first, then the pruned, then the failed."""
+    """The finished trials, best first, then the pruned, then the failed ones."""
     best = best_trials(study)
     others = [trial for trial in ended_trials(study) if trial.state != TrialState.COMPLETE]
     others.sort(key=lambda trial: (trial.state == TrialState.FAIL, trial.number))

@@ -26,10 +26,10 @@ MOST_REASON = 300  # characters
 
 
 class ReportToTrial(TrainerCallback):
-    """Tells a trial of each evaluation, counted from 1, and ends the run when the trial is to be pruned.
+    """Reports each evaluation to the trial, counted from 1, and ends the run if the trial is pruned.
 
-    An evaluation of the starting weights does not count. Counting evaluations instead of steps compares trials of
-    unequal batches at the same share of their training where each epoch is evaluated, and only there.
+    The evaluation of the starting weights does not count. With one evaluation per epoch, counting evaluations instead
+    of steps compares trials with different batch sizes at the same share of their training.
 
     Args:
         trial: of Optuna.
@@ -46,7 +46,7 @@ class ReportToTrial(TrainerCallback):
         history = [value for step, value in metric_history(state, self.metric) if step > 0]
         if state.global_step == 0 or not history:
             return
-        # a resumed run does again what came after its checkpoint; a value is taken once
+        # a resumed run repeats the evaluations after its checkpoint; each value counts once
         if len(history) not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:
             self.trial.report(history[-1], len(history))
         if state.global_step < state.max_steps and self.trial.should_prune():
@@ -54,7 +54,7 @@ class ReportToTrial(TrainerCallback):
 
 
 def objective_of(folder: Path, metric: str, direction: str) -> float:
-    """The objective of a run that ended: that of its best checkpoint, or its best evaluation where none was kept.
+    """The objective of an ended run: that of its best checkpoint, or its best evaluation if no checkpoint was kept.
 
     Raises:
         ValueError: it was never evaluated, or no evaluation is finite.
@@ -97,7 +97,7 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
     reason = state = value = None
     try:
         settings = plan.settings(folder, trial.params, resume=folder.exists())
-        free_memory()  # of the trial before
+        free_memory()  # from the previous trial
         with quiet(notes=plan.search.workers > 1):  # lines of several workers do not show which trial they belong to
             plan.stage.run(settings, [ReportToTrial(trial, plan.metric)])
         value = objective_of(folder, plan.metric, plan.direction)

@@ -29,12 +29,12 @@ from .trial import run_trial
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 THREADS = "OMP_NUM_THREADS"
-MOST_STARTS = 3  # workers in a row that end before they have a trial
-STOP_CODE = 3  # of a worker: too many failures, or a fault that is not its trial's
+MOST_STARTS = 3  # consecutive workers that end before they claim a trial
+STOP_CODE = 3  # exit code of a worker: too many failures, or an error that is not the trial's
 
 
 def run_trials(study: Study, plan: SweepPlan) -> None:
-    """Runs trials in this process until there are enough.
+    """Runs trials in this process until the requested number is reached.
 
     Raises:
         ValueError: too many failures in a row, or the disk is full.
@@ -47,11 +47,11 @@ def run_trials(study: Study, plan: SweepPlan) -> None:
 
 
 def device_share(worker: int, workers: int) -> dict[str, str]:
-    """Variables that give a worker its device, or its share of the cores."""
+    """Environment variables that set a worker's device, or its share of the cores."""
     visible = os.environ.get(DEVICES)
     devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
     found = {DEVICES: devices[worker % len(devices)]} if devices and torch.cuda.is_available() else {}
-    # OpenMP takes a list, a number for each level of nesting; what it would not take counts as unset
+    # OpenMP accepts a list, one number per level of nesting; invalid values count as unset
     first = os.environ.get(THREADS, "").split(",")[0].strip()
     cores = int(first) if first.isdecimal() and int(first) else os.cpu_count() or 1
     return found | {THREADS: str(max(1, cores // workers))}
@@ -88,14 +88,14 @@ def work(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
         plan = parse_sweep(make_stage(), argv, program)
         run_trials(open_study(plan), plan)
     except TooManyFailures:
-        sys.exit(STOP_CODE)  # the one that started it says why
+        sys.exit(STOP_CODE)  # the parent process logs the reason
     except ValueError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(STOP_CODE)
 
 
 def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
-    """Runs trials in `workers` processes until there are enough.
+    """Runs trials in `workers` processes until the requested number is reached.
 
     Raises:
         ValueError: too many failures in a row, or a worker that cannot continue.
@@ -141,7 +141,7 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequ
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Turns SIGTERM and Ctrl-C into StoppedBySignal, raised where this process waits."""
+    """Raises StoppedBySignal for SIGTERM and Ctrl-C where this process waits."""
 
     def stop(number: int, frame: object) -> None:
         raise StoppedBySignal(number)
@@ -157,7 +157,7 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 def _end(processes: list[BaseProcess]) -> None:
-    """Signals workers to save and end, and waits; a second signal kills them."""
+    """Tells the workers to save and end, and waits; a second signal kills them."""
     for process in processes:
         process.terminate()
     try:
