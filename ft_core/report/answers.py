@@ -37,7 +37,7 @@ class Rule:
     group: str
     look: Callable[["RunFacts"], Answer | None]
     verdicts: Mapping[str, str]  # of each answer
-    on_validation: bool  # it reads validation, which means little if validation is leaked
+    on_validation: bool  # it uses validation, which is not reliable if validation is leaked
 
     def __call__(self, facts: "RunFacts") -> Answer | None:
         """The answer for a run; None if the facts that it needs are not recorded."""

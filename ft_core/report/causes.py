@@ -60,7 +60,7 @@ def related(findings: Sequence[Finding]) -> list[Finding]:
     if SCALING in problems:
         found = [_unadvised(one) if one.rule.id in UNADVISED_UNSCALED else one for one in found]
     leak = next((rule for rule in LEAKS if rule in problems), None)
-    if leak:  # what looks fine on a leaked validation may not be; what looks bad even there is reported
+    if leak:  # with leaked validation an `ok` is not reliable and is removed; a bad verdict is kept
         found = [_meaningless(one, f"leaked-{leak}") if one.is_doubtful and one.verdict == OK else one for one in found]
     for cause, case, rule in OVERRIDES:
         if problems.get(cause) == case:

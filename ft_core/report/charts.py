@@ -62,7 +62,7 @@ def ticks(low: float, high: float, log_scale: bool = False) -> list[float]:
 
 
 def outlying_unit(values: Sequence[float]) -> float:
-    """The median size of values with outliers: the axis is plain up to about it, and logarithmic beyond. 0 without."""
+    """Linear threshold of a symmetric log axis: the median absolute value if there are outliers, else 0."""
     sizes = np.abs(values)
     usual = float(np.median(sizes))
     return usual if usual > 0 and sizes.max() > OUTLYING * usual else 0.0

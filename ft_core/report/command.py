@@ -32,7 +32,7 @@ def report_command(argv: Sequence[str], program: str, known: str) -> int:
     """
     parser = ExactParser(
         prog=f"{program} report",
-        description="Says how a run went and what to change: report.md, report.html and next.yaml in its folder. "
+        description="Summarises a run and recommends settings: report.md, report.html and next.yaml in its folder. "
         "Several runs are compared, in the folder of --output_dir.",
     )
     parser.add_argument(

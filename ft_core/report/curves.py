@@ -18,7 +18,7 @@ from .reading import Entry, History, is_number
 
 CLEAR = 2.0  # standard errors
 SPIKE = 1.5  # times the median of the points before, at least
-FAR_OUT = 4.5  # median distances of neighbours, on a log scale: more than entries scatter by themselves
+FAR_OUT = 4.5  # outlier threshold, in median absolute differences of neighbouring log values
 NOISY = 0.2  # variation of entries of few samples: a single one tells little
 LEAST_SCATTERED = 20  # points that an estimate of the scatter needs
 SMOOTHED = 9  # points of a running median

@@ -61,7 +61,7 @@ class Page:
 
     @property
     def picture(self) -> Markdown:
-        """The reference of the Markdown to its charts; empty without one."""
+        """The Markdown image link of the charts; empty without charts."""
         return Markdown(f"![{escape_markdown(self.charts[0].title)}]({PICTURES_FILE})" if self.charts else "")
 
     def to_markdown(self) -> str:

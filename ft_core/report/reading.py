@@ -14,7 +14,7 @@ from ..runs.folder import LOG_FILE, RUN_FILE
 
 STATE_FILE = "trainer_state.json"
 READABLE = (RUN_FILE, LOG_FILE, STATE_FILE, f"{PREFIX}*/{STATE_FILE}")
-MOST_STEPS = 2**53  # beyond it is no step
+MOST_STEPS = 2**53  # larger values are not valid steps
 
 Entry = dict[str, object]
 

@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 
 # settings of the search's folder, not of a trial
 HOUSEKEEPING = ("output_dir", "resume", "overwrite", "resume_force", "overwrite_lock", "dry_run")
-_SAME_SEED = "a lucky seed is not a better recipe; use --repeat_best to measure the spread over seeds"
+_SAME_SEED = "a seed is not a hyperparameter; use --repeat_best to measure the spread over seeds"
 _ONE_METRIC = "all trials are compared by one metric; pass it as --objective"
 _NO_RECIPE = "it does not change the result; remove it"
 _SAME_STEPS = "trials are pruned by comparing evaluation with evaluation; pass it for all trials on the command line"

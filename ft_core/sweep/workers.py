@@ -125,7 +125,10 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequ
                         continue
                     if process.exitcode > 0:
                         check_failures(study, plan)
-                        raise ValueError(f"a worker ended with code {process.exitcode}; see above, then use --resume")
+                        raise ValueError(
+                            f"a worker ended with code {process.exitcode}; correct the error in the output above and "
+                            "continue with --resume"
+                        )
                     name = signal.Signals(-process.exitcode).name
                     in_vain = 0 if had_trial(study, process.pid) else in_vain + 1
                     if in_vain == MOST_STARTS:

@@ -1,7 +1,6 @@
 """Training curves: the logged metrics in one figure, by panel.
 
-matplotlib is loaded when a picture is drawn, and without pyplot: whoever imports a trainer keeps the backend that they
-chose.
+matplotlib is imported when a picture is drawn, and without pyplot: importing a trainer does not change its backend.
 """
 
 from collections.abc import Sequence

@@ -136,7 +136,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
             StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved.
         """
         run = Path(self.args.output_dir)
-        if self.model is None:  # transformers' own search drops the model of the trial before
+        if self.model is None:  # hyperparameter_search sets the previous trial's model to None
             self.model = self.call_model_init(kwargs.get("trial"))
         with run_lock(run, self.args.overwrite_lock):
             checkpoint = prepare_run_folder(run, self.args.resume or bool(resume_from_checkpoint), self.args.overwrite)

@@ -52,7 +52,7 @@ class Outcome:
     Attributes:
         lines (`list[str]`): text for the user.
         has_gaps (`bool`): candles are missing.
-        has_faults (`bool`): duplicates, candles off the timeframe, or rows that training would reject.
+        has_faults (`bool`): duplicates, candles with misaligned opening times, or rows that training would reject.
     """
 
     lines: list[str]

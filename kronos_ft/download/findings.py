@@ -65,7 +65,8 @@ class Findings:
                 count = sum(found.values())
                 lines.append(f"{count:,} duplicate{'s' * (count > 1)}, {kind}: {_some(shown)}")
         if self.uneven:
-            lines.append(f"{len(self.uneven):,} candles off the timeframe: {_some([text_of(t) for t in self.uneven])}")
+            times = _some([text_of(t) for t in self.uneven])
+            lines.append(f"{len(self.uneven):,} candles with misaligned opening times: {times}")
         return lines
 
     def to_dict(self) -> dict:

@@ -21,7 +21,7 @@ class EvaluateArguments(SamplingArguments, SplitArguments):
     step: int = field(default=24, metadata={"help": "Bars between two origins."})
     num_paths: int = field(default=30, metadata={"help": "Forecast paths per origin."})
     max_origins: int = field(
-        default=400, metadata={"help": "Maximum origins of validation and of test each; more are thinned evenly."}
+        default=400, metadata={"help": "Maximum origins of validation and of test each; more are subsampled evenly."}
     )
     batch_size: int = field(default=8, metadata={"help": "Origins per batch."})
     garch: bool = field(default=False, metadata={"help": "Add GARCH(1,1) as a baseline (needs the package arch)."})

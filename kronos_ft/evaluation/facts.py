@@ -117,7 +117,7 @@ def remarks(
     for name, panel in (("test", test), ("validation", validation)):
         found, gaps = sum(one.found for one in panel.origins), sum(one.across_gaps for one in panel.origins)
         if len(panel) < found:
-            notes.append(f"{name}: {len(panel)} of {found} origins, thinned evenly (max_origins={plan.max_origins})")
+            notes.append(f"{name}: {len(panel)} of {found} origins, subsampled evenly (max_origins={plan.max_origins})")
         if gaps:
             notes.append(f"{name}: {gaps} origins excluded because of a gap in their context or horizon")
         constant = sum(one.constant for one in panel.origins)

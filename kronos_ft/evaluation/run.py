@@ -85,7 +85,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     check_space(args.num_paths, args.horizon, sum(counts.values()))
     for split, found in origins.items():
         before = sum(one.found for one in found)
-        thinned = f" of {before:,}, thinned evenly to max_origins" if before > counts[split] else ""
+        thinned = f" of {before:,}, subsampled evenly to max_origins" if before > counts[split] else ""
         echo(f"{split:12}{counts[split]:,} origins{thinned}")
         if counts[split] < LEAST_ORIGINS:
             echo(

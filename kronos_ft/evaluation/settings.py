@@ -16,7 +16,7 @@ class OriginPlan:
         max_gap (`int`, *optional*): maximum number of missing bars at one gap, as in
             [`~kronos_ft.windows.dataset.WindowShape`].
         max_origins (`int`, *optional*): maximum number of origins per split over all symbols; more
-            are thinned evenly.
+            are subsampled evenly.
     """
 
     lookback: int = 400

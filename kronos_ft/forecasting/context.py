@@ -104,7 +104,8 @@ def build_context(
         raise ValueError(f"{label}{problem}")
     if problem:
         logger.warning(
-            f"{label}{problem}, or use predict_paths, which normalises in float64: this forecast is rounding noise"
+            f"{label}the forecast is dominated by rounding errors: {problem}, or use predict_paths, which computes in "
+            "float64"
         )
     return Context(bars, mean, scale, np.asarray(stamp), np.asarray(future), raw)
 
@@ -119,7 +120,7 @@ def unresolved_moves(prices: np.ndarray, scale: np.ndarray) -> str | None:
     std, step = prices.std(axis=0), np.finfo(scale.dtype).eps
     varies = f"prices vary by {std.max():.2g} around {prices.mean():.6g}"
     if std.max() < ROUNDINGS * step * np.abs(prices).max():
-        return f"{varies}, which {scale.dtype} cannot resolve; subtract a constant from the prices"
+        return f"{varies}, less than the precision of {scale.dtype} allows; subtract a constant from the prices"
     if (std < LEAST_STD * scale).all():
         return (
             f"{varies}, less than the model's tokens can resolve ({scale.min():.2g}); use a smaller unit, e.g. "

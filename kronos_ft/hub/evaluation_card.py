@@ -15,7 +15,7 @@ from ..evaluation.verdict import PERSISTENCE, verdict
 THIS = "this model"
 DATA_TYPE = "candles, walk-forward origins"  # not the windows that training figures are of
 DOUBTS = {
-    OTHER_TOKENIZER: "The model was evaluated with another tokenizer than in training",
+    OTHER_TOKENIZER: "The model was evaluated with a different tokenizer than it was trained with",
     SEEN_TEST_BARS: "The model or its tokenizer was trained on bars of the test split",
 }
 TOKENIZER_OF = "the tokenizer of "

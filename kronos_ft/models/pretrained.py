@@ -139,7 +139,7 @@ class KronosPreTrainedModel(PreTrainedModel):
             HubUnreachable: the Hub cannot be reached and the model is not in the cache.
         """
         if kwargs.pop("trust_remote_code", None):
-            raise ValueError("trust_remote_code=True is refused; omit it, Kronos models need no code from a repository")
+            raise ValueError("trust_remote_code=True is not supported; omit it. Kronos models need no remote code")
         options = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if name in kwargs}
         folder = find_pretrained(pretrained_model_name_or_path, **options)
         if _holds_adapters(folder):

@@ -100,7 +100,7 @@ def build_network(kind: type[Network], start: Start) -> Network:
 
 
 def build_predictor(start: Start, args: KronosArguments) -> Kronos:
-    """The predictor to start from, with the rotation that it shall forecast with in its configuration.
+    """The predictor to start from, with `config.rotate_sibling` set for forecasting.
 
     Raises:
         ValueError: unknown size, a folder that holds no Kronos predictor, or adapters on random weights.

@@ -40,7 +40,7 @@ def check_windows(settings: tuple) -> str:
 
 
 def check_predictor(settings: tuple) -> str:
-    """As [`check_windows`], after a look whether a window fits the model's context."""
+    """As [`check_windows`]; also checks that a window fits the model's context."""
     check_context(settings[0], settings[1])
     return check_windows(settings)
 

@@ -92,7 +92,7 @@ class WindowTrainer(RecordedTrainer):
 
     def train(self, *args, **kwargs) -> TrainOutput:
         """Calls the parent; afterwards the model is not compiled and its precision is restored."""
-        if self.model is not None:  # transformers' own search drops the model of the trial before
+        if self.model is not None:  # hyperparameter_search sets the previous trial's model to None
             set_numerics(self.model, self.args.numerics)
         try:
             return super().train(*args, **kwargs)

@@ -80,7 +80,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "若这是同一市场的另一个名称，模型见过这里所预测的 K 线。",
     ),
     "other_weights": (
-        "This is an evaluation of other weights ({models}) than the model on this page.",
+        "This evaluation is of a different model ({models}; other weights than the model on this page).",
         "此评估针对其他权重（{models}），而不是本页的模型。",
     ),
     "touched": (

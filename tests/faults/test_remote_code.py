@@ -79,7 +79,7 @@ def test_unknown_architectures_do_not_ask_the_user(copied, monkeypatch):
 
 
 def test_trust_is_no_setting(made, capsys):
-    with pytest.raises(ValueError, match="trust_remote_code=True is refused"):
+    with pytest.raises(ValueError, match="trust_remote_code=True is not supported"):
         Kronos.from_pretrained(made / "predictor", trust_remote_code=True)
     for main, command in ((kronos, "tokenizer"), (kronos, "predictor"), (kronos, "finetune"), (mt5, "train")):
         line = refusal(capsys, main, [command, "--data", "sample", "--trust_remote_code", "true"])

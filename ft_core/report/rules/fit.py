@@ -45,7 +45,7 @@ def _fell_back(facts: RunFacts, exploded: Explosion, last: float) -> dict[str, o
 
 
 def _cause(facts: RunFacts) -> str:
-    """The rule whose problem explains that nothing is learnt; empty without one."""
+    """The rule whose problem explains that the model learns nothing; empty if there is none."""
     return "scaling" if is_unscaled(facts) else "learning-rate" if rate_is_too_high(facts) else ""
 
 

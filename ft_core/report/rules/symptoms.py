@@ -60,7 +60,7 @@ def leaves_no_model(facts: RunFacts) -> bool:
 
 
 def is_known_unseen(facts: RunFacts) -> bool:
-    """Whether it was checked that validation holds nothing that was trained on."""
+    """Whether leakage was checked and ruled out."""
     checked = facts.observed.number("shared_share") is not None or facts.record.get("shared_sources") is not None
     return checked and not facts.is_leaked
 

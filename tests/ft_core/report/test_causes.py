@@ -76,7 +76,7 @@ def test_what_is_in_order_by_a_leaked_validation_alone_is_not_said_to_be(tmp_pat
     found = findings_of(tmp_path / "run", leaked)
     for name in ("in-step", "overfitting", "regularisation", "fits-data"):
         assert found[name].verdict == NOT_APPLICABLE
-        assert found[name].reason("en") == "Validation is leaked, so this means nothing; see leakage."
+        assert found[name].reason("en") == "Validation is leaked, so this check is not valid; see leakage."
     assert found["falling"].verdict == found["gradients"].verdict == OK
     assert found["saving"].verdict == WATCH
     assert "selected on leaked validation" in found["saving"].reason("en")
@@ -85,7 +85,7 @@ def test_what_is_in_order_by_a_leaked_validation_alone_is_not_said_to_be(tmp_pat
 def test_what_is_amiss_even_by_a_leaked_validation_is_said(tmp_path):
     found = findings_of(tmp_path / "run", leaked, poor)
     assert found["explained"].verdict in (PROBLEM, WATCH)
-    assert "Validation is leaked, so this means little." in found["explained"].reason("en")
+    assert "Validation is leaked, so this value is not reliable." in found["explained"].reason("en")
 
 
 def test_a_model_of_raw_prices_is_not_to_be_used(tmp_path):

@@ -355,7 +355,7 @@ def test_a_leaked_validation_is_said_wherever_it_is_read(tmp_path):
     names = ("improved", "in-step", "overfitting", "long-enough", "loss-suits", "early-stopping", "regularisation")
     for name in (*names, "fits-data"):
         finding = ask(RULES[name], facts)
-        assert finding.reason("en").endswith("Validation is leaked, so this means little.")
+        assert finding.reason("en").endswith("Validation is leaked, so this value is not reliable.")
         assert "验证集已泄漏，仅供参考。" in finding.reason("zh")
     assert "leaked" not in ask(RULES["falling"], facts).reason("en")
 

@@ -58,7 +58,7 @@ def test_the_objective_and_its_direction(plan):
     [
         ("lerning_rate: [1e-3]\n", r"yaml:1: 'lerning_rate' is not a setting to search over; did you mean learning_r"),
         ("layers: [1]\nshares: [0.5]\n", "yaml:2: shares cannot be searched over: all trials must use the same"),
-        ("seed: [1, 2]\n", "yaml:1: seed cannot be searched over: a lucky seed is not a better recipe"),
+        ("seed: [1, 2]\n", "yaml:1: seed cannot be searched over: a seed is not a hyperparameter"),
         ("hub_token: [a]\n", "yaml:1: hub_token cannot be searched over: it does not change the result"),
         ("run_name: [a, b]\n", "yaml:1: run_name cannot be searched over: it does not change the result"),
         ("eval_steps: [5, 10]\n", "yaml:1: eval_steps cannot be searched over: trials are pruned by comparing"),
@@ -144,7 +144,7 @@ def test_presets_that_bring_a_fixed_setting_along_are_refused(with_presets):
             with_presets(text, *words)
         assert str(error.value).endswith(
             f"space.yaml:2: preset cannot be searched over: data_seed is None with {one} and 7 with other, and a "
-            "lucky seed is not a better recipe; pass --data_seed, --eval_strategy for all trials, or search over the "
+            "seed is not a hyperparameter; pass --data_seed, --eval_strategy for all trials, or search over the "
             "settings themselves instead of preset"
         )
     with pytest.raises(ValueError, match=r"eval_strategy is steps with plain and epoch with other, .* pass --eval_str"):

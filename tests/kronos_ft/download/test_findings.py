@@ -31,7 +31,7 @@ def test_candles_off_the_timeframe():
     rows = np.array([[time, 1, 1, 1, 1, 1, 1] for time in (0, HOUR, 2 * HOUR + 60_000, 3 * HOUR)], dtype=float)
     found = find("X", rows, Span(0, 4 * HOUR, HOUR))
     assert found.uneven == [2 * HOUR + 60_000, 3 * HOUR]
-    assert "2 candles off the timeframe: 1970-01-01 02:01, 1970-01-01 03:00" in found.lines()
+    assert "2 candles with misaligned opening times: 1970-01-01 02:01, 1970-01-01 03:00" in found.lines()
 
 
 def test_what_an_amount_is():

@@ -1,4 +1,4 @@
-"""Origins: inside their split, apart from training windows, none across an outage, thinned evenly."""
+"""Origins: inside their split, apart from training windows, none across an outage, subsampled evenly."""
 
 import numpy as np
 import pytest

@@ -96,7 +96,7 @@ def test_two_models_on_the_same_origins(csv, out, models, capsys):
     assert evaluate(*words, "--compare", models / "base", f"tuned={models / 'run'}", "--batch_size", "3") == 0
     text = capsys.readouterr().out
     assert "close, 4 bars: tuned is " in text
-    assert "thinned evenly to max_origins" in text
+    assert "subsampled evenly to max_origins" in text
     read = json.loads((out / "evaluation.json").read_text())
     assert next(iter(read["skill"]["tuned"])) == "base"
     assert read["origins"] == {"test": 32, "validation": 32}

@@ -204,7 +204,7 @@ def test_thinned_origins_keep_their_forecasts_and_are_told(both):
     for origin, paths in kept[1].kept.items():
         np.testing.assert_array_equal(paths, kept[0].kept[origin])
     assert thinned["origins"] == {"test": 20, "validation": 20}
-    assert "test: 20 of 31 origins, thinned evenly (max_origins=20)" in thinned["notes"]
+    assert "test: 20 of 31 origins, subsampled evenly (max_origins=20)" in thinned["notes"]
 
 
 def test_progress_counts_the_models_forecasts(both):

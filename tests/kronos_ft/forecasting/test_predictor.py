@@ -275,7 +275,7 @@ def test_small_moves_are_forecast_like_large_ones(predictor, contexts, level, si
     ("level", "size", "message"),
     [
         (1.0, 1e-7, r"by 1\.1e-07 around 1, less than the model's tokens can resolve .*multiply the prices by 1,000"),
-        (1e9, 1e-6, r"around 1e\+09, which float64 cannot resolve; subtract a constant"),
+        (1e9, 1e-6, r"around 1e\+09, less than the precision of float64 allows; subtract a constant"),
     ],
 )
 def test_moves_that_cannot_be_resolved_are_refused(predictor, contexts, level, size, message):
@@ -290,7 +290,10 @@ def test_the_published_interface_warns_of_moves_below_its_rounding(predictor, fr
     moved = past.assign(**{name: 1e9 + past[name] * 1e-3 for name in prices})
     with caplog.at_level("WARNING"):
         predictor.predict(moved, times, future, HORIZON, verbose=False)
-    assert "which float32 cannot resolve; subtract a constant from the prices, or use predict_paths" in caplog.text
+    assert (
+        "less than the precision of float32 allows; subtract a constant from the prices, or use predict_paths"
+        in caplog.text
+    )
 
 
 def test_tables_that_cannot_be_used(predictor, frames):

@@ -171,7 +171,7 @@ def test_truncated_weights(folder):
 
 @pytest.mark.fault(16)
 def test_remote_code_is_refused(folder):
-    with pytest.raises(ValueError, match="trust_remote_code=True is refused"):
+    with pytest.raises(ValueError, match="trust_remote_code=True is not supported"):
         KronosTokenizer.from_pretrained(folder, trust_remote_code=True)
 
 

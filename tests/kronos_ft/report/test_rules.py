@@ -176,7 +176,7 @@ def test_code_usage_of_a_leaked_validation_says_so(tmp_path):
     run = tokenizer_run()
     run.observed["shared_share"] = 0.4
     finding = ask(next(rule for rule in TOKENIZER.rules if rule.id == "code-usage"), run.facts(tmp_path / "run", VIEWS))
-    assert finding.reason("en").endswith("Validation is leaked, so this means little.")
+    assert finding.reason("en").endswith("Validation is leaked, so this value is not reliable.")
 
 
 def random_predictor(run):
