@@ -53,8 +53,10 @@ class SamplingArguments(CandleArguments):
 
     def context_bars(self, model: str) -> int:
         """Maximum number of bars that a model sees."""
-        named = PREDICTOR_CONTEXT.get(split_revision(model)[0], 512)
-        return named if self.max_context is None else self.max_context
+        if self.max_context is not None:
+            return self.max_context
+        name = split_revision(model)[0]
+        return 512 if Path(name).is_dir() else PREDICTOR_CONTEXT.get(name, 512)
 
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist."""

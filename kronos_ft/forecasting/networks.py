@@ -6,7 +6,7 @@ from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pairing import mismatch
 from ..models.pretrained import folder_of
-from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, named_place
 
 
 def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
@@ -19,7 +19,7 @@ def load_network(kind: type[Kronos] | type[KronosTokenizer], name: str) -> Krono
     """Loads a model from a model folder, run folder, published size, or Hub name with or without `@revision`."""
     named, revision = split_revision(name)
     published = PUBLISHED_PREDICTORS if kind is Kronos else PUBLISHED_TOKENIZERS
-    return kind.from_pretrained(published.get(named, folder_of(named)), revision=revision)
+    return kind.from_pretrained(named_place(named, published), revision=revision)
 
 
 def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:

@@ -1,4 +1,7 @@
-"""Named sizes of the models, and the repositories of the published ones. Imports nothing."""
+"""Named sizes of the models, and the repositories of the published ones. Imports nothing heavy."""
+
+from collections.abc import Mapping
+from pathlib import Path
 
 
 def _predictor_size(
@@ -54,3 +57,8 @@ PUBLISHED_TOKENIZERS: dict[str, str] = {
     "base": "NeoQuasar/Kronos-Tokenizer-base",
     "2k": "NeoQuasar/Kronos-Tokenizer-2k",
 }
+
+
+def named_place(name: str, published: Mapping[str, str]) -> str:
+    """The repository of a named size, else the name itself. A local folder of the same name takes precedence."""
+    return name if Path(name).is_dir() else published.get(name, name)

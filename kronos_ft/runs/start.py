@@ -16,6 +16,7 @@ from ..models.sizes import (
     PUBLISHED_PREDICTORS,
     PUBLISHED_TOKENIZERS,
     TOKENIZER_SIZES,
+    named_place,
 )
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
@@ -49,7 +50,7 @@ def _resolve(
         HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
     name = name or model.model
-    place = name if Path(name).is_dir() else published.get(name, name)
+    place = named_place(name, published)
     recorded_as = getattr(model, prefix.rstrip("_") or "model")
     run = Path(args.output_dir) if args.resume else None
     try:

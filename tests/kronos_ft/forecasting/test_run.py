@@ -6,6 +6,9 @@ import pytest
 
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
+from kronos_ft.forecasting.arguments import ForecastArguments
+from kronos_ft.forecasting.networks import load_network
+from kronos_ft.models.modeling_kronos import Kronos
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +158,11 @@ def test_a_tokenizer_of_other_bits(forecast, tmp_path):
     code, _, errors = forecast("--tokenizer", tmp_path / "other")
     assert code == 2
     assert "the model has s1_bits=5, but the tokenizer has s1_bits=6" in errors
+
+
+def test_a_folder_takes_precedence_over_a_size_of_its_name(tiny_predictor, tmp_path, monkeypatch):
+    """As in training: the same name must mean the same model in both."""
+    monkeypatch.chdir(tmp_path)
+    tiny_predictor.save_pretrained(tmp_path / "mini")
+    assert load_network(Kronos, "mini").config.d_model == tiny_predictor.config.d_model
+    assert ForecastArguments(data="sample", model="mini", tokenizer="2k").context_bars("mini") == 512
