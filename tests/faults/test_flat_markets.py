@@ -76,8 +76,7 @@ def test_training_logs_finite_figures(made, tmp_path, kind, stage):
         assert all(np.isfinite(value) for value in figures.values() if isinstance(value, float))
 
 
-@pytest.mark.parametrize("kind", ["no volume", "no volume column", "every bar flat", "almost constant", "tiny prices",
-                                  "huge prices"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["no volume", "no volume column", "every bar flat", "tiny prices", "huge prices"])
 def test_forecasts_are_finite(made, tmp_path, kind):
     market(kind, 120).to_csv(tmp_path / "sim.csv", index=False)
     words = [
@@ -130,3 +129,12 @@ def test_an_evaluation_is_finite(made, tmp_path, kind):
     assert "NaN" not in text
     assert "Infinity" not in text
     assert "nan" not in (out / "evaluation.md").read_text("utf-8").lower().replace("finance", "")
+
+
+def test_a_forecast_of_moves_too_small_is_refused(made, tmp_path, capsys):
+    market("almost constant", 120).to_csv(tmp_path / "sim.csv", index=False)
+    words = ["forecast", "--data", tmp_path / "sim.csv", "--model", made / "predictor", "--tokenizer"]
+    words += [made / "tokenizer", "--lookback", 40, "--horizon", 5, "--output", tmp_path / "paths.csv"]
+    assert kronos([str(word) for word in words]) == 2
+    assert "less than the model's tokens can resolve" in capsys.readouterr().err
+    assert not (tmp_path / "paths.csv").exists()
