@@ -215,7 +215,7 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
     if np.ptp(values[:, CLOSE]) == 0:
         report.problems.append(f"the close is constant at {values[0, CLOSE]:g}; a model cannot learn from it")
     if has_amount:
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = values[:, AMOUNT] / derive_amount(values)
         typical = float(np.nanmedian(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else 1.0
         if abs(typical - 1) > LOT_TOLERANCE:

@@ -111,7 +111,7 @@ def _of_one_form(text: pd.Series) -> pd.Series:
 
 
 def _from_text(text: pd.Series, timezone: str) -> pd.Series:
-    text = _of_one_form(text)
+    text = _of_one_form(text.astype("string"))
     given = text.dropna()
     day_first = _day_first(given) if len(given) else False
     has_offset = text.str.contains(f"{_OFFSET}|{_IN_UTC}", case=False, regex=True).fillna(False).astype(bool)

@@ -137,6 +137,12 @@ def test_numbers_that_overflow_are_named_without_a_warning_of_numpy(value):
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_volume_next_to_zero_overflows_no_ratio():
+    table = frame().assign(volume=1e-320)
+    assert len(load_candles(table)[0]) == ROWS
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_table_without_a_readable_time_says_so_alone():
     with pytest.raises(ValueError, match="only 0 usable bars; at least 2 are needed; time cannot be read in 300 rows"):
         load_candles(frame().assign(timestamps="soon"))

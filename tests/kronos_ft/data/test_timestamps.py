@@ -85,7 +85,9 @@ def test_a_time_without_a_date_or_of_another_form_is_unreadable(cell):
     assert parse_times(pd.Series([*others, cell])).isna().tolist() == [False, False, False, True]
 
 
-@pytest.mark.parametrize("times", [["09:00", "09:01"], ["2021Q2", "2021Q3"], ["now", "now"], ["9" * 10**6] * 2])
+@pytest.mark.parametrize(
+    "times", [[None, None], ["09:00", "09:01"], ["2021Q2", "2021Q3"], ["now", "now"], ["9" * 10**6] * 2]
+)
 def test_a_column_without_dates_is_unreadable(times):
     assert parse_times(pd.Series(times)).isna().all()
 
