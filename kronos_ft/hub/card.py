@@ -8,8 +8,8 @@ from ft_core.hub.card_facts import RecordedRun, adapters_commit, add_training, n
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.spreadsheet import markdown_text
 
-from ..models.pairing import PAIRING_FILE, TOKENIZER_OF_PUBLISHED, trained_with
-from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.pairing import PAIRING_FILE, trained_with
+from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED
 
 USAGE = {
     "tokenizer": 'from kronos_ft import KronosTokenizer\n\ntokenizer = KronosTokenizer.from_pretrained("{repo}")',

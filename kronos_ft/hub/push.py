@@ -79,7 +79,7 @@ def check_kronos_folder(folder: Path) -> None:
     """
     if not (folder / CONFIG_NAME).is_file():
         raise ValueError(f"the repository has no {CONFIG_NAME}, so it is not a Kronos model; pass another")
-    kind = KronosTokenizer if "n_enc_layers" in read_keys(folder) else Kronos
+    kind = KronosTokenizer if stage_of(folder) == "tokenizer" else Kronos
     config = kind.read_config(folder)
     if not (folder / ADAPTER_CONFIG).is_file():
         kind.check_weights(folder, config)

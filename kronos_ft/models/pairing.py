@@ -10,10 +10,9 @@ from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
 from ft_core.runs.record import recorded_group
 
-from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED, size_of
 
 PAIRING_FILE = "trained_with.json"
-TOKENIZER_OF_PUBLISHED = {"mini": "2k", "small": "base", "base": "base"}
 
 
 def write_pairing(folder: Path, model_facts: object) -> None:
@@ -51,9 +50,7 @@ def mismatch(model: str, tokenizer: str, tokenizer_sha256: str) -> str | None:
             f"predictor {model} was trained with tokenizer {theirs}, not with {tokenizer} (weights "
             f"{tokenizer_sha256[:16]}): its forecasts are meaningless; pass the tokenizer that it was trained with"
         )
-    sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
-    codes = {name: size for size, name in PUBLISHED_TOKENIZERS.items()}
-    size, code = sizes.get(model, model), codes.get(tokenizer, tokenizer)
+    size, code = size_of(model, PUBLISHED_PREDICTORS), size_of(tokenizer, PUBLISHED_TOKENIZERS)
     if size in TOKENIZER_OF_PUBLISHED and code in PUBLISHED_TOKENIZERS and code != TOKENIZER_OF_PUBLISHED[size]:
         return (
             f"predictor {model} was trained with tokenizer {TOKENIZER_OF_PUBLISHED[size]}, not with {tokenizer}: its "

@@ -33,6 +33,7 @@ PUBLISHED_PREDICTORS: dict[str, str] = {
 }
 
 
+TOKENIZER_OF_PUBLISHED = {"mini": "2k", "small": "base", "base": "base"}
 PREDICTOR_CONTEXT: dict[str, int] = {"mini": 2048, "small": 512, "base": 512, "large": 512, "tiny": 512}
 
 
@@ -57,6 +58,11 @@ PUBLISHED_TOKENIZERS: dict[str, str] = {
     "base": "NeoQuasar/Kronos-Tokenizer-base",
     "2k": "NeoQuasar/Kronos-Tokenizer-2k",
 }
+
+
+def size_of(name: str, published: Mapping[str, str]) -> str:
+    """The size of a published repository, else the name itself."""
+    return {repository: size for size, repository in published.items()}.get(name, name)
 
 
 def named_place(name: str, published: Mapping[str, str]) -> str:

@@ -15,15 +15,16 @@ from ..models.sizes import (
     PREDICTOR_SIZES,
     PUBLISHED_PREDICTORS,
     PUBLISHED_TOKENIZERS,
+    TOKENIZER_OF_PUBLISHED,
     TOKENIZER_SIZES,
     named_place,
+    size_of,
 )
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 
 Network = KronosTokenizer | Kronos
 NAMES = {KronosTokenizer: (TOKENIZER_SIZES, PUBLISHED_TOKENIZERS), Kronos: (PREDICTOR_SIZES, PUBLISHED_PREDICTORS)}
-TOKENIZER_OF_SIZE = {"mini": "2k"}  # the others were trained on the tokenizer base
 FROM_SCRATCH = "use --from_scratch to train a named size from random weights"
 
 
@@ -122,13 +123,12 @@ def build_predictor(start: Start, args: KronosArguments) -> Kronos:
 
 def named_tokenizer(model: PredictorModelArguments) -> str:
     """The tokenizer that the settings name, or that of the model's size."""
-    return model.tokenizer or TOKENIZER_OF_SIZE.get(model.model, "base")
+    return model.tokenizer or TOKENIZER_OF_PUBLISHED.get(model.model, "base")
 
 
 def check_context(model: PredictorModelArguments, data: DataArguments) -> None:
     """Raises ValueError when a window does not fit a named model's context; folders do not record theirs."""
-    sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
-    size = sizes.get(model.model, model.model)
+    size = size_of(model.model, PUBLISHED_PREDICTORS)
     bars = data.lookback_window + data.predict_window
     if size in PREDICTOR_CONTEXT and bars > PREDICTOR_CONTEXT[size]:
         raise ValueError(

@@ -8,8 +8,8 @@ from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from ft_core.runs.record import find_record
 
-from ..models.pairing import TOKENIZER_OF_PUBLISHED, trained_with
-from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
+from ..models.pairing import trained_with
+from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED, size_of
 
 CONFIG_NAME = "config.json"
 STAGES = ("tokenizer", "predictor")
@@ -79,8 +79,7 @@ def find_shown(named: str, tokenizer: str | None = None) -> ShownModel:
             raise ValueError(f"{named} is a file; pass a run folder or a model folder")
         if named not in PUBLISHED_PREDICTORS and not is_hub_name(named):
             raise ValueError(f"{named} does not exist; pass a run folder, a model folder, or mini, small, base")
-        sizes = {name: size for size, name in PUBLISHED_PREDICTORS.items()}
-        tokenizer = tokenizer or TOKENIZER_OF_PUBLISHED.get(sizes.get(named, named))
+        tokenizer = tokenizer or TOKENIZER_OF_PUBLISHED.get(size_of(named, PUBLISHED_PREDICTORS))
         if tokenizer is None:
             raise ValueError(
                 f"{named} is not a local folder, and a model from the Hub needs its tokenizer; pass --tokenizer DIR"
