@@ -47,7 +47,7 @@ def test_an_evaluation_of_other_weights(run, shown, predictor, tmp_path):
     assert evaluation_tab(shown, inside, WORDS, sha256) == evaluation_tab(shown, inside, WORDS)
     check_named(inside, shown, sha256)
     page = evaluation_tab(shown, inside, WORDS, "0" * 64)
-    assert page.index("This is an evaluation of other weights") < page.index("kf-verdict")
+    assert page.index("This evaluation is of a different model") < page.index("kf-verdict")
     with pytest.raises(ValueError, match=r"evaluation.json is an evaluation of other weights .*omit --evaluation"):
         check_named(inside, shown, "0" * 64)
     evaluation = json.loads((inside / "evaluation.json").read_text())
