@@ -54,7 +54,7 @@ def _facts(
     model: MT5ModelArguments, data: MT5DataArguments, train: list[Record], validation: list[Record]
 ) -> dict[str, object]:
     """Facts that affect the result of a run, in addition to its settings."""
-    kept = {name: value for name, value in vars(data).items() if name != "token_cache"}
+    kept = {name: value for name, value in vars(data).items() if name not in ("token_cache", "id_field")}
     return {"stage": "mt5", "model": vars(model), "data": {**kept, "content": content_digest(train, validation)}}
 
 

@@ -116,15 +116,19 @@ class MT5DataArguments:
     """Which records to read and how they become tokens."""
 
     data: str | None = field(
-        default=None, metadata={"help": "JSONL file of records, or 'sample' for the embedded records."}
+        default=None,
+        metadata={"help": "File of records (JSONL, JSON, CSV or Parquet), or 'sample' for the embedded records."},
     )
-    validation_data: str | None = field(default=None, metadata={"help": "JSONL file of validation records."})
+    validation_data: str | None = field(default=None, metadata={"help": "File of validation records."})
     validation_share: float = field(
         default=0.1, metadata={"help": "Share of the records held out for validation if there is no validation_data."}
     )
     task: str = field(default="emotion_summary", metadata={"help": f"Named fields: {', '.join(TASKS)}."})
     source_fields: list[str] | None = field(default=None, metadata={"help": "Fields of the source."})
     target_fields: list[str] | None = field(default=None, metadata={"help": "Fields of the target."})
+    id_field: str | None = field(
+        default=None, metadata={"help": "Field that names a record, or none to number them. Default: id, if there."}
+    )
     policy: str = field(default="error", metadata={"help": "How to handle invalid records: error or drop."})
     prefix: str = field(default="", metadata={"help": "Text before each source."})
     token_cache: str | None = field(
@@ -140,7 +144,7 @@ class MT5DataArguments:
 
     def fields(self) -> TaskFields:
         """The task's fields; raises ValueError for an unknown task or only one field of a pair."""
-        return named_fields(self.task, self.source_fields, self.target_fields)
+        return named_fields(self.task, self.source_fields, self.target_fields, self.id_field)
 
 
 def bf16_pays_on_cpu() -> bool:
