@@ -335,6 +335,10 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
 
     def _check_evaluations(self) -> None:
+        if self.num_train_epochs <= 0 and self.max_steps <= 0:
+            raise ValueError(
+                f"num_train_epochs={self.num_train_epochs:g} trains nothing; use a positive number, or set max_steps"
+            )
         if self.eval_strategy == "no":
             self.eval_on_start = False
         if not self.load_best_model_at_end:
@@ -342,6 +346,11 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         if self.eval_strategy == "no":
             raise ValueError(
                 "load_best_model_at_end=True needs evaluations; set eval_strategy, or load_best_model_at_end to false"
+            )
+        if self.save_strategy not in (self.eval_strategy, "best"):
+            raise ValueError(
+                f"eval_strategy={self.eval_strategy} and save_strategy={self.save_strategy} differ, so a checkpoint "
+                f"would have no evaluation; set save_strategy {self.eval_strategy} too, or load_best_model_at_end false"
             )
         saves, evaluations = self.save_steps, self.eval_steps
         if self.save_strategy == self.eval_strategy == "steps" and evaluations and (saves >= 1) == (evaluations >= 1):
