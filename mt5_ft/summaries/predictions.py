@@ -122,10 +122,18 @@ class PartFile:
             os.fsync(file.fileno())
 
 
-def _parsed(line: bytes) -> dict:
-    """The object on a line; an empty dict if it cannot be read."""
+class PartLine(TypedDict, total=False):
+    """A line of an unfinished file: the header, or a finished batch."""
+
+    header: dict
+    positions: list[int]
+    summaries: list[str]
+
+
+def _parsed(line: bytes) -> PartLine:
+    """The object on a line; an empty one if it cannot be read."""
     try:
-        return parse_json(line, dict)
+        return parse_json(line, PartLine)
     except ValueError:
         return {}
 
