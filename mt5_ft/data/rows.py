@@ -63,7 +63,7 @@ def kind_of(path: Path, content: bytes) -> str:
 def _begins_with_object(text: bytes) -> bool:
     """Whether a text that does not begin with a line of JSON begins with an object on several lines."""
     try:
-        json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+        json.JSONDecoder().raw_decode(text.decode("utf-8"))
     except (ValueError, RecursionError):
         return False
     return True

@@ -50,7 +50,7 @@ from ft_core.io.console import note
 from ft_core.io.formats import parse_json, read_json
 from ft_core.runs.folder import KEPT_IDS_FILE
 
-from .weight_names import Misfit, check_adapter_weights, check_finite, check_weights
+from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_finite, check_weights
 
 ModelUnreachable = HubUnreachable  # its name in earlier versions
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
@@ -58,12 +58,6 @@ TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added
 ANY_CONFIG = ((CONFIG,), (ADAPTER_CONFIG,))
 # errors of transformers for a folder that it cannot load, including malformed files
 LOADING_ERRORS = (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError)
-
-
-class WeightsIndex(TypedDict):
-    """The content of an index of weights in several files."""
-
-    weight_map: dict[str, str]
 
 
 class AdapterConfig(TypedDict):

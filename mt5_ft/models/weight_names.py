@@ -5,8 +5,9 @@ one of them is missing. Such a model trains without an error, from a loss far ab
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from safetensors import safe_open
@@ -14,10 +15,16 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-from ft_core.hub.resolve import CONFIG
+from ft_core.hub.resolve import CONFIG, WEIGHTS, WEIGHTS_INDEX
 from ft_core.io.formats import read_json
 
 Shape = tuple[int, ...]
+
+
+class WeightsIndex(TypedDict):
+    """The content of an index of weights in several files."""
+
+    weight_map: dict[str, str]
 
 
 class Misfit(ValueError):
@@ -30,10 +37,20 @@ SHOWN = 3
 SAVE_AGAIN = "save the complete model again with save_pretrained, or correct config.json"
 
 
-def tensors_in(folder: Path, pattern: str = "model*.safetensors") -> dict[str, Shape]:
-    """Names and shapes of the tensors in a folder's safetensors files, from their headers."""
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: the one file, or those of the index."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / WEIGHTS_INDEX).is_file():
+        return sorted(folder.glob("model*.safetensors"))
+    index = read_json(folder / WEIGHTS_INDEX, "download the model again", WeightsIndex)
+    return [folder / name for name in sorted(set(index["weight_map"].values()))]
+
+
+def tensors_in(paths: Iterable[Path]) -> dict[str, Shape]:
+    """Names and shapes of the tensors in safetensors files, from their headers."""
     found: dict[str, Shape] = {}
-    for path in sorted(folder.glob(pattern)):
+    for path in paths:
         with safe_open(path, framework="pt") as file:
             found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     return found
@@ -127,7 +144,7 @@ def check_weights(folder: Path) -> str:
     Raises:
         Misfit: tensors are missing, unexpected or of another shape; the message names the first ones.
     """
-    found = tensors_in(folder)
+    found = tensors_in(_weight_files(folder))
     if not found:
         return ""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -162,7 +179,7 @@ def check_adapter_weights(folder: Path, file: str, expected: Mapping[str, Tensor
     Raises:
         Misfit: tensors are missing or unexpected; the message names the first ones.
     """
-    found = tensors_in(folder, file)
+    found = tensors_in([folder / file])
     known = expected.keys() | model.state_dict().keys()
     misfit = describe_misfit([name for name in expected if name not in found], [n for n in found if n not in known])
     if misfit:

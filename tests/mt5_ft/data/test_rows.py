@@ -141,6 +141,14 @@ def test_another_encoding_is_named_with_words_of_the_text(tmp_path, encoding, fo
     assert len(message.split("it reads ")[1].split(";")[0].split("', '")) == 3
 
 
+def test_a_first_line_in_another_encoding_is_a_defect_of_its_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = ['{"text": "情绪低落，失眠", "summary": "s"}\n'.encode("gb18030"), b'{"text": "t", "summary": "s"}\n' * 2]
+    path.write_bytes(b"".join(rows))
+    records, report = read_records(path, PAIR, "drop")
+    assert ([record.line for record in records], report.defects) == ([2, 3], {"not_utf8": [1]})
+
+
 def test_several_likely_encodings_are_all_shown(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes('{"text": "患者は眠れない日が続き、治療の後に改善した。", "summary": "s"}\n'.encode("cp932"))

@@ -117,6 +117,20 @@ def test_several_files_are_compared_as_one(model, tokenizer, tmp_path):
         load_model(str(folder))
 
 
+def test_files_that_are_not_loaded_are_not_compared(folder):
+    save_file({"other": torch.ones(1)}, folder / "model-00001-of-00002.safetensors")
+    load_model(str(folder))
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_resumed(make_trainer):
+    trainer, keys = make_trainer(), torch.nn.modules.module._IncompatibleKeys
+    trainer._issue_warnings_after_load(keys(["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"], []))
+    with pytest.raises(
+        ValueError, match=r"does not fit the model: 1 tensors are missing \(lm_head.weight\); remove it"
+    ):
+        trainer._issue_warnings_after_load(keys(["lm_head.weight"], []))
+
+
 def test_other_architectures_fit(tmp_path):
     """T5 ties by its configuration; a BART without its head has shorter names."""
     small = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 16}
