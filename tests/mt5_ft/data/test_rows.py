@@ -5,10 +5,12 @@ import gzip
 import json
 
 import pytest
+from hypothesis import given, strategies as st
 
 from mt5_ft.cli.main import main
 from mt5_ft.data.records import TaskFields, read_records
 from mt5_ft.data.rows import MISSING, lookup, read_rows
+from tests.examples import examples
 
 PAIR = TaskFields(sources=("text",), targets=("summary",))
 ROWS = [{"text": "病人，失眠\n两个月", "summary": 'slept "badly"'}, {"text": "élève", "summary": "ok, good"}]
@@ -183,3 +185,29 @@ def test_summarize_and_evaluate_read_every_form(start, tmp_path):
         assert main([str(word) for word in ["summarize", *words, *fields]]) == 0
         words = ["--predictions", output, "--data", tmp_path / name]
         assert main([str(word) for word in ["evaluate", *words]]) == 0
+
+
+INSERTED = st.sampled_from(
+    [b"[[[[" * 50, b"1" * 400, b"NaN", b'"text":1,"text":2,', b"null", b"\xa4\xa4", b"\xff\xfe", b'"', b"\n", b"\0"]
+)
+SEEDS = [content.encode(encoding) for content in FORMS.values() for encoding in ("utf-8", "utf-16")]
+
+
+@examples(300)
+@given(st.data())
+def test_damaged_content_is_one_line_or_a_defect(tmp_path_factory, data):
+    content = data.draw(st.sampled_from(SEEDS))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at, until = (data.draw(st.integers(0, len(content))) for _ in range(2))
+        content = content[:at] + data.draw(INSERTED | st.binary(max_size=3)) + content[max(at, until) :]
+    name = data.draw(st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet"]))
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    for policy in ("error", "drop"):
+        message = ""
+        try:
+            records, _ = read_records(path, PAIR, policy)
+            assert all(record.source and record.target for record in records)
+        except ValueError as error:
+            message = str(error)
+        assert "\n" not in message

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BartConfig, BartForConditionalGeneration, BartModel, T5Config, T5ForConditionalGeneration
 
-from mt5_ft.models.loading import load_model
+from mt5_ft.models.loading import load_model, load_tokenizer
 from mt5_ft.models.weight_names import common_prefix
 
 WEIGHTS = "model.safetensors"
@@ -204,3 +204,31 @@ def test_adapters_that_do_not_fit_are_named(adapters, changed, message):
 )
 def test_prefixes_are_common_to_all_names(names, prefix):
     assert common_prefix(names) == prefix
+
+
+WRONG = [None, True, [], {}, "x", -1, 0, 10**30, 1e30, float("nan"), 2**63]
+
+
+@pytest.mark.parametrize("field", ["d_model", "num_heads", "num_layers", "vocab_size", "use_cache", "model_type"])
+def test_a_configuration_of_any_type_is_one_line(folder, field):
+    before = (folder / "config.json").read_text("utf-8")
+    for value in WRONG:
+        set_config(folder, **{field: value})
+        message = ""
+        try:
+            load_model(str(folder))
+        except ValueError as error:
+            message = str(error)
+        assert "\n" not in message
+        assert message or (field, value) in [("num_layers", True), ("use_cache", True), ("use_cache", None)], value
+        (folder / "config.json").write_text(before, "utf-8")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"model": 3}', '{"model": {"type": "Unigram", "vocab": 3}}', "\0"]
+)
+def test_a_damaged_tokenizer_is_one_line(folder, content):
+    (folder / "tokenizer.json").write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=r"cannot be loaded \(.*\); pass the folder of an mT5 model") as caught:
+        load_tokenizer(str(folder))
+    assert "\n" not in str(caught.value)
