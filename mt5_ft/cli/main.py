@@ -15,9 +15,9 @@ from .vocabulary import expand_command, trim_command
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
 
-  train       fine-tune mT5 on records (JSONL), with an estimate of time and disk; --lora trains only adapters
+  train       fine-tune mT5 on records (JSONL, JSON, CSV, Parquet), with an estimate of time and disk; --lora trains only adapters
   plan        estimate time, memory and disk of a run; --compare original fast compares presets
-  summarize   write summaries of a JSONL file with a trained model
+  summarize   write summaries of a file of records with a trained model
   evaluate    score a file of summaries against its records
   subset      remove a share of the rows of a JSONL file, keeping its distribution
   restore     restore the file that subset changed, byte for byte

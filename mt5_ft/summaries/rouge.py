@@ -13,6 +13,7 @@ models are scored against it by the same rule:
 Under both rules, a character of the other kind of script is one token, and so is an emoji.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,7 +39,8 @@ def _compiled(pattern: str) -> regex.Pattern:
 
 
 _HAN = _compiled(f"[{HAN}]")
-_LATIN_WORD = _compiled("[a-z0-9]+")
+_LATIN_WORD = re.compile("[a-z0-9]+")  # the words of ASCII text, found faster
+_ASCII_TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 _CHARACTERS, _WORDS = _compiled(_CHARACTER), _compiled(_WORD)
 _WORD_TOKEN = _compiled(f"{_CHARACTER}|{_WORD}|{_EMOJI}")
 _CHARACTER_TOKEN = _compiled(rf"{_CHARACTER}|{_WORD}|{_EMOJI}|\S")
@@ -72,7 +74,12 @@ def has_content(text: str) -> bool:
 
 def all_tokens(text: str) -> list[str]:
     """Words, characters of scripts without spaces, emoji and punctuation marks of a normalised text."""
-    return _CHARACTER_TOKEN.findall(text.lower())
+    return (_ASCII_TOKEN if text.isascii() else _CHARACTER_TOKEN).findall(text.lower())
+
+
+def _words(text: str) -> list[str]:
+    """Words, characters of scripts without spaces, and emoji of a lower-case text."""
+    return (_LATIN_WORD if text.isascii() else _WORD_TOKEN).findall(text)
 
 
 def _cut_words(cut: Tokenizer, text: str) -> list[str]:
@@ -105,9 +112,9 @@ class ScriptTokenizer:
         """Tokens of two normalised texts; if the reference is empty, the script of the prediction decides."""
         prediction, reference = prediction.lower(), reference.lower()
         script = reference or prediction
-        if len(_CHARACTERS.findall(script)) > len(_WORDS.findall(script)):
+        if not script.isascii() and len(_CHARACTERS.findall(script)) > len(_WORDS.findall(script)):
             return self._split_unspaced(prediction), self._split_unspaced(reference)
-        return _WORD_TOKEN.findall(prediction), _WORD_TOKEN.findall(reference)
+        return _words(prediction), _words(reference)
 
 
 def _load_jieba() -> Tokenizer:

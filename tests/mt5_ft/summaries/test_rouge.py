@@ -8,6 +8,7 @@ from hypothesis import assume, given, strategies as st
 
 from mt5_ft.summaries.rouge import (
     ScriptTokenizer,
+    all_tokens,
     common_subsequence_length,
     is_chinese,
     normalise_text,
@@ -71,6 +72,15 @@ ASCII = st.characters(max_codepoint=0x7F)
 @given(*[st.text(ASCII, max_size=40)] * 2)
 def test_any_ascii_text_equals_rouge_score(prediction, reference):
     assert_close(ours(prediction, reference), *by_rouge_score(normalise_text(prediction), normalise_text(reference)))
+
+
+@POINTS
+@given(st.text(ASCII, max_size=40))
+def test_tokens_of_ascii_text_are_those_of_any_text(text):
+    """ASCII text is split by simpler patterns; a foreign word at the end selects the general ones."""
+    text = " ".join(text.split()).lower()
+    assert ScriptTokenizer().split_pair(text, "é")[0] == ScriptTokenizer().split_pair(text + " é", "é")[0][:-1]
+    assert all_tokens(text) == all_tokens(text + " é")[:-1]
 
 
 def test_plain_english_needs_no_normalisation_to_be_equal():
