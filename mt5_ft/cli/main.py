@@ -15,7 +15,7 @@ from .vocabulary import expand_command, trim_command
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
 
-  train       fine-tune mT5 on records (JSONL, JSON, CSV, Parquet), with an estimate of time and disk; --lora trains only adapters
+  train       fine-tune mT5 on records, with an estimate of time and disk; --lora trains only adapters
   plan        estimate time, memory and disk of a run; --compare original fast compares presets
   summarize   write summaries of a file of records with a trained model
   evaluate    score a file of summaries against its records

@@ -150,7 +150,7 @@ class RecordReport:
             more = f" and {len(numbers) - MAX_LINES} more" if len(numbers) > MAX_LINES else ""
             lines.append(f"{self.path}:{numbers[0]}: {DEFECTS[kind]} (count {len(numbers)}; line {shown}{more})")
         if self.cleaned:
-            lines.append(f"{self.path}: {self.cleaned} texts contain control characters such as U+0085; now spaces")
+            lines.append(f"{self.path}: control characters such as U+0085 became spaces (texts: {self.cleaned})")
         return lines
 
     def noteworthy(self) -> list[str]:

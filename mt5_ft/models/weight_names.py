@@ -63,8 +63,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def describe_misfit(missing: Sequence[str], unexpected: Sequence[str], reshaped: Sequence[str] = ()) -> str:
     """Counts and first names of the tensors that do not fit; empty if all fit."""
-    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-    return "; ".join(f"{len(names):,} tensors are {kind} ({_listed(names)})" for kind, names in kinds if names)
+    kinds = (("missing tensors", missing), ("unexpected tensors", unexpected), ("tensors of another shape", reshaped))
+    return "; ".join(f"{kind}: {len(names):,} ({_listed(names)})" for kind, names in kinds if names)
 
 
 def common_prefix(names: Sequence[str]) -> str:
@@ -197,13 +197,12 @@ def check_finite(model: torch.nn.Module, name: str) -> None:
         model: the model to check.
         name (`str`): names it in the message.
     """
+    tensors = list(model.named_parameters())
     spoilt = [
-        part
-        for part, tensor in model.named_parameters()
-        if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all()
+        part for part, tensor in tensors if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all()
     ]
     if spoilt:
         raise ValueError(
-            f"{len(spoilt):,} tensors of {name} contain NaN or infinite numbers ({_listed(spoilt)}); use an earlier "
-            "checkpoint or download the model again"
+            f"{name} has NaN or infinite numbers in {len(spoilt):,} of {len(tensors):,} tensors ({_listed(spoilt)}); "
+            "use an earlier checkpoint or download the model again"
         )

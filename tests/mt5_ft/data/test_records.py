@@ -311,7 +311,7 @@ def test_separators_become_spaces(file, separator):
     assert (record.id, record.source) == (f"a{separator}", "one two")
     assert (report.cleaned, report.noteworthy()[1]) == (
         1,
-        f"{file}: 1 texts contain control characters such as U+0085; now spaces",
+        f"{file}: control characters such as U+0085 became spaces (texts: 1)",
     )
     write_lines(file, GOOD % "a")
     assert not read_records(file, PAIR)[1].noteworthy()

@@ -49,27 +49,27 @@ def test_a_prefix_of_wrappers_is_removed(folder, model, prefix, capsys):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (without("lm_head.weight"), r"1 tensors are missing \(lm_head.weight\); save the complete model again"),
+        (without("lm_head.weight"), r"missing tensors: 1 \(lm_head.weight\); save the complete model again"),
         (
             without("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"),
-            r"3 tensors are missing \(shared.weight, encoder.embed_tokens.weight, decoder.embed_tokens.weight\)",
+            r"missing tensors: 3 \(shared.weight, encoder.embed_tokens.weight, decoder.embed_tokens.weight\)",
         ),
         (
             without("encoder.block.0.layer.0.SelfAttention.q.weight"),
-            r"1 tensors are missing \(encoder.block.0.layer.0.SelfAttention.q.weight\)",
+            r"missing tensors: 1 \(encoder.block.0.layer.0.SelfAttention.q.weight\)",
         ),
-        (lambda tensors: tensors | {"extra": torch.ones(1)}, r"1 tensors are unexpected \(extra\)"),
+        (lambda tensors: tensors | {"extra": torch.ones(1)}, r"unexpected tensors: 1 \(extra\)"),
         (
             prefixed("student."),
-            r"\d+ tensors are missing \(shared.weight, .*, .* and \d+ more\); \d+ tensors are unexpected \(student",
+            r"missing tensors: \d+ \(shared.weight, .*, .* and \d+ more\); unexpected tensors: \d+ \(student",
         ),
         (
             lambda tensors: prefixed("module.")(without("lm_head.weight")(tensors)),
-            r"without the common prefix 'module.', 1 tensors are missing \(lm_head.weight\)",
+            r"without the common prefix 'module.', missing tensors: 1 \(lm_head.weight\)",
         ),
         (
             lambda tensors: tensors | {"lm_head.weight": torch.ones(3, 16)},
-            r"1 tensors are of another shape \(lm_head.weight \[3, 16\] instead of \[\d+, 16\]\)",
+            r"tensors of another shape: 1 \(lm_head.weight \[3, 16\] instead of \[\d+, 16\]\)",
         ),
     ],
 )
@@ -84,7 +84,7 @@ def test_tensors_that_do_not_fit_are_named(folder, changed, message):
 
 def test_training_refuses_before_it_writes(folder, train, refused, tmp_path):
     change(folder, without("lm_head.weight"))
-    refused(["train", *train.base, "--output_dir", tmp_path / "run"], "1 tensors are missing (lm_head.weight)")
+    refused(["train", *train.base, "--output_dir", tmp_path / "run"], "missing tensors: 1 (lm_head.weight)")
     assert not (tmp_path / "run").exists()
 
 
@@ -113,7 +113,7 @@ def test_several_files_are_compared_as_one(model, tokenizer, tmp_path):
     assert torch.equal(load_model(str(folder)).lm_head.weight, model.lm_head.weight)
     name = next(name for name in load_file(files[-1]) if name.startswith("encoder"))
     change(folder, without(name), files[-1].name)
-    with pytest.raises(ValueError, match=rf"1 tensors are missing \({name}\)"):
+    with pytest.raises(ValueError, match=rf"missing tensors: 1 \({name}\)"):
         load_model(str(folder))
 
 
@@ -125,9 +125,7 @@ def test_files_that_are_not_loaded_are_not_compared(folder):
 def test_a_checkpoint_that_does_not_fit_is_not_resumed(make_trainer):
     trainer, keys = make_trainer(), torch.nn.modules.module._IncompatibleKeys
     trainer._issue_warnings_after_load(keys(["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"], []))
-    with pytest.raises(
-        ValueError, match=r"does not fit the model: 1 tensors are missing \(lm_head.weight\); remove it"
-    ):
+    with pytest.raises(ValueError, match=r"does not fit the model: missing tensors: 1 \(lm_head.weight\); remove it"):
         trainer._issue_warnings_after_load(keys(["lm_head.weight"], []))
 
 
@@ -156,7 +154,9 @@ def test_numbers_that_are_not_finite_are_refused(folder, number):
         tensors["encoder.final_layer_norm.weight"][3] = number
 
     change(folder, spoil)
-    with pytest.raises(ValueError, match=r"1 tensors of .* NaN or infinite numbers \(encoder.final_layer_norm.weight"):
+    with pytest.raises(
+        ValueError, match=r"has NaN or infinite numbers in 1 of \d+ tensors \(encoder.final_layer_norm.weight"
+    ):
         load_model(str(folder))
 
 
@@ -175,13 +175,13 @@ def adapters(folder, tmp_path):
     [
         (
             prefixed("module."),
-            r"12 tensors are missing \(base_model.*12 tensors are unexpected \(module.base_model",
+            r"missing tensors: 12 \(base_model.*unexpected tensors: 12 \(module.base_model",
         ),
-        (lambda tensors: dict(list(tensors.items())[1:]), "1 tensors are missing"),
-        (lambda tensors: tensors | {"extra.lora_A.weight": torch.ones(1)}, r"1 tensors are unexpected \(extra"),
+        (lambda tensors: dict(list(tensors.items())[1:]), "missing tensors: 1"),
+        (lambda tensors: tensors | {"extra.lora_A.weight": torch.ones(1)}, r"unexpected tensors: 1 \(extra"),
         (
             lambda tensors: tensors | {next(iter(tensors)): next(iter(tensors.values())) * float("nan")},
-            "1 tensors of .* NaN or infinite",
+            r"has NaN or infinite numbers in 1 of \d+ tensors \(.*lora_A",
         ),
     ],
 )
