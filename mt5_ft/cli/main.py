@@ -15,9 +15,9 @@ from .vocabulary import expand_command, trim_command
 USAGE = """\
 mt5-ft COMMAND [OPTIONS]
 
-  train       fine-tune mT5 on records (JSONL), with an estimate of time and disk; --lora trains only adapters
+  train       fine-tune mT5 on records, with an estimate of time and disk; --lora trains only adapters
   plan        estimate time, memory and disk of a run; --compare original fast compares presets
-  summarize   write summaries of a JSONL file with a trained model
+  summarize   write summaries of a file of records with a trained model
   evaluate    score a file of summaries against its records
   subset      remove a share of the rows of a JSONL file, keeping its distribution
   restore     restore the file that subset changed, byte for byte
@@ -88,12 +88,15 @@ def train_command(argv: Sequence[str]) -> int:
     from ..runs.run import run_training
 
     metrics = run_training(model, data, args)
-    if args.process_index == 0:
-        print("\n".join(summary_lines(metrics)))
-        print(f"model       {os.path.join(args.output_dir, FINAL_MODEL)}")
-        print(f"report      {os.path.join(args.output_dir, REPORT_HTML)}")
-        print(f"run folder  {args.output_dir}")
-    return 0
+    if args.process_index != 0:
+        return 0
+    lines = [
+        *summary_lines(metrics),
+        f"model       {os.path.join(args.output_dir, FINAL_MODEL)}",
+        f"report      {os.path.join(args.output_dir, REPORT_HTML)}",
+        f"run folder  {args.output_dir}",
+    ]
+    return _until_the_reader_leaves(_print_lines)(lines)
 
 
 def plan_command(argv: Sequence[str]) -> int:
@@ -178,16 +181,37 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("mt5-ft", argv, {"": PRESETS}, DEFAULT_PRESET, "mt5_ft.runs.sweep")
 
 
+def _print_lines(lines: Sequence[str]) -> int:
+    print("\n".join(lines))
+    return 0
+
+
+def _until_the_reader_leaves(command: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """The command; a reader that closes the pipe, such as `head -1`, is no failure of it."""
+
+    def run(argv: Sequence[str]) -> int:
+        try:
+            code = command(argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # what is still in the buffer would fail again when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return code
+
+    return run
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train_command,
-    "plan": plan_command,
-    "summarize": summarize_command,
-    "evaluate": evaluate_command,
-    "subset": subset_command,
-    "restore": restore_command,
-    "trim-vocab": trim_command,
-    "expand-vocab": expand_command,
-    "clean": clean_command,
+    "plan": _until_the_reader_leaves(plan_command),
+    "summarize": _until_the_reader_leaves(summarize_command),
+    "evaluate": _until_the_reader_leaves(evaluate_command),
+    "subset": _until_the_reader_leaves(subset_command),
+    "restore": _until_the_reader_leaves(restore_command),
+    "trim-vocab": _until_the_reader_leaves(trim_command),
+    "expand-vocab": _until_the_reader_leaves(expand_command),
+    "clean": _until_the_reader_leaves(clean_command),
     "sweep": run_sweep_command,
     "demo": late("mt5_ft.cli.demo:demo_command"),
     "report": late("ft_core.report.command:report_command", program="mt5-ft", known="mt5_ft.report.views"),

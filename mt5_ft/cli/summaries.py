@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from ..data.records import TaskFields
 
 
-SAMPLING = ("num_beams", "do_sample", "temperature", "top_p", "no_repeat_ngram_size", "batch_size", "seed")
+SAMPLING = (
+    *("num_beams", "do_sample", "temperature", "top_p", "no_repeat_ngram_size", "batch_size", "seed"),
+    *("min_length", "repetition_penalty", "length_penalty"),
+)
 
 
 def _summarize_parser() -> argparse.ArgumentParser:
@@ -26,14 +29,25 @@ def _summarize_parser() -> argparse.ArgumentParser:
         description="Writes one summary per record, in input order; continues after an interruption.",
     )
     parser.add_argument("--model", required=True, help="folder of a trained model (final/) or Hub name")
-    parser.add_argument("--input", required=True, type=Path, help="JSONL file of records; targets are not needed")
+    parser.add_argument("--input", required=True, type=Path, help="file of records; targets are not needed")
     parser.add_argument("--output", required=True, type=Path, help="JSONL file to write: id and prediction")
     parser.add_argument("--source_fields", nargs="+", help="fields of the source (default: as in training)")
     parser.add_argument("--target_fields", nargs="+", help="fields to split summaries into (default: as in training)")
+    parser.add_argument("--id_field", help="field of the id, or none to number the records (default: as in training)")
     parser.add_argument("--policy", default="error", choices=["error", "drop"], help="how to handle invalid records")
     parser.add_argument("--batch_size", type=int, default=8, help="records per batch (default 8)")
     parser.add_argument("--num_beams", type=int, default=1, help="number of beams; 1 is greedy (default)")
     parser.add_argument("--max_length", type=int, help="maximum tokens of a summary (default: as in training, or 256)")
+    parser.add_argument("--min_length", type=int, default=0, help="minimum tokens of a summary (default 0)")
+    parser.add_argument("--max_source_length", type=int, help="maximum source tokens (default: as in training, or 256)")
+    parser.add_argument(
+        "--repetition_penalty",
+        type=float,
+        help="above 1: tokens that occurred become less likely (default: as the model)",
+    )
+    parser.add_argument(
+        "--length_penalty", type=float, help="with beams, above 0: prefer longer summaries (default: as the model)"
+    )
     parser.add_argument("--no_repeat_ngram_size", type=int, default=0, help="size of n-grams that must not repeat")
     parser.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely")
     parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
@@ -75,25 +89,31 @@ def summarize_command(argv: Sequence[str]) -> int:
     from ..data.records import EMOTION_SUMMARY, TaskFields, read_records
     from ..models.loading import load_model, load_tokenizer
     from ..models.task import read_task
-    from ..summaries.generation import GenerationSettings
+    from ..summaries.generation import GenerationSettings, truncation_warning
     from ..summaries.predictions import PART, file_digest, is_complete, summarize_file
 
     task = read_task(options.model) or {}
     fields = TaskFields(
         tuple(options.source_fields or task.get("source_fields") or EMOTION_SUMMARY.sources),
         tuple(options.target_fields or task.get("target_fields") or EMOTION_SUMMARY.targets),
-        task.get("id", "id"),
+        options.id_field or task.get("id", "id"),
     )
     settings = GenerationSettings(
         max_length=task.get("max_target_length", 256) if options.max_length is None else options.max_length,
-        max_source_length=task.get("max_source_length", 256),
+        max_source_length=(
+            task.get("max_source_length", 256) if options.max_source_length is None else options.max_source_length
+        ),
         **{name: getattr(options, name) for name in SAMPLING},
     )
     records, report = read_records(options.input, fields, options.policy, need_target=False)
-    for line in report.lines() if report.defects else ():
+    for line in report.noteworthy():
         print(line, file=sys.stderr)
     logging.disable_progress_bar()
     tokenizer = load_tokenizer(options.model)
+    prefix = task.get("prefix", "")
+    texts = [prefix + record.source for record in records]
+    if warning := truncation_warning(tokenizer, texts, settings.max_source_length):
+        print(f"WARNING: {warning}", file=sys.stderr)
     model = load_model(options.model, tokenizer)
     header = {
         "input": file_digest(options.input),
@@ -102,9 +122,10 @@ def summarize_command(argv: Sequence[str]) -> int:
         "sources": list(fields.sources),
         "targets": list(fields.targets),
         "id": fields.id,
-        "prefix": task.get("prefix", ""),
+        "prefix": prefix,
         "policy": options.policy,
-        **dataclasses.asdict(settings),
+        # settings that are not set do not count: unfinished files of earlier versions do not have them
+        **{name: value for name, value in dataclasses.asdict(settings).items() if value is not None},
     }
     if options.output.exists() and not options.overwrite:
         if is_complete(options.output, header):
@@ -121,7 +142,7 @@ def summarize_command(argv: Sequence[str]) -> int:
         settings,
         fields,
         header=header,
-        prefix=header["prefix"],
+        prefix=prefix,
         overwrite=options.overwrite,
         progress=LineProgress("summarised"),
     )
@@ -134,11 +155,15 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser = ExactParser(
         prog="mt5-ft evaluate", description="Scores summaries against the targets of their records, matched by id."
     )
-    parser.add_argument("--predictions", required=True, type=Path, help="output of mt5-ft summarize (JSONL)")
-    parser.add_argument("--data", required=True, type=Path, help="JSONL file of records with targets")
+    parser.add_argument("--predictions", required=True, type=Path, help="output of mt5-ft summarize")
+    parser.add_argument("--data", required=True, type=Path, help="file of records with targets")
     parser.add_argument("--task", help="task that names the fields (default: as in summarize, or emotion_summary)")
     parser.add_argument("--source_fields", nargs="+", help="fields of the source")
     parser.add_argument("--target_fields", nargs="+", help="fields of the target")
+    parser.add_argument("--id_field", help="field of the id, or none to number the records (default: as in summarize)")
+    parser.add_argument(
+        "--allow_partial", action="store_true", help="score the pairs although predictions or records have no partner"
+    )
     parser.add_argument("--policy", default="error", choices=["error", "drop"], help="how to handle invalid records")
     parser.add_argument("--chinese", default="char", choices=["char", "jieba"], help="how to tokenise Chinese")
     parser.add_argument("--output", type=Path, help="JSON file for the scores")
@@ -150,8 +175,10 @@ def _fields_to_score(options: argparse.Namespace) -> "TaskFields":
     from ..summaries.predictions import fields_of_predictions
 
     if options.task or options.source_fields or options.target_fields:
-        return named_fields(options.task or "emotion_summary", options.source_fields, options.target_fields)
-    return fields_of_predictions(options.predictions) or EMOTION_SUMMARY
+        task = options.task or "emotion_summary"
+        return named_fields(task, options.source_fields, options.target_fields, options.id_field)
+    fields = fields_of_predictions(options.predictions) or EMOTION_SUMMARY
+    return dataclasses.replace(fields, id=options.id_field) if options.id_field else fields
 
 
 def evaluate_command(argv: Sequence[str]) -> int:
@@ -161,6 +188,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
     from ft_core.io.files import write_json
 
     from ..data.records import read_records
+    from ..summaries.health import health_warnings
     from ..summaries.metrics import SummaryMetric
     from ..summaries.predictions import match_predictions, read_predictions
 
@@ -169,22 +197,26 @@ def evaluate_command(argv: Sequence[str]) -> int:
         raise ValueError(f"output={options.output} has no existing parent folder; create it first")
     predictions = read_predictions(options.predictions)
     records, report = read_records(options.data, fields, options.policy)
-    for line in report.lines() if report.defects else ():
+    for line in report.noteworthy():
         print(line, file=sys.stderr)
-    matched = match_predictions(predictions, records, (options.predictions, options.data))
+    matching = match_predictions(predictions, records, report, options.predictions, allow_partial=options.allow_partial)
     scores = SummaryMetric().compute(
-        predictions=[predictions[record.id].text for record in matched],
-        references=[record.target for record in matched],
+        predictions=[predictions[record.id].text for record in matching.records],
+        references=[record.target for record in matching.records],
         chinese=options.chinese,
     )
-    print(f"{len(matched):,} of {len(records):,} records have a summary")
-    if 2 * len(matched) < len(records):
+    if options.output:
+        write_json(options.output, scores | matching.counts())
+    print(f"{len(matching.records):,} of {len(records):,} records have a summary")
+    if matching.unmatched_predictions:
+        print(f"WARNING: {matching.unmatched_predictions:,} predictions have no record", file=sys.stderr)
+    if 2 * len(matching.records) < len(records):
         print(
             "WARNING: fewer than half of the records are scored; check that --data is the summarised file",
             file=sys.stderr,
         )
+    for line in health_warnings(scores, len(matching.records)):
+        print(f"WARNING: {line}", file=sys.stderr)
     for name, value in scores.items():
-        print(f"{name:16}{value:10.3f}")
-    if options.output:
-        write_json(options.output, scores)
+        print(f"{name:24}{value:10.3f}")
     return 0

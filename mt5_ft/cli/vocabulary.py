@@ -15,9 +15,7 @@ def _trim_parser() -> argparse.ArgumentParser:
         description="Removes vocabulary pieces that a corpus does not need; any text can still be encoded.",
     )
     parser.add_argument("--model", required=True, help="model folder or Hub name")
-    parser.add_argument(
-        "--data", required=True, action="append", help="JSONL file of records, or sample; can be repeated"
-    )
+    parser.add_argument("--data", required=True, action="append", help="file of records, or sample; can be repeated")
     parser.add_argument("--output", required=True, type=Path, help="folder to write, new or empty")
     parser.add_argument(
         "--languages", nargs="*", help="languages of other texts, identified by script only (default zh en)"
@@ -61,8 +59,8 @@ def _texts(options: argparse.Namespace) -> list[str]:
     texts = []
     for name in options.data:
         path = sample_path() if name == "sample" else Path(name)
-        records, report = read_records(path, fields, options.policy)
-        for line in report.lines() if report.defects else ():
+        records, report = read_records(path, fields, options.policy, need_id=False)
+        for line in report.noteworthy():
             print(line, file=sys.stderr)
         # apart from each other, as a model reads and writes them
         texts += [text for record in records for text in (options.prefix + record.source, record.target)]

@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_core.io.compressed import unpack as unpack_bytes
+from ft_core.io.formats import parse_json
 from ft_core.io.pickles import refuse_pickled_data
 
-BOM = b"\xef\xbb\xbf"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+from .encodings import BOM
+
 MAX_NAMES = 20  # field names listed in a message
 
 JSON_NAMES = {
@@ -32,8 +32,8 @@ class Defect:
 
 
 def json_name(value: object) -> str:
-    """The JSON type of a value, for messages."""
-    return JSON_NAMES[type(value).__name__]
+    """The JSON type of a value, for messages; the Python type of another value, which Parquet may have."""
+    return JSON_NAMES.get(type(value).__name__, f"a {type(value).__name__}")
 
 
 def quoted(names: object) -> str:
@@ -63,18 +63,6 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def unpack(path: Path, content: bytes) -> bytes:
-    """Decompresses a file's content, if compressed; keeps the byte order mark.
-
-    Raises:
-        ValueError: damaged, too large after decompression, or UTF-16.
-    """
-    content = unpack_bytes(path, content)
-    if content.startswith(UTF16_MARKS):
-        raise ValueError(f"data file {path} is UTF-16 text; save it as UTF-8")
-    return content
-
-
 def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
     """Lines with their numbers (from 1) and line endings, including blank lines, without the byte order mark.
 
@@ -87,47 +75,27 @@ def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
     return list(enumerate(lines, start=1))
 
 
-def refuse_array(path: Path, content: bytes) -> None:
-    """Rejects a file that is one JSON array, with a helpful message instead of a defect in every line.
-
-    Raises:
-        ValueError: the file is an array of objects.
-    """
-    text = content.removeprefix(BOM).strip()
-    if not (text.startswith(b"[") and text.endswith(b"]")):
-        return
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    if rows and isinstance(rows[0], dict):
-        raise ValueError(
-            f"{path} is a JSON array; write one object per line, e.g. with jq -c '.[]' {path.name} > lines.jsonl"
-        )
-
-
-def _is_gb18030(line: bytes) -> bool:
-    try:
-        line.decode("gb18030")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _json_defect(number: int, error: ValueError) -> Defect:
+    """The defect of a line that [`parse_json`] refuses."""
+    if isinstance(error.__cause__, json.JSONDecodeError):
+        return Defect(number, "bad_json", f"not valid JSON ({error.__cause__.msg} at column {error.__cause__.colno})")
+    text = str(error)
+    if text.endswith("occurs twice"):
+        return Defect(number, "duplicate_key", f"{text}; keep one of them")
+    return Defect(number, "bad_json", "not readable JSON (a number too long or brackets too deep)")
 
 
 def parse_line(number: int, line: bytes) -> dict | Defect:
-    """The object on a line, or its defect."""
+    """The object on a line, or its defect; a byte order mark before it is skipped."""
     try:
         # without the line ending: json would report an incomplete line at column 1 of the next line
-        text = line.decode("utf-8").rstrip("\r\n")
+        text = line.removeprefix(BOM).decode("utf-8", "surrogatepass").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        remedy = "; convert the file, e.g. iconv -f gb18030 -t utf-8" if _is_gb18030(line) else ""
-        return Defect(number, "not_utf8", f"not UTF-8 text (byte {error.start + 1} of the line{remedy})")
+        return Defect(number, "not_utf8", f"not UTF-8 text (byte {error.start + 1} of the line)")
     try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        return Defect(number, "bad_json", f"not valid JSON ({error.msg} at column {error.colno})")
-    except (ValueError, RecursionError):  # a number of thousands of digits; brackets thousands deep
-        return Defect(number, "bad_json", "not readable JSON (a number too long or brackets too deep)")
+        row = parse_json(text, unique=True)
+    except ValueError as error:
+        return _json_defect(number, error)
     if not isinstance(row, dict):
         return Defect(number, "not_an_object", f"the row is {json_name(row)}, not an object; write one object per line")
     return row

@@ -132,15 +132,15 @@ def tokenize_records(
         target_mean=sum(targets) / len(targets),
         source_cut=sum(n > max_source_length for n in sources) / len(sources),
         target_cut=sum(n > max_target_length for n in targets) / len(targets),
-        source_most=_fitting(sources),
-        target_most=_fitting(targets),
+        source_most=fitting_length(sources),
+        target_most=fitting_length(targets),
     )
     encoded = encoded.remove_columns(["source_tokens", "target_tokens"])
     encoded = encoded.add_column("row", range(len(records))).add_column("record", [record.id for record in records])
     return encoded, lengths
 
 
-def _fitting(lengths: list[int]) -> int:
+def fitting_length(lengths: list[int]) -> int:
     """The shortest length into which a share `MOST` of the texts fits."""
     return sorted(lengths)[math.ceil(MOST * len(lengths)) - 1]
 

@@ -1,23 +1,26 @@
-"""Reads JSONL rows as validated records of one source and one target text; reports defects with file and line.
+"""Reads rows as validated records of one source and one target text; reports defects with file and line.
 
 Notable:
 - A task is a choice of source and target fields (`TaskFields`). A field is a string, or a list of strings, which are
   joined as lines.
 - All defects of a file are found in one pass. Policy `error` reports the first and counts the others; `drop` removes
   the rows and counts them in the report.
+- Line and page separators (U+0085, form feed) and the other control characters of U+0080 to U+009F become spaces.
 - Lone surrogates (half of an emoji, from text cut in UTF-16 units) are valid JSON, but tokenizers reject them.
 """
 
 import gzip
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ft_core.io.files import write_file
 
-from .jsonl import Defect, json_name, numbered_lines, parse_line, quoted, read_bytes, refuse_array, unpack
+from .jsonl import Defect, json_name, quoted
+from .rows import MISSING, lookup, read_rows
 from .targets import join_targets, split_targets
 
 __all__ = [
@@ -27,8 +30,11 @@ __all__ = [
 
 POLICIES = ("error", "drop")
 DEFAULT_ID = "id"
+NO_ID = "none"  # as the name of the id field: records are numbered
 DEFECTS = {
     "bad_json": "bad JSON",
+    "duplicate_key": "key given twice",
+    "bad_cells": "wrong number of cells",
     "not_utf8": "not UTF-8",
     "not_an_object": "row not an object",
     "missing_field": "missing field",
@@ -39,8 +45,10 @@ DEFECTS = {
     "control_character": "control character",
     "lone_surrogate": "lone surrogate",
 }
-CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")  # signs of damaged data
+SEPARATOR = re.compile(r"[\x0b\x0c\x1c-\x1f\x80-\x9f]")  # harmless: cleaned
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+OTHER_ID = "name another field with --id_field, or none to number the rows"
 MAX_LINES = 5  # line numbers shown per kind
 
 
@@ -51,7 +59,8 @@ class TaskFields:
     Args:
         sources (`tuple[str, ...]`): fields of the source text, joined by newlines in this order.
         targets (`tuple[str, ...]`): fields of the target text; several fields are joined under headings.
-        id (`str`): field that identifies a row. In a file without this field, the line number is the id.
+        id (`str`): field that identifies a row; `none` numbers the rows. In a file without the field `id`, the line
+            number is the id.
 
     Raises:
         ValueError: no field, a plain string, or a field named twice.
@@ -84,19 +93,20 @@ FIVE_ASPECTS = TaskFields(
 TASKS = {"emotion_summary": EMOTION_SUMMARY, "five_aspects": FIVE_ASPECTS}
 
 
-def named_fields(task: str, sources: Sequence[str] | None, targets: Sequence[str] | None) -> TaskFields:
-    """The fields of a task, or the given source and target fields.
+def named_fields(
+    task: str, sources: Sequence[str] | None, targets: Sequence[str] | None, id_field: str | None = None
+) -> TaskFields:
+    """The fields of a task, or the given source and target fields; `id_field` replaces the field `id`.
 
     Raises:
         ValueError: an unknown task, or only one of sources and targets.
     """
     if bool(sources) != bool(targets):
         raise ValueError("source_fields and target_fields belong together; set both or neither")
-    if sources:
-        return TaskFields(tuple(sources), tuple(targets))
-    if task not in TASKS:
+    if not sources and task not in TASKS:
         raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
-    return TASKS[task]
+    fields = TaskFields(tuple(sources), tuple(targets)) if sources else TASKS[task]
+    return replace(fields, id=id_field) if id_field else fields
 
 
 @dataclass(frozen=True)
@@ -109,18 +119,27 @@ class Record:
     line: int
     row: dict = field(repr=False)
 
+    def id_value(self, name: str) -> object:
+        """The id with the type that it has in the field `name`, or the line number as text."""
+        value = MISSING if name == NO_ID else lookup(self.row, name)
+        return self.id if value is MISSING else value
+
 
 @dataclass
 class RecordReport:
     """Counts and defects of a file: `defects` contains line numbers by kind (a key of `DEFECTS`).
 
-    A line with two kinds of defect is listed under both.
+    A line with two kinds of defect is listed under both. `dropped_ids` are the readable ids of dropped rows; `cleaned`
+    counts the texts whose separator characters became spaces; without `has_ids`, line numbers are the ids.
     """
 
     path: Path
     rows_read: int
     rows_kept: int = 0
     defects: dict[str, list[int]] = field(default_factory=dict)
+    dropped_ids: set[str] = field(default_factory=set)
+    cleaned: int = 0
+    has_ids: bool = True
 
     def lines(self) -> list[str]:
         """The report as text: one line of counts, and one line per kind of defect."""
@@ -130,15 +149,21 @@ class RecordReport:
             shown = ", ".join(str(number) for number in numbers[:MAX_LINES])
             more = f" and {len(numbers) - MAX_LINES} more" if len(numbers) > MAX_LINES else ""
             lines.append(f"{self.path}:{numbers[0]}: {DEFECTS[kind]} (count {len(numbers)}; line {shown}{more})")
+        if self.cleaned:
+            lines.append(f"{self.path}: control characters such as U+0085 became spaces (texts: {self.cleaned})")
         return lines
+
+    def noteworthy(self) -> list[str]:
+        """[`lines`] if there is anything to report, else nothing."""
+        return self.lines() if self.defects or self.cleaned else []
 
 
 def _field_text(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
     """A field as one string; if it is unusable, None, and the reason is added to `defects`."""
-    if name not in row:
+    value = lookup(row, name)
+    if value is MISSING:
         defects.append(Defect(line, "missing_field", f"field {name!r} is missing; the row has {quoted(row)}"))
         return None
-    value = row[name]
     parts = value if isinstance(value, list) else [value]
     wrong = [part for part in parts if not isinstance(part, str)]
     if wrong:
@@ -158,17 +183,27 @@ def _is_clean(line: int, name: str, text: str, defects: list[Defect]) -> bool:
     return len(defects) == count
 
 
-def _row_id(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
-    value = row.get(name)
+def id_text(value: object) -> str | None:
+    """An id as text; None if it is no id. 7.0 is 7: a table with a missing id turns whole numbers into floats."""
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else str(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if name not in row or (isinstance(value, str) and not value.strip()):
-        defects.append(Defect(line, "missing_field", f"field {name!r} is missing or empty while other rows have one"))
-        return None
-    if not isinstance(value, str):
-        defects.append(Defect(line, "wrong_type", f"field {name!r} is {json_name(value)}, not a string or an integer"))
-        return None
-    return value if _is_clean(line, name, value, defects) else None
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _row_id(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
+    value = lookup(row, name)
+    text = id_text(value)
+    if text is not None:
+        return text if _is_clean(line, name, text, defects) else None
+    if value is MISSING or isinstance(value, str):
+        message = f"field {name!r} is missing or empty while other rows have one"
+        defects.append(Defect(line, "missing_field", f"{message}; {OTHER_ID}"))
+    else:
+        message = f"field {name!r} is {json_name(value)}, not a string or a number"
+        defects.append(Defect(line, "wrong_type", f"{message}; {OTHER_ID}"))
+    return None
 
 
 def _joined_target(line: int, row: dict, fields: TaskFields, defects: list[Defect]) -> str | None:
@@ -182,29 +217,38 @@ def _joined_target(line: int, row: dict, fields: TaskFields, defects: list[Defec
 
 
 def _read_row(
-    line: int, row: dict, fields: TaskFields, *, has_id: bool, need_target: bool
+    line: int, row: dict, fields: TaskFields, *, has_id: bool, need_target: bool, need_id: bool
 ) -> tuple[Record, list[Defect]]:
     """The row as a record, and its defects; the record is valid only without defects."""
     defects: list[Defect] = []
-    row_id = _row_id(line, row, fields.id, defects) if has_id else str(line)
+    # a target or id that is not needed is used if valid; its defects are ignored
+    row_id = _row_id(line, row, fields.id, defects if need_id else []) if has_id else str(line)
     sources = [_field_text(line, row, name, defects) for name in fields.sources]
     if None not in sources and not any(text.strip() for text in sources):
         defects.append(Defect(line, "empty_source", f"the source ({quoted(fields.sources)}) is empty"))
-    # a target that is not needed is used if valid; its defects are ignored
     target = _joined_target(line, row, fields, defects if need_target else [])
     source = "\n".join(text or "" for text in sources)
     return Record(row_id or "", source, target or "", line, row), defects
 
 
 def _check_names(path: Path, rows: list[dict], fields: TaskFields, need_target: bool) -> None:
-    known = dict.fromkeys(name for row in rows for name in row)
     wanted = {"sources": fields.sources, "targets": fields.targets if need_target else ()}
-    wanted["id"] = () if fields.id == DEFAULT_ID else (fields.id,)
+    wanted["id"] = () if fields.id in (DEFAULT_ID, NO_ID) else (fields.id,)
     for role, names in wanted.items():
-        unknown = [name for name in names if name not in known]
+        unknown = [name for name in names if all(lookup(row, name) is MISSING for row in rows)]
         if rows and unknown:
+            known = dict.fromkeys(name for row in rows for name in row)
             found = f"use existing fields: {quoted(known)}" if known else "its rows have no fields"
             raise ValueError(f"{path}: no row of the file has {role} {quoted(unknown)}; {found}")
+
+
+def _cleaned(record: Record, report: RecordReport) -> Record:
+    """The record with spaces in place of separator characters."""
+    source, target = (SEPARATOR.sub(" ", text) for text in (record.source, record.target))
+    if (source, target) == (record.source, record.target):
+        return record
+    report.cleaned += (source != record.source) + (target != record.target)
+    return replace(record, source=source, target=target)
 
 
 def _counts(numbers: dict[str, int]) -> str:
@@ -212,17 +256,19 @@ def _counts(numbers: dict[str, int]) -> str:
 
 
 def read_records(
-    path: str | Path, fields: TaskFields, policy: str = "error", need_target: bool = True
+    path: str | Path, fields: TaskFields, policy: str = "error", need_target: bool = True, need_id: bool = True
 ) -> tuple[list[Record], RecordReport]:
-    """Reads a JSONL file (UTF-8; byte order mark and compression allowed) and validates every row.
+    """Reads a file of records and validates every row.
 
     Args:
-        path (`str` or `Path`): one JSON object per line; blank lines are skipped.
+        path (`str` or `Path`): JSON Lines, JSON, CSV or Parquet, as [`~mt5_ft.data.rows.read_rows`] reads it.
         fields (`TaskFields`): source, target and id fields. A source or target of several fields is empty if all of
             them are empty.
         policy (`str`): `error` raises at the first defect, `drop` removes defective rows. Of rows with the same id, the
             first valid row is kept.
         need_target (`bool`): False for rows without a target, e.g. to summarise; the target is then not checked.
+        need_id (`bool`): False to train: a row whose id is missing, of another type or repeated is kept, with
+            `line N` as its id.
 
     Returns:
         `tuple[list[Record], RecordReport]`: valid rows in file order, and the defects of the others.
@@ -234,31 +280,34 @@ def read_records(
     if policy not in POLICIES:
         raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
     path = Path(path)
-    content = unpack(path, read_bytes(path))
-    refuse_array(path, content)
-    lines = numbered_lines(path, content)
-    parsed = {number: parse_line(number, line) for number, line in lines if line.strip()}
+    parsed = read_rows(path)
     rows = {number: row for number, row in parsed.items() if isinstance(row, dict)}
     _check_names(path, list(rows.values()), fields, need_target)
-    has_id = any(fields.id in row for row in rows.values())
+    has_id = fields.id != NO_ID and any(lookup(row, fields.id) is not MISSING for row in rows.values())
 
+    report = RecordReport(path, rows_read=len(parsed), has_ids=has_id)
     records: list[Record] = []
     defects: list[Defect] = []
     line_of_id: dict[str, int] = {}
     for number, row in parsed.items():
         if isinstance(row, Defect):
             defects.append(row)
+            report.dropped_ids |= set() if has_id else {str(number)}
             continue
-        record, found = _read_row(number, row, fields, has_id=has_id, need_target=need_target)
+        record, found = _read_row(number, row, fields, has_id=has_id, need_target=need_target, need_id=need_id)
         if not found:
-            first = line_of_id.setdefault(record.id, number)
+            first = line_of_id.setdefault(record.id, number) if record.id else None
+            if first != number and not need_id:
+                record, first = replace(record, id=f"line {number}"), number
             if first == number:
-                records.append(record)
+                records.append(_cleaned(record, report))
                 continue
-            found = [Defect(number, "duplicate_id", f"id {record.id!r} is already used in line {first}")]
+            message = f"id {record.id!r} is already used in line {first}; {OTHER_ID}"
+            found = [Defect(number, "duplicate_id", message)]
+        report.dropped_ids.add(record.id)
         defects.extend(found)
 
-    report = RecordReport(path, rows_read=len(parsed), rows_kept=len(records))
+    report.rows_kept = len(records)
     for defect in defects:
         numbers = report.defects.setdefault(defect.kind, [])
         if defect.line not in numbers[-1:]:

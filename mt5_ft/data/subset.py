@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.io.compressed import BZIP_MAGIC, GZIP_MAGIC, ZIP_MAGIC
+from ft_core.io.compressed import BZIP_MAGIC, GZIP_MAGIC, ZIP_MAGIC, unpack
 from ft_core.io.files import write_file
 
-from .jsonl import BOM, Defect, numbered_lines, parse_line, quoted, read_bytes, unpack
+from .encodings import BOM, as_utf8
+from .jsonl import Defect, numbered_lines, parse_line, quoted, read_bytes
+from .rows import MISSING, kind_of, lookup
 
 BACKUP_SUFFIX = ".backup"
 CUT_SUFFIX = ".backup.cut"  # SHA-256 of the subset, to detect later changes
@@ -130,10 +132,10 @@ def _category_field(by: str, field: str | None) -> str | None:
 def _categories(path: Path, rows: list[dict], name: str | None) -> list[str]:
     if name is None:
         return [""] * len(rows)
-    if not any(name in row for row in rows):
+    if all(lookup(row, name) is MISSING for row in rows):
         known = quoted(dict.fromkeys(key for row in rows for key in row))
         raise ValueError(f"{path}: no row has the field by={name!r}; use length or one of {known}")
-    values = [row.get(name, ABSENT) for row in rows]
+    values = [ABSENT if (value := lookup(row, name)) is MISSING else value for row in rows]
     values = [value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in values]
     distinct = len(set(values))
     if distinct > max(CATEGORY_LIMIT, len(rows) // 2):
@@ -182,6 +184,10 @@ def drop_subset(
     content = unpack(path, original)
     if content is not original and original.startswith((BZIP_MAGIC, ZIP_MAGIC)):
         raise ValueError(f"{path} has an unsupported compression; decompress it or use gzip")
+    if as_utf8(path, content) is not content:
+        raise ValueError(f"data file {path} is UTF-16 text; save it as UTF-8")
+    if (kind := kind_of(path, content)) != "lines":
+        raise ValueError(f"{path} is a {kind} file, but subset removes lines; write one JSON object per line")
     lines = numbered_lines(path, content)
     rows: dict[int, dict] = {}
     for number, line in lines:

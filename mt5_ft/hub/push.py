@@ -1,11 +1,11 @@
 """`mt5-ft push`: finds the model folder of a path with its tokenizer, and writes its card."""
 
-import json
 from pathlib import Path
 
 from ft_core.hub.card import NO_OPTIONS, CardFacts, CardOptions
 from ft_core.hub.pushed_files import check_base, find_folder
 from ft_core.hub.resolve import ADAPTER_CONFIG
+from ft_core.io.formats import read_json
 from ft_core.runs.folder import FINAL_MODEL
 
 from ..models.loading import adapter_base, load_tokenizer
@@ -22,10 +22,7 @@ MERGE = (
 def check_complete(folder: Path) -> None:
     """Raises ValueError unless a folder's configuration is that of an encoder-decoder model."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); push the folder of an mT5 model") from error
+    config = read_json(path, "push the folder of an mT5 model", dict)
     if not config.get("is_encoder_decoder"):
         raise ValueError(
             f"{folder} contains a {config.get('model_type')} model, not an encoder-decoder; push an mT5 model"

@@ -7,7 +7,6 @@ Notable:
 - The number of pieces is filled up to a multiple of `MULTIPLE` with the most frequent other pieces.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,8 @@ from itertools import chain
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
+
+from ft_core.io.formats import parse_json
 
 MULTIPLE = 64  # table sizes that are fast in matrix products
 SPACE = "▁"
@@ -79,7 +80,7 @@ def backend_of(tokenizer: PreTrainedTokenizerBase) -> dict:
     Raises:
         ValueError: not a Unigram tokenizer, or ids with gaps.
     """
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = parse_json(tokenizer.backend_tokenizer.to_str())
     kind = backend["model"]["type"]
     if kind != "Unigram":
         raise ValueError(f"the tokenizer has type {kind}, but only Unigram can be trimmed; pass an mT5 model")

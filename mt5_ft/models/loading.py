@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import torch
 from tokenizers import Tokenizer
@@ -45,7 +46,11 @@ from ft_core.hub.resolve import (
     pickled_weights,
     refuse_pickles,
 )
+from ft_core.io.console import note
+from ft_core.io.formats import parse_json, read_json
 from ft_core.runs.folder import KEPT_IDS_FILE
+
+from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_finite, check_weights
 
 ModelUnreachable = HubUnreachable  # its name in earlier versions
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
@@ -53,6 +58,15 @@ TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added
 ANY_CONFIG = ((CONFIG,), (ADAPTER_CONFIG,))
 # errors of transformers for a folder that it cannot load, including malformed files
 LOADING_ERRORS = (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError)
+
+
+class AdapterConfig(TypedDict):
+    """What is read here of `adapter_config.json`."""
+
+    base_model_name_or_path: str
+    revision: NotRequired[str | None]
+
+
 OFFLINE = "pass a folder, or --model small --from_scratch for a small model from random weights"
 
 
@@ -117,10 +131,20 @@ def _check_config(folder: Path) -> None:
         return
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except LOADING_ERRORS as error:
+    except Exception as error:  # classes of their own for a field of a wrong type
         raise _not_loadable(folder, error) from None
     if not config.is_encoder_decoder:
         raise ValueError(f"{folder} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
+
+
+def _check_weights(folder: Path) -> str:
+    """[`check_weights`], with one message for a configuration from which no model can be built."""
+    try:
+        return check_weights(folder)
+    except Misfit:
+        raise
+    except Exception as error:  # whatever a malformed configuration leads to; no weights are loaded yet
+        raise _not_loadable(folder, error) from None
 
 
 def _download_model(files: HubFiles) -> Path:
@@ -132,7 +156,7 @@ def _download_model(files: HubFiles) -> Path:
     found = files.first((WEIGHTS,), (WEIGHTS_INDEX,), (ADAPTER_CONFIG, ADAPTER_WEIGHTS))[-1]
     check_model_folder(folder)
     if found.name == WEIGHTS_INDEX:
-        shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = read_json(found, "download the model again", WeightsIndex)["weight_map"].values()
         files.first(tuple(sorted(set(shards))))
     return folder
 
@@ -176,6 +200,8 @@ def find_model(name: str, revision: str | None = None, with_tokenizer: bool = Fa
             f"model folder {folder} cannot be used: {defect}; pass a folder with complete *.safetensors files"
         )
     _check_config(folder)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        _check_weights(folder)
     return folder
 
 
@@ -211,7 +237,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
 def with_byte_fallback(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Turns byte fallback on, if the vocabulary contains bytes."""
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = parse_json(tokenizer.backend_tokenizer.to_str())
     vocabulary = (
         {piece for piece, _ in backend["model"].get("vocab", [])} if backend["model"]["type"] == "Unigram" else ()
     )
@@ -278,14 +304,23 @@ def _quiet() -> Iterator[None]:
 
 
 def _load_whole(folder: Path) -> PreTrainedModel:
+    prefix = _check_weights(folder)
+    if prefix:
+        note(f"the names of the weights in {folder} begin with {prefix!r}; the prefix is removed")
     try:
-        return AutoModelForSeq2SeqLM.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            folder,
+            use_safetensors=True,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
         )
     except (*LOADING_ERRORS, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise  # e.g. out of memory
         raise _not_loadable(folder, error) from None
+    check_finite(model, str(folder))
+    return model
 
 
 def adapter_base(folder: Path) -> str:
@@ -301,17 +336,17 @@ def _adapter_base(folder: Path) -> tuple[str, str | None]:
     """The base model of a folder of adapters, and its commit if it is from the Hub."""
     path = folder / ADAPTER_CONFIG
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        base, revision = str(values["base_model_name_or_path"]), values.get("revision")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} names no base model ({error}); restore it or train again") from error
+        values = read_json(path, "restore it or train again", AdapterConfig)
+    except ValueError as error:
+        raise ValueError(f"{path} names no base model ({error})") from error
+    base, revision = values["base_model_name_or_path"], values.get("revision")
     if Path(base).resolve() == folder.resolve():
         raise ValueError(f"{path} names this adapter folder as its base model; correct it")
     return base, revision
 
 
 def _load_adapters(folder: Path) -> PreTrainedModel:
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     base, revision = _adapter_base(folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
@@ -329,9 +364,13 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
             f"base_model_name_or_path in {folder / ADAPTER_CONFIG}"
         ) from None
     try:
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        adapted = PeftModel.from_pretrained(model, str(folder))
+        expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())[:200]
         raise ValueError(
             f"the adapters in {folder} do not fit their base model {base} ({text}); correct the base model"
         ) from None
+    check_adapter_weights(folder, ADAPTER_WEIGHTS, expected, adapted)
+    check_finite(adapted, str(folder))
+    return adapted.merge_and_unload()

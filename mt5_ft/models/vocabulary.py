@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ft_core.io.files import write_text
+from ft_core.io.formats import parse_json
 from ft_core.runs.folder import KEPT_IDS_FILE
 
 from .kept_pieces import MULTIPLE, KeptIds, backend_of
@@ -31,7 +32,7 @@ ID_SETTINGS = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_to
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of a tokenizer's pieces, scores and rules."""
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = parse_json(tokenizer.backend_tokenizer.to_str())
     lasting = {name: value for name, value in backend.items() if name not in ("padding", "truncation")}
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 

@@ -67,7 +67,7 @@ def vocabulary(facts: RunFacts) -> Answer | None:
 
 @rule(MODEL, ok="whole", watch="some_broken other_length", problem="broken")
 def summaries(facts: RunFacts) -> Answer | None:
-    """Empty, repeating and broken summaries in the last evaluation that wrote some."""
+    """Empty, repeating, broken and punctuation-only summaries in the last evaluation that wrote some."""
 
     def last(name: str) -> float | None:
         value, logged = facts.metrics.number("final", name), facts.evaluated(name)
@@ -76,6 +76,9 @@ def summaries(facts: RunFacts) -> Answer | None:
     shares = {name: last(f"{name}_share") for name in ("empty", "repeated", "sentinel")}
     if any(share is None for share in shares.values()):
         return None
+    punctuation = last("only_punctuation_share")  # runs of earlier versions lack it
+    if punctuation is not None:
+        shares["only_punctuation"] = punctuation
     worst, ratio = max(shares, key=lambda name: shares[name]), last("length_ratio")
     values = shares | {"rouge": last("rougeL"), "worst": worst, "ratio": ratio}
     if shares[worst] > BROKEN_LIMITS[0]:

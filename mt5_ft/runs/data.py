@@ -9,6 +9,7 @@ import numpy as np
 from ft_core.io.console import echo
 
 from ..data.records import Record, read_records
+from ..data.rows import MISSING, lookup
 from ..training.arguments import MT5DataArguments
 
 
@@ -57,8 +58,8 @@ def read_splits(data: MT5DataArguments, seed: int) -> tuple[list[Record], list[R
 
 
 def _read(path: Path, data: MT5DataArguments) -> list[Record]:
-    records, report = read_records(path, data.fields(), data.policy)
-    for line in report.lines() if report.defects else ():
+    records, report = read_records(path, data.fields(), data.policy, need_id=False)
+    for line in report.noteworthy():
         echo(line)
     return records
 
@@ -89,11 +90,16 @@ def _without_overlap(records: list[Record], validation: list[Record], data: MT5D
         )
     if lost:
         echo(f"{data.data}: {len(lost)} records excluded from training: their source is in {data.validation_data}")
-    ids = {record.id for record in validation if data.fields().id in record.row}
-    shared = sum(record.id in ids and data.fields().id in record.row for record in kept)
+    ids = {record.id for record in validation if _has_own_id(record, data)}
+    shared = sum(record.id in ids and _has_own_id(record, data) for record in kept)
     if shared:
         echo(f"WARNING     {shared} ids occur in both files with different texts; check that both files are correct")
     return kept
+
+
+def _has_own_id(record: Record, data: MT5DataArguments) -> bool:
+    """Whether the id of a record is from its row, and not its line number."""
+    return lookup(record.row, data.fields().id) is not MISSING and record.id != f"line {record.line}"
 
 
 def content_digest(train: list[Record], validation: list[Record]) -> str:

@@ -9,15 +9,15 @@ from ft_core.runs.folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS
 from ft_core.training.curves import Panel, plot_curves
 
 from ..models.task import write_task
+from ..summaries.health import health_warnings
 from ..training.arguments import MT5DataArguments, MT5ModelArguments
 from ..training.trainer import MT5Trainer
 from .cleaning import keep_within_limit
 from .trimming import Trimming
 
 SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu")
-SHARES = ("empty_share", "sentinel_share", "repeated_share")
+SHARES = ("empty_share", "sentinel_share", "repeated_share", "only_punctuation_share")
 SHOWN_CHARACTERS = 160
-MANY_EMPTY = 0.5
 
 
 PANELS = (
@@ -121,14 +121,11 @@ def summary_lines(metrics: dict) -> list[str]:
         )
     scores = ", ".join(f"{name} {final[name]:.1f}" for name in SCORES if name in final)
     lines.append(f"scores      {scores} (of 100, all {final['summarised_rows']} validation records)")
-    if all(name in final for name in SHARES):
-        shares = ", ".join(f"{final[name]:.1%} {name.removesuffix('_share')}" for name in SHARES)
+    known = [name for name in SHARES if name in final]  # runs of earlier versions lack some
+    if known:
+        shares = ", ".join(f"{final[name]:.1%} {name.removesuffix('_share').replace('_', ' ')}" for name in known)
         lines.append(f"outputs     {shares}, length ratio {final['length_ratio']:.2f}")
-        if final["empty_share"] >= MANY_EMPTY:
-            lines.append(
-                f"WARNING     {final['empty_share']:.0%} of the summaries are empty: the model has not learnt enough; "
-                "train longer, raise learning_rate, or start from published weights"
-            )
+        lines += [f"WARNING     {line}" for line in health_warnings(final, final["summarised_rows"])]
     took = f" in {span(metrics['seconds'])}" if metrics["seconds"] else ""
     lines.append(f"trained     {metrics['steps']} of {metrics['max_steps']} steps{took}")
     return lines

@@ -6,7 +6,7 @@ Notable:
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
@@ -63,6 +63,7 @@ class Plan:
         peak_memory (`int`): measured; of the GPU, or of the whole process on a CPU.
         checkpoint_bytes, state_bytes (`int`): one checkpoint, and what of it is the optimizer's state.
         peak_disk, final_disk (`int`): while writing a checkpoint, and when the run is over.
+        advice (`list[str]`): warnings on the data and the settings, from before the measurement.
     """
 
     preset: str
@@ -94,6 +95,7 @@ class Plan:
     micro_tokens: float = 0.0
     wanted_tokens: int = 0
     warmup: int = 0
+    advice: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The plan as text lines."""
@@ -113,6 +115,11 @@ class Plan:
             f"checkpoint  {_gib(self.checkpoint_bytes)} ({_gib(self.checkpoint_bytes - self.state_bytes)} without the "
             f"optimizer's state), keeping {keep}",
         ]
+        return lines + self.notes()
+
+    def notes(self) -> list[str]:
+        """The warnings and remarks on the plan."""
+        lines = [*self.advice]
         if self.micro_tokens < FULL_ENOUGH * self.tokens_per_batch:
             lines.append(
                 f"batch size  limited by the step, not by tokens_per_batch: about {self.micro_tokens:,.0f} tokens; "
@@ -246,7 +253,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
 
 
 def compare_plans(plans: list[Plan]) -> list[str]:
-    """A table of plans side by side: before and after."""
+    """A table of plans side by side, and the notes of each plan."""
     rows = (
         ("parameters", [f"{plan.parameters / 1e6:,.1f} M" for plan in plans]),
         ("vocabulary", [f"{plan.pieces:,}" for plan in plans]),
@@ -270,4 +277,5 @@ def compare_plans(plans: list[Plan]) -> list[str]:
         ("disk at the end", [_gib(plan.final_disk) for plan in plans]),
     )
     lines = [f"{'':22}" + "".join(f"{plan.preset:>16}" for plan in plans)]
-    return lines + [f"{name:22}" + "".join(f"{value:>16}" for value in values) for name, values in rows]
+    lines += [f"{name:22}" + "".join(f"{value:>16}" for value in values) for name, values in rows]
+    return lines + [f"{plan.preset + ':':12}{note}" for plan in plans for note in plan.notes()]

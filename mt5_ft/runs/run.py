@@ -54,7 +54,7 @@ def _facts(
     model: MT5ModelArguments, data: MT5DataArguments, train: list[Record], validation: list[Record]
 ) -> dict[str, object]:
     """Facts that affect the result of a run, in addition to its settings."""
-    kept = {name: value for name, value in vars(data).items() if name != "token_cache"}
+    kept = {name: value for name, value in vars(data).items() if name not in ("token_cache", "id_field")}
     return {"stage": "mt5", "model": vars(model), "data": {**kept, "content": content_digest(train, validation)}}
 
 
@@ -129,13 +129,18 @@ def build_trainer(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments
 
 
 def describe(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
-    """Lines on data and lengths, with a warning where the limits cut off too much."""
-    lines = [
+    """Lines on data and lengths."""
+    return [
         f"records     {len(prepared.train):,} for training, {len(prepared.validation):,} for validation",
         f"lengths     {prepared.lengths.line(data.max_source_length, data.max_target_length)}",
         f"precision   {args.precision} on {args.device.type}",
         *(prepared.trimming.lines() if prepared.trimming else ()),
     ]
+
+
+def warnings_of(prepared: Prepared, args: MT5Arguments) -> list[str]:
+    """Warnings where the limits cut off too much, or the learning rate does not suit the run."""
+    lines = []
     model, lengths = prepared.start.settings, prepared.lengths
     for name, share, most in (
         ("source", lengths.source_cut, lengths.source_most),
@@ -182,6 +187,7 @@ def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Argument
         )
     finally:
         _remove_if_empty(Path(args.output_dir), created)
+    plans[0].advice = warnings_of(prepared, args)
     return plans[0]
 
 
@@ -238,7 +244,7 @@ def run_training(
         prepared = prepare(start, data, args, splits)
         prepared.facts[ASKED] = asked
         prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
-        for line in describe(prepared, data, args):
+        for line in describe(prepared, data, args) + warnings_of(prepared, args):
             echo(line)
         trainer = train_with_fitting_batch(lambda settings: build_trainer(prepared, data, settings), args, attempt)
         try:

@@ -1,9 +1,9 @@
 """Runs with a trimmed vocabulary: pieces are selected from the records and stored in the run folder and the model."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from transformers import (
     PreTrainedModel,
@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from ft_core.io.files import write_text
+from ft_core.io.formats import read_json
 from ft_core.runs.folder import KEPT_IDS_FILE
 
 from ..data.records import Record
@@ -64,6 +65,13 @@ class Trimming:
         return kept_ids_text(self.kept, tokenizer_digest(self.full))
 
 
+class ListedIds(TypedDict):
+    """The content of `kept_ids.json`."""
+
+    full_tokenizer_sha256: str
+    kept_ids: list[int]
+
+
 class KeepIds(TrainerCallback):
     """Writes `kept_ids.json` into the run's folder as training begins."""
 
@@ -91,13 +99,12 @@ def _recorded(run: Path, full: PreTrainedTokenizerBase) -> KeptIds | None:
     path = run / KEPT_IDS_FILE
     if not path.is_file():
         return None
+    remedy = "restore it or start over with --overwrite"
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = read_json(path, remedy, ListedIds)
         digest, kept = recorded["full_tokenizer_sha256"], KeptIds(recorded["kept_ids"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a list of token ids ({error}); restore it or start over with --overwrite"
-        ) from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path} is not a list of token ids ({error}); {remedy}") from error
     if digest != tokenizer_digest(full):
         raise ValueError(
             f"{path} belongs to another tokenizer than that of the model; pass the model that the run was started with"

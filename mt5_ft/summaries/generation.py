@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
+from ..data.preprocessing import fitting_length
+
+TEXTS_AT_ONCE = 1000
 SENTINELS = [f"{space}<extra_id_{i}>" for i in range(100) for space in ("", "\u2581")]
 
 
@@ -18,6 +21,8 @@ class GenerationSettings:
         num_beams (`int`): number of beams; 1 is greedy decoding unless `do_sample`.
         do_sample (`bool`): sample tokens with `temperature` and `top_p`; seeded for each batch.
         no_repeat_ngram_size (`int`): n-grams of this size occur at most once; 0 allows repetitions.
+        repetition_penalty (`float`, *optional*): above 1, repeated tokens become less likely; default: the model's.
+        length_penalty (`float`, *optional*): above 0, beams prefer longer summaries; default: the model's.
         batch_size (`int`): texts per batch.
         max_source_length (`int`): maximum source tokens.
         seed (`int`): seed of the sampling.
@@ -33,11 +38,19 @@ class GenerationSettings:
     batch_size: int = 8
     max_source_length: int = 256
     seed: int = 42
+    repetition_penalty: float | None = None
+    length_penalty: float | None = None
 
     def __post_init__(self):
         for name in ("max_length", "num_beams", "batch_size", "max_source_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
+        if not 0 <= self.min_length <= self.max_length:
+            raise ValueError(f"min_length={self.min_length} is outside [0, max_length={self.max_length}]; lower it")
+        if self.repetition_penalty is not None and not 0 < self.repetition_penalty < float("inf"):
+            raise ValueError(f"repetition_penalty={self.repetition_penalty} is not positive; use e.g. 1.2")
+        if self.length_penalty is not None and self.num_beams == 1:
+            raise ValueError(f"length_penalty={self.length_penalty} has no effect without beams; set num_beams, e.g. 4")
         if self.no_repeat_ngram_size < 0:
             raise ValueError(f"no_repeat_ngram_size={self.no_repeat_ngram_size} is negative; use 0 or more")
         if not self.temperature > 0 or not 0 < self.top_p <= 1:
@@ -63,7 +76,10 @@ def generate_batch(
     batch = tokenizer(
         texts, return_tensors="pt", padding=True, truncation=True, max_length=settings.max_source_length
     ).to(model.device)
-    sampling = {"temperature": settings.temperature, "top_p": settings.top_p} if settings.do_sample else {}
+    further = {"temperature": settings.temperature, "top_p": settings.top_p} if settings.do_sample else {}
+    for name in ("repetition_penalty", "length_penalty"):
+        if (value := getattr(settings, name)) is not None:
+            further[name] = value
     output = model.generate(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
@@ -73,9 +89,30 @@ def generate_batch(
         do_sample=settings.do_sample,
         no_repeat_ngram_size=settings.no_repeat_ngram_size or None,
         bad_words_ids=sentinel_ids(tokenizer) or None,
-        **sampling,
+        **further,
     )
     return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+
+def truncation_warning(tokenizer: PreTrainedTokenizerBase, texts: list[str], limit: int) -> str | None:
+    """A line on the sources that `max_source_length` cuts, or None.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        texts (`list[str]`): sources with their prefix.
+        limit (`int`): maximum source tokens.
+    """
+    lengths = []
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        lengths += map(len, tokenizer(texts[first : first + TEXTS_AT_ONCE])["input_ids"])
+    cut = [length for length in lengths if length > limit]
+    if not cut:
+        return None
+    lost = sum(length - limit for length in cut) / sum(lengths)
+    return (
+        f"{len(cut):,} of {len(texts):,} sources are longer than max_source_length={limit} tokens, and {lost:.0%} of "
+        f"all source tokens are not read; --max_source_length {fitting_length(lengths)} would fit 95 % of the sources"
+    )
 
 
 def summarize_texts(

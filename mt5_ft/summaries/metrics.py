@@ -1,7 +1,8 @@
-"""Scores of generated summaries, Chinese or English: ROUGE, chrF, BLEU and the rates of defective outputs.
+"""Scores of generated summaries in any language: ROUGE, chrF, BLEU and the rates of defective outputs.
 
 Nothing is downloaded. Predictions and references are normalised first, see [`normalise_text`]. Scores range from 0 to
-100, shares from 0 to 1. `mt5_ft/summaries/rouge.py` documents the tokenisation and the role of punctuation.
+100, shares from 0 to 1. `mt5_ft/summaries/rouge.py` documents the tokenisation and the role of punctuation,
+`mt5_ft/summaries/health.py` the signs of a defective output.
 """
 
 import re
@@ -12,9 +13,9 @@ import datasets
 import evaluate
 from sacrebleu.metrics import BLEU, CHRF
 
-from .rouge import ScriptTokenizer, is_chinese, normalise_text, repeats_itself, score_pair
+from .health import health_of, health_shares
+from .rouge import ScriptTokenizer, is_chinese, normalise_text, score_pair
 
-SENTINEL = "<extra_id_"
 # characters that sacrebleu's `zh` always splits; sacrebleu tokenises everything else
 _SPLIT_BY_SACREBLEU = re.compile("([\u4e00-\u9fbb])|([^\u4e00-\u9fbb]+)")
 
@@ -43,8 +44,8 @@ def per_example(
         chinese (`str`, *optional*, defaults to `"char"`): `"char"` or `"jieba"`, see [`ScriptTokenizer`].
 
     Returns:
-        `list` of `dict`: rouge1, rouge2 and rougeL (0 to 100), prediction_tokens and reference_tokens, and whether the
-        output is empty, contains a sentinel (`<extra_id_0>`) or is repeated (a 4-gram occurs at least 3 times).
+        `list` of `dict`: rouge1, rouge2 and rougeL (0 to 100), prediction_tokens and reference_tokens, and the signs of
+        [`~mt5_ft.summaries.health.health_of`].
 
     Raises:
         ValueError: no rows, different numbers of rows, rows that are not text, or an unknown `chinese`.
@@ -62,10 +63,8 @@ def per_example(
                 "rougeL": 100 * rouge.rougeL,
                 "prediction_tokens": len(output),
                 "reference_tokens": len(target),
-                "empty": not prediction,
-                "sentinel": SENTINEL in prediction,
-                "repeated": repeats_itself(output),
             }
+            | health_of(prediction, reference, output)
         )
     return rows
 
@@ -84,7 +83,7 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
     Returns:
         `dict` of floats: rouge1, rouge2 and rougeL (means of the rows' F-measures), chrf and bleu, from 0 to 100;
         length_ratio (tokens of all predictions divided by tokens of all references, 0 without reference tokens);
-        empty_share, sentinel_share and repeated_share, from 0 to 1.
+        the shares of [`~mt5_ft.summaries.health.health_shares`], from 0 to 1.
 
     Raises:
         ValueError: no rows, different numbers of rows, rows that are not text, or an unknown `chinese`.
@@ -98,7 +97,7 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
         "chrf": CHRF().corpus_score(outputs, [targets]).score,
         "bleu": _bleu(outputs, targets),
         "length_ratio": sum(row["prediction_tokens"] for row in rows) / reference_tokens if reference_tokens else 0.0,
-        **{f"{name}_share": fmean(row[name] for row in rows) for name in ("empty", "sentinel", "repeated")},
+        **health_shares(rows),
     }
 
 
@@ -154,7 +153,7 @@ class SummaryMetric(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description="ROUGE, chrF, BLEU and the rates of defective outputs, for Chinese and English summaries.",
+            description="ROUGE, chrF, BLEU and the rates of defective outputs, for summaries in any language.",
             citation="",
             inputs_description=score_texts.__doc__,
             features=datasets.Features({"predictions": text, "references": text}),

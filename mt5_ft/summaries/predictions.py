@@ -13,13 +13,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ft_core.io.files import write_json, write_text
+from ft_core.io.formats import parse_json, read_json
 
-from ..data.jsonl import Defect, numbered_lines, parse_line, read_bytes, unpack
-from ..data.records import LONE_SURROGATE, Record, TaskFields, split_targets
+from ..data.jsonl import Defect
+from ..data.records import LONE_SURROGATE, Record, RecordReport, TaskFields, id_text, split_targets
+from ..data.rows import read_rows
 from .generation import GenerationSettings, generate_missing
 
 PART = ".part"
@@ -32,6 +35,20 @@ class Prediction:
 
     text: str
     fingerprint: str | None
+
+
+class MadeFrom(TypedDict):
+    """What is read here of the header of a file of summaries."""
+
+    sources: list[str]
+    targets: list[str]
+    id: str
+
+
+class FinishedMeta(TypedDict):
+    """The content of `OUTPUT.meta.json`."""
+
+    made_from: MadeFrom
 
 
 def fingerprint(source: str) -> str:
@@ -105,13 +122,20 @@ class PartFile:
             os.fsync(file.fileno())
 
 
-def _parsed(line: bytes) -> dict:
-    """The object on a line; an empty dict if it cannot be read."""
+class PartLine(TypedDict, total=False):
+    """A line of an unfinished file: the header, or a finished batch."""
+
+    header: dict
+    positions: list[int]
+    summaries: list[str]
+
+
+def _parsed(line: bytes) -> PartLine:
+    """The object on a line; an empty one if it cannot be read."""
     try:
-        entry = json.loads(line)
+        return parse_json(line, PartLine)
     except ValueError:
         return {}
-    return entry if isinstance(entry, dict) else {}
 
 
 def _line(entry: dict) -> bytes:
@@ -124,7 +148,7 @@ def is_complete(output: Path, header: dict) -> bool:
     if not (output.is_file() and meta.is_file()):
         return False
     try:
-        known = json.loads(meta.read_text(encoding="utf-8"))
+        known = read_json(meta, "remove it")
     except ValueError:
         return False
     return known == {"made_from": header, "sha256": file_digest(output)}
@@ -134,9 +158,9 @@ def fields_of_predictions(path: Path) -> TaskFields | None:
     """The recorded task fields of a file of summaries, or None."""
     meta = path.with_name(path.name + META)
     try:
-        made_from = json.loads(meta.read_text(encoding="utf-8"))["made_from"]
+        made_from = read_json(meta, "remove it", FinishedMeta)["made_from"]
         return TaskFields(tuple(made_from["sources"]), tuple(made_from["targets"]), made_from["id"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except ValueError:
         return None
 
 
@@ -189,7 +213,7 @@ def summarize_file(
     generate_missing(model, tokenizer, texts, settings, part.done, keep)
     lines = []
     for position, record in enumerate(records):
-        entry: dict[str, object] = {"id": record.row.get(fields.id, record.id), "prediction": part.done[position]}
+        entry: dict[str, object] = {"id": record.id_value(fields.id), "prediction": part.done[position]}
         if len(fields.targets) > 1:
             entry |= split_targets(part.done[position], fields.targets)
         entry["source_fingerprint"] = fingerprint(record.source)
@@ -201,53 +225,89 @@ def summarize_file(
 
 
 def read_predictions(path: Path) -> dict[str, Prediction]:
-    """Predictions by id from a JSONL file of `summarize`.
+    """Predictions by id from a file of `summarize`, or of another program with the fields id and prediction.
 
     Raises:
         ValueError: missing or damaged file, bad JSON, a line without id and prediction, or a repeated id.
     """
     found: dict[str, Prediction] = {}
-    for number, line in numbered_lines(path, unpack(path, read_bytes(path))):
-        if not line.strip():
-            continue
-        entry = parse_line(number, line)
+    for number, entry in read_rows(path).items():
         if isinstance(entry, Defect):
             raise ValueError(f"{path}:{number}: {entry.text}; create the file with summarize")
-        text, row_id = entry.get("prediction"), entry.get("id")
-        if not isinstance(text, str) or isinstance(row_id, bool) or not isinstance(row_id, str | int):
+        text, row_id = entry.get("prediction"), id_text(entry.get("id"))
+        if not isinstance(text, str) or row_id is None:
             raise ValueError(f"{path}:{number} has no id or no text prediction; create the file with summarize")
         if half := LONE_SURROGATE.search(f"{row_id}{text}"):
             surrogate = f"the lone surrogate U+{ord(half[0]):04X} (half a character)"
             raise ValueError(f"{path}:{number} contains {surrogate}; create the file with summarize")
-        if str(row_id) in found:
+        if row_id in found:
             raise ValueError(f"{path}:{number}: id {row_id!r} occurs twice; remove one of the lines")
-        found[str(row_id)] = Prediction(text, entry.get("source_fingerprint"))
+        found[row_id] = Prediction(text, entry.get("source_fingerprint"))
     return found
 
 
+@dataclass(frozen=True)
+class Matching:
+    """Records with a prediction, in order, and counts of what has no partner."""
+
+    records: list[Record]
+    unmatched_predictions: int
+    records_without_prediction: int
+
+    def counts(self) -> dict[str, int]:
+        """The counts for the file of scores."""
+        return {
+            "matched": len(self.records),
+            "unmatched_predictions": self.unmatched_predictions,
+            "records_without_prediction": self.records_without_prediction,
+        }
+
+
 def match_predictions(
-    predictions: dict[str, Prediction], records: list[Record], names: tuple[Path, Path]
-) -> list[Record]:
-    """The records that have a prediction, in order.
+    predictions: dict[str, Prediction],
+    records: list[Record],
+    report: RecordReport,
+    path: Path,
+    *,
+    allow_partial: bool = False,
+) -> Matching:
+    """Matches predictions and records by id.
 
     Args:
         predictions: predictions by id.
         records (`list` of [`Record`]): records with targets.
-        names: the two files, for messages.
+        report ([`RecordReport`]): of the records' file; predictions of rows that a policy dropped need no partner.
+        path (`Path`): file of the predictions, for messages.
+        allow_partial (`bool`): accept predictions and records without a partner.
 
     Raises:
-        ValueError: no common id, or predictions of other texts.
+        ValueError: no common id, predictions of other texts or numbered from 0, or a partner is missing.
     """
     matched = [record for record in records if record.id in predictions]
     if not matched:
-        raise ValueError(f"no id of {names[0]} occurs in {names[1]}; pass the file that was summarised")
+        raise ValueError(f"no id of {path} occurs in {report.path}; pass the file that was summarised, or --id_field")
     others = [
         record for record in matched if predictions[record.id].fingerprint not in (None, fingerprint(record.source))
     ]
     if others:
         raise ValueError(
-            f"{len(others)} of {len(matched)} summaries in {names[0]} belong to other texts than those in {names[1]} "
+            f"{len(others)} of {len(matched)} summaries in {path} belong to other texts than those in {report.path} "
             f"(first: id {others[0].id!r}, line {others[0].line}); pass the file that was summarised, with the same "
             "--source_fields"
         )
-    return matched
+    known = {record.id for record in records} | report.dropped_ids
+    unmatched = [row_id for row_id in predictions if row_id not in known]
+    missing = len(records) - len(matched)
+    if not report.has_ids and "0" in unmatched:
+        raise ValueError(
+            f"the ids of {path} begin at 0, but the records of {report.path} have no id and are numbered by line from "
+            "1: each prediction would be scored against the next record; add ids to both files"
+        )
+    if (unmatched or missing) and not allow_partial:
+        first = f" (first: id {unmatched[0]!r})" if unmatched else ""
+        raise ValueError(
+            f"{missing:,} of {len(records):,} records in {report.path} have no prediction, and {len(unmatched):,} of "
+            f"{len(predictions):,} predictions in {path} have no record{first}; pass the file that was summarised, or "
+            f"--allow_partial to score the {len(matched):,} pairs"
+        )
+    return Matching(matched, len(unmatched), missing)

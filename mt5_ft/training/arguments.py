@@ -30,7 +30,7 @@ LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3, "adamw8bit": 1e-4}
 SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
-    *("sentinel_share", "repeated_share"),
+    *("sentinel_share", "repeated_share", "only_punctuation_share", "short_share", "long_share", "defective_share"),
 )
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
@@ -117,15 +117,19 @@ class MT5DataArguments:
     """Which records to read and how they become tokens."""
 
     data: str | None = field(
-        default=None, metadata={"help": "JSONL file of records, or 'sample' for the embedded records."}
+        default=None,
+        metadata={"help": "File of records (JSONL, JSON, CSV or Parquet), or 'sample' for the embedded records."},
     )
-    validation_data: str | None = field(default=None, metadata={"help": "JSONL file of validation records."})
+    validation_data: str | None = field(default=None, metadata={"help": "File of validation records."})
     validation_share: float = field(
         default=0.1, metadata={"help": "Share of the records held out for validation if there is no validation_data."}
     )
     task: str = field(default="emotion_summary", metadata={"help": f"Named fields: {', '.join(TASKS)}."})
     source_fields: list[str] | None = field(default=None, metadata={"help": "Fields of the source."})
     target_fields: list[str] | None = field(default=None, metadata={"help": "Fields of the target."})
+    id_field: str | None = field(
+        default=None, metadata={"help": "Field that names a record, or none to number them. Default: id, if there."}
+    )
     policy: str = field(default="error", metadata={"help": "How to handle invalid records: error or drop."})
     prefix: str = field(default="", metadata={"help": "Text before each source."})
     token_cache: str | None = field(
@@ -141,7 +145,7 @@ class MT5DataArguments:
 
     def fields(self) -> TaskFields:
         """The task's fields; raises ValueError for an unknown task or only one field of a pair."""
-        return named_fields(self.task, self.source_fields, self.target_fields)
+        return named_fields(self.task, self.source_fields, self.target_fields, self.id_field)
 
 
 @functools.cache
@@ -336,6 +340,10 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
 
     def _check_evaluations(self) -> None:
+        if self.num_train_epochs <= 0 and self.max_steps <= 0:
+            raise ValueError(
+                f"num_train_epochs={self.num_train_epochs:g} trains nothing; use a positive number, or set max_steps"
+            )
         if self.eval_strategy == "no":
             self.eval_on_start = False
         if not self.load_best_model_at_end:
@@ -343,6 +351,11 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         if self.eval_strategy == "no":
             raise ValueError(
                 "load_best_model_at_end=True needs evaluations; set eval_strategy, or load_best_model_at_end to false"
+            )
+        if self.save_strategy not in (self.eval_strategy, "best"):
+            raise ValueError(
+                f"eval_strategy={self.eval_strategy} and save_strategy={self.save_strategy} differ, so a checkpoint "
+                f"would have no evaluation; set save_strategy {self.eval_strategy} too, or load_best_model_at_end false"
             )
         saves, evaluations = self.save_steps, self.eval_steps
         if self.save_strategy == self.eval_strategy == "steps" and evaluations and (saves >= 1) == (evaluations >= 1):

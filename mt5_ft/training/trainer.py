@@ -41,6 +41,7 @@ from ..hub.push import describe_mt5
 from ..models.linear_cross_entropy import IGNORED, RowSums
 from ..models.loading import keep_feed_forward_in_fp32, use_fused_gelu
 from ..models.loss_head import use_loss_head
+from ..models.weight_names import describe_misfit
 from ..summaries.generation import GenerationSettings, summarize_texts
 from ..summaries.metrics import score_texts
 from .arguments import MT5Arguments
@@ -107,7 +108,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
 
     program = "mt5-ft"
     progress_terms = ("loss", "target_tokens_per_second")
-    evaluation_terms = ("loss", "token_accuracy", "rougeL", "empty_share", "summarised_rows")
+    evaluation_terms = ("loss", "token_accuracy", "rougeL", "defective_share", "summarised_rows")
     decisive_settings = DECISIVE_SETTINGS
     stage = "mt5"
 
@@ -185,13 +186,14 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         return max(len(ids) for ids in self.eval_dataset["input_ids"])
 
     def _issue_warnings_after_load(self, load_result: object) -> None:
-        """Calls the parent without its warning on the tied embeddings, which are saved once, as `shared`.
+        """Refuses a checkpoint whose tensors do not fit; tied embeddings are saved once, as `shared`.
 
-        `_keys_to_ignore_on_save` would also suppress the warning, but it would tie lm_head.
+        Raises:
+            ValueError: tensors are missing or unexpected; the parent only warns.
         """
         missing = [key for key in load_result.missing_keys if not key.endswith(".embed_tokens.weight")]
-        if missing or load_result.unexpected_keys:
-            super()._issue_warnings_after_load(load_result)
+        if misfit := describe_misfit(missing, load_result.unexpected_keys):
+            raise ValueError(f"a checkpoint of {self.args.output_dir} does not fit the model: {misfit}; remove it")
 
     def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[RowSums, nn.Module]:
         """Loss, correct tokens and tokens of each row, and the model's output."""

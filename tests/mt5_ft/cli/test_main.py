@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
+import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from mt5_ft.cli.main import main
@@ -85,12 +87,36 @@ def test_bad_input(start, data, small, tmp_path, refused):
         (["--data", data, "--validation_share", "0"], "validation_share=0.0 is outside (0, 1)"),
         (["--data", data, "--max_target_length", "1"], "max_target_length=1 is too small for a text"),
         (["--data", data, "--output_dir", data], "is a file; choose a folder"),
+        (["--data", data, "--eval_strategy", "epoch"], "eval_strategy=epoch and save_strategy=steps differ, so a"),
+        (["--data", data, "--eval_strategy", "epoch"], "set save_strategy epoch too, or load_best_model_at_end false"),
+        (["--data", data, "--num_train_epochs", "0", "--max_steps", "-1"], "num_train_epochs=0 trains nothing; use a"),
     ):
         refused([*base, *words], message)
         assert not run.exists(), words
     refused(["trian"], "'trian' is not a command; did you mean train?")
     refused(["summarize", "--model", start], "the following arguments are required: --input, --output")
     refused(["clean", tmp_path], "is not a run folder")
+
+
+@pytest.mark.parametrize("command", ["plan", "summarize", "evaluate"])
+def test_a_reader_that_leaves_is_no_failure(start, data, small, tmp_path, command):
+    """The pipe is closed before the command writes to it; its work is complete."""
+    scored, output = tmp_path / "scored.jsonl", tmp_path / "scores.json"
+    words = {
+        "plan": ["--model", start, "--data", data, "--output_dir", tmp_path / "run", *small],
+        "summarize": ["--model", start, "--input", data, "--output", output, "--max_length", "3"],
+        "evaluate": ["--predictions", scored, "--data", data, "--output", output],
+    }[command]
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    write(scored, "".join(json.dumps({"id": row["id"], "prediction": "a"}) + "\n" for row in rows))
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "mt5_ft", command, *map(str, words)], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (process.returncode, b"Traceback" in process.stderr, b"Broken" in process.stderr) == (0, False, False)
+    assert output.exists() is (command != "plan")
 
 
 def test_two_other_fields_and_five_aspects(train, start, data, tmp_path, capsys):

@@ -31,6 +31,12 @@ def test_rare_characters_survive_the_round_trip(tokenizer, folder):
             assert loaded.decode(ids, skip_special_tokens=True) == text
 
 
+def test_the_round_trip_folds_full_width_marks_and_breaks(tokenizer):
+    """As docs/mt5.md says."""
+    ids = tokenizer("病人，好！\n\n睡。（三）").input_ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "病人,好! 睡。(三)"
+
+
 def test_output_layer_is_its_own_after_loading(model, folder):
     loaded = load_model(str(folder))
     assert loaded.lm_head.weight is not loaded.shared.weight

@@ -82,6 +82,13 @@ def test_summaries_of_the_whole_split_count_where_there_are_some(tmp_path):
     assert finding.answer.case == "broken"
 
 
+def test_summaries_of_only_punctuation_are_broken(tmp_path):
+    finding = finding_of("summaries", written("only_punctuation_share", 0.9), tmp_path / "run")
+    assert finding.answer.case == "broken"
+    assert "Many summaries are only punctuation" in finding.reason("en")
+    assert "只有标点" in finding.reason("zh")
+
+
 def test_a_vocabulary_that_was_not_recorded_is_not_known(tmp_path):
     finding = finding_of("vocabulary", lambda run: run.record.pop("vocabulary"), tmp_path / "run")
     assert finding.verdict == NOT_KNOWN

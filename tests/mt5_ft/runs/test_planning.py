@@ -51,6 +51,19 @@ def test_plan_and_compare(start, data, tmp_path, capsys, refused):
     refused([*base, "--compare", "original"], "--compare needs two presets or more")
 
 
+def test_a_comparison_has_the_notes_of_each_plan(start, data, tmp_path, capsys):
+    words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
+    words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]
+    assert main([*words, "--compare", "original", "optimized"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for preset, warmup in (("original", 100), ("optimized", 200)):
+        notes = [line.removeprefix(f"{preset}:").strip() for line in lines if line.startswith(f"{preset}:")]
+        assert any(
+            line.startswith(f"WARNING     the warm-up of {warmup} steps is as long as the run") for line in notes
+        )
+        assert any("of the sources are truncated; max_source_length" in line for line in notes)
+
+
 def test_a_step_that_leaves_the_budget_empty_is_said(start, data, tmp_path, capsys):
     words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
     words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]

@@ -143,6 +143,8 @@ def test_empty_summaries_are_warned_of():
     final = {"loss": 1.0, "rouge1": 0.0, "length_ratio": 0.0, "summarised_rows": 4, **shares}
     loss = {"first": 2.0, "first_step": 0, "best": 1.0, "last": 1.0}
     metrics = {"validation_loss": loss, "final": final, "examples": [], "steps": 1, "max_steps": 1, "seconds": 1.0}
-    assert any(
-        "100% of the summaries are empty: the model has not learnt enough" in line for line in summary_lines(metrics)
-    )
+    expected = "WARNING     the outputs are defective: 4 of 4 are empty; the model has not learnt enough: train longer"
+    assert any(line.startswith(expected) for line in summary_lines(metrics))
+    final |= {"empty_share": 0.0, "repeated_share": 0.25}
+    assert not any("WARNING" in line for line in summary_lines(metrics | {"final": final | {"repeated_share": 0.1}}))
+    assert any("1 of 4 repeat themselves" in line for line in summary_lines(metrics))

@@ -155,11 +155,10 @@ def test_ids_keep_their_type_and_their_characters(summarize, data, tmp_path):
     rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()][:4]
     ids = [7, "8", "a\u2028b", "c\u0085d"]
     write_records(data, [row | {"id": row_id} for row, row_id in zip(rows, ids, strict=True)])
-    # U+0085 is a control character, which records refuse; in a file of predictions it is of no harm
-    assert summarize("p.jsonl", "--policy", "drop") == 0
+    assert summarize("p.jsonl") == 0
     lines = (tmp_path / "p.jsonl").read_text("utf-8").split("\n")[:-1]
-    assert [json.loads(line)["id"] for line in lines] == ids[:3]
-    assert list(read_predictions(tmp_path / "p.jsonl")) == ["7", "8", "a\u2028b"]
+    assert [json.loads(line)["id"] for line in lines] == ids
+    assert list(read_predictions(tmp_path / "p.jsonl")) == ["7", "8", "a\u2028b", "c\u0085d"]
 
 
 def test_predictions_of_other_texts_are_not_scored(summarize, data, tmp_path, refused, capsys):
@@ -173,7 +172,8 @@ def test_predictions_of_other_texts_are_not_scored(summarize, data, tmp_path, re
     write_records(
         tmp_path / "more.jsonl", numbered + [row | {"case_description": f"{n}"} for n, row in enumerate(numbered * 2)]
     )
-    assert main([str(word) for word in [*words, tmp_path / "more.jsonl"]]) == 0
+    refused([*words, tmp_path / "more.jsonl"], "80 of 120 records in")
+    assert main([str(word) for word in [*words, tmp_path / "more.jsonl", "--allow_partial"]]) == 0
     assert "WARNING: fewer than half of the records are scored" in capsys.readouterr().err
 
 
@@ -208,6 +208,127 @@ def test_predictions_that_cannot_be_scored(data, tmp_path, content, message, ref
     refused(["evaluate", "--predictions", path, "--data", data], message)
     path.unlink()
     refused(["evaluate", "--predictions", path, "--data", data], "does not exist; correct the path")
+
+
+@pytest.fixture
+def scored(data, tmp_path, capsys):
+    """A function that scores perfect predictions with the given ids, and returns the file of scores."""
+
+    def run(ids, *words, without_ids=False):
+        rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+        perfect = [
+            {"id": one, "prediction": row["experience_and_reflection"]}
+            for one, row in zip(ids, rows, strict=False)
+            if one is not None
+        ]
+        write_records(tmp_path / "perfect.jsonl", perfect)
+        if without_ids:
+            write_records(data, [{key: value for key, value in row.items() if key != "id"} for row in rows])
+        command = ["evaluate", "--predictions", tmp_path / "perfect.jsonl", "--data", data]
+        command += ["--output", tmp_path / "scores.json", *words]
+        code = main([str(word) for word in command])
+        return json.loads((tmp_path / "scores.json").read_text("utf-8")) if code == 0 else capsys.readouterr().err
+
+    return run
+
+
+def ids_of(data):
+    return [json.loads(line)["id"] for line in data.read_text("utf-8").splitlines()]
+
+
+def test_counts_of_pairs_are_in_the_file_of_scores(scored, data):
+    scores = scored(ids_of(data))
+    assert (scores["rougeL"], scores["matched"]) == (100, 40)
+    assert scores["unmatched_predictions"] == scores["records_without_prediction"] == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--allow_partial",)])
+def test_ids_from_0_are_not_scored_against_line_numbers(scored, words):
+    assert "begin at 0, but the records of" in scored(range(40), *words, without_ids=True)
+
+
+def test_line_numbers_are_ids_of_records_without_one(scored):
+    assert scored(range(1, 41), without_ids=True)["rougeL"] == 100
+
+
+def test_ids_that_match_in_part_need_a_flag(scored, data):
+    ids = ids_of(data)
+    ids = ["other", *ids[1:30], *[None] * 10]
+    message = scored(ids)
+    assert "11 of 40 records in" in message
+    assert "1 of 30 predictions in" in message
+    assert "(first: id 'other'); pass the file that was summarised, or --allow_partial to score the 29 pairs" in message
+    scores = scored(ids, "--allow_partial")
+    assert (scores["rougeL"], scores["matched"]) == (100, 29)
+    assert (scores["unmatched_predictions"], scores["records_without_prediction"]) == (1, 11)
+
+
+def test_predictions_of_dropped_records_need_no_flag(scored, data):
+    ids = ids_of(data)
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    rows[3]["experience_and_reflection"] = " "
+    write_records(data, rows)
+    assert scored(ids, "--policy", "drop")["matched"] == 39
+
+
+def test_another_id_field(summarize, data, tmp_path):
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    write_records(data, [row | {"id": 1, "case": {"no": n + 0.5}} for n, row in enumerate(rows)])
+    assert summarize("p.jsonl", "--id_field", "case.no") == 0
+    assert json.loads((tmp_path / "p.jsonl").read_text("utf-8").splitlines()[1])["id"] == 1.5
+    assert main(["evaluate", "--predictions", str(tmp_path / "p.jsonl"), "--data", str(data)]) == 0
+    assert summarize("none.jsonl", "--id_field", "none") == 0
+    assert json.loads((tmp_path / "none.jsonl").read_text("utf-8").splitlines()[1])["id"] == "2"
+
+
+def test_defective_outputs_are_warned_of(data, tmp_path, capsys):
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()][:15]
+    write_records(tmp_path / "few.jsonl", rows)
+    texts = ["，，，，，，，，，，，，"] * 13 + [row["experience_and_reflection"] for row in rows[13:]]
+    pairs = [{"id": row["id"], "prediction": text} for row, text in zip(rows, texts, strict=True)]
+    write_records(tmp_path / "p.jsonl", pairs)
+    words = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--data", tmp_path / "few.jsonl"]
+    assert main([str(word) for word in words]) == 0
+    found = capsys.readouterr()
+    assert "WARNING: the outputs are defective: 13 of 15 consist only of punctuation, 13 of 15 repeat" in found.err
+    assert "only_punctuation_share       0.867" in found.out
+
+
+def test_truncated_sources_are_warned_of(summarize, data, capsys):
+    assert summarize("a.jsonl", "--max_source_length", "16") == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("WARNING")]
+    assert "40 of 40 sources are longer than max_source_length=16 tokens, and 9" in line
+    fitting = line.split("--max_source_length ")[1].split()[0]
+    assert summarize("b.jsonl", "--max_source_length", fitting) == 0
+    assert "2 of 40 sources are longer" in capsys.readouterr().err
+
+
+def test_penalties_change_the_summaries(summarize, tmp_path):
+    for name, words in (
+        ("a", []),
+        ("b", ["--repetition_penalty", "5"]),
+        ("c", ["--num_beams", "3"]),
+        ("d", ["--num_beams", "3", "--length_penalty", "-5"]),
+        ("e", ["--min_length", "10"]),
+    ):
+        assert summarize(f"{name}.jsonl", *words) == 0
+    texts = {name: (tmp_path / f"{name}.jsonl").read_text("utf-8") for name in "abcde"}
+    assert texts["a"] != texts["b"]
+    header = json.loads((tmp_path / "a.jsonl.meta.json").read_text("utf-8"))["made_from"]
+    assert "repetition_penalty" not in header  # unfinished files of earlier versions go on
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--length_penalty", "2"], "length_penalty=2.0 has no effect without beams; set num_beams, e.g. 4"),
+        (["--repetition_penalty", "0"], "repetition_penalty=0.0 is not positive; use e.g. 1.2"),
+        (["--min_length", "11"], "min_length=11 is outside [0, max_length=10]; lower it"),
+    ],
+)
+def test_settings_of_generation_are_checked_first(summarize, words, message, capsys):
+    assert summarize("a.jsonl", *words) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_gzip_is_read(tmp_path):

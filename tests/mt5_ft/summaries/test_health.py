@@ -1,0 +1,73 @@
+"""Signs of defective outputs: only punctuation, loops, another length; and the lines that warn of them."""
+
+import pytest
+
+from mt5_ft.summaries.health import has_run, health_warnings
+from mt5_ft.summaries.metrics import per_example, score_texts
+
+REFERENCE = "The patient slept well and felt calmer after the third session."
+
+
+def signs(output, reference=REFERENCE):
+    (row,) = per_example([output], [reference])
+    return {name for name, value in row.items() if value is True}
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (REFERENCE, set()),
+        (",", {"only_punctuation", "short"}),
+        (", , , , , , , ,", {"only_punctuation", "repeated"}),
+        ("，，，，，，，，，，，，", {"only_punctuation", "repeated", "short"}),
+        ("。!?「」……——", {"only_punctuation"}),
+        ("o" * 256, {"repeated"}),
+        ("ha" * 40, {"repeated"}),
+        ("and then she slept " * 4, {"repeated"}),
+        ("I said so I said so I said so I said", {"repeated"}),
+        ("The patient … slept …… well and … felt calmer", set()),
+        ("", {"empty", "short"}),
+        ("<extra_id_0> slept well and calm", {"sentinel"}),
+        ("well", {"short"}),
+        (" ".join(f"word{n}" for n in range(60)), {"long"}),
+        ("😀 the patient slept", set()),
+    ],
+)
+def test_signs_of_one_output(output, expected):
+    assert signs(output) == expected
+
+
+@pytest.mark.parametrize("size", range(1, 21))
+def test_runs_of_any_size(size):
+    unit = "abcdefghijklmnopqrst"[:size]
+    assert has_run("start " + unit * 12 + " end")
+    assert not has_run("start " + unit * 2 + " end")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["哈哈哈哈", "……" * 2, "1,000,000", "2024-01-01 --- 2024-02-02", "a" + " " * 30 + "b", "very very good"],
+)
+def test_usual_repetitions_are_no_runs(text):
+    assert not has_run(text)
+
+
+def test_thirteen_of_fifteen_comma_outputs_are_called_so():
+    outputs = [", , , , , , , ,"] * 13 + [REFERENCE, "She slept well after the third session."]
+    scores = score_texts(outputs, [REFERENCE] * 15)
+    assert scores["only_punctuation_share"] == scores["repeated_share"] == pytest.approx(13 / 15)
+    assert scores["defective_share"] == pytest.approx(13 / 15)
+    (line,) = health_warnings(scores, 15)
+    assert line.startswith(
+        "the outputs are defective: 13 of 15 consist only of punctuation, 13 of 15 repeat themselves; the model has"
+    )
+
+
+def test_healthy_outputs_and_scores_of_older_runs_give_no_line():
+    assert health_warnings(score_texts([REFERENCE] * 3, [REFERENCE] * 3), 3) == []
+    assert health_warnings({"rougeL": 30.0, "empty_share": 0.0}, 10) == []
+
+
+def test_outputs_of_another_length_are_named():
+    scores = score_texts(["well", "ok", REFERENCE], [REFERENCE] * 3)
+    assert health_warnings(scores, 3) == ["2 of 3 outputs have less than a fifth of the characters of their reference"]
