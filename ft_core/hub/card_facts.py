@@ -1,11 +1,12 @@
 """Facts of a run record for a model card: recipe, cost and base model; no local path, user or host name."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.listing import checkpoint_step
+from ..io.console import printable_values
+from ..io.formats import read_json
 from ..runs.folder import METRICS_FILE, RUN_FILE
 from ..runs.record import read_record
 from .card import CardFacts, CardOptions, pairs
@@ -64,11 +65,8 @@ def read_run(run: Path | None, folder: Path | None = None) -> RecordedRun:
     if run is None or not (run / RUN_FILE).is_file():
         return RecordedRun({}, {})
     path = run / METRICS_FILE
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); resume the run to write it again") from error
-    record = read_record(run)
+    metrics = read_json(path, "remove it and resume the run to write it again", dict) if path.is_file() else {}
+    metrics, record = printable_values(metrics), printable_values(read_record(run))
     step = checkpoint_step(folder) if folder is not None else None
     if step is not None and step != record.get("global_step"):
         record = {name: value for name, value in record.items() if name != "seconds"} | {"global_step": step}
@@ -121,8 +119,8 @@ def adapters_commit(folder: Path) -> str | None:
     """The commit of the model that a folder's adapters belong to, as they were saved; None where it is not recorded."""
     for name in ("base_model.json", "adapter_config.json"):
         try:
-            revision = json.loads((folder / name).read_text(encoding="utf-8")).get("revision")
-        except (OSError, ValueError, AttributeError):
+            revision = read_json(folder / name, "", dict).get("revision")
+        except ValueError:
             continue
         if isinstance(revision, str) and is_commit(revision):
             return revision

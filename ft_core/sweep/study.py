@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..checkpoints.listing import BROKEN, list_checkpoints, remove_checkpoint
-from ..runs.lock import is_gone, this_process
+from ..runs.owner import is_gone, this_process
 from .plan import SweepPlan
 from .samplers import make_pruner, make_sampler
 

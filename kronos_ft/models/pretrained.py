@@ -25,7 +25,7 @@ from ft_core.hub.resolve import (
     fetch,
     refuse_pickles,
 )
-from ft_core.io.files import read_json
+from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL
 
 __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ft_core.hub.pushed_files import is_hub_name
-from ft_core.io.files import read_json
+from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from ft_core.runs.record import find_record
 

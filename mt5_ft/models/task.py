@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ft_core.io.files import read_json, write_json
+from ft_core.io.files import write_json
+from ft_core.io.formats import read_json
 
 from ..data.records import TaskFields
 
