@@ -11,6 +11,7 @@ from ..checkpoints.weights import holds_complete_model
 from ..hub.training_push import FindRun, check_hub, push_finished
 from ..io.console import echo
 from ..io.formats import read_json
+from ..runs.clearing import is_being_cleared
 from ..runs.faults import environment_fault
 from ..runs.folder import METRICS_FILE, RUN_FILE, check_output_folder, check_writable, tidy
 from ..runs.lock import run_lock
@@ -59,7 +60,9 @@ def _last_begun(runs: Sequence[TrainingArguments]) -> Path:
 
 
 def finished_metrics(run: Path, model_folder: str) -> dict | None:
-    """The metrics of a finished run whose model was written, or None."""
+    """The metrics of a finished run whose model was written, or None; of a run that is being replaced, None."""
+    if is_being_cleared(run / RUN_FILE):
+        return None
     if not (run / METRICS_FILE).is_file() or not holds_complete_model(run / model_folder):
         return None
     return read_json(run / METRICS_FILE, "remove it and continue with --resume to write it again", dict)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-import ft_core.runs.folder
+import ft_core.runs.clearing
 import ft_core.runs.recorder
 from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import _seal, defect_of
@@ -277,7 +277,7 @@ def test_a_run_that_was_half_overwritten_is_not_whole(make_trainer, monkeypatch,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(ft_core.runs.folder.shutil, "rmtree", killed)
+        context.setattr(ft_core.runs.clearing, "remove_tree", killed)
         with pytest.raises(KeyboardInterrupt):
             make_trainer(overwrite=True).train()
     assert finished_metrics(tmp_path / "run", BEST_MODEL) is None
