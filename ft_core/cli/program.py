@@ -130,7 +130,8 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
         elif is_full_disk(error):  # torch and safetensors have errors of their own for it
             message = f"the disk is full ({message[:200]}); free some space, and run the command again"
         elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            name = Path(os.fsdecode(error.filename or "")).name
+            names = [Path(os.fsdecode(one)).name for one in (error.filename, error.filename2) if one]
+            name = max(names, key=len, default="")
             message = (
                 f"the name {name[:40]!r}... of {len(name)} characters is too long for the disk; choose a shorter one"
             )

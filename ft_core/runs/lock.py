@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from ..io.files import write_text
 from .folder import HELD_FILE, LOCK_FILE, check_writable
-from .owner import Owner, is_gone, is_same_boot, read_owner, this_process
+from .owner import Owner, is_gone, is_same_boot, is_this_process, read_owner, this_process
 
 logger = logging.getLogger(__name__)
 
@@ -213,8 +213,7 @@ def _drop(run: Path, lock: FileLock | None) -> None:
 
 
 def _release(run: Path, lock: FileLock | None) -> None:
-    owner, mine = read_owner(run / LOCK_FILE) or {}, this_process()
-    if all(owner.get(name) == value for name, value in mine.items() if name != "process_started"):
+    if is_this_process(read_owner(run / LOCK_FILE) or {}):
         (run / LOCK_FILE).unlink(missing_ok=True)
         _drop(run, lock)
     elif lock is not None:  # another process has overwritten the lock

@@ -61,6 +61,11 @@ def this_process() -> Owner:
     return found if ticks is None or not _machine() else found | _machine() | {"start_ticks": ticks}
 
 
+def is_this_process(owner: Owner) -> bool:
+    """Whether the owner is this process; the clock may have been set since it was recorded."""
+    return all(owner.get(name) == value for name, value in this_process().items() if name != "process_started")
+
+
 def read_owner(path: Path) -> Owner | None:
     """The owner in a lock file; empty if it cannot be read; None without a lock."""
     if not path.exists() and not path.is_symlink():

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from ft_core.runs.clearing import is_being_cleared
+from ft_core.checkpoints.identity import recorded_id
 from tests.fault_runs import Started, outcome, start
 from tests.fault_sample import sample
 
@@ -65,7 +65,7 @@ def test_killed_while_it_overwrites_another_run(kind, whole, make_run, tmp_path,
         at = draw.randrange(1, 40)
         ended = start(run, "--overwrite", signals={(".deleting-", at): signal.SIGKILL})
         assert ended.code == -signal.SIGKILL, ended.text[-3000:]
-        assert is_being_cleared(run.output / "run.json")
+        assert recorded_id(run.output) != recorded_id(tmp_path / "old")
         resumed = start(run, "--resume")
         assert resumed.code == 0, resumed.text[-3000:]
         assert outcome(run) == whole(kind)[1], f"killed at operation {at}"
