@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..checkpoints.listing import checkpoint_step
 from ..io.console import printable_values
-from ..io.formats import read_json
+from ..io.formats import is_number, read_json
 from ..runs.folder import METRICS_FILE, RUN_FILE
 from ..runs.record import read_record
 from .card import CardFacts, CardOptions, pairs
@@ -103,9 +103,10 @@ def _named_here(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str |
     model = facts.group("model")
     if not model or model.get("from_scratch"):
         return None, None
-    if model.get("repository"):
-        return model["repository"], model.get("revision")
-    name = published.get(model.get("model"), model.get("model"))
+    repository, revision, name = (model.get(key) for key in ("repository", "revision", "model"))
+    if isinstance(repository, str) and repository:
+        return repository, revision if isinstance(revision, str) else None
+    name = published.get(name, name) if isinstance(name, str) else None
     return (name, None) if "repository" not in model and is_hub_name(name) else None
 
 
@@ -151,12 +152,13 @@ def recipe_rows(facts: RecordedRun, names: Mapping[str, str]) -> dict[str, str]:
         rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
     for name, title in {**COMMON_RECIPE, **names}.items():
         value = arguments.get(name, facts.group("model").get(name))
-        by_steps = (arguments.get("max_steps") or -1) > 0
+        steps = arguments.get("max_steps")
+        by_steps = is_number(steps) and steps > 0
         if value is None or value is False or value == "" or name == ("num_train_epochs" if by_steps else "max_steps"):
             continue
         if value == 0 and name in OFF_AT_ZERO:
             continue
-        if name == "warmup_steps" and value < 1:
+        if name == "warmup_steps" and is_number(value) and value < 1:
             value = f"{100 * value:g} % of all steps"
         rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
     if facts.record.get("world_size", 1) > 1:
