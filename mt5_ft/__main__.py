@@ -2,6 +2,17 @@
 
 import sys
 
-from .cli.main import main
 
-sys.exit(main())
+def run() -> int:
+    """The command line; an interruption while modules are imported is one line too."""
+    try:
+        from .cli.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("mt5-ft: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

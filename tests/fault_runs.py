@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,17 +79,23 @@ class Ended:
     seconds: float = 0.0
 
 
-def _do(run: Run, words: list[str], signals: dict[int, int], count: Path) -> int:
+When = int | tuple[str, int]  # the number of a file operation, or of one on paths that contain a word
+
+
+def _do(run: Run, words: list[str], signals: dict[When, int], count: Path) -> int:
     began = time.monotonic()
     seen = [0]
+    named = Counter()
     names = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "shutil.rmtree"}
     root = str(run.output)
 
     def watch(event: str, arguments: tuple) -> None:
         if event in names and root in str(arguments[:2]):
             seen[0] += 1
-            if seen[0] in signals:
-                os.kill(os.getpid(), signals[seen[0]])
+            named.update(when[0] for when in signals if isinstance(when, tuple) and when[0] in str(arguments[:2]))
+            for when in (seen[0], *named.items()):
+                if when in signals:
+                    os.kill(os.getpid(), signals[when])
 
     sys.addaudithook(watch)
     command = {"tokenizer": "tokenizer", "predictor": "predictor", "mt5": "train"}[run.kind]
@@ -100,7 +107,7 @@ def _do(run: Run, words: list[str], signals: dict[int, int], count: Path) -> int
 class Started(Forked):
     """A run in a process of its own that has begun."""
 
-    def __init__(self, run: Run, *words: object, signals: dict[int, int] | None = None):
+    def __init__(self, run: Run, *words: object, signals: dict[When, int] | None = None):
         self.run = run
         beside = run.output.parent / f".{run.output.name}-{next(_numbers)}"
         self._count = Path(f"{beside}.count")
@@ -116,8 +123,8 @@ class Started(Forked):
         return Ended(code, self.text(), int(operations), float(seconds))
 
 
-def start(run: Run, *words: object, signals: dict[int, int] | None = None) -> Ended:
-    """Does a run to its end; it is sent `signals` by the number of the file operation at which each comes."""
+def start(run: Run, *words: object, signals: dict[When, int] | None = None) -> Ended:
+    """Does a run to its end; it is sent `signals`, each when its file operation comes."""
     return Started(run, *words, signals=signals).ended()
 
 

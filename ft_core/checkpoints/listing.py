@@ -1,14 +1,16 @@
 """The checkpoints of a run folder: which exist and which are complete. Imports nothing heavy."""
 
-import shutil
 from pathlib import Path
 
-from .manifest import defect_of
+from ..io.files import remove_tree
+from .identity import MANIFEST_ID, recorded_id
+from .manifest import defect_of, read_manifest
 
 PREFIX = "checkpoint-"
 SAVING = ".saving-"  # being written
 DELETING = ".deleting-"  # being removed
 BROKEN = "broken-"  # found damaged by a resume
+FOREIGN = "it belongs to another run"
 
 
 def list_checkpoints(run: Path) -> dict[int, Path]:
@@ -28,26 +30,44 @@ def checkpoint_step(folder: Path) -> int | None:
 
 
 def find_newest_complete(run: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The newest complete checkpoint, or None, and the defects of later checkpoints."""
+    """The newest complete checkpoint of the run, or None, and the defects of later checkpoints.
+
+    A checkpoint of another run counts as defective. Without a readable record every checkpoint is of the run.
+    """
+    try:
+        expected, is_known = recorded_id(run), True
+    except ValueError:
+        expected, is_known = None, False
     defects = {}
     for path in reversed(list_checkpoints(run).values()):
-        defect = defect_of(path)
+        defect = FOREIGN if is_known and _id_of(path, expected) != expected else defect_of(path)
         if defect is None:
             return path, defects
         defects[path] = defect
     return None, defects
 
 
+def _id_of(checkpoint: Path, unknown: str | None) -> str | None:
+    """The id of the run that wrote a checkpoint; `unknown` if its manifest cannot be read."""
+    try:
+        return read_manifest(checkpoint).get(MANIFEST_ID)
+    except ValueError:
+        return unknown
+
+
 def remove_checkpoint(path: Path) -> None:
-    """Removes a checkpoint; it is renamed first, so that a partly removed checkpoint is never used."""
+    """Removes a checkpoint; it is renamed first, so that a partly removed checkpoint is never used.
+
+    Of a link to a checkpoint elsewhere only the link is removed.
+    """
     aside = path.with_name(f"{DELETING}{path.name}")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_tree(aside)
     path.rename(aside)
-    shutil.rmtree(aside)
+    remove_tree(aside)
 
 
 def set_aside(path: Path) -> Path:
     """Renames a broken checkpoint so that it is never used; returns the new path."""
     aside = path.with_name(f"{BROKEN}{path.name}")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_tree(aside)
     return path.rename(aside)

@@ -6,11 +6,30 @@ A folder without a manifest is incomplete; a folder whose files differ from it i
 import hashlib
 import json
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from ..io.files import plain, write_text
+from ..io.formats import read_record_file
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+
+
+class _File(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """The fields of `manifest.json` that are read; the facts of training are those of the trainer that wrote it."""
+
+    format: int
+    files: dict[str, _File]
+    run: NotRequired[str | None]
+    extra: NotRequired[bool]
+    settings: NotRequired[dict[str, object]]
+    world_size: NotRequired[int]
+    training_data: NotRequired[str]
 
 
 def file_hash(path: Path) -> str:
@@ -41,16 +60,18 @@ def read_manifest(folder: Path) -> dict:
     Raises:
         ValueError: it is missing or damaged.
     """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise ValueError(f"{MANIFEST} is missing: the checkpoint is incomplete")
     try:
-        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{MANIFEST} is missing: the checkpoint is incomplete") from error
-    except ValueError as error:
+        values = read_record_file(path, "", Manifest)
+        seal = values.pop("seal")
+        is_sealed = _seal(values) == seal
+    except (ValueError, KeyError) as error:  # ValueError: also half of a surrogate pair, which UTF-8 has no bytes for
         raise ValueError(f"{MANIFEST} is damaged") from error
-    seal = values.pop("seal", None) if isinstance(values, dict) else None
-    if seal is None or _seal(values) != seal or not isinstance(values.get("files"), dict):
+    if not is_sealed:
         raise ValueError(f"{MANIFEST} is damaged")
-    if values.get("format", 0) > FORMAT:
+    if values["format"] > FORMAT:
         raise ValueError(f"{MANIFEST} was written by a newer version of this library")
     return values
 
@@ -71,8 +92,6 @@ def defect_of(folder: Path) -> str | None:
         return f"{MANIFEST} is missing: the checkpoint is incomplete"
     except ValueError as error:
         return str(error)
-    except (KeyError, TypeError):  # sealed, but not by this library
-        return f"{MANIFEST} is damaged"
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
     return None

@@ -70,5 +70,6 @@ class KeepBestCheckpoints(TrainerCallback):
 
 def metric_history(state: TrainerState, metric: str) -> list[tuple[int, float]]:
     """(step, value) of each evaluation that logged `metric`, in order, the last one of a step."""
-    values = {entry["step"]: float(entry[metric]) for entry in state.log_history if metric in entry}
+    found = [entry for entry in state.log_history if isinstance(entry.get(metric), int | float)]
+    values = {entry["step"]: float(entry[metric]) for entry in found}
     return sorted(values.items())

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..io.files import read_json
+from ..io.formats import read_json
 from ..io.pickles import is_pickle, weights_remedy
 
 CODE_KEYS = ("auto_map", "custom_pipelines")  # name modules of the repository

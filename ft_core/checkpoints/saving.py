@@ -122,7 +122,7 @@ class AtomicCheckpoints(Trainer):
     def _put_in_place(self, staged: Path, path: Path) -> None:
         write_manifest(staged, self.checkpoint_facts())
         flush_folder(staged)
-        if path.exists():  # of an earlier, longer part of this run
+        if path.exists() or path.is_symlink():  # of an earlier, longer part of this run
             remove_checkpoint(path)
         move_folder(staged, path)
 

@@ -1,30 +1,42 @@
 """Integrity of the weights of a model folder, checked from file headers without loading the weights."""
 
-import json
 import math
 from pathlib import Path
+from typing import Annotated, TypedDict
 
+import msgspec
+
+from ..io.formats import convert, parse_json, read_json
 from ..io.pickles import is_pickle
 
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
 BUFFERS = (".inv_freq", ".basis", ".group_basis")  # saved beside the parameters, never trained
+MOST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 CONFIGS = ("config.json", "adapter_config.json")
 
 
-def _tensors(path: Path) -> tuple[dict[str, dict], int] | None:
+class _Tensor(TypedDict):
+    shape: list[Annotated[int, msgspec.Meta(ge=0, lt=2**53)]]
+    data_offsets: tuple[int, int]
+
+
+class _Index(TypedDict):
+    weight_map: dict[str, str]
+
+
+def _tensors(path: Path) -> tuple[dict[str, _Tensor], int] | None:
     """Entries of a safetensors file's header and where its data begins, or None for a file without such a header."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if 8 + length > size:
+        if length > MOST_HEADER or 8 + length > size:
             return None
         try:
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length), dict)
+            header.pop("__metadata__", None)
+            return convert(header, dict[str, _Tensor]), 8 + length
         except ValueError:
             return None
-    if not isinstance(header, dict):
-        return None
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
 
 
 def _is_complete(path: Path) -> bool:
@@ -46,8 +58,8 @@ def count_parameters(folder: Path) -> int:
 def _parts(index: Path) -> set[str]:
     """Files that an index of weights in several parts names; one that cannot be read names none that is there."""
     try:
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return set(read_json(index, "", _Index)["weight_map"].values())
+    except ValueError:
         return {"a part of the weights"}
 
 

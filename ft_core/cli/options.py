@@ -78,7 +78,7 @@ class Option:
             raise ValueError(f"{source} sets {self.name} to a list of lists; write a list of plain values")
         if listed and self.nargs != "+" and len(value) != 1:
             raise ValueError(
-                f"{source} sets {self.name} to {len(value)} values; write one: {value[-1]!r} is not expected here"
+                f"{source} sets {self.name} to {len(value)} values; write one: {value[-1]!r:.100} is not expected here"
             )
         found = [self._one(item, source) for item in (value if listed else [value])]
         return found if self.nargs == "+" else found[0]
@@ -90,10 +90,10 @@ class Option:
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"{source}: argument --{self.name}: {error}") from None
         except ValueError:
-            raise ValueError(f"{source}: argument --{self.name}: invalid {self.kind} value: {word!r}") from None
+            raise ValueError(f"{source}: argument --{self.name}: invalid {self.kind} value: {word!r:.100}") from None
         if self.choices is not None and found not in self.choices:
             known = ", ".join(map(str, self.choices))
-            raise ValueError(f"{source}: argument --{self.name}: invalid choice: {word!r} (choose from {known})")
+            raise ValueError(f"{source}: argument --{self.name}: invalid choice: {word!r:.100} (choose from {known})")
         return found
 
 

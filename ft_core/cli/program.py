@@ -2,14 +2,17 @@
 
 import argparse
 import difflib
+import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
+from ..io.console import printable
 from ..io.files import is_full_disk
 from ..io.memory import MEMORY_REMEDY, is_out_of_memory
 from ..io.secrets import without_secrets
@@ -53,6 +56,7 @@ def run_command(
     commands: Mapping[str, Callable[[Sequence[str]], int]],
     argv: Sequence[str] | None,
     interrupted: str,
+    resumable: Collection[str] | None = None,
 ) -> int:
     """Runs one command and returns its exit code.
 
@@ -64,7 +68,8 @@ def run_command(
         usage: the help text.
         commands: functions by name; each takes the arguments after its name.
         argv: the arguments without the program's name; `sys.argv` when not given.
-        interrupted: what an interrupted user can do next.
+        interrupted: what an interrupted user of a command that resumes can do next.
+        resumable: names of these commands; all when not given.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
 
@@ -80,7 +85,8 @@ def run_command(
             raise ValueError(f"{argv[0]!r} is not a command; {nearest_or_all(argv[0], commands)}")
         return commands[argv[0]](argv[1:])
 
-    return one_line_errors(program, run, interrupted)
+    resumes = resumable is None or (bool(argv) and argv[0] in resumable)
+    return one_line_errors(program, run, interrupted if resumes else "run the command again")
 
 
 def check_variables() -> None:
@@ -118,11 +124,17 @@ def one_line_errors(program: str, run: Callable[[], int], interrupted: str) -> i
     try:
         return run()
     except Exception as error:
-        message = without_secrets(" ".join(str(error).split()))
+        message = printable(without_secrets(" ".join(str(error).split())))
         if isinstance(error, ValueError):
             pass  # says all there is to say
         elif is_full_disk(error):  # torch and safetensors have errors of their own for it
-            message = f"the disk is full ({message[:200]}); free some space or use another disk, and start again"
+            message = f"the disk is full ({message[:200]}); free some space, and run the command again"
+        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            names = [Path(os.fsdecode(one)).name for one in (error.filename, error.filename2) if one]
+            name = max(names, key=len, default="")
+            message = (
+                f"the name {name[:40]!r}... of {len(name)} characters is too long for the disk; choose a shorter one"
+            )
         elif is_out_of_memory(error):
             message = f"memory ran out ({message[:160] or type(error).__name__}); {MEMORY_REMEDY}"
         elif not isinstance(error, OSError | ImportError):

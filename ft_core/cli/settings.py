@@ -13,11 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
-
+from ..io.formats import read_yaml
 from .options import KINDS, Option, Unconverted
-
-MOST_YAML_BYTES = 2**20
 
 
 class SettingsParser(argparse.ArgumentParser):
@@ -122,33 +119,9 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else "see --help for all names"
 
 
-def read_yaml(path: Path) -> dict:
-    """Settings of a YAML file, by the safe loader.
-
-    Raises:
-        ValueError: missing, unreadable or huge file, bad YAML, or something other than a mapping of names.
-    """
-    if path.is_file() and path.stat().st_size > MOST_YAML_BYTES:
-        size = f"{path.stat().st_size:,} bytes, more than {MOST_YAML_BYTES:,}"
-        raise ValueError(f"config file {path} has {size}; pass a YAML file of settings")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"config file {path} cannot be read ({error.strerror}); correct the path") from error
-    except RecursionError as error:
-        raise ValueError(f"config file {path} is nested too deeplyly; write `name: value` lines") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, a date or a number that is none
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ValueError(f"{place} is not valid YAML ({getattr(error, 'problem', error)}); correct it") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ValueError(f"config file {path} holds a {type(values).__name__}; write `name: value` lines")
-    for name in values:
-        if not isinstance(name, str):
-            raise ValueError(f"config file {path} sets {name!r}, which is not a name; write `name: value` lines")
-    return values
+def _from_file(path: str | None) -> dict[str, object]:
+    """The settings of a `--config` file; none without one."""
+    return read_yaml(Path(path), "config file")[0] if path else {}
 
 
 def read_argv(argv: Sequence[str]) -> dict[str, object]:
@@ -173,7 +146,7 @@ def read_argv(argv: Sequence[str]) -> dict[str, object]:
     config = found.pop("config", None)
     if config is not None and len(config) != 1:
         raise ValueError("--config needs one value; see --help")
-    return (read_yaml(Path(config[0])) if config else {}) | found
+    return _from_file(config[0] if config else None) | found
 
 
 def _converted(options: Sequence[Option], values: Mapping[str, object], source: str) -> dict[str, object]:
@@ -211,14 +184,14 @@ def read_options(
     `--help` prints the options and exits.
     """
     chosen, argv = _take(argv, "config"), list(argv)
-    from_file = read_yaml(Path(chosen)) if chosen else {}
+    from_file = _from_file(chosen)
     preset_asked = _take(argv, "preset") or (values or {}).get("preset") or from_file.get("preset")
     preset: dict[str, object] = {}
     if presets is not None:
         name = preset_asked or default_preset
         name = name[0] if isinstance(name, list) and len(name) == 1 else name
-        if name not in presets:
-            raise ValueError(f"preset={name!r} is not known; use one of {', '.join(presets)}")
+        if not isinstance(name, str) or name not in presets:
+            raise ValueError(f"preset={name!r:.100} is not known; use one of {', '.join(presets)}")
         preset = {**presets[name], "preset": name}
     elif preset_asked is not None:
         raise ValueError("--preset is not a setting of this command; see --help for all names")

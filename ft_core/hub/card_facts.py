@@ -1,11 +1,12 @@
 """Facts of a run record for a model card: recipe, cost and base model; no local path, user or host name."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.listing import checkpoint_step
+from ..io.console import printable_values
+from ..io.formats import is_number, read_json
 from ..runs.folder import METRICS_FILE, RUN_FILE
 from ..runs.record import read_record
 from .card import CardFacts, CardOptions, pairs
@@ -64,11 +65,8 @@ def read_run(run: Path | None, folder: Path | None = None) -> RecordedRun:
     if run is None or not (run / RUN_FILE).is_file():
         return RecordedRun({}, {})
     path = run / METRICS_FILE
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); resume the run to write it again") from error
-    record = read_record(run)
+    metrics = read_json(path, "remove it and resume the run to write it again", dict) if path.is_file() else {}
+    metrics, record = printable_values(metrics), printable_values(read_record(run))
     step = checkpoint_step(folder) if folder is not None else None
     if step is not None and step != record.get("global_step"):
         record = {name: value for name, value in record.items() if name != "seconds"} | {"global_step": step}
@@ -105,9 +103,10 @@ def _named_here(facts: RecordedRun, published: Mapping[str, str]) -> tuple[str |
     model = facts.group("model")
     if not model or model.get("from_scratch"):
         return None, None
-    if model.get("repository"):
-        return model["repository"], model.get("revision")
-    name = published.get(model.get("model"), model.get("model"))
+    repository, revision, name = (model.get(key) for key in ("repository", "revision", "model"))
+    if isinstance(repository, str) and repository:
+        return repository, revision if isinstance(revision, str) else None
+    name = published.get(name, name) if isinstance(name, str) else None
     return (name, None) if "repository" not in model and is_hub_name(name) else None
 
 
@@ -121,8 +120,8 @@ def adapters_commit(folder: Path) -> str | None:
     """The commit of the model that a folder's adapters belong to, as they were saved; None where it is not recorded."""
     for name in ("base_model.json", "adapter_config.json"):
         try:
-            revision = json.loads((folder / name).read_text(encoding="utf-8")).get("revision")
-        except (OSError, ValueError, AttributeError):
+            revision = read_json(folder / name, "", dict).get("revision")
+        except ValueError:
             continue
         if isinstance(revision, str) and is_commit(revision):
             return revision
@@ -153,12 +152,13 @@ def recipe_rows(facts: RecordedRun, names: Mapping[str, str]) -> dict[str, str]:
         rows["optimizer steps"] = f"{done} of {planned}" if planned else f"{done}"
     for name, title in {**COMMON_RECIPE, **names}.items():
         value = arguments.get(name, facts.group("model").get(name))
-        by_steps = (arguments.get("max_steps") or -1) > 0
+        steps = arguments.get("max_steps")
+        by_steps = is_number(steps) and steps > 0
         if value is None or value is False or value == "" or name == ("num_train_epochs" if by_steps else "max_steps"):
             continue
         if value == 0 and name in OFF_AT_ZERO:
             continue
-        if name == "warmup_steps" and value < 1:
+        if name == "warmup_steps" and is_number(value) and value < 1:
             value = f"{100 * value:g} % of all steps"
         rows[title] = "on" if value is True else f"{value:g}" if isinstance(value, float) else f"{value}"
     if facts.record.get("world_size", 1) > 1:

@@ -1,12 +1,14 @@
 """The Hub repository and commit that a model came from, read from its folder."""
 
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
 
 from ..checkpoints.manifest import file_hash
+from ..io.console import printable
+from ..io.formats import read_json
 
 PULLED_FILE = "pulled.json"
 _SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
@@ -35,6 +37,12 @@ class HubOrigin:
 def is_commit(revision: str | None) -> bool:
     """Whether a revision is a full commit hash, which never moves."""
     return revision is not None and bool(_COMMIT.fullmatch(revision))
+
+
+class _PulledFile(TypedDict):
+    repository: str
+    revision: str
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,11 @@ def cached_hash(path: Path) -> str | None:
 def read_pulled(folder: Path) -> PulledFolder | None:
     """The record of the pull of a folder, even if files changed since; None for a folder that was not pulled."""
     try:
-        values = json.loads((folder / PULLED_FILE).read_text(encoding="utf-8"))
-        hashes = {Path(name).name: str(digest) for name, digest in values["sha256"].items()}
-        return PulledFolder(HubOrigin(str(values["repository"]), str(values["revision"])), hashes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        values = read_json(folder / PULLED_FILE, "", _PulledFile)
+    except ValueError:
         return None
+    hashes = {Path(name).name: digest for name, digest in values["sha256"].items()}
+    return PulledFolder(HubOrigin(printable(values["repository"]), printable(values["revision"])), hashes)
 
 
 def origin_of(folder: Path) -> HubOrigin | None:

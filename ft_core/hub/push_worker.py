@@ -7,8 +7,10 @@ numbers, and a training that is stopped can end it at once. The outcome is one l
 import json
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 from ..io.console import quiet
+from ..io.formats import parse_json
 from .card import CardFacts
 from .errors import HubFailure
 from .push import push_model
@@ -16,11 +18,19 @@ from .push import push_model
 NO_FACTS = CardFacts("A model", "kronos-ft", "other", [], "")  # the folder has a card
 
 
+class _Settings(TypedDict):
+    folder: str
+    repo: str
+    private: bool
+    revision: str | None
+    message: str
+
+
 def main() -> int:
     """Pushes what standard input names: folder, repo, private, revision, message."""
-    settings = json.load(sys.stdin)
-    folder, repo = Path(settings.pop("folder")), settings.pop("repo")
     try:
+        settings = parse_json(sys.stdin.read(), _Settings)
+        folder, repo = Path(settings.pop("folder")), settings.pop("repo")
         with quiet():
             pushed = push_model(folder, repo, NO_FACTS, **settings)
     except (HubFailure, ValueError, OSError) as error:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from ..checkpoints.listing import checkpoint_step
 from ..checkpoints.weights import CONFIGS, defect_of_weights
-from ..io.files import read_json
+from ..io.formats import read_json
 from ..io.pickles import is_pickle
 from ..runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from .origin import PULLED_FILE, is_hub_name

@@ -26,8 +26,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import httpx, validate_repo_id
 
+from ..checkpoints.listing import find_newest_complete
 from ..checkpoints.weights import NOT_WEIGHTS
 from ..io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
+from ..runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
+from ..runs.lock import is_held
 from ..runs.processes import process_group
 from ..runs.record import find_record
 from .client import hub_answers
@@ -37,6 +40,7 @@ from .origin import origin_of
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MOST_PULL_REQUESTS = 5  # newest pull requests to search
+MODEL_FOLDERS = (BEST_MODEL, FINAL_MODEL)
 LATER = "no incomplete file is kept; try again later, or pass a folder with the model"
 
 
@@ -47,6 +51,8 @@ class HubUnreachable(ConnectionError):
 def check_name(name: str) -> None:
     """Raises ValueError for a file, a missing path, or an invalid repository name."""
     path = Path(name)
+    if path.is_dir() or path.name in (BEST_MODEL, FINAL_MODEL):
+        _refuse_unfinished(path)
     if path.is_dir():
         return
     if path.exists():
@@ -58,6 +64,21 @@ def check_name(name: str) -> None:
         validate_repo_id(name)
     except HFValidationError as error:
         raise ValueError(f"model={name!r} is not an existing folder or a Hub name (owner/name); correct it") from error
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """Raises ValueError for the folder of a run that has no model yet, or for the model that it does not have yet."""
+    run = path if path.is_dir() else path.parent
+    if not (run / RUN_FILE).is_file() or any(
+        (run / name).exists() for name in (*MODEL_FOLDERS, CONFIG, ADAPTER_CONFIG)
+    ):
+        return
+    newest, _ = find_newest_complete(run)
+    other = f", or pass its newest checkpoint, {newest}" if newest else ""
+    raise ValueError(
+        f"model={path}: the run in {run} has no model yet; "
+        f"{'wait until it has finished' if is_held(run) else 'continue it with --resume'}{other}"
+    )
 
 
 def pickled_weights(names: list[str]) -> list[str]:

@@ -26,6 +26,7 @@ from ..checkpoints.listing import PREFIX
 from ..checkpoints.manifest import is_extra
 from ..io.console import echo, quiet
 from ..io.files import write_text
+from ..io.formats import parse_json
 from ..runs.folder import PUSHING
 from .card import CardFacts, model_card
 from .client import try_again
@@ -182,8 +183,8 @@ class PushCheckpoints(TrainerCallback):
         shutil.rmtree(Path(args.output_dir) / PUSHING, ignore_errors=True)
         if code:
             try:
-                reason = json.loads(output)["error"]
-            except (ValueError, KeyError, TypeError):
+                reason = parse_json(output, dict[str, str])["error"]
+            except (ValueError, KeyError):
                 reason = f"the process that pushed ended with code {code}"
             self._warn(args, self._checkpoint, reason)
 

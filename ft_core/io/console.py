@@ -5,6 +5,7 @@ They are records of the logger `ft_core.console`, so that standard logging setti
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,22 @@ from contextlib import contextmanager
 from .secrets import without_secrets
 
 logger = logging.getLogger("ft_core.console")
+# control characters but tab and line feed, and those that reorder the text around them
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text of an unknown source with its control characters escaped, so that they do nothing in a terminal."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def printable_values(value: object) -> object:
+    """As [`printable`], for all texts in nested lists and dictionaries."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(name): printable_values(item) for name, item in value.items()}
+    return [printable_values(item) for item in value] if isinstance(value, list) else value
 
 
 def is_main_process() -> bool:

@@ -16,6 +16,7 @@ FULL_DISK_MESSAGES = (
 
 
 OLD = ".old-"  # a folder that is being replaced
+MOST_PREFIX, MOST_SUFFIX = 64, 16  # bytes of a name, characters of its suffix, in the temporary name beside it
 
 
 def _sync_folder(folder: Path) -> None:
@@ -28,9 +29,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _short(name: str) -> str:
+    """A name, cut so that a temporary name made of it is not too long where the name itself is not."""
+    return os.fsencode(name)[:MOST_PREFIX].decode(errors="ignore")
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a folder with its content, a file, or a link (not what it names); nothing if there is none."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        shutil.rmtree(path)
+
+
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
     """Lets `write` fill a temporary file beside `path`, flushes it and renames it into place."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    suffix = path.suffix if len(path.suffix) < MOST_SUFFIX else ""
+    handle, name = tempfile.mkstemp(prefix=f".{_short(path.name)}.", suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -53,19 +68,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: object) -> None:
     """Writes indented JSON atomically; NaN becomes null, so that every parser accepts it."""
     write_text(path, json.dumps(plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path, remedy: str) -> object:
-    """The content of a JSON file.
-
-    Raises:
-        ValueError: the file is not valid JSON; the message ends with the remedy.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not valid JSON ({reason}); {remedy}") from error
 
 
 def plain(value: object) -> object:
@@ -104,16 +106,16 @@ def move_folder(source: Path, target: Path) -> None:
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Lets `fill` write into a temporary folder beside `path`, flushes it and puts it in place of `path`."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{_short(path.name)}.", dir=path.parent))
     try:
         fill(temporary)
         flush_folder(temporary)
-        if path.exists():
-            old = path.with_name(f"{OLD}{path.name}")
-            shutil.rmtree(old, ignore_errors=True)
+        if path.exists() or path.is_symlink():
+            old = path.with_name(f"{OLD}{_short(path.name)}")
+            remove_tree(old)
             path.rename(old)
             temporary.rename(path)
-            shutil.rmtree(old)
+            remove_tree(old)
         else:
             temporary.rename(path)
     except BaseException:

@@ -9,6 +9,7 @@ Notable:
 """
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ MOST_DEPTH = 64
 MOST_DIGITS = 300  # of an integer; longer ones do not fit into a float
 MOST_YAML_NODES = 100_000  # after aliases are replaced by what they stand for
 MOST_SCALAR = 100_000  # characters of a value in YAML
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; JSON may hold NaN, and Python counts True as 1."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class _TwiceNamed(ValueError):
@@ -56,6 +62,32 @@ def _check_depth(value: object) -> None:
     raise ValueError(f"is nested more than {MOST_DEPTH} levels deep")
 
 
+def convert(value: object, kind: object) -> object:
+    """A value as one of a type; fields that the type does not have are left out.
+
+    Args:
+        value: of dictionaries, lists, texts and numbers.
+        kind: as [`msgspec.convert`] takes it.
+
+    Raises:
+        ValueError: it is of another type; the message names the field.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(_wrong_type(str(error))) from error
+
+
+def _wrong_type(message: str) -> str:
+    """A message of msgspec in the words of this library."""
+    problem, _, place = message.replace("`", "").partition(" - at ")
+    field = place.removeprefix("$").removeprefix(".")
+    within = f" of {field}" if field else ""
+    if "missing required field" in problem:
+        return f"lacks the field {problem.rpartition(' ')[2]}{within}"
+    return f"has a wrong {field or 'content'}: {problem[:1].lower()}{problem[1:]}"
+
+
 def parse_json(text: str | bytes, kind: object = object, *, unique: bool = False) -> object:
     """A JSON text as a value of a type.
 
@@ -71,25 +103,13 @@ def parse_json(text: str | bytes, kind: object = object, *, unique: bool = False
     try:
         value = json.loads(text, parse_int=_integer, object_pairs_hook=_unique if unique else None)
         _check_depth(value)
-        return value if kind is object else msgspec.convert(value, kind)
+        return value if kind is object else convert(value, kind)
     except RecursionError:
         raise ValueError(f"is nested more than {MOST_DEPTH} levels deep") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 text (byte {error.start + 1})") from error
-    except msgspec.ValidationError as error:
-        raise ValueError(_wrong_type(str(error))) from error
-
-
-def _wrong_type(message: str) -> str:
-    """A message of msgspec in the words of this library."""
-    problem, _, place = message.replace("`", "").partition(" - at ")
-    field = place.removeprefix("$").removeprefix(".")
-    within = f" of {field}" if field else ""
-    if "missing required field" in problem:
-        return f"lacks the field {problem.rpartition(' ')[2]}{within}"
-    return f"has a wrong {field or 'content'}: {problem[:1].lower()}{problem[1:]}"
 
 
 def _content(path: Path, most: int, remedy: str) -> bytes:
@@ -123,6 +143,20 @@ def read_json(
         return parse_json(content, kind, unique=unique)
     except ValueError as error:
         raise ValueError(f"{path} {error}; {remedy}") from error
+
+
+def read_record_file(path: Path, remedy: str, kind: object) -> dict:
+    """The JSON object in a file whose known fields are of a type; other fields, of later versions, are kept.
+
+    Raises:
+        ValueError: as [`read_json`].
+    """
+    values = read_json(path, remedy, dict)
+    try:
+        convert(values, kind)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}; {remedy}") from error
+    return values
 
 
 def json_lines(path: Path, remedy: str, kind: object = dict) -> Iterator[tuple[int, object]]:

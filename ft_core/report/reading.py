@@ -4,24 +4,20 @@ Nothing else in a report opens these files. A run that was killed leaves torn fi
 is read with its type: a value of another type counts as not recorded.
 """
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.listing import PREFIX, list_checkpoints
-from ..runs.folder import LOG_FILE, RUN_FILE
+from ..io.console import printable_values
+from ..io.formats import is_number, parse_json, read_json
+from ..runs.folder import LOG_FILE, RUN_FILE, STATE_FILE
 
-STATE_FILE = "trainer_state.json"
 READABLE = (RUN_FILE, LOG_FILE, STATE_FILE, f"{PREFIX}*/{STATE_FILE}")
 MOST_STEPS = 2**53  # larger values are not valid steps
+MOST_BYTES = 2**28  # of a record, or of the state of a Trainer with its history
+MOST_LINE = 2**20  # bytes of a log entry
 
 Entry = dict[str, object]
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a finite number; JSON may hold NaN, and Python counts True as 1."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Record(dict):
@@ -69,39 +65,40 @@ class History:
         return {name for entry in self.entries for name in entry}
 
 
-def read_json(path: Path) -> object:
-    """The content of a JSON file; None if it is missing or damaged."""
+def _content(path: Path) -> object:
+    """The content of a JSON file, control characters escaped; None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return printable_values(read_json(path, "", most_bytes=MOST_BYTES))
+    except ValueError:
         return None
 
 
 def read_object(path: Path) -> Record:
     """The JSON object in a file; empty if the file is missing, damaged or holds something else."""
-    found = read_json(path)
+    found = _content(path)
     return Record(found) if isinstance(found, dict) else Record()
 
 
 def read_objects(path: Path) -> list[Record]:
     """The JSON objects of a list in a file; empty if the file is missing, damaged or holds something else."""
-    found = read_json(path)
+    found = _content(path)
     return [Record(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _entries(found: list[object]) -> list[Entry]:
-    entries = [one for one in found if isinstance(one, dict) and isinstance(one.get("step"), int)]
+    entries = [one for one in found if isinstance(one, dict) and type(one.get("step")) is int]
     return [entry for entry in entries if 0 <= entry["step"] < MOST_STEPS]
 
 
 def read_log(path: Path) -> tuple[list[Entry], int]:
     """Entries of a file of JSON lines, and how many lines are incomplete."""
     found: list[object] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            found += [json.loads(line)] if line.strip() else []
-        except (ValueError, RecursionError):
-            found.append(None)
+    with open(path, "rb") as file:
+        while line := file.readline(MOST_LINE):
+            try:
+                found += [printable_values(parse_json(line, dict))] if line.strip() else []
+            except ValueError:
+                found.append(None)
     entries = _entries(found)
     return entries, len(found) - len(entries)
 

@@ -1,10 +1,17 @@
-"""One run per folder: a lock that names its owner, so that a stale lock is detected."""
+"""One run per folder: a lock of the operating system, beside a file that names its owner.
+
+Notable:
+- `.lock.held` is locked by the operating system until its process ends, however it ends. A lock that can be taken is
+  free: no host name, process number or clock decides.
+- `.lock` names the owner for messages. It also keeps out earlier versions, which know this file alone.
+- File systems without such locks, or whose locks may not reach other machines, are left to the owner's identity.
+"""
 
 import contextlib
+import errno
 import json
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,117 +19,205 @@ from pathlib import Path
 import psutil
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
 
 from ..io.files import write_text
-from .folder import LOCK_FILE, check_writable, remove_leftovers
+from .folder import HELD_FILE, LOCK_FILE, check_writable
+from .owner import Owner, is_gone, is_same_boot, is_this_process, read_owner, this_process
 
 logger = logging.getLogger(__name__)
+
+WAIT = 0.5  # seconds; a report that asks whether a run is alive has the lock for a moment
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+LOCAL = (
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "zfs",
+    "f2fs",
+    "tmpfs",
+    "overlay",
+    "apfs",
+    "hfs",
+    "ntfs",
+    "ntfs3",
+    "vfat",
+)
 
 _held: set[Path] = set()
 
 
-def this_process() -> dict[str, object]:
-    """Identity of this process (host, PID, start time), with which others can check whether it still runs."""
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "process_started": psutil.Process().create_time(),
-    }
+def _os_lock(run: Path, wait: float) -> FileLock | None:
+    """The lock of the operating system on a folder, taken; None on a file system without such locks.
 
-
-def _owner() -> dict[str, object]:
-    return this_process() | {"locked": datetime.now(UTC).isoformat(timespec="seconds")}
-
-
-def _read(path: Path) -> dict | None:
-    """The owner in a lock file; empty if it cannot be read; None without a lock."""
+    Raises:
+        Timeout: another process has it.
+    """
+    lock = FileLock(run / HELD_FILE, timeout=wait, thread_local=False, fallback_to_soft=False)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        lock.acquire(poll_interval=0.05)
+    except Timeout:
+        raise
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
         return None
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    return lock
 
 
-def is_gone(owner: dict) -> bool:
-    """Whether the owner was a process of this host that has ended; processes of other hosts cannot be checked."""
-    if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
-        return False
-    try:
-        started = psutil.Process(owner["pid"]).create_time()
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
-    return abs(started - owner.get("process_started", started)) > 1.0  # the number belongs to another process now
+def _reaches_other_machines(run: Path) -> bool:
+    """Whether a lock that is free here is free everywhere: on a local disk, or an NFS that says so."""
+    place = run.resolve()
+    with contextlib.suppress(OSError, psutil.Error):
+        mounts = [one for one in psutil.disk_partitions(all=True) if place.is_relative_to(one.mountpoint)]
+        found = max(mounts, key=lambda one: len(one.mountpoint))
+        is_nfs = found.fstype.startswith("nfs") and "local_lock=none" in found.opts
+        return is_nfs or found.fstype.lower() in LOCAL
+    return False
+
+
+def _is_abandoned(run: Path, owner: Owner, can_be_taken: bool) -> bool:
+    """Whether the owner that a lock names has ended, as far as this process can tell."""
+    if owner.get("os_lock") and can_be_taken:
+        return is_same_boot(owner) or _reaches_other_machines(run)
+    return is_gone(owner)
 
 
 def is_held(run: Path) -> bool:
-    """Whether a process uses the folder, or a process of another host might use it."""
-    owner = _read(run / LOCK_FILE)
-    return owner is not None and not is_gone(owner)
+    """Whether a process uses the folder, or a process that cannot be checked might use it."""
+    if run.resolve() in _held:
+        return True
+    owner = read_owner(run / LOCK_FILE)
+    if owner is None:
+        return False
+    lock = None
+    if owner.get("os_lock") and (run / HELD_FILE).is_file():
+        try:
+            lock = _os_lock(run, 0)
+        except Timeout:
+            return True
+        except OSError:  # may not be written here
+            return not is_gone(owner)
+    try:
+        return not _is_abandoned(run, owner, lock is not None or not (run / HELD_FILE).is_file())
+    finally:
+        if lock is not None:
+            lock.release()
 
 
-def check_unlocked(run: Path, overwrite_lock: bool) -> None:
-    """Removes a lock that is stale or to be overwritten.
+def _name(owner: Owner | None) -> str:
+    known = owner or {}
+    return f"process {known.get('pid', '?')} on {known.get('host', 'an unknown host')}"
+
+
+def _in_use(run: Path, owner: Owner | None, is_certain: bool) -> ValueError:
+    since = (owner or {}).get("locked", "an unknown time")
+    remedy = (
+        "wait until it ends, stop it, or choose another folder"
+        if is_certain
+        else "whether it still runs cannot be checked from here"
+    )
+    return ValueError(
+        f"{run} is in use by {_name(owner)} since {since}; {remedy}; if it does not train in this folder, pass "
+        "--overwrite_lock"
+    )
+
+
+def _take_os_lock(run: Path, overwrite_lock: bool) -> FileLock | None:
+    try:
+        return _os_lock(run, WAIT)
+    except Timeout:
+        if not overwrite_lock:
+            raise _in_use(run, read_owner(run / LOCK_FILE), is_certain=True) from None
+    (run / HELD_FILE).unlink(missing_ok=True)  # its owner keeps the lock of a file without a name
+    return _os_lock(run, WAIT)
+
+
+def _settle_owner(run: Path, overwrite_lock: bool, can_be_taken: bool) -> None:
+    """Removes the name of an owner that has ended or is to be overwritten.
 
     Raises:
-        ValueError: another process uses the folder, or a process that cannot be checked might use it.
+        ValueError: it uses the folder, or cannot be checked and might use it.
     """
     path = run / LOCK_FILE
-    owner = _read(path)
+    owner = read_owner(path)
     if owner is None:
         return
-    name = f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown host')}"
     if overwrite_lock:
-        logger.warning(f"overwriting the lock of {name} on {run}")
-    elif is_gone(owner):
-        logger.warning(f"{name} has ended: its lock on {run} is removed")
+        logger.warning(f"overwriting the lock of {_name(owner)} on {run}")
+    elif _is_abandoned(run, owner, can_be_taken):
+        logger.warning(f"{_name(owner)} has ended: its lock on {run} is removed")
     else:
-        here = owner.get("host") == socket.gethostname()
-        raise ValueError(
-            f"{run} is in use by {name} since {owner.get('locked', 'an unknown time')}; "
-            + (
-                "wait until it ends, stop it, or choose another folder"
-                if here
-                else "whether it still runs cannot be checked from here"
-            )
-            + "; if it does not train in this folder, pass --overwrite_lock"
-        )
+        raise _in_use(run, owner, is_certain=is_same_boot(owner))
     _take_away(path, owner)
 
 
-def _take_away(path: Path, owner: dict) -> None:
+def _take_away(path: Path, owner: Owner) -> None:
     """Removes the lock that was judged, but not one that another process has set in the meantime."""
     aside = path.with_name(f"{LOCK_FILE}.{os.getpid()}.stale")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
-        if _read(aside) != owner:
+        if read_owner(aside) != owner:
             os.link(aside, path)
         aside.unlink()
 
 
-def _acquire(run: Path, overwrite_lock: bool) -> None:
-    check_writable(run)
-    check_unlocked(run, overwrite_lock)
-    run.mkdir(parents=True, exist_ok=True)
+def _write_owner(run: Path, has_os_lock: bool) -> None:
+    """Names this process as the owner.
+
+    Raises:
+        ValueError: another process did so first.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    text = json.dumps(this_process() | {"locked": now, "os_lock": has_os_lock}) + "\n"
     mine = run / f"{LOCK_FILE}.{os.getpid()}"
     try:
-        write_text(mine, json.dumps(_owner()) + "\n")
+        write_text(mine, text)
         os.link(mine, run / LOCK_FILE)  # atomic: complete when it appears, and only if there is no lock
     except FileExistsError:
-        check_unlocked(run, False)
-        raise ValueError(f"{run} was just locked by another process; choose another folder") from None
+        raise _in_use(run, read_owner(run / LOCK_FILE), is_certain=True) from None
     except OSError:  # a file system without links
         try:
             with open(run / LOCK_FILE, "x", encoding="utf-8") as file:
-                file.write(json.dumps(_owner()) + "\n")
+                file.write(text)
         except FileExistsError:
-            raise ValueError(f"{run} was just locked by another process; choose another folder") from None
+            raise _in_use(run, read_owner(run / LOCK_FILE), is_certain=True) from None
     finally:
         mine.unlink(missing_ok=True)
-    remove_leftovers(run)
+
+
+def _acquire(run: Path, overwrite_lock: bool) -> FileLock | None:
+    check_writable(run)
+    run.mkdir(parents=True, exist_ok=True)
+    lock = _take_os_lock(run, overwrite_lock)
+    try:
+        _settle_owner(run, overwrite_lock, lock is not None)
+        _write_owner(run, lock is not None)
+    except BaseException:
+        _drop(run, lock)
+        raise
+    return lock
+
+
+def _drop(run: Path, lock: FileLock | None) -> None:
+    if lock is None:
+        return
+    if os.name != "nt":  # while it is held: whoever waits for it notices that the file has lost its name
+        (run / HELD_FILE).unlink(missing_ok=True)
+    lock.release()
+    if os.name == "nt":
+        with contextlib.suppress(OSError):
+            (run / HELD_FILE).unlink(missing_ok=True)
+
+
+def _release(run: Path, lock: FileLock | None) -> None:
+    if is_this_process(read_owner(run / LOCK_FILE) or {}):
+        (run / LOCK_FILE).unlink(missing_ok=True)
+        _drop(run, lock)
+    elif lock is not None:  # another process has overwritten the lock
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -141,10 +236,10 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
         return
     state = PartialState()
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
-    problem = [None]
+    problem, lock = [None], None
     if state.is_main_process:
         try:
-            _acquire(run, overwrite_lock)
+            lock = _acquire(run, overwrite_lock)
         except ValueError as error:
             problem = [str(error)]
         except OSError as error:
@@ -159,8 +254,7 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
     finally:
         _held.discard(key)
         if state.is_main_process:
-            if (_read(run / LOCK_FILE) or {}).get("pid") == os.getpid():  # not another's, who has overwritten it
-                (run / LOCK_FILE).unlink(missing_ok=True)
+            _release(run, lock)
             for folder in made:
                 if not folder.is_dir() or any(folder.iterdir()):
                     break

@@ -2,16 +2,19 @@
 
 import functools
 import importlib.metadata
-import json
 import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
-from ..io.files import plain, read_json
-from .folder import RUN_FILE
+import msgspec
+
+from ..checkpoints.identity import RESTORE, RUN_FILE
+from ..io.console import printable
+from ..io.files import plain
+from ..io.formats import read_json, read_record_file
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -21,20 +24,41 @@ PACKAGES = ("kronos-ft", "torch", "transformers", "accelerate", "datasets", "num
 PLACES = {"data.data": ("data.fingerprint", "data.content"), "model.tokenizer": ("model.tokenizer_sha256",)}
 PLACES |= {f"model.tokenizer_{one}": ("model.tokenizer_sha256",) for one in ("repository", "revision")}
 PLACES |= {f"model.{one}revision_asked": (f"model.{one}revision",) for one in ("", "tokenizer_")}
-RESTORE = "restore it or start over with --overwrite"
-NEEDED = ("status", "seconds", "started", "best_step", "world_size", "arguments")
-# the type of each field of the schema; records of other versions may lack those that are not in NEEDED
-TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("status", "started", "written", "stage"), (str,)),
-    **dict.fromkeys(("global_step", "max_steps", "world_size"), (int,)),
-    **dict.fromkeys(("epoch", "best_metric"), (int, float, type(None))),
-    "seconds": (int, float),
-    "best_step": (int, type(None)),
-    **dict.fromkeys(("model", "data", "windows", "augmentation", "config", "tokenizer_config"), (dict,)),
-    **dict.fromkeys(("hardware", "versions", "observed", "records", "arguments"), (dict,)),
-    "git": (dict, type(None)),
-}
-TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", dict: "an object", type(None): "null"}
+Steps = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Processes = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
+
+
+class RunRecord(TypedDict):
+    """The fields of `run.json` that are read; records of other versions may lack those that are not required."""
+
+    status: str
+    seconds: Seconds
+    started: str
+    best_step: Steps | None
+    world_size: Processes
+    arguments: dict[str, object]
+    id: NotRequired[str | None]
+    written: NotRequired[str]
+    stage: NotRequired[str]
+    global_step: NotRequired[Steps]
+    max_steps: NotRequired[Steps]
+    epoch: NotRequired[float | None]
+    best_metric: NotRequired[float | None]
+    model: NotRequired[dict[str, object]]
+    data: NotRequired[dict[str, object]]
+    windows: NotRequired[dict[str, object]]
+    augmentation: NotRequired[dict[str, object]]
+    config: NotRequired[dict[str, object]]
+    tokenizer_config: NotRequired[dict[str, object]]
+    hardware: NotRequired[dict[str, object]]
+    versions: NotRequired[dict[str, object]]
+    observed: NotRequired[dict[str, object]]
+    records: NotRequired[dict[str, object]]
+    git: NotRequired[dict[str, object] | None]
+
+
+NEEDED = tuple(sorted(RunRecord.__required_keys__))
 
 
 @functools.cache  # parses the metadata of each package
@@ -76,17 +100,7 @@ def read_record(run: Path) -> dict:
     Raises:
         ValueError: a file that is not such a record, or has a field of the wrong type.
     """
-    path = run / RUN_FILE
-    record = read_json(path, RESTORE)
-    missing = [name for name in NEEDED if not isinstance(record, dict) or name not in record]
-    if missing:
-        raise ValueError(f"{path} is not a run record ({missing[0]} is missing); {RESTORE}")
-    for name, kinds in TYPES.items():
-        value = record.get(name)
-        if name in record and (not isinstance(value, kinds) or isinstance(value, bool)):
-            expected = " or ".join(TYPE_NAMES[kind] for kind in kinds)
-            raise ValueError(f"{path}: {name} is {json.dumps(value):.100}, but must be {expected}; {RESTORE}")
-    return record
+    return read_record_file(run / RUN_FILE, RESTORE, RunRecord)
 
 
 def find_record(run: Path) -> dict:
@@ -97,10 +111,9 @@ def find_record(run: Path) -> dict:
 def recorded_group(run: Path, name: str) -> dict:
     """A group of a run's record, such as `data`; empty if there is no record, or none that can be read."""
     try:
-        record = read_json(run / RUN_FILE, RESTORE)
-    except (OSError, ValueError):
+        group = read_json(run / RUN_FILE, RESTORE, dict).get(name)
+    except ValueError:
         return {}
-    group = record.get(name) if isinstance(record, dict) else None
     return group if isinstance(group, dict) else {}
 
 
@@ -125,7 +138,7 @@ def changed_settings(record: dict, facts: dict, arguments: "TrainingArguments", 
         if any(before.get(name) is not None and before[name] == now.get(name) for name in contents)
     }
     return [
-        f"{name}: {before[name]} -> {now[name]}"
+        printable(f"{name}: {before[name]} -> {now[name]}")
         for name in before
         if not name.endswith(".symbols")
         and name not in moved

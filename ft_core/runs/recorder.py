@@ -70,6 +70,7 @@ class RunRecorder(TrainerCallback):
     def __init__(self):
         self.facts: dict[str, object] = {}
         self.observed: dict[str, object] = {}
+        self.run_id: str | None = None  # None in a run of an earlier version
         self._started = 0.0
         self._earlier = 0.0  # seconds of the parts before a resume
         self._began = ""
@@ -91,6 +92,7 @@ class RunRecorder(TrainerCallback):
         write_json(
             Path(args.output_dir) / RUN_FILE,
             {
+                "id": self.run_id,
                 "status": status,
                 "started": self._began,
                 "written": now(),

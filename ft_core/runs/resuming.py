@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
+from ..io.formats import is_number
 from .record import changed_settings, find_record
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ COMMON_SETTINGS = (
     *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
 )
 LEARNING_RATE = "learning_rate"
+OF_TRAINING = ("settings", "world_size", "training_data")  # in the manifest of a checkpoint
 # what a schedule is made from
 SCHEDULE = (
     *(LEARNING_RATE, "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
@@ -42,8 +44,17 @@ def differences(
         facts (`dict`): facts of this run on its data and model.
         args: its settings.
         names: fields of the settings that decide the result.
+
+    Raises:
+        ValueError: the record cannot be read, or the manifest lacks what is compared.
     """
     found: dict[str, str] = {}
+    lacking = [name for name in OF_TRAINING if manifest is not None and name not in manifest]
+    if lacking:
+        raise ValueError(
+            f"the newest checkpoint in {run} does not record {lacking[0]}, so it cannot be resumed; remove it, or "
+            "start over with --overwrite"
+        )
     if record := find_record(run):
         known = [name for name in names if name in record["arguments"]]  # it may be older than a setting
         found = _by_name(changed_settings(record, facts, args, known))
@@ -60,8 +71,10 @@ def differences(
 def recorded_rate(run: Path, manifest: dict | None) -> float | None:
     """The learning rate with which a run was started, or None."""
     if manifest is not None:
-        return manifest["settings"].get(LEARNING_RATE)
-    return find_record(run).get("arguments", {}).get(LEARNING_RATE)
+        rate = manifest["settings"].get(LEARNING_RATE)
+    else:
+        rate = find_record(run).get("arguments", {}).get(LEARNING_RATE)
+    return float(rate) if is_number(rate) else None
 
 
 def settle_changes(

@@ -16,7 +16,6 @@ from .space import Dimension, Value, grid_points, read_space
 from .stage import HOUSEKEEPING, SweepStage
 
 DEFAULT_FOLDER = "runs/sweep"
-REPEATS = "repeats"
 WEIGHT_SETTINGS = ("model", "tokenizer")  # settings that may name a folder of weights
 _SINGLE = "leave it out, or use it with {command}"
 NOT_OF_A_SWEEP = {

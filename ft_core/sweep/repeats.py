@@ -12,7 +12,8 @@ from scipy import stats
 
 from ..io.console import echo, quiet
 from ..io.memory import free_memory
-from .plan import REPEATS, SweepPlan
+from ..runs.folder import REPEATS, trials_of
+from .plan import SweepPlan
 from .study import remove_checkpoints
 from .trial import TRIAL_FAULTS, fault_in_one_line, objective_of
 
@@ -77,7 +78,7 @@ def _run(plan: SweepPlan, one: dict, best: FrozenTrial) -> dict[str, object]:
         values = {} if one["trial"] is None else best.params
         settings = plan.settings(folder, values, resume=folder.exists(), seed=one["seed"])
         free_memory()  # from the previous run
-        with quiet(notes=False):
+        with quiet(notes=False), trials_of(plan.folder):
             plan.stage.run(settings, [])
         objective = objective_of(folder, plan.metric, plan.direction)
     except TRIAL_FAULTS as error:

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Annotated, NotRequired, TypedDict
 
+import msgspec
 import pandas as pd
 import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..io.files import read_json, write_json, write_text
+from ..io.files import write_json, write_text
+from ..io.formats import read_record_file
 from ..io.spreadsheet import neutral_frame
 from ..runs.folder import SWEEP_FILE
 from ..runs.record import RESTORE, now, versions
@@ -24,6 +27,36 @@ IDENTITY = "identity"
 END_FACTS = ("importance", "test", "repeats", "gain")
 
 
+class HeldOut(TypedDict):
+    """The last trial that was evaluated on the test split, and how many were."""
+
+    looks: Annotated[int, msgspec.Meta(ge=0)]
+    figures: NotRequired[dict[str, float | None]]
+    trial: NotRequired[int]
+
+
+class Repeat(TypedDict):
+    """A run with a fresh seed, of the best or the default settings."""
+
+    kind: str
+    trial: int | None
+    seed: int
+    objective: float | None
+    reason: str | None
+
+
+class SweepRecord(TypedDict):
+    """The fields of `sweep.json` that a resume reads."""
+
+    identity: dict[str, object]
+    status: NotRequired[str]
+    trials: NotRequired[list[dict[str, object]]]
+    importance: NotRequired[dict[str, object]]
+    test: NotRequired[HeldOut]
+    repeats: NotRequired[list[Repeat]]
+    gain: NotRequired[dict[str, object]]
+
+
 def read_sweep(folder: Path) -> dict | None:
     """The record of the search in a folder, or None.
 
@@ -33,10 +66,7 @@ def read_sweep(folder: Path) -> dict | None:
     path = folder / SWEEP_FILE
     if not path.is_file():
         return None
-    record = read_json(path, RESTORE)
-    if not isinstance(record, dict) or not isinstance(record.get(IDENTITY), dict):
-        raise ValueError(f"{path} is not a sweep record; {RESTORE}")
-    return record
+    return read_record_file(path, RESTORE, SweepRecord)
 
 
 def _flat(identity: dict) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """Runs a search: folder, trials, and results."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,12 +7,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from ..io.console import echo
-from ..runs.folder import TRIALS, check_writable, is_empty
+from ..runs.clearing import clear, is_being_cleared
+from ..runs.folder import REPEATS, TRIALS, check_outside_of_runs, check_writable, is_empty
 from ..runs.lock import run_lock
 from ..runs.processes import process_group
 from ..training.interruption import StoppedBySignal
 from .importance import importance_of, note_on, plot_importance
-from .plan import REPEATS, SweepPlan, parse_sweep
+from .plan import SweepPlan, parse_sweep
 from .repeats import drop_stale, gain_lines, gain_of, run_repeats
 from .results import (
     BEST_FILE,
@@ -104,6 +104,7 @@ def _check_folder(plan: SweepPlan) -> None:
     """Raises ValueError if the folder is not empty and neither `resume` nor `overwrite` is set."""
     if plan.resume and plan.overwrite:
         raise ValueError("--resume and --overwrite exclude each other; choose one")
+    check_outside_of_runs(plan.folder)
     if is_empty(plan.folder):
         return
     if not plan.resume and not plan.overwrite:
@@ -120,7 +121,8 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
     Raises:
         ValueError: the folder's search is another one.
     """
-    record = read_sweep(plan.folder) if plan.resume else None
+    path = plan.folder / SWEEP_FILE
+    record = read_sweep(plan.folder) if plan.resume and not is_being_cleared(path) else None
     if record is not None:
         changes = differences(record[IDENTITY], identity)
         if changes:
@@ -134,10 +136,10 @@ def _settle_folder(plan: SweepPlan, identity: dict) -> dict:
                 "--overwrite"
             )
         return record
-    for name in (TRIALS, REPEATS):
-        shutil.rmtree(plan.folder / name, ignore_errors=True)
-    for name in (STUDY_FILE, f"{STUDY_FILE}-journal", CLAIM_LOCK, *reversed(OWN_FILES)):  # the record last
-        (plan.folder / name).unlink(missing_ok=True)
+    if path.is_file():
+        files = [name for name in (STUDY_FILE, f"{STUDY_FILE}-journal", CLAIM_LOCK, *OWN_FILES) if name != SWEEP_FILE]
+        folders = [plan.folder / name for name in (TRIALS, REPEATS)]
+        clear(path, folders, [plan.folder / name for name in files], **{IDENTITY: {}})
     return {}
 
 

@@ -16,11 +16,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import optuna
-import yaml
 
 from ..cli.option_table import options_of
 from ..cli.options import KINDS
-from ..cli.settings import nearest_name, read_yaml
+from ..cli.settings import nearest_name
+from ..io.formats import read_yaml
 
 RANGE_KEYS = ("low", "high", "log", "step")
 MERGE_KEY = "<<"  # of YAML: the names of the mapping that follows count as written here
@@ -95,10 +95,9 @@ def read_space(path: Path, types: Sequence[type], fixed: Mapping[str, str]) -> t
     if not path.is_file():
         fault = "is a folder" if path.is_dir() else "does not exist"
         raise ValueError(f"space={path} {fault}; pass a YAML file of settings to search over")
-    values = read_yaml(path)
+    values, lines = read_yaml(path, "space file")
     if not values:
         raise ValueError(f"space={path} is empty; write e.g. `learning_rate: {{low: 1e-5, high: 1e-3, log: true}}`")
-    lines = _lines(path)
     single = [option for option in options_of(types) if option.nargs != "+"]
     parsers = {option.name: KINDS.get(option.kind, str) for option in single}
     found = []
@@ -107,20 +106,11 @@ def read_space(path: Path, types: Sequence[type], fixed: Mapping[str, str]) -> t
         if name in fixed:
             raise ValueError(f"{place}: {name} cannot be searched over: {fixed[name]}")
         if name not in parsers:
-            raise ValueError(f"{place}: {name!r} is not a setting to search over; {nearest_name(name, list(parsers))}")
+            raise ValueError(
+                f"{place}: {name!r:.100} is not a setting to search over; {nearest_name(name, list(parsers))}"
+            )
         found.append(_dimension(name, place, written, parsers[name]))
     return tuple(found)
-
-
-def _lines(path: Path) -> dict[str, int]:
-    """The line of each name of the file; raises ValueError for one that stands there twice."""
-    found: dict[str, int] = {}
-    for key, _ in yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader).value:
-        line = key.start_mark.line + 1
-        if key.value in found:
-            raise ValueError(f"{path}:{line}: {key.value} is set on line {found[key.value]} already; keep one of them")
-        found[key.value] = line
-    return found
 
 
 def _dimension(name: str, place: str, written: object, parse: Callable[[str], object]) -> Dimension:
@@ -134,8 +124,8 @@ def _dimension(name: str, place: str, written: object, parse: Callable[[str], ob
     if isinstance(written, dict):
         return _range(name, place, written, parse)
     raise ValueError(
-        f"{place}: {name}={written!r} is neither a list nor a range; write e.g. [1, 2] or {{low: 1, high: 2}}, and "
-        "pass settings that are the same in all trials on the command line"
+        f"{place}: {name}={written!r:.100} is neither a list nor a range; write e.g. [1, 2] or {{low: 1, high: 2}}, "
+        "and pass settings that are the same in all trials on the command line"
     )
 
 
@@ -144,7 +134,7 @@ def _range(name: str, place: str, written: dict, parse: Callable[[str], object])
         if key not in RANGE_KEYS:
             close = difflib.get_close_matches(str(key), RANGE_KEYS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"use {', '.join(RANGE_KEYS)}"
-            raise ValueError(f"{place}: {name} has {key!r}, which is not a key of a range; {hint}")
+            raise ValueError(f"{place}: {name} has {key!r:.100}, which is not a key of a range; {hint}")
     if "low" not in written or "high" not in written:
         raise ValueError(f"{place}: {name} is a range without low or high; write both")
     if parse not in (int, float):
@@ -172,13 +162,17 @@ def _range(name: str, place: str, written: dict, parse: Callable[[str], object])
 def _parsed(place: str, value: object, parse: Callable[[str], object]) -> Value:
     """A value of the setting's type; raises ValueError that says where and why not."""
     if value is None or isinstance(value, list | dict):
-        raise ValueError(f"{place}={value!r} is not a single value; write numbers, words, true or false")
+        raise ValueError(f"{place}={value!r:.100} is not a single value; write numbers, words, true or false")
     try:
         parsed = parse(str(value).lower() if isinstance(value, bool) else str(value))
     except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
         kind = getattr(parse, "__name__", "")
-        why = f"is not of type {kind}" if kind in ("int", "float") else f"is refused ({' '.join(str(error).split())})"
-        raise ValueError(f"{place}={value!r} {why}; correct it") from error
+        why = (
+            f"is not of type {kind}"
+            if kind in ("int", "float")
+            else f"is refused ({' '.join(str(error).split()):.200})"
+        )
+        raise ValueError(f"{place}={value!r:.100} {why}; correct it") from error
     if isinstance(parsed, float) and not math.isfinite(parsed):
         raise ValueError(f"{place}={value!r} is not finite; correct it")
     return parsed

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..checkpoints.listing import BROKEN, list_checkpoints, remove_checkpoint
-from ..runs.lock import is_gone, this_process
+from ..runs.owner import is_gone, is_this_process, this_process
 from .plan import SweepPlan
 from .samplers import make_pruner, make_sampler
 
@@ -103,10 +103,9 @@ def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
     """
     with claim_lock(plan):
         check_failures(study, plan)
-        mine = this_process()
         for frozen in running_trials(study):
             owner = frozen.user_attrs.get(OWNER)
-            if owner is None or owner == mine or is_gone(owner):
+            if owner is None or is_this_process(owner) or is_gone(owner):
                 trial = _take_over(study, plan, frozen)
                 if trial is not None:
                     return trial

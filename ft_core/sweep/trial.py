@@ -1,7 +1,5 @@
 """One trial: a complete run, pruned at its evaluations, and its outcome."""
 
-import json
-import math
 from pathlib import Path
 
 from optuna.study import Study
@@ -12,10 +10,11 @@ from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import CheckpointNotSaved
 from ..io.console import quiet
 from ..io.files import is_full_disk
+from ..io.formats import is_number, json_lines
 from ..io.memory import free_memory
 from ..io.secrets import without_secrets
-from ..runs.folder import LOG_FILE
-from ..runs.record import read_record
+from ..runs.folder import LOG_FILE, trials_of
+from ..runs.record import RESTORE, read_record
 from ..training.interruption import RunPruned, StoppedBySignal
 from .plan import SweepPlan
 from .results import renew_results
@@ -60,9 +59,9 @@ def objective_of(folder: Path, metric: str, direction: str) -> float:
         ValueError: it was never evaluated, or no evaluation is finite.
     """
     kept = read_record(folder)["best_metric"]
-    entries = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
+    entries = [entry for _, entry in json_lines(folder / LOG_FILE, RESTORE) if is_number(entry.get("step"))]
     logged = [entry[metric] for entry in entries if metric in entry and entry["step"] > 0]
-    values = [value for value in (logged if kept is None else [kept]) if value is not None and math.isfinite(value)]
+    values = [value for value in (logged if kept is None else [kept]) if is_number(value)]
     if not values:
         raise ValueError(
             f"no evaluation of the run gave a finite {metric}; lower learning_rate"
@@ -98,7 +97,8 @@ def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
     try:
         settings = plan.settings(folder, trial.params, resume=folder.exists())
         free_memory()  # from the previous trial
-        with quiet(notes=plan.search.workers > 1):  # lines of several workers do not show which trial they belong to
+        # lines of several workers do not show which trial they belong to
+        with quiet(notes=plan.search.workers > 1), trials_of(plan.folder):
             plan.stage.run(settings, [ReportToTrial(trial, plan.metric)])
         value = objective_of(folder, plan.metric, plan.direction)
     except RunPruned:

@@ -8,7 +8,6 @@ Notable:
 - In fp16 the loss scaler regularly skips steps; only a collapsed loss scale is an error.
 """
 
-import json
 import logging
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from transformers import Trainer
 
 from ..checkpoints.listing import find_newest_complete
 from ..io.files import write_json
+from ..io.formats import read_json
 from ..runs.folder import BAD_STEPS_FILE
 from ..runs.recorder import unless_going_on
 
@@ -208,8 +208,8 @@ class GuardedSteps(Trainer):
     def _record(self, run: Path, entry: dict) -> None:
         path = run / BAD_STEPS_FILE
         try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            earlier = read_json(path, "", list)
+        except ValueError:
             earlier = []
         with unless_going_on(self.args, path):
             write_json(path, [*earlier, entry][-MOST_RECORDED:])

@@ -24,17 +24,18 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import SaveStrategy, TrainOutput
 from transformers.utils import logging
 
-from ..checkpoints.listing import find_newest_complete, list_checkpoints
+from ..checkpoints.identity import MANIFEST_ID, new_id
+from ..checkpoints.listing import list_checkpoints
 from ..checkpoints.manifest import defect_of, read_manifest
 from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import AtomicCheckpoints
+from ..checkpoints.trainer_state import load_state
 from ..hub.card import CardFacts
 from ..hub.training_push import EVERY_SAVE, PushCheckpoints, check_hub
-from ..io.files import is_full_disk
+from ..runs.faults import environment_fault
 from ..runs.folder import prepare_run_folder
 from ..runs.lock import run_lock
 from ..runs.processes import (
@@ -44,7 +45,7 @@ from ..runs.processes import (
     lost_process,
     warn_of_ignored_sharding,
 )
-from ..runs.record import versions
+from ..runs.record import find_record, versions
 from ..runs.recorder import RunRecorder
 from ..runs.resuming import COMMON_SETTINGS, settle_changes
 from .early_stopping import EarlyStopping, measure_patience
@@ -148,8 +149,10 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
                 self.recorder.observed = self.observed_facts()
             if resume_from_checkpoint:
                 self._check_whole(Path(resume_from_checkpoint), checkpoint)
+            self.recorder.run_id = self._id_of(run, resume_from_checkpoint)
+            if resume_from_checkpoint:
                 self.check_unchanged(run, Path(resume_from_checkpoint))
-                state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+                state = load_state(Path(resume_from_checkpoint))
                 if self._is_over(state):
                     return self._already_trained(state, resume_from_checkpoint)
                 logger.warning(f"resuming from {resume_from_checkpoint}")
@@ -171,6 +174,13 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
                     raise
                 raise ValueError(message) from error
 
+    def _id_of(self, run: Path, checkpoint: str | None) -> str | None:
+        """A new id, or that of the run that is resumed."""
+        if checkpoint is None:
+            return new_id()
+        recorded = find_record(run)
+        return recorded.get("id") if recorded else read_manifest(Path(checkpoint)).get(MANIFEST_ID)
+
     def _check_whole(self, named: Path, found: Path | None) -> None:
         """Raises ValueError if a checkpoint is damaged; the one in `found` was checked before."""
         defect = None if named == found else defect_of(named)
@@ -182,16 +192,13 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
         lost = lost_process(error, self.args.world_size)
         if lost:
             return f"{lost}; start all of them again with --resume"
-        if isinstance(error, ValueError) or not is_full_disk(error):
-            return None
-        newest, _ = find_newest_complete(run)
-        left = f"{newest.name} is complete" if newest else "there is no earlier checkpoint"
-        return f"the disk of {run} is full ({error}); {left}: free some space and continue with --resume"
+        return environment_fault(error, run)
 
     def checkpoint_facts(self) -> dict[str, object]:
         """Facts for the manifest of a checkpoint."""
         names = (*COMMON_SETTINGS, *self.decisive_settings)
         return {
+            MANIFEST_ID: self.recorder.run_id,
             "step": self.state.global_step,
             "extra": self._stop_at_signal.is_extra,
             "settings": {name: getattr(self.args, name) for name in names},

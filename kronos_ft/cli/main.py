@@ -184,6 +184,7 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
+RESUMABLE = ("finetune", "tokenizer", "predictor", "sweep", "data")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": partial(run_training_command, stage="tokenizer"),
@@ -210,7 +211,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input becomes one line on standard error and exit code 2."""
-    return run_command("kronos-ft", USAGE, COMMANDS, argv, "continue with --resume")
+    return run_command("kronos-ft", USAGE, COMMANDS, argv, "continue with --resume", RESUMABLE)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from transformers import set_seed
 from ft_core.cli.settings import build_settings
 from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
-from ft_core.runs.folder import BEST_MODEL, prepare_run_folder
+from ft_core.runs.folder import BEST_MODEL, mark_replaced, prepare_run_folder
 from ft_core.training.run import preflight
 
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -71,8 +71,13 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
     PartialState().wait_for_everyone()  # all ranks must look before one of them starts to write
 
     def clear_predictor() -> None:
-        """Removes the old predictor; otherwise an interruption could leave it next to a new tokenizer."""
+        """Removes the old predictor; otherwise an interruption could leave it next to a new tokenizer.
+
+        The old tokenizer, which its own stage removes, is marked first: neither of them is continued after a kill.
+        """
         if args.overwrite:
+            if PartialState().is_main_process:
+                mark_replaced(Path(tokenizer_args.output_dir))
             prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
 
     echo("stage 1 of 2: tokenizer")

@@ -17,7 +17,7 @@ class Family(NamedTuple):
 FAMILIES = {
     1: Family(
         "killed at any moment",
-        "SIGKILL at random times and at random file operations, including those of saves, then --resume",
+        "SIGKILL at random times and file operations, including those of saves and of --overwrite, then --resume",
         "final weights, history and kept checkpoints equal those of an uninterrupted run, bit for bit",
     ),
     2: Family(
@@ -78,7 +78,7 @@ FAMILIES = {
     17: Family("a perturbed future", "bars at and after the origin changed", "inputs and forecasts stay the same"),
     18: Family(
         "malformed files",
-        "20 bad CSVs, 20 bad JSONLs",
+        "20 bad CSVs, 20 bad JSONLs; random JSON in each field of the files of a run",
         "one line that names file and line; exit code 2; nothing written",
     ),
     19: Family(

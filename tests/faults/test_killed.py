@@ -6,7 +6,9 @@ import signal
 
 import pytest
 
+from ft_core.checkpoints.identity import recorded_id
 from tests.fault_runs import Started, outcome, start
+from tests.fault_sample import sample
 
 
 @pytest.fixture(params=["tokenizer", "predictor", "mt5"])
@@ -47,3 +49,23 @@ def test_killed_runs_end_like_whole_ones(kind, whole, whole_ended, make_run, req
         assert outcome(run) == expected, f"after {killed} kills"
         finished += 1
         shutil.rmtree(run.output)
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize("kind", sample(("tokenizer", "predictor", "mt5"), "tokenizer"))
+def test_killed_while_it_overwrites_another_run(kind, whole, make_run, tmp_path, request):
+    """`--resume` then ends with the new run, from its beginning, and never with the old one, which had another seed."""
+    draw, kills = random.Random(f"overwrite {kind}"), max(1, request.config.getoption("--kills") // 10)
+    run = make_run(kind)
+    assert start(run.with_settings("--seed", 7)).code == 0
+    shutil.copytree(run.output, tmp_path / "old")
+    for _ in range(kills):
+        shutil.rmtree(run.output)
+        shutil.copytree(tmp_path / "old", run.output)
+        at = draw.randrange(1, 40)
+        ended = start(run, "--overwrite", signals={(".deleting-", at): signal.SIGKILL})
+        assert ended.code == -signal.SIGKILL, ended.text[-3000:]
+        assert recorded_id(run.output) != recorded_id(tmp_path / "old")
+        resumed = start(run, "--resume")
+        assert resumed.code == 0, resumed.text[-3000:]
+        assert outcome(run) == whole(kind)[1], f"killed at operation {at}"

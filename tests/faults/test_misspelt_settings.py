@@ -105,7 +105,7 @@ def test_values(tmp_path, capsys, monkeypatch, main, command):
         (["--policy", "dorp"], "policy='dorp' is not known; use one of error, drop"),
         (["--max_steps", "ten"], "invalid int value: 'ten'"),
         (["--eval_strategy", "stpes"], "stpes"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["--confg", "x.yaml"], "--confg is not a setting"),
     ):
         start = ["--model", "small" if main is mt5 else "tiny", "--from_scratch"]

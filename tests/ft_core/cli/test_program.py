@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ft_core.cli.program import TRACEBACK, one_line_errors, run_command
-from ft_core.io.files import is_full_disk
+from ft_core.io.files import is_full_disk, write_folder, write_text
 from ft_core.io.memory import is_out_of_memory
 
 
@@ -78,6 +78,29 @@ def test_errors_of_people_and_of_the_program(capsys, monkeypatch):
     monkeypatch.setenv(TRACEBACK, "1")
     with pytest.raises(ValueError, match="wrong"):
         run_command("p", "usage", commands, ["bad"], "go on")
+
+
+def test_only_a_command_that_resumes_is_said_to_resume(capsys):
+    commands = {"train": failing(KeyboardInterrupt()), "forecast": failing(KeyboardInterrupt())}
+    commands = {name: lambda argv, command=command: command() for name, command in commands.items()}
+    for name, remedy in (("train", "continue with --resume"), ("forecast", "run the command again")):
+        assert run_command("p", "usage", commands, [name], "continue with --resume", ["train"]) == 130
+        assert capsys.readouterr().err == f"p: interrupted; {remedy}\n"
+
+
+def test_control_characters_of_a_foreign_file_do_nothing_in_a_terminal(capsys):
+    assert one_line_errors("p", failing(ValueError("host \x1b[31mred\u202e\x9b is wrong")), "go on") == 2
+    assert capsys.readouterr().err == "p: host \\x1b[31mred\\u202e\\x9b is wrong\n"
+
+
+def test_a_name_that_is_too_long(tmp_path, capsys):
+    write_text(tmp_path / ("é" * 127), "x")  # 254 bytes: as long as the disk takes
+    write_folder(tmp_path / ("m" * 255), lambda folder: (folder / "x").write_text("1"))
+    write_folder(tmp_path / ("m" * 255), lambda folder: (folder / "y").write_text("1"))
+    assert sorted(len(path.name) for path in tmp_path.iterdir()) == [127, 255]
+    assert one_line_errors("p", lambda: write_text(tmp_path / ("n" * 256), "x"), "go on") == 2
+    line = f"p: the name '{'n' * 40}'... of 256 characters is too long for the disk; choose a shorter one\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "gbk", "ascii"])

@@ -82,8 +82,14 @@ def test_files_that_are_refused(tmp_path, text, message):
     assert "\n" not in str(error.value)
 
 
+def test_list_items_of_a_file_are_values_and_never_options(tmp_path):
+    (tmp_path / "c.yaml").write_text("name: [--shares]\nlearning_rate: 0.5\n")
+    found = parse("--config", str(tmp_path / "c.yaml"))
+    assert (found.name, found.learning_rate) == ("--shares", 0.5)
+
+
 def test_a_missing_file():
-    with pytest.raises(ValueError, match=r"config file nowhere\.yaml cannot be read"):
+    with pytest.raises(ValueError, match=r"^nowhere\.yaml does not exist; pass a YAML file of settings as config"):
         parse("--config", "nowhere.yaml")
 
 

@@ -273,3 +273,11 @@ def test_buffers_are_no_parameters(tmp_path):
     tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("tiny"))
     tokenizer.save_pretrained(tmp_path)
     assert count_parameters(tmp_path) == sum(parameter.numel() for parameter in tokenizer.parameters())
+
+
+@pytest.mark.parametrize("wrong", [[], {"a": 1}, 7, True])
+def test_facts_of_other_types_are_no_base_and_no_recipe(wrong):
+    model = {"model": wrong, "repository": wrong, "revision": wrong}
+    run = RecordedRun({"model": model, "arguments": {"max_steps": wrong, "warmup_steps": wrong, "seed": 1}}, {})
+    assert named_base(run, {"base": "a/b"}) == (None, None)
+    assert recipe_rows(run, {})["seed"] == "1"

@@ -25,12 +25,16 @@ def test_a_record_with_unknown_fields(write):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("seconds", "x", 'seconds is "x", but must be a whole number or a number'),
-        ("seconds", True, "seconds is true, but must be"),
-        ("model", [1], r"model is \[1\], but must be an object"),
-        ("arguments", [], r"arguments is \[\], but must be an object"),
-        ("best_step", 1.5, "best_step is 1.5, but must be a whole number or null"),
-        ("status", None, "status is null, but must be text"),
+        ("seconds", "x", "seconds: expected float, got str"),
+        ("seconds", True, "seconds: expected float, got bool"),
+        ("model", [1], "model: expected object, got array"),
+        ("arguments", [], "arguments: expected object, got array"),
+        ("best_step", 1.5, r"best_step: expected int \| null, got float"),
+        ("seconds", float("inf"), "seconds: expected float <"),
+        ("world_size", -1, "world_size: expected int >= 0"),
+        ("best_step", -1, "best_step: expected int >= 0"),
+        ("id", 7, r"id: expected str \| null, got int"),
+        ("status", None, "status: expected str, got null"),
     ],
 )
 def test_a_field_of_the_wrong_type(write, name, value, message):

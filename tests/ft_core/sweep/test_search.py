@@ -14,6 +14,7 @@ import yaml
 from optuna.importance import FanovaImportanceEvaluator
 
 from ft_core.io.console import lines_to
+from ft_core.runs import clearing
 from ft_core.sweep import importance, repeats, samplers, search as search_module, workers
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
@@ -283,8 +284,32 @@ def test_folders(sweep, two, tmp_path):
         sweep("--overwrite", output="other")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
     (tmp_path / "sweep" / "sweep.json").write_text("{")
-    with pytest.raises(ValueError, match="is not valid JSON"):
+    with pytest.raises(ValueError, match=r"sweep.json: not valid JSON"):
         sweep("--trials", 3, "--resume")
+
+
+def test_a_sweep_killed_while_it_overwrites_does_not_go_on_with_the_old_one(sweep, tmp_path, monkeypatch):
+    sweep("--trials", 3, "--sampler_seed", 3)
+
+    def die(path):
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clearing, "remove_tree", die)
+        with pytest.raises(Died):
+            sweep("--trials", 2, "--overwrite")
+    record, lines = sweep("--trials", 2, "--resume")
+    assert [trial["trial"] for trial in record["trials"]] == [0, 1]
+    assert not any(line.startswith("resumed") for line in lines)
+    assert steps_of(tmp_path, 0) == ["1", "2", "3", "4"]
+    assert not (tmp_path / "sweep" / "trials" / "0002").exists()
+
+
+def test_a_sweep_does_not_lie_inside_a_run(sweep, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="is inside final of the run"):
+        sweep("--trials", 2, output="final/sweep")
+    assert not (tmp_path / "final").exists()
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 100, b"SQLite format 3\0" + b"x" * 4096])

@@ -83,7 +83,7 @@ def test_the_objective_and_its_direction(plan):
         ("kind: {low: 1, high: 2}\n", "kind is not a number and cannot have a range"),
         ("noise: {low: 0, high: 1}\n", "noise is not a number and cannot have a range"),
         ("learning_rate: {low: -1, high: 1}\n", r"learning_rate=-1\.0 is refused: learning_rate=-1\.0 is not positive"),
-        ("layers: [1]\nlayers: [2]\n", "yaml:2: layers is set on line 1 already"),
+        ("layers: [1]\nlayers: [2]\n", r"yaml:2 is not valid YAML \(layers is set on line 1 already"),
         ("", "is empty; write e.g. `learning_rate"),
         ("- 1\n", "holds a list"),
         ("layers: [1\n", r"yaml:\d is not valid YAML"),

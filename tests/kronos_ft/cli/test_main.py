@@ -203,7 +203,7 @@ def test_bad_settings(csv, run, capsys, tmp_path):
         (["--split_ratios", "0.9", "0.2", "0.1"], "must be three shares with sum 1"),
         (["--model", "huge"], "size='huge' is not a tokenizer size"),
         (["--resume", "--overwrite"], "exclude each other"),
-        (["--config", str(tmp_path / "none.yaml")], "none.yaml cannot be read"),
+        (["--config", str(tmp_path / "none.yaml")], "none.yaml does not exist; pass a YAML file of settings"),
         (["--output_dir", str(csv)], "btc.csv is a file; choose a folder"),
         (["--metric_for_best_model", "eval_foo"], "metric_for_best_model='eval_foo' is not evaluated; use one of"),
         (["--dataloader_drop_last"], "dataloader_drop_last=True would drop windows from the evaluation"),

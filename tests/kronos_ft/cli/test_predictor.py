@@ -332,7 +332,7 @@ def test_bad_settings_of_both(both, run, capsys, tiny_predictor, tmp_path):
         (["--tokenizer_lora", "true"], "--tokenizer_lora is not a setting of the tokenizer stage"),
         (["--tokenizer_output_dir", "x"], "--tokenizer_output_dir is not a setting of the tokenizer stage"),
         (["--lerning_rate", "1"], "--lerning_rate is not a setting; did you mean learning_rate?"),
-        (["--config", tmp_path / "none.yaml"], "none.yaml cannot be read"),
+        (["--config", tmp_path / "none.yaml"], "none.yaml does not exist"),
         (["--resume", "--overwrite"], "exclude each other"),
         (["--model", wide, "--predictor_from_scratch", "false"], "the tokenizer has s1_bits=5 but the predictor s1_b"),
         (["--model", "huge"], "size='huge' is not a predictor size"),

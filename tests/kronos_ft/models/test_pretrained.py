@@ -91,7 +91,7 @@ def test_a_predictor_is_no_tokenizer(folder):
 
 def test_damaged_configuration(folder):
     (folder / "config.json").write_text('{"d_in": 6,')
-    refuse(folder, "config.json is not valid JSON")
+    refuse(folder, "config.json: not valid JSON")
 
 
 def test_impossible_configuration(folder):

@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-import ft_core.runs.folder
+import ft_core.runs.clearing
 import ft_core.runs.recorder
+from ft_core.checkpoints.identity import recorded_id
 from ft_core.checkpoints.listing import list_checkpoints
-from ft_core.checkpoints.manifest import _seal, defect_of
+from ft_core.checkpoints.manifest import _seal, defect_of, read_manifest
 from ft_core.runs.folder import BEST_MODEL
 from ft_core.runs.lock import run_lock
 from ft_core.training.interruption import StoppedBySignal
@@ -277,11 +278,38 @@ def test_a_run_that_was_half_overwritten_is_not_whole(make_trainer, monkeypatch,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(ft_core.runs.folder.shutil, "rmtree", killed)
+        context.setattr(ft_core.runs.clearing, "remove_tree", killed)
         with pytest.raises(KeyboardInterrupt):
             make_trainer(overwrite=True).train()
     assert finished_metrics(tmp_path / "run", BEST_MODEL) is None
     make_trainer(overwrite=True).train()
+
+
+def test_a_run_keeps_its_id_and_gives_it_to_its_checkpoints(make_trainer, stopped, tmp_path):
+    stopped(2)
+    first = recorded_id(tmp_path / "run")
+    make_trainer(resume=True).train()
+    assert recorded_id(tmp_path / "run") == first
+    found = list_checkpoints(tmp_path / "run").values()
+    assert {read_manifest(path)["run"] for path in found} == {first}
+    make_trainer(overwrite=True).train()
+    again = recorded_id(tmp_path / "run")
+    assert again != first
+    assert {read_manifest(path)["run"] for path in list_checkpoints(tmp_path / "run").values()} == {again}
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_an_id(make_trainer, stopped, tmp_path):
+    stopped(2)
+    run = tmp_path / "run"
+    record = json.loads((run / "run.json").read_text())
+    del record["id"]
+    (run / "run.json").write_text(json.dumps(record))
+    for path in list_checkpoints(run).values():
+        values = {name: value for name, value in read_manifest(path).items() if name != "run"}
+        (path / "manifest.json").write_text(json.dumps({**values, "seal": _seal(values)}))
+    make_trainer(resume=True).train()
+    assert recorded_id(run) is None
+    assert {read_manifest(path).get("run") for path in list_checkpoints(run).values()} == {None}
 
 
 def test_a_lock_that_another_has_overwritten_is_left(tmp_path):

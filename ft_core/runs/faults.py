@@ -1,0 +1,25 @@
+"""Faults of the machine that end a run: one line that says what is left of it and how to continue."""
+
+from pathlib import Path
+
+from ..checkpoints.listing import find_newest_complete
+from ..io.files import is_full_disk
+
+
+def lost_worker(error: BaseException) -> str | None:
+    """A message if an error means that a data-loading worker was killed; else None."""
+    if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader worker (pid"):
+        return None
+    return f"a data-loading worker has ended ({' '.join(str(error).split())[:120]}), perhaps because memory ran out"
+
+
+def environment_fault(error: BaseException, run: Path) -> str | None:
+    """A message for a full disk or a killed data-loading worker, with what is left of the run; None for others."""
+    worker = lost_worker(error)
+    if worker is None and (isinstance(error, ValueError) or not is_full_disk(error)):
+        return None
+    newest, _ = find_newest_complete(run)
+    left = f"{newest.name} is complete" if newest else "there is no earlier checkpoint"
+    if worker is not None:
+        return f"{worker}; {left}: continue with --resume, if it happens again with --dataloader_num_workers 0"
+    return f"the disk of {run} is full ({error}); {left}: free some space and continue with --resume"
