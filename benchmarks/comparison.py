@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ft_core.io.files import write_json
-from ft_core.runs.record import git_state, now, versions
+from ft_core.runs.record_schema import git_state, now, versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ft_core.io.files import write_json
-from ft_core.runs.record import versions
+from ft_core.runs.record_schema import versions
 from kronos_ft import KronosPredictor, load_candles
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.forecasting.decoding import Bars, Window, generate_tokens

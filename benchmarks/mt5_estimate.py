@@ -20,7 +20,7 @@ import torch
 from transformers.utils import logging
 
 from ft_core.io.files import write_json
-from ft_core.runs.record import versions
+from ft_core.runs.record_schema import versions
 from mt5_ft.runs.cleaning import folder_bytes
 from mt5_ft.runs.data import read_splits, sample_path
 from mt5_ft.runs.finish import finish_training

@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.comparison import RESULTS, machine
 from benchmarks.training_step import Step, predictor_loss, tokenizer_loss
 from ft_core.io.files import write_json
-from ft_core.runs.record import now
+from ft_core.runs.record_schema import now
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig, WindowDataset, load_sample
 from kronos_ft.models.fast_layers import compile_blocks
 from kronos_ft.models.layers import TransformerBlock

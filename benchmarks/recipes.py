@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks.comparison import RESULTS, machine
 from ft_core.io.files import write_json
 from ft_core.runs.folder import BEST_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
-from ft_core.runs.record import git_state, now, versions
+from ft_core.runs.record_schema import git_state, now, versions
 
 RESULT = RESULTS / "recipes.json"
 EARLIER = 0.6  # share of the embedded candles that the starting weights have seen

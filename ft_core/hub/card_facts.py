@@ -8,7 +8,7 @@ from ..checkpoints.listing import checkpoint_step
 from ..io.console import printable_values
 from ..io.formats import is_number, read_json
 from ..runs.folder import METRICS_FILE, RUN_FILE
-from ..runs.record import read_record
+from ..runs.record_schema import read_record
 from .card import CardFacts, CardOptions, pairs
 from .card_cost import training_cost
 from .origin import is_commit, is_hub_name, origin_of

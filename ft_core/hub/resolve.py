@@ -32,7 +32,7 @@ from ..io.pickles import is_pickle, refuse_pickled_weights, weights_remedy
 from ..runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 from ..runs.lock import is_held
 from ..runs.processes import process_group
-from ..runs.record import find_record
+from ..runs.record_schema import find_record
 from .client import hub_answers
 from .errors import LOG_IN, HubFailure, explain
 from .origin import origin_of

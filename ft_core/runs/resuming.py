@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from ..io.formats import is_number
-from .record import changed_settings, find_record
+from .record_schema import changed_settings, find_record
 
 logger = logging.getLogger(__name__)
 

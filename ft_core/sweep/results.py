@@ -14,7 +14,7 @@ from ..io.files import write_json, write_text
 from ..io.formats import read_record_file
 from ..io.spreadsheet import neutral_frame
 from ..runs.folder import SWEEP_FILE
-from ..runs.record import RESTORE, now, versions
+from ..runs.record_schema import RESTORE, now, versions
 from .plan import SweepPlan
 from .study import REASON, best_trials, ended_trials
 from .table import STATES, best_reported, seconds_of, values_of

@@ -14,7 +14,7 @@ from ..io.formats import is_number, json_lines
 from ..io.memory import free_memory
 from ..io.secrets import without_secrets
 from ..runs.folder import LOG_FILE, trials_of
-from ..runs.record import RESTORE, read_record
+from ..runs.record_schema import RESTORE, read_record
 from ..training.interruption import RunPruned, StoppedBySignal
 from .plan import SweepPlan
 from .results import renew_results

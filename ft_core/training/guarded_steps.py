@@ -20,7 +20,7 @@ from ..checkpoints.listing import find_newest_complete
 from ..io.files import write_json
 from ..io.formats import read_json
 from ..runs.folder import BAD_STEPS_FILE
-from ..runs.recorder import unless_going_on
+from ..runs.record import unless_going_on
 
 logger = logging.getLogger(__name__)
 

@@ -45,8 +45,8 @@ from ..runs.processes import (
     lost_process,
     warn_of_ignored_sharding,
 )
-from ..runs.record import find_record, versions
-from ..runs.recorder import RunRecorder
+from ..runs.record import RunRecorder
+from ..runs.record_schema import find_record, versions
 from ..runs.resuming import COMMON_SETTINGS, settle_changes
 from .early_stopping import EarlyStopping, measure_patience
 from .guarded_steps import GuardedSteps

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.runs.record import recorded_group
+from ft_core.runs.record_schema import recorded_group
 
 from ..models.pretrained import folder_of
 from .arguments import EvaluateArguments

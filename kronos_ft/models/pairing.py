@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
-from ft_core.runs.record import recorded_group
+from ft_core.runs.record_schema import recorded_group
 
 from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED, size_of
 

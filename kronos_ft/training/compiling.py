@@ -21,7 +21,7 @@ from ft_core.io.console import note
 from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
 from ft_core.io.progress_lines import span
-from ft_core.runs.record import find_record
+from ft_core.runs.record_schema import find_record
 from ft_core.training.loss_meter import LossMeter
 
 from ..data.candle_table import own_cache

@@ -11,7 +11,7 @@ from transformers.trainer_utils import TrainOutput
 from ft_core.checkpoints.manifest import read_manifest
 from ft_core.checkpoints.retention import KeepBestCheckpoints
 from ft_core.hub.card import CardFacts
-from ft_core.runs.record import find_record
+from ft_core.runs.record_schema import find_record
 from ft_core.training.curves import Panel
 from ft_core.training.epoch_order import EpochOrder
 from ft_core.training.one_cycle import OneCycle, build_one_cycle

@@ -6,7 +6,7 @@ from pathlib import Path
 from ft_core.hub.pushed_files import is_hub_name
 from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
-from ft_core.runs.record import find_record
+from ft_core.runs.record_schema import find_record
 
 from ..models.pairing import trained_with
 from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED, size_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from ft_core.checkpoints.listing import list_checkpoints, remove_checkpoint
 from ft_core.checkpoints.weights import holds_complete_model
 from ft_core.runs.folder import FINAL_MODEL, RUN_FILE
-from ft_core.runs.record import read_record
+from ft_core.runs.record_schema import read_record
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ft_core.io.console import echo
-from ft_core.runs.record import find_record
+from ft_core.runs.record_schema import find_record
 from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 
 from .arguments import MT5Arguments

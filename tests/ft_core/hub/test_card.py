@@ -13,7 +13,7 @@ from ft_core.hub.card_cost import board_power, training_cost
 from ft_core.hub.card_facts import RecordedRun, add_training, named_base, read_run, recipe_rows
 from ft_core.hub.push import push_model
 from ft_core.io.console import lines_to
-from ft_core.runs.record import NEEDED
+from ft_core.runs.record_schema import NEEDED
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 

@@ -252,7 +252,7 @@ class Killed(KeyboardInterrupt):
 
 @pytest.mark.parametrize("stage", ["tokenizer", "predictor"])
 def test_a_resume_goes_on_in_the_stage_that_was_interrupted(both, whole, run, capsys, tmp_path, stage, monkeypatch):
-    from ft_core.runs.recorder import RunRecorder
+    from ft_core.runs.record import RunRecorder
 
     original = RunRecorder.on_save
 

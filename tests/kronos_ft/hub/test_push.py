@@ -7,7 +7,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from ft_core.runs.record import NEEDED
+from ft_core.runs.record_schema import NEEDED
 from kronos_ft import Kronos, KronosTokenizer
 from kronos_ft.cli.main import main
 from kronos_ft.models.adapters import add_adapters, save_adapters

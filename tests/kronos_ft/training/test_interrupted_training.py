@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 import ft_core.runs.clearing
-import ft_core.runs.recorder
+import ft_core.runs.record
 from ft_core.checkpoints.identity import recorded_id
 from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import _seal, defect_of, read_manifest
@@ -250,7 +250,7 @@ def test_a_manifest_that_is_sealed_but_none(make_trainer, tmp_path):
 
 
 def test_a_full_disk_for_records_does_not_end_a_run_that_goes_on(make_trainer, monkeypatch, tmp_path, caplog):
-    real = ft_core.runs.recorder.write_json
+    real = ft_core.runs.record.write_json
     full = [False]
 
     def write(path, values):
@@ -258,7 +258,7 @@ def test_a_full_disk_for_records_does_not_end_a_run_that_goes_on(make_trainer, m
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, values)
 
-    monkeypatch.setattr(ft_core.runs.recorder, "write_json", write)
+    monkeypatch.setattr(ft_core.runs.record, "write_json", write)
     fills = At(3, "on_evaluate", lambda: full.__setitem__(0, True))
     frees = At(4, "on_step_begin", lambda: full.__setitem__(0, False))
     make_trainer(on_save_error="continue", callbacks=[fills, frees]).train()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ft_core.runs.record import find_record, read_record, recorded_group
+from ft_core.runs.record_schema import find_record, read_record, recorded_group
 
 VALID = {"status": "finished", "seconds": 1.5, "started": "", "best_step": None, "world_size": 1, "arguments": {}}
 
