@@ -172,10 +172,10 @@ class AtomicCheckpoints(Trainer):
     # Loading
 
     def choose_best(self, run: Path, saving: int | None = None) -> None:
-        """Makes the best checkpoint that exists, or is being saved, the best one; none, when none with a metric does.
+        """Sets `best_model_checkpoint` to the best existing or pending checkpoint, or to None without a metric.
 
-        An evaluation without a checkpoint cannot be gone back to, and a checkpoint that only a signal asked for is not
-        there in a run without signals: neither is the best.
+        Evaluations without a checkpoint are excluded, and checkpoints written only because of a signal, which an
+        uninterrupted run would not have.
         """
         metric = self.args.metric_for_best_model
         steps = {step: path for step, path in list_checkpoints(run).items() if not is_extra(path)}
@@ -227,7 +227,7 @@ class AtomicCheckpoints(Trainer):
         )
 
     def _load_best_model(self) -> None:
-        """As the parent's, after a look at every byte.
+        """Calls the parent, after verifying all hashes.
 
         Raises:
             ValueError: the best checkpoint is damaged.

@@ -103,7 +103,7 @@ def _listed(value: object) -> Sequence[object]:
 
 
 def _as_text(value: object) -> str:
-    """A setting's value as one writes it, in a help text."""
+    """A setting's value as written on the command line, for help texts."""
     texts = (str(getattr(each, "value", each)) for each in _listed(value))
     return " ".join(text.lower() if text in ("True", "False") else text for text in texts).replace("%", "%%")
 

@@ -195,7 +195,7 @@ def marked(text: str, done: str = "written") -> str:
 
 
 def own_card(text: str) -> str:
-    """A card that somebody else wrote, with the mark by which a later push knows that nobody edited it on the Hub."""
+    """Adds a hash to a card that the user wrote; a later push uses it to detect edits on the Hub."""
     return text if is_untouched(text) else marked(_MARK.sub("", text.replace("\r\n", "\n")), "pushed")
 
 

@@ -130,7 +130,7 @@ def pull_model(
     """
     check_repository(repo)
     check_revision("revision", revision)
-    folder = folder.resolve()  # a link stays one, and what it names is filled
+    folder = folder.resolve()  # a symbolic link stays, and its target is filled
     _check_target(folder, repo, overwrite)
     if constants.is_offline_mode():
         raise ValueError(f"HF_HUB_OFFLINE is set, so {repo} cannot be accessed; unset it and try again")

@@ -170,7 +170,7 @@ def push_model(
             found = ValueError(f"{repo}: {detail}")
         if isinstance(found, ValueError):
             raise found from None
-        # where nothing is known, it is the xet library, which has tried again by itself
+        # an unrecognised error comes from the xet library, which has already retried
         reason = found or f"the upload to {repo} failed ({detail})"
         if found is None and re.search(r"\b40[13]\b", detail):
             raise HubRefusal(f"{reason}; {LOG_IN}, with a token that has write permission") from None

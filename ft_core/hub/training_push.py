@@ -124,7 +124,7 @@ class PushCheckpoints(TrainerCallback):
         self._checkpoint = checkpoint
 
     def _stage(self, run: Path, checkpoint: Path, repo: str, revision: str | None) -> Path:
-        """A folder with what is pushed of a checkpoint, which may be removed from now on."""
+        """Copies the files to push into a staging folder; the checkpoint may then be deleted."""
         staged = run / PUSHING
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()

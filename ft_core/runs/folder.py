@@ -234,7 +234,9 @@ def _checkpoint_to_resume(path: Path) -> Path | None:
             )
         for broken, defect in defects.items():
             aside = set_aside(broken)
-            logger.warning(f"{broken} is skipped: {defect}; it was renamed to {aside.name}, remove it after inspection")
+            logger.warning(
+                f"{broken} is skipped: {defect}; it was renamed to {aside.name}; delete it when you no longer need it"
+            )
         return complete and str(complete)
 
     found = _on_main_process(find)

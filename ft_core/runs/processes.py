@@ -14,7 +14,7 @@ LOST_SIGNS = ("connection closed by peer", "connection reset by peer", "broken p
 
 
 def process_group() -> PartialState:
-    """The processes that run together, on a machine without accelerator too, where Accelerate must be told."""
+    """The distributed state; without an accelerator, Accelerate needs `cpu=True`."""
     return PartialState(cpu=not torch.accelerator.is_available())
 
 

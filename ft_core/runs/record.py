@@ -51,7 +51,7 @@ def _line(entry: dict) -> str:
 
 @contextlib.contextmanager
 def unless_going_on(args: TrainingArguments, path: Path) -> Iterator[None]:
-    """Lets a record that cannot be written end the run, or be warned of, as `on_save_error` says."""
+    """On a write error, stops the run or logs a warning, depending on `on_save_error`."""
     try:
         yield
     except OSError as error:

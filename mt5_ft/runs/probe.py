@@ -172,7 +172,7 @@ def _training_seconds(trainer: MT5Trainer) -> tuple[float, int, float]:
     batches = _Batches(trainer.train_dataset, trainer.micro_batches())
     probe = _StepProbe(trainer)
     trainer.model.train()
-    probe.micro_batch(batches.largest())  # fails here or nowhere, and warms up
+    probe.micro_batch(batches.largest())  # largest batch first: out of memory occurs here or never
     probe.step()
     if trainer.args.gradient_accumulation_steps == 1 and not trainer.args.tokens_per_batch:
         trainer.model.zero_grad(set_to_none=True)

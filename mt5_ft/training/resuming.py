@@ -43,11 +43,11 @@ def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
     before, now = _pair(record), _pair(vars(args))
     asks_the_same = not args.resume_force and previous.get(ASKED) == batch_asked(args)
     if asks_the_same and before != now and before[0] * before[1] == now[0] * now[1]:
-        echo(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch: keeping that")
+        echo(f"{run} was trained with {before[0]} x {before[1]} accumulated, the same effective batch; keeping that")
         found |= dict(zip(PAIR, before, strict=True))
     budget, wanted = ([values.get(name, 0) for name in BUDGET] for values in (record, vars(args)))
     if asks_the_same and budget[0] and wanted[0] and budget != wanted and budget[1] == wanted[1]:
-        echo(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens per step: keeping that")
+        echo(f"{run} was trained with tokens_per_batch={budget[0]}, the same target tokens per step; keeping it")
         found[BUDGET[0]] = budget[0]
     if args.precision_was_timed and record["precision"] != args.precision:
         found |= {name: record[name] for name in ("precision", "bf16", "fp16")}

@@ -89,7 +89,7 @@ def test_a_broken_one_is_skipped_and_the_end_is_the_same(kind, damage, whole, ma
     ended = start(run, "--resume")
     assert ended.code == 0, ended.text[-3000:]
     assert f"{newest} is skipped: {name}" in ended.text
-    assert f"it was renamed to broken-{newest.name}, remove it after inspection" in ended.text
+    assert f"it was renamed to broken-{newest.name}; delete it when you no longer need it" in ended.text
     assert without_leftovers(outcome(run)) == without_leftovers(expected)
 
 

@@ -116,7 +116,7 @@ def test_a_halved_run_is_resumed_by_the_same_flags(train, monkeypatch, capsys):
         assert train(*words)[0] == 130
     code, run = train(*words, "--resume")
     assert code == 0
-    assert "was trained with 2 x 2 accumulated, the same effective batch: keeping that" in capsys.readouterr().out
+    assert "was trained with 2 x 2 accumulated, the same effective batch; keeping that" in capsys.readouterr().out
     assert json.loads((run / "run.json").read_text("utf-8"))["global_step"] == 6
 
 
