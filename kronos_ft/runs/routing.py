@@ -62,8 +62,11 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
         ValueError: as [`~ft_core.cli.settings.parse_settings`], and for names that no stage has.
     """
     values = read_argv(argv)
-    folder = values.pop("output_dir", [DEFAULT_FOLDER])
-    folder = Path(folder[0] if isinstance(folder, list) and folder else str(folder))
+    named = values.pop("output_dir", DEFAULT_FOLDER)
+    named = named[0] if isinstance(named, list) and len(named) == 1 else named
+    if not isinstance(named, str) or not named:
+        raise ValueError(f"output_dir={named!r} is not a folder; pass one name, such as {DEFAULT_FOLDER}")
+    folder = Path(named)
     given = {
         stage: read_options(
             read_table("kronos_ft", stage),
