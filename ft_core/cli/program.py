@@ -69,7 +69,7 @@ def run_command(
         commands: functions by name; each takes the arguments after its name.
         argv: the arguments without the program's name; `sys.argv` when not given.
         interrupted: what an interrupted user of a command that resumes can do next.
-        resumable: names of these commands; all when not given.
+        resumable: names of these commands, such as `sweep` or `data download`; all when not given.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
 
@@ -85,7 +85,8 @@ def run_command(
             raise ValueError(f"{argv[0]!r} is not a command; {nearest_or_all(argv[0], commands)}")
         return commands[argv[0]](argv[1:])
 
-    resumes = resumable is None or (bool(argv) and argv[0] in resumable)
+    started = f"{' '.join(argv[:2])} "
+    resumes = resumable is None or any(started.startswith(f"{name} ") for name in resumable)
     return one_line_errors(program, run, interrupted if resumes else "run the command again")
 
 

@@ -184,7 +184,7 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
-RESUMABLE = ("finetune", "tokenizer", "predictor", "sweep", "data")
+RESUMABLE = ("finetune", "tokenizer", "predictor", "sweep", "data download")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": partial(run_training_command, stage="tokenizer"),

@@ -83,8 +83,10 @@ def test_errors_of_people_and_of_the_program(capsys, monkeypatch):
 def test_only_a_command_that_resumes_is_said_to_resume(capsys):
     commands = {"train": failing(KeyboardInterrupt()), "forecast": failing(KeyboardInterrupt())}
     commands = {name: lambda argv, command=command: command() for name, command in commands.items()}
-    for name, remedy in (("train", "continue with --resume"), ("forecast", "run the command again")):
-        assert run_command("p", "usage", commands, [name], "continue with --resume", ["train"]) == 130
+    commands["data"] = commands["train"]
+    go_on, again = "continue with --resume", "run the command again"
+    for line, remedy in (("train", go_on), ("forecast", again), ("data download x", go_on), ("data check", again)):
+        assert run_command("p", "usage", commands, line.split(), go_on, ["train", "data download"]) == 130
         assert capsys.readouterr().err == f"p: interrupted; {remedy}\n"
 
 
