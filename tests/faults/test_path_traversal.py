@@ -100,7 +100,7 @@ def test_shards(copied, tmp_path, shard):
 def test_indices_that_are_none(copied, content):
     folder = copied("mt5")
     (folder / "model.safetensors.index.json").write_text(content)
-    wrong = r"index.json(: not valid JSON|: nested more than 64 levels deep| has no weight_map)"
+    wrong = r"index.json( is not valid JSON| is nested more than 64 levels deep| has no weight_map)"
     with pytest.raises(ValueError, match=wrong):
         load_model(str(folder))
 

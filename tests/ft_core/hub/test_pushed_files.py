@@ -73,7 +73,7 @@ def test_weights_in_parts_that_are_not_all_there(folder):
 
 def test_damaged_configuration(folder):
     (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json: not valid JSON.*; restore the file, then push"):
+    with pytest.raises(ValueError, match=r"config.json is not valid JSON.*; restore the file, then push"):
         choose_files(folder)
 
 
@@ -115,7 +115,7 @@ def test_folder_of_what_was_named(folder, tmp_path):
         assert find_folder(named, "best_model") == (run / "best_model", run)
     with pytest.raises(ValueError, match="is missing; pass a model folder or a run folder"):
         find_folder(tmp_path / "nowhere", "best_model")
-    with pytest.raises(ValueError, match=r"run.json: content: object missing required field status; restore it"):
+    with pytest.raises(ValueError, match=r"run.json lacks the field status; restore it"):
         read_run(run)
 
 

@@ -284,7 +284,7 @@ def test_folders(sweep, two, tmp_path):
         sweep("--overwrite", output="other")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
     (tmp_path / "sweep" / "sweep.json").write_text("{")
-    with pytest.raises(ValueError, match=r"sweep.json: not valid JSON"):
+    with pytest.raises(ValueError, match=r"sweep.json is not valid JSON"):
         sweep("--trials", 3, "--resume")
 
 

@@ -52,7 +52,7 @@ def test_a_run_stands_for_its_best_model(folder, tiny_model):
     run = folder.parent / "run"
     run.mkdir()
     (run / "run.json").write_text("{}")
-    refuse(run, "has no config.json and no model.safetensors")
+    refuse(run, "has no model yet; continue it with --resume")
     folder.rename(run / "best_model")
     loaded = KronosTokenizer.from_pretrained(run)
     assert weights_hash(loaded) == weights_hash(tiny_model)
@@ -91,7 +91,7 @@ def test_a_predictor_is_no_tokenizer(folder):
 
 def test_damaged_configuration(folder):
     (folder / "config.json").write_text('{"d_in": 6,')
-    refuse(folder, "config.json: not valid JSON")
+    refuse(folder, "config.json is not valid JSON")
 
 
 def test_impossible_configuration(folder):

@@ -62,7 +62,7 @@ def test_what_is_no_model(run, tmp_path):
         str(tmp_path / "nowhere"): "does not exist; pass a run folder, a model folder, or mini, small, base",
         run.data: "is a file; pass a run folder or a model folder",
         str(tmp_path / "empty"): "is not a model folder or a run folder",
-        str(tmp_path / "broken"): "config.json: not valid JSON",
+        str(tmp_path / "broken"): "config.json is not valid JSON",
         str(tmp_path / "unfinished"): "has no finished predictor",
         str(run.folder / "tokenizer"): "contains a tokenizer, not a predictor; pass a predictor's run",
     }.items():

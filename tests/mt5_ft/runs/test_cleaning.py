@@ -36,7 +36,7 @@ def test_without_final_the_newest_checkpoint_stays(train, capsys):
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"status": "finished"}'])
 def test_a_record_that_is_none(tmp_path, text, refused):
     (tmp_path / "run.json").write_text(text, encoding="utf-8")
-    refused(["clean", tmp_path], "run.json: ")
+    refused(["clean", tmp_path], "run.json ")
 
 
 def test_a_run_that_is_not_over_is_left_alone(train, refused):
