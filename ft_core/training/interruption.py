@@ -30,13 +30,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def start_worker(start: Callable[[int], None] | None, number: int) -> None:
     """Initialises a data-loading worker so that the training process handles signals to the process group.
 
-    The worker ignores SIGINT and the first SIGTERM. A second SIGTERM ends it, so its parent can still stop it.
+    The worker ignores SIGINT, and the first SIGTERM unless a SIGINT came before. The next SIGTERM ends it: it is the
+    parent's, which would otherwise wait for the worker at its own end.
     """
 
     def ignore_once(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, ignore_once)
     signal.signal(signal.SIGTERM, ignore_once)
     if start is not None:
         start(number)
