@@ -201,8 +201,11 @@ class RunFacts:
 
     @property
     def is_untrained_at_start(self) -> bool:
-        """Whether the run began with random weights: its settings say so, or these weights did no better than the
-        simplest answer, which is 0 everywhere, or all tokens equally likely."""
+        """Whether the run started from random weights.
+
+        True if the settings say so, or if the starting weights were no better than a trivial prediction: 0 everywhere,
+        or equal probabilities for all tokens.
+        """
         if self.settings.get("from_scratch") or self.start is None:
             return bool(self.settings.get("from_scratch"))
         if not self.view.in_nats:

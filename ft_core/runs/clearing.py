@@ -1,8 +1,8 @@
 """Clears a folder for a run that replaces another, so that no interruption lets the old run continue.
 
 Notable:
-- First the record is replaced by one that says that the folder is being cleared, under a new id: from then on a resume
-  completes the clearing and starts from the beginning.
+- First a new record with a new id marks the folder as being cleared. A later resume completes the clearing and starts
+  from the beginning.
 - Then all folders of the old run are renamed, the newest checkpoint first. If one cannot be renamed, everything goes
   back to its place. Only after that is anything deleted; the record goes last.
 """
@@ -23,7 +23,7 @@ CLEARING = "interrupted: overwrite"  # the status of a record whose folder is be
 
 
 def is_being_cleared(record: Path) -> bool:
-    """Whether a record says that clearing its folder was begun and not completed."""
+    """Whether a record marks its folder as partly cleared."""
     try:
         values = read_json(record, "", dict)
     except ValueError:

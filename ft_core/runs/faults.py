@@ -1,4 +1,4 @@
-"""Faults of the machine that end a run: one line that says what is left of it and how to continue."""
+"""Machine faults that end a run. The error message names the newest checkpoint and how to continue."""
 
 from pathlib import Path
 

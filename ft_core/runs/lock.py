@@ -68,7 +68,7 @@ def _os_lock(run: Path, wait: float) -> FileLock | None:
 
 
 def _reaches_other_machines(run: Path) -> bool:
-    """Whether a lock that is free here is free everywhere: on a local disk, or an NFS that says so."""
+    """Whether the file system shares its locks with other machines, or is a local disk."""
     place = run.resolve()
     with contextlib.suppress(OSError, psutil.Error):
         mounts = [one for one in psutil.disk_partitions(all=True) if place.is_relative_to(one.mountpoint)]
