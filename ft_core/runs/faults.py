@@ -1,5 +1,6 @@
 """Machine faults that end a run. The error message names the newest checkpoint and how to continue."""
 
+import traceback
 from pathlib import Path
 
 from ..checkpoints.listing import find_newest_complete
@@ -7,10 +8,19 @@ from ..io.files import is_full_disk
 
 
 def lost_worker(error: BaseException) -> str | None:
-    """A message if an error means that a data-loading worker was killed; else None."""
-    if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader worker (pid"):
+    """A message if an error means that a data-loading worker was killed; else None.
+
+    Most often torch says so. If the worker ends while it hands over a batch, its connection breaks instead.
+    """
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+        detail = " ".join(str(error).split())
+    elif isinstance(error, (ConnectionError, EOFError, FileNotFoundError)) and any(
+        frame.name == "_try_get_data" for frame in traceback.extract_tb(error.__traceback__)
+    ):
+        detail = f"{type(error).__name__} while it handed over a batch"
+    else:
         return None
-    return f"a data-loading worker has ended ({' '.join(str(error).split())[:120]}), perhaps because memory ran out"
+    return f"a data-loading worker has ended ({detail[:120]}), perhaps because memory ran out"
 
 
 def environment_fault(error: BaseException, run: Path) -> str | None:

@@ -1,12 +1,13 @@
 """Faults of the machine: one line with what is left of the run, also after its training."""
 
 import errno
-import re
 import subprocess
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from torch.utils.data import DataLoader
 
 from ft_core.checkpoints.manifest import write_manifest
 from ft_core.hub.resolve import check_name
@@ -47,6 +48,7 @@ def test_a_disk_that_fills_while_results_and_report_are_written(run, monkeypatch
 KILLED = """
 import os, signal
 from torch.utils.data import DataLoader
+from ft_core.runs.faults import lost_worker
 
 class Killing:
     def __len__(self):
@@ -59,22 +61,33 @@ class Killing:
 
 try:
     list(DataLoader(Killing(), batch_size=1, num_workers=1))
-except RuntimeError as error:
-    print(error, flush=True)
+except Exception as error:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print(lost_worker(error), flush=True)
     os._exit(0)
 """
 
 
-def test_a_killed_loader_worker(run):
+def test_a_killed_loader_worker():
     """In a process of its own: torch reports the dead worker in its handler of SIGCHLD, at any later moment."""
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
-    )
-    text = re.search(r"DataLoader worker \(pid.*", killed.stdout)  # printed, or the end of a traceback
-    message = environment_fault(RuntimeError(text[0]), run)
-    assert message.startswith("a data-loading worker has ended (DataLoader worker (pid")
+    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=120)
+    assert killed.stdout.startswith("a data-loading worker has ended ("), (killed.stdout, killed.stderr)
+
+
+@pytest.mark.parametrize("broken", [ConnectionResetError(), EOFError(), FileNotFoundError()])
+def test_a_worker_that_ends_while_it_hands_over_a_batch(run, broken):
+    batches = iter(DataLoader(range(4), num_workers=1))
+    batches._data_queue.get = Mock(side_effect=broken)
+    with pytest.raises(type(broken)) as caught:
+        next(batches)
+    message = environment_fault(caught.value, run)
+    assert message.startswith(f"a data-loading worker has ended ({type(broken).__name__} while it handed over a batch")
     assert "checkpoint-8 is complete: continue with --resume" in message
-    assert environment_fault(ValueError("no space left on device"), run) is None
+
+
+def test_other_errors_are_no_lost_worker(run):
+    for error in (RuntimeError("DataLoader"), ConnectionResetError(), ValueError("no space left on device")):
+        assert environment_fault(error, run) is None
 
 
 def test_a_run_in_training_has_no_model_yet(run):
