@@ -7,11 +7,11 @@ from pathlib import Path
 from ..cli.options import ExactParser
 from ..runs.folder import RUN_FILE
 
-STAGE_FOLDERS = ("tokenizer", "predictor")  # of a run of both
+STAGE_FOLDERS = ("tokenizer", "predictor", "quantiles")  # of a run of several stages
 
 
 def _runs_of(path: Path) -> list[Path]:
-    """A run, or the runs of both stages if a folder holds those."""
+    """A run, or the runs of the stages if a folder holds those."""
     stages = [path / name for name in STAGE_FOLDERS if (path / name / RUN_FILE).is_file()]
     return stages if stages and not (path / RUN_FILE).is_file() else [path]
 

@@ -39,7 +39,12 @@ class StageView:
 
 WEIGHT_NORM = Panel("weight norm", ("weight_norm",), log_scale=True)
 # which command reports on a stage that a record names
-REPORTED_BY = {"tokenizer": "kronos-ft report", "predictor": "kronos-ft report", "mt5": "mt5-ft report"}
+REPORTED_BY = {
+    "tokenizer": "kronos-ft report",
+    "predictor": "kronos-ft report",
+    "quantiles": "kronos-ft report",
+    "mt5": "mt5-ft report",
+}
 PLAIN = StageView(
     stage="",
     primary="loss",

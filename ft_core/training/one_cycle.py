@@ -60,12 +60,17 @@ def build_one_cycle(optimizer: Optimizer, settings: OneCycle, total_steps: int) 
     """
     if total_steps < 1:
         raise ValueError(f"a schedule over {total_steps} steps is empty; train for at least one step")
+    base = optimizer.param_groups[0]["lr"] or settings.max_lr
     pct_start = settings.pct_start
     if abs(pct_start * total_steps - 1) < 1e-9:
         pct_start = (1 + 1e-6) / total_steps  # PyTorch divides by pct_start * total_steps - 1
     return ResumableOneCycleLR(
         optimizer,
-        max_lr=settings.max_lr,
+        # a group with its own learning rate keeps its ratio to the others
+        max_lr=[
+            settings.max_lr if group["lr"] == base else settings.max_lr * group["lr"] / base
+            for group in optimizer.param_groups
+        ],
         total_steps=total_steps,
         pct_start=pct_start,
         div_factor=settings.div_factor,

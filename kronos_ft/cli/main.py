@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 USAGE = """\
 kronos-ft COMMAND [OPTIONS]
 
-  finetune      fine-tune the tokenizer, then the predictor on your candles, in one folder
+  finetune      fine-tune the tokenizer, then the predictor (and a quantile head) on your candles, in one folder
   tokenizer     fine-tune only the Kronos tokenizer
   predictor     fine-tune only the Kronos predictor, on the tokens of a tokenizer
+  quantiles     train a direct quantile head on a predictor: the distribution of every horizon in one pass
   forecast      forecast sample paths of future bars, as a table and a chart
   evaluate      forecast from many origins and compare with naive forecasts and other models
   ui            show forecasts, evaluation and report of a run on a local web page
@@ -51,19 +52,24 @@ kronos-ft finetune --data FILE [--output_dir RUN] [--resume | --overwrite | --dr
 Fine-tunes the tokenizer (RUN/tokenizer), then the predictor on the tokens of the best tokenizer (RUN/predictor).
 --resume continues the interrupted stage; a finished stage is not repeated.
 
+  --stages NAMES           tokenizer predictor (default), or tokenizer predictor quantiles: adds a quantile head
+
   --tokenizer NAME         tokenizer to start from: base, 2k, Hub repository or folder (default base)
   --model NAME             predictor to start from: mini, small, base, Hub repository or folder (default small)
-  --NAME VALUE             any other setting of `kronos-ft tokenizer` or `predictor`, for each stage that has it
+  --NAME VALUE             any other setting of `kronos-ft tokenizer` or `predictor`, for each stage that has it; the
+                           quantile head takes only those on data, windows, seed, batch and run folder
   --tokenizer_NAME VALUE   the setting of the tokenizer stage only, such as --tokenizer_max_steps 2000
   --predictor_NAME VALUE   the setting of the predictor stage only, such as --predictor_learning_rate 4e-5
+  --quantiles_NAME VALUE   the setting of the quantile head only, such as --quantiles_body full
 
-`kronos-ft tokenizer --help` and `kronos-ft predictor --help` list the settings. A YAML file uses the same names.
+`kronos-ft tokenizer --help`, `predictor --help` and `quantiles --help` list the settings. A YAML file uses the same
+names.
 """
 
 SWEEP_USAGE = """\
-kronos-ft sweep tokenizer|predictor --space SPACE.yaml [--trials N] [--output_dir DIR] [--resume] [OPTIONS]
+kronos-ft sweep tokenizer|predictor|quantiles --space SPACE.yaml [--trials N] [--output_dir DIR] [--resume] [OPTIONS]
 
-Hyperparameter search: each trial is a complete run of `kronos-ft tokenizer` or `predictor`. SPACE.yaml:
+Hyperparameter search: each trial is a complete run of `kronos-ft tokenizer`, `predictor` or `quantiles`. SPACE.yaml:
 
   learning_rate: {low: 1e-5, high: 1e-3, log: true}
   weight_decay: [0.0, 0.05, 0.1]
@@ -89,7 +95,7 @@ def _print_run(metrics: dict | None, args: "TrainingArguments") -> None:
 
 
 def run_training_command(argv: Sequence[str], stage: str) -> int:
-    """`kronos-ft tokenizer|predictor`: parses preset, YAML and command line, then runs the training."""
+    """`kronos-ft tokenizer|predictor|quantiles`: parses preset, YAML and command line, then runs the training."""
     from ft_core.cli.option_table import read_table
     from ft_core.cli.settings import build_settings, read_options
     from ft_core.io.files import check_data_file
@@ -99,7 +105,7 @@ def run_training_command(argv: Sequence[str], stage: str) -> int:
     options, presets = read_table("kronos_ft", stage), STAGE_PRESETS[stage]
     given = read_options(options, argv, presets=presets, default_preset=DEFAULT_PRESET, program=f"kronos-ft {stage}")
     check_data_file(given.get("data") or "")
-    from ..training.predictor_arguments import STAGE_TYPES
+    from ..training.quantile_arguments import STAGE_TYPES
 
     settings = build_settings(STAGE_TYPES[stage], given)
     run = load_function(f"kronos_ft.runs.{stage}:run_{stage}")
@@ -119,13 +125,13 @@ def _plain_settings(command: str, argv: Sequence[str], kind: type) -> object:
 
 
 def run_finetune_command(argv: Sequence[str]) -> int:
-    """`kronos-ft finetune`: both stages, with settings for both or one of them."""
+    """`kronos-ft finetune`: all stages, with settings for all or one of them."""
     if not argv or "-h" in argv or "--help" in argv:
         print(FINETUNE_USAGE)
         return 0 if argv else 2
     from ft_core.io.files import check_data_file
 
-    from ..runs.routing import STAGES, read_finetune
+    from ..runs.routing import read_finetune
 
     check_data_file(read_finetune(argv)[1]["predictor"].get("data") or "")
     from ..runs.both import parse_finetune, run_finetune
@@ -133,7 +139,7 @@ def run_finetune_command(argv: Sequence[str]) -> int:
     settings = parse_finetune(argv)
     metrics = run_finetune(settings)
     if metrics is not None and settings.predictor[-1].process_index == 0:
-        for stage in STAGES:
+        for stage in settings.stages():
             print(f"\n{stage}")
             _print_run(metrics[stage], getattr(settings, stage)[-1])
     return 0
@@ -176,7 +182,7 @@ def run_forecast_command(argv: Sequence[str]) -> int:
 
 
 def run_sweep_command(argv: Sequence[str]) -> int:
-    """`kronos-ft sweep tokenizer|predictor`: hyperparameter search."""
+    """`kronos-ft sweep tokenizer|predictor|quantiles`: hyperparameter search."""
     from ft_core.sweep.command import sweep_command
 
     from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
@@ -184,11 +190,12 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
-RESUMABLE = ("finetune", "tokenizer", "predictor", "sweep", "data download")
+RESUMABLE = ("finetune", "tokenizer", "predictor", "quantiles", "sweep", "data download")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
     "tokenizer": partial(run_training_command, stage="tokenizer"),
     "predictor": partial(run_training_command, stage="predictor"),
+    "quantiles": partial(run_training_command, stage="quantiles"),
     "forecast": run_forecast_command,
     "evaluate": run_evaluate_command,
     "ui": late("kronos_ft.cli.ui:run_ui_command"),

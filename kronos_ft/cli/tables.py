@@ -4,7 +4,7 @@ from ft_core.sweep.arguments import SweepArguments
 
 from ..evaluation.arguments import EvaluateArguments
 from ..forecasting.arguments import ForecastArguments
-from ..training.predictor_arguments import STAGE_TYPES
+from ..training.quantile_arguments import STAGE_TYPES
 
 COMMANDS: dict[str, tuple[type, ...]] = {
     **STAGE_TYPES,

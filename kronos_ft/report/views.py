@@ -1,11 +1,12 @@
-"""The two kinds of Kronos runs, as a report reads them."""
+"""The kinds of Kronos runs, as a report reads them."""
 
 from ft_core.report.views import WEIGHT_NORM, StageView
 from ft_core.training.curves import Panel
 
-from ..runs.both import STAGE_TYPES
 from ..training.predictor_trainer import KronosTrainer
-from ..training.presets import PREDICTOR_PRESETS, PRESETS
+from ..training.presets import PREDICTOR_PRESETS, PRESETS, QUANTILE_PRESETS
+from ..training.quantile_arguments import STAGE_TYPES
+from ..training.quantile_trainer import KronosQuantileTrainer
 from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from .rules_codes import beats_frequencies, code_usage, conditioning, explained
 from .rules_data import RULES as DATA_RULES
@@ -44,4 +45,18 @@ PREDICTOR = StageView(
     rules=(*DATA_RULES, beats_frequencies, conditioning),
     settings=lambda: (STAGE_TYPES["predictor"], PREDICTOR_PRESETS),
 )
-VIEWS = (TOKENIZER, PREDICTOR)
+QUANTILES = StageView(
+    stage="quantiles",
+    package="kronos_ft.report",
+    primary="loss",
+    signature="pinball_close",
+    in_nats=False,
+    terms=KronosQuantileTrainer.summary_terms,
+    panels=(*KronosQuantileTrainer.panels, WEIGHT_NORM),
+    speed="bars_per_second",
+    usual_rates=(1e-4, 5e-3),
+    command="kronos-ft quantiles",
+    rules=DATA_RULES,
+    settings=lambda: (STAGE_TYPES["quantiles"], QUANTILE_PRESETS),
+)
+VIEWS = (TOKENIZER, PREDICTOR, QUANTILES)

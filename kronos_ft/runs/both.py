@@ -1,4 +1,4 @@
-"""Both stages in one folder: the tokenizer in RUN/tokenizer, the predictor on its tokens in RUN/predictor."""
+"""All stages in one folder: tokenizer in RUN/tokenizer, predictor in RUN/predictor, quantile head in RUN/quantiles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from ft_core.runs.folder import BEST_MODEL, mark_replaced, prepare_run_folder
 from ft_core.training.run import preflight
 
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..training.predictor_arguments import STAGE_TYPES
 from ..training.predictor_trainer import check_bits
+from ..training.quantile_arguments import STAGE_TYPES
 from .predictor import run_predictor
+from .quantiles import run_quantiles
 from .routing import STAGES, read_finetune
 from .start import build_network, check_context, resolve_start, start_config
 from .tokenizer import run_tokenizer
@@ -24,25 +25,31 @@ from .tokenizer import run_tokenizer
 
 @dataclass
 class FinetuneSettings:
-    """Settings of both stages, each a tuple of model, data, augmentation and training settings, and the run folder."""
+    """Settings of the stages, each a tuple as in `STAGE_TYPES`, and the run folder; `quantiles` only if asked for."""
 
     tokenizer: tuple
     predictor: tuple
     folder: Path
+    quantiles: tuple | None = None
+
+    def stages(self) -> list[str]:
+        """The stages that are run, in order."""
+        return [stage for stage in STAGES if getattr(self, stage) is not None]
 
 
 def parse_finetune(argv: Sequence[str]) -> FinetuneSettings:
-    """Settings of both stages from one command line; every value is checked before anything runs.
+    """Settings of all stages from one command line; every value is checked before anything runs.
 
     Raises:
         ValueError: as [`~kronos_ft.runs.routing.read_finetune`], or a value that a dataclass refuses.
     """
     folder, given = read_finetune(argv)
-    return FinetuneSettings(*(build_settings(STAGE_TYPES[stage], given[stage]) for stage in STAGES), folder)
+    built = {stage: build_settings(STAGE_TYPES[stage], values) for stage, values in given.items()}
+    return FinetuneSettings(**built, folder=folder)
 
 
 def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
-    """Fine-tunes a tokenizer, then a predictor on the tokens of its best model.
+    """Fine-tunes a tokenizer, then a predictor on the tokens of its best model, then, if asked for, a quantile head.
 
     `resume` continues in the stage that was interrupted; a finished one is not repeated.
 
@@ -61,28 +68,35 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
     check_bits(start_config(Kronos, starts[1]), start_config(KronosTokenizer, starts[0]))
     if args.dry_run:
         return _run_stages(settings, *starts)
-    with preflight(settings.folder, first_args, args):
+    with preflight(settings.folder, *(getattr(settings, stage)[-1] for stage in settings.stages())):
         return _run_stages(settings, *starts)
 
 
 def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
-    """Runs both stages in a folder that this process has locked."""
+    """Runs the stages in a folder that this process has locked."""
     tokenizer_args, (model, *_, args) = settings.tokenizer[-1], settings.predictor
     PartialState().wait_for_everyone()  # all ranks must look before one of them starts to write
 
-    def clear_predictor() -> None:
-        """Removes the old predictor; otherwise an interruption could leave it next to a new tokenizer.
+    stages = settings.stages()
 
-        The old tokenizer, which its own stage removes, is marked first: neither of them is continued after a kill.
+    def clear_later() -> None:
+        """Removes the old predictor and head; otherwise an interruption could leave them next to a new tokenizer.
+
+        The old tokenizer, which its own stage removes, is marked first: none of them is continued after a kill.
         """
         if args.overwrite:
             if PartialState().is_main_process:
                 mark_replaced(Path(tokenizer_args.output_dir))
-            prepare_run_folder(Path(args.output_dir), resume=False, overwrite=True)
+            for stage in STAGES[1:]:
+                if stage in stages or (settings.folder / stage).is_dir():
+                    prepare_run_folder(settings.folder / stage, resume=False, overwrite=True)
 
-    echo("stage 1 of 2: tokenizer")
-    first = run_tokenizer(*settings.tokenizer, start=tokenizer, checked=True, before_training=clear_predictor)
-    echo("stage 2 of 2: predictor")
+    def begin(stage: str) -> None:
+        echo(f"stage {stages.index(stage) + 1} of {len(stages)}: {stage}")
+
+    begin("tokenizer")
+    first = run_tokenizer(*settings.tokenizer, start=tokenizer, checked=True, before_training=clear_later)
+    begin("predictor")
     if first is None:
         set_seed(tokenizer_args.seed)
         codes = build_network(KronosTokenizer, tokenizer)
@@ -91,4 +105,10 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
         echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")
     for each in (model, predictor.settings):
         each.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
-    return {"tokenizer": first, "predictor": run_predictor(*settings.predictor, start=predictor, checked=True)}
+    found = {"tokenizer": first, "predictor": run_predictor(*settings.predictor, start=predictor, checked=True)}
+    if settings.quantiles is not None:
+        begin("quantiles")
+        settings.quantiles[0].model = str(Path(args.output_dir) / BEST_MODEL)
+        settings.quantiles[0].tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
+        found["quantiles"] = run_quantiles(*settings.quantiles, checked=True)
+    return found

@@ -1,7 +1,7 @@
 """Routes the settings of `kronos-ft finetune` to the stages. Imports neither torch nor transformers.
 
-A name goes to every stage that has it; with the prefix `tokenizer_` or `predictor_` to that stage alone, whatever the
-order. `model` is the predictor's and `tokenizer` names the tokenizer to start from.
+A name goes to every stage that has it; with the prefix `tokenizer_`, `predictor_` or `quantiles_` to that stage alone,
+whatever the order. `model` is the predictor's and `tokenizer` names the tokenizer to start from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,13 @@ from ft_core.cli.settings import nearest_name, read_argv, read_options
 
 from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 
-STAGES = ("tokenizer", "predictor")
+STAGES = ("tokenizer", "predictor", "quantiles")
+DEFAULT_STAGES = STAGES[:2]
+# the quantile head takes the predictor before it, and the whole of its training differs
+NOT_FOR_QUANTILES = (
+    *("model", "tokenizer", "from_scratch", "revision", "preset", "learning_rate", "num_train_epochs", "max_steps"),
+    *("eval_steps", "save_steps", "early_stopping", "max_grad_norm", "weight_decay", "metric_for_best_model"),
+)
 DEFAULT_FOLDER = "runs/finetune"
 
 
@@ -29,7 +35,8 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
         stage = next((stage for stage in STAGES if name.startswith(f"{stage}_")), None)
         if stage is not None:
             bare = name.removeprefix(f"{stage}_")
-            if bare not in known[stage] or bare in ("output_dir", "resume", "overwrite", "dry_run", "tokenizer"):
+            fixed = ("output_dir", "resume", "overwrite", "dry_run", "tokenizer")
+            if bare not in known[stage] or bare in fixed or (stage == "quantiles" and bare == "model"):
                 raise ValueError(
                     f"--{name} is not a setting of the {stage} stage; {nearest_name(bare, sorted(known[stage]))}"
                 )
@@ -45,7 +52,7 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
             raise ValueError(f"--{name} is not a setting; {nearest_name(name, sorted(set.union(*known.values())))}")
         else:
             for each in STAGES:
-                if name in known[each]:
+                if name in known[each] and not (each == "quantiles" and name in NOT_FOR_QUANTILES):
                     shared[each][name] = value
     return {stage: shared[stage] | own[stage] for stage in STAGES}
 
@@ -62,6 +69,7 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
         ValueError: as [`~ft_core.cli.settings.parse_settings`], and for names that no stage has.
     """
     values = read_argv(argv)
+    stages = read_stages(values.pop("stages", [*DEFAULT_STAGES]))
     named = values.pop("output_dir", DEFAULT_FOLDER)
     named = named[0] if isinstance(named, list) and len(named) == 1 else named
     if not isinstance(named, str) or not named:
@@ -77,5 +85,24 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
             program="kronos-ft finetune",
         )
         for stage, settings in route_settings(values).items()
+        if stage in stages
     }
     return folder, given
+
+
+def read_stages(named: object) -> tuple[str, ...]:
+    """The stages of `--stages`, in the order in which they run.
+
+    Raises:
+        ValueError: an unknown stage, or a choice without tokenizer and predictor.
+    """
+    words = [str(word) for word in (named if isinstance(named, list) else [named])]
+    for word in words:
+        if word not in STAGES:
+            raise ValueError(f"stages={' '.join(words)}: {word!r} is not a stage; {nearest_name(word, STAGES)}")
+    if not set(DEFAULT_STAGES) <= set(words):
+        raise ValueError(
+            f"stages={' '.join(words)} must contain tokenizer and predictor; to train one stage, run kronos-ft "
+            "tokenizer, predictor or quantiles"
+        )
+    return tuple(stage for stage in STAGES if stage in words)

@@ -1,4 +1,4 @@
-"""Hyperparameter search of tokenizer and predictor runs."""
+"""Hyperparameter search of tokenizer, predictor and quantile-head runs."""
 
 import tempfile
 from collections.abc import Callable
@@ -11,13 +11,15 @@ from ft_core.sweep.stage import COMMON_FIXED, SweepStage
 
 from ..data.candles import fingerprint
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..training.predictor_arguments import STAGE_TYPES
 from ..training.predictor_trainer import KronosTrainer
 from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
+from ..training.quantile_arguments import STAGE_TYPES
 from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from ..training.window_trainer import WindowTrainer
+from ..windows.augmentation import AugmentationArguments
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .predictor import run_predictor
+from .quantiles import run_quantiles
 from .start import build_network, check_context, named_tokenizer, resolve_tokens
 from .tokenizer import run_tokenizer
 
@@ -32,7 +34,8 @@ FIXED = COMMON_FIXED | dict.fromkeys(VALIDATION_SETTINGS, _SAME_WINDOWS)
 
 def check_windows(settings: tuple) -> str:
     """Reads the candles, prints a description, and returns their fingerprint."""
-    _, data, augmentation, args = settings
+    data, args = settings[1], settings[-1]
+    augmentation = settings[2] if len(settings) > 3 else AugmentationArguments()
     series = load_series(data)
     for line in describe_data(series, build_splits(series, data, augmentation, args.seed)):
         echo(line)
@@ -107,3 +110,15 @@ def predictor_stage() -> SweepStage:
     """Runs of `kronos-ft predictor`."""
     fixed = FIXED | dict.fromkeys(("tokenizer", "tokenizer_revision"), _SAME_TOKENS)
     return _stage("predictor", run_predictor, fixed=fixed, check=check_predictor, ruler=tokens_of, test=score_predictor)
+
+
+def check_quantiles(settings: tuple) -> str:
+    """As [`check_windows`]; also checks that a window fits the body's context."""
+    if settings[0].body != "none":
+        check_context(settings[0], settings[1])
+    return check_windows(settings)
+
+
+def quantiles_stage() -> SweepStage:
+    """Runs of `kronos-ft quantiles`; losses of different horizons or lookbacks cannot be compared."""
+    return _stage("quantiles", run_quantiles, fixed=FIXED, check=check_quantiles)

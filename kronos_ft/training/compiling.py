@@ -34,7 +34,7 @@ UNKNOWN_SECONDS, UNKNOWN_WARM_SECONDS = 90.0, 15.0  # assumed compile time, unti
 LEAST_STEPS = 50  # for shorter runs even the timing of a step costs more than it saves
 MARGIN = 1.3
 # share of a step that compiled blocks save (docs/performance.md); none for a predictor, because of its dropout
-GAINS = {"tokenizer": {"fp32": 0.18, "bf16": 0.35}, "predictor": {}}
+GAINS = {"tokenizer": {"fp32": 0.18, "bf16": 0.35}, "predictor": {}, "quantiles": {}}
 
 
 class CompilableTrainer(Protocol):

@@ -1,4 +1,6 @@
-"""Loss terms of the Kronos tokenizer: pure functions of model outputs.
+"""Loss terms of tokenizer, predictor and quantile head: pure functions of model outputs.
+
+Tokenizer:
 
 loss      = (recon_pre + recon_all + bsq) / 2
 recon_pre = mean squared error of the reconstruction from the s1 bits alone
@@ -12,6 +14,7 @@ about reconstruction by itself; read recon_all.
 Shapes: B windows, T bars, F features, D bits of a code.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -125,3 +128,44 @@ def predictor_objective(means: Tensor) -> dict[str, Tensor]:
     """The loss and its parts from means over windows of shape `(4,)`."""
     parts = dict(zip(PREDICTOR_TERMS, means.unbind(), strict=True))
     return {"loss": (parts["ce_s1"] + parts["ce_s2"]) / 2, **parts}
+
+
+QUANTILE_TERMS = ("close", "high", "low", "volatility", "volume")
+
+
+def quantile_terms(quantiles: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:
+    """Pinball loss of each target and coverage of the close, with the number of defined outcomes, for each window.
+
+    pinball = mean over levels a of max(a (y - q_a), (a - 1) (y - q_a)), Koenker and Bassett (1978).
+
+    Args:
+        quantiles (`torch.Tensor` of shape `(B, H, K, Q)`): standardised.
+        targets (`torch.Tensor` of shape `(B, H, K)`): outcomes, NaN where not defined.
+        levels (`Sequence` of Q `float`): of the quantiles.
+
+    Returns:
+        `torch.Tensor` of shape `(B, 2 K + 2)`: sums of the pinball loss over horizons by target, numbers of outcomes by
+        target, and of the close the number of outcomes inside the central 90 % interval, and of those looked at.
+    """
+    known = ~targets.isnan()
+    truth = torch.where(known, targets, 0.0).float()
+    errors = truth[..., None] - quantiles.float()
+    weights = torch.tensor(levels, device=errors.device, dtype=errors.dtype)
+    pinball = torch.maximum(weights * errors, (weights - 1) * errors).mean(dim=-1)
+    losses = torch.where(known, pinball, 0.0).sum(dim=1)
+    low, high = (min(range(len(levels)), key=lambda i, at=at: abs(levels[i] - at)) for at in (0.05, 0.95))
+    close, bounds = truth[..., 0], quantiles.detach()[..., 0, :]
+    inside = (close >= bounds[..., low]) & (close <= bounds[..., high]) & known[..., 0]
+    counts = torch.stack((inside.sum(dim=1), known[..., 0].sum(dim=1)), dim=1)
+    return torch.cat((losses, known.sum(dim=1), counts), dim=1).float()
+
+
+def quantile_objective(sums: Tensor) -> dict[str, Tensor]:
+    """The loss, mean pinball of the targets, and its parts from sums of [`quantile_terms`] over windows, `(2 K + 2,)`.
+
+    A target without any outcome counts as 0.
+    """
+    count = len(QUANTILE_TERMS)
+    parts = sums[:count] / sums[count : 2 * count].clamp(min=1)
+    found = {f"pinball_{name}": part for name, part in zip(QUANTILE_TERMS, parts.unbind(), strict=True)}
+    return {"loss": parts.mean(), **found, "coverage_90": sums[-2] / sums[-1].clamp(min=1)}

@@ -4,8 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..windows.augmentation import AugmentationArguments
-from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments, WindowTrainingArguments
+from .arguments import ModelArguments, WindowTrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +131,3 @@ class KronosArguments(WindowTrainingArguments):
                 "eval_like_published: eval_published_* use the future of the predicted bar, as the published "
                 "validation does; compare them only with published results, they do not measure forecast skill"
             )
-
-
-# the settings of each stage: model, data, augmentation and training
-STAGE_TYPES = {
-    "tokenizer": (ModelArguments, DataArguments, AugmentationArguments, KronosTokenizerArguments),
-    "predictor": (PredictorModelArguments, DataArguments, AugmentationArguments, KronosArguments),
-}

@@ -41,12 +41,31 @@ PRESETS["best"] = PRESETS["baseline"] | {
     "early_stopping_patience": 5,
     "early_stopping_min_delta": 1e-5,
 }
+# For published weights, which the published rate often makes worse (upstream issues 76, 98, 177; the author advises
+# 1e-5 or less)
+PRESETS["gentle"] = PRESETS["best"] | {"learning_rate": 1e-5, "num_train_epochs": 5, "early_stopping_patience": 3}
 # The predictor's recipes differ in learning rate and clipping. The sampled coarse token of the published scripts is an
 # error, so it is not part of `baseline` (s1_conditioning="sampled" selects it).
 PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "baseline": {**PRESETS["baseline"], "learning_rate": 4e-5, "max_grad_norm": 3.0},
     "optimized": {**PRESETS["optimized"], "learning_rate": 2e-5},
     "best": PRESETS["best"],
+    "gentle": PRESETS["gentle"],
 }
+# The head starts from zero on a body that is trained already
+QUANTILE_PRESETS: dict[str, dict[str, object]] = {
+    "baseline": {
+        "learning_rate": 1e-3,
+        "per_device_train_batch_size": 64,
+        "weight_decay": 0.1,
+        "max_grad_norm": 1.0,
+        "pct_start": 0.1,
+        "div_factor": 10.0,
+        "final_div_factor": 1e4,
+        "num_train_epochs": 6,
+        "early_stopping": False,
+    },
+}
+QUANTILE_PRESETS["gentle"] = QUANTILE_PRESETS["baseline"] | {"body_learning_rate": 1e-5}
 DEFAULT_PRESET = "baseline"
-STAGE_PRESETS = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS}
+STAGE_PRESETS = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS, "quantiles": QUANTILE_PRESETS}

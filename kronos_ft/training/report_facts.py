@@ -61,10 +61,9 @@ def token_entropies(tokens: TokenWindowDataset) -> dict[str, float]:
     Returns:
         `dict`: the entropy of `s1` and of `s2`.
     """
-    batch = tokens.__getitems__(_probe(tokens))
     found = {}
     for name in ("s1", "s2"):
-        share = torch.bincount(batch[name].flatten()).double()
+        share = torch.bincount(getattr(tokens, name)[_probe(tokens)].long().flatten()).double()
         share = share[share > 0] / share.sum()
         found[name] = _six_digits(-(share * share.log()).sum())
     return found
@@ -145,6 +144,6 @@ def observed_windows(
     found["validation"] = _split_figures(_windows_of(validation))
     spans = [found[name]["spans"] for name in ("train", "validation")]
     found["shared_share"] = shared_share(*spans)
-    if isinstance(validation, TokenWindowDataset):
+    if isinstance(validation, TokenWindowDataset) and hasattr(validation, "s1"):
         found["token_entropy"] = token_entropies(validation)
     return found

@@ -233,6 +233,11 @@ class WindowDataset(Dataset):
         starts = self._places.starts(np.asarray(indices, dtype=np.int64) % len(self))
         return torch.from_numpy(self._gather(self._stamps, starts).astype(np.int64))
 
+    def raw(self, indices: Sequence[int]) -> np.ndarray:
+        """Candles of windows in raw units, without augmentation, float64 of shape `(B, L, F)`."""
+        starts = self._places.starts(np.asarray(indices, dtype=np.int64) % len(self))
+        return self._gather(self._values, starts)
+
     def _gather(self, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """`L` rows from each start, shape `(B, L, ...)`.
 

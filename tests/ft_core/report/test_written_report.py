@@ -17,8 +17,8 @@ from ft_core.report.facts import read_run
 from ft_core.report.rules import COMMON_RULES
 from ft_core.report.write import write_report
 from kronos_ft.report.views import TOKENIZER, VIEWS
-from kronos_ft.runs.both import STAGE_TYPES
 from kronos_ft.training.presets import PRESETS
+from kronos_ft.training.quantile_arguments import STAGE_TYPES
 from mt5_ft.report.views import MT5
 from tests.written_runs import mt5_run, tokenizer_run
 

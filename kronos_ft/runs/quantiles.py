@@ -1,0 +1,153 @@
+"""A complete run of the quantile head, from settings to run folder."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from transformers import set_seed
+
+from ft_core.hub.resolve import Start
+from ft_core.io.console import echo
+from ft_core.io.progress_lines import LineProgress
+from ft_core.runs.folder import BEST_MODEL
+
+from ..models.configuration_kronos import KronosConfig
+from ..models.identity import weights_hash
+from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
+from ..models.pairing import trained_with
+from ..training.predictor_trainer import check_bits
+from ..training.quantile_arguments import KronosQuantileArguments, QuantileDataArguments, QuantileModelArguments
+from ..training.quantile_trainer import KronosQuantileTrainer
+from ..windows.augmentation import AugmentationArguments
+from ..windows.quantile_windows import CONTEXT_FEATURES, QuantileWindowDataset
+from ..windows.tokens import cache_folder
+from .data import WindowSplits
+from .stage import Stage, run_stage
+from .start import build_network, check_context, resolve_start, resolve_tokens
+
+MOST_STATES = 2**30  # bytes of the states of a frozen body to keep in memory; more are computed in each step
+CONE_WINDOWS = 200_000  # training windows, evenly spaced, that the cone is fitted on
+BATCH = 256
+
+
+def predictor_names(model: QuantileModelArguments) -> None:
+    """Completes the settings: the predictor of a run of both stages, and the tokenizer that a predictor records."""
+    folder = Path(model.model)
+    if (folder / "predictor" / BEST_MODEL).is_dir():
+        if model.tokenizer is None and (folder / "tokenizer" / BEST_MODEL).is_dir():
+            model.tokenizer = str(folder / "tokenizer" / BEST_MODEL)
+        model.model = str(folder / "predictor" / BEST_MODEL)
+    elif (folder / BEST_MODEL).is_dir():
+        model.model = str(folder / BEST_MODEL)
+    if model.tokenizer is None and Path(model.model).is_dir():
+        model.tokenizer = trained_with(Path(model.model)).get("tokenizer")
+        if model.tokenizer is None:
+            raise ValueError(f"{model.model} has no record of its tokenizer; pass --tokenizer DIR")
+
+
+@torch.no_grad()
+def pool_states(
+    dataset: QuantileWindowDataset,
+    model: KronosForQuantiles,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Computes the states of a frozen body for every window, once, if they fit into memory."""
+    width = 2 * model.config.d_model
+    if len(dataset) * width * 4 > MOST_STATES:
+        return
+    body = model.to(device).eval()
+    states = torch.empty(len(dataset), width)
+    for first in range(0, len(dataset), BATCH):
+        rows = range(first, min(first + BATCH, len(dataset)))
+        tokens = dataset.tokens(rows)
+        found = body.pooled(*(tokens[name].to(device) for name in ("s1", "s2", "stamps")))
+        states[rows.start : rows.stop] = found.float().cpu()
+        if progress is not None:
+            progress(rows.stop, len(dataset))
+    dataset.states = states
+
+
+def build_head(
+    body: Kronos | None, model: QuantileModelArguments, train: QuantileWindowDataset, seed: int
+) -> KronosForQuantiles:
+    """The head to train, with the cone of the training windows, on the weights of a predictor."""
+    set_seed(seed)
+    config = KronosQuantilesConfig.on_body(
+        KronosConfig.from_size("tiny") if body is None else body.config,
+        horizon=train.shape.horizon,
+        lookback=train.shape.lookback,
+        num_features=len(CONTEXT_FEATURES),
+        head_dim=model.head_dim,
+        head_dropout_p=model.head_dropout_p,
+        use_body=body is not None,
+    )
+    network = KronosForQuantiles.on_body(body, config)
+    network.train_body(model.body == "full")
+    step = -(-len(train) // CONE_WINDOWS)
+    network.fit_cone(*train.outcomes(range(0, len(train), step)))
+    return network
+
+
+def run_quantiles(
+    model: QuantileModelArguments,
+    data: QuantileDataArguments,
+    args: KronosQuantileArguments,
+    *,
+    start: Start | None = None,
+    **options: object,
+) -> dict | None:
+    """Trains a quantile head from settings to run folder; `dry_run` only prints the plan.
+
+    Args:
+        model, data, args: the settings.
+        start ([`~ft_core.hub.resolve.Start`], *optional*): the resolved predictor; resolved here when not given.
+        options: as in [`~kronos_ft.runs.stage.run_stage`].
+
+    Returns:
+        `dict`: the figures of `training_metrics.json`, or None after a dry run.
+
+    Raises:
+        ValueError: settings, data or models that cannot be used, or that do not fit each other; nothing has been
+            written then but cached tokens.
+    """
+    with_body = model.body != "none"
+    if with_body:
+        if start is None:
+            predictor_names(model)
+        check_context(model, data)
+
+    def build(windows: WindowSplits) -> Stage:
+        facts: dict[str, object] = {"stage": "quantiles", "model": dict(vars(model))}
+        body = codes = None
+        if with_body:
+            first = start or resolve_start(Kronos, model, args)
+            tokens = resolve_tokens(first.settings, args)
+            codes, body = build_network(KronosTokenizer, tokens), build_network(Kronos, first)
+            check_bits(body.config, codes.config)
+            digest = weights_hash(codes)
+            echo(f"tokenizer   {codes.config.s1_bits} + {codes.config.s2_bits} bits, weights {digest[:16]}")
+            facts["model"] = {**vars(tokens.settings), "tokenizer_sha256": digest, "body_sha256": weights_hash(body)}
+            facts["tokenizer_config"] = codes.config.to_dict()
+            codes = codes.to(args.device)
+        cache = None if args.dry_run else cache_folder(args.token_cache)
+        show = args.process_index == 0
+
+        def prepare(name: str) -> QuantileWindowDataset | None:
+            split = getattr(windows, name)
+            progress = LineProgress(f"{name}: tokenised windows") if show and with_body else None
+            return None if split is None else QuantileWindowDataset(split, codes, cache, progress)
+
+        splits = WindowSplits(prepare("train"), prepare("validation"), prepare("test"))
+        network = build_head(body, model, splits.train, args.seed)
+        if model.body == "frozen" and not args.dry_run:
+            for name in ("train", "validation", "test"):
+                if (split := getattr(splits, name)) is not None:
+                    progress = LineProgress(f"{name}: windows through the body") if show else None
+                    pool_states(split, network, args.device, progress)
+        make = partial(KronosQuantileTrainer, network, args, splits.train, splits.validation)
+        return Stage(make, splits, facts | {"config": network.config.to_dict()})
+
+    return run_stage(build, model, data, AugmentationArguments(), args, **options)
