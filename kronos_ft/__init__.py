@@ -12,18 +12,23 @@ if TYPE_CHECKING:
     from .evaluation.arguments import EvaluateArguments
     from .evaluation.report import terminal_text
     from .evaluation.run import run_evaluation
+    from .forecasting.direct import QuantilePredictor
     from .forecasting.forecast import Forecast
     from .forecasting.predictor import KronosPredictor
     from .forecasting.run import describe_forecast, forecast_series
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
+    from .models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
     from .runs.finish import finish_run, summary_table
     from .training.arguments import KronosTokenizerArguments
     from .training.predictor_arguments import KronosArguments
     from .training.predictor_trainer import KronosTrainer
+    from .training.quantile_arguments import KronosQuantileArguments
+    from .training.quantile_trainer import KronosQuantileTrainer
     from .training.tokenizer_trainer import KronosTokenizerTrainer
     from .windows.augmentation import AugmentationArguments
     from .windows.dataset import WindowDataset, WindowShape
+    from .windows.quantile_windows import QuantileWindowDataset
     from .windows.tokens import TokenWindowDataset
 
 _HOMES = {
@@ -34,12 +39,18 @@ _HOMES = {
     "Kronos": ".models.modeling_kronos",
     "KronosArguments": ".training.predictor_arguments",
     "KronosConfig": ".models.configuration_kronos",
+    "KronosForQuantiles": ".models.modeling_quantiles",
     "KronosPredictor": ".forecasting.predictor",
+    "KronosQuantileArguments": ".training.quantile_arguments",
+    "KronosQuantileTrainer": ".training.quantile_trainer",
+    "KronosQuantilesConfig": ".models.modeling_quantiles",
     "KronosTokenizer": ".models.modeling_kronos",
     "KronosTokenizerArguments": ".training.arguments",
     "KronosTokenizerConfig": ".models.configuration_kronos",
     "KronosTokenizerTrainer": ".training.tokenizer_trainer",
     "KronosTrainer": ".training.predictor_trainer",
+    "QuantilePredictor": ".forecasting.direct",
+    "QuantileWindowDataset": ".windows.quantile_windows",
     "TokenWindowDataset": ".windows.tokens",
     "WindowDataset": ".windows.dataset",
     "WindowShape": ".windows.dataset",
@@ -61,12 +72,18 @@ __all__ = [
     "Kronos",
     "KronosArguments",
     "KronosConfig",
+    "KronosForQuantiles",
     "KronosPredictor",
+    "KronosQuantileArguments",
+    "KronosQuantileTrainer",
+    "KronosQuantilesConfig",
     "KronosTokenizer",
     "KronosTokenizerArguments",
     "KronosTokenizerConfig",
     "KronosTokenizerTrainer",
     "KronosTrainer",
+    "QuantilePredictor",
+    "QuantileWindowDataset",
     "TokenWindowDataset",
     "WindowDataset",
     "WindowShape",

@@ -1,4 +1,4 @@
-"""The model card of a Kronos tokenizer or predictor: data, recipe, metrics, use and limits, from its run record."""
+"""The model card of a Kronos tokenizer, predictor or quantile head: data, recipe, metrics, use and limits, from its run record."""
 
 from pathlib import Path
 
@@ -18,6 +18,11 @@ USAGE = {
         'tokenizer = KronosTokenizer.from_pretrained("TOKENIZER")  # the tokenizer that the model was trained with\n'
         'predictor = KronosPredictor(Kronos.from_pretrained("{repo}"), tokenizer)'
     ),
+    "quantiles": (
+        "from kronos_ft import KronosForQuantiles, KronosTokenizer, QuantilePredictor\n\n"
+        'tokenizer = KronosTokenizer.from_pretrained("TOKENIZER")  # the tokenizer that the model was trained with\n'
+        'predictor = QuantilePredictor(KronosForQuantiles.from_pretrained("{repo}"), tokenizer)'
+    ),
 }
 PUBLISHED_CODE = "With the published code ([shiyu-coder/Kronos](https://github.com/shiyu-coder/Kronos))"
 PUBLISHED_USAGE = {
@@ -36,12 +41,14 @@ RECIPE = {
     "s1_conditioning": "coarse token that conditions the fine token",
     "lora": "low-rank adapters",
     "lora_r": "their rank",
+    "body_learning_rate": "peak learning rate of the body",
 }
 LORA = ("lora", "lora_r")
 INTENDED = {
     "tokenizer": "Encoding windows of candles (open, high, low, close, volume, amount) to tokens and decoding them, "
     "for a Kronos predictor; for research on markets.",
     "predictor": "Sample paths of future candles, for research on markets.",
+    "quantiles": "Quantiles of close, high, low, volatility and volume of the next bars, for research on markets.",
 }
 LIMITS = {
     "tokenizer": ["A low reconstruction error does not imply good forecasts. Train a predictor on its tokens."],
@@ -49,7 +56,12 @@ LIMITS = {
         "A low loss does not imply good forecasts. Compare with naive forecasts on later bars first.",
         "With another tokenizer, the forecasts are meaningless.",
     ],
+    "quantiles": [
+        "Compare with the volatility-scaled cone on later bars first; most of a return cannot be forecast.",
+        "With another tokenizer, the forecasts are meaningless.",
+    ],
 }
+KINDS = {"quantiles": "quantile head"}  # where the name of the stage is not that of the model
 ADVICE = "This is not investment advice; past performance does not predict future returns."
 SHOWN_SYMBOLS = 10
 
@@ -171,7 +183,7 @@ def kronos_card(
     """The content of the card of a Kronos model, without its evaluation.
 
     Args:
-        stage (`str`): tokenizer or predictor.
+        stage (`str`): tokenizer, predictor or quantiles.
         folder (`Path`): the model's.
         run (`Path`, *optional*): the run that it is of.
         options ([`CardOptions`]): what the push says about it.
@@ -183,19 +195,19 @@ def kronos_card(
     facts = read_run(run, folder)
     published = PUBLISHED_TOKENIZERS if stage == "tokenizer" else PUBLISHED_PREDICTORS
     base, commit = named_base(facts, published) if run is not None else pulled_base(folder)
-    tokenizer = tokenizer_repository(facts, options.tokenizer) if stage == "predictor" else None
+    tokenizer = tokenizer_repository(facts, options.tokenizer) if stage != "tokenizer" else None
     rows = {"parameters": f"{count_parameters(folder):,}" + " of the adapters" * bool(adapters_to)}
     if facts.group("model").get("tokenizer_sha256"):
         rows["tokenizer, SHA-256 of its weights"] = f"`{facts.group('model')['tokenizer_sha256'][:16]}`"
     data, datasets = _data_lines(facts)
     card = CardFacts(
-        kind=f"Kronos {stage} for candlesticks" + ", low-rank adapters" * bool(adapters_to),
+        kind=f"Kronos {KINDS.get(stage, stage)} for candlesticks" + ", low-rank adapters" * bool(adapters_to),
         library="kronos-ft",
         pipeline="time-series-forecasting",
         tags=["kronos", "time-series", "candlesticks", "finance"],
         usage=USAGE[stage].replace("TOKENIZER", tokenizer or "OWNER/TOKENIZER"),
         other_usage=None
-        if adapters_to
+        if adapters_to or stage not in PUBLISHED_USAGE
         else (PUBLISHED_CODE, PUBLISHED_USAGE[stage].replace("TOKENIZER", tokenizer or "OWNER/TOKENIZER")),
         base_model=adapters_to or base,
         base_commit=adapters_commit(folder) if adapters_to else commit,

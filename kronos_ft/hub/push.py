@@ -12,10 +12,12 @@ from ft_core.runs.folder import BEST_MODEL
 from ..models.adapters import read_base
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.modeling_quantiles import KronosForQuantiles
 from ..models.pretrained import CONFIG_NAME, read_keys
 from .card import kronos_card
 
-STAGES = ("tokenizer", "predictor")
+STAGES = ("tokenizer", "predictor", "quantiles")
+NETWORKS = dict(zip(STAGES, (KronosTokenizer, Kronos, KronosForQuantiles), strict=True))
 
 
 def _check_adapters(folder: Path) -> str | None:
@@ -28,8 +30,9 @@ def _check_adapters(folder: Path) -> str | None:
 
 
 def stage_of(folder: Path) -> str:
-    """Whether a Kronos model folder holds a tokenizer or a predictor."""
-    return "tokenizer" if "n_enc_layers" in read_keys(folder) else "predictor"
+    """Whether a Kronos model folder holds a tokenizer, a predictor or a quantile head (`quantiles`)."""
+    keys = read_keys(folder)
+    return "tokenizer" if "n_enc_layers" in keys else "quantiles" if "quantile_levels" in keys else "predictor"
 
 
 def describe_kronos(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
@@ -47,13 +50,12 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
     The model is loaded once, so that what is pushed can be loaded from there.
 
     Raises:
-        ValueError: no such folder, an unfinished run, a run of two stages, no Kronos model, adapters to a model that
+        ValueError: no such folder, an unfinished run, a run of several stages, no Kronos model, adapters to a model that
             nobody else has, or an evaluation of other weights.
     """
-    if any((path / stage / BEST_MODEL).is_dir() for stage in STAGES):
-        raise ValueError(
-            f"{path} contains two models; push {path / STAGES[0]} and {path / STAGES[1]}, each to its own repository"
-        )
+    models = [str(path / stage) for stage in STAGES if (path / stage / BEST_MODEL).is_dir()]
+    if models:
+        raise ValueError(f"{path} contains several models; push each to its own repository: {', '.join(models)}")
     folder, run = find_folder(path, BEST_MODEL)
     stage = stage_of(folder)
     if stage == "tokenizer" and options.evaluation is not None:
@@ -62,7 +64,7 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
         )
     _check_adapters(folder)
     logging.disable_progress_bar()
-    model = (KronosTokenizer if stage == "tokenizer" else Kronos).from_pretrained(folder)
+    model = NETWORKS[stage].from_pretrained(folder)
     card = describe_kronos(folder, run, options)
     if stage == "predictor":
         from .evaluation_card import add_evaluation  # with scipy, which training can do without
@@ -72,14 +74,14 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
 
 
 def check_kronos_folder(folder: Path) -> None:
-    """Raises ValueError unless a folder contains a complete Kronos tokenizer or predictor, or adapters to one.
+    """Raises ValueError unless a folder contains a complete Kronos model, or adapters to one.
 
     The weights' names and shapes are compared with the configuration; adapters are looked at when they are loaded,
     together with the model that they belong to.
     """
     if not (folder / CONFIG_NAME).is_file():
         raise ValueError(f"the repository has no {CONFIG_NAME}, so it is not a Kronos model; pass another")
-    kind = KronosTokenizer if stage_of(folder) == "tokenizer" else Kronos
+    kind = NETWORKS[stage_of(folder)]
     config = kind.read_config(folder)
     if not (folder / ADAPTER_CONFIG).is_file():
         kind.check_weights(folder, config)

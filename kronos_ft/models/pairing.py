@@ -10,9 +10,21 @@ from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
 from ft_core.runs.record_schema import recorded_group
 
+from .configuration_kronos import KronosConfig, KronosTokenizerConfig
 from .sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED, size_of
 
 PAIRING_FILE = "trained_with.json"
+
+
+def check_bits(predictor: KronosConfig, tokenizer: KronosTokenizerConfig) -> None:
+    """Raises ValueError if a predictor does not match the codes of a tokenizer."""
+    for name in ("s1_bits", "s2_bits"):
+        theirs, ours = getattr(tokenizer, name), getattr(predictor, name)
+        if theirs != ours:
+            raise ValueError(
+                f"the tokenizer has {name}={theirs} but the predictor {name}={ours}; pass the tokenizer that the "
+                "predictor was trained with"
+            )
 
 
 def write_pairing(folder: Path, model_facts: object) -> None:

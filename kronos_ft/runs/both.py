@@ -14,7 +14,7 @@ from ft_core.runs.folder import BEST_MODEL, mark_replaced, prepare_run_folder
 from ft_core.training.run import preflight
 
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..training.predictor_trainer import check_bits
+from ..models.pairing import check_bits
 from ..training.quantile_arguments import STAGE_TYPES
 from .predictor import run_predictor
 from .quantiles import run_quantiles

@@ -10,9 +10,10 @@ from ft_core.io.progress_lines import LineProgress
 
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.pairing import check_bits
 from ..training.arguments import DataArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
-from ..training.predictor_trainer import KronosTrainer, check_bits
+from ..training.predictor_trainer import KronosTrainer
 from ..windows.augmentation import AugmentationArguments
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, cache_folder

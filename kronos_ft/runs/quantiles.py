@@ -16,8 +16,7 @@ from ..models.configuration_kronos import KronosConfig
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
-from ..models.pairing import trained_with
-from ..training.predictor_trainer import check_bits
+from ..models.pairing import check_bits, trained_with
 from ..training.quantile_arguments import KronosQuantileArguments, QuantileDataArguments, QuantileModelArguments
 from ..training.quantile_trainer import KronosQuantileTrainer
 from ..windows.augmentation import AugmentationArguments

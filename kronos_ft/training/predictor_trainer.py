@@ -18,25 +18,13 @@ from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..models.adapters import add_adapters, save_adapters
-from ..models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
-from ..models.pairing import write_pairing
+from ..models.pairing import check_bits, write_pairing
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, freeze, tokenise
 from .losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
 from .predictor_arguments import PUBLISHED_EVALUATION, KronosArguments
 from .window_trainer import WindowTrainer
-
-
-def check_bits(predictor: KronosConfig, tokenizer: KronosTokenizerConfig) -> None:
-    """Raises ValueError if a predictor does not match the codes of a tokenizer."""
-    for name in ("s1_bits", "s2_bits"):
-        theirs, ours = getattr(tokenizer, name), getattr(predictor, name)
-        if theirs != ours:
-            raise ValueError(
-                f"the tokenizer has {name}={theirs} but the predictor {name}={ours}; pass the tokenizer that the "
-                "predictor was trained with"
-            )
 
 
 class KronosTrainer(WindowTrainer):
