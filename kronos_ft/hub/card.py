@@ -1,4 +1,4 @@
-"""The model card of a Kronos tokenizer, predictor or quantile head: data, recipe, metrics, use and limits, from its run record."""
+"""The model card of a Kronos model: data, recipe, metrics, use and limits, from its run record."""
 
 from pathlib import Path
 

@@ -50,8 +50,8 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
     The model is loaded once, so that what is pushed can be loaded from there.
 
     Raises:
-        ValueError: no such folder, an unfinished run, a run of several stages, no Kronos model, adapters to a model that
-            nobody else has, or an evaluation of other weights.
+        ValueError: no such folder, an unfinished run, a run of several stages, no Kronos model, adapters to a model
+            that nobody else has, or an evaluation of other weights.
     """
     models = [str(path / stage) for stage in STAGES if (path / stage / BEST_MODEL).is_dir()]
     if models:

@@ -217,7 +217,7 @@ def test_folders_that_are_not_pushed(hub, push, folder, tmp_path):
     (cut / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
     for path, message in (
         (tmp_path / "nowhere", "is missing; pass a model folder or a run folder"),
-        (run, "contains two models; push"),
+        (run, "contains several models; push each to its own repository"),
         (other, "has no model.safetensors"),
         (cut, "model.safetensors is damaged"),
     ):

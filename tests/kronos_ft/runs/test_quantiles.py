@@ -1,0 +1,163 @@
+"""Complete runs of the quantile head: alone, as a third stage, resumed, reported, pushed and pulled."""
+
+import json
+
+import pytest
+import yaml
+
+from kronos_ft.models.modeling_quantiles import KronosForQuantiles
+from kronos_ft.runs.routing import read_finetune
+
+SHORT = (
+    *("--lookback_window", 20, "--predict_window", 4, "--stride", 4, "--use_cpu", "--speed", "exact"),
+    *("--report_to", "none", "--per_device_train_batch_size", 8),
+)
+
+
+@pytest.fixture(scope="module")
+def candles(candle_frame, tmp_path_factory):
+    path = tmp_path_factory.mktemp("candles") / "sim.csv"
+    candle_frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finetuned(candles, tmp_path_factory):
+    """A run of all three stages."""
+    from kronos_ft.cli.main import main
+
+    run = tmp_path_factory.mktemp("three") / "run"
+    words = (
+        *(
+            "finetune",
+            "--data",
+            candles,
+            "--output_dir",
+            run,
+            "--from_scratch",
+            "--model",
+            "tiny",
+            "--tokenizer",
+            "tiny",
+        ),
+        *("--stages", "tokenizer", "predictor", "quantiles", "--max_steps", 4, "--quantiles_max_steps", 6, *SHORT),
+    )
+    assert main([*map(str, words)]) == 0
+    return run
+
+
+def test_three_stages_in_one_folder(finetuned):
+    assert {path.name for path in finetuned.iterdir() if path.is_dir()} >= {"tokenizer", "predictor", "quantiles"}
+    record = json.loads((finetuned / "quantiles" / "run.json").read_text())
+    assert record["stage"] == "quantiles"
+    assert record["model"]["model"] == str(finetuned / "predictor" / "best_model")
+    assert record["model"]["tokenizer"] == str(finetuned / "tokenizer" / "best_model")
+    assert record["global_step"] == 6
+    model = KronosForQuantiles.from_pretrained(finetuned / "quantiles")
+    assert (model.config.horizon, model.config.lookback, model.config.use_body) == (4, 20, True)
+    metrics = json.loads((finetuned / "quantiles" / "training_metrics.json").read_text())
+    assert 0 < metrics["test"]["loss"] < 1
+    trained_with = json.loads((finetuned / "quantiles" / "best_model" / "trained_with.json").read_text())
+    assert trained_with["tokenizer_sha256"] == record["model"]["tokenizer_sha256"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_its_report(finetuned, run, language):
+    code, lines, _ = run("report", finetuned / "quantiles", "--lang", language)
+    assert code == 0
+    page = (finetuned / "quantiles" / "report.md").read_text()
+    assert {"en": "Kronos quantile head", "zh": "Kronos 分位数头"}[language] in page
+    assert "pinball_volatility" in page
+    assert lines
+    following = yaml.safe_load((finetuned / "quantiles" / "next.yaml").read_text())
+    assert following["lookback_window"] == 20
+
+
+def test_a_head_on_a_run_finds_the_predictor_and_its_tokenizer(finetuned, candles, run, tmp_path):
+    words = ("quantiles", "--data", candles, "--model", finetuned, "--max_steps", 4, *SHORT)
+    code, _, errors = run(*words, "--body", "full", "--output_dir", tmp_path / "head")
+    assert code == 0, errors
+    record = json.loads((tmp_path / "head" / "run.json").read_text())
+    assert record["model"]["tokenizer"].endswith("tokenizer/best_model")
+    code, lines, errors = run(*words, "--body", "full", "--output_dir", tmp_path / "head", "--resume")
+    assert code == 0, errors
+    code, _, errors = run(*words, "--body", "frozen", "--output_dir", tmp_path / "head", "--resume")
+    assert code == 2
+    assert "body" in errors[-1]
+
+
+def test_features_alone_need_no_model(candles, run, tmp_path):
+    words = ("quantiles", "--data", candles, "--body", "none", "--max_steps", 4, *SHORT)
+    code, _, errors = run(*words, "--output_dir", tmp_path / "head")
+    assert code == 0, errors
+    assert not KronosForQuantiles.from_pretrained(tmp_path / "head").config.use_body
+    code, lines, _ = run(*words, "--output_dir", tmp_path / "dry", "--dry_run")
+    assert code == 0
+    assert not (tmp_path / "dry").exists()
+    assert any(line.startswith("time ") for line in lines)
+
+
+def test_pushed_and_pulled(finetuned, run, hub, tmp_path):
+    code, _, errors = run("push", finetuned / "quantiles", "me/head", "--tokenizer", "me/tokenizer")
+    assert code == 0, errors
+    code, _, errors = run("pull", "me/head", tmp_path / "pulled")
+    assert code == 0, errors
+    assert KronosForQuantiles.from_pretrained(tmp_path / "pulled").config.horizon == 4
+    card = (tmp_path / "pulled" / "README.md").read_text()
+    assert "Kronos quantile head for candlesticks" in card
+    assert 'KronosForQuantiles.from_pretrained("me/head")' in card
+
+
+def test_a_sweep(candles, run, tmp_path):
+    (tmp_path / "space.yaml").write_text("head_dim: [4, 8]\n")
+    code, lines, errors = run(
+        *("sweep", "quantiles", "--space", tmp_path / "space.yaml", "--trials", 2, "--data", candles, "--body", "none"),
+        *("--max_steps", 3, "--output_dir", tmp_path / "sweep", *SHORT),
+    )
+    assert code == 0, errors
+    assert yaml.safe_load((tmp_path / "sweep" / "best.yaml").read_text())["head_dim"] in (4, 8)
+
+
+def test_which_settings_reach_the_head():
+    folder, given = read_finetune(
+        [
+            *("--data", "sample", "--stages", "quantiles", "tokenizer", "predictor", "--learning_rate", "1e-5"),
+            *("--seed", "3", "--predict_window", "12", "--quantiles_body", "full"),
+        ]
+    )
+    assert list(given) == ["tokenizer", "predictor", "quantiles"]
+    assert given["quantiles"]["output_dir"] == str(folder / "quantiles")
+    assert given["quantiles"]["seed"] == 3
+    assert given["quantiles"]["predict_window"] == 12
+    assert given["quantiles"]["body"] == "full"
+    assert given["quantiles"].get("learning_rate") == 1e-3  # of its preset
+    assert list(read_finetune(["--data", "sample"])[1]) == ["tokenizer", "predictor"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--stages", "head"), "stages=head: 'head' is not a stage"),
+        (("--stages", "quantiles"), "stages=quantiles must contain tokenizer and predictor; to train one stage, run"),
+        (("--quantiles_model", "x"), "--quantiles_model is not a setting of the quantiles stage"),
+        (("--quantiles_augment_noise", "true"), "--quantiles_augment_noise is not a setting of the quantiles stage"),
+    ],
+)
+def test_stages_that_cannot_be_run(words, message, run):
+    code, _, errors = run("finetune", "--data", "sample", *words)
+    assert code == 2
+    assert message in errors[-1]
+
+
+@pytest.mark.fault(28)
+def test_models_that_cannot_carry_a_head(run, tiny_model, tiny_predictor, candles, tmp_path):
+    tiny_predictor.save_pretrained(tmp_path / "alone")
+    tiny_model.save_pretrained(tmp_path / "tokenizer")
+    words = ("quantiles", "--data", candles, "--output_dir", tmp_path / "head", *SHORT, "--model")
+    code, _, errors = run(*words, tmp_path / "alone")
+    assert (code, len(errors)) == (2, 1)
+    assert "has no record of its tokenizer; pass --tokenizer DIR" in errors[0]
+    code, _, errors = run(*words, tmp_path / "tokenizer", "--tokenizer", tmp_path / "tokenizer")
+    assert code == 2
+    assert "is not a Kronos" in errors[-1]
+    assert not (tmp_path / "head").exists()
