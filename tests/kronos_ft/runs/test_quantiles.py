@@ -79,7 +79,7 @@ def test_a_head_on_a_run_finds_the_predictor_and_its_tokenizer(finetuned, candle
     assert code == 0, errors
     record = json.loads((tmp_path / "head" / "run.json").read_text())
     assert record["model"]["tokenizer"].endswith("tokenizer/best_model")
-    code, lines, errors = run(*words, "--body", "full", "--output_dir", tmp_path / "head", "--resume")
+    code, _, errors = run(*words, "--body", "full", "--output_dir", tmp_path / "head", "--resume")
     assert code == 0, errors
     code, _, errors = run(*words, "--body", "frozen", "--output_dir", tmp_path / "head", "--resume")
     assert code == 2
@@ -103,14 +103,14 @@ def test_pushed_and_pulled(finetuned, run, hub, tmp_path):
     code, _, errors = run("pull", "me/head", tmp_path / "pulled")
     assert code == 0, errors
     assert KronosForQuantiles.from_pretrained(tmp_path / "pulled").config.horizon == 4
-    card = (tmp_path / "pulled" / "README.md").read_text()
+    card = hub.history("me/head")[-1].files["README.md"].decode()
     assert "Kronos quantile head for candlesticks" in card
     assert 'KronosForQuantiles.from_pretrained("me/head")' in card
 
 
 def test_a_sweep(candles, run, tmp_path):
     (tmp_path / "space.yaml").write_text("head_dim: [4, 8]\n")
-    code, lines, errors = run(
+    code, _, errors = run(
         *("sweep", "quantiles", "--space", tmp_path / "space.yaml", "--trials", 2, "--data", candles, "--body", "none"),
         *("--max_steps", 3, "--output_dir", tmp_path / "sweep", *SHORT),
     )
