@@ -90,6 +90,9 @@ def summary_table(metrics: dict) -> str:
         if not metrics["improved"]:
             lines.append("                   NOT better than the starting weights: the model did not improve")
         lines.append(f"best checkpoint    {metrics['best_checkpoint'] or '-'}")
+    if chosen := metrics.get("selection"):
+        count, crps = len(chosen["candidates"]), chosen["candidates"][chosen["winner"]]
+        lines.append(f"best_model         {chosen['winner']}: validation CRPS {crps:.2f} bp, the lowest of {count}")
     if "test" in metrics:
         metric = (metrics["metric"] or "").removeprefix("eval_")
         lines.append(f"test {metric:13} {_cell(metrics['test'].get(metric))} (held out from model selection)")
@@ -107,6 +110,7 @@ def finish_run(
     test_dataset: WindowDataset | None = None,
     title: str | None = None,
     say: Callable[[str], None] | None = None,
+    selection: dict[str, object] | None = None,
 ) -> dict:
     """Writes `best_model/`, figures, curves and the report of a run; call it on every rank after training.
 
@@ -117,6 +121,7 @@ def finish_run(
         test_dataset ([`WindowDataset`], *optional*): held-out windows to evaluate the best model.
         title (`str`, *optional*): heading of the picture.
         say (`Callable`, *optional*): receives the line on a push instead of standard output.
+        selection (`dict`, *optional*): how the weights were chosen, kept with the figures as `selection`.
 
     Returns:
         `dict`: the figures of [`training_metrics`].
@@ -124,6 +129,8 @@ def finish_run(
     run = Path(trainer.args.output_dir)
     save_best_model(trainer)
     metrics = training_metrics(trainer, trainer.summary_terms)
+    if selection is not None:
+        metrics["selection"] = selection
     if test_dataset is not None:
         scores = trainer.evaluate(test_dataset, metric_key_prefix="test")
         metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}

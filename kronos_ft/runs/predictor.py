@@ -8,6 +8,7 @@ from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
 
+from ..data.candles import CandleSeries
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pairing import check_bits
@@ -18,6 +19,7 @@ from ..windows.augmentation import AugmentationArguments
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, cache_folder
 from .data import WindowSplits
+from .selection import select_weights
 from .stage import Stage, run_stage
 from .start import build_network, build_predictor, check_context, resolve_start, resolve_tokens
 
@@ -89,6 +91,16 @@ def run_predictor(
             "config": network.config.to_dict(),
             "tokenizer_config": codes.config.to_dict(),
         }
-        return Stage(partial(KronosTrainer, network, args, splits.train, splits.validation, codes), splits, facts)
+        make = partial(KronosTrainer, network, args, splits.train, splits.validation, codes)
+        if args.select_by == "loss":
+            return Stage(make, splits, facts)
+        weights = None
+        if first.folder is not None:
+            weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+        def select(trainer: KronosTrainer, series: list[CandleSeries]) -> dict[str, object] | None:
+            return select_weights(trainer, weights, series, data, codes)
+
+        return Stage(make, splits, facts, select)
 
     return run_stage(build, model, data, augmentation, args, **options)

@@ -31,6 +31,8 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
     known = {stage: {option.name for option in read_table("kronos_ft", stage)} for stage in STAGES}
     shared: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
     own: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    if str(values.get("lora", values.get("predictor_lora", False))).lower() in ("false", "['false']"):
+        shared["predictor"]["select_by"] = "forecasts"  # adapters cannot be interpolated
     for name, value in values.items():
         stage = next((stage for stage in STAGES if name.startswith(f"{stage}_")), None)
         if stage is not None:

@@ -71,11 +71,13 @@ class Stage:
         make: makes the trainer; takes `callbacks`.
         splits ([`WindowSplits`]): the windows, or their tokens.
         facts (`dict`): on model and tokenizer, for `run.json`.
+        select (*optional*): chooses the final weights after training, from the trainer and the candles.
     """
 
     make: Callable[..., WindowTrainer]
     splits: WindowSplits
     facts: dict[str, object]
+    select: Callable[[WindowTrainer, list[CandleSeries]], dict[str, object] | None] | None = None
 
 
 def run_stage(
@@ -137,8 +139,9 @@ def run_stage(
         if before_training is not None:
             before_training()
         trainer.train()
+        selection = stage.select(trainer, series) if stage.select is not None else None
         symbols = ", ".join(stage.splits.train.symbols[:3])
-        return finish_run(trainer, stage.splits.test, title=f"{trainer.title}, {symbols}")
+        return finish_run(trainer, stage.splits.test, title=f"{trainer.title}, {symbols}", selection=selection)
 
 
 def probe_seconds(trainer: WindowTrainer) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from .arguments import ModelArguments, WindowTrainingArguments
 logger = logging.getLogger(__name__)
 
 S1_CONDITIONING = ("true", "sampled")
+SELECT_BY = ("loss", "forecasts")
 PUBLISHED_EVALUATION = ("published_loss", "published_ce_s2")
 
 
@@ -87,6 +88,13 @@ class KronosArguments(WindowTrainingArguments):
             "comparison only, because they use future bars."
         },
     )
+    select_by: str = field(
+        default="loss",
+        metadata={
+            "help": "How best_model is chosen: loss (the best checkpoint), or forecasts (the lowest CRPS of validation "
+            "forecasts among starting weights, checkpoints and interpolations; the default of finetune)."
+        },
+    )
     token_cache: str = field(
         default="true",
         metadata={
@@ -111,6 +119,10 @@ class KronosArguments(WindowTrainingArguments):
             raise ValueError(
                 f"s1_conditioning={self.s1_conditioning!r} is not known; use one of {', '.join(S1_CONDITIONING)}"
             )
+        if self.select_by not in SELECT_BY:
+            raise ValueError(f"select_by={self.select_by!r} is not known; use one of {', '.join(SELECT_BY)}")
+        if self.select_by == "forecasts" and self.lora:
+            raise ValueError("select_by=forecasts cannot interpolate adapters (lora=True); use select_by loss")
         if self.lora_r < 1:
             raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.lora_alpha <= 0:
