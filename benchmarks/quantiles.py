@@ -4,6 +4,9 @@
 and a predictor from random weights, then a head on its body (trained too, and frozen) and one without a body. Each is
 judged on the test split: CRPS of the close (99 quantiles), its skill and Diebold-Mariano test against the cone that the
 head starts from, and coverage of the 90 % interval. Results go to `benchmarks/results/quantiles.json`, after every run.
+
+`python -m benchmarks.quantiles --speed` times a forecast of the head and 30 sampled paths of the same body, one after
+the other, on random weights, and 5,000 series in one batch job.
 """
 
 import argparse
@@ -13,19 +16,25 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
 from kronos_ft.cli.main import main as kronos_ft
 from kronos_ft.data.sources import load_source
+from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.forecasting.direct import DirectQuantiles, QuantilePredictor
-from kronos_ft.models.modeling_kronos import KronosTokenizer
-from kronos_ft.models.modeling_quantiles import KronosForQuantiles
+from kronos_ft.forecasting.predictor import KronosPredictor
+from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
+from kronos_ft.models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
 from kronos_ft.scoring.metrics import crps_loss
 from kronos_ft.scoring.significance import diebold_mariano
 from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.quantile_windows import CONTEXT_FEATURES
 
 RESULTS = Path(__file__).parent / "results" / "quantiles.json"
+SPEED = RESULTS.with_name("quantile_speed.json")
 LOOKBACK, HORIZON, STEP, PATHS = 90, 24, 4, 99
 BODIES = ("none", "frozen", "full")
 
@@ -82,15 +91,54 @@ def judge(file: str, run: Path, tokenizer: Path) -> dict[str, object]:
     return outcome
 
 
+def speed(size: str, repeats: int = 5, series: int = 5_000) -> dict[str, float]:
+    """Processor seconds of one forecast each way (medians of alternating runs), and of a batch job."""
+    torch.manual_seed(0)
+    body, tokenizer = Kronos(KronosConfig.from_size(size)), KronosTokenizer(KronosTokenizerConfig.from_size("tiny"))
+    if size != "tiny":
+        tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("2k"))
+    config = KronosQuantilesConfig.on_body(body.config, num_features=len(CONTEXT_FEATURES))
+    head = QuantilePredictor(KronosForQuantiles.on_body(body, config), tokenizer, "cpu")
+    head.model.head.cone.copy_(torch.arange(13.0).expand(5, HORIZON, 13) / 10 - 0.6)
+    sampled = KronosPredictor(body, tokenizer, "cpu")
+    one = load_source("sample", "error", "UTC")[0]
+    values, stamps = one.values[:LOOKBACK], calendar_features(one.timestamps[: LOOKBACK + HORIZON])
+    times: dict[str, list[float]] = {"head": [], "paths": []}
+    for _ in range(repeats + 1):
+        started = time.process_time()
+        head.predict([values], [stamps[:LOOKBACK]])
+        times["head"].append(time.process_time() - started)
+        started = time.process_time()
+        sampled.predict_paths([values], [stamps[:LOOKBACK]], [stamps[LOOKBACK:]], HORIZON, 30, seed=1)
+        times["paths"].append(time.process_time() - started)
+    found = {name: float(np.median(one[1:])) for name, one in times.items()}
+    starts = np.linspace(0, len(one) - LOOKBACK, series).astype(int)
+    contexts = [one.values[start : start + LOOKBACK] for start in starts]
+    clocks = [calendar_features(one.timestamps[start : start + LOOKBACK]) for start in starts]
+    started = time.process_time()
+    head.predict(contexts, clocks)
+    batch = time.process_time() - started
+    return {
+        "cpu_seconds_head": found["head"],
+        "cpu_seconds_30_paths": found["paths"],
+        "ratio": found["paths"] / found["head"],
+        "series": series,
+        "cpu_seconds_batch": batch,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+")
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--speed", action="store_true")
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--tokenizer", default="tiny")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=600, help="of the tokenizer; the predictor takes twice as many")
     parser.add_argument("--work", type=Path, default=Path("runs/quantile-benchmark"))
     options = parser.parse_args()
+    if options.speed:
+        write_json(SPEED, {size: speed(size) for size in ("tiny", "mini")})
     for file in options.files:
         for seed in options.seeds:
             one(options, file, seed)
