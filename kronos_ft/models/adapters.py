@@ -54,6 +54,14 @@ def add_adapters(model: "PreTrainedModel", r: int, alpha: int, dropout: float) -
     return adapted
 
 
+def inject_adapters(model: "PreTrainedModel", r: int, alpha: int, dropout: float) -> None:
+    """Adds adapters of rank `r` inside a model, whose state dict then contains them."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    settings = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(TARGETS))
+    inject_adapter_in_model(settings, model)
+
+
 def save_adapters(model: "PeftModel", folder: Path, state_dict: dict | None = None) -> None:
     """Writes adapter configuration and weights, the model's `config.json`, and the name and hash of the base model."""
     model.save_pretrained(str(folder), state_dict=state_dict)

@@ -19,6 +19,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
+from .adapters import inject_adapters
 from .configuration_kronos import KronosConfig
 from .modeling_kronos import Kronos
 from .pretrained import KronosPreTrainedModel
@@ -42,6 +43,7 @@ class KronosQuantilesConfig(KronosConfig):
         head_dropout_p (`float`): Dropout probability of the head.
         horizon_functions (`int`): Number of smooth functions over horizons.
         use_body (`bool`): Whether the head sees the states of the body, or the context features alone.
+        lora_r, lora_alpha, lora_dropout: Low-rank adapters of the body, saved with the model; rank 0 means none.
 
     Raises:
         ValueError: a value is out of range or contradicts another.
@@ -57,6 +59,9 @@ class KronosQuantilesConfig(KronosConfig):
     head_dropout_p: int | float = 0.1
     horizon_functions: int = 4
     use_body: bool = True
+    lora_r: int = 0
+    lora_alpha: int = 32
+    lora_dropout: int | float = 0.05
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -75,7 +80,7 @@ class KronosQuantilesConfig(KronosConfig):
         return (
             *super().published_keys(),
             *("horizon", "lookback", "num_features", "quantile_levels", "head_dim", "head_dropout_p"),
-            *("horizon_functions", "use_body"),
+            *("horizon_functions", "use_body", "lora_r", "lora_alpha", "lora_dropout"),
         )
 
     @classmethod
@@ -166,6 +171,8 @@ class KronosForQuantiles(KronosPreTrainedModel):
         if config.use_body:
             body = {key: getattr(config, key) for key in (*KronosConfig.published_keys(), *KronosConfig.optional_keys)}
             self.body = Kronos(KronosConfig(**body))
+            if config.lora_r:
+                inject_adapters(self.body, config.lora_r, config.lora_alpha, config.lora_dropout)
         self.head = QuantileHead(config)
         self.post_init()
 
@@ -183,8 +190,14 @@ class KronosForQuantiles(KronosPreTrainedModel):
     def on_body(cls, body: Kronos | None, config: KronosQuantilesConfig) -> "KronosForQuantiles":
         """A new head on the weights of a predictor, which are copied."""
         model = cls(config)
-        if body is not None and config.use_body:
-            model.body.load_state_dict(body.state_dict())
+        if body is None or not config.use_body:
+            return model
+        own = model.body.state_dict()
+        for name, value in body.state_dict().items():
+            layer, _, kind = name.rpartition(".")
+            own[name if name in own else f"{layer}.base_layer.{kind}"] = value
+        # adapters start without an effect
+        model.body.load_state_dict({n: torch.zeros_like(v) if ".lora_B." in n else v for n, v in own.items()})
         return model
 
     def train(self, mode: bool = True) -> "KronosForQuantiles":
@@ -195,10 +208,11 @@ class KronosForQuantiles(KronosPreTrainedModel):
         return self
 
     def train_body(self, trained: bool) -> None:
-        """Freezes the body, or lets the part of it that the head sees be trained."""
+        """Freezes the body, or lets the part of it that the head sees (or its adapters) be trained."""
         if not self.config.use_body:
             return
-        self.body.requires_grad_(trained)
+        for name, parameter in self.body.named_parameters():
+            parameter.requires_grad_(trained and (".lora_" in name or not self.config.lora_r))
         for unused in (self.body.dep_layer, self.body.head):
             unused.requires_grad_(False)
 

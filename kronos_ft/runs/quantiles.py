@@ -82,9 +82,12 @@ def build_head(
         head_dim=model.head_dim,
         head_dropout_p=model.head_dropout_p,
         use_body=body is not None,
+        lora_r=model.lora_r if model.body == "lora" else 0,
+        lora_alpha=model.lora_alpha,
+        lora_dropout=model.lora_dropout,
     )
     network = KronosForQuantiles.on_body(body, config)
-    network.train_body(model.body == "full")
+    network.train_body(model.body in ("full", "lora"))
     step = -(-len(train) // CONE_WINDOWS)
     network.fit_cone(*train.outcomes(range(0, len(train), step)))
     return network

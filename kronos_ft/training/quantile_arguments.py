@@ -7,7 +7,7 @@ from ..windows.augmentation import AugmentationArguments
 from .arguments import DataArguments, KronosTokenizerArguments, ModelArguments, WindowTrainingArguments
 from .predictor_arguments import KronosArguments, PredictorModelArguments
 
-BODIES = ("frozen", "full", "none")
+BODIES = ("frozen", "lora", "full", "none")
 
 
 @dataclass
@@ -24,16 +24,21 @@ class QuantileModelArguments(PredictorModelArguments):
     body: str = field(
         default="frozen",
         metadata={
-            "help": "frozen (train the head only), full (train the body too), or none (context features alone: the "
-            "reference that tells whether the body helps)."
+            "help": "frozen (train the head only), lora (also low-rank adapters of the body), full (also the body), "
+            "or none (context features alone: the reference that tells whether the body helps)."
         },
     )
+    lora_r: int = field(default=16, metadata={"help": "Rank of the adapters, with body lora."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters (lora_alpha / lora_r)."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters."})
     head_dim: int = field(default=64, metadata={"help": "Width of the head."})
     head_dropout_p: float = field(default=0.1, metadata={"help": "Dropout probability of the head."})
 
     def __post_init__(self):
         if self.body not in BODIES:
             raise ValueError(f"body={self.body!r} is not known; use one of {', '.join(BODIES)}")
+        if self.lora_r < 1:
+            raise ValueError(f"lora_r={self.lora_r} is below 1; use e.g. 16")
         if self.head_dim < 1:
             raise ValueError(f"head_dim={self.head_dim} is below 1; use e.g. 64")
         if not 0 <= self.head_dropout_p < 1:
@@ -68,7 +73,8 @@ class KronosQuantileArguments(WindowTrainingArguments):
     output_dir: str | None = field(default="runs/quantiles", metadata={"help": "Run folder."})
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the head."})
     body_learning_rate: float = field(
-        default=1e-4, metadata={"help": "Peak learning rate of the body, with body full; 1e-5 for published weights."}
+        default=1e-4,
+        metadata={"help": "Peak learning rate of the body, with body full or lora; 1e-5 for published weights."},
     )
     max_grad_norm: float = field(default=1.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     num_train_epochs: float = field(default=10.0, metadata={"help": "Passes over the training windows."})

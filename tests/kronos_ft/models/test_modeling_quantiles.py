@@ -117,6 +117,28 @@ def test_a_frozen_body_has_no_dropout_and_no_gradient():
     assert unused == []  # or several processes would wait for them
 
 
+def test_adapters_start_without_effect_and_are_saved(tiny_predictor, tmp_path, outcomes):
+    plain, adapted = head(tiny_predictor).eval(), head(tiny_predictor, lora_r=4).eval()
+    for model in (plain, adapted):
+        model.fit_cone(*outcomes)
+        model.head.load_state_dict(plain.head.state_dict())
+        torch.nn.init.constant_(model.head.out.weight, 0.01)
+    assert adapted(**inputs()).quantiles.detach().numpy() == pytest.approx(
+        plain(**inputs()).quantiles.detach().numpy(), abs=1e-5
+    )
+    adapted.train_body(True)
+    trained = [name for name, one in adapted.named_parameters() if one.requires_grad and name.startswith("body.")]
+    assert trained
+    assert all(".lora_" in name and ".transformer." in name for name in trained)
+    for name, parameter in adapted.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(parameter)
+    adapted.save_pretrained(tmp_path)
+    loaded = KronosForQuantiles.from_pretrained(tmp_path)
+    assert torch.equal(loaded(**inputs()).quantiles, adapted(**inputs()).quantiles)
+    assert not torch.allclose(loaded(**inputs()).quantiles, plain(**inputs()).quantiles)
+
+
 def test_functions_of_the_horizon():
     table = horizon_table(3, 24)
     assert table.shape == (3, 24)

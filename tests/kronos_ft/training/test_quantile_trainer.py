@@ -24,10 +24,15 @@ def make(quantile_windows, tiny_predictor, tmp_path):
     def build(body="full", output=None, train=None, **settings):
         torch.manual_seed(4)
         config = KronosQuantilesConfig.on_body(
-            tiny_predictor.config, horizon=4, lookback=20, num_features=len(CONTEXT_FEATURES), head_dropout_p=0.2
+            tiny_predictor.config,
+            horizon=4,
+            lookback=20,
+            num_features=len(CONTEXT_FEATURES),
+            head_dropout_p=0.2,
+            lora_r=4 if body == "lora" else 0,
         )
         model = KronosForQuantiles.on_body(tiny_predictor, config)
-        model.train_body(body == "full")
+        model.train_body(body != "frozen")
         model.fit_cone(*quantile_windows[0].outcomes(range(len(quantile_windows[0]))))
         values = {
             "output_dir": str(output or tmp_path / "run"),
@@ -117,7 +122,7 @@ def test_body_and_head_have_their_own_rates(make):
 
 
 @pytest.mark.fault(1)
-@pytest.mark.parametrize("body", ["full", "frozen"])
+@pytest.mark.parametrize("body", ["full", "lora", "frozen"])
 def test_a_resumed_run_ends_bit_equal(make, tmp_path, body):
     make(body, tmp_path / "whole").train()
     make(body, tmp_path / "parts", max_steps=6).train()
@@ -162,7 +167,8 @@ def test_terms_of_single_windows_average_to_the_loss(make, quantile_windows):
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        (QuantileModelArguments, {"body": "lora"}, "body='lora' is not known; use one of frozen, full, none"),
+        (QuantileModelArguments, {"body": "half"}, "body='half' is not known; use one of frozen, lora, full, none"),
+        (QuantileModelArguments, {"lora_r": 0}, "lora_r=0 is below 1"),
         (QuantileModelArguments, {"head_dim": 0}, "head_dim=0 is below 1"),
         (QuantileModelArguments, {"head_dropout_p": 1.0}, r"head_dropout_p=1.0 is outside \[0, 1\)"),
         (KronosQuantileArguments, {"body_learning_rate": 0.0}, "body_learning_rate=0.0 is not positive"),
