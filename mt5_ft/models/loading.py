@@ -31,7 +31,7 @@ from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
 from ft_core.checkpoints.safety import check_model_folder, check_revision
-from ft_core.checkpoints.weights import defect_of_weights
+from ft_core.checkpoints.weights import check_finite, defect_of_weights
 from ft_core.hub.origin import origin_of, read_pulled
 from ft_core.hub.resolve import (
     ADAPTER_CONFIG,
@@ -50,7 +50,7 @@ from ft_core.io.console import note
 from ft_core.io.formats import parse_json, read_json
 from ft_core.runs.folder import KEPT_IDS_FILE
 
-from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_finite, check_weights
+from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_weights
 
 ModelUnreachable = HubUnreachable  # its name in earlier versions
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
@@ -319,7 +319,7 @@ def _load_whole(folder: Path) -> PreTrainedModel:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise  # e.g. out of memory
         raise _not_loadable(folder, error) from None
-    check_finite(model, str(folder))
+    check_finite(model, folder)
     return model
 
 
@@ -372,5 +372,5 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
             f"the adapters in {folder} do not fit their base model {base} ({text}); correct the base model"
         ) from None
     check_adapter_weights(folder, ADAPTER_WEIGHTS, expected, adapted)
-    check_finite(adapted, str(folder))
+    check_finite(adapted, folder)
     return adapted.merge_and_unload()
