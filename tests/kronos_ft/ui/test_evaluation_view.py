@@ -80,7 +80,7 @@ def test_the_command_where_there_is_none(run, shown):
     ("content", "message"),
     [
         ("{", "is not valid JSON"),
-        ("[]", "has a wrong content: expected object, got array; run kronos-ft evaluate again"),
+        ("[]", "has invalid content: expected object, got array; run kronos-ft evaluate again"),
         ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}', "lacks the field lookback of settings"),
     ],
 )
