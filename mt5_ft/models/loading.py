@@ -137,8 +137,18 @@ def _check_config(folder: Path) -> None:
         raise ValueError(f"{folder} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
 
 
-def _check_weights(folder: Path) -> str:
-    """[`check_weights`], with one message for a configuration from which no model can be built."""
+def check_fit(folder: Path) -> str:
+    """[`~mt5_ft.models.weight_names.check_weights`], with one message for a configuration that describes no model.
+
+    Args:
+        folder (`Path`): folder of a complete model, with a configuration of an encoder-decoder.
+
+    Returns:
+        `str`: the prefix of the names, such as `module.`, that loading removes; empty if there is none.
+
+    Raises:
+        ValueError: tensors are missing, unexpected or of another shape, or no model can be built.
+    """
     try:
         return check_weights(folder)
     except Misfit:
@@ -201,7 +211,7 @@ def find_model(name: str, revision: str | None = None, with_tokenizer: bool = Fa
         )
     _check_config(folder)
     if not (folder / ADAPTER_CONFIG).is_file():
-        _check_weights(folder)
+        check_fit(folder)
     return folder
 
 
@@ -304,7 +314,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _load_whole(folder: Path) -> PreTrainedModel:
-    prefix = _check_weights(folder)
+    prefix = check_fit(folder)
     if prefix:
         note(f"the names of the weights in {folder} begin with {prefix!r}; the prefix is removed")
     try:
