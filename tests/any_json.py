@@ -20,6 +20,7 @@ ODD_TEXTS = (
     *("[" * 300 + "]" * 300, '{"a":' * 100 + "1" + "}" * 100, "9" * 400, "1e400", "NaN", "-Infinity", "[1,]", "1 2"),
     *('"\\ud800"', '"\\u001b[31mred\\u202e"', '"' + "x" * 2000 + '"', "{", "", "tru", "\ufeff1"),
 )
+ITEMS = 2  # of a list, the others being alike
 _MARK = "\ue000"  # a value that a raw text takes the place of
 
 
@@ -38,22 +39,19 @@ TEXTS = VALUES.map(json.dumps) | st.sampled_from(ODD_TEXTS)  # of JSON, and of w
 
 
 def places(document, path=()):
-    """Paths of all values within a document, the document itself included."""
+    """Paths of values within a document, the document itself included; of a list, those of its first items."""
     yield path
     if isinstance(document, dict | list):
-        for key in document if isinstance(document, dict) else range(len(document)):
+        for key in document if isinstance(document, dict) else range(min(len(document), ITEMS)):
             yield from places(document[key], (*path, key))
 
 
 def replaced(document, path, value):
-    """A copy of a document with another value at a path."""
+    """A copy of a document with another value at a path; what is not on the path is shared."""
     if not path:
         return value
-    changed = copy.deepcopy(document)
-    inner = changed
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    changed = copy.copy(document)
+    changed[path[0]] = replaced(document[path[0]], path[1:], value)
     return changed
 
 

@@ -5,7 +5,7 @@ import re
 from typing import NotRequired, TypedDict
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from ft_core.io.formats import (
     MOST_BYTES,
@@ -16,6 +16,7 @@ from ft_core.io.formats import (
     read_json,
     read_yaml,
 )
+from tests.examples import examples
 
 
 class Lock(TypedDict):
@@ -155,7 +156,7 @@ def test_settings_that_cannot_be_used(content, message, tmp_path):
     assert "settings.yaml" in str(error.value)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_values_or_a_value_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any"
