@@ -193,6 +193,11 @@ def find_model(name: str, revision: str | None = None, with_tokenizer: bool = Fa
         ValueError: no model in safetensors format, another kind of model, or one that requires its own code.
         HubUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
+    return _find_fitting(name, revision, with_tokenizer)[0]
+
+
+def _find_fitting(name: str, revision: str | None, with_tokenizer: bool = False) -> tuple[Path, str]:
+    """[`find_model`], and the prefix of the names of its weights, as [`check_fit`] returns it."""
     check_name(name)
     check_revision("revision", revision)
     folder = Path(name)
@@ -210,9 +215,7 @@ def find_model(name: str, revision: str | None = None, with_tokenizer: bool = Fa
             f"model folder {folder} cannot be used: {defect}; pass a folder with complete *.safetensors files"
         )
     _check_config(folder)
-    if not (folder / ADAPTER_CONFIG).is_file():
-        check_fit(folder)
-    return folder
+    return folder, "" if (folder / ADAPTER_CONFIG).is_file() else check_fit(folder)
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -286,9 +289,9 @@ def load_model(
             or fewer embeddings than the tokenizer has pieces.
         HubUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
-    folder = find_model(name, revision)
+    folder, prefix = _find_fitting(name, revision)
     with _quiet():
-        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(folder)
+        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(folder, prefix)
     model.hub_origin = origin_of(folder)
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
@@ -313,8 +316,7 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _load_whole(folder: Path) -> PreTrainedModel:
-    prefix = check_fit(folder)
+def _load_whole(folder: Path, prefix: str) -> PreTrainedModel:
     if prefix:
         note(f"the names of the weights in {folder} begin with {prefix!r}; the prefix is removed")
     try:
