@@ -223,9 +223,13 @@ def _release(run: Path, lock: FileLock | None) -> None:
         lock.release()
 
 
+LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # set by torchrun and MPI
+
+
 def _launch_state() -> "PartialState | None":
     """The process group of this launch; None for a single process that has not imported accelerate (with torch)."""
-    if "accelerate" not in sys.modules and int(os.environ.get("WORLD_SIZE") or 1) == 1:
+    sizes = [int(os.environ.get(name) or 1) for name in LAUNCHED]
+    if "accelerate" not in sys.modules and max(sizes) == 1:
         return None
     from accelerate import PartialState
 
