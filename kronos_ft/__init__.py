@@ -3,8 +3,7 @@
 The names below are loaded on first use, so that `kronos-ft --help` answers without importing torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # of `typing`, which is not imported: Ctrl-C here would print a traceback
 
 if TYPE_CHECKING:
     from .data.candles import CandleSeries, load_candles
@@ -103,6 +102,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("kronos-ft")
+    from importlib import import_module
+
     if name not in _HOMES:
         raise AttributeError(f"module 'kronos_ft' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name], __name__), name)

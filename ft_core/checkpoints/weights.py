@@ -1,18 +1,26 @@
-"""Integrity of the weights of a model folder, checked from file headers without loading the weights."""
+"""Integrity of weights: of a model folder's files, from their headers, and of the numbers of a loaded model.
+
+Imports nothing heavy.
+"""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import msgspec
 
 from ..io.formats import convert, parse_json, read_json
 from ..io.pickles import is_pickle
 
+if TYPE_CHECKING:
+    from torch import nn
+
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
 BUFFERS = (".inv_freq", ".basis", ".group_basis")  # saved beside the parameters, never trained
 MOST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 CONFIGS = ("config.json", "adapter_config.json")
+NAMES_SHOWN = 3
 
 
 class _Tensor(TypedDict):
@@ -88,3 +96,35 @@ def holds_complete_model(folder: Path) -> bool:
     if not folder.is_dir() or not any((folder / name).is_file() for name in CONFIGS):
         return False
     return defect_of_weights(folder) is None
+
+
+def list_names(names: Sequence[str]) -> str:
+    """The first names of tensors, and how many more there are."""
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def check_finite(model: "nn.Module", source: str | Path) -> None:
+    """Rejects weights with NaN or infinity; outputs may look normal, since e.g. a tokenizer's signs hide them.
+
+    Args:
+        model (`torch.nn.Module`): its floating-point parameters and saved buffers are checked; tied ones once.
+        source (`str` or `Path`): names the model in the message.
+
+    Raises:
+        ValueError: names the first such tensors.
+    """
+    import torch
+
+    tensors = {id(tensor): (name, tensor.detach()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    checked = [
+        (name, tensor)
+        for name, tensor in tensors.values()
+        if tensor.is_floating_point() and tensor.numel() and not tensor.is_meta
+    ]
+    damaged = [name for name, tensor in checked if not torch.isfinite(torch.stack(tensor.aminmax())).all()]
+    if damaged:
+        raise ValueError(
+            f"{source} has NaN or infinite numbers in {len(damaged):,} of {len(checked):,} tensors "
+            f"({list_names(damaged)}); use an earlier checkpoint or download the model again"
+        )

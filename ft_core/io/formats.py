@@ -81,11 +81,12 @@ def convert(value: object, kind: object) -> object:
 def _wrong_type(message: str) -> str:
     """A message of msgspec in the words of this library."""
     problem, _, place = message.replace("`", "").partition(" - at ")
-    field = place.removeprefix("$").removeprefix(".")
+    in_key, field = place.startswith("key in "), place.removeprefix("key in ").removeprefix("$").removeprefix(".")
     within = f" of {field}" if field else ""
     if "missing required field" in problem:
         return f"lacks the field {problem.rpartition(' ')[2]}{within}"
-    return f"has a wrong {field or 'content'}: {problem[:1].lower()}{problem[1:]}"
+    what = f"an invalid {'key' if in_key else 'value'}{within}" if in_key or field else "invalid content"
+    return f"has {what}: {problem[:1].lower()}{problem[1:]}"
 
 
 def parse_json(text: str | bytes, kind: object = object, *, unique: bool = False) -> object:
@@ -98,7 +99,7 @@ def parse_json(text: str | bytes, kind: object = object, *, unique: bool = False
 
     Raises:
         ValueError: not UTF-8, not JSON, too deep, an integer too long, a key twice, or another type. The message is one
-            line that continues the name of the source, such as `has a wrong pid: expected int, got str`.
+            line that continues the name of the source, such as `has an invalid value of pid: expected int, got str`.
     """
     try:
         value = json.loads(text, parse_int=_integer, object_pairs_hook=_unique if unique else None)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
-from jinja2 import ChainableUndefined, Environment, PackageLoader
+from jinja2 import ChainableUndefined, Environment, PackageLoader, pass_context
+from jinja2.runtime import Context
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
@@ -70,28 +71,18 @@ class Page:
         def phrase(key: str, **values: object) -> Markdown:
             return Markdown(self.texts(key, **{name: escape_markdown(value) for name, value in values.items()}))
 
-        def verdict(word: str) -> Markdown:
-            return Markdown(f"**{MARKS[word]} {self.texts.find('verdicts', word)}**")
-
-        environment = _environment(finalize=escape_markdown)
-        environment.filters |= {
-            **FILTERS,
-            "code": code,
-            "verdict": verdict,
-            "megabytes": lambda size: round(size / 1e6, 1),
-        }
-        environment.filters |= {"fenced": lambda line: Markdown(line.replace("```", "")), "mean": statistics.fmean}
-        environment.filters |= {"median": statistics.median, "stdev": statistics.stdev}
         known = {"t": phrase, "texts": self.texts, "language": self.texts.language}
-        text = environment.get_template(self.template).render(
-            known, title=self.title, picture=self.picture, **self.content
+        text = (
+            _markdown_templates()
+            .get_template(self.template)
+            .render(known, title=self.title, picture=self.picture, **self.content)
         )
         return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
     def to_html(self) -> str:
         """The document as one page without scripts, links or requests."""
         before, _, after = self.to_markdown().partition(self.picture or "\0")
-        return _environment(autoescape=True).get_template("page.html.j2").render(
+        return _html_templates().get_template("page.html.j2").render(
             language=LANGUAGE_CODES[self.texts.language], title=self.title, before=_to_html(before),
             after=_to_html(after), charts=[Markup(svg) for svg in map(draw, self.charts)], chart_style=Markup(style()),
         )  # fmt: skip
@@ -102,7 +93,7 @@ class Page:
             Markup(draw(chart).replace("<svg ", f'<svg x="{place % 2 * WIDTH}" y="{place // 2 * HEIGHT}" ', 1))
             for place, chart in enumerate(self.charts)
         ]
-        return drawn and _environment(autoescape=True).get_template("charts.svg.j2").render(
+        return drawn and _html_templates().get_template("charts.svg.j2").render(
             charts=drawn, width=2 * WIDTH, height=-(-len(drawn) // 2) * HEIGHT, style=Markup(style())
         )
 
@@ -139,13 +130,31 @@ def _label_cells(tokens: Sequence[Token]) -> None:
             place += 1
 
 
-def _environment(**options: object) -> Environment:
-    return Environment(
-        loader=_loader(), undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, **options,
-    )  # fmt: skip
+@pass_context
+def _verdict(context: Context, word: str) -> Markdown:
+    return Markdown(f"**{MARKS[word]} {context['texts'].find('verdicts', word)}**")
+
+
+# cached, since compiling the templates takes longer than filling them in
 
 
 @cache
-def _loader() -> PackageLoader:
-    return PackageLoader("ft_core.report")
+def _markdown_templates() -> Environment:
+    environment = _environment(finalize=escape_markdown)
+    environment.filters |= {**FILTERS, "code": code, "verdict": _verdict}
+    environment.filters |= {"megabytes": lambda size: round(size / 1e6, 1)}
+    environment.filters |= {"fenced": lambda line: Markdown(line.replace("```", "")), "mean": statistics.fmean}
+    environment.filters |= {"median": statistics.median, "stdev": statistics.stdev}
+    return environment
+
+
+@cache
+def _html_templates() -> Environment:
+    return _environment(autoescape=True)
+
+
+def _environment(**options: object) -> Environment:
+    return Environment(
+        loader=PackageLoader("ft_core.report"), undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, **options,
+    )  # fmt: skip

@@ -12,18 +12,21 @@ import errno
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
 from ..io.files import write_text
 from .folder import HELD_FILE, LOCK_FILE, check_writable
 from .owner import Owner, is_gone, is_same_boot, is_this_process, read_owner, this_process
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 logger = logging.getLogger(__name__)
 
@@ -220,6 +223,19 @@ def _release(run: Path, lock: FileLock | None) -> None:
         lock.release()
 
 
+LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # set by torchrun and MPI
+
+
+def _launch_state() -> "PartialState | None":
+    """The process group of this launch; None for a single process that has not imported accelerate (with torch)."""
+    sizes = [int(os.environ.get(name) or 1) for name in LAUNCHED]
+    if "accelerate" not in sys.modules and max(sizes) == 1:
+        return None
+    from accelerate import PartialState
+
+    return PartialState()
+
+
 @contextlib.contextmanager
 def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
     """Holds the folder of a run for all ranks together, for as long as the context lasts; may be nested.
@@ -234,17 +250,19 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
     if key in _held:
         yield
         return
-    state = PartialState()
+    state = _launch_state()
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
     problem, lock = [None], None
-    if state.is_main_process:
+    if state is None or state.is_main_process:
         try:
             lock = _acquire(run, overwrite_lock)
         except ValueError as error:
             problem = [str(error)]
         except OSError as error:
             problem = [f"output_dir={run} cannot be written ({error.strerror or error}); choose another folder"]
-    if state.num_processes > 1:
+    if state is not None and state.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
         problem = broadcast_object_list(problem)
     if problem[0] is not None:
         raise ValueError(problem[0])
@@ -253,7 +271,7 @@ def run_lock(run: Path, overwrite_lock: bool = False) -> Iterator[None]:
         yield
     finally:
         _held.discard(key)
-        if state.is_main_process:
+        if state is None or state.is_main_process:
             _release(run, lock)
             for folder in made:
                 if not folder.is_dir() or any(folder.iterdir()):

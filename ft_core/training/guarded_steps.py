@@ -9,6 +9,7 @@ Notable:
 """
 
 import logging
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
@@ -38,9 +39,9 @@ def _text(value: float) -> float | str:
     return value if abs(value) != float("inf") and value == value else str(value)
 
 
-class GuardedSteps(Trainer):
-    """A Trainer that guards its steps. Expects `args.max_bad_steps`, a `meter`, and from a subclass `sample_names` and
-    `sample_terms`, and `choose_best`; `compute_loss` is to return [`poison_if_not_finite`] of its loss."""
+class GuardedSteps(Trainer, ABC):
+    """A Trainer that guards its steps. Expects `args.max_bad_steps`, a `meter`, and `choose_best` of a subclass;
+    `compute_loss` is to return [`poison_if_not_finite`] of its loss."""
 
     stops_after_save = False  # a signal asked the run to end
     _bad_in_a_row = 0
@@ -49,13 +50,13 @@ class GuardedSteps(Trainer):
 
     # Defined by the subclass
 
+    @abstractmethod
     def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
         """Readable names of the samples of a micro-batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss and its parts of each sample of a micro-batch, tensors of shape `(batch_size,)`."""
-        raise NotImplementedError
 
     # A step
 

@@ -11,7 +11,7 @@ import contextlib
 import math
 import os
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import partial
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class _LimitAtEnd(TrainerCallback):
         args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
 
 
-class RecordedTrainer(GuardedSteps, AtomicCheckpoints, ABC):
+class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
     """Base of this library's trainers. Settings come from dataclasses with the fields of
     [`~ft_core.training.arguments.RunArguments`] and `early_stopping`, `early_stopping_patience`,
     `early_stopping_min_delta`.

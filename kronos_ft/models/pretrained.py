@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ft_core.checkpoints.safety import check_model_folder, check_revision
+from ft_core.checkpoints.weights import check_finite
 from ft_core.hub.origin import HubOrigin, origin_of, read_pulled
 from ft_core.hub.resolve import (
     ADAPTER_CONFIG,
@@ -96,19 +97,6 @@ def _holds_adapters(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / WEIGHTS_NAME).is_file()
 
 
-def refuse_non_finite(model: PreTrainedModel, source: str | Path) -> None:
-    """Rejects weights with NaN or infinity: a tokenizer's signs hide them, and forecasts would look normal.
-
-    Raises:
-        ValueError: names the first such tensor.
-    """
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not value.is_meta and not torch.isfinite(value).all():
-            raise ValueError(
-                f"the weights in {source} are damaged: {name} contains NaN or infinity; download or train them again"
-            )
-
-
 class KronosPreTrainedModel(PreTrainedModel):
     """Base class of the Kronos models: strict loading of published folders (no `model_type`), only from safetensors."""
 
@@ -147,14 +135,14 @@ class KronosPreTrainedModel(PreTrainedModel):
 
             config = config or cls._read_config(folder, kwargs)[0]
             model = load_merged(cls, folder, config=config, **kwargs)
-            refuse_non_finite(model, folder)
+            check_finite(model, folder)
             model.hub_origin = origin_of(folder)
             return model
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls.check_weights(folder, config)
         model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
-        refuse_non_finite(model, folder)
+        check_finite(model, folder)
         model.hub_origin = origin_of(folder)
         if model.hub_origin and read_pulled(folder) is None:
             model.name_or_path = model.hub_origin.repository  # instead of the cache folder, which adapters would record

@@ -19,7 +19,7 @@ mt5-ft COMMAND [OPTIONS]
   plan        estimate time, memory and disk of a run; --compare original fast compares presets
   summarize   write summaries of a file of records with a trained model
   evaluate    score a file of summaries against its records
-  subset      remove a share of the rows of a JSONL file, keeping its distribution
+  subset      remove a share of the rows of a file, keeping their distribution
   restore     restore the file that subset changed, byte for byte
   trim-vocab  remove vocabulary pieces that a corpus does not need; the model becomes much smaller
   expand-vocab  restore the full vocabulary of a trimmed and trained model
@@ -124,7 +124,10 @@ def plan_command(argv: Sequence[str]) -> int:
 
 def subset_command(argv: Sequence[str]) -> int:
     """`mt5-ft subset FILE --drop 0.2 [--by length|FIELD] --seed 42`."""
-    parser = _parser("subset", "Removes a share of the rows, keeping the distribution; writes FILE.backup first.")
+    about = (
+        "Removes a share of the rows, keeping the distribution; writes FILE.backup first. Of JSON, CSV and Parquet it"
+    )
+    parser = _parser("subset", f"{about} writes the rest to a .jsonl file.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--drop", type=float, default=0.2, help="share of rows to remove (default 0.2)")
     parser.add_argument("--by", default="length", help="distribution to keep: length, or a category field")

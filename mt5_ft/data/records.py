@@ -25,7 +25,7 @@ from .targets import join_targets, split_targets
 
 __all__ = [
     "DEFECTS", "EMOTION_SUMMARY", "FIVE_ASPECTS", "POLICIES", "TASKS", "Record", "RecordReport", "TaskFields",
-    "join_targets", "named_fields", "read_records", "split_targets", "write_records",
+    "encode_row", "join_targets", "named_fields", "read_records", "split_targets", "write_records",
 ]  # fmt: skip
 
 POLICIES = ("error", "drop")
@@ -338,13 +338,14 @@ def write_records(path: str | Path, rows: Iterable[dict]) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"output folder {path.parent} does not exist; create it or correct the path")
-    content = b"".join(_encoded(row) + b"\n" for row in rows)
+    content = b"".join(encode_row(row) + b"\n" for row in rows)
     if path.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
     write_file(path, lambda temporary: temporary.write_bytes(content))
 
 
-def _encoded(row: dict) -> bytes:
+def encode_row(row: dict) -> bytes:
+    """A row as a line of JSON in UTF-8, without the line ending."""
     try:
         return json.dumps(row, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate in an unused field: keep it as an escape

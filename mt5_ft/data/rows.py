@@ -84,7 +84,11 @@ def read_rows(path: str | Path) -> Rows:
         ValueError: a missing, empty, damaged or unreadable file.
     """
     path = Path(path)
-    content = as_utf8(path, unpack(path, read_bytes(path)))
+    return rows_of(path, as_utf8(path, unpack(path, read_bytes(path))))
+
+
+def rows_of(path: Path, content: bytes) -> Rows:
+    """The rows of an unpacked UTF-8 file, as [`read_rows`] returns them."""
     kind = kind_of(path, content)
     if kind == "Parquet":
         return _parquet_rows(path, content)

@@ -1,10 +1,12 @@
-"""Stratified subset of a JSONL file, and restoring the original file.
+"""Stratified subset of a file of records, and restoring the original file.
 
 Notable:
 - Rows are sampled by category, then by length within each category: both distributions are preserved, also for rare
   categories. Rounding uses cumulative counts, so the number of kept rows is exact.
-- Lines are copied as bytes: kept lines are byte-identical, including line endings and byte order mark.
+- A JSON Lines file is replaced. Lines are copied as bytes: kept lines are byte-identical, including line endings and
+  byte order mark; UTF-16 becomes UTF-8.
 - The backup is flushed to disk before the file changes; after a failure at any time, one of the two is the original.
+- The subset of another file (JSON, CSV, Parquet, bzip2, zip) is a new JSON Lines file beside it.
 """
 
 import gzip
@@ -17,20 +19,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.io.compressed import BZIP_MAGIC, GZIP_MAGIC, ZIP_MAGIC, unpack
+from ft_core.io.compressed import GZIP_MAGIC, SUFFIXES, unpack
 from ft_core.io.files import write_file
 
 from .encodings import BOM, as_utf8
-from .jsonl import Defect, numbered_lines, parse_line, quoted, read_bytes
-from .rows import MISSING, kind_of, lookup
+from .jsonl import Defect, numbered_lines, quoted, read_bytes
+from .records import encode_row
+from .rows import MISSING, kind_of, lookup, rows_of
+from .stratified import choose_rows, ks_statistic, text_length
 
 BACKUP_SUFFIX = ".backup"
 CUT_SUFFIX = ".backup.cut"  # SHA-256 of the subset, to detect later changes
-LENGTH_BINS = 20  # quantile bins of text length per category
-ROWS_PER_BIN = 5  # minimum rows per bin
 CATEGORY_LIMIT = 20  # a field with more values than this, and than half of the rows, is not a category
 ABSENT = "(absent)"  # category of rows that lack the field
 SHARES_SHOWN = 10
+FORM_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".parquet")
 
 
 @dataclass
@@ -38,7 +41,7 @@ class SubsetReport:
     """Result of [`drop_subset`].
 
     Args:
-        path (`Path`), backup (`Path`): the file, and the backup of the original.
+        path (`Path`), backup (`Path`): the file with the subset, and the original: its backup if it was replaced.
         rows_before (`int`), rows_after (`int`): number of rows, without blank lines.
         ks (`float`): Kolmogorov-Smirnov statistic of the text lengths before and after, from 0 (equal) to 1.
         shares_before (`dict[str, float]`), shares_after (`dict[str, float]`): share of rows of each category, largest
@@ -66,57 +69,6 @@ class SubsetReport:
         if len(self.shares_before) > SHARES_SHOWN:
             lines.append(f"and {len(self.shares_before) - SHARES_SHOWN} more categories")
         return [*lines, f"original in {self.backup} (sha256 {self.sha256})"]
-
-
-def ks_statistic(first: np.ndarray, second: np.ndarray) -> float:
-    """Largest distance between the two empirical distribution functions (two-sample Kolmogorov-Smirnov statistic)."""
-    grid = np.concatenate((first, second))
-    shares = [np.searchsorted(np.sort(sample), grid, side="right") / len(sample) for sample in (first, second)]
-    return float(np.abs(shares[0] - shares[1]).max())
-
-
-def text_length(value: object) -> int:
-    """Characters of all strings in a JSON value."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        value = list(value.values())
-    return sum(map(text_length, value)) if isinstance(value, list) else 0
-
-
-def _apportion(sizes: list[int], keep: int, rng: np.random.Generator) -> list[int]:
-    """Number to keep of each group: `keep` in total; each count and cumulative count is within 1 of its exact share."""
-    total = sum(sizes)
-    edges = np.concatenate(([0], np.cumsum(sizes)))
-    # integer arithmetic: a rounding error in a cumulative share would lose a row
-    marks = (edges * keep + int(rng.integers(total))) // total
-    return np.diff(marks).tolist()
-
-
-def choose_rows(lengths: np.ndarray, categories: list[str], keep: int, seed: int) -> np.ndarray:
-    """Samples `keep` rows, stratified by category and by length within each category.
-
-    Args:
-        lengths (`np.ndarray` of int, shape `(N,)`): text length of each row, in characters.
-        categories (`list[str]` of length N): category of each row.
-        keep (`int`): rows to sample, from 0 to N.
-        seed (`int`): random seed.
-
-    Returns:
-        `np.ndarray` of bool, shape `(N,)`: the sampled rows.
-    """
-    rng = np.random.default_rng(seed)
-    groups: dict[str, list[int]] = {name: [] for name in sorted(set(categories))}
-    for index, category in enumerate(categories):
-        groups[category].append(index)
-    chosen = np.zeros(len(lengths), dtype=bool)
-    counts = _apportion([len(group) for group in groups.values()], keep, rng)
-    for group, count in zip(groups.values(), counts, strict=True):
-        by_length = np.array(group)[np.argsort(lengths[group], kind="stable")]
-        bins = np.array_split(by_length, min(LENGTH_BINS, max(1, len(group) // ROWS_PER_BIN)))
-        for rows, kept in zip(bins, _apportion([len(rows) for rows in bins], count, rng), strict=True):
-            chosen[rng.choice(rows, kept, replace=False)] = True
-    return chosen
 
 
 def _category_field(by: str, field: str | None) -> str | None:
@@ -150,15 +102,44 @@ def _shares(categories: list[str], names: list[str]) -> dict[str, float]:
     return {name: counts[name] / len(categories) for name in names}
 
 
+def _output_file(path: Path, original: bytes, kind: str, packed: bool) -> Path:
+    """The file to write: `path` itself if it is a JSON Lines file, plain or gzip; else one named `.jsonl` beside it."""
+    zipped = original.startswith(GZIP_MAGIC)
+    if kind == "lines" and (zipped or not packed):
+        return path
+    stem = path
+    for suffixes in (SUFFIXES, FORM_SUFFIXES):
+        stem = stem.with_suffix("") if stem.suffix.lower() in suffixes else stem
+    return stem.with_name(stem.name + (".jsonl.gz" if zipped else ".jsonl"))
+
+
+def _written_lines(path: Path, rows: dict[int, dict]) -> list[tuple[int, bytes]]:
+    """The rows as numbered lines of JSON.
+
+    Raises:
+        ValueError: a value that JSON does not have, such as a date of Parquet.
+    """
+    lines = []
+    for number, row in rows.items():
+        try:
+            lines.append((number, encode_row(row) + b"\n"))
+        except TypeError as error:
+            raise ValueError(
+                f"{path}:{number}: the row cannot be written as JSON ({error}); convert the column"
+            ) from None
+    return lines
+
+
 def drop_subset(
     path: str | Path, drop: float = 0.2, by: str = "length", seed: int = 42, field: str | None = None
 ) -> SubsetReport:
-    """Removes a share of the rows of a JSONL file; preserves the distributions of text length and of a category.
+    """Removes a share of the rows of a file; preserves the distributions of text length and of a category.
 
-    The original is first copied to `FILE.backup`; [`restore`] restores it. Gzip files stay gzip files.
+    A JSON Lines file, also in UTF-16 or gzip, is replaced: the original is first copied to `FILE.backup`; [`restore`]
+    restores it. For JSON, CSV, Parquet, bzip2 and zip, the rows are written to a new file named `.jsonl` beside it.
 
     Args:
-        path (`str` or `Path`): JSONL file, replaced atomically.
+        path (`str` or `Path`): file as [`~mt5_ft.data.rows.read_rows`] reads it.
         drop (`float`): share of the rows to remove, above 0 and below 1; `round(n * (1 - drop))` rows are kept.
         by (`str`): `length` for the text length only, or the name of a category field.
         seed (`int`): random seed.
@@ -166,7 +147,7 @@ def drop_subset(
 
     Raises:
         ValueError: a share outside (0, 1) or that removes no row or all rows, a negative seed, an unknown field, a
-            missing or empty file, a line that is not a JSON object, or an existing backup.
+            missing or empty file, a row that is not a JSON object, or an existing backup or output file.
         OSError: a write failed; the original is then in place, or in the backup.
     """
     if not 0 < drop < 1:
@@ -175,27 +156,22 @@ def drop_subset(
         raise ValueError(f"seed={seed} is negative; pass 0 or more")
     category_field = _category_field(by, field)
     path = Path(path).resolve()  # for a link, change its target
-    backup = path.with_name(path.name + BACKUP_SUFFIX)
     original = read_bytes(path)
+    unpacked = unpack(path, original)
+    content = as_utf8(path, unpacked)
+    kind = kind_of(path, content)
+    output = _output_file(path, original, kind, unpacked is not original)
+    backup = path.with_name(path.name + BACKUP_SUFFIX) if output == path else path
     # check after reading: a concurrent run that replaced the file has also written its backup
-    if backup.exists() or backup.is_symlink():
+    if output == path and (backup.exists() or backup.is_symlink()):
         raise ValueError(f"backup {backup} exists; restore or remove it first")
-
-    content = unpack(path, original)
-    if content is not original and original.startswith((BZIP_MAGIC, ZIP_MAGIC)):
-        raise ValueError(f"{path} has an unsupported compression; decompress it or use gzip")
-    if as_utf8(path, content) is not content:
-        raise ValueError(f"data file {path} is UTF-16 text; save it as UTF-8")
-    if (kind := kind_of(path, content)) != "lines":
-        raise ValueError(f"{path} is a {kind} file, but subset removes lines; write one JSON object per line")
-    lines = numbered_lines(path, content)
-    rows: dict[int, dict] = {}
-    for number, line in lines:
-        row = parse_line(number, line) if line.strip() else None
-        if isinstance(row, Defect):
-            raise ValueError(f"{path}:{number}: {row.text}; correct the file")
-        if row is not None:
-            rows[number] = row
+    if output != path and (output.exists() or output.is_symlink()):
+        raise ValueError(f"output file {output} exists; rename or remove it, or pass it instead of {path.name}")
+    rows = rows_of(path, content)
+    defect = next((row for row in rows.values() if isinstance(row, Defect)), None)
+    if defect:
+        raise ValueError(f"{path}:{defect.line}: {defect.text}; correct the file")
+    lines = numbered_lines(path, content) if kind == "lines" else _written_lines(path, rows)
     keep = round(len(rows) * (1 - drop))
     if keep in (0, len(rows)):
         raise ValueError(f"drop={drop} of {len(rows)} rows keeps {keep}; use a share that removes some rows, not all")
@@ -205,18 +181,19 @@ def drop_subset(
 
     dropped = {number for number, stays in zip(rows, chosen, strict=True) if not stays}
     kept_lines = b"".join(line for number, line in lines if number not in dropped)
-    smaller = BOM + kept_lines if content.startswith(BOM) else kept_lines
+    smaller = BOM + kept_lines if kind == "lines" and content.startswith(BOM) else kept_lines
     if original.startswith(GZIP_MAGIC):
         smaller = gzip.compress(smaller, mtime=0)
     mode = path.stat().st_mode
-    _write(backup, original, mode)
-    _write(_cut_file(path), hashlib.sha256(smaller).hexdigest().encode(), mode)
-    _write(path, smaller, mode)
+    if output == path:
+        _write(backup, original, mode)
+        _write(_cut_file(path), hashlib.sha256(smaller).hexdigest().encode(), mode)
+    _write(output, smaller, mode)
 
     kept = [category for category, stays in zip(categories, chosen, strict=True) if stays]
     names = [] if category_field is None else [name for name, _ in Counter(categories).most_common()]
     return SubsetReport(
-        path=path,
+        path=output,
         backup=backup,
         rows_before=len(rows),
         rows_after=len(kept),
@@ -252,7 +229,7 @@ def restore(path: str | Path, force: bool = False) -> Path:
     if backup.is_symlink():
         raise ValueError(f"backup {backup} is a link, which subset never creates; replace it by the file")
     if not backup.is_file():
-        raise ValueError(f"backup {backup} does not exist; pass the file that subset was used on")
+        raise ValueError(f"backup {backup} does not exist; pass the file that subset replaced")
     content = read_bytes(backup)
     if not force and _was_changed(path, content):
         raise ValueError(

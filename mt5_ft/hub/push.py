@@ -8,37 +8,49 @@ from ft_core.hub.resolve import ADAPTER_CONFIG
 from ft_core.io.formats import read_json
 from ft_core.runs.folder import FINAL_MODEL
 
-from ..models.loading import adapter_base, load_tokenizer
+from ..models.loading import adapter_base, check_fit, load_tokenizer
 from .card import mt5_card
 
 TOKENIZERS = ("tokenizer.json", "spiece.model")
-MERGE = (
-    'merge them first: python -c "from mt5_ft.models.loading import load_model, load_tokenizer; '
-    "load_model('{folder}').save_pretrained('MERGED'); load_tokenizer('{folder}').save_pretrained('MERGED')\"; "
-    "then push MERGED"
+SAVE = (
+    'python -c "from mt5_ft.models.loading import load_model, load_tokenizer; '
+    "load_model('{folder}').save_pretrained('SAVED'); load_tokenizer('{folder}').save_pretrained('SAVED')\"; "
+    "then push SAVED"
 )
 
 
-def check_complete(folder: Path) -> None:
-    """Raises ValueError unless a folder's configuration is that of an encoder-decoder model."""
+def check_complete(folder: Path) -> str:
+    """Checks the configuration of a complete model, and that the weights fit it as loading requires.
+
+    Returns:
+        `str`: the prefix of the weights' names, such as `module.`, that loading removes; empty if there is none.
+
+    Raises:
+        ValueError: another kind of model, or tensors that are missing, unexpected or of another shape.
+    """
     path = folder / "config.json"
     config = read_json(path, "push the folder of an mT5 model", dict)
     if not config.get("is_encoder_decoder"):
         raise ValueError(
             f"{folder} contains a {config.get('model_type')} model, not an encoder-decoder; push an mT5 model"
         )
+    return check_fit(folder)
 
 
 def describe_mt5(folder: Path, run: Path | None, options: CardOptions = NO_OPTIONS) -> CardFacts:
     """The content of the card of an mT5 model folder, without loading it.
 
     Raises:
-        ValueError: another kind of model, adapters to a model that nobody else has, or options out of range.
+        ValueError: another kind of model, weights that do not fit their configuration, adapters to a model that nobody
+            else has, or options out of range.
     """
-    adapters = (folder / ADAPTER_CONFIG).is_file()
-    base = check_base(folder, adapter_base(folder), MERGE.format(folder=folder)) if adapters else None
-    if not adapters:
-        check_complete(folder)
+    adapters, save = (folder / ADAPTER_CONFIG).is_file(), SAVE.format(folder=folder)
+    base = check_base(folder, adapter_base(folder), f"merge them first: {save}") if adapters else None
+    if not adapters and (prefix := check_complete(folder)):
+        raise ValueError(
+            f"the names of the weights in {folder} begin with {prefix!r}, and transformers alone would not load them; "
+            f"save the model without the prefix first: {save}"
+        )
     return mt5_card(folder, run, options, base)
 
 
@@ -46,8 +58,8 @@ def mt5_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, Card
     """The folder to push for a model folder or run folder, and its card.
 
     Raises:
-        ValueError: no such folder, an unfinished run, another kind of model, one without a tokenizer, or adapters to a
-            model that nobody else has.
+        ValueError: no such folder, an unfinished run, another kind of model, weights that do not fit their
+            configuration, a model without a tokenizer, or adapters to a model that nobody else has.
     """
     folder, run = find_folder(path, FINAL_MODEL)
     card = describe_mt5(folder, run, options)
@@ -60,7 +72,7 @@ def mt5_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, Card
 
 
 def check_mt5_folder(folder: Path) -> None:
-    """Raises ValueError unless a folder holds an encoder-decoder model, or adapters to one, and a tokenizer.
+    """Raises ValueError unless a folder holds an encoder-decoder model that fits its configuration, and a tokenizer.
 
     Adapters alone may come without a tokenizer: their model has it.
     """

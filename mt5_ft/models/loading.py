@@ -31,7 +31,7 @@ from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
 from ft_core.checkpoints.safety import check_model_folder, check_revision
-from ft_core.checkpoints.weights import defect_of_weights
+from ft_core.checkpoints.weights import check_finite, defect_of_weights
 from ft_core.hub.origin import origin_of, read_pulled
 from ft_core.hub.resolve import (
     ADAPTER_CONFIG,
@@ -50,7 +50,7 @@ from ft_core.io.console import note
 from ft_core.io.formats import parse_json, read_json
 from ft_core.runs.folder import KEPT_IDS_FILE
 
-from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_finite, check_weights
+from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_weights
 
 ModelUnreachable = HubUnreachable  # its name in earlier versions
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
@@ -137,8 +137,18 @@ def _check_config(folder: Path) -> None:
         raise ValueError(f"{folder} is a {config.model_type} model, not encoder-decoder; pass an mT5 model")
 
 
-def _check_weights(folder: Path) -> str:
-    """[`check_weights`], with one message for a configuration from which no model can be built."""
+def check_fit(folder: Path) -> str:
+    """[`~mt5_ft.models.weight_names.check_weights`], with one message for a configuration that describes no model.
+
+    Args:
+        folder (`Path`): folder of a complete model, with a configuration of an encoder-decoder.
+
+    Returns:
+        `str`: the prefix of the names, such as `module.`, that loading removes; empty if there is none.
+
+    Raises:
+        ValueError: tensors are missing, unexpected or of another shape, or no model can be built.
+    """
     try:
         return check_weights(folder)
     except Misfit:
@@ -183,6 +193,11 @@ def find_model(name: str, revision: str | None = None, with_tokenizer: bool = Fa
         ValueError: no model in safetensors format, another kind of model, or one that requires its own code.
         HubUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
+    return _find_fitting(name, revision, with_tokenizer)[0]
+
+
+def _find_fitting(name: str, revision: str | None, with_tokenizer: bool = False) -> tuple[Path, str]:
+    """[`find_model`], and the prefix of the names of its weights, as [`check_fit`] returns it."""
     check_name(name)
     check_revision("revision", revision)
     folder = Path(name)
@@ -200,9 +215,7 @@ def find_model(name: str, revision: str | None = None, with_tokenizer: bool = Fa
             f"model folder {folder} cannot be used: {defect}; pass a folder with complete *.safetensors files"
         )
     _check_config(folder)
-    if not (folder / ADAPTER_CONFIG).is_file():
-        _check_weights(folder)
-    return folder
+    return folder, "" if (folder / ADAPTER_CONFIG).is_file() else check_fit(folder)
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -276,9 +289,9 @@ def load_model(
             or fewer embeddings than the tokenizer has pieces.
         HubUnreachable: the Hub cannot be reached, and the model is not in the cache.
     """
-    folder = find_model(name, revision)
+    folder, prefix = _find_fitting(name, revision)
     with _quiet():
-        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(folder)
+        model = _load_adapters(folder) if (folder / ADAPTER_CONFIG).is_file() else _load_whole(folder, prefix)
     model.hub_origin = origin_of(folder)
     embeddings = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and len(tokenizer) > embeddings:
@@ -303,8 +316,7 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _load_whole(folder: Path) -> PreTrainedModel:
-    prefix = _check_weights(folder)
+def _load_whole(folder: Path, prefix: str) -> PreTrainedModel:
     if prefix:
         note(f"the names of the weights in {folder} begin with {prefix!r}; the prefix is removed")
     try:
@@ -319,7 +331,7 @@ def _load_whole(folder: Path) -> PreTrainedModel:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise  # e.g. out of memory
         raise _not_loadable(folder, error) from None
-    check_finite(model, str(folder))
+    check_finite(model, folder)
     return model
 
 
@@ -372,5 +384,5 @@ def _load_adapters(folder: Path) -> PreTrainedModel:
             f"the adapters in {folder} do not fit their base model {base} ({text}); correct the base model"
         ) from None
     check_adapter_weights(folder, ADAPTER_WEIGHTS, expected, adapted)
-    check_finite(adapted, str(folder))
+    check_finite(adapted, folder)
     return adapted.merge_and_unload()

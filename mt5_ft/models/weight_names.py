@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
+from ft_core.checkpoints.weights import list_names
 from ft_core.hub.resolve import CONFIG, WEIGHTS, WEIGHTS_INDEX
 from ft_core.io.formats import read_json
 
@@ -33,7 +34,6 @@ class Misfit(ValueError):
 
 PREFIXES = ("module.", "model.", "_orig_mod.", "base_model.model.")  # of DataParallel, a wrapper, torch.compile, peft
 LAYERS = ("num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
-SHOWN = 3
 SAVE_AGAIN = "save the complete model again with save_pretrained, or correct config.json"
 
 
@@ -56,15 +56,10 @@ def tensors_in(paths: Iterable[Path]) -> dict[str, Shape]:
     return found
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def describe_misfit(missing: Sequence[str], unexpected: Sequence[str], reshaped: Sequence[str] = ()) -> str:
     """Counts and first names of the tensors that do not fit; empty if all fit."""
     kinds = (("missing tensors", missing), ("unexpected tensors", unexpected), ("tensors of another shape", reshaped))
-    return "; ".join(f"{kind}: {len(names):,} ({_listed(names)})" for kind, names in kinds if names)
+    return "; ".join(f"{kind}: {len(names):,} ({list_names(names)})" for kind, names in kinds if names)
 
 
 def common_prefix(names: Sequence[str]) -> str:
@@ -186,23 +181,4 @@ def check_adapter_weights(folder: Path, file: str, expected: Mapping[str, Tensor
         raise Misfit(
             f"the adapters in {folder} do not fit their adapter_config.json: {misfit}; save them again with "
             "save_pretrained, or correct the configuration"
-        )
-
-
-@torch.no_grad()
-def check_finite(model: torch.nn.Module, name: str) -> None:
-    """Raises ValueError naming the first tensors with NaN or infinite numbers.
-
-    Args:
-        model: the model to check.
-        name (`str`): names it in the message.
-    """
-    tensors = list(model.named_parameters())
-    spoilt = [
-        part for part, tensor in tensors if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all()
-    ]
-    if spoilt:
-        raise ValueError(
-            f"{name} has NaN or infinite numbers in {len(spoilt):,} of {len(tensors):,} tensors ({_listed(spoilt)}); "
-            "use an earlier checkpoint or download the model again"
         )

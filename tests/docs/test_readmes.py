@@ -7,6 +7,7 @@ import pytest
 
 from docs.file_list import PACKAGES, with_list
 from tests.docs.markdown import ROOT, documents, read_page
+from tests.faults.families import FAMILIES
 
 ENGLISH, CHINESE = (read_page(ROOT / name) for name in ("README.md", "README_zh.md"))
 MOST_LINES = 300
@@ -42,6 +43,11 @@ def test_sections_are_the_same():
 
 def test_code_is_the_same():
     assert code_of(ENGLISH) == code_of(CHINESE)
+
+
+def test_the_number_of_fault_scenarios():
+    for page, name in ((ENGLISH, "fault scenarios"), (CHINESE, "种故障场景")):
+        assert re.findall(rf"(\d+) ?{name}", " ".join(page.prose)) == [str(len(FAMILIES))]
 
 
 def test_tables_hold_the_same_figures():

@@ -26,21 +26,12 @@ from ft_core.sweep.search import run_sweep
 from kronos_ft.cli.main import main
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
+from tests.any_json import TEXTS, VALUES, damaged_texts
 from tests.examples import examples
 from tests.sweep_stage import toy_stage
 from tests.written_runs import tokenizer_run
 
 pytestmark = pytest.mark.fault(18)
-MARK = "\ue000"  # a value that a raw text takes the place of
-ODD = (
-    *("[" * 300 + "]" * 300, '{"a":' * 100 + "1" + "}" * 100, "9" * 400, "1e400", "NaN", "-Infinity", "[1,]", "1 2"),
-    *('"\\ud800"', '"\\u001b[31mred\\u202e"', '"' + "x" * 2000 + '"', "{", "", "tru", "\ufeff1"),
-)
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([-1, 0, 2**63])
-JSON = st.recursive(
-    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-)
-RAW = JSON.map(json.dumps) | st.sampled_from(ODD)
 tried = {}
 
 
@@ -48,31 +39,6 @@ tried = {}
 def _count():
     yield
     print(f"\ninputs tried: {tried}, {sum(tried.values())} in all")
-
-
-def places(content, path=()):
-    """The paths of all values in nested objects, groups and leaves, and of the whole."""
-    yield path
-    if isinstance(content, dict):
-        for name, value in content.items():
-            yield from places(value, (*path, name))
-
-
-def replaced(content, path, raw):
-    """The text of `content` with a raw text in place of the value at a path."""
-    if not path:
-        return raw
-    content = json.loads(json.dumps(content))
-    inner = content
-    for name in path[:-1]:
-        inner = inner[name]
-    inner[path[-1]] = MARK
-    return json.dumps(content, ensure_ascii=False).replace(f'"{MARK}"', raw)
-
-
-def hostile(content):
-    """Texts of a file in which a value is something else."""
-    return st.tuples(st.sampled_from(list(places(content))), RAW).map(lambda drawn: replaced(content, *drawn))
 
 
 def files_of(folder):
@@ -166,14 +132,14 @@ HOSTILE = settings(examples(1500), suppress_health_check=[HealthCheck.too_slow, 
 @HOSTILE
 @given(data=st.data())
 def test_resume_with_another_record(run, contents, data):
-    with changed(run / "run.json", data.draw(hostile(contents["run.json"]))):
+    with changed(run / "run.json", data.draw(damaged_texts(contents["run.json"]))):
         check("run.json, resume", lambda: resume(run), run)
 
 
 @HOSTILE
 @given(data=st.data(), sealed=st.booleans())
 def test_resume_with_another_manifest(run, contents, data, sealed):
-    text = data.draw(hostile(contents["checkpoint-150/manifest.json"]))
+    text = data.draw(damaged_texts(contents["checkpoint-150/manifest.json"]))
     if sealed:  # as someone writes it who knows how
         with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
             values = json.loads(text)
@@ -188,7 +154,7 @@ def test_resume_with_another_manifest(run, contents, data, sealed):
 def test_resume_with_another_state(run, contents, data):
     """The manifest agrees with the file, as that of a checkpoint of another program may."""
     path = run / "checkpoint-150" / "trainer_state.json"
-    text = data.draw(hostile(contents["checkpoint-150/trainer_state.json"]))
+    text = data.draw(damaged_texts(contents["checkpoint-150/trainer_state.json"]))
     manifest = (run / "checkpoint-150" / "manifest.json").read_text()
     facts = {name: value for name, value in json.loads(manifest).items() if name not in ("files", "seal", "format")}
     with changed(path, text), changed(run / "checkpoint-150" / "manifest.json", manifest):
@@ -200,7 +166,7 @@ def test_resume_with_another_state(run, contents, data):
 @given(data=st.data())
 def test_another_lock(run, contents, data):
     owner = {**this_process(), "locked": "2026-01-01T00:00:00+00:00", "os_lock": data.draw(st.booleans())}
-    with changed(run / ".lock", data.draw(hostile(owner))):
+    with changed(run / ".lock", data.draw(damaged_texts(owner))):
         check(".lock, resume", lambda: resume(run), run, changes=True)
 
 
@@ -218,7 +184,7 @@ REPORTS = settings(
 @REPORTS
 @given(data=st.data())
 def test_report_of_another_record(run, contents, data):
-    with changed(run / "run.json", data.draw(hostile(contents["run.json"]))):
+    with changed(run / "run.json", data.draw(damaged_texts(contents["run.json"]))):
         check("run.json, report", lambda: report(run), run)
     assert "\x1b" not in (run.parent / "report" / "report.md").read_text(encoding="utf-8")
 
@@ -228,7 +194,7 @@ def test_report_of_another_record(run, contents, data):
 def test_report_of_another_log(run, contents, data):
     lines = (run / "metrics.jsonl").read_text().splitlines()
     number = data.draw(st.integers(0, len(lines) - 1))
-    lines[number] = data.draw(hostile(json.loads(lines[number])))
+    lines[number] = data.draw(damaged_texts(json.loads(lines[number])))
     with changed(run / "metrics.jsonl", "\n".join(lines) + "\n"):
         check("metrics.jsonl, report", lambda: report(run), run)
 
@@ -238,7 +204,7 @@ def test_report_of_another_log(run, contents, data):
 def test_report_of_another_state_of_a_plain_trainer(tmp_path_factory, contents, data):
     folder = tmp_path_factory.getbasetemp() / "plain"
     folder.mkdir(exist_ok=True)
-    write(folder / "trainer_state.json", data.draw(hostile(contents["checkpoint-150/trainer_state.json"])))
+    write(folder / "trainer_state.json", data.draw(damaged_texts(contents["checkpoint-150/trainer_state.json"])))
     check("trainer_state.json, report", lambda: report(folder), folder)
 
 
@@ -249,7 +215,7 @@ def test_push_of_another_record(run, contents, data):
     pulled = {"repository": "a/b", "revision": "c" * 40, "revision_asked": "main", "sha256": {"config.json": "d" * 64}}
     name = data.draw(st.sampled_from(["run.json", "best_model/pulled.json"]))
     content = contents["run.json"] if name == "run.json" else pulled
-    with changed(run / name, data.draw(hostile(content))):
+    with changed(run / name, data.draw(damaged_texts(content))):
         assert check(f"{name.split('/')[-1]}, push", lambda: main(["push", str(run), "me/model"]), run) == 2
 
 
@@ -259,7 +225,7 @@ def test_pull_over_another_record(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "pulled"
     folder.mkdir(exist_ok=True)
     pulled = {"repository": "a/b", "revision": "c" * 40, "revision_asked": "main", "sha256": {"config.json": "d" * 64}}
-    write(folder / "pulled.json", data.draw(hostile(pulled)))
+    write(folder / "pulled.json", data.draw(damaged_texts(pulled)))
     assert check("pulled.json, pull", lambda: main(["pull", "a/b", str(folder)]), folder) == 2
 
 
@@ -280,7 +246,7 @@ def test_sweep_with_another_record(swept, data):
     folder, argv = swept
     path = folder / "sweep" / "sweep.json"
     content = json.loads(path.read_text())
-    text = data.draw(hostile({name: value for name, value in content.items() if name != "versions"}))
+    text = data.draw(damaged_texts({name: value for name, value in content.items() if name != "versions"}))
 
     def work():
         run_sweep(toy_stage, [*argv, "--resume"], "toy sweep")
@@ -306,8 +272,8 @@ YAMLS = st.sampled_from(
 def test_another_space(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "spaces"
     folder.mkdir(exist_ok=True)
-    path = data.draw(st.sampled_from(list(places(SPACE))))
-    text = replaced(SPACE, path, data.draw(RAW | YAMLS | JSON.map(lambda value: yaml.safe_dump(value, width=10**6))))
+    raw = TEXTS | YAMLS | VALUES.map(lambda value: yaml.safe_dump(value, width=10**6))
+    text = data.draw(damaged_texts(SPACE, raw))
     write(folder / "space.yaml", text)
 
     def work():

@@ -1,9 +1,13 @@
 """Ctrl-C while the command itself is still being imported."""
 
 import importlib
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[3]
 
 
 class Interrupting:
@@ -26,3 +30,13 @@ def test_it_is_one_line(package, program, late, monkeypatch, capsys):
     monkeypatch.setattr(sys, "meta_path", [Interrupting(f"{package}.{late}"), *sys.meta_path])
     assert entry.run() == 130
     assert capsys.readouterr().err == f"{program}: interrupted\n"
+
+
+@pytest.mark.parametrize("package", ["kronos_ft", "mt5_ft"])
+def test_nothing_is_imported_before_it_is_caught(package):
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules); import {package}.__main__; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [package, f"{package}.__main__"]

@@ -1,10 +1,11 @@
 """Files from outside: typed, bounded in size, depth and digits, and one line for whatever is wrong."""
 
 import contextlib
+import re
 from typing import NotRequired, TypedDict
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from ft_core.io.formats import (
     MOST_BYTES,
@@ -15,6 +16,7 @@ from ft_core.io.formats import (
     read_json,
     read_yaml,
 )
+from tests.examples import examples
 
 
 class Lock(TypedDict):
@@ -32,11 +34,11 @@ def test_values_of_a_type():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"pid": "1", "host": "a"}', "has a wrong pid: expected int, got str"),
-        ('{"pid": true, "host": "a"}', "has a wrong pid: expected int, got bool"),
-        ('{"pid": 1.5, "host": "a"}', "has a wrong pid: expected int, got float"),
+        ('{"pid": "1", "host": "a"}', "has an invalid value of pid: expected int, got str"),
+        ('{"pid": true, "host": "a"}', "has an invalid value of pid: expected int, got bool"),
+        ('{"pid": 1.5, "host": "a"}', "has an invalid value of pid: expected int, got float"),
         ('{"host": "a"}', "lacks the field pid"),
-        ("[1]", "has a wrong content: expected object, got array"),
+        ("[1]", "has invalid content: expected object, got array"),
         ('{"pid": 1', "is not valid JSON: Expecting ',' delimiter in line 1, column 10"),
         (b"\xff", "is not UTF-8 text"),
         ("", "is not valid JSON: Expecting value"),
@@ -52,6 +54,24 @@ def test_everything_else_is_one_line(text, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        (
+            '{"runs": [{"pid": 1, "host": 2}]}',
+            dict[str, list[Lock]],
+            r"an invalid value of [...][0].host: expected str",
+        ),
+        ('{"a": {"x": 1}}', dict[str, dict[int, int]], "an invalid key of [...]: expected int"),
+        ('{"x": 1}', dict[int, int], "an invalid key: expected int"),
+        ('{"a": {"pid": 1}}', dict[str, Lock], "lacks the field host of [...]"),
+    ],
+)
+def test_the_place_of_a_wrong_type(text, kind, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_json(text, kind)
+
+
 def test_a_key_twice():
     assert parse_json('{"a": 1, "a": 2}') == {"a": 2}
     with pytest.raises(ValueError, match="key 'a' occurs twice"):
@@ -65,7 +85,7 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\); write it"):
         read_json(tmp_path, "write it", Lock)
     path.write_text('{"pid": null, "host": "a"}')
-    with pytest.raises(ValueError, match=r"lock\.json has a wrong pid: expected int, got null; write it$"):
+    with pytest.raises(ValueError, match=r"lock\.json has an invalid value of pid: expected int, got null; write it$"):
         read_json(path, "write it", Lock)
     with open(path, "wb") as file:
         file.truncate(MOST_BYTES + 1)  # sparse
@@ -78,7 +98,7 @@ def test_lines(tmp_path):
     path.write_text('{"loss": 1}\n\n{"loss": 2}\n')
     assert list(json_lines(path, "remove it")) == [(1, {"loss": 1}), (3, {"loss": 2})]
     path.write_text('{"loss": 1}\n[1]\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl:2 has a wrong content: expected object, got array"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2 has invalid content: expected object, got array"):
         list(json_lines(path, "remove it"))
 
 
@@ -136,7 +156,7 @@ def test_settings_that_cannot_be_used(content, message, tmp_path):
     assert "settings.yaml" in str(error.value)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_values_or_a_value_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any"

@@ -38,7 +38,9 @@ def test_a_record_with_unknown_fields(write):
     ],
 )
 def test_a_field_of_the_wrong_type(write, name, value, message):
-    with pytest.raises(ValueError, match=f"run.json has a wrong {message}.*; restore it or start over") as error:
+    with pytest.raises(
+        ValueError, match=f"run.json has an invalid value of {message}.*; restore it or start over"
+    ) as error:
         read_record(write(**{name: value}))
     assert "\n" not in str(error.value)
 

@@ -10,12 +10,13 @@ from functools import partial
 
 import alembic.util
 import pytest
+import sqlalchemy
 import yaml
 from optuna.importance import FanovaImportanceEvaluator
 
 from ft_core.io.console import lines_to
 from ft_core.runs import clearing
-from ft_core.sweep import importance, repeats, samplers, search as search_module, workers
+from ft_core.sweep import importance, repeats, samplers, search as search_module, trial, workers
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
 from tests.sweep_stage import Died, toy_stage
@@ -44,12 +45,20 @@ def sweep(tmp_path):
 
 @pytest.fixture(scope="module", autouse=True)
 def _small():
-    """TPE begins after four random trials; forests are small; scripts that make a study's tables are compiled once."""
+    """TPE begins after four random trials; forests are small; scripts that make a study's tables are compiled once;
+    no study waits for the disk, and no garbage of a model is collected."""
+
+    def without_waiting(connection, record):
+        connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", without_waiting)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samplers, "RANDOM_TRIALS", 4)
         patch.setattr(importance, "FanovaImportanceEvaluator", partial(FanovaImportanceEvaluator, n_trees=8))
         patch.setattr(alembic.util, "load_python_file", functools.cache(alembic.util.load_python_file))
+        patch.setattr(trial, "free_memory", lambda: None)
         yield
+    sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", without_waiting)
 
 
 @pytest.fixture(autouse=True)

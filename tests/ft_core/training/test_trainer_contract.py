@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import Seq2SeqTrainer, Trainer
 
+from ft_core.training.guarded_steps import GuardedSteps
 from kronos_ft.training.predictor_trainer import KronosTrainer
 from kronos_ft.training.tokenizer_trainer import KronosTokenizerTrainer
 from mt5_ft.training.trainer import MT5Trainer
@@ -46,6 +47,14 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 def test_signature(name):
     assert list(inspect.signature(getattr(Trainer, name)).parameters) == EXPECTED[name]
+
+
+def test_a_trainer_must_name_its_samples():
+    class Unnamed(GuardedSteps):
+        """Defines nothing."""
+
+    with pytest.raises(TypeError, match=r"abstract methods '?sample_names'?, '?sample_terms'?"):
+        Unnamed()
 
 
 def test_no_other_private_method_is_used():

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from kronos_ft import Kronos, KronosPredictor, KronosTokenizer
 from kronos_ft.data.candles import load_candles
@@ -197,6 +198,8 @@ def test_what_is_not_pulled(hub, run, pushed):
     hub.create("me/bert", files={**files, "config.json": b'{"model_type": "bert"}'})
     hub.create("me/code", files={**files, "config.json": b'{"auto_map": {"AutoModel": "x.Y"}}'})
     hub.create("me/cut", files={**files, "model.safetensors": files["model.safetensors"][:-5]})
+    tensors = load(files["model.safetensors"])
+    hub.create("me/misfit", files={**files, "model.safetensors": save(dict(list(tensors.items())[1:]))})
     kept = pushed / "kept"
     kept.mkdir()
     (kept / "mine.txt").write_text("mine")
@@ -212,6 +215,7 @@ def test_what_is_not_pulled(hub, run, pushed):
         ("me/bert", new, (), "is not a Kronos"),
         ("me/code", new, (), "asks to run code of the repository (auto_map)"),
         ("me/cut", new, (), "model.safetensors is truncated or damaged; pass another revision"),
+        ("me/misfit", new, (), "do not match its configuration as Kronos: 1 tensors missing"),
         ("me/predictor", kept, ("--overwrite",), "is not empty and is not a pulled model; choose another folder"),
         ("me/predictor", kept / "mine.txt", (), "is a file; choose a folder"),
         ("me/predictor", new, ("--revision", "gone"), "me/predictor has no revision 'gone' on the Hub"),

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 
 from ft_core.runs.record_schema import NEEDED
 from kronos_ft import Kronos, KronosTokenizer
@@ -215,7 +216,12 @@ def test_folders_that_are_not_pushed(hub, push, folder, tmp_path):
     cut = tmp_path / "cut"
     shutil.copytree(folder, cut)
     (cut / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
+    misfit = tmp_path / "misfit"
+    shutil.copytree(folder, misfit)
+    tensors = load_file(misfit / "model.safetensors")
+    save_file(dict(list(tensors.items())[1:]), misfit / "model.safetensors", metadata={"format": "pt"})
     for path, message in (
+        (misfit, "do not match its configuration as KronosTokenizer: 1 tensors missing"),
         (tmp_path / "nowhere", "is missing; pass a model folder or a run folder"),
         (run, "contains several models; push each to its own repository"),
         (other, "has no model.safetensors"),

@@ -15,6 +15,7 @@ from kronos_ft.ui.markup import text
 from kronos_ft.ui.shown_model import find_shown
 from kronos_ft.ui.words import words_of
 from tests.any_json import VALUES, places, replaced
+from tests.examples import examples
 
 WORDS = words_of("en")
 
@@ -80,7 +81,7 @@ def test_the_command_where_there_is_none(run, shown):
     ("content", "message"),
     [
         ("{", "is not valid JSON"),
-        ("[]", "has a wrong content: expected object, got array; run kronos-ft evaluate again"),
+        ("[]", "has invalid content: expected object, got array; run kronos-ft evaluate again"),
         ('{"scores": {}, "skill": {}, "settings": {"horizon": 2}}', "lacks the field lookback of settings"),
     ],
 )
@@ -93,7 +94,7 @@ def test_a_damaged_file_is_one_line(shown, tmp_path, content, message):
 
 
 @pytest.mark.fault(18)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_value_anywhere_is_a_page_or_one_line(run, shown, tmp_path, data):
     """Random JSON in place of any value of the file: never a traceback."""

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from mt5_ft.cli.main import main
 from mt5_ft.data.records import TaskFields, read_records
 from mt5_ft.data.rows import MISSING, lookup, read_rows
+from mt5_ft.data.subset import drop_subset, restore
 from tests.examples import examples
 
 PAIR = TaskFields(sources=("text",), targets=("summary",))
@@ -167,12 +168,73 @@ def test_noise_is_not_advised_on(tmp_path):
     assert "iconv" not in str(caught.value) or "it reads" in str(caught.value)
 
 
-def test_subset_names_the_forms_that_it_cannot_rewrite(tmp_path, refused):
-    for name, kind in (("array.json", "JSON"), ("table.csv", "CSV")):
-        (tmp_path / name).write_text(FORMS[name], "utf-8")
-        refused(["subset", tmp_path / name], f"is a {kind} file, but subset removes lines; write one JSON object per")
-    (tmp_path / "a.jsonl").write_bytes(LINES.encode("utf-16"))
-    refused(["subset", tmp_path / "a.jsonl"], "is UTF-16 text; save it as UTF-8")
+@pytest.mark.parametrize(
+    ("name", "encoding", "output"),
+    [
+        *[(name, "utf-8", name.split(".")[0] + ".jsonl") for name in FORMS],
+        ("lines.jsonl", "utf-16", "lines.jsonl"),
+        ("array.json", "utf-16", "array.jsonl"),
+        ("table.csv", "utf-16", "table.jsonl"),
+    ],
+)
+@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_the_subset_of_every_form(tmp_path, name, encoding, output, suffix, pack):
+    path = tmp_path / (name + suffix)
+    original = pack(FORMS[name].encode(encoding))
+    path.write_bytes(original)
+    path.chmod(0o600)
+    output += suffix if suffix == ".gz" else ""
+    report = drop_subset(path, 0.5)
+    kept = tmp_path / output
+    assert (report.path, report.rows_before, report.rows_after) == (kept, 2, 1)
+    assert texts(kept) in ([ROWS[0]], [ROWS[1]])
+    content = gzip.decompress(kept.read_bytes()) if suffix == ".gz" else kept.read_bytes()
+    assert len(content.decode("utf-8").strip().splitlines()) == 1
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert report.backup.read_bytes() == original
+    assert report.backup == (path.with_name(path.name + ".backup") if kept == path else path)
+    if kept == path:
+        assert restore(path).read_bytes() == original
+        assert list(tmp_path.iterdir()) == [path]
+    else:
+        assert sorted(tmp_path.iterdir()) == sorted([path, kept])
+
+
+def test_the_subset_of_parquet(tmp_path, refused):
+    path = tmp_path / "table.parquet"
+    parquet(path)
+    assert main(["subset", str(path), "--drop", "0.5"]) == 0
+    assert texts(tmp_path / "table.jsonl") in ([ROWS[0]], [ROWS[1]])
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    refused(["subset", path, "--drop", "0.5"], "table.jsonl exists; rename or remove it, or pass it instead of table.p")
+    refused(["restore", path], "table.parquet.backup does not exist; pass the file that subset replaced")
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    assert main(["subset", str(tmp_path / "table.jsonl"), "--drop", "0.4"]) == 2
+
+
+def test_the_subset_of_what_json_does_not_have(tmp_path, refused):
+    import pandas
+
+    path = tmp_path / "dates.parquet"
+    pandas.DataFrame({"text": ["a", "b"], "when": pandas.to_datetime(["2024-01-01"] * 2)}).to_parquet(path)
+    refused(["subset", path, "--drop", "0.5"], "parquet:1: the row cannot be written as JSON (Object of type")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.fault(18)
+def test_the_subset_of_rows_with_defects(tmp_path, refused):
+    for name, text, message in (
+        ("a.csv", "a,b\n1,2\n1\n", "a.csv:3: the row has 1 cells, but the header has 2; correct the file"),
+        (
+            "a.json",
+            '[{"a": 1},\n2]',
+            "a.json:2: the row is a number, not an object; write one object per line; correct",
+        ),
+        ("b.json", '[{"a": 1}', "b.json:1: not valid JSON (Expecting ',' delimiter at column 10); correct the file"),
+    ):
+        (tmp_path / name).write_text(text, "utf-8")
+        refused(["subset", tmp_path / name, "--drop", "0.5"], message)
+        assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_summarize_and_evaluate_read_every_form(start, tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from ft_core.io import files
 from mt5_ft.data import subset
-from mt5_ft.data.subset import choose_rows, drop_subset, ks_statistic, restore, text_length
+from mt5_ft.data.stratified import choose_rows, ks_statistic, text_length
+from mt5_ft.data.subset import drop_subset, restore
 
 TOPICS = ("work", "family", "school", "grief")
 SHARES = (0.6, 0.25, 0.12, 0.03)
@@ -297,7 +298,7 @@ def test_missing_files(tmp_path):
     with pytest.raises(ValueError, match=r"none\.jsonl does not exist; correct the path"):
         drop_subset(tmp_path / "none.jsonl")
     with pytest.raises(
-        ValueError, match=r"backup .*none\.jsonl\.backup does not exist; pass the file that subset was used on"
+        ValueError, match=r"backup .*none\.jsonl\.backup does not exist; pass the file that subset replaced"
     ):
         restore(tmp_path / "none.jsonl")
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from mt5_ft.data.subset import BACKUP_SUFFIX, drop_subset, restore
+from tests.any_json import values
 from tests.examples import examples
 
 BOM = b"\xef\xbb\xbf"
@@ -18,11 +19,8 @@ TEXTS = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from('\u2028\u2029\x85\u200b\ufeff情绪🙂"\\/\x7f'),
     max_size=12,
 )
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=4,
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
+VALUES = values(LEAVES, keys=TEXTS, max_leaves=4)
 OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=3)
 
 

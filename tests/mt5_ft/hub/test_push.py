@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mt5_ft.cli.main import main
 from mt5_ft.models.loading import ModelUnreachable, load_model, load_tokenizer
@@ -107,6 +108,51 @@ def test_folders_that_are_not_pushed(hub, start, push, tmp_path):
         assert code == 2
         assert message in errors[-1]
     assert not hub.requests
+
+
+def changed(folder, change):
+    """The folder, after a function has changed the tensors of its weights."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file(change(tensors), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: dict(list(tensors.items())[1:]), "do not fit its config.json: missing tensors: 1 ("),
+        (lambda tensors: tensors | {"more": torch.ones(1)}, "do not fit its config.json: unexpected tensors: 1 (more)"),
+        (lambda tensors: tensors | {"lm_head.weight": torch.ones(2, 2)}, "tensors of another shape: 1 (lm_head.weight"),
+    ],
+)
+def test_weights_that_do_not_fit_are_neither_pushed_nor_pulled(hub, start, push, tmp_path, capfd, change, message):
+    assert push(start, "me/x")[0] == 0
+    files = dict(hub.history("me/x")[0].files)
+    code, _, errors = push(changed(start, change), "me/y")
+    assert code == 2
+    assert message in errors[-1]
+    assert "me/y" not in hub.repositories
+
+    hub.create("me/misfit", files={**files, "model.safetensors": (start / "model.safetensors").read_bytes()})
+    assert main(["pull", "me/misfit", str(tmp_path / "new")]) == 2
+    assert message in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.fault(15)
+def test_a_prefix_of_names_is_not_pushed_but_pulled(hub, start, push, tmp_path):
+    expected = load_model(str(start))
+    assert push(start, "me/x")[0] == 0
+    files = dict(hub.history("me/x")[0].files)
+    changed(start, lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()})
+    code, _, errors = push(start, "me/y")
+    assert code == 2
+    assert "begin with 'module.', and transformers alone would not load them; save the model without" in errors[-1]
+
+    hub.create("me/prefixed", files={**files, "model.safetensors": (start / "model.safetensors").read_bytes()})
+    assert main(["pull", "me/prefixed", str(tmp_path / "new")]) == 0
+    assert equal(load_model(str(tmp_path / "new")), expected)
 
 
 @pytest.mark.fault(23)

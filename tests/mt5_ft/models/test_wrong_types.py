@@ -8,10 +8,9 @@ from hypothesis import given, strategies as st
 from mt5_ft.models.loading import adapter_base
 from mt5_ft.models.task import read_task
 from mt5_ft.summaries.predictions import PartFile, fields_of_predictions, is_complete
+from tests.any_json import VALUES
 from tests.examples import examples
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-ANY = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
 TASK = {"source_fields": ["a"], "target_fields": ["b"], "id": "id", "prefix": ""}
 TASK |= {"max_source_length": 9, "max_target_length": 9}
 ADAPTER = {"base_model_name_or_path": "base", "revision": None}
@@ -21,8 +20,8 @@ PART = {"header": {"a": 1}, "positions": [0], "summaries": ["x"]}
 
 def spoilt(values):
     """The values with one field, or the whole, replaced by any JSON."""
-    one = st.sampled_from(sorted(values)).flatmap(lambda name: ANY.map(lambda value: values | {name: value}))
-    return one | ANY
+    one = st.sampled_from(sorted(values)).flatmap(lambda name: VALUES.map(lambda value: values | {name: value}))
+    return one | VALUES
 
 
 @pytest.fixture(scope="module")

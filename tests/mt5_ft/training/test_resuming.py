@@ -50,15 +50,17 @@ def test_a_finished_run_is_said_to_be_finished(train, monkeypatch, capsys):
     assert (run / "metrics.jsonl").read_bytes() == log
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "trainer_state.json", "model.safetensors"])
-def test_a_damaged_checkpoint_is_one_line(interrupted, train, name, capsys):
-    checkpoint = interrupted / "checkpoint-4"
-    (checkpoint / name).unlink()
-    assert train("--max_steps", "8", "--resume")[0] == 2
-    err = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"is complete (checkpoint-4: {name} is missing" in err
-    assert "restore one, or start over with --overwrite" in err
-    assert main(["clean", str(interrupted)]) == 2
+def test_a_damaged_checkpoint_is_one_line(interrupted, train, capsys):
+    for name in ("optimizer.pt", "scheduler.pt", "trainer_state.json", "model.safetensors"):
+        path = interrupted / "checkpoint-4" / name
+        content = path.read_bytes()
+        path.unlink()
+        assert train("--max_steps", "8", "--resume")[0] == 2
+        err = capsys.readouterr().err.strip().splitlines()[-1]
+        assert f"is complete (checkpoint-4: {name} is missing" in err
+        assert "restore one, or start over with --overwrite" in err
+        assert main(["clean", str(interrupted)]) == 2
+        path.write_bytes(content)
 
 
 def test_another_learning_rate_is_not_taken(interrupted, train, caplog):
