@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..baselines.naive import Forecaster
 from ..data.candles import CandleSeries
 from ..scoring.scores import OriginTimes
 from ..scoring.targets import CLOSE, TARGETS, path_targets, true_targets
-from .baselines import Forecaster
 from .origins import Origins, plan_origins
 from .settings import OriginPlan
 

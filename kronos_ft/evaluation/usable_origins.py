@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..baselines.naive import Forecaster, history_needed
 from ..data.candles import CandleSeries
 from ..forecasting.future_times import inferred_times
-from .baselines import Forecaster, history_needed
 from .origins import Origins
 from .panel import Panel
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..baselines.naive import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
 from ..data.candles import CandleSeries
 from ..scoring.backtest import WARNING, backtest
 from ..scoring.calibration import calibrate
@@ -22,7 +23,6 @@ from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from ..scoring.targets import CLOSE, TARGETS, naive_scale
 from ..windows.splits import split_bounds
-from .baselines import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
 from .facts import describe_data, remarks
 from .panel import Panel
 from .settings import EvaluationSettings, OriginPlan

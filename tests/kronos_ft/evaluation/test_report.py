@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from kronos_ft.baselines.naive import VolatilityCone
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import VolatilityCone
 from kronos_ft.evaluation.report import markdown, shown_horizons, terminal_text, text_table, write_report
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.verdict import verdict

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kronos_ft.baselines.naive import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
 from kronos_ft.evaluation.models import KronosForecaster
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import default_baselines, evaluate_forecasters

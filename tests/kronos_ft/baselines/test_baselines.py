@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos_ft.data.candles import load_candles
-from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import (
+from kronos_ft.baselines.naive import (
     Drift,
     Garch,
     Persistence,
@@ -19,6 +17,8 @@ from kronos_ft.evaluation.baselines import (
     follow_variance,
     season_bars,
 )
+from kronos_ft.data.candles import load_candles
+from kronos_ft.data.sources import simulate_candles
 from kronos_ft.scoring.targets import path_targets
 
 ALL = [
