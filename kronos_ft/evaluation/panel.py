@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..baselines.naive import Forecaster
+from ..baselines.forecaster import Forecaster
 from ..data.candles import CandleSeries
 from ..scoring.scores import OriginTimes
 from ..scoring.targets import CLOSE, TARGETS, path_targets, true_targets

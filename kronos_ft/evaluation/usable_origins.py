@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..baselines.naive import Forecaster, history_needed
+from ..baselines.forecaster import Forecaster, history_needed
 from ..data.candles import CandleSeries
 from ..forecasting.future_times import inferred_times
 from .origins import Origins

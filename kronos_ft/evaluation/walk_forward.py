@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..baselines.naive import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
+from ..baselines.bootstrap import VolatilityCone
+from ..baselines.forecaster import Forecaster
+from ..baselines.garch import Garch
+from ..baselines.naive import Drift, Persistence, SeasonalNaive
 from ..data.candles import CandleSeries
 from ..scoring.backtest import WARNING, backtest
 from ..scoring.calibration import calibrate

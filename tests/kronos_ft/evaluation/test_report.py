@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kronos_ft.baselines.naive import VolatilityCone
+from kronos_ft.baselines.bootstrap import VolatilityCone
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.report import markdown, shown_horizons, terminal_text, text_table, write_report

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos_ft.baselines.naive import Persistence, VolatilityCone
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Persistence
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.panel import Panel

@@ -6,7 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kronos_ft.baselines.naive import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.forecaster import history_needed
+from kronos_ft.baselines.garch import Garch
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.models import KronosForecaster

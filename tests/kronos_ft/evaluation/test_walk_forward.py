@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from kronos_ft.baselines.naive import Drift, Persistence, VolatilityCone
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Drift, Persistence
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.origins import find_origins

@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import assume, given, settings, strategies as st
 
-from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive, VolatilityCone
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.sources import simulate_candles
