@@ -9,7 +9,8 @@ from ft_core.runs.folder import BEST_MODEL
 
 from ..evaluation.facts import read_evaluation, rendering
 from ..evaluation.leakage import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
-from ..evaluation.report import EVALUATION_FILE, SCORE_HEADER, markdown_table, score_rows
+from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.tables import SCORE_HEADER, markdown_table, score_rows
 from ..evaluation.verdict import PERSISTENCE, verdict
 
 THIS = "this model"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..evaluation.facts import read_evaluation, rendering
 from ..evaluation.pictures import PICTURES
-from ..evaluation.report import (
+from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.tables import (
     CALIBRATION_HEADER,
-    EVALUATION_FILE,
     SCORE_HEADER,
     SKILL_HEADER,
     calibration_rows,

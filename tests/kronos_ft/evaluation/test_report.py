@@ -7,9 +7,10 @@ import pytest
 from kronos_ft.baselines.bootstrap import VolatilityCone
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.report import markdown, shown_horizons, terminal_text, text_table, write_report
+from kronos_ft.evaluation.report import markdown, terminal_text, write_report
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
-from kronos_ft.evaluation.verdict import verdict
+from kronos_ft.evaluation.tables import shown_horizons, text_table
+from kronos_ft.evaluation.verdict import verdict, verdicts
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters
 from kronos_ft.scoring.backtest import WARNING
 
@@ -32,7 +33,8 @@ def evaluation(series):
 def test_the_verdict_comes_first_and_the_backtest_last(evaluation):
     for text in (markdown(evaluation), terminal_text(evaluation)):
         lines = text.strip().splitlines()
-        assert verdict(evaluation) in lines[0]
+        assert next(iter(verdicts(evaluation).values())) in lines[0]
+        assert all(said in text for said in verdicts(evaluation).values())
         assert WARNING in lines[-1]
     sections = [line for line in markdown(evaluation).splitlines() if line.startswith("## ")]
     assert sections[0] == "## Close, 6 bars ahead"
@@ -71,6 +73,7 @@ def test_files_are_written_whole(evaluation, tmp_path):
         (tmp_path / "evaluation.json").read_text(), parse_constant=lambda text: pytest.fail(f"{text} is not JSON")
     )
     assert read.pop("verdict") == verdict(evaluation)
+    assert read.pop("verdicts") == verdicts(evaluation)
     assert read == evaluation
     text = (tmp_path / "evaluation.md").read_text()
     assert "![Skill](skill.png)" in text

@@ -76,7 +76,10 @@ def test_one_model(csv, out, models, capsys):
     text = capsys.readouterr().out
     read = json.loads((out / "evaluation.json").read_text())
     assert read["verdict"] in text
-    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{read['verdict']}.**"
+    first = next(iter(read["verdicts"].values()))
+    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{first}.**"
+    assert first in text.splitlines()
+    assert read["verdicts"]["close"] == read["verdict"]
     assert {path.name for path in out.iterdir()} == {
         "evaluation.json", "evaluation.md", "forecast.png", "reliability.png", "skill.png",
     }  # fmt: skip
@@ -119,11 +122,13 @@ def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, mod
     assert read["notes"][0].startswith(warning)
     assert read["doubts"] == [{"model": "longer", "kind": "seen_test_bars"}]
     lines = (out / "evaluation.md").read_text().splitlines()
-    assert lines[0].startswith("**close, 4 bars: ")
-    assert lines[2].startswith(f"**WARNING: {warning}")
+    said = list(read["verdicts"].values())
+    assert lines[: 2 * len(said) : 2] == [f"**{one}.**" for one in said]
+    assert lines[2 * len(said)].startswith(f"**WARNING: {warning}")
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index(read["verdict"])
-    assert lines[at + 1].startswith(f"WARNING: {warning}")
+    at = lines.index(said[0])
+    assert lines[at : at + len(said)] == said
+    assert lines[at + len(said)].startswith(f"WARNING: {warning}")
 
 
 def test_names_of_models(models):

@@ -50,7 +50,8 @@ def evaluation(both):
 def test_it_is_json_without_nan(evaluation):
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
     assert list(evaluation["forecasters"]) == [
-        "model", "prophet", "persistence", "drift", "seasonal naive", "volatility cone",
+        "model", "prophet",
+        "persistence", "drift", "seasonal naive", "volatility cone", "scaled cone", "EWMA", "HAR-RV",
     ]  # fmt: skip
 
 
