@@ -49,8 +49,10 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "{until} 起的预测起点太少，无法判断（{observations} 个，至少需要 {least} 个；"
         "更早的 {memorised:,} 个可能已被模型记住）{skills}",
     ),
-    "variance": ("its variance forecast (QLIKE) is {words}", "其方差预测（按 QLIKE）{words}"),
-    "probability": ("its probability (Brier score) is {words}", "其上涨概率（按 Brier 评分）{words}"),
+    "its": ("its", "其"),
+    "of_model": ("{model}'s", "{model} 的"),
+    "variance": ("{owner} variance forecast (QLIKE) is {words}", "{owner}方差预测（按 QLIKE）{words}"),
+    "probability": ("{owner} probability (Brier score) is {words}", "{owner}上涨概率（按 Brier 评分）{words}"),
     "bar": ("{target}, 1 bar", "{target}，1 根 K 线"),
     "bars": ("{target}, {horizon} bars", "{target}，{horizon} 根 K 线"),
     "model": ("{model} is {about}", "{model} {about}"),
@@ -271,6 +273,8 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
     if judged == "close":
         return verdict(evaluation, language=language)
     models = models_of(evaluation)
+    if judged not in evaluation.get("references", {}):  # of an earlier version, or nothing to compare with
+        return None
     if _observations(evaluation, JUDGED[judged][0]) < LEAST_ORIGINS:
         return None
     parts = []
@@ -280,8 +284,8 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
             for name, outcome in _judged_against(evaluation, judged, model).items()
         ]
         if words:
-            about = _say(JUDGED_BY[judged], language, words=_say("and", language).join(words))
-            parts.append(_say("model", language, model=model, about=about) if len(models) > 1 else about)
+            owner = _say("of_model", language, model=model) if len(models) > 1 else _say("its", language)
+            parts.append(_say(JUDGED_BY[judged], language, owner=owner, words=_say("and", language).join(words)))
     if not parts:
         return None
     said = _say(
