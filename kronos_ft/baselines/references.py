@@ -13,6 +13,7 @@ from .forecaster import Forecaster
 from .garch import Garch
 from .naive import Drift, Persistence, SeasonalNaive
 from .scaled import ScaledCone
+from .statistical import MODELS, Statistical
 from .volatility import Ewma, HarRv
 
 REFERENCE_PATHS = 100
@@ -24,18 +25,23 @@ JUDGED: Mapping[str, tuple[str, str]] = {
 }
 
 
-def default_baselines(lookback: int, seed: int = 0, garch: bool = False) -> list[Forecaster]:
+def default_baselines(lookback: int, seed: int = 0, garch: bool = False, statistical: bool = False) -> list[Forecaster]:
     """Persistence, drift, seasonal naive, volatility cone, scaled cone, EWMA and HAR-RV.
 
     Args:
         lookback (`int`): bars of context.
         seed (`int`): seed of those that sample.
         garch (`bool`): add GARCH(1, 1), which needs the package `arch`.
+        statistical (`bool`): add AutoETS and AutoTheta, which need the package `statsforecast`.
+
+    Raises:
+        ValueError: a package is missing.
     """
     shared = {"lookback": lookback, "num_paths": REFERENCE_PATHS, "seed": seed}
     spread = [kind(**shared) for kind in (VolatilityCone, ScaledCone, Ewma, HarRv)]
-    baselines = [Persistence(), Drift(lookback=lookback), SeasonalNaive(), *spread]
-    return [*baselines, Garch(seed=seed)] if garch else baselines
+    found = [Persistence(), Drift(lookback=lookback), SeasonalNaive(), *spread]
+    found += [Garch(seed=seed)] if garch else []
+    return found + ([Statistical(name, **shared) for name in MODELS] if statistical else [])
 
 
 def mean_losses(losses: Mapping[str, np.ndarray]) -> dict[str, float | None]:

@@ -31,6 +31,9 @@ class EvaluateArguments(SamplingArguments, SplitArguments):
     )
     batch_size: int = field(default=8, metadata={"help": "Origins per batch."})
     garch: bool = field(default=False, metadata={"help": "Add GARCH(1,1) as a baseline (needs the package arch)."})
+    statistical: bool = field(
+        default=False, metadata={"help": "Add AutoETS and AutoTheta as baselines (needs the package statsforecast)."}
+    )
     fee_bps: float = field(default=10.0, metadata={"help": "Fee per side in the back-test, basis points."})
     slippage_bps: float = field(default=5.0, metadata={"help": "Slippage per side in the back-test, basis points."})
     verbose: bool = field(default=False, metadata={"help": "Print all scores, not only the most important ones."})

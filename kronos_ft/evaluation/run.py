@@ -98,7 +98,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")
     settings, sources = args.settings(), model_sources(args)
-    baselines = default_baselines(args.lookback, args.seed, args.garch)
+    baselines = default_baselines(args.lookback, args.seed, args.garch, args.statistical)
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
         raise ValueError(f"a model has the name of a baseline, {taken.pop()!r}; give it another name with NAME=DIR")

@@ -53,4 +53,6 @@ def test_mean_losses_are_those_of_the_last_horizon():
 def test_default_references():
     names = [one.name for one in default_baselines(90, 3)]
     assert names == ["persistence", "drift", "seasonal naive", "volatility cone", "scaled cone", "EWMA", "HAR-RV"]
+    pytest.importorskip("arch")
+    assert default_baselines(90, garch=True)[-1].name == "GARCH(1,1)"
     assert {one.lookback for one in default_baselines(90, 3) if hasattr(one, "lookback")} == {90}
