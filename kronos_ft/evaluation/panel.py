@@ -94,6 +94,10 @@ class Panel:
             for one, found in zip(other.series, other.origins, strict=True)
         ]
 
+    def symbols(self) -> np.ndarray:
+        """Position of each origin's symbol in `series`, shape `(N,)`."""
+        return np.repeat(np.arange(len(self.series)), [len(found) for found in self.origins])
+
     def stamps(self) -> np.ndarray:
         """Time of the first bar to forecast of each origin, `datetime64[ns]` of shape `(N,)`."""
         return np.concatenate([one.timestamps[o.indices] for one, o in zip(self.series, self.origins, strict=True)])

@@ -16,6 +16,7 @@ from .tables import (
     CALIBRATION_HEADER,
     MEMORISED_HEADER,
     OTHER_HEADER,
+    PANEL_HEADER,
     RELIABILITY_HEADER,
     SCORE_HEADER,
     SKILL_HEADER,
@@ -27,6 +28,7 @@ from .tables import (
     markdown_table,
     memorised_rows,
     other_rows,
+    panel_rows,
     reference_rows,
     reliability_rows,
     score_rows,
@@ -47,6 +49,11 @@ OTHER_NOTE = (
     "WQL: weighted quantile loss of the close. QLIKE and RMSE: of the variance forecast, which is the mean squared "
     "volatility of the paths, against the realised variance. Brier and log score: of the probability that the close "
     "rises; 0.25 and 0.6931 for a constant 50 %."
+)
+PANEL_NOTE = (
+    "RankIC: correlation over symbols of ranks of forecast and true return, at each date. Top fifth: mean return per "
+    "period of the symbols with the highest forecasts, in equal parts, from the first open to the last close of the "
+    "horizon, after costs; all: of all symbols in equal parts, without costs. t: Newey-West."
 )
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "evaluation.md"
@@ -107,6 +114,8 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
                 f"The first {len(shown)} of {len(evaluation['symbols'])} symbols; {EVALUATION_FILE} contains all.",
                 "",
             ]
+    if evaluation.get("panel"):
+        lines += ["## Across symbols", "", *markdown_table(PANEL_HEADER, panel_rows(evaluation)), PANEL_NOTE, ""]
     if evaluation["calibration"]:
         lines += [f"## Prediction intervals of the close, {horizon} bars ahead, calibrated on the validation split", ""]
         lines += markdown_table(CALIBRATION_HEADER, calibration_rows(evaluation))
@@ -140,6 +149,8 @@ def terminal_text(evaluation: dict, verbose: bool = False) -> str:
             lines += ["", *text_table(OTHER_HEADER, other_rows(evaluation))]
     else:
         lines += [*text_table(short_header(evaluation), short_rows(evaluation)), "all scores: --verbose"]
+    if evaluation.get("panel"):
+        lines += ["", "across symbols, by date", *text_table(PANEL_HEADER, panel_rows(evaluation))]
     rows = [row for row in calibration_rows(evaluation) if row[0].rsplit(",", 1)[0] in models]
     if rows:
         lines += [

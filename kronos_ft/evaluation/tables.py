@@ -23,6 +23,7 @@ CALIBRATION_HEADER = ("", "coverage", "calibrated", "width bp", "calibrated")
 BACKTEST_HEADER = ("", "total return", "per year", "Sharpe", "max drawdown", "trades", "time invested")
 OTHER_HEADER = ("forecaster", "WQL", "volatility QLIKE", "variance RMSE bp2", "Brier", "log score")
 RELIABILITY_HEADER = ("forecast probability", "origins", "mean forecast", "rose", "95 % interval")
+PANEL_HEADER = ("forecaster", "RankIC", "t", "dates", "top fifth bp", "all bp", "difference bp", "t", "turnover")
 MEMORISED_HEADER = ("", "possibly memorised", "clean", "difference")
 
 
@@ -332,3 +333,21 @@ def memorised_rows(evaluation: dict) -> list[list[str]]:
             skills = [_skill(one["close"][loss]) for one in groups]
             rows.append([f"{model} against {reference}, {word}", *skills, _percent(difference, "+.1f")])
     return rows
+
+
+def panel_rows(evaluation: dict) -> list[list[str]]:
+    """RankIC over symbols and the portfolio of the best fifth, under `PANEL_HEADER`."""
+    return [
+        [
+            name,
+            _figure(one["rank_ic"]["mean"]),
+            _figure(one["rank_ic"]["t"], ".2f"),
+            str(one["rank_ic"]["dates"]),
+            _basis_points(one["portfolio_return"]),
+            _basis_points(one["universe_return"]),
+            _basis_points(one["excess"]["mean"]),
+            _figure(one["excess"]["t"], ".2f"),
+            _percent(one["turnover"]),
+        ]
+        for name, one in evaluation["panel"].items()
+    ]

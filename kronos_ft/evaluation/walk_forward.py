@@ -21,6 +21,7 @@ from ..scoring.calibration import calibrate
 from ..scoring.figures import plain
 from ..scoring.metrics import BAND_LEVELS
 from ..scoring.model_confidence import surviving_models
+from ..scoring.panels import LEAST_SYMBOLS, panel_scores
 from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from ..scoring.targets import CLOSE, TARGETS, naive_scale
@@ -31,6 +32,8 @@ from .origins import with_step
 from .panel import Panel
 from .settings import EvaluationSettings, OriginPlan
 from .usable_origins import fit_forecasters, ready_baselines, ready_panel
+
+OPEN = TARGETS.index("open")
 
 
 def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
@@ -72,6 +75,7 @@ class _Judged:
     losses: dict[str, np.ndarray]
     validation: dict[str, float | None]  # mean losses on the validation split
     close: np.ndarray  # median log return of the close at the last horizon, (N,)
+    expected: np.ndarray  # its mean, (N,)
     scores: dict[str, dict]
     by_symbol: dict[str, dict]
     by_regime: dict[str, dict]
@@ -103,7 +107,8 @@ def evaluate_forecasters(
         `dict` of plain values without NaN: `settings`, `data` (splits and origins of each symbol), `origins`,
         `forecasters` (role and number of paths), `scores` ([`score_targets`] by forecaster), `skill`
         ([`compare_losses`] by model and reference), `regimes` and `symbols` (the same, shortened), `calibration`
-        ([`calibrate`] by forecaster), `backtest` by symbol, `references` ([`choose_references`]), `memorised` (origins
+        ([`calibrate`] by forecaster), `backtest` by symbol, `panel` ([`panel_scores`] by forecaster, for five or more
+        symbols), `references` ([`choose_references`]), `memorised` (origins
         and skill before and after `clean_from`), `survivors` ([`surviving_models`], for two or more models), `notes`.
 
     Raises:
@@ -153,6 +158,7 @@ def evaluate_forecasters(
         "symbols": _by_symbol(judged, test),
         "calibration": {name: one.calibration for name, one in judged.items() if one.calibration},
         "backtest": _backtests(judged, test, settings),
+        "panel": _across_symbols(judged, test, settings),
         "references": references,
         "memorised": memorised,
         "survivors": _survivors(judged, references, test, clean, settings),
@@ -234,6 +240,7 @@ def _judge(
         losses=losses_of(test.truth, paths, exact),
         validation=mean_losses(losses_of(validation.truth, past, exact)),
         close=np.median(paths[:, :, -1, CLOSE], axis=1),
+        expected=paths[:, :, -1, CLOSE].mean(axis=1),
         scores=score(slice(None)),
         by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
         by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
@@ -336,6 +343,16 @@ def _by_symbol(judged: dict[str, _Judged], test: Panel) -> dict:
         }
         for one, row in zip(test.series, test.rows, strict=True)
     }
+
+
+def _across_symbols(judged: dict[str, _Judged], test: Panel, settings: EvaluationSettings) -> dict[str, dict]:
+    """RankIC and portfolio of each forecaster; empty with too few symbols."""
+    if sum(len(found) > 0 for found in test.origins) < LEAST_SYMBOLS:
+        return {}
+    truth, first = test.truth[:, -1, CLOSE], test.truth[:, 0, OPEN]
+    facts = np.expm1(truth - first), test.symbols(), test.times(), test.horizon
+    cost = (settings.fee_bps + settings.slippage_bps) / 1e4
+    return {name: panel_scores(one.expected, truth, *facts, cost) for name, one in judged.items()}
 
 
 def _backtests(judged: dict[str, _Judged], test: Panel, settings: EvaluationSettings) -> dict:

@@ -5,12 +5,14 @@ import json
 import pytest
 
 from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Persistence
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.report import markdown, terminal_text, write_report
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.tables import (
     other_rows,
+    panel_rows,
     reference_rows,
     reliability_rows,
     short_rows,
@@ -199,3 +201,18 @@ def test_text_tables_align():
         "long name     1",
         "x          22.5",
     ]
+
+
+def test_five_symbols_are_ranked_at_each_date():
+    series = load_candles({name: simulate_candles(700, seed=seed) for seed, name in enumerate("ABCDE")})
+    settings = EvaluationSettings(OriginPlan(lookback=30, horizon=6, step=3))
+    found = evaluate_forecasters(series, [cone("model", 30)], settings, baselines=[Persistence()])
+    assert found["panel"]["model"]["rank_ic"]["dates"] == found["origins"]["test"] / 5
+    assert found["panel"]["persistence"]["rank_ic"]["note"] == "the forecast is the same for all symbols"
+    row = next(row[1:] for row in panel_rows(found) if row[0] == "model")
+    assert row[0] == f"{found['panel']['model']['rank_ic']['mean']:.3f}"
+    assert "## Across symbols" in markdown(found)
+    assert "across symbols, by date" in terminal_text(found)
+    four = evaluate_forecasters(series[:4], [cone("model", 30)], settings, baselines=[])
+    assert four["panel"] == {}
+    assert "## Across symbols" not in markdown(four)
