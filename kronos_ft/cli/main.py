@@ -157,7 +157,7 @@ def run_evaluate_command(argv: Sequence[str]) -> int:
 
     logging.disable_progress_bar()  # transformers' own, of loading weights
     evaluation = run_evaluation(args)
-    print(terminal_text(evaluation))
+    print(terminal_text(evaluation, args.verbose))
     print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
     print(f"report      {os.path.join(args.output_dir, REPORT_FILE)}")
     return 0

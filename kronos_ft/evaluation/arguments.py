@@ -18,15 +18,25 @@ class EvaluateArguments(SamplingArguments, SplitArguments):
             "origins and compared with the first. --tokenizer is the default tokenizer."
         },
     )
-    step: int = field(default=24, metadata={"help": "Bars between two origins."})
+    step: int | None = field(
+        default=None,
+        metadata={
+            "help": "Bars between two origins. Default: the horizon, or fewer (down to a quarter of it) for 200 test "
+            "origins."
+        },
+    )
     num_paths: int = field(default=30, metadata={"help": "Forecast paths per origin."})
     max_origins: int = field(
         default=400, metadata={"help": "Maximum origins of validation and of test each; more are subsampled evenly."}
     )
     batch_size: int = field(default=8, metadata={"help": "Origins per batch."})
     garch: bool = field(default=False, metadata={"help": "Add GARCH(1,1) as a baseline (needs the package arch)."})
+    statistical: bool = field(
+        default=False, metadata={"help": "Add AutoETS and AutoTheta as baselines (needs the package statsforecast)."}
+    )
     fee_bps: float = field(default=10.0, metadata={"help": "Fee per side in the back-test, basis points."})
     slippage_bps: float = field(default=5.0, metadata={"help": "Slippage per side in the back-test, basis points."})
+    verbose: bool = field(default=False, metadata={"help": "Print all scores, not only the most important ones."})
     output_dir: str = field(default="evaluation", metadata={"help": "Folder for results, report and pictures."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the evaluation in output_dir."})
 

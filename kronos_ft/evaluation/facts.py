@@ -57,6 +57,9 @@ class Evaluation(TypedDict):
     notes: list[str]
     warnings: NotRequired[list[str]]
     doubts: NotRequired[list[dict[str, str]]]
+    references: NotRequired[dict[str, dict]]
+    memorised: NotRequired[dict[str, object]]
+    survivors: NotRequired[dict[str, object] | None]
 
 
 def read_evaluation(path: Path) -> dict:

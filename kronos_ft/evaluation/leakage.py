@@ -1,17 +1,31 @@
-"""Detects test-set leakage: which bars the evaluated models and tokenizers saw in training, by their run records."""
+"""Detects test-set leakage: bars that models saw in training, by their run records and by the published weights.
+
+- A run record tells which bars of which symbol a model was trained on and chosen by.
+- The published weights have seen much of the market until a date ([`~kronos_ft.models.sizes.TRAINED_UNTIL`]), and so
+  has every model that was fine-tuned from them.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ft_core.hub.origin import origin_of, read_pulled, split_revision
+from ft_core.io.formats import read_json
 from ft_core.runs.record_schema import recorded_group
 
+from ..models.adapters import BASE_FILE
 from ..models.pretrained import folder_of
+from ..models.sizes import PUBLISHED_PREDICTORS, TRAINED_UNTIL
 from .arguments import EvaluateArguments
 from .models import ModelSource
 
 SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # reasons that invalidate a model's results
+MEMORISED_NOTE = (
+    "{memorised:,} test origins before {until} are possibly memorised: the published weights that {models} descends "
+    "from were trained and validated on data before that day; the verdict uses only the {clean:,} later origins"
+)
+MOST_ANCESTORS = 20  # of a chain of runs, each of which starts from the model of the one before
 # evaluations of earlier versions are recognised by these words: do not change them
 DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}
 
@@ -129,3 +143,69 @@ def training_remarks(
             seen += _seen(who, ends, origins)
             remarks.append(_unmatched(who, ends, origins))
     return seen, [remark for remark in remarks if remark]
+
+
+def _ancestors(model: str) -> list[str]:
+    """Names and repositories of a predictor and of those that it descends from, the nearest first.
+
+    Follows the run record, the base model of adapters and the record of a pull from folder to folder.
+    """
+    found, queue = [], [model]
+    while queue and len(found) < MOST_ANCESTORS:
+        one = queue.pop(0)
+        if one in found:
+            continue
+        found.append(one)
+        folder = Path(folder_of(one))
+        if not folder.is_dir():
+            named = split_revision(one)[0]
+            queue += [place for place in (named, PUBLISHED_PREDICTORS.get(named)) if place]
+            continue
+        origin, pulled = origin_of(folder), read_pulled(folder)
+        queue += [place.repository for place in (origin, pulled and pulled.origin) if place]
+        record = recorded_group(folder.parent, "model") or recorded_group(folder, "model")
+        names = [record.get("repository"), record.get("model")] if not record.get("from_scratch") else []
+        queue += [name for name in (_named_base(folder), *names) if isinstance(name, str) and name]
+        if (stage := folder / "predictor").is_dir():  # a run of both stages
+            queue.append(str(stage))
+    return found
+
+
+def _named_base(folder: Path) -> str | None:
+    """The base model that a folder of adapters names."""
+    try:
+        found = read_json(folder / BASE_FILE, "", dict).get("name")
+    except ValueError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def clean_from(model: str, repository: str | None = None) -> str | None:
+    """The first day (YYYY-MM-DD, UTC) whose bars are new to the published weights that a model descends from.
+
+    Args:
+        model (`str`): model folder, run folder, Hub name or published size.
+        repository (`str`, *optional*): Hub repository that it was loaded from.
+
+    Returns:
+        `str`, or None if the model is not known to descend from published weights.
+    """
+    names = [*_ancestors(model), *([repository] if repository else [])]
+    dates = [TRAINED_UNTIL[one] for one in names if one in TRAINED_UNTIL]
+    return max(dates, default=None)
+
+
+def clean_dates(identities: Sequence[Mapping[str, str | None]]) -> dict[str, str]:
+    """Models that descend from published weights, with the first day that is new to them.
+
+    Args:
+        identities (`Sequence` of `Mapping`): from [`~kronos_ft.evaluation.models.identity`].
+    """
+    dates = {one["name"]: clean_from(one["model"], one.get("repository")) for one in identities}
+    return {name: date for name, date in dates.items() if date}
+
+
+def memorised_note(memorised: Mapping[str, object]) -> str:
+    """The note on possibly memorised origins, from `memorised` of an evaluation."""
+    models = " and ".join(memorised["models"])
+    return MEMORISED_NOTE.format(until=memorised["until"], models=models, **memorised["origins"])

@@ -118,7 +118,7 @@ class KronosForecaster:
         self.options = {"T": T, "top_k": top_k, "top_p": top_p, "overflow": overflow}
         self.seed = seed
         self.infers_times = True  # an evaluation excludes origins without inferable times
-        self._shares: list[tuple[float, float]] = []
+        self._shares: dict[tuple[str, int], tuple[float, float]] = {}  # by symbol and origin
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of open, high, low, close from each origin on.
@@ -142,9 +142,9 @@ class KronosForecaster:
             )
         result = np.empty((len(origins), self.num_paths, horizon, len(PRICES)))
         forecasts = self._forecast(series, origins, horizon) if len(origins) else []
-        for position, forecast in enumerate(forecasts):
+        for position, (origin, forecast) in enumerate(zip(origins.tolist(), forecasts, strict=True)):
             result[position] = forecast.paths[..., : len(PRICES)]
-            self._shares.append((forecast.projected_share, forecast.spike_share))
+            self._shares[series.symbol, origin] = forecast.projected_share, forecast.spike_share
         return result
 
     def _forecast(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> list:
@@ -161,8 +161,8 @@ class KronosForecaster:
         )
 
     def shares(self) -> dict[str, float]:
-        """Mean shares of invalid candles and of spikes over all forecasts so far."""
-        projected, spikes = np.mean(self._shares, axis=0) if self._shares else (0.0, 0.0)
+        """Mean shares of invalid candles and of spikes over all origins so far."""
+        projected, spikes = np.mean(list(self._shares.values()), axis=0) if self._shares else (0.0, 0.0)
         return {"projected_share": float(projected), "spike_share": float(spikes)}
 
 

@@ -10,6 +10,7 @@ Notable:
 Shapes: N origins.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,21 +51,55 @@ class Origins:
         return int(np.diff(self.indices).min()) if len(self) > 1 else None
 
 
+AUTOMATIC_ORIGINS = 200
+LEAST_SHARE = 4  # an automatic step is at least this part of the horizon: more overlap adds little information
+
+
+def _range_of(series: CandleSeries, split: str, plan: OriginPlan) -> tuple[int, int, int]:
+    """First bar after training, and first and last (excluded) possible origin of a split."""
+    train_end = split_bounds(series, plan.ratios, plan.dates)["train"][1]
+    start, end = split_bounds(series, plan.ratios, plan.dates, plan.embargo_bars)[split]
+    # baselines use `lookback` returns, which need one more bar
+    return train_end, max(start, train_end + plan.lookback, plan.lookback + 1), end - plan.horizon + 1
+
+
+def _gapless(series: CandleSeries, candidates: np.ndarray, plan: OriginPlan, train_end: int) -> np.ndarray:
+    """Whether context and horizon of each candidate have no long gap, shape `(N,)`."""
+    gaps = np.cumsum(too_long_gaps(series, plan.max_gap, train_end))
+    return gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
+
+
+def with_step(series: Sequence[CandleSeries], plan: OriginPlan) -> OriginPlan:
+    """The plan with its step, chosen if it is None.
+
+    The largest step up to the horizon that gives at least 200 test origins over all symbols; if there is none, a
+    quarter of the horizon, rounded down, but at least 1.
+    """
+    if plan.step is not None:
+        return plan
+    usable = []
+    for one in series:
+        train_end, first, last = _range_of(one, "test", plan)
+        candidates = np.arange(first, last, dtype=np.int64)
+        usable.append(_gapless(one, candidates, plan, train_end) if len(candidates) else candidates.astype(bool))
+    least = max(plan.horizon // LEAST_SHARE, 1)
+    for step in range(plan.horizon, least, -1):
+        if sum(int(found[::step].sum()) for found in usable) >= AUTOMATIC_ORIGINS:
+            return replace(plan, step=step)
+    return replace(plan, step=least)
+
+
 def find_origins(series: CandleSeries, split: str, plan: OriginPlan) -> Origins:
     """All origins of one symbol in a split, every `step` bars.
 
     Args:
         series ([`CandleSeries`]): one symbol's candles.
         split (`str`): `validation` or `test`.
-        plan ([`OriginPlan`]): sizes and splits.
+        plan ([`OriginPlan`]): sizes and splits. If its step is None, it is chosen for this symbol alone.
     """
-    train_end = split_bounds(series, plan.ratios, plan.dates)["train"][1]
-    start, end = split_bounds(series, plan.ratios, plan.dates, plan.embargo_bars)[split]
-    # baselines use `lookback` returns, which need one more bar
-    first = max(start, train_end + plan.lookback, plan.lookback + 1)
-    candidates = np.arange(first, end - plan.horizon + 1, plan.step, dtype=np.int64)
-    gaps = np.cumsum(too_long_gaps(series, plan.max_gap, train_end))
-    gapless = gaps[candidates + plan.horizon - 1] == gaps[candidates - plan.lookback]
+    train_end, first, last = _range_of(series, split, plan)
+    candidates = np.arange(first, last, with_step([series], plan).step, dtype=np.int64)
+    gapless = _gapless(series, candidates, plan, train_end)
     constant = gapless & _constant_contexts(series, candidates, plan.lookback)
     kept = candidates[gapless & ~constant]
     return Origins(kept, len(kept), int((~gapless).sum()), int(constant.sum()))
@@ -109,6 +144,7 @@ def plan_origins(series: list[CandleSeries], split: str, plan: OriginPlan) -> li
     Raises:
         ValueError: the test split contains no origin of any symbol.
     """
+    plan = with_step(series, plan)
     found = [find_origins(one, split, plan) for one in series]
     if split == "test" and not any(map(len, found)):
         raise ValueError(_no_origin_message(series, plan, found))

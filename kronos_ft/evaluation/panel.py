@@ -8,12 +8,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..baselines.forecaster import Forecaster
 from ..data.candles import CandleSeries
 from ..scoring.scores import OriginTimes
 from ..scoring.targets import CLOSE, TARGETS, path_targets, true_targets
-from .baselines import Forecaster
 from .origins import Origins, plan_origins
 from .settings import OriginPlan
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Targets of a forecaster at the origins of a panel.
+
+    Attributes:
+        values (`np.ndarray` of shape `(N, P, H, 5)`): samples of every target.
+        exact (`frozenset` of `str`): targets whose samples are quantiles of the forecast distribution, not draws.
+    """
+
+    values: np.ndarray
+    exact: frozenset[str] = frozenset()
+
+
+def _targets_of(
+    forecaster: Forecaster, series: CandleSeries, origins: np.ndarray, horizon: int
+) -> tuple[np.ndarray, frozenset[str]]:
+    """Targets of the paths, replaced by those that the forecaster gives itself, and the names of these."""
+    found = path_targets(forecaster.paths(series, origins, horizon), series.values[origins - 1, CLOSE])
+    targets = getattr(forecaster, "targets", None)
+    own = targets(series, origins, horizon) if targets is not None else {}
+    for name, samples in own.items():
+        if name not in TARGETS:
+            raise ValueError(f"targets has {name!r}, which is not a target; use {', '.join(TARGETS)}")
+        if np.shape(samples) != found.shape[:3]:
+            raise ValueError(f"targets of {name} have shape {np.shape(samples)}, not {found.shape[:3]} as the paths")
+        found[..., TARGETS.index(name)] = samples
+    return found, frozenset(own)
 
 
 @dataclass(frozen=True)
@@ -65,6 +94,14 @@ class Panel:
             for one, found in zip(other.series, other.origins, strict=True)
         ]
 
+    def symbols(self) -> np.ndarray:
+        """Position of each origin's symbol in `series`, shape `(N,)`."""
+        return np.repeat(np.arange(len(self.series)), [len(found) for found in self.origins])
+
+    def stamps(self) -> np.ndarray:
+        """Time of the first bar to forecast of each origin, `datetime64[ns]` of shape `(N,)`."""
+        return np.concatenate([one.timestamps[o.indices] for one, o in zip(self.series, self.origins, strict=True)])
+
     def times(self) -> OriginTimes:
         """The times of the origins, for significance tests."""
         spacings = [spacing for one in self.origins if (spacing := one.spacing()) is not None]
@@ -77,8 +114,8 @@ class Panel:
 
     def forecast(
         self, forecaster: Forecaster, batch_size: int = 8, done: Callable[[int], None] | None = None
-    ) -> np.ndarray:
-        """Targets of a forecaster's paths, shape `(N, P, H, 5)`.
+    ) -> Samples:
+        """Targets of a forecaster: those that it gives itself (`targets`), else those of its paths.
 
         Args:
             forecaster ([`Forecaster`]): the forecaster.
@@ -86,17 +123,17 @@ class Panel:
             done: called after each batch with its number of origins.
 
         Raises:
-            ValueError: an error of the forecaster, or paths with non-positive prices.
+            ValueError: an error of the forecaster, paths with non-positive prices, or targets that do not match them.
         """
-        parts = []
+        parts, exact = [], frozenset()
         for one, found in zip(self.series, self.origins, strict=True):
             for start in range(0, len(found), batch_size):
                 chosen = found.indices[start : start + batch_size]
                 try:
-                    paths = forecaster.paths(one, chosen, self.horizon)
-                    parts.append(path_targets(paths, one.values[chosen - 1, CLOSE]))
+                    values, exact = _targets_of(forecaster, one, chosen, self.horizon)
+                    parts.append(values)
                 except ValueError as error:
                     raise ValueError(f"{forecaster.name}, {one.symbol}: {error}") from error
                 if done is not None:
                     done(len(chosen))
-        return np.concatenate(parts) if parts else np.empty((0, 1, self.horizon, len(TARGETS)))
+        return Samples(np.concatenate(parts) if parts else np.empty((0, 1, self.horizon, len(TARGETS))), exact)

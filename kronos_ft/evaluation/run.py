@@ -1,29 +1,35 @@
 """`kronos-ft evaluate`: from settings to a folder with results, report and pictures."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from ft_core.io.console import echo, lines_to
-from ft_core.io.progress_lines import LineProgress
+from ft_core.io.progress_lines import LineProgress, span
 from ft_core.runs.folder import check_writable
 
+from ..baselines.references import default_baselines
+from ..data.candles import CandleSeries
 from ..data.sources import load_source
 from ..forecasting.networks import pairing_remark
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
-from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, training_remarks
-from .models import identity, load_forecasters, model_sources
-from .origins import plan_origins
+from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, clean_dates, training_remarks
+from .models import KronosForecaster, identity, load_forecasters, model_sources
+from .origins import Origins, plan_origins, with_step
 from .pictures import PICTURES, draw_pictures
 from .report import EVALUATION_FILE, REPORT_FILE, write_report
+from .settings import EvaluationSettings
 from .usable_origins import told_origins
 from .verdict import LEAST_ORIGINS
-from .walk_forward import check_steps, default_baselines, evaluate_forecasters
+from .walk_forward import check_steps, evaluate_forecasters
 
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
+FEW_BATCHES = 4  # fewer take no longer than the estimate
 USABLE_MEMORY = 0.5  # share of the free memory for forecasts; scoring copies parts of them
 GIB = 2**30
 
@@ -46,6 +52,27 @@ def check_space(num_paths: int, horizon: int, origins: int, free: int | None = N
             f"{num_paths * per_path / GIB:.1f} GiB, but only {usable / GIB:.1f} GiB are available; use at most "
             f"{int(usable // per_path)} paths, or lower max_origins"
         )
+
+
+def _tell_duration(
+    forecasters: Sequence[KronosForecaster],
+    series: Sequence[CandleSeries],
+    origins: Sequence[Origins],
+    total: int,
+    settings: EvaluationSettings,
+) -> None:
+    """Prints how long the forecasts will take, from a first batch of each model; nothing for a few batches."""
+    if total <= FEW_BATCHES * settings.batch_size:
+        return
+    one, found = next((one, found) for one, found in zip(series, origins, strict=True) if len(found))
+    chosen = found.indices[: settings.batch_size]
+    seconds = 0.0
+    for forecaster in forecasters:
+        started = time.monotonic()
+        forecaster.paths(one, chosen, settings.plan.horizon)
+        seconds += (time.monotonic() - started) / len(chosen) * total
+    each = " of each model" if len(forecasters) > 1 else ""
+    echo(f"time        about {span(max(seconds, 1))} for {total:,} forecasts{each}")
 
 
 def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = None) -> dict:
@@ -71,12 +98,13 @@ def _evaluate(args: EvaluateArguments) -> dict:
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")
     settings, sources = args.settings(), model_sources(args)
-    baselines = default_baselines(settings, args.garch)
+    baselines = default_baselines(args.lookback, args.seed, args.garch, args.statistical)
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
         raise ValueError(f"a model has the name of a baseline, {taken.pop()!r}; give it another name with NAME=DIR")
     series = load_source(args.data, args.policy, args.timezone)
     check_steps(series)
+    settings = replace(settings, plan=with_step(series, settings.plan))
     origins = {
         split: told_origins(series, plan_origins(series, split, settings.plan), args.horizon, split)
         for split in ("test", "validation")
@@ -86,7 +114,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     for split, found in origins.items():
         before = sum(one.found for one in found)
         thinned = f" of {before:,}, subsampled evenly to max_origins" if before > counts[split] else ""
-        echo(f"{split:12}{counts[split]:,} origins{thinned}")
+        echo(f"{split:12}{counts[split]:,} origins, every {settings.plan.step} bars{thinned}")
         if counts[split] < LEAST_ORIGINS:
             echo(
                 f"WARNING     {counts[split]} {split} origins are too few for a conclusion (at least {LEAST_ORIGINS}); "
@@ -107,8 +135,14 @@ def _evaluate(args: EvaluateArguments) -> dict:
         identity(source, one.predictor.model, one.predictor.tokenizer)
         for source, one in zip(sources, forecasters, strict=True)
     ]
+    _tell_duration(forecasters, series, origins["test"], sum(counts.values()), settings)
     evaluation = evaluate_forecasters(
-        series, forecasters, settings, baselines=baselines, progress=LineProgress("forecast")
+        series,
+        forecasters,
+        settings,
+        baselines=baselines,
+        progress=LineProgress("forecast"),
+        clean_from=clean_dates(identities),
     )
     for one in forecasters:
         evaluation["forecasters"][one.name].update(one.shares())

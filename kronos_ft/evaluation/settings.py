@@ -10,7 +10,8 @@ class OriginPlan:
 
     Attributes:
         lookback, horizon (`int`): bars of context and bars to forecast.
-        step (`int`): bars between two origins.
+        step (`int`, *optional*): bars between two origins; None for the largest up to the horizon that gives 200 test
+            origins ([`~kronos_ft.evaluation.origins.with_step`]).
         ratios, dates: as in [`~kronos_ft.windows.splits.split_bounds`].
         embargo (`int`, *optional*): bars to skip at the start of validation and of test; None for one window.
         max_gap (`int`, *optional*): maximum number of missing bars at one gap, as in
@@ -21,7 +22,7 @@ class OriginPlan:
 
     lookback: int = 400
     horizon: int = 24
-    step: int = 24
+    step: int | None = None
     ratios: Sequence[float] = (0.7, 0.15, 0.15)
     dates: Sequence[str] | None = None
     embargo: int | None = None

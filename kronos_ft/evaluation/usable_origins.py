@@ -1,15 +1,20 @@
-"""Checks before the first forecast which origins and baselines are usable: a later error would lose hours of work."""
+"""Before the first forecast: which origins and baselines are usable, and fits on the training split.
+
+A later error would lose hours of work.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from ..baselines.forecaster import Forecaster, history_needed
 from ..data.candles import CandleSeries
 from ..forecasting.future_times import inferred_times
-from .baselines import Forecaster, history_needed
+from ..windows.splits import split_bounds
 from .origins import Origins
 from .panel import Panel
+from .settings import OriginPlan
 
 
 def told_origins(series: Sequence[CandleSeries], origins: Sequence[Origins], horizon: int, split: str) -> list[Origins]:
@@ -67,3 +72,46 @@ def ready_baselines(baselines: Sequence[Forecaster], panels: Sequence[Panel]) ->
         else:
             ready.append(baseline)
     return ready, notes
+
+
+def training_split(series: Sequence[CandleSeries], plan: OriginPlan) -> list[CandleSeries]:
+    """The bars of the training split of every symbol that has any; later bars are not in the result."""
+    found = []
+    for one in series:
+        first, end = split_bounds(one, plan.ratios, plan.dates)["train"]
+        if end > first:
+            cut = {"timestamps": one.timestamps[first:end], "values": one.values[first:end], "table": None}
+            found.append(replace(one, **cut))
+    return found
+
+
+def fit_forecasters(
+    forecasters: Sequence[Forecaster], baselines: Sequence[Forecaster], series: Sequence[CandleSeries], plan: OriginPlan
+) -> tuple[list[Forecaster], list[str]]:
+    """Fits every forecaster that has a method `fit`; baselines that cannot be fitted are excluded.
+
+    Returns:
+        the remaining baselines, and a note on each of the others.
+
+    Raises:
+        ValueError: a model cannot be fitted.
+    """
+    training, kept, notes = training_split(series, plan), [], []
+    for one in baselines:
+        try:
+            _fit(one, training, plan)
+            kept.append(one)
+        except ValueError as error:
+            notes.append(f"{one.name} is excluded: {error}")
+    for one in forecasters:
+        try:
+            _fit(one, training, plan)
+        except ValueError as error:
+            raise ValueError(f"{one.name}: {error}") from error
+    return kept, notes
+
+
+def _fit(forecaster: Forecaster, training: Sequence[CandleSeries], plan: OriginPlan) -> None:
+    fit = getattr(forecaster, "fit", None)
+    if fit is not None:
+        fit(training, plan)

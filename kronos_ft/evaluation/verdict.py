@@ -1,13 +1,17 @@
-"""The verdict of an evaluation in one sentence.
+"""The verdict of an evaluation: one sentence for the close, volatility, and the probability that the price rises.
 
 Notable:
 - Point forecasts are compared with persistence by absolute error: by CRPS, most distributions beat a point forecast.
-  The distribution is compared with the best naive distribution by CRPS.
+  The distribution is compared by CRPS with the reference that is best on the validation split, volatility by QLIKE, and
+  the probability by the Brier score.
 - "Better" and "worse" need a two-sided Diebold-Mariano test with p < 0.05. With fewer than 30 origins, the verdict only
   states that there are too few.
+- Origins that a model may have memorised do not count.
 """
 
 from collections.abc import Mapping
+
+from ..baselines.references import JUDGED
 
 SIGNIFICANT = 0.05
 LEAST_ORIGINS = 30
@@ -39,15 +43,33 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "too few origins for a verdict ({observations}, at least {least} needed){skills}",
         "预测起点太少，无法判断（{observations} 个，至少需要 {least} 个）{skills}",
     ),
+    "too_few_clean": (
+        "too few origins from {until} on for a verdict ({observations}, at least {least} needed; {memorised:,} earlier "
+        "origins are possibly memorised){skills}",
+        "{until} 起的预测起点太少，无法判断（{observations} 个，至少需要 {least} 个；"
+        "更早的 {memorised:,} 个可能已被模型记住）{skills}",
+    ),
+    "its": ("its", "其"),
+    "of_model": ("{model}'s", "{model} 的"),
+    "variance": ("{owner} variance forecast (QLIKE) is {words}", "{owner}方差预测（按 QLIKE）{words}"),
+    "probability": ("{owner} probability (Brier score) is {words}", "{owner}上涨概率（按 Brier 评分）{words}"),
     "bar": ("{target}, 1 bar", "{target}，1 根 K 线"),
     "bars": ("{target}, {horizon} bars", "{target}，{horizon} 根 K 线"),
     "model": ("{model} is {about}", "{model} {about}"),
     "sentence": ("{bars}: {about}", "{bars}：{about}"),
     "method": (
-        " (absolute error, Diebold-Mariano test, {origins:,} origins)",
-        "（绝对误差，Diebold-Mariano 检验，{origins:,} 个预测起点）",
+        " (absolute error, Diebold-Mariano test, {origins:,} origins{since}{chosen})",
+        "（绝对误差，Diebold-Mariano 检验，{origins:,} 个预测起点{since}{chosen}）",
     ),
+    "tested": (
+        " (Diebold-Mariano test, {origins:,} origins{since}{chosen})",
+        "（Diebold-Mariano 检验，{origins:,} 个预测起点{since}{chosen}）",
+    ),
+    "coin": ("a constant 50 %", "恒定的 50 %"),
+    "since": (" from {until} on", "，均在 {until} 之后"),
+    "chosen": ("; {name}: the best reference in validation", "；{name}：验证集上最好的参照"),
 }
+JUDGED_BY: Mapping[str, str] = {"volatility": "variance", "probability up": "probability"}
 
 
 def _say(phrase: str, language: str, **fields: object) -> str:
@@ -102,7 +124,14 @@ def relation(skill: dict, reference: str, at: int | None = -1, language: str = "
 
 
 def best_distribution(evaluation: dict, target: str = "close") -> str | None:
-    """The baseline with a distribution that has the lowest CRPS at the last horizon, or None."""
+    """The reference that a model's distribution is compared with, or None.
+
+    The best on the validation split ([`~kronos_ft.baselines.references.choose_references`]); in evaluations of earlier
+    versions, the baseline with a distribution that has the lowest CRPS at the last horizon of the test split.
+    """
+    if "references" in evaluation:
+        chosen = evaluation["references"].get("close")
+        return chosen["name"] if chosen else None
     scores = {
         name: evaluation["scores"][name][target]["crps"]["by_horizon"][-1]
         for name, one in evaluation["forecasters"].items()
@@ -111,14 +140,38 @@ def best_distribution(evaluation: dict, target: str = "close") -> str | None:
     return min(scores, key=scores.__getitem__) if scores else None
 
 
+def counted_skill(evaluation: dict) -> dict:
+    """Skill by model and reference on the origins that count: without those that a model may have memorised."""
+    memorised = evaluation.get("memorised")
+    return memorised["skill"]["clean"] if memorised else evaluation["skill"]
+
+
+def _counted(evaluation: dict, language: str) -> tuple[int, str]:
+    """Number of origins that count, and from when on they are, if others are possibly memorised."""
+    memorised = evaluation.get("memorised")
+    if not memorised:
+        return evaluation["origins"]["test"], ""
+    return memorised["origins"]["clean"], _say("since", language, until=memorised["until"])
+
+
+def _chosen(evaluation: dict, judged: str, language: str) -> str:
+    """Which reference was chosen on the validation split; empty if none was."""
+    reference = evaluation.get("references", {}).get(judged)
+    if not reference or reference["split"] != "validation":
+        return ""
+    name = reference["name"]
+    coin = name == PERSISTENCE and judged == "probability up"
+    return _say("chosen", language, name=_say("coin", language) if coin else name)
+
+
 def models_of(evaluation: dict) -> list[str]:
     """Names of the evaluated models, in the given order."""
     return [name for name, one in evaluation["forecasters"].items() if one["role"] == "model"]
 
 
 def _about(evaluation: dict, model: str, target: str, language: str) -> str:
-    """One model against the first model, persistence and the best naive distribution."""
-    against = evaluation["skill"][model]
+    """One model against the first model, persistence and the best reference distribution."""
+    against = counted_skill(evaluation)[model]
     first = models_of(evaluation)[0]
     others = [first] if model != first else []
     both = _say("and", language)
@@ -140,13 +193,24 @@ def _about(evaluation: dict, model: str, target: str, language: str) -> str:
 def _too_few(evaluation: dict, target: str, observations: int, language: str) -> str:
     """The verdict with too few origins for a test: only the untested skills."""
     found = []
-    for model, against in evaluation["skill"].items():
+    for model, against in counted_skill(evaluation).items():
         for name, outcome in against.items():
             value = outcome[target]["absolute"]["skill"]["by_horizon"][-1]
             if value is not None and name in (PERSISTENCE, models_of(evaluation)[0]):
                 found.append(_say("untested", language, model=model, name=name, skill=percent(value)))
     skills = _say("untested_skills", language, found=_say("list", language).join(found)) if found else ""
-    return _say("too_few", language, observations=observations, least=LEAST_ORIGINS, skills=skills)
+    counts = {"observations": observations, "least": LEAST_ORIGINS, "skills": skills}
+    if memorised := evaluation.get("memorised"):
+        number = memorised["origins"]["memorised"]
+        return _say("too_few_clean", language, until=memorised["until"], memorised=number, **counts)
+    return _say("too_few", language, **counts)
+
+
+def _observations(evaluation: dict, target: str) -> int:
+    """The smallest number of distinct times in the tests of all models."""
+    outcomes = [one for against in counted_skill(evaluation).values() for one in against.values()]
+    tests = [one[target]["absolute"]["observations"] for one in outcomes]
+    return min(tests, default=_counted(evaluation, "en")[0])
 
 
 def verdict(evaluation: dict, target: str = "close", language: str = "en") -> str:
@@ -159,11 +223,8 @@ def verdict(evaluation: dict, target: str = "close", language: str = "en") -> st
         target (`str`): one of `TARGETS`.
         language (`str`): en or zh.
     """
-    models = models_of(evaluation)
-    horizon, origins = evaluation["settings"]["horizon"], evaluation["origins"]["test"]
-    tests = [one[target]["absolute"]["observations"] for model in models for one in evaluation["skill"][model].values()]
-    bars = _say("bar" if horizon == 1 else "bars", language, target=target, horizon=horizon)
-    observations = min(tests, default=origins)
+    models, observations = models_of(evaluation), _observations(evaluation, target)
+    bars = _bars(evaluation, target, language)
     if observations < LEAST_ORIGINS:
         return _say("sentence", language, bars=bars, about=_too_few(evaluation, target, observations, language))
     parts = []
@@ -171,4 +232,89 @@ def verdict(evaluation: dict, target: str = "close", language: str = "en") -> st
         about = _about(evaluation, model, target, language)
         parts.append(_say("model", language, model=model, about=about) if len(models) > 1 else about)
     said = _say("sentence", language, bars=bars, about=_say("then", language).join(parts))
-    return said + _say("method", language, origins=origins)
+    origins, since = _counted(evaluation, language)
+    chosen = _chosen(evaluation, "close", language)
+    return said + _say("method", language, origins=origins, since=since, chosen=chosen)
+
+
+def _bars(evaluation: dict, target: str, language: str) -> str:
+    horizon = evaluation["settings"]["horizon"]
+    return _say("bar" if horizon == 1 else "bars", language, target=target, horizon=horizon)
+
+
+def _judged_against(evaluation: dict, judged: str, model: str) -> dict[str, dict]:
+    """Outcomes of the tests of one model by its loss: against the first model and the chosen reference."""
+    target, loss = JUDGED[judged]
+    reference = evaluation.get("references", {}).get(judged)
+    first = models_of(evaluation)[0]
+    names = [*([first] if model != first else []), *([reference["name"]] if reference else [])]
+    against = counted_skill(evaluation)[model]
+    return {name: against[name][target][loss] for name in names if loss in against.get(name, {}).get(target, {})}
+
+
+def _named(name: str, judged: str, models: list[str], language: str) -> str:
+    """A reference or a model, as a sentence on this quantity names it."""
+    if name == PERSISTENCE and judged == "probability up":
+        return _say("coin", language)
+    return _say("distribution_of" if name in models else "best_distribution", language, name=name)
+
+
+def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str | None:
+    """One sentence about the close, volatility or the probability that the price rises, at the last horizon.
+
+    Args:
+        evaluation (`dict`): from [`evaluate_forecasters`].
+        judged (`str`): a key of [`~kronos_ft.baselines.references.JUDGED`].
+        language (`str`): en or zh.
+
+    Returns:
+        `str`; None if there is nothing to compare with, or too few origins (which the sentence on the close states).
+    """
+    if judged == "close":
+        return verdict(evaluation, language=language)
+    models = models_of(evaluation)
+    if judged not in evaluation.get("references", {}):  # of an earlier version, or nothing to compare with
+        return None
+    if _observations(evaluation, JUDGED[judged][0]) < LEAST_ORIGINS:
+        return None
+    parts = []
+    for model in models[1:] or models:
+        words = [
+            relation(outcome, _named(name, judged, models, language), language=language)
+            for name, outcome in _judged_against(evaluation, judged, model).items()
+        ]
+        if words:
+            owner = _say("of_model", language, model=model) if len(models) > 1 else _say("its", language)
+            parts.append(_say(JUDGED_BY[judged], language, owner=owner, words=_say("and", language).join(words)))
+    if not parts:
+        return None
+    said = _say(
+        "sentence", language, bars=_bars(evaluation, judged, language), about=_say("then", language).join(parts)
+    )
+    origins, since = _counted(evaluation, language)
+    chosen = _chosen(evaluation, judged, language)
+    return said + _say("tested", language, origins=origins, since=since, chosen=chosen)
+
+
+def _support(evaluation: dict, judged: str) -> float:
+    """The smallest p-value behind a sentence, at least 0.001, and 1 if nothing is significant."""
+    found, models = [], models_of(evaluation)
+    for model in models[1:] or models:
+        found += _judged_against(evaluation, judged, model).values()
+        against = counted_skill(evaluation)[model]
+        if judged == "close" and PERSISTENCE in against:
+            found.append(against[PERSISTENCE]["close"]["absolute"])
+    p_values = [value for one in found if (value := _test_at(one, -1)[1]) is not None and value < SIGNIFICANT]
+    return max(min(p_values, default=1.0), 0.001)
+
+
+def verdicts(evaluation: dict, language: str = "en") -> dict[str, str]:
+    """A sentence for everything that is judged, the best supported one first, whichever way it goes.
+
+    The best supported sentence has the smallest significant p-value; those below 0.001 count as equal, and equal ones
+    keep the order close, volatility, probability.
+    """
+    said = {judged: target_verdict(evaluation, judged, language) for judged in JUDGED}
+    order = sorted((judged for judged in JUDGED if said[judged]), key=lambda judged: _support(evaluation, judged))
+    first = order[:1]
+    return {judged: said[judged] for judged in (*first, *(one for one in JUDGED if said[one] and one not in first))}

@@ -1,42 +1,39 @@
-"""Walk-forward evaluation: forecasts from many origins, scored against the truth and against naive forecasts.
+"""Walk-forward evaluation: forecasts from many origins, scored against the truth and against reference forecasts.
 
 Notable:
-- No leakage from the test split: forecasters see only bars before an origin, prediction intervals are calibrated and
-  volatility regimes are defined on the validation split, and the scale of MASE comes from the training split.
+- No leakage from the test split: forecasters see only bars before an origin, references are fitted on the training
+  split and the one to beat is chosen on the validation split, as are calibration and the limits of volatility regimes.
 - Every forecaster is scored on the same origins. Targets are log returns, so the origins of all symbols can be pooled.
 
 Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order of `TARGETS`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..baselines.forecaster import Forecaster
+from ..baselines.references import choose_references, default_baselines, mean_losses
 from ..data.candles import CandleSeries
 from ..scoring.backtest import WARNING, backtest
 from ..scoring.calibration import calibrate
 from ..scoring.figures import plain
 from ..scoring.metrics import BAND_LEVELS
+from ..scoring.model_confidence import surviving_models
+from ..scoring.panels import LEAST_SYMBOLS, panel_scores
 from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
 from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from ..scoring.targets import CLOSE, TARGETS, naive_scale
 from ..windows.splits import split_bounds
-from .baselines import Drift, Forecaster, Garch, Persistence, SeasonalNaive, VolatilityCone
 from .facts import describe_data, remarks
+from .leakage import memorised_note
+from .origins import with_step
 from .panel import Panel
 from .settings import EvaluationSettings, OriginPlan
-from .usable_origins import ready_baselines, ready_panel
+from .usable_origins import fit_forecasters, ready_baselines, ready_panel
 
-CONE_PATHS = 100
-
-
-def default_baselines(settings: EvaluationSettings, garch: bool = False) -> list[Forecaster]:
-    """Persistence, drift, seasonal naive and the volatility cone; optionally GARCH (package `arch`)."""
-    lookback = settings.plan.lookback
-    cone = VolatilityCone(lookback=lookback, num_paths=CONE_PATHS, seed=settings.seed)
-    baselines = [Persistence(), Drift(lookback=lookback), SeasonalNaive(), cone]
-    return [*baselines, Garch(seed=settings.seed)] if garch else baselines
+OPEN = TARGETS.index("open")
 
 
 def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
@@ -74,8 +71,11 @@ class _Judged:
 
     role: str
     num_paths: int
+    exact: frozenset[str]
     losses: dict[str, np.ndarray]
+    validation: dict[str, float | None]  # mean losses on the validation split
     close: np.ndarray  # median log return of the close at the last horizon, (N,)
+    expected: np.ndarray  # its mean, (N,)
     scores: dict[str, dict]
     by_symbol: dict[str, dict]
     by_regime: dict[str, dict]
@@ -89,6 +89,7 @@ def evaluate_forecasters(
     *,
     baselines: Sequence[Forecaster] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    clean_from: Mapping[str, str] | None = None,
 ) -> dict:
     """Scores forecasters on the test split, against baselines and against each other.
 
@@ -97,27 +98,33 @@ def evaluate_forecasters(
         forecasters (`Sequence` of [`Forecaster`]): the models. Each further model is compared with the first.
         settings ([`EvaluationSettings`], *optional*): sizes, splits, costs.
         baselines (`Sequence` of [`Forecaster`], *optional*): the references, by default [`default_baselines`]. A
-            baseline that lacks history at an origin is excluded, with a note.
+            baseline that lacks history at an origin, or cannot be fitted, is excluded, with a note.
         progress: called with (forecasts done, total forecasts), not counting baselines.
+        clean_from (`Mapping` of model name to date, *optional*): models that descend from weights trained on data up to
+            this date (UTC), and may have memorised earlier bars ([`~kronos_ft.evaluation.leakage.clean_dates`]).
 
     Returns:
         `dict` of plain values without NaN: `settings`, `data` (splits and origins of each symbol), `origins`,
         `forecasters` (role and number of paths), `scores` ([`score_targets`] by forecaster), `skill`
         ([`compare_losses`] by model and reference), `regimes` and `symbols` (the same, shortened), `calibration`
-        ([`calibrate`] by forecaster), `backtest` by symbol, `notes`.
+        ([`calibrate`] by forecaster), `backtest` by symbol, `panel` ([`panel_scores`] by forecaster, for five or more
+        symbols), `references` ([`choose_references`]), `memorised` (origins
+        and skill before and after `clean_from`), `survivors` ([`surviving_models`], for two or more models), `notes`.
 
     Raises:
         ValueError: no data, no origin, repeated names, symbols with different time steps, or an error of a forecaster.
     """
     settings = settings or EvaluationSettings()
-    baselines = default_baselines(settings) if baselines is None else list(baselines)
+    baselines = default_baselines(settings.plan.lookback, settings.seed) if baselines is None else list(baselines)
     _check_names([*forecasters, *baselines])
     check_steps(series)
+    settings = replace(settings, plan=with_step(series, settings.plan))
     plan = settings.plan
     test, validation = (
         ready_panel(Panel.build(series, split, plan), forecasters, split) for split in ("test", "validation")
     )
     baselines, unready = ready_baselines(baselines, (test, validation))
+    baselines, unfitted = fit_forecasters(forecasters, baselines, series, plan)
     regimes, regime = regimes_of(series, test, plan)
     scale = _naive_scales(series, test, plan)
     count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
@@ -128,23 +135,39 @@ def evaluate_forecasters(
         counted = count if role == "model" else None
         judged[one.name] = _judge(role, one, test, validation, regime, regimes, scale, settings, counted)
     judged = {one.name: judged[one.name] for one in (*forecasters, *baselines)}
+    spread = {name: one.num_paths for name, one in judged.items() if one.role == "baseline"}
+    references = choose_references(
+        spread,
+        {name: judged[name].validation for name in spread},
+        {name: mean_losses(judged[name].losses) for name in spread},
+    )
+    memorised, clean = _memorised(judged, test, clean_from or {})
     result = {
         "settings": {**vars(plan), "embargo": plan.embargo_bars, **_costs(settings), "seed": settings.seed},
         "targets": TARGETS,
         "levels": BAND_LEVELS,
         "data": describe_data(series, test, validation, plan),
         "origins": {"test": len(test), "validation": len(validation)},
-        "forecasters": {name: {"role": one.role, "num_paths": one.num_paths} for name, one in judged.items()},
+        "forecasters": {
+            name: {"role": one.role, "num_paths": one.num_paths, "exact": sorted(one.exact)}
+            for name, one in judged.items()
+        },
         "scores": {name: one.scores for name, one in judged.items()},
         "skill": _skills(judged, test.times()),
         "regimes": _by_regime(judged, test.times(), regime, regimes),
         "symbols": _by_symbol(judged, test),
         "calibration": {name: one.calibration for name, one in judged.items() if one.calibration},
         "backtest": _backtests(judged, test, settings),
+        "panel": _across_symbols(judged, test, settings),
+        "references": references,
+        "memorised": memorised,
+        "survivors": _survivors(judged, references, test, clean, settings),
     }
     few = [(name, one.scores["close"]["bands"]["0.9"]["coverage"]["note"]) for name, one in judged.items()]
     few = [f"{name}: {note}" for name, note in few if note and judged[name].num_paths > 1]
-    result["notes"] = [*unready, *remarks(test, validation, scale, regimes, plan), *few]
+    noted = [survivors["note"]] if (survivors := result["survivors"]) and survivors["note"] else []
+    old = [memorised_note(memorised)] if memorised else []
+    result["notes"] = [*old, *unready, *unfitted, *remarks(test, validation, scale, regimes, plan), *few, *noted]
     return plain(result)
 
 
@@ -199,20 +222,25 @@ def _judge(
     count: _Counter | None,
 ) -> _Judged:
     """Forecasts both splits; keeps scores and losses, but not the paths."""
-    paths = test.forecast(forecaster, settings.batch_size, count)
-    past = validation.forecast(forecaster, settings.batch_size, count)
+    found = test.forecast(forecaster, settings.batch_size, count)
+    earlier = validation.forecast(forecaster, settings.batch_size, count)
+    paths, past, exact = found.values, earlier.values, found.exact
 
     def score(chosen: np.ndarray | slice) -> dict[str, dict]:
         part = None if scale is None else scale[chosen]
-        return score_targets(test.truth[chosen], paths[chosen], part, test.times().select(chosen), settings.seed)
+        times = test.times().select(chosen)
+        return score_targets(test.truth[chosen], paths[chosen], part, times, settings.seed, exact)
 
     rows = {one.symbol: row for one, row in zip(test.series, test.rows, strict=True)}
     groups = {name: np.flatnonzero(regime == i) for i, name in enumerate(REGIMES)} if regimes else {}
     return _Judged(
         role=role,
         num_paths=paths.shape[1],
-        losses=losses_of(test.truth, paths),
+        exact=exact,
+        losses=losses_of(test.truth, paths, exact),
+        validation=mean_losses(losses_of(validation.truth, past, exact)),
         close=np.median(paths[:, :, -1, CLOSE], axis=1),
+        expected=paths[:, :, -1, CLOSE].mean(axis=1),
         scores=score(slice(None)),
         by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
         by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
@@ -234,13 +262,58 @@ def _skills(judged: dict[str, _Judged], times: OriginTimes, chosen: np.ndarray |
     found: dict[str, dict] = {name: {} for name, one in judged.items() if one.role == "model"}
     for model, reference in _pairs(judged):
         a, b = judged[model].losses, judged[reference].losses
-        if chosen is None:
-            outcome = compare_losses(a, b, times)
-        else:
-            part = [{name: loss[chosen] for name, loss in one.items()} for one in (a, b)]
-            outcome = shorten(compare_losses(*part, times.select(chosen), [a["crps"].shape[1]]))
-        found[model][reference] = outcome
+        found[model][reference] = (
+            compare_losses(a, b, times) if chosen is None else shorten(_last_skill(a, b, times, chosen))
+        )
     return found
+
+
+def _memorised(
+    judged: dict[str, _Judged], test: Panel, clean_from: Mapping[str, str]
+) -> tuple[dict, np.ndarray | slice]:
+    """Origins and skill before and after the date from which bars are clean, and the clean origins."""
+    if not clean_from:
+        return {}, slice(None)
+    date = max(clean_from.values())
+    clean = test.stamps() >= np.datetime64(date, "ns")
+    if clean.all():
+        return {}, slice(None)
+    groups = {"memorised": np.flatnonzero(~clean), "clean": np.flatnonzero(clean)}
+    return {
+        "until": date,
+        "models": sorted(clean_from),
+        "origins": {name: len(chosen) for name, chosen in groups.items()},
+        "skill": {name: _last_skills(judged, test.times(), chosen) for name, chosen in groups.items()},
+    }, groups["clean"]
+
+
+def _last_skills(judged: dict[str, _Judged], times: OriginTimes, chosen: np.ndarray) -> dict[str, dict]:
+    """Skill of each pair at the last horizon, for `chosen` origins."""
+    found: dict[str, dict] = {name: {} for name, one in judged.items() if one.role == "model"}
+    for model, reference in _pairs(judged):
+        found[model][reference] = _last_skill(judged[model].losses, judged[reference].losses, times, chosen)
+    return found
+
+
+def _last_skill(
+    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], times: OriginTimes, chosen: np.ndarray | slice
+) -> dict[str, dict]:
+    """Skill of losses `a` against `b` at the last horizon, for `chosen` origins."""
+    parts = [{name: loss[chosen] for name, loss in one.items()} for one in (a, b)]
+    return compare_losses(*parts, times.select(chosen), [a["crps"].shape[1]])
+
+
+def _survivors(
+    judged: dict[str, _Judged], references: dict, test: Panel, clean: np.ndarray | slice, settings: EvaluationSettings
+) -> dict | None:
+    """The joint test of two or more models and the references, by CRPS of the close at the last horizon."""
+    models = [name for name, one in judged.items() if one.role == "model"]
+    if len(models) < 2:
+        return None
+    spread = [name for name, one in judged.items() if one.role == "model" or one.num_paths > 1]
+    losses = {name: judged[name].losses["crps"][clean, -1, CLOSE] for name in spread}
+    reference = references.get("close", {}).get("name")
+    return surviving_models(losses, models, reference, test.times().select(clean), test.horizon, settings.seed)
 
 
 def _by_regime(judged: dict[str, _Judged], times: OriginTimes, regime: np.ndarray, regimes: Regimes | None) -> dict:
@@ -270,6 +343,16 @@ def _by_symbol(judged: dict[str, _Judged], test: Panel) -> dict:
         }
         for one, row in zip(test.series, test.rows, strict=True)
     }
+
+
+def _across_symbols(judged: dict[str, _Judged], test: Panel, settings: EvaluationSettings) -> dict[str, dict]:
+    """RankIC and portfolio of each forecaster; empty with too few symbols."""
+    if sum(len(found) > 0 for found in test.origins) < LEAST_SYMBOLS:
+        return {}
+    truth, first = test.truth[:, -1, CLOSE], test.truth[:, 0, OPEN]
+    facts = np.expm1(truth - first), test.symbols(), test.times(), test.horizon
+    cost = (settings.fee_bps + settings.slippage_bps) / 1e4
+    return {name: panel_scores(one.expected, truth, *facts, cost) for name, one in judged.items()}
 
 
 def _backtests(judged: dict[str, _Judged], test: Panel, settings: EvaluationSettings) -> dict:

@@ -9,7 +9,8 @@ from ft_core.runs.folder import BEST_MODEL
 
 from ..evaluation.facts import read_evaluation, rendering
 from ..evaluation.leakage import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
-from ..evaluation.report import EVALUATION_FILE, SCORE_HEADER, markdown_table, score_rows
+from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.tables import SCORE_HEADER, markdown_table, score_rows
 from ..evaluation.verdict import PERSISTENCE, verdict
 
 THIS = "this model"
@@ -40,12 +41,21 @@ def _alone(evaluation: dict, name: str) -> dict:
     def renamed(values: dict) -> dict:
         return {THIS: values[name], **{one: values[one] for one in kept if one in values}}
 
-    against = {one: outcome for one, outcome in evaluation["skill"][name].items() if one in kept}
+    def against(skill: dict) -> dict:
+        return {THIS: {one: outcome for one, outcome in skill[name].items() if one in kept}}
+
+    memorised = evaluation.get("memorised")
+    if memorised and name in memorised["models"]:
+        groups = {group: against(skill) for group, skill in memorised["skill"].items()}
+        memorised = {**memorised, "models": [THIS], "skill": groups}
+    else:  # the origins of a model that memorised nothing all count
+        memorised = {}
     return {
         **evaluation,
+        "memorised": memorised,
         "forecasters": renamed(evaluation["forecasters"]),
         "scores": renamed(evaluation["scores"]),
-        "skill": {THIS: against},
+        "skill": against(evaluation["skill"]),
     }
 
 

@@ -60,6 +60,11 @@ PUBLISHED_TOKENIZERS: dict[str, str] = {
 }
 
 
+# What the published weights have seen, by the author (github.com/shiyu-coder/Kronos, issue 204): training on data to
+# February 2024, validation to May 2024. Bars from this day (UTC) on are new to them.
+TRAINED_UNTIL: dict[str, str] = dict.fromkeys(PUBLISHED_PREDICTORS.values(), "2024-06-01")
+
+
 def size_of(name: str, published: Mapping[str, str]) -> str:
     """The size of a published repository, else the name itself."""
     return {repository: size for size, repository in published.items()}.get(name, name)

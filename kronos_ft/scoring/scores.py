@@ -3,7 +3,7 @@
 Shapes: N origins, P paths, H horizon, 5 targets in the order of `TARGETS`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,15 @@ from .metrics import (
     point_errors,
     rank_ic,
     skill_score,
+    wql,
 )
+from .probability import brier_loss, log_loss, probability_scores
 from .significance import diebold_mariano
-from .targets import TARGETS
+from .targets import CLOSE, TARGETS
+from .volatility import qlike_loss, variance_loss, variance_scores
 
 LOSSES = ("absolute", "crps")
+TARGET_LOSSES = {"close": ("brier", "log"), "volatility": ("qlike", "variance")}
 VOLATILITY = TARGETS.index("volatility")
 
 
@@ -57,7 +61,12 @@ class OriginTimes:
 
 
 def score_targets(
-    truth: np.ndarray, paths: np.ndarray, scale: np.ndarray | None, times: OriginTimes, seed: int = 0
+    truth: np.ndarray,
+    paths: np.ndarray,
+    scale: np.ndarray | None,
+    times: OriginTimes,
+    seed: int = 0,
+    exact: Collection[str] = (),
 ) -> dict[str, dict]:
     """All scores by target, as plain values.
 
@@ -67,10 +76,12 @@ def score_targets(
         scale (`np.ndarray` of shape `(N, H, 5)`, *optional*): in-sample naive errors that scale MASE.
         times ([`OriginTimes`]): times of the origins.
         seed (`int`): seed of the random part of PIT values.
+        exact (`Collection[str]`): targets whose samples are quantiles of the distribution, not draws ([`crps_loss`]).
 
     Returns:
-        `dict` of target to `dict` of `mae`, `rmse`, `mase`, `pinball`, `crps`, `bands`, `pit`, `direction` (not for
-        volatility), `ic`, `rank_ic`; each with `by_horizon`, `overall` and `note`.
+        `dict` of target to `dict` of `mae`, `rmse`, `mase`, `pinball`, `wql`, `crps`, `bands`, `pit`, `direction` (not
+        for volatility), `ic`, `rank_ic`; each with `by_horizon`, `overall` and `note`. Also `qlike` and `mse` of
+        volatility ([`variance_scores`]) and `probability_up` of the close ([`probability_scores`]).
     """
     overlap = [-(-h // times.step) for h in range(1, truth.shape[1] + 1)]
     scores = {}
@@ -79,13 +90,18 @@ def score_targets(
         scores[target] = {
             **point_errors(y, x, None if scale is None else scale[..., position]),
             "pinball": pinball(y, x),
-            "crps": crps(y, x),
-            "bands": coverage_and_width(y, x, BAND_LEVELS),
+            "wql": wql(y, x),
+            "crps": crps(y, x, target in exact),
+            "bands": coverage_and_width(y, x, BAND_LEVELS, overlap),
             "pit": shorten(plain(pit(y, x, seed=seed))),
             "direction": None if position == VOLATILITY else directional_accuracy(y, x, overlap),
             "ic": information_coefficient(y, x),
             "rank_ic": rank_ic(y, x),
         }
+        if target == "close":
+            scores[target]["probability_up"] = probability_scores(y, x, overlap[-1], target in exact)
+        if target == "volatility":
+            scores[target] |= variance_scores(y, x)
     return plain(scores)
 
 
@@ -99,12 +115,35 @@ def shorten(scores: object) -> object:
     return scores
 
 
-def losses_of(truth: np.ndarray, paths: np.ndarray) -> dict[str, np.ndarray]:
-    """Absolute error of the median and CRPS at each origin, horizon and target, each `(N, H, 5)`."""
+def losses_of(truth: np.ndarray, paths: np.ndarray, exact: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Losses at each origin and horizon.
+
+    Args:
+        truth (`np.ndarray` of shape `(N, H, 5)`), paths (`np.ndarray` of shape `(N, P, H, 5)`): targets.
+        exact (`Collection[str]`): as in [`score_targets`].
+
+    Returns:
+        `dict` of `absolute` (error of the median) and `crps`, each `(N, H, 5)`; of `brier` and `log` of the close's
+        probability to rise, `variance` (squared error) and, where it is finite, `qlike` of volatility, each `(N, H)`.
+    """
+    columns = [(truth[..., i], paths[..., i]) for i in range(len(TARGETS))]
+    crps_losses = [crps_loss(*column, target in exact) for column, target in zip(columns, TARGETS, strict=True)]
+    qlike = qlike_loss(*columns[VOLATILITY])
     return {
-        name: np.stack([loss(truth[..., i], paths[..., i]) for i in range(len(TARGETS))], axis=-1)
-        for name, loss in (("absolute", absolute_loss), ("crps", crps_loss))
+        "absolute": np.stack([absolute_loss(*column) for column in columns], axis=-1),
+        "crps": np.stack(crps_losses, axis=-1),
+        "brier": brier_loss(*columns[CLOSE], "close" in exact),
+        "log": log_loss(*columns[CLOSE]),
+        "variance": variance_loss(*columns[VOLATILITY]),
+        **({} if qlike is None else {"qlike": qlike}),
     }
+
+
+def target_losses(losses: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:
+    """The losses of one target, each `(N, H)`, from [`losses_of`]."""
+    position = TARGETS.index(target)
+    found = {name: losses[name][..., position] for name in LOSSES}
+    return found | {name: losses[name] for name in TARGET_LOSSES.get(target, ()) if name in losses}
 
 
 def compare_losses(
@@ -123,17 +162,18 @@ def compare_losses(
         horizons (`Sequence[int]`, *optional*): horizons to test; by default all.
 
     Returns:
-        `dict` of target to loss to `skill`, `p_value`, `statistic`, each with `by_horizon` and `overall`, and
-        `observations` (distinct times) and `note` of the test at the last horizon.
+        `dict` of target to loss (those that both forecasters have) to `skill`, `p_value`, `statistic`, each with
+        `by_horizon` and `overall`, and `observations` (distinct times) and `note` of the test at the last horizon.
     """
     length = next(iter(losses.values())).shape[1]
     chosen = list(horizons or range(1, length + 1))
     clock = times.clock if times.symbols > 1 else None
     found: dict[str, dict] = {}
-    for position, target in enumerate(TARGETS):
+    for target in TARGETS:
         found[target] = {}
-        for loss in LOSSES:
-            a, b = losses[loss][..., position], reference[loss][..., position]
+        own, theirs = target_losses(losses, target), target_losses(reference, target)
+        for loss in (name for name in own if name in theirs):
+            a, b = own[loss], theirs[loss]
             skill = skill_score(a, b)
             at = [diebold_mariano(a[:, h - 1], b[:, h - 1], times.overlap(h), times=clock) for h in chosen]
             overall = diebold_mariano(a.mean(axis=1), b.mean(axis=1), times.overlap(length), times=clock)

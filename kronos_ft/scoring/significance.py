@@ -51,7 +51,7 @@ def _kept_labels(labels: np.ndarray, number: int, name: str) -> np.ndarray:
     return found
 
 
-def _long_run_sum(scores: np.ndarray, groups: np.ndarray, lag: int) -> float:
+def long_run_sum(scores: np.ndarray, groups: np.ndarray, lag: int) -> float:
     """Estimated variance of the sum of scores; autocovariances do not cross groups."""
     total = scores @ scores
     for j in range(1, min(lag, len(scores) - 1) + 1):
@@ -116,7 +116,7 @@ def diebold_mariano(
     # a constant difference minus its mean leaves only rounding errors
     if np.abs(scores).max() <= 1e-12 * np.abs(difference).max():
         return DieboldMariano(None, None, mean, number, lag, "the losses differ by the same amount at every origin")
-    variance = _long_run_sum(scores, labels, lag) / len(a) ** 2
+    variance = long_run_sum(scores, labels, lag) / len(a) ** 2
     h = lag + 1
     shrink = np.sqrt((number + 1 - 2 * h + h * (h - 1) / number) / number)
     statistic = shrink * mean / np.sqrt(variance)

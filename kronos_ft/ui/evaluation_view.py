@@ -7,16 +7,16 @@ from pathlib import Path
 
 from ..evaluation.facts import read_evaluation, rendering
 from ..evaluation.pictures import PICTURES
-from ..evaluation.report import (
+from ..evaluation.report import EVALUATION_FILE
+from ..evaluation.tables import (
     CALIBRATION_HEADER,
-    EVALUATION_FILE,
     SCORE_HEADER,
     SKILL_HEADER,
     calibration_rows,
     score_rows,
     skill_rows,
 )
-from ..evaluation.verdict import models_of, verdict
+from ..evaluation.verdict import models_of, verdicts
 from ..hub.evaluation_card import entry_of
 from .markup import command, notice, table, text
 from .shown_model import ShownModel
@@ -87,7 +87,7 @@ def _translated(header: Sequence[str], words: Mapping[str, str]) -> list[str]:
 
 
 def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) -> str:
-    """The verdict, warnings and tables as HTML.
+    """The verdicts, warnings and tables as HTML.
 
     Raises:
         ValueError: values are missing in the file.
@@ -102,10 +102,10 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
             words["skill_title"]: (SKILL_HEADER, skill_rows(evaluation), []),
             words["calibration_title"]: (CALIBRATION_HEADER, _calibrated(evaluation, models), []),
         }
-        sentence = verdict(evaluation, language=words["language"])
+        said = verdicts(evaluation, words["language"]).values()
         warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
-    sentence = text(sentence) + words["full_stop"]
-    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span><p>{sentence}</p></div>']
+    sentences = "".join(f"<p>{text(sentence)}{words['full_stop']}</p>" for sentence in said)
+    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span>{sentences}</div>']
     parts += [notice(f"{words['warning']}: {warning}", "warning") for warning in warnings]
     for title, (header, rows, marked) in titled.items():
         if rows:

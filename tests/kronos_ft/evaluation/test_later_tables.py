@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive, season_bars
 from kronos_ft.data.candles import inspect_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import Drift, Persistence, SeasonalNaive, VolatilityCone, season_bars
 from kronos_ft.forecasting.future_times import inferred_times
 
 ROWS = 700

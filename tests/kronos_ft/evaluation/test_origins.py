@@ -1,11 +1,13 @@
 """Origins: inside their split, apart from training windows, none across an outage, subsampled evenly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.origins import Origins, find_origins, plan_origins, thin_origins
+from kronos_ft.evaluation.origins import Origins, find_origins, plan_origins, thin_origins, with_step
 from kronos_ft.evaluation.settings import OriginPlan
 from kronos_ft.windows.dataset import WindowDataset, WindowShape
 from kronos_ft.windows.splits import split_bounds
@@ -113,3 +115,35 @@ def test_a_test_split_without_origins_says_why(series, candle_frame):
     holes = load_candles({"SIM": candle_frame.drop(index=range(770, 900, 13))})
     with pytest.raises(ValueError, match="have a gap in their context or horizon; shorten lookback"):
         plan_origins(holes, "test", PLAN)
+
+
+@pytest.mark.parametrize(
+    ("bars", "horizon", "step"),
+    [
+        (20_000, 8, 8),  # 3,000 test bars give more than 200 origins at the horizon
+        (6_000, 8, 4),  # 868 possible origins: 217 at every fourth bar, 174 at every fifth
+        (2_000, 8, 2),  # never 200: a quarter of the horizon
+        (2_000, 3, 1),
+        (400, 1, 1),
+    ],
+)
+def test_the_step_is_the_largest_that_gives_200_origins(bars, horizon, step):
+    series = load_candles({"SIM": simulate_candles(bars, seed=1)})
+    plan = OriginPlan(lookback=20, horizon=horizon)
+    assert with_step(series, plan).step == step
+    counts = {s: sum(map(len, plan_origins(series, "test", replace(plan, step=s)))) for s in range(1, horizon + 1)}
+    least = max(horizon // 4, 1)
+    assert step == max([s for s, count in counts.items() if count >= 200 and s > least], default=least)
+    np.testing.assert_array_equal(
+        find_origins(series[0], "test", plan).indices, find_origins(series[0], "test", replace(plan, step=step)).indices
+    )
+    assert with_step(series, replace(plan, step=17)).step == 17
+
+
+def test_the_step_counts_the_origins_of_all_symbols(candle_frame):
+    series = load_candles({name: simulate_candles(2_000, seed=seed) for seed, name in enumerate("ABCD")})
+    plan = OriginPlan(lookback=20, horizon=8)
+    assert with_step(series, plan).step > with_step(series[:1], plan).step
+    assert sum(map(len, plan_origins(series, "test", plan))) >= 200
+    gapped = load_candles({"SIM": candle_frame.drop(index=range(820, 880, 20))})
+    assert with_step(gapped, plan).step == 2

@@ -1,12 +1,14 @@
 """`kronos-ft evaluate`: whole runs with tiny models, and every kind of bad input in one line."""
 
 import json
+import re
 import shutil
 
 import matplotlib.image
 import pytest
 import torch
 
+from kronos_ft.baselines.references import default_baselines
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.arguments import EvaluateArguments
@@ -76,7 +78,14 @@ def test_one_model(csv, out, models, capsys):
     text = capsys.readouterr().out
     read = json.loads((out / "evaluation.json").read_text())
     assert read["verdict"] in text
-    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{read['verdict']}.**"
+    first = next(iter(read["verdicts"].values()))
+    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{first}.**"
+    assert first in text.splitlines()
+    assert read["verdicts"]["close"] == read["verdict"]
+    assert "33 origins, every 3 bars" in text
+    assert re.search(r"^time +about \d+ s for 66 forecasts$", text, re.MULTILINE)
+    assert text.index("time  ") < text.index(read["verdict"])
+    assert list(read["forecasters"])[1:] == [one.name for one in default_baselines(30)]
     assert {path.name for path in out.iterdir()} == {
         "evaluation.json", "evaluation.md", "forecast.png", "reliability.png", "skill.png",
     }  # fmt: skip
@@ -89,6 +98,34 @@ def test_one_model(csv, out, models, capsys):
     assert evaluate(*words, "--overwrite") == 0
     again = json.loads((out / "evaluation.json").read_text())
     assert again == read
+
+
+def test_the_step_is_chosen_from_the_data_and_all_scores_are_shown_on_request(csv, out, models, capsys):
+    words = ["--data", csv, "--model", models / "base", "--tokenizer", models / "tokenizer", "--output_dir", out]
+    words += ["--lookback", "30", "--horizon", "8", "--num_paths", "4", "--verbose"]
+    assert evaluate(*words) == 0
+    text = capsys.readouterr().out
+    read = json.loads((out / "evaluation.json").read_text())
+    assert read["settings"]["step"] == 2  # a quarter of the horizon: the test split has fewer than 200 origins
+    assert f"{read['origins']['test']} origins, every 2 bars" in text
+    assert "RankIC" in text
+
+
+def test_a_model_of_published_weights_is_judged_by_clean_origins(csv, out, models, capsys, tmp_path):
+    """The candles are from 2020, so none of them is clean; the run started from published weights."""
+    shutil.copytree(models / "run", tmp_path / "tuned")
+    record = {"model": {"model": "mini", "repository": "NeoQuasar/Kronos-mini", "from_scratch": False}}
+    (tmp_path / "tuned" / "run.json").write_text(json.dumps(record))
+    words = ["--data", csv, "--tokenizer", models / "tokenizer", "--output_dir", out, *SMALL]
+    assert evaluate(*words, "--compare", models / "base", tmp_path / "tuned") == 0
+    read = json.loads((out / "evaluation.json").read_text())
+    assert read["memorised"]["models"] == ["tuned"]
+    assert read["memorised"]["origins"] == {"memorised": 33, "clean": 0}
+    assert read["verdict"] == (
+        "close, 4 bars: too few origins from 2024-06-01 on for a verdict (0, at least 30 needed; 33 earlier origins "
+        "are possibly memorised)"
+    )
+    assert "33 test origins before 2024-06-01 are possibly memorised" in capsys.readouterr().out
 
 
 def test_two_models_on_the_same_origins(csv, out, models, capsys):
@@ -119,11 +156,13 @@ def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, mod
     assert read["notes"][0].startswith(warning)
     assert read["doubts"] == [{"model": "longer", "kind": "seen_test_bars"}]
     lines = (out / "evaluation.md").read_text().splitlines()
-    assert lines[0].startswith("**close, 4 bars: ")
-    assert lines[2].startswith(f"**WARNING: {warning}")
+    said = list(read["verdicts"].values())
+    assert lines[: 2 * len(said) : 2] == [f"**{one}.**" for one in said]
+    assert lines[2 * len(said)].startswith(f"**WARNING: {warning}")
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index(read["verdict"])
-    assert lines[at + 1].startswith(f"WARNING: {warning}")
+    at = lines.index(said[0])
+    assert lines[at : at + len(said)] == said
+    assert lines[at + len(said)].startswith(f"WARNING: {warning}")
 
 
 def test_names_of_models(models):

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Persistence
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import Persistence, VolatilityCone
 from kronos_ft.evaluation.panel import Panel
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters, regimes_of

@@ -6,12 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.forecaster import history_needed
+from kronos_ft.baselines.garch import Garch
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive
+from kronos_ft.baselines.references import default_baselines
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import Drift, Garch, Persistence, SeasonalNaive, VolatilityCone, history_needed
 from kronos_ft.evaluation.models import KronosForecaster
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
-from kronos_ft.evaluation.walk_forward import default_baselines, evaluate_forecasters
+from kronos_ft.evaluation.walk_forward import evaluate_forecasters
 
 SETTINGS = EvaluationSettings(OriginPlan(lookback=30, horizon=6, step=3))
 MODEL = VolatilityCone(lookback=20, num_paths=25, seed=3, name="model")
@@ -40,8 +44,10 @@ def series():
 
 def test_a_baseline_without_history_is_left_out_with_a_note(series):
     pytest.importorskip("arch")
-    found = evaluate_forecasters(series, [MODEL], SETTINGS, baselines=default_baselines(SETTINGS, garch=True))
-    assert list(found["forecasters"]) == ["model", "persistence", "drift", "seasonal naive", "volatility cone"]
+    found = evaluate_forecasters(series, [MODEL], SETTINGS, baselines=default_baselines(30, garch=True))
+    assert list(found["forecasters"]) == [
+        "model", "persistence", "drift", "seasonal naive", "volatility cone", "scaled cone", "EWMA", "HAR-RV",
+    ]  # fmt: skip
     (note,) = [note for note in found["notes"] if "excluded: it needs" in note]
     assert note.startswith(
         "GARCH(1,1) is excluded: it needs 1100 bars before each origin, but 62 of 62 origins have fewer"

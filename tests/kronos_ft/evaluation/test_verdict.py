@@ -4,7 +4,15 @@ from string import Formatter
 
 import pytest
 
-from kronos_ft.evaluation.verdict import PHRASES, best_distribution, p_words, relation, verdict
+from kronos_ft.evaluation.verdict import (
+    PHRASES,
+    best_distribution,
+    p_words,
+    relation,
+    target_verdict,
+    verdict,
+    verdicts,
+)
 
 
 def outcome(skill, p_value, observations=200, note=None):
@@ -151,3 +159,90 @@ def test_both_languages_name_the_same_figures(phrase):
 )
 def test_chinese_relations(found, words):
     assert relation(found, "naive", language="zh") == words
+
+
+def judged(*tests, models=("kronos",), split="validation", **references):
+    """An evaluation with references for everything that is judged; `tests` as in `evaluation`, with their target."""
+    found = evaluation(models=models)
+    names = {"close": "garch", "volatility": "har", "probability up": "persistence"} | references
+    losses = {"close": ("close", "crps"), "volatility": ("volatility", "qlike"), "probability up": ("close", "brier")}
+    found["references"] = {
+        name: {"name": names[name], "target": target, "loss": loss, "split": split, "losses": {}}
+        for name, (target, loss) in losses.items()
+    }
+    for against in found["skill"].values():
+        against["har"] = {"close": {loss: outcome(0.0, 1.0) for loss in ("absolute", "crps")}}
+        for one in against.values():
+            one["close"]["brier"] = outcome(-0.02, 0.3)
+            one["volatility"] = {loss: outcome(-0.5, 0.4) for loss in ("absolute", "crps", "qlike")}
+    found["forecasters"]["har"] = {"role": "baseline", "num_paths": 100}
+    for model, reference, target, loss, result in tests:
+        found["skill"][model][reference][target][loss] = result
+    return found
+
+
+def test_a_sentence_for_each_target_against_its_own_reference():
+    found = judged(("kronos", "garch", "close", "crps", outcome(-0.1, 0.2)))
+    assert best_distribution(found) == "garch"  # chosen in validation, whatever its score in the test split
+    said = verdicts(found)
+    assert said == {
+        "close": "close, 24 bars: not better than persistence (skill +0.0 %, p = 1.00); its distribution (CRPS) is not "
+        "better than the garch's (skill -10.0 %, p = 0.20) (absolute error, Diebold-Mariano test, 200 origins; garch: "
+        "the best reference in validation)",
+        "volatility": "volatility, 24 bars: its variance forecast (QLIKE) is not better than the har's (skill -50.0 %, "
+        "p = 0.40) (Diebold-Mariano test, 200 origins; har: the best reference in validation)",
+        "probability up": "probability up, 24 bars: its probability (Brier score) is not better than a constant 50 % "
+        "(skill -2.0 %, p = 0.30) (Diebold-Mariano test, 200 origins; a constant 50 %: the best reference in "
+        "validation)",
+    }
+    assert said["close"] == verdict(found)
+    assert "in validation" not in verdict(judged(split="test"))
+
+
+@pytest.mark.parametrize(
+    ("tests", "order"),
+    [
+        ([], ["close", "volatility", "probability up"]),
+        ([("kronos", "har", "volatility", "qlike", outcome(-0.5, 0.01))], ["volatility", "close", "probability up"]),
+        (
+            [
+                ("kronos", "har", "volatility", "qlike", outcome(-0.5, 0.01)),
+                ("kronos", "persistence", "close", "brier", outcome(0.1, 0.002)),
+            ],
+            ["probability up", "close", "volatility"],
+        ),
+        (
+            [
+                ("kronos", "har", "volatility", "qlike", outcome(0.5, 1e-9)),
+                ("kronos", "persistence", "close", "absolute", outcome(-0.1, 1e-5)),
+            ],
+            ["close", "volatility", "probability up"],
+        ),
+        # not significant, so not supported
+        ([("kronos", "har", "volatility", "qlike", outcome(0.5, 0.06))], ["close", "volatility", "probability up"]),
+    ],
+)
+def test_the_best_supported_sentence_comes_first(tests, order):
+    assert list(verdicts(judged(*tests))) == order
+
+
+def test_two_models_are_compared_on_every_target():
+    found = judged(("tuned", "base", "volatility", "qlike", outcome(0.2, 0.01)), models=("base", "tuned"))
+    assert target_verdict(found, "volatility") == (
+        "volatility, 24 bars: tuned's variance forecast (QLIKE) is better than base's (skill +20.0 %, p = 0.01) "
+        "and not better than the har's (skill -50.0 %, p = 0.40) (Diebold-Mariano test, 200 origins; har: the best "
+        "reference in validation)"
+    )
+    chinese = target_verdict(found, "probability up", "zh")
+    assert chinese.startswith("probability up，24 根 K 线：tuned ")
+    assert "恒定的 50 %" in chinese
+
+
+def test_what_cannot_be_compared_has_no_sentence():
+    found = judged()
+    for against in found["skill"].values():
+        for one in against.values():
+            del one["volatility"]["qlike"]
+    assert target_verdict(found, "volatility") is None
+    assert list(verdicts(found)) == ["close", "probability up"]
+    assert list(verdicts(evaluation())) == ["close"]  # of an earlier version, without references

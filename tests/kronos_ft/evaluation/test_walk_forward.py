@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Drift, Persistence
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import Drift, Persistence, VolatilityCone
 from kronos_ft.evaluation.origins import find_origins
 from kronos_ft.evaluation.panel import Panel
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
@@ -49,7 +50,8 @@ def evaluation(both):
 def test_it_is_json_without_nan(evaluation):
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
     assert list(evaluation["forecasters"]) == [
-        "model", "prophet", "persistence", "drift", "seasonal naive", "volatility cone",
+        "model", "prophet",
+        "persistence", "drift", "seasonal naive", "volatility cone", "scaled cone", "EWMA", "HAR-RV",
     ]  # fmt: skip
 
 

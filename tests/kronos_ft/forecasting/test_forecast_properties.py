@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings, strategies as st
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.evaluation.baselines import Drift, Persistence, SeasonalNaive, VolatilityCone
 from kronos_ft.evaluation.models import KronosForecaster
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.forecasting.predictor import KronosPredictor

@@ -3,12 +3,20 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.naive import Persistence
+from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.hub.evaluation_card import DOUBTS, _doubts
+from kronos_ft.evaluation.panel import Panel
+from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
+from kronos_ft.evaluation.verdict import verdict
+from kronos_ft.evaluation.walk_forward import evaluate_forecasters
+from kronos_ft.hub.evaluation_card import DOUBTS, _alone, _doubts
 
 SMALL = ["--lookback", "30", "--horizon", "2", "--step", "3", "--num_paths", "4", "--max_origins", "36"]
 
@@ -62,6 +70,27 @@ def test_verdict_and_scores_are_those_of_the_pushed_weights(hub, run, pushed, tr
     metadata, card = card_of(hub, "me/predictor")
     assert "**WARNING: The model or its tokenizer was trained on bars of the test split" in card
     assert "model-index" not in metadata
+
+
+def test_a_card_counts_clean_origins_alone():
+    """Of two evaluated models, one descends from published weights: its card says from when on origins count."""
+    series = load_candles({"A": simulate_candles(2400, seed=1)})
+    plan = OriginPlan(lookback=30, horizon=6, step=3)
+    models = [VolatilityCone(lookback, 25, name=name) for lookback, name in ((20, "base"), (30, "tuned"))]
+    stamps = Panel.build(series, "test", plan).stamps()
+    day = str(stamps[len(stamps) // 3])[:10]
+    evaluation = evaluate_forecasters(
+        series,
+        models,
+        EvaluationSettings(plan),
+        baselines=[Persistence(), VolatilityCone(30)],
+        clean_from={"base": day},
+    )
+    cards = {name: _alone(evaluation, name) for name in ("base", "tuned")}
+    number = int((stamps >= np.datetime64(day)).sum())
+    assert f"{number} origins from {day} on" in verdict(cards["base"])
+    assert f"{len(stamps)} origins;" in verdict(cards["tuned"])
+    assert all("base" not in verdict(card) and "tuned" not in verdict(card) for card in cards.values())
 
 
 SEEN = "bars up to 2024: it has seen test bars (BTC, tested from 2023)"

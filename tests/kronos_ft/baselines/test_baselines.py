@@ -7,18 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kronos_ft.baselines.bootstrap import VolatilityCone
+from kronos_ft.baselines.garch import Garch, fit_garch, follow_variance
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive, season_bars
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.baselines import (
-    Drift,
-    Garch,
-    Persistence,
-    SeasonalNaive,
-    VolatilityCone,
-    fit_garch,
-    follow_variance,
-    season_bars,
-)
 from kronos_ft.scoring.targets import path_targets
 
 ALL = [
