@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from .evaluation.arguments import EvaluateArguments
     from .evaluation.report import terminal_text
     from .evaluation.run import run_evaluation
-    from .forecasting.forecast import Forecast
+    from .forecasting.forecast import DirectQuantiles, Forecast
+    from .forecasting.forecaster import KronosForecaster
     from .forecasting.predictor import KronosPredictor
-    from .forecasting.run import describe_forecast, forecast_series
+    from .forecasting.series import describe_forecast, forecast_series
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
     from .runs.finish import finish_run, summary_table
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "AugmentationArguments": ".windows.augmentation",
     "CandleSeries": ".data.candles",
+    "DirectQuantiles": ".forecasting.forecast",
     "EvaluateArguments": ".evaluation.arguments",
     "Forecast": ".forecasting.forecast",
     "Kronos": ".models.modeling_kronos",
     "KronosArguments": ".training.predictor_arguments",
     "KronosConfig": ".models.configuration_kronos",
+    "KronosForecaster": ".forecasting.forecaster",
     "KronosPredictor": ".forecasting.predictor",
     "KronosTokenizer": ".models.modeling_kronos",
     "KronosTokenizerArguments": ".training.arguments",
@@ -42,9 +45,9 @@ _HOMES = {
     "TokenWindowDataset": ".windows.tokens",
     "WindowDataset": ".windows.dataset",
     "WindowShape": ".windows.dataset",
-    "describe_forecast": ".forecasting.run",
+    "describe_forecast": ".forecasting.series",
     "finish_run": ".runs.finish",
-    "forecast_series": ".forecasting.run",
+    "forecast_series": ".forecasting.series",
     "load_candles": ".data.candles",
     "load_sample": ".data.sources",
     "run_evaluation": ".evaluation.run",
@@ -55,11 +58,13 @@ _HOMES = {
 __all__ = [
     "AugmentationArguments",
     "CandleSeries",
+    "DirectQuantiles",
     "EvaluateArguments",
     "Forecast",
     "Kronos",
     "KronosArguments",
     "KronosConfig",
+    "KronosForecaster",
     "KronosPredictor",
     "KronosTokenizer",
     "KronosTokenizerArguments",

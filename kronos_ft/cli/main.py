@@ -164,12 +164,14 @@ def run_forecast_command(argv: Sequence[str]) -> int:
     args = _plain_settings("forecast", argv, ForecastArguments)
     from transformers.utils import logging
 
-    from ..forecasting.run import run_forecast
+    from ..daily.run import run_forecast
 
     logging.disable_progress_bar()
     run_forecast(args)
     if args.output:
         print(f"paths             {args.output}")
+    if args.quantiles:
+        print(f"quantiles         {args.quantiles}")
     if args.plot:
         print(f"picture           {args.plot}")
     return 0

@@ -6,8 +6,8 @@ import pytest
 
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.forecasting.arguments import ForecastArguments
 from kronos_ft.forecasting.networks import load_network
+from kronos_ft.models.found_model import find_model
 from kronos_ft.models.modeling_kronos import Kronos
 
 
@@ -129,7 +129,7 @@ def test_raw_paths_are_kept_on_request(forecast):
         (["--plot", "paths.jpg"], "must end in .png"),
         (["--overflow", "sometimes"], "overflow='sometimes' is not known"),
         (["--top_p", "2"], "top_p=2.0 is outside"),
-        (["--model", "./nowhere"], "nowhere does not exist; correct the path"),
+        (["--model", "./nowhere"], "nowhere does not exist; pass a run folder, a model folder"),
         (["--horizont", "3"], "--horizont is not a setting"),
     ],
 )
@@ -165,4 +165,4 @@ def test_a_folder_takes_precedence_over_a_size_of_its_name(tiny_predictor, tmp_p
     monkeypatch.chdir(tmp_path)
     tiny_predictor.save_pretrained(tmp_path / "mini")
     assert load_network(Kronos, "mini").config.d_model == tiny_predictor.config.d_model
-    assert ForecastArguments(data="sample", model="mini", tokenizer="2k").context_bars("mini") == 512
+    assert find_model("mini", "2k").max_context() == 512
