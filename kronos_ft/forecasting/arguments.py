@@ -132,9 +132,11 @@ class ForecastArguments(SamplingArguments):
         for name in ("output", "quantiles", "plot"):
             if not (value := getattr(self, name)):
                 continue
-            adds = name == "quantiles" and self.append
-            if Path(value).exists() and not self.overwrite and not adds:
-                more = " --append to add to it," if name == "quantiles" else ""
-                raise ValueError(f"{name}={value} exists; pass{more} --overwrite or another {name}")
+            if Path(value).exists() and not self.overwrite and not (name == "quantiles" and self.append):
+                if name == "quantiles":
+                    raise ValueError(
+                        f"quantiles={value} exists; pass --append to add to it, --overwrite or another file"
+                    )
+                raise ValueError(f"{name}={value} exists; pass --overwrite or another {name}")
             if not Path(value).resolve().parent.is_dir():
                 raise ValueError(f"the folder of {name}={value} does not exist; create it first")
