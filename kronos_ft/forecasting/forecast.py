@@ -91,19 +91,26 @@ class DirectQuantiles:
                 raise ValueError(f"{name} has quantiles that are not finite or decrease with their level; sort them")
             object.__setattr__(self, name, table)
 
-    def at(self, levels: Sequence[float]) -> np.ndarray:
-        """Quantiles of the close at these levels, `(H, len(levels))`, linear between the given ones.
+    def at(self, name: str, levels: Sequence[float]) -> np.ndarray:
+        """Quantiles of a target at these levels, `(H, len(levels))`, linear between the given ones.
+
+        Args:
+            name (`str`): `close`, `volatility`, `high` or `low`.
+            levels (`Sequence[float]`): between the first and the last given level.
 
         Raises:
-            ValueError: a level outside the given ones.
+            ValueError: a level outside the given ones, or a target that is not given.
         """
+        values = self.values if name == "close" else getattr(self, name, None)
+        if values is None:
+            raise ValueError(f"there are no direct quantiles of {name}; pass them to DirectQuantiles")
         for level in levels:
             if not self.levels[0] <= level <= self.levels[-1]:
                 raise ValueError(
                     f"level={level} is outside the direct quantiles of {self.levels[0]:g} to {self.levels[-1]:g}; use "
                     "a level between them"
                 )
-        return np.stack([np.interp(levels, self.levels, row) for row in self.values])
+        return np.stack([np.interp(levels, self.levels, row) for row in values])
 
     def probability_above(self, price: float) -> np.ndarray:
         """Probability that the close is above a price at each bar, `(H,)`, linear between the levels.
@@ -190,7 +197,7 @@ class Forecast:
     def _close_quantiles(self, levels: Sequence[float]) -> np.ndarray:
         """Quantiles of the close, `(H, len(levels))`."""
         if self.direct is not None:
-            return self.direct.at(levels)
+            return self.direct.at("close", levels)
         return path_quantiles(self.paths[..., CLOSE], levels).T
 
     def quantile_tables(self, levels: Sequence[float], index: pd.Index | None = None) -> dict[float, pd.DataFrame]:

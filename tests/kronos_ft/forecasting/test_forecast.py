@@ -107,6 +107,13 @@ def test_direct_quantiles_take_precedence():
         one.quantiles([0.01])
 
 
+def test_direct_quantiles_of_other_targets():
+    one = DirectQuantiles(LEVELS, VALUES, volatility=VALUES / 1000)
+    np.testing.assert_allclose(one.at("volatility", [0.15]), one.at("close", [0.15]) / 1000)
+    with pytest.raises(ValueError, match="there are no direct quantiles of high"):
+        one.at("high", [0.5])
+
+
 def test_direct_quantiles_alone():
     one = Forecast(np.empty((0, 3, 6)), 0.0, 0.0, TIMES, "BTC", 100.0, DirectQuantiles(LEVELS, VALUES))
     assert (one.num_paths, one.horizon, len(one.to_frame())) == (0, 3, 0)
