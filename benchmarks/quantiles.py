@@ -23,7 +23,8 @@ from ft_core.io.formats import read_json
 from kronos_ft.cli.main import main as kronos_ft
 from kronos_ft.data.sources import load_source
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.forecasting.direct import DirectQuantiles, QuantilePredictor
+from kronos_ft.forecasting.direct import QuantilePredictor
+from kronos_ft.forecasting.forecast import DirectQuantiles
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer

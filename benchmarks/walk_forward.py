@@ -19,7 +19,7 @@ import torch
 from benchmarks.comparison import RESULTS, Row, print_rows, ratio_figures, write_rows
 from benchmarks.rivals import REFERENCE, predictors
 from kronos_ft import load_sample
-from kronos_ft.evaluation.models import KronosForecaster
+from kronos_ft.evaluation.models import EvaluatedModel
 
 GOAL = 20
 LOOKBACK, HORIZON, STEP, FIRST = 400, 24, 24, 1000
@@ -48,9 +48,9 @@ def rows(size: str = "mini", origins: int = ORIGINS, num_paths: int = PATHS, tim
     """One row; the published loop is timed on `timed` origins, twice."""
     rivals, series = predictors(size), load_sample()[0]
     places = FIRST + STEP * np.arange(origins)
-    forecaster = KronosForecaster("ours", rivals["ours"], LOOKBACK, num_paths)
+    forecaster = EvaluatedModel("ours", rivals["ours"], LOOKBACK, num_paths)
     expected = np.stack(published_loop(rivals["published"], places[:2], 1, top_k=1))[..., CLOSE]
-    found = KronosForecaster("likeliest", rivals["ours"], LOOKBACK, 1, top_k=1).paths(series, places[:2], HORIZON)
+    found = EvaluatedModel("likeliest", rivals["ours"], LOOKBACK, 1, top_k=1).paths(series, places[:2], HORIZON)
     difference = float(np.abs(found[:, 0, :, CLOSE] / expected - 1).max())
     ours, theirs = 0.0, []
     halves = np.array_split(places, 2)

@@ -1,4 +1,4 @@
-"""Forecast the next 24 BTC candles with sample paths, from the embedded sample or your CSV file.
+"""Forecast the next BTC candles with sample paths, from the embedded sample or your CSV file.
 
     python examples/forecast_btc.py [candles.csv]
 
@@ -8,42 +8,32 @@ Uses the published Kronos-small or, without a network, what examples/finetune_bt
 import sys
 from pathlib import Path
 
-from kronos_ft import (
-    Kronos,
-    KronosPredictor,
-    KronosTokenizer,
-    describe_forecast,
-    forecast_series,
-    load_candles,
-    load_sample,
-)
+from kronos_ft import KronosForecaster, load_sample
 
 TRAINED = Path("runs/finetune-demo")
 
-# 1. Candles. The sample's last day is hidden and forecast, so that the picture shows what happened.
+# 1. Candles. The sample's last day is hidden and forecast.
 own = len(sys.argv) > 1
-series = load_candles(sys.argv[1]) if own else load_sample()
-origin = None if own else str(series[0].timestamps[-48])
+data = sys.argv[1] if own else load_sample()[0]
+origin = None if own else str(data.timestamps[-48])
 
-# 2. A model and the tokenizer that it was trained with.
+# 2. A model with all that it needs: its tokenizer, and the context that it was trained with.
 try:
-    tokenizer = KronosTokenizer.from_pretrained("NeoQuasar/Kronos-Tokenizer-base")
-    model, lookback = Kronos.from_pretrained("NeoQuasar/Kronos-small"), 400
+    forecaster = KronosForecaster.from_pretrained("small")
 except ConnectionError:
     if not (TRAINED / "predictor" / "best_model").is_dir():
         sys.exit("Cannot download the published weights: run examples/finetune_btc.py first, then this example again.")
     print(f"Cannot download the published weights: using {TRAINED}.")
-    tokenizer = KronosTokenizer.from_pretrained(TRAINED / "tokenizer" / "best_model")
-    model, lookback = Kronos.from_pretrained(TRAINED / "predictor" / "best_model"), 90
+    forecaster = KronosForecaster.from_pretrained(TRAINED)
 
 # 3. A hundred paths; the context is computed once for all of them.
-predictor = KronosPredictor(model, tokenizer)
-(btc,) = forecast_series(predictor, series, horizon=24, lookback=lookback, num_paths=100, origin=origin)
+forecast = forecaster.predict(data, horizon=24, num_paths=100, origin=origin)
 
-# 4. Bands, a table of all paths, a picture.
-low, high = btc.forecast.band(0.8)
-print("\n".join(describe_forecast(btc)))
-print(f"80 % band          {low.close.iloc[-1]:,.2f} to {high.close.iloc[-1]:,.2f} at the last bar")
-btc.forecast.to_frame(btc.times).to_csv("forecast.csv", index=False)
-btc.plot("forecast.png")
+# 4. Quantiles of the close, probabilities, a table of all paths, a picture.
+print(forecast)
+print(forecast.quantiles([0.05, 0.25, 0.5, 0.75, 0.95]).iloc[[0, 11, 23]])
+high = 1.02 * forecast.last_close
+print(f"a high above {high:,.2f}: {forecast.probability(lambda paths: paths[:, :, 1].max(axis=1) > high):.0%}")
+forecast.to_frame().to_csv("forecast.csv", index=False)
+forecast.plot().figure.savefig("forecast.png")
 print("paths              forecast.csv\npicture            forecast.png")

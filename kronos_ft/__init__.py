@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from .evaluation.report import terminal_text
     from .evaluation.run import run_evaluation
     from .forecasting.direct import QuantilePredictor
-    from .forecasting.forecast import Forecast
+    from .forecasting.forecast import DirectQuantiles, Forecast
+    from .forecasting.forecaster import KronosForecaster
     from .forecasting.predictor import KronosPredictor
-    from .forecasting.run import describe_forecast, forecast_series
+    from .forecasting.series import describe_forecast, forecast_series
     from .models.configuration_kronos import KronosConfig, KronosTokenizerConfig
     from .models.modeling_kronos import Kronos, KronosTokenizer
     from .models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "AugmentationArguments": ".windows.augmentation",
     "CandleSeries": ".data.candles",
+    "DirectQuantiles": ".forecasting.forecast",
     "EvaluateArguments": ".evaluation.arguments",
     "Forecast": ".forecasting.forecast",
     "Kronos": ".models.modeling_kronos",
     "KronosArguments": ".training.predictor_arguments",
     "KronosConfig": ".models.configuration_kronos",
     "KronosForQuantiles": ".models.modeling_quantiles",
+    "KronosForecaster": ".forecasting.forecaster",
     "KronosPredictor": ".forecasting.predictor",
     "KronosQuantileArguments": ".training.quantile_arguments",
     "KronosQuantileTrainer": ".training.quantile_trainer",
@@ -53,9 +56,9 @@ _HOMES = {
     "TokenWindowDataset": ".windows.tokens",
     "WindowDataset": ".windows.dataset",
     "WindowShape": ".windows.dataset",
-    "describe_forecast": ".forecasting.run",
+    "describe_forecast": ".forecasting.series",
     "finish_run": ".runs.finish",
-    "forecast_series": ".forecasting.run",
+    "forecast_series": ".forecasting.series",
     "load_candles": ".data.candles",
     "load_sample": ".data.sources",
     "run_evaluation": ".evaluation.run",
@@ -66,12 +69,14 @@ _HOMES = {
 __all__ = [
     "AugmentationArguments",
     "CandleSeries",
+    "DirectQuantiles",
     "EvaluateArguments",
     "Forecast",
     "Kronos",
     "KronosArguments",
     "KronosConfig",
     "KronosForQuantiles",
+    "KronosForecaster",
     "KronosPredictor",
     "KronosQuantileArguments",
     "KronosQuantileTrainer",

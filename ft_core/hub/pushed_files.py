@@ -26,7 +26,7 @@ WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.in
 _PARTS = re.compile(
     r"((generation|adapter|tokenizer|processor|preprocessor)_)?config\.json"
     r"|(tokenizer|vocab|special_tokens_map|added_tokens)\.json|(spiece|tokenizer|sentencepiece\.bpe)\.model"
-    r"|(task|kept_ids|base_model|trained_with)\.json|chat_template\.jinja"
+    r"|(task|kept_ids|base_model|trained_with|forecaster)\.json|chat_template\.jinja"
 )
 
 

@@ -19,6 +19,7 @@ kronos-ft COMMAND [OPTIONS]
   predictor     fine-tune only the Kronos predictor, on the tokens of a tokenizer
   quantiles     train a direct quantile head on a predictor: the distribution of every horizon in one pass
   forecast      forecast sample paths of future bars, as a table and a chart
+  score         compare logged forecasts with the candles that came: coverage, CRPS, drift
   evaluate      forecast from many origins and compare with naive forecasts and other models
   ui            show forecasts, evaluation and report of a run on a local web page
   data check    validate candle files and list their defects; exit 1 if training would reject them
@@ -38,8 +39,10 @@ examples:
   kronos-ft tokenizer --data sample --model tiny --from_scratch --dry_run
   kronos-ft finetune --data btc.csv --model small --tokenizer base --output_dir runs/btc-both
   kronos-ft predictor --data btc.csv --tokenizer runs/btc/best_model --model small --output_dir runs/btc-predictor
-  kronos-ft forecast --data btc.csv --tokenizer DIR --model DIR --horizon 24 --plot forecast.png
-  kronos-ft evaluate --data btc.csv --tokenizer DIR --compare base=DIR finetuned=DIR --output_dir runs/evaluation
+  kronos-ft forecast --data btc.csv --model runs/btc-both --plot forecast.png
+  kronos-ft forecast --data btc.csv --model runs/btc-both --quantiles log.csv --append --drop_unfinished
+  kronos-ft score log.csv --data btc.csv
+  kronos-ft evaluate --data btc.csv --compare small finetuned=runs/btc-both --output_dir runs/evaluation
   kronos-ft ui runs/btc-both
   kronos-ft sweep tokenizer --data btc.csv --space space.yaml --trials 30 --output_dir runs/sweep
   kronos-ft report runs/btc --lang zh
@@ -170,12 +173,14 @@ def run_forecast_command(argv: Sequence[str]) -> int:
     args = _plain_settings("forecast", argv, ForecastArguments)
     from transformers.utils import logging
 
-    from ..forecasting.run import run_forecast
+    from ..daily.run import run_forecast
 
     logging.disable_progress_bar()
     run_forecast(args)
     if args.output:
         print(f"paths             {args.output}")
+    if args.quantiles:
+        print(f"quantiles         {args.quantiles}")
     if args.plot:
         print(f"picture           {args.plot}")
     return 0
@@ -197,6 +202,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "predictor": partial(run_training_command, stage="predictor"),
     "quantiles": partial(run_training_command, stage="quantiles"),
     "forecast": run_forecast_command,
+    "score": late("kronos_ft.cli.score:run_score_command"),
     "evaluate": run_evaluate_command,
     "ui": late("kronos_ft.cli.ui:run_ui_command"),
     "data": late("kronos_ft.cli.data:run_data"),

@@ -34,18 +34,16 @@ def run_ui_command(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     from transformers.utils import logging
 
-    from ..forecasting.networks import load_networks, pairing_remark
-    from ..forecasting.predictor import KronosPredictor
+    from ..forecasting.networks import load_predictor, pairing_remark
+    from ..models.found_model import find_model
     from ..models.identity import weights_hash
-    from ..models.sizes import PREDICTOR_CONTEXT
     from ..ui.candle_choice import CandleChoice
     from ..ui.evaluation_view import check_named, find_evaluation
     from ..ui.server import check_address, serve, warnings_of
-    from ..ui.shown_model import find_shown
     from ..ui.words import words_of
 
     check_address(options.host, options.port)
-    shown = find_shown(options.model, options.tokenizer)
+    shown = find_model(options.model, options.tokenizer)
     evaluation = find_evaluation(shown, options.evaluation) if options.evaluation else None
     candles = CandleChoice.of(shown, options.data)
     if options.data is not None:
@@ -53,13 +51,12 @@ def run_ui_command(argv: Sequence[str]) -> int:
     if find_spec("gradio") is None:
         raise ValueError("the page needs gradio, which is not installed; pip install 'kronos-ft[ui]'")
     logging.disable_progress_bar()
-    networks = load_networks(shown.model, shown.tokenizer)
+    predictor = load_predictor(shown, options.device)
     if evaluation is not None:
-        check_named(evaluation, shown, weights_hash(networks[0]))
-    warning = pairing_remark(shown.model, shown.tokenizer, networks[1])
+        check_named(evaluation, shown, weights_hash(predictor.model))
+    warning = pairing_remark(shown.model, shown.tokenizer, predictor.tokenizer)
     for line in [*([warning] if warning else []), *warnings_of(options.host, options.share == "yes")]:
         print(f"WARNING     {line}", flush=True)
-    predictor = KronosPredictor(*networks, options.device, max_context=PREDICTOR_CONTEXT.get(shown.model, 512))
 
     def build(folder: Path) -> object:
         from ..ui.page import Page

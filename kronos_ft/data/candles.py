@@ -18,7 +18,7 @@ from .candle_table import CandleTable, TableWriter
 from .columns import FEATURES, match_all, match_columns, plain_name
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
-from .readers import RawTable, read_tables
+from .readers import RawTable, files_of, read_tables
 from .rhythm import market_of, missing_bars, modal_step
 from .timestamps import parse_times, time_of_day
 
@@ -279,6 +279,22 @@ def inspect_candles(source: object, policy: str = "error", timezone: str = "UTC"
     ]
 
 
+def _refusal(report: CandleReport, others: int = 0) -> str:
+    """Why a table is rejected, with the remedy; `others` more tables are rejected too."""
+    remedy = ", or set the policy to drop or repair" if report.quality.defects and report.policy == "error" else ""
+    more = f" (and {others} more tables)" if others else ""
+    return f"{report.name}: {'; '.join(report.rejections())}{more}; correct the data{remedy}"
+
+
+def _check_symbols(loaded: list[CandleSeries]) -> None:
+    symbols = [series.symbol for series in loaded]
+    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+    if twice:
+        raise ValueError(
+            f"symbol {twice[0]} occurs in two tables; keep one file per symbol, or pass a dict of symbol to table"
+        )
+
+
 def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:
     """Reads and validates candles.
 
@@ -297,19 +313,39 @@ def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -
         ValueError: nothing found, an unreadable table, unknown columns, or a defect under policy `error`.
     """
     loaded = inspect_candles(source, policy, timezone)
-    rejected = [(series.report, series.report.rejections()) for series in loaded]
-    reasons = [f"{report.name}: {'; '.join(why)}" for report, why in rejected if why]
-    if reasons:
-        more = f" (and {len(reasons) - 1} more tables)" if len(reasons) > 1 else ""
-        remedy = ", or set the policy to drop or repair" if any(r.quality.defects for r, w in rejected if w) else ""
-        raise ValueError(f"{reasons[0]}{more}; correct the data{remedy if policy == 'error' else ''}")
-    symbols = [series.symbol for series in loaded]
-    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
-    if twice:
-        raise ValueError(
-            f"symbol {twice[0]} occurs in two tables; keep one file per symbol, or pass a dict of symbol to table"
-        )
+    rejected = [series.report for series in loaded if series.report.rejections()]
+    if rejected:
+        raise ValueError(_refusal(rejected[0], len(rejected) - 1))
+    _check_symbols(loaded)
     return loaded
+
+
+def load_usable(source: object, policy: str = "error", timezone: str = "UTC") -> tuple[list[CandleSeries], list[str]]:
+    """As [`load_candles`], but leaves out the tables that cannot be used.
+
+    Returns:
+        the usable series, and one line for each table that is left out: its name, the reason and the remedy.
+
+    Raises:
+        ValueError: no table can be used, or a symbol occurs twice.
+    """
+    files = files_of(source) if isinstance(source, str) else None
+    usable, refused = [], []
+    for part in [source] if files is None else files:
+        try:
+            loaded = inspect_candles(part, policy, timezone)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        usable += [one for one in loaded if not one.report.rejections()]
+        for report in (one.report for one in loaded if one.report.rejections()):
+            named = report.symbol in report.name or len(loaded) == 1
+            refused.append(_refusal(report) if named else f"{report.symbol} in {_refusal(report)}")
+    if not usable:
+        more = f" (and {len(refused) - 1} more tables)" if len(refused) > 1 else ""
+        raise ValueError(refused[0] + more)
+    _check_symbols(usable)
+    return usable, refused
 
 
 def fingerprint(series: list[CandleSeries]) -> str:

@@ -319,6 +319,20 @@ def _raw_tables(source: object) -> Iterator[RawTable]:
 
 
 def _tables_of_path(source: str) -> Iterator[RawTable]:
+    files = files_of(source)
+    if files is None:
+        yield _read_dataset(source)
+        return
+    for file in files:
+        yield read_file(file)
+
+
+def files_of(source: str) -> list[Path] | None:
+    """The files of a path, folder or glob; None for the name of a Hugging Face data set.
+
+    Raises:
+        ValueError: a folder or glob without a file of candles.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
         files = _files_of(path)
@@ -326,14 +340,12 @@ def _tables_of_path(source: str) -> Iterator[RawTable]:
             raise ValueError(
                 f"data folder {path} contains no {', '.join(SUFFIXES)} file; pass the folder with the candles"
             )
-    elif any(mark in source for mark in "*?[") and not path.exists():
+        return files
+    if any(mark in source for mark in "*?[") and not path.exists():
         files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         if not files:
             raise ValueError(f"data={source!r} matches no file; correct the pattern")
-    elif path.exists() or path.suffix or source.count("/") != 1 or source.startswith((".", "/")):
-        files = [path]
-    else:
-        yield _read_dataset(source)
-        return
-    for file in files:
-        yield read_file(file)
+        return files
+    if path.exists() or path.suffix or source.count("/") != 1 or source.startswith((".", "/")):
+        return [path]
+    return None

@@ -5,7 +5,7 @@ from importlib.resources import as_file, files
 import numpy as np
 import pandas as pd
 
-from .candles import CandleSeries, load_candles
+from .candles import CandleSeries, load_candles, load_usable
 from .quality import check_policy
 
 SAMPLE_NAME = "btcusd_30m_2017_2019.parquet"
@@ -20,8 +20,13 @@ def load_sample() -> list[CandleSeries]:
         return load_candles(path)
 
 
-def load_source(data: str | None, policy: str, timezone: str) -> list[CandleSeries]:
+def load_source(data: str | None, policy: str, timezone: str, left_out: list[str] | None = None) -> list[CandleSeries]:
     """Loads the candles of a `data` setting: `sample` is the embedded data, any other value goes to [`load_candles`].
+
+    Args:
+        data, policy, timezone: as for [`load_candles`].
+        left_out (`list`, *optional*): receives a line for each table that cannot be used, if others can
+            ([`~kronos_ft.data.candles.load_usable`]); by default such a table is an error.
 
     Raises:
         ValueError: `data` is empty or cannot be used.
@@ -29,7 +34,13 @@ def load_source(data: str | None, policy: str, timezone: str) -> list[CandleSeri
     if not data:
         raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
     check_policy(policy)  # load_sample does not check it
-    return load_sample() if data == "sample" else load_candles(data, policy, timezone)
+    if data == "sample":
+        return load_sample()
+    if left_out is None:
+        return load_candles(data, policy, timezone)
+    usable, refused = load_usable(data, policy, timezone)
+    left_out += refused
+    return usable
 
 
 def simulate_candles(bars: int, seed: int = 0, step: str = "1h", start: str = "2020-01-01") -> pd.DataFrame:

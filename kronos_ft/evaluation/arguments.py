@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..forecasting.arguments import SamplingArguments
+from ..models.found_model import DEFAULT_HORIZON, DEFAULT_LOOKBACK
 from ..windows.arguments import SplitArguments
 from .settings import EvaluationSettings, OriginPlan
 
@@ -14,8 +15,8 @@ class EvaluateArguments(SamplingArguments, SplitArguments):
     compare: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Two or more models instead of --model, each [NAME=]DIR[,TOKENIZER_DIR]; evaluated on the same "
-            "origins and compared with the first. --tokenizer is the default tokenizer."
+            "help": "Two or more models instead of --model, each [NAME=]MODEL[,TOKENIZER]; evaluated on the same "
+            "origins and compared with the first. --tokenizer is used for each that names none."
         },
     )
     step: int | None = field(
@@ -57,8 +58,8 @@ class EvaluateArguments(SamplingArguments, SplitArguments):
             ValueError: a value out of range.
         """
         plan = OriginPlan(
-            lookback=self.lookback,
-            horizon=self.horizon,
+            lookback=DEFAULT_LOOKBACK if self.lookback is None else self.lookback,
+            horizon=DEFAULT_HORIZON if self.horizon is None else self.horizon,
             step=self.step,
             ratios=self.split_ratios,
             dates=self.split_dates,

@@ -1,6 +1,6 @@
 """The models of an evaluation: names, loading, and the forecaster around a predictor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ from ..data.candles import CandleSeries
 from ..data.columns import PRICES
 from ..data.timestamps import calendar_features
 from ..forecasting.future_times import inferred_times, origin_seed
-from ..forecasting.networks import load_network
-from ..forecasting.predictor import KronosPredictor
+from ..forecasting.networks import load_network, load_predictor
+from ..models.found_model import DEFAULT_HORIZON, FoundModel, find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .arguments import EvaluateArguments
@@ -20,11 +20,20 @@ from .arguments import EvaluateArguments
 
 @dataclass(frozen=True)
 class ModelSource:
-    """One model to evaluate: its name in the results, and the locations of model and tokenizer."""
+    """One model to evaluate: its name in the results, and where it was found."""
 
     name: str
-    model: str
-    tokenizer: str
+    found: FoundModel
+
+    @property
+    def model(self) -> str:
+        """Folder or Hub name of the predictor."""
+        return self.found.model
+
+    @property
+    def tokenizer(self) -> str:
+        """Folder or Hub name of its tokenizer."""
+        return self.found.tokenizer
 
 
 def _short_name(model: str) -> str:
@@ -37,18 +46,19 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     """The models of `--model` or `--compare`.
 
     Raises:
-        ValueError: neither or both options, a single model to compare, a model without a tokenizer, or equal names.
+        ValueError: neither or both options, a single model to compare, a model that is not found or without a
+            tokenizer, or equal names.
     """
     if args.compare and args.model:
         raise ValueError("--model and --compare exclude each other; pass all models after --compare")
     if not args.compare:
         if not args.model:
-            raise ValueError("model is not set; pass --model DIR --tokenizer DIR, or --compare base=DIR finetuned=DIR")
+            raise ValueError("model is not set; pass --model RUN, or --compare small finetuned=RUN")
         entries = [args.model]
     else:
         entries = args.compare
         if len(entries) < 2:
-            raise ValueError(f"--compare {entries[0]} is one model; pass two or more, e.g. base=DIR finetuned=DIR")
+            raise ValueError(f"--compare {entries[0]} is one model; pass two or more, e.g. small finetuned=RUN")
     found = []
     for entry in entries:
         name, rest = "", entry
@@ -56,10 +66,7 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
             name, mark, after = entry.partition("=")
             rest, name = (after, name) if mark else (entry, "")
         model, _, tokenizer = (rest, "", "") if Path(rest).exists() else rest.partition(",")
-        tokenizer = tokenizer or args.tokenizer
-        if not tokenizer:
-            raise ValueError(f"model {entry} has no tokenizer; pass --tokenizer DIR")
-        found.append(ModelSource(name or _short_name(model), model, tokenizer))
+        found.append(ModelSource(name or _short_name(model), find_model(model, tokenizer or args.tokenizer)))
     names = [one.name for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -67,9 +74,26 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     return found
 
 
-def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> dict[str, str | None]:
-    """The record of a model: names, hashes of the weights, and commits on the Hub."""
-    found = dict(vars(source))
+def with_trained_sizes(args: EvaluateArguments, sources: list[ModelSource]) -> EvaluateArguments:
+    """The settings with lookback and horizon of the models where none are set.
+
+    Each model then sees the context that it was trained with; origins and baselines use the longest one. The horizon is
+    the shortest that a model was trained with, else 24.
+    """
+    horizons = [one.found.trained_horizon for one in sources if one.found.trained_horizon]
+    return replace(
+        args,
+        lookback=max(one.found.lookback(args.lookback) for one in sources),
+        horizon=args.horizon if args.horizon is not None else min(horizons, default=DEFAULT_HORIZON),
+    )
+
+
+def identity(
+    source: ModelSource, model: Kronos, tokenizer: KronosTokenizer, lookback: int | None = None
+) -> dict[str, object]:
+    """The record of a model: names, context, sampling, hashes of the weights, and commits on the Hub."""
+    found: dict[str, object] = {name: getattr(source, name) for name in ("name", "model", "tokenizer")}
+    found |= {"lookback": source.found.lookback(lookback)}
     for prefix, network in (("", model), ("tokenizer_", tokenizer)):
         found[f"{prefix}sha256"] = weights_hash(network)
         found[f"{prefix}revision"] = network.hub_origin.commit if network.hub_origin else None
@@ -77,7 +101,7 @@ def identity(source: ModelSource, model: Kronos, tokenizer: KronosTokenizer) -> 
     return found
 
 
-class KronosForecaster:
+class EvaluatedModel:
     """Adapts a [`KronosPredictor`] to the [`Forecaster`] interface.
 
     Future times are inferred from the times before the origin, as in `kronos-ft forecast`.
@@ -104,7 +128,7 @@ class KronosForecaster:
         *,
         T: float = 1.0,
         top_k: int = 0,
-        top_p: float = 0.9,
+        top_p: float = 1.0,
         seed: int = 0,
         overflow: str = "exact",
     ):
@@ -166,8 +190,15 @@ class KronosForecaster:
         return {"projected_share": float(projected), "spike_share": float(spikes)}
 
 
-def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> list[KronosForecaster]:
+def load_forecasters(
+    args: EvaluateArguments, sources: list[ModelSource], lookback: int | None = None
+) -> list[EvaluatedModel]:
     """Loads every model, and each tokenizer once.
+
+    Args:
+        args ([`EvaluateArguments`]): the settings.
+        sources (`list` of [`ModelSource`]): the models.
+        lookback (`int`, *optional*): bars of context of every model; by default those that each was trained with.
 
     Raises:
         ValueError: a folder without the model, or a tokenizer with other bit sizes than its model.
@@ -176,8 +207,9 @@ def load_forecasters(args: EvaluateArguments, sources: list[ModelSource]) -> lis
     tokenizers = {name: load_network(KronosTokenizer, name) for name in names}
     forecasters = []
     for source in sources:
-        networks = load_network(Kronos, source.model), tokenizers[source.tokenizer]
-        predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars(source.model))
-        options = {"seed": args.seed, **args.sampling()}
-        forecasters.append(KronosForecaster(source.name, predictor, args.lookback, args.num_paths, **options))
+        found = source.found
+        predictor = load_predictor(found, args.device, args.max_context, tokenizers[source.tokenizer])
+        options = {"seed": args.seed, **args.sampling(found)}
+        context = found.lookback(lookback)
+        forecasters.append(EvaluatedModel(source.name, predictor, context, args.num_paths, **options))
     return forecasters

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..data.candles import CandleSeries
 from ..forecasting.plots import plot_forecast, plot_reliability, plot_skill
-from .models import KronosForecaster
+from .models import EvaluatedModel
 from .origins import Origins
 from .verdict import PERSISTENCE, best_distribution, models_of
 
@@ -14,13 +14,13 @@ PICTURES = {"forecast": "forecast.png", "reliability": "reliability.png", "skill
 
 
 def draw_pictures(
-    evaluation: dict, series: list[CandleSeries], forecaster: KronosForecaster, origins: list[Origins], folder: Path
+    evaluation: dict, series: list[CandleSeries], forecaster: EvaluatedModel, origins: list[Origins], folder: Path
 ) -> list[tuple[str, str]]:
     """Draws the pictures of an evaluation.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
-        forecaster ([`KronosForecaster`]): draws its last forecast.
+        forecaster ([`EvaluatedModel`]): draws its last forecast.
         origins (`list` of [`Origins`]): test origins of each series.
 
     Returns:

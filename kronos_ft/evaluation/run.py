@@ -19,7 +19,7 @@ from ..forecasting.networks import pairing_remark
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
 from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, clean_dates, training_remarks
-from .models import KronosForecaster, identity, load_forecasters, model_sources
+from .models import EvaluatedModel, identity, load_forecasters, model_sources, with_trained_sizes
 from .origins import Origins, plan_origins, with_step
 from .pictures import PICTURES, draw_pictures
 from .report import EVALUATION_FILE, REPORT_FILE, write_report
@@ -55,7 +55,7 @@ def check_space(num_paths: int, horizon: int, origins: int, free: int | None = N
 
 
 def _tell_duration(
-    forecasters: Sequence[KronosForecaster],
+    forecasters: Sequence[EvaluatedModel],
     series: Sequence[CandleSeries],
     origins: Sequence[Origins],
     total: int,
@@ -97,7 +97,9 @@ def _evaluate(args: EvaluateArguments) -> dict:
     check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")
-    settings, sources = args.settings(), model_sources(args)
+    sources, asked = model_sources(args), args.lookback
+    args = with_trained_sizes(args, sources)
+    settings = args.settings()
     baselines = default_baselines(args.lookback, args.seed, args.garch, args.statistical)
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
@@ -120,19 +122,20 @@ def _evaluate(args: EvaluateArguments) -> dict:
                 f"WARNING     {counts[split]} {split} origins are too few for a conclusion (at least {LEAST_ORIGINS}); "
                 "lower --step, --lookback or --embargo, or give the split a larger share"
             )
-    forecasters = load_forecasters(args, sources)
+    forecasters = load_forecasters(args, sources, asked)
     remarks = [
         pairing_remark(source.model, source.tokenizer, one.predictor.tokenizer)
         for source, one in zip(sources, forecasters, strict=True)
     ]
     mismatched = [remark for remark in remarks if remark]
-    for remark in mismatched:
+    contexts = [source.found.context_remark(source.found.lookback(asked)) for source in sources]
+    for remark in [*mismatched, *filter(None, contexts)]:
         echo(f"WARNING     {remark}")
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())
         echo(f"model       {one.name}, {size:,} parameters on {one.predictor.device.type}")
     identities = [  # before the forecasts, which may change the numerical settings of a model
-        identity(source, one.predictor.model, one.predictor.tokenizer)
+        identity(source, one.predictor.model, one.predictor.tokenizer, asked)
         for source, one in zip(sources, forecasters, strict=True)
     ]
     _tell_duration(forecasters, series, origins["test"], sum(counts.values()), settings)
@@ -146,7 +149,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     )
     for one in forecasters:
         evaluation["forecasters"][one.name].update(one.shares())
-    evaluation["settings"] |= {"num_paths": args.num_paths, **args.sampling()}
+    evaluation["settings"] |= {"num_paths": args.num_paths, **args.sampling(sources[0].found)}
     evaluation["models"] = identities
     first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
     seen, maybe = training_remarks(sources, args, first)

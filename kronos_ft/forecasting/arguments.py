@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ft_core.hub.origin import split_revision
 from ft_core.io.files import check_data_file
 
-from ..models.sizes import PREDICTOR_CONTEXT
+from ..models.found_model import FoundModel
 from ..windows.arguments import CandleArguments
 
 
@@ -16,21 +15,42 @@ class SamplingArguments(CandleArguments):
 
     model: str | None = field(
         default=None,
-        metadata={"help": "Predictor: model folder, run folder, Hub name (or NAME@REVISION), or mini, small, base."},
+        metadata={
+            "help": "Predictor: folder of kronos-ft finetune or predictor, model folder, Hub name (or NAME@REVISION), "
+            "or mini, small, base."
+        },
     )
     tokenizer: str | None = field(
         default=None,
-        metadata={"help": "Its tokenizer: model folder, run folder, Hub name (or NAME@REVISION), or base, 2k."},
+        metadata={
+            "help": "Another tokenizer than the model's own: model folder, run folder, Hub name (or NAME@REVISION), or "
+            "base, 2k. Default: the one that the model was trained with."
+        },
     )
-    horizon: int = field(default=24, metadata={"help": "Bars to forecast."})
-    lookback: int = field(default=400, metadata={"help": "Bars of context."})
+    horizon: int | None = field(
+        default=None, metadata={"help": "Bars to forecast. Default: those of the training windows, else 24."}
+    )
+    lookback: int | None = field(
+        default=None, metadata={"help": "Bars of context. Default: those of the training windows, else 400."}
+    )
     num_paths: int = field(default=100, metadata={"help": "Number of forecast paths."})
-    T: float = field(default=1.0, metadata={"help": "Sampling temperature; 0 selects the most likely tokens."})
-    top_p: float = field(
-        default=0.9, metadata={"help": "Sample from the most likely tokens whose probabilities reach this sum."}
+    T: float | None = field(
+        default=None,
+        metadata={"help": "Sampling temperature; 0 selects the most likely tokens. Default: as calibrated, else 1."},
     )
-    top_k: int = field(
-        default=0, metadata={"help": "Sample from this number of most likely tokens; 0 uses top_p instead."}
+    top_p: float | None = field(
+        default=None,
+        metadata={
+            "help": "Sample from the most likely tokens whose probabilities reach this sum. Default: as calibrated, "
+            "else 1 (all tokens)."
+        },
+    )
+    top_k: int | None = field(
+        default=None,
+        metadata={
+            "help": "Sample from this number of most likely tokens; 0 uses top_p instead. Default: as calibrated, "
+            "else 0."
+        },
     )
     seed: int = field(default=42, metadata={"help": "Random seed of the sampling."})
     overflow: str = field(
@@ -47,16 +67,9 @@ class SamplingArguments(CandleArguments):
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
 
-    def sampling(self) -> dict[str, object]:
-        """How paths are sampled, as options of [`~kronos_ft.KronosPredictor.predict_paths`]."""
-        return {name: getattr(self, name) for name in ("T", "top_k", "top_p", "overflow")}
-
-    def context_bars(self, model: str) -> int:
-        """Maximum number of bars that a model sees."""
-        if self.max_context is not None:
-            return self.max_context
-        name = split_revision(model)[0]
-        return 512 if Path(name).is_dir() else PREDICTOR_CONTEXT.get(name, 512)
+    def sampling(self, found: FoundModel) -> dict[str, object]:
+        """How paths of a model are sampled, as options of [`~kronos_ft.KronosPredictor.predict_paths`]."""
+        return {**found.sampling(T=self.T, top_p=self.top_p, top_k=self.top_k), "overflow": self.overflow}
 
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist."""
@@ -72,33 +85,58 @@ class ForecastArguments(SamplingArguments):
         metadata={"help": "Forecast from this time (UTC) instead of the end of the data; hides later bars."},
     )
     output: str | None = field(default=None, metadata={"help": "Write all paths to this file: .parquet or .csv."})
+    quantiles: str | None = field(
+        default=None,
+        metadata={"help": "Write quantiles of the close to this file: .parquet or .csv; kronos-ft score reads it."},
+    )
+    append: bool = field(
+        default=False,
+        metadata={"help": "Add rows to an existing quantiles file; forecasts that it has already are not repeated."},
+    )
     plot: str | None = field(
         default=None, metadata={"help": "Write a PNG picture: candles, paths, intervals, actual candles."}
     )
+    all_bars: bool = field(default=False, metadata={"help": "Print every bar of the forecast instead of six."})
+    drop_unfinished: bool = field(
+        default=False, metadata={"help": "Leave out the last candle if its bar has not ended yet."}
+    )
+    strict: bool = field(
+        default=False,
+        metadata={"help": "Refuse all symbols if one cannot be forecast, instead of leaving it out."},
+    )
     reprefill_every: int = field(default=8, metadata={"help": "Bars between recomputations with overflow reprefill."})
     raw: bool = field(default=False, metadata={"help": "Keep decoded bars, even if they are not valid candles."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace existing output and plot files."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace existing output, quantiles and plot files."})
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("model", "tokenizer"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is not set; pass --model DIR --tokenizer DIR, e.g. of a finished run")
+        if not self.model:
+            raise ValueError("model is not set; pass --model RUN, e.g. the folder of kronos-ft finetune")
         for name, least in (("horizon", 1), ("lookback", 2), ("num_paths", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} is too small; use {least} or more")
-        if self.output and Path(self.output).suffix not in (".parquet", ".csv"):
-            raise ValueError(f"output={self.output} must end in .parquet or .csv; rename it")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value} is too small; use {least} or more")
+        for name in ("output", "quantiles"):
+            if (value := getattr(self, name)) and Path(value).suffix not in (".parquet", ".csv"):
+                raise ValueError(f"{name}={value} must end in .parquet or .csv; rename it")
         if self.plot and Path(self.plot).suffix != ".png":
             raise ValueError(f"plot={self.plot} must end in .png; rename it")
+        if self.append and not self.quantiles:
+            raise ValueError("append needs a file to add rows to; pass --quantiles FILE.csv")
+        if self.append and self.overwrite:
+            raise ValueError("append and overwrite exclude each other; pass one of them")
 
     def check_files(self) -> None:
         """Raises ValueError when the data file does not exist, or an output file exists or has no folder."""
         super().check_files()
-        for name in ("output", "plot"):
+        for name in ("output", "quantiles", "plot"):
             if not (value := getattr(self, name)):
                 continue
-            if Path(value).exists() and not self.overwrite:
-                raise ValueError(f"{name}={value} exists; pass --overwrite or another output")
+            if Path(value).exists() and not self.overwrite and not (name == "quantiles" and self.append):
+                if name == "quantiles":
+                    raise ValueError(
+                        f"quantiles={value} exists; pass --append to add to it, --overwrite or another file"
+                    )
+                raise ValueError(f"{name}={value} exists; pass --overwrite or another {name}")
             if not Path(value).resolve().parent.is_dir():
                 raise ValueError(f"the folder of {name}={value} does not exist; create it first")

@@ -10,97 +10,22 @@ Shapes: N series, L bars of context, H bars of horizon, Q levels, P paths.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 
 from ..data.quality import CLOSE, HIGH, LOW, OPEN, VOLUME
+from ..models.configuration_kronos import check_bits
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles
-from ..models.pairing import check_bits
 from ..windows.dataset import normalise
 from ..windows.quantile_windows import QUANTILE_TARGETS, context_features, context_volatility
 from .context import build_context
+from .forecast import DirectQuantiles
 from .predictor import usable_device
 
 BATCH_ROWS = 512
 BLOCK = 12  # bars of a block of past bars
-AMOUNT = 5
-
-
-@dataclass(frozen=True)
-class DirectQuantiles:
-    """Quantiles of one series, in raw units.
-
-    Attributes:
-        levels (`np.ndarray` of shape `(Q,)`): increasing.
-        close, high, low (`np.ndarray` of shape `(H, Q)`): price at the end of bar h, and highest and lowest price of
-            bars 1 to h.
-        volatility (`np.ndarray` of shape `(H, Q)`): realised volatility of bars 1 to h, the square root of the sum of
-            squared log returns.
-        volume (`np.ndarray` of shape `(H, Q)`): mean volume of bars 1 to h.
-    """
-
-    levels: np.ndarray
-    close: np.ndarray
-    high: np.ndarray
-    low: np.ndarray
-    volatility: np.ndarray
-    volume: np.ndarray
-
-    def at(self, name: str, levels: np.ndarray) -> np.ndarray:
-        """Quantiles of a target at any levels, shape `(H, len(levels))`.
-
-        Interpolated in the logarithm of the value (which is positive) over the normal score of the level; beyond the
-        outermost level the line goes on.
-        """
-        values = np.log(np.maximum(getattr(self, name), np.finfo(np.float64).tiny))
-        return np.exp(interpolate_quantiles(values, self.levels, np.asarray(levels, dtype=np.float64)))
-
-    def samples(self, name: str, count: int) -> np.ndarray:
-        """The quantiles k / (count + 1) of a target, increasing, shape `(H, count)`."""
-        return self.at(name, np.arange(1, count + 1) / (count + 1))
-
-    def probability_above(self, value: float) -> np.ndarray:
-        """Probability that the close of each bar is above a price, shape `(H,)`."""
-        scores = ndtri(self.levels)
-        found = np.empty(len(self.close))
-        for bar, row in enumerate(np.log(self.close)):
-            score = _inverse(np.log(value), row, scores)
-            found[bar] = 1 - _normal_cdf(score)
-        return found
-
-
-def _normal_cdf(score: float) -> float:
-    from scipy.special import ndtr
-
-    return float(ndtr(score))
-
-
-def _inverse(value: float, values: np.ndarray, scores: np.ndarray) -> float:
-    """The score at which an increasing piecewise linear function has a value; its ends are continued."""
-    place = int(np.clip(np.searchsorted(values, value), 1, len(values) - 1))
-    width = values[place] - values[place - 1]
-    share = (value - values[place - 1]) / width if width > 0 else 0.5
-    return float(scores[place - 1] + share * (scores[place] - scores[place - 1]))
-
-
-def interpolate_quantiles(values: np.ndarray, levels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Quantiles at other levels: linear in the normal score, continued beyond the outermost levels.
-
-    Args:
-        values (`np.ndarray` of shape `(..., Q)`): quantiles at `levels`.
-        levels, wanted (`np.ndarray` of shapes `(Q,)` and `(P,)`): in (0, 1).
-
-    Returns:
-        `np.ndarray` of shape `(..., P)`.
-    """
-    known, scores = ndtri(levels), ndtri(wanted)
-    place = np.clip(np.searchsorted(known, scores), 1, len(known) - 1)
-    share = (scores - known[place - 1]) / (known[place] - known[place - 1])
-    return values[..., place - 1] * (1 - share) + values[..., place] * share
 
 
 def couple(paths: np.ndarray, closes: np.ndarray) -> np.ndarray:

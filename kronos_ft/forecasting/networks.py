@@ -1,12 +1,16 @@
 """Loads a predictor and its tokenizer from a folder, a published size or a Hub name."""
 
+import torch
+
 from ft_core.hub.origin import split_revision
 
+from ..models.found_model import FoundModel
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pairing import mismatch
 from ..models.pretrained import folder_of
 from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, named_place
+from .predictor import KronosPredictor
 
 
 def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
@@ -30,3 +34,34 @@ def load_networks(model: str, tokenizer: str) -> tuple[Kronos, KronosTokenizer]:
         HubUnreachable: the Hub cannot be reached and the model is not in the cache.
     """
     return load_network(Kronos, model), load_network(KronosTokenizer, tokenizer)
+
+
+def load_predictor(
+    found: FoundModel,
+    device: str | torch.device | None = None,
+    max_context: int | None = None,
+    tokenizer: KronosTokenizer | None = None,
+) -> KronosPredictor:
+    """Loads the networks of a model.
+
+    Args:
+        found ([`FoundModel`]): from [`~kronos_ft.models.found_model.find_model`].
+        device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
+        max_context (`int`, *optional*): maximum number of bars that the model sees; by default that of the model.
+        tokenizer ([`KronosTokenizer`], *optional*): the loaded tokenizer, if there is one already.
+
+    Raises:
+        ValueError: the folder does not contain the model, the networks do not fit each other, or the sampling settings
+            were calibrated for other weights.
+        HubUnreachable: the Hub cannot be reached and the model is not in the cache.
+    """
+    model = load_network(Kronos, found.model)
+    tokenizer = tokenizer if tokenizer is not None else load_network(KronosTokenizer, found.tokenizer)
+    found.check_calibration(weights_hash(model))
+    return KronosPredictor(model, tokenizer, device, max_context=found.max_context(max_context), found=found)
+
+
+def remarks_on(found: FoundModel, tokenizer: KronosTokenizer, lookback: int) -> list[str]:
+    """Warnings about a model and how it is used: another tokenizer or another context than in training."""
+    remarks = pairing_remark(found.model, found.tokenizer, tokenizer), found.context_remark(lookback)
+    return [remark for remark in remarks if remark]

@@ -7,7 +7,7 @@ Notable:
 Shapes: L bars of context, P paths, H horizon.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -27,6 +27,7 @@ SHOWN_PATHS = 20
 SHOWN_CONTEXT = 3  # context to draw, in horizons ...
 LEAST_CONTEXT = 60  # ... and its minimum, in bars
 OPEN, HIGH, LOW, CLOSE = range(4)
+BAND_LEVELS = (0.5, 0.8, 0.9)
 
 
 def _new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
@@ -65,44 +66,56 @@ def _draw_candles(axes: Axes, positions: np.ndarray, candles: np.ndarray, *, hol
     axes.add_collection(PolyCollection(bodies, facecolors=faces, edgecolors=colours, linewidths=0.9, zorder=4))
 
 
-def plot_forecast(
+def draw_forecast(
     context: np.ndarray,
     paths: np.ndarray,
-    path: Path,
+    axes: Axes | None = None,
     *,
     times: np.ndarray | None = None,
     truth: np.ndarray | None = None,
-    levels: Sequence[float] = (0.5, 0.8, 0.9),
+    levels: Sequence[float] = BAND_LEVELS,
+    quantiles: Callable[[Sequence[float]], np.ndarray] | None = None,
+    last: float | None = None,
     title: str = "Forecast",
-) -> None:
+) -> Axes:
     """Draws the last candles before the origin, some paths, the close's median and intervals, and the actual candles.
 
     Args:
-        context (`np.ndarray` of shape `(L, 4 or more)`): open, high, low, close before the origin.
-        paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths in the same order.
-        path (`Path`): the PNG file.
+        context (`np.ndarray` of shape `(L, 4 or more)`): open, high, low, close before the origin; L may be 0.
+        paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths; P may be 0 with `quantiles`.
+        axes (`matplotlib.axes.Axes`, *optional*): to draw on; by default new ones with a title.
         times (`np.ndarray` of `datetime64`, shape `(L + H,)`, *optional*): times of context and forecast, UTC.
         truth (`np.ndarray` of shape `(H, 4 or more)`, *optional*): the actual candles after the origin, if known.
         levels (`Sequence[float]`): levels of the prediction intervals.
-        title (`str`): heading.
+        quantiles (`Callable`, *optional*): quantiles of the close, `(H, len(levels))`, at levels; by default of paths.
+        last (`float`, *optional*): the last known close, if there is no context.
+        title (`str`): heading of new axes.
     """
-    horizon = paths.shape[1]
+    if axes is None:
+        _, axes = _new_figure(10, 5, title)
+    horizon, closes = paths.shape[1], paths[:, :, CLOSE]
+    quantiles = quantiles or (lambda at: np.quantile(closes, at, axis=0, method="weibull").T)
     shown = min(len(context), max(LEAST_CONTEXT, SHOWN_CONTEXT * horizon))
     past = np.arange(-shown, 0)
-    ahead = np.arange(-1, horizon)  # paths start at the last known close
-    last = context[-1, CLOSE]
-    closes = np.concatenate((np.full((len(paths), 1), last), paths[:, :, CLOSE]), axis=1)
-    figure, axes = _new_figure(10, 5, title)
-    if len(paths) > 1:
+    last = context[-1, CLOSE] if len(context) else last
+    ahead = np.arange(0 if last is None else -1, horizon)  # paths start at the last known close
+
+    def from_last(values: np.ndarray) -> np.ndarray:
+        return values if last is None else np.concatenate((np.full((*values.shape[:-1], 1), last), values), axis=-1)
+
+    if len(paths) != 1:
         for level in sorted(levels, reverse=True):
-            low, high = np.quantile(closes, ((1 - level) / 2, (1 + level) / 2), axis=0)
-            axes.fill_between(ahead, low, high, color=COLOURS[0], alpha=0.16, linewidth=0)
+            ends = quantiles((round((1 - level) / 2, 9), round((1 + level) / 2, 9))).T
+            axes.fill_between(ahead, *from_last(ends), color=COLOURS[0], alpha=0.16, linewidth=0)
         inside = ", ".join(f"{100 * level:g}" for level in sorted(levels))
-        axes.fill_between([], [], color=COLOURS[0], alpha=0.4, linewidth=0, label=f"{inside} % of the paths")
-        lines = [np.column_stack((ahead, one)) for one in closes[:SHOWN_PATHS]]
+        of_paths = " of the paths" if len(paths) else " intervals"
+        axes.fill_between([], [], color=COLOURS[0], alpha=0.4, linewidth=0, label=f"{inside} %{of_paths}")
+        lines = [np.column_stack((ahead, one)) for one in from_last(closes[:SHOWN_PATHS])]
         axes.add_collection(LineCollection(lines, colors=COLOURS[0], linewidths=0.6, alpha=0.45, zorder=2))
-    axes.plot(ahead, np.median(closes, axis=0), color="#003F66", linewidth=1.8, zorder=5, label="median close")
-    _draw_candles(axes, past, context[-shown:, :4], hollow=False)
+    median = from_last(quantiles((0.5,))[:, 0])
+    axes.plot(ahead, median, color="#003F66", linewidth=1.8, zorder=5, label="median close")
+    if shown:
+        _draw_candles(axes, past, context[-shown:, :4], hollow=False)
     if truth is not None and len(truth):
         _draw_candles(axes, np.arange(len(truth)), truth[:, :4], hollow=True)
         axes.plot([], [], "s", color=INK, markerfacecolor=PANEL, label="actual candles (hollow)")
@@ -118,10 +131,20 @@ def plot_forecast(
         labels = pd.DatetimeIndex(times[len(context) + ticks]).strftime("%Y-%m-%d\n%H:%M")
         axes.set_xticks(ticks, labels)
         axes.set_xlabel("UTC", fontsize=9, color=INK)
-    _legend(
-        axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3
-    )  # above the axes: candles may be anywhere inside
-    _save(figure, path)
+    # above the axes: candles may be anywhere inside
+    _legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
+    return axes
+
+
+def plot_forecast(context: np.ndarray, paths: np.ndarray, path: Path, **options) -> None:
+    """Draws a forecast as a PNG file.
+
+    Args:
+        context, paths: as for [`draw_forecast`].
+        path (`Path`): the PNG file.
+        options: as for [`draw_forecast`].
+    """
+    _save(draw_forecast(context, paths, **options).figure, path)
 
 
 def plot_reliability(

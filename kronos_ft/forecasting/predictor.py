@@ -18,6 +18,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ..models.found_model import FoundModel
+from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from .context import PRICES, Context, build_context, check_times, frame_values, stamps_of
 from .decoding import Bars, Window, decode_paths, generate_tokens
@@ -40,6 +42,9 @@ class KronosPredictor:
         device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
         max_context (`int`): maximum number of bars that the model sees (512; 2048 for Kronos-mini).
         clip (`float`): maximum absolute normalised value, in standard deviations.
+        found ([`~kronos_ft.models.found_model.FoundModel`], *optional*): where the model was found; its trained window
+            and sampling settings are the defaults of `forecast_series`. By default those of `forecaster.json` beside
+            the weights.
 
     Raises:
         ValueError: a tokenizer with other bit sizes than the model, or settings out of range.
@@ -62,6 +67,7 @@ class KronosPredictor:
         device: str | torch.device | None = None,
         max_context: int = 512,
         clip: float = 5,
+        found: FoundModel | None = None,
     ):
         for name in ("s1_bits", "s2_bits"):
             if getattr(model.config, name) != getattr(tokenizer.config, name):
@@ -79,6 +85,10 @@ class KronosPredictor:
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context = max_context
         self.clip = clip
+        name = getattr(model, "name_or_path", "") or "the model"
+        self.found = found or FoundModel(name, name, "", forecaster=getattr(model, "forecaster", None) or {})
+        if found is None and self.found.forecaster.get("predictor_sha256"):
+            self.found.check_calibration(weights_hash(model))
 
     # The published interface
 
@@ -183,7 +193,7 @@ class KronosPredictor:
         *,
         T: float = 1.0,
         top_k: int | None = 0,
-        top_p: float | None = 0.9,
+        top_p: float | None = 1.0,
         seed: int | Sequence[int] | None = None,
         generator: torch.Generator | None = None,
         overflow: str = "exact",
@@ -200,7 +210,8 @@ class KronosPredictor:
                 `kronos_ft.data.timestamps.calendar_features`.
             horizon (`int`): number of future bars.
             num_paths (`int`): paths per series.
-            T, top_k, top_p: as in [`~KronosPredictor.predict`].
+            T, top_k, top_p: as in [`~KronosPredictor.predict`], but by default the whole distribution: top_p 0.9 cuts
+                off its tails, and the prediction intervals become too narrow.
             seed (`int` or one per series, *optional*): makes paths depend only on (seed, series); a single number is
                 combined with the position of each series. More paths with the same seed repeat the first ones.
             generator (`torch.Generator`, *optional*): used without a seed; defaults to torch's global generator.

@@ -8,15 +8,16 @@ from ft_core.hub.card_facts import RecordedRun, adapters_commit, add_training, n
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.spreadsheet import markdown_text
 
-from ..models.pairing import PAIRING_FILE, trained_with
+from ..models.pairing import FORECASTER_FILE, PAIRING_FILE, trained_with
 from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED
 
 USAGE = {
     "tokenizer": 'from kronos_ft import KronosTokenizer\n\ntokenizer = KronosTokenizer.from_pretrained("{repo}")',
     "predictor": (
-        "from kronos_ft import Kronos, KronosPredictor, KronosTokenizer\n\n"
-        'tokenizer = KronosTokenizer.from_pretrained("TOKENIZER")  # the tokenizer that the model was trained with\n'
-        'predictor = KronosPredictor(Kronos.from_pretrained("{repo}"), tokenizer)'
+        "from kronos_ft import KronosForecaster\n\n"
+        'forecaster = KronosForecaster.from_pretrained("{repo}", tokenizer="TOKENIZER")\n'
+        'forecast = forecaster.predict("candles.csv")  # or a DataFrame: open, high, low, close and times\n'
+        "print(forecast.quantiles([0.05, 0.5, 0.95]))"
     ),
     "quantiles": (
         "from kronos_ft import KronosForQuantiles, KronosTokenizer, QuantilePredictor\n\n"
@@ -218,7 +219,9 @@ def kronos_card(
         limits=[*LIMITS[stage], ADVICE],
         datasets=datasets,
         results=_results(facts),
-        changes={} if _is_public_tokenizer(folder, tokenizer) else {PAIRING_FILE: {"tokenizer": tokenizer}},
+        changes={}
+        if _is_public_tokenizer(folder, tokenizer)
+        else {name: {"tokenizer": tokenizer} for name in (PAIRING_FILE, FORECASTER_FILE)},
     )
     if data:
         card.sections.append(("Data", data))

@@ -189,3 +189,14 @@ class KronosConfig(PreTrainedConfig):
 
 
 DEPENDENCY_HEADS = 4  # fixed upstream for every width
+
+
+def check_bits(predictor: KronosConfig, tokenizer: KronosTokenizerConfig) -> None:
+    """Raises ValueError if a predictor does not match the codes of a tokenizer."""
+    for name in ("s1_bits", "s2_bits"):
+        theirs, ours = getattr(tokenizer, name), getattr(predictor, name)
+        if theirs != ours:
+            raise ValueError(
+                f"the tokenizer has {name}={theirs} but the predictor {name}={ours}; pass the tokenizer that the "
+                "predictor was trained with"
+            )

@@ -29,6 +29,8 @@ from ft_core.hub.resolve import (
 from ft_core.io.formats import read_json
 from ft_core.runs.folder import BEST_MODEL
 
+from .pairing import read_forecaster
+
 __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "base_model.json")
@@ -102,6 +104,7 @@ class KronosPreTrainedModel(PreTrainedModel):
 
     base_model_prefix = ""
     hub_origin: HubOrigin | None = None  # repository and commit on the Hub that it was loaded from
+    forecaster: dict | None = None  # content of the `forecaster.json` that it was loaded with
     _no_split_modules: ClassVar[list[str]] = ["TransformerBlock"]
     _supports_sdpa = True
 
@@ -136,14 +139,14 @@ class KronosPreTrainedModel(PreTrainedModel):
             config = config or cls._read_config(folder, kwargs)[0]
             model = load_merged(cls, folder, config=config, **kwargs)
             check_finite(model, folder)
-            model.hub_origin = origin_of(folder)
+            model.hub_origin, model.forecaster = origin_of(folder), read_forecaster(folder)
             return model
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls.check_weights(folder, config)
         model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
         check_finite(model, folder)
-        model.hub_origin = origin_of(folder)
+        model.hub_origin, model.forecaster = origin_of(folder), read_forecaster(folder)
         if model.hub_origin and read_pulled(folder) is None:
             model.name_or_path = model.hub_origin.repository  # instead of the cache folder, which adapters would record
         return model

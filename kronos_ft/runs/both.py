@@ -13,8 +13,8 @@ from ft_core.io.console import echo
 from ft_core.runs.folder import BEST_MODEL, mark_replaced, prepare_run_folder
 from ft_core.training.run import preflight
 
+from ..models.configuration_kronos import check_bits
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pairing import check_bits
 from ..training.quantile_arguments import STAGE_TYPES
 from .predictor import run_predictor
 from .quantiles import run_quantiles

@@ -9,9 +9,9 @@ from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
 
 from ..data.candles import CandleSeries
+from ..models.configuration_kronos import check_bits
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
-from ..models.pairing import check_bits
 from ..training.arguments import DataArguments
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 from ..training.predictor_trainer import KronosTrainer

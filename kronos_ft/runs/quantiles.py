@@ -12,11 +12,11 @@ from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
 from ft_core.runs.folder import BEST_MODEL
 
-from ..models.configuration_kronos import KronosConfig
+from ..models.configuration_kronos import KronosConfig, check_bits
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
-from ..models.pairing import check_bits, trained_with
+from ..models.pairing import trained_with
 from ..training.quantile_arguments import KronosQuantileArguments, QuantileDataArguments, QuantileModelArguments
 from ..training.quantile_trainer import KronosQuantileTrainer
 from ..windows.augmentation import AugmentationArguments

@@ -18,8 +18,9 @@ from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..models.adapters import add_adapters, save_adapters
+from ..models.configuration_kronos import check_bits
 from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
-from ..models.pairing import check_bits, write_pairing
+from ..models.pairing import write_pairing
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, freeze, tokenise
 from .losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
@@ -190,8 +191,11 @@ class KronosTrainer(WindowTrainer):
     # Saving
 
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """Writes the model (or its adapters, alone or merged) and the hash of the tokenizer it was trained with."""
-        write_pairing(folder, self.recorder.facts.get("model"))
+        """Writes the model (or its adapters, alone or merged), the hash of its tokenizer, and its window."""
+        windows = self.train_dataset if self.train_dataset is not None else self.eval_dataset
+        shape = getattr(windows, "shape", None)
+        size = (shape.lookback, shape.horizon) if shape is not None else (None, None)
+        write_pairing(folder, self.recorder.facts.get("model"), *size)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not self.args.lora:
             super().write_model(folder, state_dict)

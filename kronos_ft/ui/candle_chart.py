@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from ..forecasting.forecast import path_quantiles
 from .candle_choice import time_text
 from .forecast_view import CLOSE, LEVELS, price
 from .markup import text
@@ -191,7 +192,7 @@ def candle_chart(
     if paths is not None:
         last = np.full((len(paths), 1), context[-1, CLOSE])
         closes = np.concatenate((last, paths[:, :, CLOSE]), axis=1)
-        quantiles = np.quantile(closes, LEVELS, axis=0)
+        quantiles = path_quantiles(closes, LEVELS)
     low, high = _price_range(context, closes, known)
 
     def y(value: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.candles import CandleSeries, load_candles
 from ..data.check import duration
 from ..data.sources import load_source
-from .shown_model import ShownModel
+from ..models.found_model import FoundModel
 
 OWN, SAMPLE, UPLOAD = "own", "sample", "upload"
 UPLOAD_TYPES = (".csv", ".parquet", ".gz", ".tsv", ".txt")
@@ -41,7 +41,7 @@ class CandleChoice:
     _read: dict[str, list[CandleSeries]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, shown: ShownModel, data: str | None = None) -> "CandleChoice":
+    def of(cls, shown: FoundModel, data: str | None = None) -> "CandleChoice":
         """The candles of the command line, else of the run record."""
         settings = shown.data_settings()
         if data is not None:
@@ -132,7 +132,7 @@ def moved_origin(one: CandleSeries, origin: str, bars: int) -> str:
     Raises:
         ValueError: the origin is not a time.
     """
-    from ..forecasting.run import origin_of
+    from ..forecasting.series import origin_of
 
     at = origin_of(one, 1, origin) + bars
     return time_text(one.timestamps[min(max(at, 1), len(one) - 1)])

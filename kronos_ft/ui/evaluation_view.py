@@ -18,14 +18,14 @@ from ..evaluation.tables import (
 )
 from ..evaluation.verdict import models_of, verdicts
 from ..hub.evaluation_card import entry_of
+from ..models.found_model import FoundModel
 from .markup import command, notice, table, text
-from .shown_model import ShownModel
 
 LARGEST_PICTURE = 4 * 2**20
 SHOWN_PICTURES = ("skill", "reliability")
 
 
-def find_evaluation(shown: ShownModel, named: str | None = None) -> Path | None:
+def find_evaluation(shown: FoundModel, named: str | None = None) -> Path | None:
     """The folder of the named evaluation, else of one inside the run, else None.
 
     Raises:
@@ -43,7 +43,7 @@ def find_evaluation(shown: ShownModel, named: str | None = None) -> Path | None:
     return next((place for place in places if (place / EVALUATION_FILE).is_file()), None)
 
 
-def other_weights(evaluation: dict, shown: ShownModel, sha256: str) -> str | None:
+def other_weights(evaluation: dict, shown: FoundModel, sha256: str) -> str | None:
     """The names of the evaluated models if none of them has the weights on this page, else None.
 
     Raises:
@@ -58,7 +58,7 @@ def other_weights(evaluation: dict, shown: ShownModel, sha256: str) -> str | Non
         raise ValueError(f"{EVALUATION_FILE} does not name its models ({error!r}); evaluate again") from error
 
 
-def check_named(folder: Path, shown: ShownModel, sha256: str) -> None:
+def check_named(folder: Path, shown: FoundModel, sha256: str) -> None:
     """Raises ValueError if a named evaluation is not of the weights on this page."""
     others = other_weights(read_evaluation(folder / EVALUATION_FILE), shown, sha256)
     if others is not None:
@@ -118,7 +118,7 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
     return "".join(parts)
 
 
-def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, str], sha256: str | None = None) -> str:
+def evaluation_tab(shown: FoundModel, folder: Path | None, words: Mapping[str, str], sha256: str | None = None) -> str:
     """The content of the tab: an evaluation, the command that creates one, or an error message.
 
     With the hash of the weights on this page, a warning marks an evaluation of other weights.
@@ -126,8 +126,10 @@ def evaluation_tab(shown: ShownModel, folder: Path | None, words: Mapping[str, s
     if folder is None:
         place = Path(shown.run or "runs") / "evaluation"
         data = shown.data_settings().get("data") or "sample"
-        line = ["kronos-ft", "evaluate", "--data", data, "--model", shown.model]
-        line += ["--tokenizer", shown.tokenizer, "--output_dir", place]
+        line = ["kronos-ft", "evaluate", "--data", data, "--model", shown.name]
+        # a tokenizer of the command line is not the one that the name finds
+        line += ["--tokenizer", shown.tokenizer] if shown.is_overridden else []
+        line += ["--output_dir", place]
         return command(words["no_evaluation"], shlex.join(map(str, line)))
     try:
         evaluation = read_evaluation(folder / EVALUATION_FILE)

@@ -17,7 +17,8 @@ from ft_core.io.spreadsheet import neutral_frame
 from ..data.candles import CandleSeries
 from ..evaluation.leakage import reach_of_others, seen_bars
 from ..forecasting.predictor import KronosPredictor
-from ..forecasting.run import SymbolForecast, forecast_series, forecast_table
+from ..forecasting.series import SymbolForecast, forecast_series, forecast_table
+from ..models.found_model import FoundModel
 from .candle_choice import time_text
 from .markup import notice, table, tile
 
@@ -92,10 +93,10 @@ def make_forecast(
 
 def quantile_frame(one: SymbolForecast) -> pd.DataFrame:
     """Quantiles of the close at each forecast bar, and the actual close if known: H rows."""
-    closes, truth = one.forecast.paths[:, :, CLOSE], one.truth()
+    truth = one.truth()
     frame = pd.DataFrame({"symbol": one.series.symbol, "timestamps": one.times})
-    for level, values in zip(LEVELS, np.quantile(closes, LEVELS, axis=0), strict=True):
-        frame[f"close_q{round(100 * level):02d}"] = values
+    for level, values in one.forecast.quantiles(LEVELS).items():
+        frame[f"close_q{round(100 * level):02d}"] = values.to_numpy()
     happened = np.full(len(frame), np.nan)
     happened[: len(truth)] = truth[:, CLOSE]
     frame["happened"] = happened
@@ -132,8 +133,8 @@ def _change(value: float, last: float, digits: int = 2) -> tuple[str, str]:
 def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool = True) -> str:
     """Tiles with the last close, and the median, the intervals and the actual close at the end of the horizon."""
     last = float(one.series.values[one.origin - 1, CLOSE])
-    ends, truth = one.forecast.paths[:, -1, CLOSE], one.truth()
-    low90, low50, median, high50, high90 = (float(value) for value in np.quantile(ends, LEVELS))
+    truth = one.truth()
+    low90, low50, median, high50, high90 = one.forecast.quantiles(LEVELS).iloc[-1].tolist()
     moved, kind = _change(median, last)
     tiles = [
         tile(words["last_close"], price(last), f"{time_text(one.series.timestamps[one.origin - 1])} UTC"),
@@ -152,9 +153,11 @@ def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool =
     return f'<div class="kf-tiles">{"".join(tiles)}</div>'
 
 
-def remarks(one: SymbolForecast, model: str, words: Mapping[str, str]) -> str:
-    """Warnings about a forecast: the model has seen the bars, or many bars were not valid candles."""
-    found, origin = [], one.times[0]
+def remarks(one: SymbolForecast, shown: FoundModel, words: Mapping[str, str]) -> str:
+    """Warnings about a forecast: another context than in training, bars that the model has seen, invalid candles."""
+    found, origin, model = [], one.times[0], shown.model
+    if shown.context_remark(one.lookback):
+        found.append(words["other_lookback"].format(bars=one.lookback, trained=shown.trained_lookback))
     ends = seen_bars(model, one.series.symbol)
     for split in ("train", "validation"):
         if split in ends and ends[split] >= origin:

@@ -16,7 +16,8 @@ from ft_core.io.memory import is_out_of_memory
 
 from ..data.candles import CandleSeries
 from ..forecasting.predictor import KronosPredictor
-from ..forecasting.run import SymbolForecast
+from ..forecasting.series import SymbolForecast
+from ..models.found_model import FoundModel
 from ..models.identity import weights_hash
 from .candle_chart import LAYERS, MOST_CONTEXT, candle_chart
 from .candle_choice import (
@@ -33,10 +34,8 @@ from .evaluation_view import evaluation_tab, find_evaluation
 from .forecast_view import ForecastChoices, make_forecast, quantile_table, remarks, summary, write_tables
 from .markup import notice, text
 from .report_view import report_tab
-from .shown_model import ShownModel
 
-HORIZON, MOST_BARS, PATHS, MOST_PATHS = 24, 256, 50, 500
-LOOKBACK = 400
+MOST_BARS, PATHS, MOST_PATHS = 256, 50, 500
 END, PAST = "end", "past"
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}  # for fast events
 # only system fonts: the page must not load fonts from another host
@@ -96,7 +95,7 @@ class Page:
     """Builds the page of one model.
 
     Args:
-        shown ([`ShownModel`]): the model on the page.
+        shown ([`FoundModel`]): the model on the page.
         predictor ([`KronosPredictor`]): its networks.
         candles ([`CandleChoice`]): the candles to choose from.
         evaluation (`Path`, *optional*): folder with an evaluation; by default found in the run at each visit.
@@ -107,7 +106,7 @@ class Page:
 
     def __init__(
         self,
-        shown: ShownModel,
+        shown: FoundModel,
         predictor: KronosPredictor,
         candles: CandleChoice,
         evaluation: Path | None,
@@ -160,8 +159,7 @@ class Page:
         words = self.words
         kinds = {name or words[f"data_{kind}"]: kind for kind, name in self.candles.kinds().items()}
         first = next(iter(kinds.values()))
-        lookback = self.shown.data_settings().get("lookback_window")
-        horizon = self.shown.data_settings().get("predict_window")
+        horizon, sampling = self.shown.horizon(), self.shown.sampling()
         series, found = gr.State(), gr.State()
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=310):
@@ -201,19 +199,13 @@ class Page:
                         earlier = gr.Button(words["earlier"], size="sm", min_width=80, elem_id="earlier")
                         later = gr.Button(words["later"], size="sm", min_width=80, elem_id="later")
                 bars = gr.Slider(
-                    1, MOST_BARS, horizon if isinstance(horizon, int) and 1 <= horizon <= MOST_BARS else HORIZON,
-                    step=1, label=words["horizon"], elem_id="horizon",
-                )  # fmt: skip
+                    1, MOST_BARS, min(horizon, MOST_BARS), step=1, label=words["horizon"], elem_id="horizon"
+                )
                 paths = gr.Slider(1, MOST_PATHS, PATHS, step=1, label=words["paths"], elem_id="paths")
                 with gr.Accordion(words["sampling"], open=False):
-                    temperature = gr.Slider(0, 2, 1, step=0.05, label=words["temperature"])
-                    top_p = gr.Slider(0.05, 1, 0.9, step=0.05, label=words["top_p"])
-                    context = gr.Number(
-                        lookback if isinstance(lookback, int) else LOOKBACK,
-                        label=words["lookback"],
-                        precision=0,
-                        elem_id="lookback",
-                    )
+                    temperature = gr.Slider(0, 2, sampling["T"], step=0.05, label=words["temperature"])
+                    top_p = gr.Slider(0.05, 1, sampling["top_p"], step=0.05, label=words["top_p"])
+                    context = gr.Number(self.shown.lookback(), label=words["lookback"], precision=0, elem_id="lookback")
                     seed = gr.Number(42, label=words["seed"], precision=0, elem_id="seed")
                 button = gr.Button(words["run"], variant="primary", elem_id="run")
             with gr.Column(scale=3, min_width=480):
@@ -287,7 +279,7 @@ class Page:
                 lambda done, total: progress((done, total), desc=words["progress"]),
             )
             places = write_tables(one, Path(tempfile.mkdtemp(dir=self.folder)))
-            caution = remarks(one, self.shown.model, words)
+            caution = remarks(one, self.shown, words)
             visible = gr.update(visible=True)
             return one, *drawn(one, layers), visible, caution, *map(str, places), visible
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from ft_core.report.write import make_report
 from ft_core.runs.folder import RUN_FILE
 
+from ..models.found_model import STAGES, FoundModel
 from ..report.views import VIEWS
 from .markup import command, notice, text
-from .shown_model import STAGES, ShownModel
 
 # the frame's own rule, beside the sandbox: nothing is fetched, not even a picture of another host
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 
 
-def find_runs(shown: ShownModel) -> dict[str, Path]:
+def find_runs(shown: FoundModel) -> dict[str, Path]:
     """The recorded runs in a run folder by stage: the folder itself, or its stages."""
     if shown.run is None:
         return {}
@@ -31,7 +31,7 @@ def framed(report: str, title: str) -> str:
     return f'<iframe class="kf-report" sandbox="" title="{text(title)}" srcdoc="{html.escape(guarded)}"></iframe>'
 
 
-def report_tab(shown: ShownModel, words: Mapping[str, str]) -> str:
+def report_tab(shown: FoundModel, words: Mapping[str, str]) -> str:
     """The report of each stage, made from its run folder in the language of the page; the command that writes one where
     nothing is recorded, or the line that says why a run cannot be read."""
     if shown.run is None:

@@ -65,6 +65,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "inside_50": ("inside the 50 % interval", "在 50 % 区间内"),
     "inside_90": ("inside the 90 % interval", "在 90 % 区间内"),
     "outside_90": ("outside the 90 % interval", "在 90 % 区间外"),
+    "other_lookback": (
+        "The context has {bars} bars, but the model was trained with {trained}: the forecast may be worse.",
+        "上下文为 {bars} 根 K 线，而模型训练时为 {trained} 根：预测可能变差。",
+    ),
     "seen_train": (
         "The model was trained on bars up to {time} UTC: it has seen the bars that it forecasts here.",
         "模型的训练数据截至 {time} UTC：它见过这里所预测的 K 线。",

@@ -7,7 +7,7 @@ import pytest
 from ft_core.cli.settings import field_names
 from ft_core.sweep.arguments import SweepArguments
 from kronos_ft.evaluation.arguments import EvaluateArguments
-from kronos_ft.forecasting.run import ForecastArguments
+from kronos_ft.forecasting.arguments import ForecastArguments
 from kronos_ft.training.quantile_arguments import STAGE_TYPES
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
 from tests.docs.markdown import ROOT, documents, read_page

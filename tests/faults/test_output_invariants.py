@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.forecasting.predictor import KronosPredictor
-from kronos_ft.forecasting.run import forecast_series
+from kronos_ft.forecasting.series import forecast_series
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 
@@ -60,7 +60,7 @@ def test_forecasts_of_random_models_and_markets(seed, scale, price, sizes, step,
         assert (np.diff(one.times) > np.timedelta64(0)).all()
 
         levels = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]
-        quantiles = one.forecast.quantiles(levels)
+        quantiles = one.forecast.quantile_tables(levels)
         ordered = np.stack([quantiles[level].to_numpy() for level in levels])
         assert (np.diff(ordered, axis=0) >= 0).all()
         assert (ordered[..., HIGH] >= ordered[..., CLOSE]).all()

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from kronos_ft.cli.main import main as kronos
+from kronos_ft.daily.run import _plot_names
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.forecasting.run import _plot_names
 from kronos_ft.models.modeling_kronos import Kronos
 from kronos_ft.models.pretrained import HubUnreachable
 from mt5_ft.cli.main import main as mt5

@@ -24,6 +24,7 @@ def remarks(tmp_path):
     def make(model=None, tokenizer=None, first=FIRST, **settings):
         for name, data in (("model", model), ("tokenizer", tokenizer)):
             (tmp_path / name / "best_model").mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / "best_model" / "config.json").write_text("{}")
             if data is not None:
                 (tmp_path / name / "run.json").write_text(json.dumps({"data": data}))
         args = EvaluateArguments(

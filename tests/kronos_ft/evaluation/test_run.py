@@ -12,7 +12,7 @@ from kronos_ft.baselines.references import default_baselines
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.arguments import EvaluateArguments
-from kronos_ft.evaluation.models import model_sources
+from kronos_ft.evaluation.models import model_sources, with_trained_sizes
 from kronos_ft.evaluation.run import check_space
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
@@ -93,7 +93,7 @@ def test_one_model(csv, out, models, capsys):
         assert matplotlib.image.imread(path).std() > 0.01
     assert read["forecasters"]["base"]["num_paths"] == 20
     assert 0 <= read["forecasters"]["base"]["projected_share"] <= 1
-    assert read["settings"]["top_p"] == 0.9
+    assert read["settings"]["top_p"] == 1.0
     refused(capsys, words, "contains an evaluation; pass --overwrite")
     assert evaluate(*words, "--overwrite") == 0
     again = json.loads((out / "evaluation.json").read_text())
@@ -165,12 +165,13 @@ def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, mod
     assert lines[at + len(said)].startswith(f"WARNING: {warning}")
 
 
-def test_names_of_models(models):
-    def sources(*compare, tokenizer="tok"):
-        return model_sources(EvaluateArguments(data="sample", compare=list(compare), tokenizer=tokenizer))
+def sources_of(*compare, tokenizer="tok"):
+    return model_sources(EvaluateArguments(data="sample", compare=list(compare), tokenizer=tokenizer))
 
+
+def test_names_of_models(models):
     base = str(models / "base")
-    found = sources(base, f"b={models / 'run'},other", "owner/Kronos-small", "owner/run/best_model,x")
+    found = sources_of(base, f"b={models / 'run'},other", "owner/Kronos-small", "owner/run,x", tokenizer="tok")
     assert [(one.name, one.tokenizer) for one in found] == [
         ("base", "tok"),
         ("b", "other"),
@@ -178,11 +179,39 @@ def test_names_of_models(models):
         ("run", "x"),
     ]
     with pytest.raises(ValueError, match="two models have the name 'base'; write NAME=DIR"):
-        sources(base, base)
+        sources_of(base, base)
     with pytest.raises(ValueError, match="is one model; pass two or more"):
-        sources(base)
-    with pytest.raises(ValueError, match="has no tokenizer; pass --tokenizer DIR"):
-        sources(f"a={base}", f"b={base}", tokenizer=None)
+        sources_of(base)
+    with pytest.raises(ValueError, match="has no record of its tokenizer; pass --tokenizer DIR"):
+        sources_of(f"a={base}", f"b={base}", tokenizer=None)
+
+
+def test_a_run_is_enough_and_sets_the_sizes(finetuned):
+    """Each model sees the context that it was trained with; origins use the longest, the horizon is the trained one."""
+    sources = sources_of("small", f"tuned={finetuned.folder}", tokenizer=None)
+    assert [(one.name, one.tokenizer) for one in sources] == [
+        ("small", "base"),
+        ("tuned", str(finetuned.folder / "tokenizer")),
+    ]
+    args = EvaluateArguments(data="sample", compare=["small", str(finetuned.folder)])
+    plan = with_trained_sizes(args, sources).settings().plan
+    assert (plan.lookback, plan.horizon) == (400, 4)
+    assert [one.found.lookback() for one in sources] == [400, 20]
+    args = EvaluateArguments(data="sample", compare=["small", str(finetuned.folder)], lookback=50, horizon=7)
+    plan = with_trained_sizes(args, sources).settings().plan
+    assert (plan.lookback, plan.horizon) == (50, 7)
+
+
+def test_an_evaluation_of_a_run_needs_no_other_option(finetuned, out, capsys):
+    words = ["--data", finetuned.data, "--model", finetuned.folder, "--output_dir", out, "--max_origins", 6]
+    assert evaluate(*words, "--num_paths", 5) == 0
+    read = json.loads((out / "evaluation.json").read_text())
+    assert (read["settings"]["lookback"], read["settings"]["horizon"]) == (20, 4)
+    assert (read["settings"]["T"], read["settings"]["top_p"]) == (1.0, 1.0)
+    assert read["models"][0] | {"name": "run", "lookback": 20} == read["models"][0]
+    capsys.readouterr()
+    assert evaluate(*words, "--num_paths", 5, "--lookback", 30, "--overwrite") == 0
+    assert "WARNING     lookback=30 differs from the 20 bars of context" in capsys.readouterr().out
 
 
 def test_too_many_paths_for_the_memory():
@@ -226,8 +255,8 @@ def test_bad_settings(csv, out, models, capsys):
         (["--preset", "optimized"], "--preset is not a setting of this command"),
         (["--hrizon", 3], "--hrizon is not a setting; did you mean horizon?"),
         (["--compare", models / "base", models / "run"], "--model and --compare exclude each other"),
-        (["--model", models / "none"], "none does not exist; correct the path"),
-        (["--model", models / "tokenizer"], "is not a Kronos: its config.json lacks"),
+        (["--model", models / "none"], "none does not exist; pass a run folder"),
+        (["--model", models / "tokenizer"], "contains a tokenizer, not a predictor"),
         (["--model", models / "six"], "the model has s1_bits=6, but the tokenizer has s1_bits=5"),
         (["--output_dir", csv], "btc.csv is a file; choose a folder"),
         (["--data", "none.csv"], "none.csv does not exist"),
@@ -235,8 +264,8 @@ def test_bad_settings(csv, out, models, capsys):
         refused(capsys, [*start, *words], message)
         assert not out.exists(), words
     refused(capsys, ["--model", "x"], "data is not set; pass --data FILE")
-    refused(capsys, ["--data", csv], "model is not set; pass --model DIR --tokenizer DIR, or --compare")
-    refused(capsys, ["--data", csv, "--model", models / "base"], "has no tokenizer; pass --tokenizer DIR")
+    refused(capsys, ["--data", csv], "model is not set; pass --model RUN, or --compare")
+    refused(capsys, ["--data", csv, "--model", models / "base"], "has no record of its tokenizer; pass --tokenizer DIR")
     named = [f"drift={models / 'base'}", models / "run"]
     refused(
         capsys, ["--data", csv, "--tokenizer", "t", "--compare", *named], "a model has the name of a baseline, 'drift'"

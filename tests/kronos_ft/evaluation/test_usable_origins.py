@@ -13,7 +13,7 @@ from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive
 from kronos_ft.baselines.references import default_baselines
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.evaluation.models import KronosForecaster
+from kronos_ft.evaluation.models import EvaluatedModel
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters
 
@@ -109,7 +109,7 @@ def without_pattern(monkeypatch, refused):
 
 
 def test_origins_without_future_times_are_left_out_and_counted(series, monkeypatch):
-    model = KronosForecaster("kronos", FlatPredictor(), 30, 20)
+    model = EvaluatedModel("kronos", FlatPredictor(), 30, 20)
     whole = evaluate_forecasters(series, [model], SETTINGS)
     without_pattern(monkeypatch, lambda known: known % 2 == 0)
     found = evaluate_forecasters(series, [model], SETTINGS)
@@ -124,7 +124,7 @@ def test_origins_without_future_times_are_left_out_and_counted(series, monkeypat
 
 def test_validation_without_future_times_leaves_no_calibration(series, monkeypatch):
     without_pattern(monkeypatch, lambda known: known < 765)
-    found = evaluate_forecasters(series, [KronosForecaster("kronos", FlatPredictor(), 30, 20)], SETTINGS)
+    found = evaluate_forecasters(series, [EvaluatedModel("kronos", FlatPredictor(), 30, 20)], SETTINGS)
     assert found["origins"]["validation"] == 0
     assert found["calibration"] == {}
 
@@ -132,4 +132,4 @@ def test_validation_without_future_times_leaves_no_calibration(series, monkeypat
 def test_no_origin_with_future_times_is_refused_before_any_forecast(series, monkeypatch):
     without_pattern(monkeypatch, lambda known: True)
     with pytest.raises(ValueError, match="future times cannot be inferred at any test origin; A: time"):
-        evaluate_forecasters(series, [KronosForecaster("kronos", None, 30, 20)], SETTINGS)
+        evaluate_forecasters(series, [EvaluatedModel("kronos", None, 30, 20)], SETTINGS)

@@ -1,22 +1,10 @@
-"""A tiny predictor and contexts of a simulated market."""
+"""A predictor of random weights and contexts of a simulated market."""
 
 import pytest
-import torch
 
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.forecasting.predictor import KronosPredictor
-from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
-from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
-
-
-@pytest.fixture(scope="session")
-def networks():
-    torch.manual_seed(0)
-    tokenizer = KronosTokenizer(KronosTokenizerConfig.from_size("tiny")).eval()
-    with torch.no_grad():
-        tokenizer.head.weight.mul_(5)  # or random weights decode every token to about the mean
-    return Kronos(KronosConfig.from_size("tiny")).eval(), tokenizer
 
 
 @pytest.fixture

@@ -6,13 +6,8 @@ import torch
 from scipy.stats import norm
 
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.forecasting.direct import (
-    DirectQuantiles,
-    QuantilePredictor,
-    couple,
-    interpolate_quantiles,
-    past_blocks,
-)
+from kronos_ft.forecasting.direct import QuantilePredictor, couple, past_blocks
+from kronos_ft.forecasting.forecast import DirectQuantiles, interpolate_quantiles
 from kronos_ft.models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
 from kronos_ft.windows.quantile_windows import CONTEXT_FEATURES, context_volatility, horizon_targets
 

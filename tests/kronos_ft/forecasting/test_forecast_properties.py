@@ -16,7 +16,7 @@ from kronos_ft.data.candles import load_candles
 from kronos_ft.data.columns import FEATURES
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.evaluation.models import KronosForecaster
+from kronos_ft.evaluation.models import EvaluatedModel
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
@@ -93,7 +93,7 @@ def test_every_path_is_made_of_candles_that_can_exist(predictors, which, candles
         assert 0 <= forecast.projected_share <= 1
         assert 0 <= forecast.spike_share <= 1
         # a mean of candles is one, and so is a quantile of each price
-        for table in (forecast.mean(), *forecast.quantiles([0.05, 0.5, 1.0]).values()):
+        for table in (forecast.mean(), *forecast.quantile_tables([0.05, 0.5, 1.0]).values()):
             assert (table.high >= table[["open", "close"]].max(axis=1) * (1 - 1e-12)).all()
             assert (table.low <= table[["open", "close"]].min(axis=1) * (1 + 1e-12)).all()
     assert all(np.array_equal(before, after) for before, after in zip(given_, candles, strict=True))
@@ -105,7 +105,7 @@ def test_every_path_is_made_of_candles_that_can_exist(predictors, which, candles
 def test_bands_are_ordered_inside_each_other_and_within_the_paths(seed, num_paths, horizon, levels):
     paths = np.random.default_rng(seed).normal(100, 10, (num_paths, horizon, 6))
     forecast = Forecast(paths, 0.0, 0.0)
-    tables = [table.to_numpy() for _, table in sorted(forecast.quantiles(levels).items())]
+    tables = [table.to_numpy() for _, table in sorted(forecast.quantile_tables(levels).items())]
     slack = 1e-9  # a quantile between two equal values is a weighted mean of them
     for lower, upper in itertools.pairwise(tables):
         assert (lower <= upper + slack).all()
@@ -125,7 +125,7 @@ def test_bands_are_ordered_inside_each_other_and_within_the_paths(seed, num_path
 @pytest.fixture(scope="module")
 def forecasters(predictors):
     cone = VolatilityCone(lookback=20, num_paths=6, seed=2)
-    return [KronosForecaster("m", predictors[1], 20, 3), Persistence(), Drift(lookback=20), SeasonalNaive(), cone]
+    return [EvaluatedModel("m", predictors[1], 20, 3), Persistence(), Drift(lookback=20), SeasonalNaive(), cone]
 
 
 MARKET = load_candles({"SIM": simulate_candles(200, seed=12)})[0]

@@ -66,7 +66,7 @@ def test_predict_is_the_mean_of_the_raw_paths(predictor, frames, market):
     values, bars = market
     stamps = calendar_features(bars)
     inputs = ([values[:60]], [stamps[:60]], [stamps[60 : 60 + HORIZON]])
-    paths = predictor.predict_paths(*inputs, HORIZON, 4, seed=9, project=False)[0].paths
+    paths = predictor.predict_paths(*inputs, HORIZON, 4, top_p=0.9, seed=9, project=False)[0].paths
     np.testing.assert_allclose(mean.to_numpy(), paths.mean(axis=0), rtol=1e-6)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 
 from kronos_ft import Kronos, KronosPredictor, KronosTokenizer
 from kronos_ft.data.candles import load_candles
-from kronos_ft.forecasting.run import forecast_series
+from kronos_ft.forecasting.series import forecast_series
 from kronos_ft.models.identity import weights_hash
 from tests.hub_fixtures import TOKEN
 from tests.pushable_hub import Fault

@@ -283,7 +283,11 @@ def test_training_helps_and_the_best_model_is_saved(make_predictor_trainer, vali
     assert metrics["improved"]
     assert metrics["best"]["value"] < 0.8 * metrics["start"]
     run = tmp_path / "run"
-    assert sorted(path.name for path in (run / "best_model").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (run / "best_model").iterdir()) == [
+        "config.json",
+        "forecaster.json",
+        "model.safetensors",
+    ]
     best = Kronos.from_pretrained(run / "best_model")
     found = terms_of(best, validation_tokens.__getitems__(range(len(validation_tokens))))
     assert found["loss"] == pytest.approx(metrics["best"]["value"], rel=1e-5)

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from kronos_ft.evaluation.facts import read_evaluation
 from kronos_ft.evaluation.verdict import verdict
+from kronos_ft.models.found_model import find_model
 from kronos_ft.models.identity import weights_hash
 from kronos_ft.ui.evaluation_view import check_named, evaluation_tab, find_evaluation
 from kronos_ft.ui.markup import text
-from kronos_ft.ui.shown_model import find_shown
 from kronos_ft.ui.words import words_of
 from tests.any_json import VALUES, places, replaced
 from tests.examples import examples
@@ -24,7 +24,7 @@ def test_found_in_the_run_or_named(run, shown, tmp_path):
     inside = run.folder / "evaluation"
     assert find_evaluation(shown) == inside
     assert find_evaluation(shown, str(inside / "evaluation.json")) == inside
-    assert find_evaluation(find_shown(str(run.folder / "predictor" / "best_model"))) is None
+    assert find_evaluation(find_model(str(run.folder / "predictor" / "best_model"))) is None
     with pytest.raises(ValueError, match=r"contains no evaluation\.json; pass the output folder of kronos-ft evaluate"):
         find_evaluation(shown, str(tmp_path))
 
@@ -63,7 +63,7 @@ def test_an_evaluation_that_comes_later_is_found(run, predictor, tmp_path):
     from kronos_ft.ui.page import Page
 
     shutil.copytree(run.folder / "predictor" / "best_model", tmp_path / "best_model")
-    one = find_shown(str(tmp_path / "best_model"), str(run.folder / "tokenizer"))
+    one = find_model(str(tmp_path / "best_model"), str(run.folder / "tokenizer"))
     one = dataclasses.replace(one, run=tmp_path)
     page = Page(one, predictor, None, None, WORDS, None, tmp_path)
     assert "kf-verdict" not in page.evaluation_html()
@@ -74,7 +74,7 @@ def test_an_evaluation_that_comes_later_is_found(run, predictor, tmp_path):
 
 def test_the_command_where_there_is_none(run, shown):
     page = evaluation_tab(shown, None, WORDS)
-    assert f"kronos-ft evaluate --data {run.data} --model {shown.model}" in page
+    assert f"kronos-ft evaluate --data {run.data} --model {run.folder} --output_dir" in page
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from kronos_ft.cli.main import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.forecasting.forecast import Forecast
+from kronos_ft.models.found_model import FoundModel
 from kronos_ft.ui.forecast_view import (
     LEVELS,
     ForecastChoices,
@@ -53,7 +54,9 @@ def test_quantiles_and_truth(forecast, predictor, run):
     frame = quantile_frame(forecast)
     closes = forecast.forecast.paths[:, :, 3]
     for level in LEVELS:
-        np.testing.assert_allclose(frame[f"close_q{100 * level:02.0f}"], np.quantile(closes, level, axis=0))
+        np.testing.assert_allclose(
+            frame[f"close_q{100 * level:02.0f}"], np.quantile(closes, level, axis=0, method="weibull")
+        )
     known = run.series.to_frame().set_index("timestamps").close
     np.testing.assert_array_equal(frame.happened, known[frame.timestamps])
     near_end = make_forecast(predictor, run.series, ForecastChoices.checked("2020-01-25 20:00", **CHOICES))
@@ -81,8 +84,8 @@ def test_where_the_truth_fell(forecast, share, where):
 
 def test_bars_that_the_model_has_seen(predictor, run, shown):
     def said(origin):
-        one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **CHOICES))
-        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown.model, WORDS)
+        one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
+        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown, WORDS)
 
     ends = shown.data_settings()["split_ends"]["market"]
     assert "was trained on bars up to" in said("2020-01-05")
@@ -96,17 +99,22 @@ def test_bars_under_another_name(predictor, run, shown):
     series = dataclasses.replace(run.series, symbol="<my upload>")
 
     def said(origin):
-        one = make_forecast(predictor, series, ForecastChoices.checked(origin, **CHOICES))
-        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown.model, WORDS)
+        one = make_forecast(predictor, series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
+        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown, WORDS)
 
     assert "run record does not name &lt;my upload&gt;, but its data reach to" in said("2020-01-05")
     assert "if this is one of its markets under another name" in said("2020-01-05")
     assert said(None) == ""
 
 
-def test_many_impossible_candles_are_told(forecast, shown):
+def test_many_impossible_candles_are_told(forecast):
     one = dataclasses.replace(forecast, forecast=Forecast(forecast.forecast.paths, 0.31, 0.0))
-    assert "31% of the forecast bars violated low &lt;= open" in remarks(one, "nowhere", WORDS)
+    nowhere = FoundModel("nowhere", "nowhere", "")
+    assert "31% of the forecast bars violated low &lt;= open" in remarks(one, nowhere, WORDS)
+
+
+def test_another_context_than_in_training_is_told(forecast, shown):
+    assert "The context has 40 bars, but the model was trained with 20" in remarks(forecast, shown, WORDS)
 
 
 def test_files_to_download(forecast, tmp_path):
@@ -146,6 +154,7 @@ def test_a_context_longer_than_the_data(predictor, run):
 
 def test_paths_are_those_of_the_command(forecast, run, shown, tmp_path):
     words = {"horizon": 8, "num_paths": 11, "lookback": 40, "seed": 3, "origin": "2020-01-20", "device": "cpu"}
+    words |= {"top_p": 0.9}
     words |= {"data": run.data, "model": shown.model, "tokenizer": shown.tokenizer, "output": tmp_path / "paths.csv"}
     assert main(["forecast", *(f"--{name}={value}" for name, value in words.items())]) == 0
     (tmp_path / "page").mkdir()

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from ft_core.report.write import write_report
+from kronos_ft.models.found_model import find_model
 from kronos_ft.report.views import VIEWS
 from kronos_ft.ui.report_view import POLICY, find_runs, report_tab
-from kronos_ft.ui.shown_model import find_shown
 from kronos_ft.ui.words import words_of
 from tests.written_runs import predictor_run, tokenizer_run
 
@@ -36,7 +36,7 @@ def test_the_command_where_nothing_is_recorded(shown, tmp_path):
 
 
 def test_a_model_alone_has_none(run):
-    page = report_tab(find_shown(str(run.folder / "predictor" / "best_model")), WORDS)
+    page = report_tab(find_model(str(run.folder / "predictor" / "best_model")), WORDS)
     assert WORDS["no_run"] in page
 
 

@@ -9,7 +9,7 @@ import torch
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.evaluation.models import KronosForecaster
+from kronos_ft.evaluation.models import EvaluatedModel
 from kronos_ft.forecasting.future_times import origin_seed
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
@@ -54,7 +54,7 @@ def changed_from(frame, origin):
 
 def test_the_predictor_is_given_the_bars_before_each_origin(series):
     predictor = RecordingPredictor()
-    forecaster = KronosForecaster("m", predictor, 50, 3, T=0.7, top_k=4, top_p=0.8, seed=5, overflow="trim")
+    forecaster = EvaluatedModel("m", predictor, 50, 3, T=0.7, top_k=4, top_p=0.8, seed=5, overflow="trim")
     paths = forecaster.paths(series[0], ORIGINS, 6)
     assert paths.shape == (5, 3, 6, 4)
     ((candles, stamps, future, options),) = predictor.calls
@@ -76,11 +76,11 @@ def test_the_predictor_is_given_the_bars_before_each_origin(series):
 @pytest.mark.parametrize("kind", ["recording", "tiny"])
 def test_batches_and_company_change_no_path(series, tiny_predictor, kind):
     predictor = tiny_predictor if kind == "tiny" else RecordingPredictor()
-    together = KronosForecaster("m", predictor, 50, 4, seed=1).paths(series[0], ORIGINS, 5)
+    together = EvaluatedModel("m", predictor, 50, 4, seed=1).paths(series[0], ORIGINS, 5)
     for chosen in ([0], [3, 1], [4, 2]):
-        apart = KronosForecaster("m", predictor, 50, 4, seed=1).paths(series[0], ORIGINS[chosen], 5)
+        apart = EvaluatedModel("m", predictor, 50, 4, seed=1).paths(series[0], ORIGINS[chosen], 5)
         np.testing.assert_allclose(apart, together[chosen], rtol=1e-5)
-    other = KronosForecaster("m", predictor, 50, 4, seed=2).paths(series[0], ORIGINS, 5)
+    other = EvaluatedModel("m", predictor, 50, 4, seed=2).paths(series[0], ORIGINS, 5)
     assert not np.allclose(other, together)
 
 
@@ -92,9 +92,9 @@ def test_nothing_at_or_after_the_origin_reaches_the_forecast(candle_frame, tiny_
     before = load_candles({"SIM": candle_frame})[0]
     after = changed_from(candle_frame, origin)
     assert not np.isclose(before.values[origin:, 3], after.values[origin:, 3]).any()
-    found = [KronosForecaster("m", predictor, 50, 4).paths(one, np.array([origin]), 8) for one in (before, after)]
+    found = [EvaluatedModel("m", predictor, 50, 4).paths(one, np.array([origin]), 8) for one in (before, after)]
     np.testing.assert_array_equal(*found)
-    later = [KronosForecaster("m", predictor, 50, 4).paths(one, np.array([origin + 1]), 8) for one in (before, after)]
+    later = [EvaluatedModel("m", predictor, 50, 4).paths(one, np.array([origin + 1]), 8) for one in (before, after)]
     assert not np.allclose(*later)
 
 
@@ -105,7 +105,7 @@ def test_bars_that_do_not_exist_yet_are_not_missed(series, tiny_predictor, kind)
     predictor = tiny_predictor if kind == "tiny" else RecordingPredictor()
     whole = series[0]
     ended = replace(whole, timestamps=whole.timestamps[:636], values=whole.values[:636])
-    found = [KronosForecaster("m", predictor, 50, 4).paths(one, np.array([636]), 8) for one in (whole, ended)]
+    found = [EvaluatedModel("m", predictor, 50, 4).paths(one, np.array([636]), 8) for one in (whole, ended)]
     np.testing.assert_array_equal(*found)
 
 
@@ -119,9 +119,9 @@ def test_seeds_differ_by_run_symbol_and_time():
 
 def test_impossible_settings(series):
     with pytest.raises(ValueError, match="num_paths=0 is too small; use 1 or more"):
-        KronosForecaster("m", None, num_paths=0)
+        EvaluatedModel("m", None, num_paths=0)
     with pytest.raises(ValueError, match="lookback=1 is too small; use 2 or more"):
-        KronosForecaster("m", None, lookback=1)
+        EvaluatedModel("m", None, lookback=1)
     with pytest.raises(ValueError, match="origin 30 of SIM has fewer than lookback=50 bars before it"):
-        KronosForecaster("m", None, lookback=50).paths(series[0], np.array([100, 30]), 4)
-    assert KronosForecaster("m", None, 50, 2).paths(series[0], np.array([], dtype=int), 4).shape == (0, 2, 4, 4)
+        EvaluatedModel("m", None, lookback=50).paths(series[0], np.array([100, 30]), 4)
+    assert EvaluatedModel("m", None, 50, 2).paths(series[0], np.array([], dtype=int), 4).shape == (0, 2, 4, 4)

@@ -1,24 +1,18 @@
-"""`kronos-ft forecast`: from settings to a table of paths and a picture."""
+"""Forecasts of candle series: origin, context and times of each, the seeds of their paths, and what to say of them."""
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ft_core.io.console import echo
-from ft_core.io.files import write_file
-from ft_core.io.progress_lines import LineProgress
-from ft_core.io.spreadsheet import neutral_frame
-
 from ..data.candles import CandleSeries
-from ..data.sources import load_source
+from ..data.columns import FEATURES
 from ..data.timestamps import calendar_features
-from .arguments import ForecastArguments
+from .context import build_context
 from .forecast import Forecast
 from .future_times import inferred_times, origin_seed
-from .networks import load_networks, pairing_remark
 from .predictor import KronosPredictor
 
 CLOSE = 3
@@ -63,6 +57,7 @@ class SymbolForecast:
             Path(path),
             times=np.concatenate((series.timestamps[first : self.origin], self.times)),
             truth=truth if len(truth) else None,
+            quantiles=lambda levels: self.forecast.quantiles(levels).to_numpy(),
             title=f"{series.symbol}: {self.forecast.horizon} bars, {self.forecast.num_paths} paths",
         )
 
@@ -98,12 +93,45 @@ def _future_of(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
         raise ValueError(f"{series.symbol}: {error}") from error
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What is forecast of one series: the index of its first bar, the context's bars, and the times to forecast."""
+
+    origin: int
+    candles: np.ndarray
+    past: np.ndarray
+    future: np.ndarray
+
+
+def _request(series: CandleSeries, lookback: int, horizon: int, origin: str | None) -> _Request:
+    """Raises ValueError for too few bars, or times without a regular pattern."""
+    first = origin_of(series, lookback, origin)
+    bars = slice(first - lookback, first)
+    return _Request(first, series.values[bars], series.timestamps[bars], _future_of(series, first, horizon))
+
+
+def check_series(series: CandleSeries, horizon: int, lookback: int, origin: str | None = None, clip: float = 5) -> None:
+    """Checks that a series can be forecast, without forecasting it.
+
+    Args:
+        series ([`CandleSeries`]): one symbol's candles.
+        horizon, lookback, origin: as for [`forecast_series`].
+        clip (`float`): as for [`KronosPredictor`].
+
+    Raises:
+        ValueError: too few bars, times without a regular pattern, or prices that do not vary enough; names the symbol.
+    """
+    one = _request(series, lookback, horizon, origin)
+    stamps = calendar_features(one.past), calendar_features(one.future)
+    build_context(one.candles, *stamps, horizon, clip, label=f"{series.symbol}: ")
+
+
 def forecast_series(
     predictor: KronosPredictor,
-    series: list[CandleSeries],
-    horizon: int = 24,
+    series: Sequence[CandleSeries],
+    horizon: int | None = None,
     *,
-    lookback: int = 400,
+    lookback: int | None = None,
     num_paths: int = 100,
     origin: str | None = None,
     seed: int = 42,
@@ -113,34 +141,46 @@ def forecast_series(
 
     Args:
         predictor ([`KronosPredictor`]): model and tokenizer.
-        series (`list` of [`CandleSeries`]): as from `load_candles`.
-        horizon (`int`): bars to forecast; their times follow the step and sessions of the data.
-        lookback (`int`): bars of context.
+        series (`Sequence` of [`CandleSeries`]): as from `load_candles`.
+        horizon (`int`, *optional*): bars to forecast; their times follow the step and sessions of the data. By default
+            that of the training windows, or 24 if it is not known.
+        lookback (`int`, *optional*): bars of context; by default those of the training windows, or 400.
         num_paths (`int`): paths per series.
         origin (`str`, *optional*): UTC time of the first bar to forecast; hides this and all later bars.
         seed (`int`): the paths of a series depend only on (seed, symbol, time of its last known bar).
-        options: as for [`KronosPredictor.predict_paths`].
+        options: as for [`KronosPredictor.predict_paths`]. `T`, `top_p` and `top_k` are by default those that the model
+            was calibrated with, or 1, 1 and 0: the whole distribution of the model.
 
     Raises:
         ValueError: sizes out of range, too few bars, or times without a regular pattern.
     """
+    horizon, lookback = predictor.found.horizon(horizon), predictor.found.lookback(lookback)
     if lookback < 2 or horizon < 1:
         raise ValueError(f"lookback={lookback} or horizon={horizon} is too small; use at least 2 and 1")
-    origins = [origin_of(one, lookback, origin) for one in series]
-    times = [_future_of(one, first, horizon) for one, first in zip(series, origins, strict=True)]
-    contexts = [slice(first - lookback, first) for first in origins]
+    sampling = predictor.found.sampling(**{name: options.pop(name, None) for name in ("T", "top_p", "top_k")})
+    requests = [_request(one, lookback, horizon, origin) for one in series]
     forecasts = predictor.predict_paths(
-        [one.values[bars] for one, bars in zip(series, contexts, strict=True)],
-        [calendar_features(one.timestamps[bars]) for one, bars in zip(series, contexts, strict=True)],
-        [calendar_features(one) for one in times],
+        [one.candles for one in requests],
+        [calendar_features(one.past) for one in requests],
+        [calendar_features(one.future) for one in requests],
         horizon,
         num_paths,
-        seed=[
-            origin_seed(seed, one.symbol, one.timestamps[first - 1]) for one, first in zip(series, origins, strict=True)
-        ],
+        seed=[origin_seed(seed, one.symbol, ask.past[-1]) for one, ask in zip(series, requests, strict=True)],
+        **sampling,
         **options,
     )
-    return [SymbolForecast(*one, lookback) for one in zip(series, origins, times, forecasts, strict=True)]
+    found = []
+    for one, ask, forecast in zip(series, requests, forecasts, strict=True):
+        times = pd.DatetimeIndex(ask.past, name="timestamps")
+        told = replace(
+            forecast,
+            times=ask.future,
+            symbol=one.symbol,
+            last_close=float(ask.candles[-1, CLOSE]),
+            history=pd.DataFrame(ask.candles, columns=list(FEATURES), index=times),
+        )
+        found.append(SymbolForecast(one, ask.origin, ask.future, told, lookback))
+    return found
 
 
 def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
@@ -153,81 +193,26 @@ def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _write_table(found: list[SymbolForecast], path: Path) -> None:
-    table = forecast_table(found)
-    if path.suffix == ".parquet":
-        write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
-    else:
-        write_file(path, lambda temporary: neutral_frame(table).to_csv(temporary, index=False))
+def describe_forecast(one: SymbolForecast, *, all_bars: bool = False) -> list[str]:
+    """Lines with the close's quantiles and the probability of a rise, and the shares of corrected and implausible bars.
 
-
-def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
-    """One file name per symbol, derived from `plot`; equal names get a number."""
-    if len(symbols) == 1:
-        return [plot]
-    found: list[Path] = []
-    for number, symbol in enumerate(symbols, start=1):
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", symbol)
-        path = plot.with_name(f"{plot.stem}-{plain}.png")
-        found.append(plot.with_name(f"{plot.stem}-{plain}-{number}.png") if path in found else path)
-    return found
-
-
-def describe_forecast(one: SymbolForecast) -> list[str]:
-    """Lines with the close's quantiles at some bars, and the shares of corrected and implausible bars."""
-    closes = one.forecast.paths[:, :, CLOSE]
-    shown = np.unique(np.linspace(0, one.forecast.horizon - 1, SHOWN_BARS).round().astype(int))
+    Args:
+        one ([`SymbolForecast`]): from [`forecast_series`].
+        all_bars (`bool`): every bar instead of six that are evenly spaced.
+    """
+    horizon = one.forecast.horizon
+    shown = np.unique(np.linspace(0, horizon - 1, horizon if all_bars else SHOWN_BARS).round().astype(int))
     last = one.series.values[one.origin - 1, CLOSE]
     lines = [f"{one.series.symbol}, close {last:,.6g} at {str(one.series.timestamps[one.origin - 1])[:16]} UTC"]
-    lines.append(f"{'close at (UTC)':18}" + "".join(f"{f'{level:.0%}':>12}" for level in SHOWN_LEVELS))
+    lines.append(
+        f"{'close at (UTC)':18}" + "".join(f"{f'{level:.0%}':>12}" for level in SHOWN_LEVELS) + f"{'P(up)':>8}"
+    )
+    quantiles, rises = one.forecast.quantiles(SHOWN_LEVELS).to_numpy(), one.forecast.probability_up().to_numpy()
     for bar in shown:
-        found = np.quantile(closes[:, bar], SHOWN_LEVELS)
-        lines.append(f"{str(one.times[bar])[:16]:18}" + "".join(f"{value:>12,.6g}" for value in found))
+        cells = "".join(f"{value:>12,.6g}" for value in quantiles[bar])
+        lines.append(f"{str(one.times[bar])[:16]:18}{cells}{rises[bar]:>8.0%}")
     share = one.forecast.projected_share
     remark = "; this is a high share: the model does not fit these data well" if share > MANY_TOUCHED else ""
     lines.append(f"invalid candles   {share:.1%} of the bars violated low <= open, close <= high{remark}")
     lines.append(f"spikes            {one.forecast.spike_share:.2%} of the bars are far outside the context's range")
     return lines
-
-
-def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
-    """Forecasts each symbol and writes the table of paths and the picture, if set.
-
-    Raises:
-        ValueError: invalid settings, data or models; raised before anything is written.
-        HubUnreachable: a published model cannot be downloaded and is not in the cache.
-    """
-    args.check_files()
-    series = load_source(args.data, args.policy, args.timezone)
-    for one in series:  # fail before loading the models
-        _future_of(one, origin_of(one, args.lookback, args.origin), args.horizon)
-    networks = load_networks(args.model, args.tokenizer)
-    for name, network in zip(("model", "tokenizer"), networks, strict=True):
-        if network.hub_origin:
-            echo(f"{name:18}{network.hub_origin.label()}")
-    if remark := pairing_remark(args.model, args.tokenizer, networks[1]):
-        echo(f"WARNING     {remark}")
-    predictor = KronosPredictor(*networks, args.device, max_context=args.context_bars(args.model))
-    found = forecast_series(
-        predictor,
-        series,
-        args.horizon,
-        lookback=args.lookback,
-        num_paths=args.num_paths,
-        origin=args.origin,
-        seed=args.seed,
-        **args.sampling(),
-        reprefill_every=args.reprefill_every,
-        project=not args.raw,
-        progress=LineProgress("forecast bars"),
-    )
-    if args.output:
-        _write_table(found, Path(args.output))
-    if args.plot:
-        names = _plot_names(Path(args.plot), [one.series.symbol for one in found])
-        for one, name in zip(found, names, strict=True):
-            one.plot(name)
-    for one in found:
-        for line in describe_forecast(one):
-            echo(line)
-    return found

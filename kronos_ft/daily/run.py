@@ -1,0 +1,199 @@
+"""`kronos-ft forecast`: from settings to a table of paths, a quantile file and pictures.
+
+Symbols are forecast in parts, and each part is added to the quantile file at once: after an interruption, the same
+command with `--append` goes on with the symbols that the file lacks.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ft_core.io.console import echo
+from ft_core.io.files import write_file
+from ft_core.io.progress_lines import LineProgress
+from ft_core.io.spreadsheet import neutral_frame
+
+from ..data.candles import CandleSeries
+from ..data.sources import load_source
+from ..forecasting.arguments import ForecastArguments
+from ..forecasting.networks import load_predictor, remarks_on
+from ..forecasting.series import (
+    SymbolForecast,
+    check_series,
+    describe_forecast,
+    forecast_series,
+    forecast_table,
+    origin_of,
+)
+from ..models.found_model import FoundModel, find_model
+from ..models.identity import weights_hash
+from .quantile_log import Key, append_rows, keys_of, origin_time, quantile_rows, read_log
+
+PART = 256  # symbols that are forecast and written at once
+
+
+def utc_now() -> np.datetime64:
+    """The current time, UTC."""
+    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "ns")
+
+
+def is_unfinished(series: CandleSeries) -> bool:
+    """Whether the last bar has not ended: now is before its time, at which it begins, plus one step."""
+    step = np.timedelta64(round(series.report.step_seconds * 1e9), "ns")
+    return bool(utc_now() < series.timestamps[-1].astype("datetime64[ns]") + step)
+
+
+def finished_bars(series: CandleSeries) -> CandleSeries:
+    """The series without a last bar that has not ended."""
+    if not is_unfinished(series):
+        return series
+    return replace(series, timestamps=series.timestamps[:-1], values=series.values[:-1])
+
+
+def _with_finished_bars(series: list[CandleSeries], args: ForecastArguments) -> list[CandleSeries]:
+    """Leaves out last bars that have not ended, or warns of them if the forecasts would use them."""
+    unfinished = [one.symbol for one in series if is_unfinished(one)]
+    if not unfinished:
+        return series
+    names = ", ".join(unfinished[:3]) + ", ..." * (len(unfinished) > 3)
+    if args.drop_unfinished:
+        echo(f"left out    the last candle of {names}: its bar has not ended")
+        return [finished_bars(one) for one in series]
+    if args.origin is None:
+        echo(
+            f"WARNING     the last candle of {names} looks unfinished: its bar ends after the current time (UTC); pass "
+            "--drop_unfinished to leave it out"
+        )
+    return series
+
+
+def _write_table(found: list[SymbolForecast], path: Path) -> None:
+    table = forecast_table(found)
+    if path.suffix == ".parquet":
+        write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
+    else:
+        write_file(path, lambda temporary: neutral_frame(table).to_csv(temporary, index=False))
+
+
+def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
+    """One file name per symbol, derived from `plot`; equal names get a number."""
+    if len(symbols) == 1:
+        return [plot]
+    found: list[Path] = []
+    for number, symbol in enumerate(symbols, start=1):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", symbol)
+        path = plot.with_name(f"{plot.stem}-{plain}.png")
+        found.append(plot.with_name(f"{plot.stem}-{plain}-{number}.png") if path in found else path)
+    return found
+
+
+def _usable(series: list[CandleSeries], args: ForecastArguments, left_out: list[str]) -> list[CandleSeries]:
+    """The series that can be forecast; the others are added to `left_out`.
+
+    Raises:
+        ValueError: no series can be forecast, or, if `strict`, one of them cannot.
+    """
+    usable, first = [], None
+    for one in series:
+        try:
+            check_series(one, args.horizon, args.lookback, args.origin)
+        except ValueError as error:
+            if args.strict:
+                raise
+            first = first or error
+            left_out.append(str(error))
+            continue
+        usable.append(one)
+    if not usable:
+        raise first
+    return usable
+
+
+def _known(args: ForecastArguments) -> set[Key]:
+    """The forecasts that the quantile file has already."""
+    path = Path(args.quantiles) if args.quantiles and args.append else None
+    return keys_of(read_log(path)) if path is not None and path.exists() else set()
+
+
+def _say_refused(refused: Sequence[Key], path: str) -> None:
+    for symbol, origin, _ in refused[:3]:
+        when = str(origin.astype("datetime64[m]")).replace("T", " ")
+        echo(f"not added         {symbol}: {path} has a forecast of this model from {when} UTC already")
+    if len(refused) > 3:
+        echo(f"not added         {len(refused) - 3} more that {path} has already")
+
+
+def _resolved(args: ForecastArguments, found: FoundModel) -> ForecastArguments:
+    """The settings with the model's own sizes where none are set."""
+    return replace(args, horizon=found.horizon(args.horizon), lookback=found.lookback(args.lookback))
+
+
+def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
+    """Forecasts each symbol and writes paths, quantiles and pictures, if set.
+
+    Raises:
+        ValueError: invalid settings, data or models; raised before anything is written.
+        HubUnreachable: a published model cannot be downloaded and is not in the cache.
+    """
+    args.check_files()
+    left_out: list[str] = []
+    series = load_source(args.data, args.policy, args.timezone, None if args.strict else left_out)
+    model = find_model(args.model, args.tokenizer)
+    args = _resolved(args, model)
+    known = _known(args)
+    series = _usable(_with_finished_bars(series, args), args, left_out)
+    predictor = load_predictor(model, args.device, args.max_context)
+    for name, network in (("model", predictor.model), ("tokenizer", predictor.tokenizer)):
+        if network.hub_origin:
+            echo(f"{name:18}{network.hub_origin.label()}")
+    sampling = ", ".join(f"{name} {value:g}" for name, value in args.sampling(model).items() if name != "overflow")
+    echo(
+        f"{'settings':18}{args.lookback} bars of context, {args.horizon} bars ahead, {args.num_paths} paths, {sampling}"
+    )
+    for remark in [*remarks_on(model, predictor.tokenizer, args.lookback), *(f"left out: {one}" for one in left_out)]:
+        echo(f"WARNING     {remark}")
+    sha256 = weights_hash(predictor.model)
+
+    def key_of(one: CandleSeries) -> Key:
+        last = one.timestamps[origin_of(one, args.lookback, args.origin) - 1]
+        return one.symbol, last.astype("datetime64[ns]"), sha256
+
+    repeated = [key_of(one) for one in series] if known else []
+    if known and not args.output and not args.plot:  # nothing else needs a forecast again
+        series = [one for one, key in zip(series, repeated, strict=True) if key not in known]
+    refused = [key for key in repeated if key in known]
+    found: list[SymbolForecast] = []
+    for at in range(0, len(series), PART):
+        part = forecast_series(
+            predictor,
+            series[at : at + PART],
+            args.horizon,
+            lookback=args.lookback,
+            num_paths=args.num_paths,
+            origin=args.origin,
+            seed=args.seed,
+            **args.sampling(model),
+            reprefill_every=args.reprefill_every,
+            project=not args.raw,
+            progress=LineProgress("forecast bars"),
+        )
+        found += part
+        if args.quantiles:
+            fresh = [one for one in part if (one.series.symbol, origin_time(one), sha256) not in known]
+            rows = [quantile_rows(one, sha256) for one in fresh]
+            refused += append_rows(Path(args.quantiles), rows, new=not args.append and at == 0)
+    if args.output:
+        _write_table(found, Path(args.output))
+    if args.plot:
+        names = _plot_names(Path(args.plot), [one.series.symbol for one in found])
+        for one, name in zip(found, names, strict=True):
+            one.plot(name)
+    for one in found:
+        for line in describe_forecast(one, all_bars=args.all_bars):
+            echo(line)
+    _say_refused(refused, args.quantiles or "")
+    return found
