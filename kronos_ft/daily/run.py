@@ -148,9 +148,10 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     series = _usable(_with_finished_bars(series, args), args, left_out)
     predictor = load_predictor(model, args.device, args.max_context)
     for name, network in (("model", predictor.model), ("tokenizer", predictor.tokenizer)):
-        if network.hub_origin:
+        if network is not None and network.hub_origin:
             echo(f"{name:18}{network.hub_origin.label()}")
-    sampling = ", ".join(f"{name} {value:g}" for name, value in args.sampling(model).items() if name != "overflow")
+    kept = {name: value for name, value in args.sampling(model).items() if name != "overflow"}
+    sampling = "quantile head" if model.is_head else ", ".join(f"{name} {value:g}" for name, value in kept.items())
     echo(
         f"{'settings':18}{args.lookback} bars of context, {args.horizon} bars ahead, {args.num_paths} paths, {sampling}"
     )

@@ -15,6 +15,8 @@ from ..forecasting.networks import load_network, load_predictor
 from ..models.found_model import DEFAULT_HORIZON, FoundModel, find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.modeling_quantiles import KronosForQuantiles
+from ..scoring.targets import CLOSE
 from .arguments import EvaluateArguments
 
 
@@ -89,15 +91,19 @@ def with_trained_sizes(args: EvaluateArguments, sources: list[ModelSource]) -> E
 
 
 def identity(
-    source: ModelSource, model: Kronos, tokenizer: KronosTokenizer, lookback: int | None = None
+    source: ModelSource,
+    model: Kronos | KronosForQuantiles,
+    tokenizer: KronosTokenizer | None,
+    lookback: int | None = None,
 ) -> dict[str, object]:
     """The record of a model: names, context, sampling, hashes of the weights, and commits on the Hub."""
     found: dict[str, object] = {name: getattr(source, name) for name in ("name", "model", "tokenizer")}
     found |= {"lookback": source.found.lookback(lookback)}
     for prefix, network in (("", model), ("tokenizer_", tokenizer)):
-        found[f"{prefix}sha256"] = weights_hash(network)
-        found[f"{prefix}revision"] = network.hub_origin.commit if network.hub_origin else None
-        found[f"{prefix}repository"] = network.hub_origin.repository if network.hub_origin else None
+        origin = None if network is None else network.hub_origin
+        found[f"{prefix}sha256"] = None if network is None else weights_hash(network)
+        found[f"{prefix}revision"] = origin.commit if origin else None
+        found[f"{prefix}repository"] = origin.repository if origin else None
     return found
 
 
@@ -171,6 +177,27 @@ class EvaluatedModel:
             self._shares[series.symbol, origin] = forecast.projected_share, forecast.spike_share
         return result
 
+    def targets(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
+        """Log return of the close and realised volatility of a quantile head, which gives their distributions directly.
+
+        Args: as of [`~EvaluatedModel.paths`].
+
+        Returns:
+            `dict` of target to equally likely values, shape `(N, P, H)`; empty for a predictor, which samples paths.
+        """
+        if not self.predictor.found.is_head or not len(origins):
+            return {}
+        forecasts = self._forecast(series, origins, horizon)
+        last = np.log(series.values[origins - 1, CLOSE])[:, None, None]
+        samples = {
+            name: np.stack([one.direct.samples(name, self.num_paths) for one in forecasts])
+            for name in ("close", "volatility")
+        }
+        return {
+            "close": (np.log(samples["close"]) - last).transpose(0, 2, 1),
+            "volatility": samples["volatility"].transpose(0, 2, 1),
+        }
+
     def _forecast(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> list:
         candles, stamps, future, seeds = [], [], [], []
         for origin in origins.tolist():
@@ -203,12 +230,12 @@ def load_forecasters(
     Raises:
         ValueError: a folder without the model, or a tokenizer with other bit sizes than its model.
     """
-    names = sorted({source.tokenizer for source in sources})
+    names = sorted({source.tokenizer for source in sources} - {""})
     tokenizers = {name: load_network(KronosTokenizer, name) for name in names}
     forecasters = []
     for source in sources:
         found = source.found
-        predictor = load_predictor(found, args.device, args.max_context, tokenizers[source.tokenizer])
+        predictor = load_predictor(found, args.device, args.max_context, tokenizers.get(source.tokenizer))
         options = {"seed": args.seed, **args.sampling(found)}
         context = found.lookback(lookback)
         forecasters.append(EvaluatedModel(source.name, predictor, context, args.num_paths, **options))

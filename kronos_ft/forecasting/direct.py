@@ -9,19 +9,21 @@ Notable:
 Shapes: N series, L bars of context, H bars of horizon, Q levels, P paths.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from ..data.quality import CLOSE, HIGH, LOW, OPEN, VOLUME
 from ..models.configuration_kronos import check_bits
+from ..models.found_model import FoundModel
 from ..models.modeling_kronos import KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles
 from ..windows.dataset import normalise
 from ..windows.quantile_windows import QUANTILE_TARGETS, context_features, context_volatility
 from .context import build_context
-from .forecast import DirectQuantiles
+from .feasible_candles import spikes
+from .forecast import DirectQuantiles, Forecast
 from .predictor import usable_device
 
 BATCH_ROWS = 512
@@ -74,6 +76,14 @@ def past_blocks(past: np.ndarray, count: int, horizon: int, generator: np.random
     return np.concatenate((prices, past[1:][drawn][..., VOLUME:]), axis=-1)
 
 
+def _by_length(candles: Sequence[np.ndarray]) -> list[list[int]]:
+    """Positions of series, in groups of equal length and of at most `BATCH_ROWS`."""
+    groups: dict[int, list[int]] = {}
+    for position, one in enumerate(candles):
+        groups.setdefault(len(one), []).append(position)
+    return [group[at : at + BATCH_ROWS] for group in groups.values() for at in range(0, len(group), BATCH_ROWS)]
+
+
 class QuantilePredictor:
     """Forecasts quantiles with a [`KronosForQuantiles`] and the tokenizer of its body.
 
@@ -82,6 +92,7 @@ class QuantilePredictor:
         tokenizer ([`KronosTokenizer`], *optional*): needed when the model has a body.
         device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
         clip (`float`): maximum absolute normalised value, in standard deviations.
+        found ([`FoundModel`], *optional*): where the model was found, for the defaults of forecasts.
 
     Raises:
         ValueError: a missing tokenizer, or one of other bit sizes.
@@ -93,6 +104,7 @@ class QuantilePredictor:
         tokenizer: KronosTokenizer | None = None,
         device: str | torch.device | None = None,
         clip: float = 5.0,
+        found: FoundModel | None = None,
     ):
         if model.config.use_body:
             if tokenizer is None:
@@ -104,6 +116,8 @@ class QuantilePredictor:
         self.model = model.to(self.device).eval()
         self.tokenizer = None if tokenizer is None else tokenizer.to(self.device).eval()
         self.clip = clip
+        sizes = {"lookback": model.config.lookback, "horizon": model.config.horizon}
+        self.found = found or FoundModel("the model", "", "", forecaster=sizes, is_head=True)
 
     @property
     def horizon(self) -> int:
@@ -161,6 +175,44 @@ class QuantilePredictor:
         raw |= {"volatility": unit * np.exp(parts["volatility"]), "volume": volume * np.exp(parts["volume"])}
         levels = np.asarray(self.model.config.quantile_levels)
         return [DirectQuantiles(levels, **{name: raw[name][one] for name in raw}) for one in range(len(past))]
+
+    def predict_paths(
+        self,
+        candles: Sequence[np.ndarray],
+        stamps: Sequence[np.ndarray],
+        future_stamps: Sequence[np.ndarray],
+        horizon: int,
+        num_paths: int = 100,
+        *,
+        seed: int | Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **sampling: object,
+    ) -> list[Forecast]:
+        """Forecasts several series; the same interface as [`KronosPredictor.predict_paths`].
+
+        Args:
+            candles, stamps, future_stamps, horizon: as there; future stamps are not used.
+            num_paths (`int`): paths with the head's distributions, see [`~QuantilePredictor.paths`].
+            seed (`int` or one per series, *optional*): of the paths' blocks; 0 by default.
+            progress (*optional*): called with (series done, all series).
+            sampling: settings of sampled paths, such as `T`; without effect, because nothing is sampled.
+
+        Returns:
+            `list` of [`Forecast`] with `direct` quantiles.
+
+        Raises:
+            ValueError: as [`~QuantilePredictor.predict`].
+        """
+        seeds = [seed or 0] * len(candles) if seed is None or np.isscalar(seed) else list(seed)
+        found: list[tuple[int, Forecast]] = []
+        for members in _by_length(candles):
+            quantiles = self.predict([candles[one] for one in members], [stamps[one] for one in members], horizon)
+            for one, direct in zip(members, quantiles, strict=True):
+                paths = self.paths(direct, np.asarray(candles[one], dtype=np.float64), num_paths, seeds[one])
+                found.append((one, Forecast(paths, 0.0, float(spikes(paths, candles[one]).mean()), direct=direct)))
+            if progress is not None:
+                progress(len(found), len(candles))
+        return [forecast for _, forecast in sorted(found, key=lambda pair: pair[0])]
 
     def paths(self, quantiles: DirectQuantiles, past: np.ndarray, num_paths: int, seed: int) -> np.ndarray:
         """Paths with the head's distributions of the close, from blocks of past bars, shape `(P, H, 6)`.

@@ -7,22 +7,28 @@ from ft_core.hub.origin import split_revision
 from ..models.found_model import FoundModel
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..models.modeling_quantiles import KronosForQuantiles
 from ..models.pairing import mismatch
 from ..models.pretrained import folder_of
 from ..models.sizes import PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, named_place
+from .direct import QuantilePredictor
 from .predictor import KronosPredictor
 
+Network = Kronos | KronosTokenizer | KronosForQuantiles
 
-def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer) -> str | None:
-    """A warning if the predictor was trained with another tokenizer, else None."""
+
+def pairing_remark(model: str, tokenizer: str, network: KronosTokenizer | None) -> str | None:
+    """A warning if the predictor was trained with another tokenizer, else None; also for a head without a tokenizer."""
+    if network is None:
+        return None
     named, paired = split_revision(model)[0], split_revision(tokenizer)[0]
     return mismatch(folder_of(named), folder_of(paired), weights_hash(network))
 
 
-def load_network(kind: type[Kronos] | type[KronosTokenizer], name: str) -> Kronos | KronosTokenizer:
+def load_network(kind: type[Network], name: str) -> Network:
     """Loads a model from a model folder, run folder, published size, or Hub name with or without `@revision`."""
     named, revision = split_revision(name)
-    published = PUBLISHED_PREDICTORS if kind is Kronos else PUBLISHED_TOKENIZERS
+    published = PUBLISHED_TOKENIZERS if kind is KronosTokenizer else PUBLISHED_PREDICTORS
     return kind.from_pretrained(named_place(named, published), revision=revision)
 
 
@@ -41,8 +47,8 @@ def load_predictor(
     device: str | torch.device | None = None,
     max_context: int | None = None,
     tokenizer: KronosTokenizer | None = None,
-) -> KronosPredictor:
-    """Loads the networks of a model.
+) -> KronosPredictor | QuantilePredictor:
+    """Loads the networks of a model; a [`QuantilePredictor`] for a quantile head.
 
     Args:
         found ([`FoundModel`]): from [`~kronos_ft.models.found_model.find_model`].
@@ -55,13 +61,16 @@ def load_predictor(
             were calibrated for other weights.
         HubUnreachable: the Hub cannot be reached and the model is not in the cache.
     """
-    model = load_network(Kronos, found.model)
-    tokenizer = tokenizer if tokenizer is not None else load_network(KronosTokenizer, found.tokenizer)
+    model = load_network(KronosForQuantiles if found.is_head else Kronos, found.model)
+    if tokenizer is None and found.tokenizer:
+        tokenizer = load_network(KronosTokenizer, found.tokenizer)
+    if found.is_head:
+        return QuantilePredictor(model, tokenizer, device, found=found)
     found.check_calibration(weights_hash(model))
     return KronosPredictor(model, tokenizer, device, max_context=found.max_context(max_context), found=found)
 
 
-def remarks_on(found: FoundModel, tokenizer: KronosTokenizer, lookback: int) -> list[str]:
+def remarks_on(found: FoundModel, tokenizer: KronosTokenizer | None, lookback: int) -> list[str]:
     """Warnings about a model and how it is used: another tokenizer or another context than in training."""
     remarks = pairing_remark(found.model, found.tokenizer, tokenizer), found.context_remark(lookback)
     return [remark for remark in remarks if remark]

@@ -17,14 +17,14 @@ from .pairing import FORECASTER_FILE, PAIRING_FILE, SAMPLING, read_forecaster, t
 from .sizes import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS, TOKENIZER_OF_PUBLISHED, size_of
 
 CONFIG_NAME = "config.json"
-STAGES = ("tokenizer", "predictor")
+STAGES = ("tokenizer", "predictor", "quantiles")
 DEFAULT_LOOKBACK, DEFAULT_HORIZON, DEFAULT_CONTEXT = 400, 24, 512
 OFFLINE = "connect, or pass a folder with the model"
 
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A predictor with all that its forecasts need.
+    """A predictor or a quantile head, with all that its forecasts need.
 
     Attributes:
         name (`str`): the name that the user passed.
@@ -33,6 +33,7 @@ class FoundModel:
         record (`dict`): the predictor's run record; empty without one.
         forecaster (`dict`): content of `forecaster.json`; empty without one.
         is_overridden (`bool`): whether the user passed the tokenizer; otherwise the name is enough to find it.
+        is_head (`bool`): whether the model is a quantile head; one without a body has no tokenizer (empty).
     """
 
     name: str
@@ -42,6 +43,7 @@ class FoundModel:
     record: dict = field(default_factory=dict)
     forecaster: dict = field(default_factory=dict)
     is_overridden: bool = False
+    is_head: bool = False
 
     def data_settings(self) -> dict:
         """Recorded data, policy, timezone and window of the run, or an empty dict."""
@@ -112,13 +114,14 @@ class FoundModel:
             )
 
 
-def find_model(named: str, tokenizer: str | None = None) -> FoundModel:
-    """Finds the predictor of a run or model folder, or a published one, and its tokenizer.
+def find_model(named: str, tokenizer: str | None = None, head: bool = True) -> FoundModel:
+    """Finds the quantile head or predictor of a run or model folder, or a published predictor, and its tokenizer.
 
     Args:
-        named (`str`): folder of `kronos-ft finetune` or `predictor`, model folder, Hub name (or NAME@REVISION), or
-            mini, small, base. A local folder takes precedence over a published name.
+        named (`str`): folder of `kronos-ft finetune`, `predictor` or `quantiles`, model folder, Hub name (or
+            NAME@REVISION), or mini, small, base. A local folder takes precedence over a published name.
         tokenizer (`str`, *optional*): its tokenizer; by default the recorded one.
+        head (`bool`): whether the quantile head of a run of several stages takes precedence over its predictor.
 
     Raises:
         ValueError: nothing found, an unfinished run, a tokenizer instead of a predictor, or an unknown tokenizer.
@@ -128,7 +131,8 @@ def find_model(named: str, tokenizer: str | None = None) -> FoundModel:
     if not path.is_dir():
         return replace(_find_on_hub(named, tokenizer), is_overridden=given)
     if any((path / stage / RUN_FILE).is_file() or (path / stage / BEST_MODEL).is_dir() for stage in STAGES):
-        own, run = path / "predictor", path
+        has_head = head and (path / "quantiles" / BEST_MODEL).is_dir()
+        own, run = path / ("quantiles" if has_head else "predictor"), path
         if not tokenizer and (path / "tokenizer" / BEST_MODEL).is_dir():
             tokenizer = str(path / "tokenizer")
     else:
@@ -142,9 +146,13 @@ def find_model(named: str, tokenizer: str | None = None) -> FoundModel:
     else:
         above = path.resolve().parent
         folder, record = path, _recorded(above) if path.resolve().name in (BEST_MODEL, FINAL_MODEL) else {}
-    _check_predictor(folder)
-    tokenizer = tokenizer or _tokenizer_of(folder)
-    return FoundModel(named, str(folder), tokenizer, run, record, read_forecaster(folder), given)
+    keys = _forecasting_keys(folder)
+    is_head = "quantile_levels" in keys
+    if is_head and not head:
+        raise ValueError(f"{folder} contains a quantile head, not a predictor; pass a predictor's run or model folder")
+    has_tokens = not is_head or keys.get("use_body") is not False
+    tokenizer = (tokenizer or _tokenizer_of(folder)) if has_tokens else ""
+    return FoundModel(named, str(folder), tokenizer, run, record, read_forecaster(folder), given, is_head)
 
 
 class _Recorded(TypedDict, total=False):
@@ -164,12 +172,14 @@ def _recorded(run: Path) -> dict:
     return read_record_file(path, RESTORE, _Recorded) if path.is_file() else {}
 
 
-def _check_predictor(folder: Path) -> None:
-    """Raises ValueError for a folder without a configuration, or with a tokenizer."""
+def _forecasting_keys(folder: Path) -> dict:
+    """The configuration of a model; raises ValueError for a folder without one, or with a tokenizer."""
     if not (folder / CONFIG_NAME).is_file():
         raise ValueError(f"{folder} is not a model folder or a run folder (no {CONFIG_NAME}); pass one")
-    if "n_enc_layers" in read_json(folder / CONFIG_NAME, "restore the file", dict):
+    keys = read_json(folder / CONFIG_NAME, "restore the file", dict)
+    if "n_enc_layers" in keys:
         raise ValueError(f"{folder} contains a tokenizer, not a predictor; pass a predictor's run or model folder")
+    return keys
 
 
 def _recorded_tokenizer(folder: Path) -> str | None:
@@ -232,4 +242,5 @@ def _find_on_hub(named: str, tokenizer: str | None) -> FoundModel:
         tokenizer = recorded
     if tokenizer is None:
         raise ValueError(f"{named} is a Hub model without a record of its tokenizer; pass --tokenizer DIR")
-    return FoundModel(named, named, tokenizer, forecaster=forecaster)
+    is_head = "quantile_levels" in read_json(folder / CONFIG_NAME, "pull it again", dict)
+    return FoundModel(named, named, tokenizer, forecaster=forecaster, is_head=is_head)

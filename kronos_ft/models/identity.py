@@ -8,7 +8,10 @@ from transformers import PreTrainedModel
 
 def weights_hash(model: PreTrainedModel) -> str:
     """SHA-256 of a Kronos model's configuration and fp32 weights; does not depend on its folder."""
-    config = {key: float(getattr(model.config, key)) for key in model.config.published_keys()}
+    config = {}
+    for key in model.config.published_keys():
+        value = getattr(model.config, key)
+        config[key] = [float(one) for one in value] if isinstance(value, list | tuple) else float(value)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -10,13 +10,13 @@ from transformers import set_seed
 from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
-from ft_core.runs.folder import BEST_MODEL
 
 from ..models.configuration_kronos import KronosConfig, check_bits
+from ..models.found_model import find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
-from ..models.pairing import trained_with
+from ..models.pretrained import folder_of
 from ..training.quantile_arguments import KronosQuantileArguments, QuantileDataArguments, QuantileModelArguments
 from ..training.quantile_trainer import KronosQuantileTrainer
 from ..windows.augmentation import AugmentationArguments
@@ -32,18 +32,10 @@ BATCH = 256
 
 
 def predictor_names(model: QuantileModelArguments) -> None:
-    """Completes the settings: the predictor of a run of both stages, and the tokenizer that a predictor records."""
-    folder = Path(model.model)
-    if (folder / "predictor" / BEST_MODEL).is_dir():
-        if model.tokenizer is None and (folder / "tokenizer" / BEST_MODEL).is_dir():
-            model.tokenizer = str(folder / "tokenizer" / BEST_MODEL)
-        model.model = str(folder / "predictor" / BEST_MODEL)
-    elif (folder / BEST_MODEL).is_dir():
-        model.model = str(folder / BEST_MODEL)
-    if model.tokenizer is None and Path(model.model).is_dir():
-        model.tokenizer = trained_with(Path(model.model)).get("tokenizer")
-        if model.tokenizer is None:
-            raise ValueError(f"{model.model} has no record of its tokenizer; pass --tokenizer DIR")
+    """Completes the settings: the predictor of a run, and the tokenizer that it records."""
+    if Path(model.model).is_dir():
+        found = find_model(model.model, model.tokenizer, head=False)
+        model.model, model.tokenizer = found.model, str(folder_of(found.tokenizer))
 
 
 @torch.no_grad()

@@ -138,5 +138,6 @@ class KronosQuantileTrainer(WindowTrainer):
 
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
         """Writes the model and the hash of the tokenizer it was trained with."""
-        write_pairing(folder, self.recorder.facts.get("model"))
+        config = self.accelerator.unwrap_model(self.model_wrapped).config
+        write_pairing(folder, self.recorder.facts.get("model"), config.lookback, config.horizon)
         super().write_model(folder, state_dict)

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
+from kronos_ft import KronosForecaster
 from kronos_ft.models.modeling_quantiles import KronosForQuantiles
 from kronos_ft.runs.routing import read_finetune
 
@@ -159,5 +161,69 @@ def test_models_that_cannot_carry_a_head(run, tiny_model, tiny_predictor, candle
     assert "has no record of its tokenizer; pass --tokenizer DIR" in errors[0]
     code, _, errors = run(*words, tmp_path / "tokenizer", "--tokenizer", tmp_path / "tokenizer")
     assert code == 2
-    assert "is not a Kronos" in errors[-1]
+    assert "contains a tokenizer, not a predictor" in errors[-1]
     assert not (tmp_path / "head").exists()
+
+
+def test_every_surface_uses_the_head_of_a_run(finetuned, candles, run, tmp_path):
+    forecaster = KronosForecaster.from_pretrained(finetuned)
+    assert (forecaster.lookback, forecaster.horizon) == (20, 4)
+    forecast = forecaster.predict(candles, num_paths=199)
+    assert forecast.direct.close.shape == (4, 13)
+    levels = [0.05, 0.5, 0.95]
+    assert np.array_equal(forecast.quantiles(levels).to_numpy(), forecast.direct.at("close", levels))
+    assert forecast.paths.shape == (199, 4, 6)
+    code, lines, errors = run("forecast", "--data", candles, "--model", finetuned, "--quantiles", tmp_path / "log.csv")
+    assert code == 0, errors
+    assert "20 bars of context, 4 bars ahead, 100 paths, quantile head" in "\n".join(lines)
+    first = (tmp_path / "log.csv").read_text().splitlines()[1].split(",")
+    assert any(abs(float(word) - forecast.direct.at("close", [0.05])[0, 0]) < 1e-6 for word in first if "." in word)
+    # the paths of the predictor, by its own name
+    sampled = KronosForecaster.from_pretrained(finetuned / "predictor").predict(candles, num_paths=3)
+    assert sampled.direct is None
+    with pytest.raises(ValueError, match="horizon=5 is outside 1 to 4, which the quantile head was trained for"):
+        forecaster.predict(candles, horizon=5)
+
+
+def test_an_evaluation_judges_the_head_by_its_own_distribution(finetuned, candles, run, tmp_path):
+    words = ("--data", candles, "--step", 4, "--num_paths", 20, "--output_dir", tmp_path / "evaluation")
+    code, _, errors = run("evaluate", *words, "--compare", f"paths={finetuned / 'predictor'}", f"head={finetuned}")
+    assert code == 0, errors
+    found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert found["settings"]["horizon"] == 4
+    assert {"paths", "head", "scaled cone"} <= set(found["forecasters"])
+    assert found["scores"]["head"]["volatility"]["crps"]["by_horizon"] != found["scores"]["paths"]["volatility"]["crps"]
+
+
+def test_a_head_without_a_body_is_a_forecaster_too(candles, run, tmp_path):
+    words = (
+        "quantiles",
+        "--data",
+        candles,
+        "--body",
+        "none",
+        "--max_steps",
+        4,
+        *SHORT,
+        "--output_dir",
+        tmp_path / "head",
+    )
+    assert run(*words)[0] == 0
+    assert KronosForecaster.from_pretrained(tmp_path / "head").predict(candles).direct is not None
+    code, _, errors = run(
+        *("evaluate", "--data", candles, "--model", tmp_path / "head", "--step", 4, "--num_paths", 20),
+        *("--output_dir", tmp_path / "evaluation"),
+    )
+    assert code == 0, errors
+
+
+def test_the_future_changes_no_quantile_and_no_path(finetuned, candle_frame):
+    forecaster = KronosForecaster.from_pretrained(finetuned)
+    times = candle_frame["timestamps"]
+    changed = candle_frame.copy()
+    changed.loc[700:, ["open", "high", "low", "close"]] *= 1.3
+    changed.loc[700:, "volume"] *= 9
+    both = [forecaster.predict(frame, origin=str(times[700])) for frame in (candle_frame, changed)]
+    for name in ("close", "high", "low", "volatility", "volume"):
+        assert np.array_equal(getattr(both[0].direct, name), getattr(both[1].direct, name)), name
+    assert np.array_equal(both[0].paths, both[1].paths)
