@@ -64,7 +64,9 @@ class ScaledForecaster:
     _bars: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        check_counts(lookback=self.lookback - 1, num_paths=self.num_paths, block=self.block)
+        check_counts(lookback=self.lookback, num_paths=self.num_paths, block=self.block)
+        if self.lookback < 2:
+            raise ValueError(f"lookback={self.lookback} has no return; use 2 or more bars")
 
     def features(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
         """What the scale is computed from, shape `(N, F)`; from the context alone."""

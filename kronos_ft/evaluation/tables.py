@@ -271,13 +271,13 @@ def other_rows(evaluation: dict) -> list[list[str]]:
     rows = []
     for name, scores in evaluation["scores"].items():
         close, volatility = scores["close"], scores["volatility"]
-        mse = _at(volatility["mse"])
+        mse, qlike = _at(volatility["mse"]), _at(volatility["qlike"])
         up = close["probability_up"]
         rows.append(
             [
                 name,
                 _figure(_at(close["wql"])),
-                _figure(_at(volatility["qlike"])),
+                _figure(qlike, ".3f" if qlike is None or qlike < 1000 else ".1e"),
                 _figure(None if mse is None else mse**0.5, ".1f", 1e8),
                 _figure(_at(up["brier"]), ".4f"),
                 _figure(_at(up["log"]), ".4f"),

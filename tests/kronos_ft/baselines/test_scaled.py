@@ -202,5 +202,7 @@ def test_what_cannot_be_fitted_or_forecast_is_named(both):
         cone.paths(both[0], ORIGINS, 7)
     with pytest.raises(ValueError, match="origin 44 of A needs 45 bars before"):
         cone.targets(both[0], np.array([44]), 3)
+    with pytest.raises(ValueError, match="lookback=1 has no return; use 2 or more bars"):
+        ScaledCone(lookback=1)
     with pytest.raises(ValueError, match=r"decay=1.0 is outside \(0, 1\)"):
         Ewma(decay=1.0)

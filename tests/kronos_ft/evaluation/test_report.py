@@ -103,7 +103,7 @@ def test_tables_of_volatility_probability_and_references(evaluation):
         qlike, mse = volatility["qlike"]["by_horizon"][-1], volatility["mse"]["by_horizon"][-1]
         assert row == [
             f"{close['wql']['by_horizon'][-1]:.3f}",
-            "-" if qlike is None else f"{qlike:.3f}",
+            "-" if qlike is None else f"{qlike:.3f}" if qlike < 1000 else f"{qlike:.1e}",
             f"{mse**0.5 * 1e8:.1f}",
             f"{close['probability_up']['brier']['by_horizon'][-1]:.4f}",
             f"{close['probability_up']['log']['by_horizon'][-1]:.4f}",
