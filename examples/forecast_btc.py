@@ -31,7 +31,7 @@ forecast = forecaster.predict(data, horizon=24, num_paths=100, origin=origin)
 
 # 4. Quantiles of the close, probabilities, a table of all paths, a picture.
 print(forecast)
-print(forecast.quantiles([0.05, 0.25, 0.5, 0.75, 0.95]).iloc[[0, 11, 23]])
+print(forecast.quantiles([0.05, 0.25, 0.5, 0.75, 0.95]).iloc[[0, 11, 23]].to_string(float_format="{:,.2f}".format))
 high = 1.02 * forecast.last_close
 print(f"a high above {high:,.2f}: {forecast.probability(lambda paths: paths[:, :, 1].max(axis=1) > high):.0%}")
 forecast.to_frame().to_csv("forecast.csv", index=False)

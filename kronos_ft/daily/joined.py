@@ -11,8 +11,8 @@ from scipy.special import ndtri
 
 from ..data.candles import CandleSeries
 from ..forecasting.forecast import LEVELS
+from .finished_bars import finished_bars
 from .quantile_log import KEY, LEVEL_COLUMNS
-from .run import finished_bars
 
 CLOSE = 3
 REFERENCE_RETURNS, LEAST_RETURNS = 400, 20

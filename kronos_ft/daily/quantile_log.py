@@ -7,6 +7,7 @@ hindsight. Files are written atomically, and by one process at a time.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ from ft_core.runs.record_schema import now
 
 from ..data.parquet import parquet_frame
 from ..forecasting.forecast import LEVELS
-from ..forecasting.series import SymbolForecast
+
+if TYPE_CHECKING:  # a score needs no torch
+    from ..forecasting.series import SymbolForecast
 
 KEY = ("symbol", "origin", "model")
 LEVEL_COLUMNS = tuple(f"{level:g}" for level in LEVELS)
@@ -29,7 +32,7 @@ LOCK_SECONDS = 60
 Key = tuple[str, np.datetime64, str]
 
 
-def quantile_rows(one: SymbolForecast, model: str) -> pd.DataFrame:
+def quantile_rows(one: "SymbolForecast", model: str) -> pd.DataFrame:
     """The rows of a forecast.
 
     Args:
@@ -50,7 +53,7 @@ def quantile_rows(one: SymbolForecast, model: str) -> pd.DataFrame:
     return _typed(frame)[list(COLUMNS)]
 
 
-def origin_time(one: SymbolForecast) -> np.datetime64:
+def origin_time(one: "SymbolForecast") -> np.datetime64:
     """Time of the last known bar of a forecast."""
     return one.series.timestamps[one.origin - 1].astype("datetime64[ns]")
 

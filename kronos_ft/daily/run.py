@@ -7,10 +7,7 @@ command with `--append` goes on with the symbols that the file lacks.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-
-import numpy as np
 
 from ft_core.io.console import echo
 from ft_core.io.files import write_file
@@ -31,27 +28,10 @@ from ..forecasting.series import (
 )
 from ..models.found_model import FoundModel, find_model
 from ..models.identity import weights_hash
+from .finished_bars import finished_bars, is_unfinished
 from .quantile_log import Key, append_rows, keys_of, origin_time, quantile_rows, read_log
 
 PART = 256  # symbols that are forecast and written at once
-
-
-def utc_now() -> np.datetime64:
-    """The current time, UTC."""
-    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "ns")
-
-
-def is_unfinished(series: CandleSeries) -> bool:
-    """Whether the last bar has not ended: now is before its time, at which it begins, plus one step."""
-    step = np.timedelta64(round(series.report.step_seconds * 1e9), "ns")
-    return bool(utc_now() < series.timestamps[-1].astype("datetime64[ns]") + step)
-
-
-def finished_bars(series: CandleSeries) -> CandleSeries:
-    """The series without a last bar that has not ended."""
-    if not is_unfinished(series):
-        return series
-    return replace(series, timestamps=series.timestamps[:-1], values=series.values[:-1])
 
 
 def _with_finished_bars(series: list[CandleSeries], args: ForecastArguments) -> list[CandleSeries]:

@@ -347,7 +347,7 @@ class Forecast:
         return [
             f"Forecast of {self.symbol or 'a series'}: {span}, {source}",
             f"{start}median {median:,.6g}{moved} at the last bar, 90 % interval {low:,.6g} to {high:,.6g}",
-            f"{up}{self.projected_share:.1%} of the bars were invalid candles",
+            f"{up}{self.projected_share:.1%} of the bars violated low <= open, close <= high",
         ]
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from typing import TypedDict
 from ft_core.checkpoints.identity import RESTORE
 from ft_core.hub.origin import is_hub_name, split_revision
 from ft_core.io.formats import read_json, read_record_file
+from ft_core.io.pickles import refuse_pickled_weights
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
 
 from .pairing import FORECASTER_FILE, PAIRING_FILE, SAMPLING, read_forecaster, trained_with
@@ -214,6 +215,7 @@ def _find_on_hub(named: str, tokenizer: str | None) -> FoundModel:
     """As [`find_model`], for a name that is not a folder here."""
     name, revision = split_revision(named)
     if Path(name).exists():
+        refuse_pickled_weights(Path(name))
         raise ValueError(f"{named} is a file; pass a run folder or a model folder")
     size = size_of(name, PUBLISHED_PREDICTORS)
     if size in PUBLISHED_PREDICTORS:

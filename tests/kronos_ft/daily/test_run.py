@@ -327,7 +327,9 @@ def test_an_interrupted_batch_goes_on(daily, markets, monkeypatch):
 
 def test_a_candle_that_has_not_ended(daily, monkeypatch):
     last = pd.read_csv(daily.folder / "sim.csv").timestamps.iloc[-1]
-    monkeypatch.setattr("kronos_ft.daily.run.utc_now", lambda: np.datetime64(last, "ns") + np.timedelta64(59, "m"))
+    monkeypatch.setattr(
+        "kronos_ft.daily.finished_bars.utc_now", lambda: np.datetime64(last, "ns") + np.timedelta64(59, "m")
+    )
     code, lines, _ = daily("--quantiles", daily.folder / "with.csv")
     assert code == 0
     assert any(line.startswith("WARNING     the last candle of sim looks unfinished") for line in lines)
@@ -336,7 +338,9 @@ def test_a_candle_that_has_not_ended(daily, monkeypatch):
     assert "left out    the last candle of sim: its bar has not ended" in lines
     origins = [read_log(daily.folder / name).origin[0] for name in ("with.csv", "without.csv")]
     assert origins[0] - origins[1] == pd.Timedelta(hours=1)
-    monkeypatch.setattr("kronos_ft.daily.run.utc_now", lambda: np.datetime64(last, "ns") + np.timedelta64(60, "m"))
+    monkeypatch.setattr(
+        "kronos_ft.daily.finished_bars.utc_now", lambda: np.datetime64(last, "ns") + np.timedelta64(60, "m")
+    )
     code, lines, _ = daily("--drop_unfinished")
     assert not any("last candle" in line for line in lines)
 

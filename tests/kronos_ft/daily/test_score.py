@@ -119,7 +119,7 @@ def test_what_has_not_come_is_pending(make_log, walked, walk):
 
 def test_a_last_bar_that_has_not_ended_is_no_truth(make_log, walked, monkeypatch):
     now = walked[0].timestamps[-1] + np.timedelta64(30, "m")
-    monkeypatch.setattr("kronos_ft.daily.run.utc_now", lambda: now)
+    monkeypatch.setattr("kronos_ft.daily.finished_bars.utc_now", lambda: now)
     assert join_log(make_log([1496]), walked).state.tolist() == ["scored", "scored", "pending"]
 
 

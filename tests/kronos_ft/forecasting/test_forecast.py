@@ -161,7 +161,7 @@ def test_its_text_has_three_lines(forecast, told):
     assert lines[0] == "Forecast of BTC<b>: 3 bars, 2024-01-01 01:00 to 2024-01-01 03:00 UTC, 41 paths"
     median = np.median(PATHS[:, -1, CLOSE])
     assert lines[1].startswith(f"close 100 -> median {median:.6g} ({median / 100 - 1:+.2%}) at the last bar, 90 % ")
-    assert lines[2].endswith("3.1% of the bars were invalid candles")
+    assert lines[2].endswith("3.1% of the bars violated low <= open, close <= high")
     assert len(repr(forecast).splitlines()) == 3
 
 

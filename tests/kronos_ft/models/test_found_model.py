@@ -103,10 +103,10 @@ def test_sampling_is_as_calibrated_unless_asked_otherwise(alone):
     ("content", "message"),
     [
         ("{", "is not valid JSON"),
-        ('{"lookback": 1}', "has a wrong lookback: expected int"),
-        ('{"T": NaN}', "has a wrong T: expected float"),
-        ('{"top_p": 2}', "has a wrong top_p: expected float"),
-        ('{"tokenizer": 3}', "has a wrong tokenizer: expected str"),
+        ('{"lookback": 1}', "has an invalid value of lookback: expected int"),
+        ('{"T": NaN}', "has an invalid value of T: expected float"),
+        ('{"top_p": 2}', "has an invalid value of top_p: expected float"),
+        ('{"tokenizer": 3}', "has an invalid value of tokenizer: expected str"),
     ],
 )
 def test_a_damaged_forecaster_file(alone, content, message):
