@@ -19,6 +19,7 @@ kronos-ft COMMAND [OPTIONS]
   predictor     fine-tune only the Kronos predictor, on the tokens of a tokenizer
   quantiles     train a direct quantile head on a predictor: the distribution of every horizon in one pass
   forecast      forecast sample paths of future bars, as a table and a chart
+  calibrate     choose temperature and top_p of sampled paths on the validation split, for all later forecasts
   score         compare logged forecasts with the candles that came: coverage, CRPS, drift
   evaluate      forecast from many origins and compare with naive forecasts and other models
   ui            show forecasts, evaluation and report of a run on a local web page
@@ -195,6 +196,22 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, "kronos_ft.runs.sweep", SWEEP_USAGE)
 
 
+def run_calibrate_command(argv: Sequence[str]) -> int:
+    """`kronos-ft calibrate RUN --data FILE`: temperature and top_p of sampled paths, chosen on the validation split."""
+    from ..forecasting.arguments import CalibrateArguments
+
+    if argv and not argv[0].startswith("-"):
+        argv = ["--model", *argv]
+    args = _plain_settings("calibrate", argv, CalibrateArguments)
+    from transformers.utils import logging
+
+    from ..runs.calibration import run_calibration
+
+    logging.disable_progress_bar()
+    run_calibration(args)
+    return 0
+
+
 RESUMABLE = ("finetune", "tokenizer", "predictor", "quantiles", "sweep", "data download")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
@@ -202,6 +219,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "predictor": partial(run_training_command, stage="predictor"),
     "quantiles": partial(run_training_command, stage="quantiles"),
     "forecast": run_forecast_command,
+    "calibrate": run_calibrate_command,
     "score": late("kronos_ft.cli.score:run_score_command"),
     "evaluate": run_evaluate_command,
     "ui": late("kronos_ft.cli.ui:run_ui_command"),

@@ -3,7 +3,7 @@
 from ft_core.sweep.arguments import SweepArguments
 
 from ..evaluation.arguments import EvaluateArguments
-from ..forecasting.arguments import ForecastArguments
+from ..forecasting.arguments import CalibrateArguments, ForecastArguments
 from ..training.quantile_arguments import STAGE_TYPES
 
 COMMANDS: dict[str, tuple[type, ...]] = {
@@ -11,4 +11,5 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     **{f"sweep {stage}": (SweepArguments, *types) for stage, types in STAGE_TYPES.items()},
     "forecast": (ForecastArguments,),
     "evaluate": (EvaluateArguments,),
+    "calibrate": (CalibrateArguments,),
 }

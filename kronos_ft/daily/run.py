@@ -126,7 +126,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     args = _resolved(args, model)
     known = _known(args)
     series = _usable(_with_finished_bars(series, args), args, left_out)
-    predictor = load_predictor(model, args.device, args.max_context)
+    predictor = load_predictor(model, args.device, args.max_context, paths=args.paths)
     for name, network in (("model", predictor.model), ("tokenizer", predictor.tokenizer)):
         if network is not None and network.hub_origin:
             echo(f"{name:18}{network.hub_origin.label()}")

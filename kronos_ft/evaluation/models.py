@@ -10,7 +10,7 @@ from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL
 from ..data.candles import CandleSeries
 from ..data.columns import PRICES
 from ..data.timestamps import calendar_features
-from ..forecasting.future_times import inferred_times, origin_seed
+from ..forecasting.context import inferred_times, origin_seed
 from ..forecasting.networks import load_network, load_predictor
 from ..models.found_model import DEFAULT_HORIZON, FoundModel, find_model
 from ..models.identity import weights_hash
@@ -235,7 +235,7 @@ def load_forecasters(
     forecasters = []
     for source in sources:
         found = source.found
-        predictor = load_predictor(found, args.device, args.max_context, tokenizers.get(source.tokenizer))
+        predictor = load_predictor(found, args.device, args.max_context, tokenizers.get(source.tokenizer), args.paths)
         options = {"seed": args.seed, **args.sampling(found)}
         context = found.lookback(lookback)
         forecasters.append(EvaluatedModel(source.name, predictor, context, args.num_paths, **options))

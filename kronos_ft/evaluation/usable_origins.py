@@ -10,7 +10,7 @@ import numpy as np
 
 from ..baselines.forecaster import Forecaster, history_needed
 from ..data.candles import CandleSeries
-from ..forecasting.future_times import inferred_times
+from ..forecasting.context import inferred_times
 from ..windows.splits import split_bounds
 from .origins import Origins
 from .panel import Panel

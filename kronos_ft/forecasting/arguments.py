@@ -6,7 +6,9 @@ from pathlib import Path
 from ft_core.io.files import check_data_file
 
 from ..models.found_model import FoundModel
-from ..windows.arguments import CandleArguments
+from ..windows.arguments import CandleArguments, SplitArguments
+
+PATHS = ("blocks", "sampled")
 
 
 @dataclass
@@ -52,6 +54,13 @@ class SamplingArguments(CandleArguments):
             "else 0."
         },
     )
+    paths: str = field(
+        default="blocks",
+        metadata={
+            "help": "What the paths of a quantile head are made of: blocks (of past bars) or sampled (by the predictor "
+            "of its run); both get the distributions of the head."
+        },
+    )
     seed: int = field(default=42, metadata={"help": "Random seed of the sampling."})
     overflow: str = field(
         default="exact", metadata={"help": "Method beyond the model's context: exact, roll, reprefill or trim."}
@@ -66,6 +75,8 @@ class SamplingArguments(CandleArguments):
             raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
+        if self.paths not in PATHS:
+            raise ValueError(f"paths={self.paths!r} is not known; use one of {', '.join(PATHS)}")
 
     def sampling(self, found: FoundModel) -> dict[str, object]:
         """How paths of a model are sampled, as options of [`~kronos_ft.KronosPredictor.predict_paths`]."""
@@ -140,3 +151,33 @@ class ForecastArguments(SamplingArguments):
                 raise ValueError(f"{name}={value} exists; pass --overwrite or another {name}")
             if not Path(value).resolve().parent.is_dir():
                 raise ValueError(f"the folder of {name}={value} does not exist; create it first")
+
+
+@dataclass
+class CalibrateArguments(SplitArguments):
+    """Settings of `kronos-ft calibrate`."""
+
+    model: str | None = field(
+        default=None, metadata={"help": "Predictor: folder of kronos-ft finetune or predictor, or model folder."}
+    )
+    tokenizer: str | None = field(
+        default=None, metadata={"help": "Another tokenizer than the one that the model was trained with."}
+    )
+    num_paths: int = field(default=30, metadata={"help": "Forecast paths per origin."})
+    max_origins: int = field(default=100, metadata={"help": "Maximum validation origins; evenly spaced in time."})
+    seed: int = field(default=42, metadata={"help": "Random seed of the sampling, the same for every setting."})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
+
+    def __post_init__(self):
+        if not self.model:
+            raise ValueError("model is not set; write kronos-ft calibrate RUN --data FILE")
+        if not self.data:
+            raise ValueError("data is not set; pass --data FILE, the candles that the model was trained on")
+        for name, least in (("num_paths", 2), ("max_origins", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} is below {least}; use {least} or more")
+        self.check_split()
+
+    def check_files(self) -> None:
+        """Raises ValueError when the data file does not exist."""
+        check_data_file(self.data)

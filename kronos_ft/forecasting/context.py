@@ -1,16 +1,19 @@
-"""Prepares one series for a forecast: validation, normalisation by its own context, calendar features.
+"""Prepares one series for a forecast: validation, normalisation by its own context, future times, random seed.
 
 Shapes: L bars of context, H bars of horizon, F = 6 features.
 """
 
 import logging
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ..data.candles import CandleSeries
 from ..data.columns import FEATURES
-from ..data.future import check_future
+from ..data.future import check_future, future_timestamps
+from ..data.rhythm import rhythm_before
 from ..data.timestamps import calendar_features
 from ..windows.dataset import PUBLISHED_EPS, normalise
 
@@ -171,3 +174,21 @@ def stamps_of(times: pd.Series) -> np.ndarray:
     """Calendar features `(N, 5)` in the time zone of `times`, as published."""
     parsed = pd.to_datetime(times)
     return calendar_features((parsed.dt.tz_localize(None) if parsed.dt.tz is not None else parsed).to_numpy())
+
+
+def origin_seed(seed: int, symbol: str, time: np.datetime64) -> int:
+    """Seed of one origin, from the run's seed, the symbol and the time of the last known bar.
+
+    It does not depend on the batch size or on the other origins, so neither changes the paths of this origin.
+    """
+    entropy = (seed, zlib.crc32(symbol.encode()), int(time.astype("datetime64[ns]").astype("int64")))
+    return int(np.random.SeedSequence([abs(value) for value in entropy]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def inferred_times(series: CandleSeries, origin: int, horizon: int) -> np.ndarray:
+    """Times of the bars from an origin on, shape `(H,)`, inferred from the bars before it.
+
+    Raises:
+        ValueError: the bars before the origin have no regular pattern.
+    """
+    return future_timestamps(series.timestamps[:origin], horizon, *rhythm_before(series.timestamps, origin))

@@ -24,7 +24,7 @@ from ..windows.quantile_windows import QUANTILE_TARGETS, context_features, conte
 from .context import build_context
 from .feasible_candles import spikes
 from .forecast import DirectQuantiles, Forecast
-from .predictor import usable_device
+from .predictor import KronosPredictor, usable_device
 
 BATCH_ROWS = 512
 BLOCK = 12  # bars of a block of past bars
@@ -93,6 +93,8 @@ class QuantilePredictor:
         device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
         clip (`float`): maximum absolute normalised value, in standard deviations.
         found ([`FoundModel`], *optional*): where the model was found, for the defaults of forecasts.
+        sampler ([`KronosPredictor`], *optional*): samples the paths that get the head's distributions; by default they
+            are made of blocks of past bars.
 
     Raises:
         ValueError: a missing tokenizer, or one of other bit sizes.
@@ -105,6 +107,7 @@ class QuantilePredictor:
         device: str | torch.device | None = None,
         clip: float = 5.0,
         found: FoundModel | None = None,
+        sampler: KronosPredictor | None = None,
     ):
         if model.config.use_body:
             if tokenizer is None:
@@ -115,7 +118,7 @@ class QuantilePredictor:
         self.device = usable_device(device)
         self.model = model.to(self.device).eval()
         self.tokenizer = None if tokenizer is None else tokenizer.to(self.device).eval()
-        self.clip = clip
+        self.clip, self.sampler = clip, sampler
         sizes = {"lookback": model.config.lookback, "horizon": model.config.horizon}
         self.found = found or FoundModel("the model", "", "", forecaster=sizes, is_head=True)
 
@@ -191,11 +194,11 @@ class QuantilePredictor:
         """Forecasts several series; the same interface as [`KronosPredictor.predict_paths`].
 
         Args:
-            candles, stamps, future_stamps, horizon: as there; future stamps are not used.
-            num_paths (`int`): paths with the head's distributions, see [`~QuantilePredictor.paths`].
-            seed (`int` or one per series, *optional*): of the paths' blocks; 0 by default.
-            progress (*optional*): called with (series done, all series).
-            sampling: settings of sampled paths, such as `T`; without effect, because nothing is sampled.
+            candles, stamps, future_stamps, horizon: as there.
+            num_paths (`int`): paths, which get the head's distributions of the close, see [`couple`].
+            seed (`int` or one per series, *optional*): of the paths; 0 by default.
+            progress (*optional*): called with (done, all): series, or steps of sampling.
+            sampling: settings of sampled paths, such as `T`; without effect when nothing is sampled.
 
         Returns:
             `list` of [`Forecast`] with `direct` quantiles.
@@ -204,25 +207,44 @@ class QuantilePredictor:
             ValueError: as [`~QuantilePredictor.predict`].
         """
         seeds = [seed or 0] * len(candles) if seed is None or np.isscalar(seed) else list(seed)
+        sampled: list[Forecast | None] = [None] * len(candles)
+        if self.sampler is not None:
+            self.predict(candles[:1], stamps[:1], horizon)  # a wrong horizon must not be told after the sampling
+            sampled = self.sampler.predict_paths(
+                candles, stamps, future_stamps, horizon, num_paths, seed=seeds, progress=progress, **sampling
+            )
+            progress = None
         found: list[tuple[int, Forecast]] = []
         for members in _by_length(candles):
             quantiles = self.predict([candles[one] for one in members], [stamps[one] for one in members], horizon)
             for one, direct in zip(members, quantiles, strict=True):
-                paths = self.paths(direct, np.asarray(candles[one], dtype=np.float64), num_paths, seeds[one])
-                found.append((one, Forecast(paths, 0.0, float(spikes(paths, candles[one]).mean()), direct=direct)))
+                past, drawn = np.asarray(candles[one], dtype=np.float64), sampled[one]
+                paths = self.paths(direct, past, num_paths, seeds[one], None if drawn is None else drawn.paths)
+                touched = 0.0 if drawn is None else drawn.projected_share
+                found.append((one, Forecast(paths, touched, float(spikes(paths, past).mean()), direct=direct)))
             if progress is not None:
                 progress(len(found), len(candles))
         return [forecast for _, forecast in sorted(found, key=lambda pair: pair[0])]
 
-    def paths(self, quantiles: DirectQuantiles, past: np.ndarray, num_paths: int, seed: int) -> np.ndarray:
-        """Paths with the head's distributions of the close, from blocks of past bars, shape `(P, H, 6)`.
+    def paths(
+        self,
+        quantiles: DirectQuantiles,
+        past: np.ndarray,
+        num_paths: int,
+        seed: int,
+        sampled: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Paths with the head's distributions of the close, shape `(P, H, 6)`.
 
         Args:
             quantiles ([`DirectQuantiles`]): of the series.
             past (`np.ndarray` of shape `(L, 6)`): its context.
             num_paths, seed (`int`): number of paths, and seed of the blocks.
+            sampled (`np.ndarray` of shape `(P, H, 6)`, *optional*): paths to couple instead of blocks of past bars.
         """
-        horizon = len(quantiles.close)
-        found = past_blocks(past, num_paths, horizon, np.random.default_rng(seed))
+        if sampled is None:
+            found = past_blocks(past, num_paths, len(quantiles.close), np.random.default_rng(seed))
+        else:
+            found = sampled.copy()
         found[..., :VOLUME] = couple(found[..., :VOLUME], quantiles.samples("close", num_paths))
         return found

@@ -56,6 +56,7 @@ class KronosForecaster:
         tokenizer: str | Path | None = None,
         device: str | torch.device | None = None,
         max_context: int | None = None,
+        paths: str = "blocks",
     ) -> "KronosForecaster":
         """Loads a model and finds its tokenizer, lookback, horizon and sampling settings.
 
@@ -65,6 +66,8 @@ class KronosForecaster:
             tokenizer (`str` or `Path`, *optional*): another tokenizer than the one that the model was trained with.
             device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
             max_context (`int`, *optional*): maximum number of bars that the model sees; by default that of the model.
+            paths (`str`): what the paths of a quantile head are made of: `blocks` of past bars, or `sampled` by the
+                predictor of its run; both get the distributions of the head.
 
         Raises:
             ValueError: nothing found, an unfinished run, an unknown tokenizer, networks that do not fit each other, or
@@ -72,7 +75,7 @@ class KronosForecaster:
             HubUnreachable: the Hub cannot be reached and the model is not in the cache.
         """
         found = find_model(str(name_or_path), None if tokenizer is None else str(tokenizer))
-        predictor = load_predictor(found, device, max_context)
+        predictor = load_predictor(found, device, max_context, paths=paths)
         for remark in remarks_on(found, predictor.tokenizer, found.lookback()):
             logger.warning(remark)
         return cls(predictor)

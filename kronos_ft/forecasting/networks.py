@@ -4,7 +4,7 @@ import torch
 
 from ft_core.hub.origin import split_revision
 
-from ..models.found_model import FoundModel
+from ..models.found_model import FoundModel, find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles
@@ -47,6 +47,7 @@ def load_predictor(
     device: str | torch.device | None = None,
     max_context: int | None = None,
     tokenizer: KronosTokenizer | None = None,
+    paths: str = "blocks",
 ) -> KronosPredictor | QuantilePredictor:
     """Loads the networks of a model; a [`QuantilePredictor`] for a quantile head.
 
@@ -55,6 +56,8 @@ def load_predictor(
         device (`str` or `torch.device`, *optional*): defaults to the accelerator, or the CPU if there is none.
         max_context (`int`, *optional*): maximum number of bars that the model sees; by default that of the model.
         tokenizer ([`KronosTokenizer`], *optional*): the loaded tokenizer, if there is one already.
+        paths (`str`): what the paths of a quantile head are made of: `blocks` of past bars, or `sampled` paths of the
+            predictor of its run.
 
     Raises:
         ValueError: the folder does not contain the model, the networks do not fit each other, or the sampling settings
@@ -65,9 +68,22 @@ def load_predictor(
     if tokenizer is None and found.tokenizer:
         tokenizer = load_network(KronosTokenizer, found.tokenizer)
     if found.is_head:
-        return QuantilePredictor(model, tokenizer, device, found=found)
+        sampler = _sampler_of(found, device, max_context, tokenizer) if paths == "sampled" else None
+        return QuantilePredictor(model, tokenizer, device, found=found, sampler=sampler)
     found.check_calibration(weights_hash(model))
     return KronosPredictor(model, tokenizer, device, max_context=found.max_context(max_context), found=found)
+
+
+def _sampler_of(
+    head: FoundModel, device: str | torch.device | None, max_context: int | None, tokenizer: KronosTokenizer | None
+) -> KronosPredictor:
+    """The predictor of the run that a quantile head is of."""
+    if head.run is None or not (head.run / "predictor").is_dir():
+        raise ValueError(
+            f"paths=sampled needs a predictor, and {head.name} has only a quantile head; pass the folder of a run of "
+            "kronos-ft finetune --stages tokenizer predictor quantiles, or use paths blocks"
+        )
+    return load_predictor(find_model(str(head.run), head.tokenizer, head=False), device, max_context, tokenizer)
 
 
 def remarks_on(found: FoundModel, tokenizer: KronosTokenizer | None, lookback: int) -> list[str]:

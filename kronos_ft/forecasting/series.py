@@ -10,9 +10,8 @@ import pandas as pd
 from ..data.candles import CandleSeries
 from ..data.columns import FEATURES
 from ..data.timestamps import calendar_features
-from .context import build_context
+from .context import build_context, inferred_times, origin_seed
 from .forecast import Forecast
-from .future_times import inferred_times, origin_seed
 from .predictor import KronosPredictor
 
 CLOSE = 3

@@ -22,7 +22,7 @@ from ..data.candles import CandleSeries
 from ..data.timestamps import calendar_features
 from ..evaluation.origins import plan_origins
 from ..evaluation.settings import OriginPlan
-from ..forecasting.future_times import inferred_times, origin_seed
+from ..forecasting.context import inferred_times, origin_seed
 from ..forecasting.predictor import KronosPredictor
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..scoring.metrics import crps_loss
@@ -82,11 +82,19 @@ class ForecastScore:
         tokenizer ([`KronosTokenizer`]): of the predictor.
         most (`int`): maximum number of origins.
         seed (`int`): of the paths.
+        num_paths (`int`): paths per origin.
     """
 
     def __init__(
-        self, series: list[CandleSeries], data: DataArguments, tokenizer: KronosTokenizer, most: int, seed: int
+        self,
+        series: list[CandleSeries],
+        data: DataArguments,
+        tokenizer: KronosTokenizer,
+        most: int,
+        seed: int,
+        num_paths: int = PATHS,
     ):
+        self.num_paths = num_paths
         self.lookback, self.horizon = data.lookback_window, max(data.predict_window, 1)
         plan = OriginPlan(
             self.lookback,
@@ -117,12 +125,19 @@ class ForecastScore:
     def __len__(self) -> int:
         return len(self.contexts)
 
-    def __call__(self, model: Kronos, device: torch.device) -> float:
-        """The mean over origins and horizons."""
+    def __call__(self, model: Kronos, device: torch.device, T: float = 1.0, top_p: float = 1.0) -> float:
+        """The mean over origins and horizons; T and top_p as of [`KronosPredictor.predict_paths`]."""
         predictor = KronosPredictor(model, self.tokenizer, device, clip=self.clip)
         last = np.array(self.last)[:, None]
         found = predictor.predict_paths(
-            self.contexts, self.stamps, self.futures, self.horizon, PATHS, top_p=1.0, seed=self.seeds
+            self.contexts,
+            self.stamps,
+            self.futures,
+            self.horizon,
+            self.num_paths,
+            T=T,
+            top_p=top_p,
+            seed=self.seeds,
         )
         paths = np.stack([one.paths[..., CLOSE] for one in found])
         return float(crps_loss(np.log(np.array(self.truth) / last), np.log(paths / last[:, None])).mean())

@@ -10,7 +10,7 @@ import torch
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.evaluation.models import EvaluatedModel
-from kronos_ft.forecasting.future_times import origin_seed
+from kronos_ft.forecasting.context import origin_seed
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer

@@ -9,7 +9,7 @@ from kronos_ft.baselines.bootstrap import VolatilityCone
 from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive, season_bars
 from kronos_ft.data.candles import inspect_candles
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.forecasting.future_times import inferred_times
+from kronos_ft.forecasting.context import inferred_times
 
 ROWS = 700
 PRICES = ["open", "high", "low", "close"]

@@ -181,6 +181,15 @@ def test_every_surface_uses_the_head_of_a_run(finetuned, candles, run, tmp_path)
     # the paths of the predictor, by its own name
     sampled = KronosForecaster.from_pretrained(finetuned / "predictor").predict(candles, num_paths=3)
     assert sampled.direct is None
+    # and coupled with the distributions of the head
+    coupled = KronosForecaster.from_pretrained(finetuned, paths="sampled").predict(candles, num_paths=99)
+    raw = KronosForecaster.from_pretrained(finetuned / "predictor").predict(candles, num_paths=99)
+    wanted = coupled.direct.samples("close", 99).T
+    assert np.sort(coupled.paths[..., 3], axis=0) == pytest.approx(wanted)
+    order = np.argsort(raw.paths[..., 3], axis=0, kind="stable")
+    assert (np.diff(np.take_along_axis(coupled.paths[..., 3], order, axis=0), axis=0) >= 0).all()
+    with pytest.raises(ValueError, match=r"paths=sampled needs a predictor, and .* has only a quantile head"):
+        KronosForecaster.from_pretrained(finetuned / "quantiles", paths="sampled")
     with pytest.raises(ValueError, match="horizon=5 is outside 1 to 4, which the quantile head was trained for"):
         forecaster.predict(candles, horizon=5)
 

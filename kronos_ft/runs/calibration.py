@@ -1,0 +1,94 @@
+"""`kronos-ft calibrate`: chooses how paths are sampled, by the CRPS of forecasts on the validation split.
+
+The published temperature 1 and top_p 0.9 cut the tails, and their intervals are too narrow (upstream issues 179, 323,
+325). A small grid is tried with the same random numbers; the best setting is stored beside the weights, with their
+hash, and every later forecast uses it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ft_core.io.console import echo
+from ft_core.io.progress_lines import LineProgress
+
+from ..data.sources import load_source
+from ..forecasting.arguments import CalibrateArguments
+from ..forecasting.networks import load_predictor, remarks_on
+from ..models.found_model import FoundModel, find_model
+from ..models.identity import weights_hash
+from ..models.pairing import FORECASTER_FILE, write_forecaster
+from ..training.arguments import DataArguments
+from ..windows.arguments import RATIOS
+from .selection import ForecastScore
+
+TEMPERATURES, TOP_PS = (0.8, 0.9, 1.0, 1.1, 1.25), (0.9, 0.97, 1.0)
+SPLIT_SETTINGS = ("split_ratios", "split_dates", "embargo", "max_gap")
+
+
+def with_recorded_split(args: CalibrateArguments, found: FoundModel) -> CalibrateArguments:
+    """The settings with the split of the training run, where none is set: its test bars stay unseen."""
+    given = {name: getattr(args, name) for name in SPLIT_SETTINGS}
+    if any(value not in (None, [*RATIOS]) for value in given.values()):
+        return args
+    recorded = found.data_settings()
+    return replace(args, **{name: recorded[name] for name in SPLIT_SETTINGS if recorded.get(name) is not None})
+
+
+def run_calibration(args: CalibrateArguments) -> dict[str, object]:
+    """Scores each temperature and top_p on the validation split and stores the best in `forecaster.json`.
+
+    Args:
+        args ([`CalibrateArguments`]): the settings.
+
+    Returns:
+        `dict`: `T`, `top_p`, `crps` in basis points by setting, `origins`, and `file`.
+
+    Raises:
+        ValueError: a model of the Hub or a quantile head, or data without a validation origin; nothing is written then.
+    """
+    found = find_model(args.model, args.tokenizer, head=False)
+    folder = Path(found.model)
+    if not folder.is_dir():
+        raise ValueError(f"{args.model} is not a local folder; pull it first: kronos-ft pull {args.model} DIR")
+    args = with_recorded_split(args, found)
+    lookback, horizon = found.lookback(), found.horizon()
+    data = DataArguments(
+        data=args.data,
+        policy=args.policy,
+        timezone=args.timezone,
+        lookback_window=lookback,
+        predict_window=horizon,
+        **{name: getattr(args, name) for name in SPLIT_SETTINGS},
+    )
+    series = load_source(args.data, args.policy, args.timezone)
+    uncalibrated = replace(found, forecaster={**found.forecaster, "predictor_sha256": None})
+    predictor = load_predictor(uncalibrated, args.device)
+    for remark in remarks_on(found, predictor.tokenizer, lookback):
+        echo(f"WARNING     {remark}")
+    score = ForecastScore(series, data, predictor.tokenizer, args.max_origins, args.seed, args.num_paths)
+    if not len(score):
+        raise ValueError(
+            f"the validation split of {args.data} has no origin with {lookback} bars before and {horizon} after it; "
+            "use more data or a larger validation share"
+        )
+    echo(f"validation  {len(score)} origins, {lookback} bars of context, {horizon} bars ahead, {args.num_paths} paths")
+    grid = [(temperature, top_p) for temperature in TEMPERATURES for top_p in TOP_PS]
+    progress, crps = LineProgress("settings tried"), {}
+    for done, (temperature, top_p) in enumerate(grid, start=1):
+        crps[temperature, top_p] = 1e4 * score(predictor.model, predictor.device, T=temperature, top_p=top_p)
+        progress(done, len(grid))
+    best = min(grid, key=crps.__getitem__)
+    echo(f"{'CRPS, bp':12}" + "".join(f"{f'top_p {top_p:g}':>12}" for top_p in TOP_PS))
+    for temperature in TEMPERATURES:
+        echo(f"{f'T {temperature:g}':12}" + "".join(f"{crps[temperature, top_p]:>12.2f}" for top_p in TOP_PS))
+    sampling = {"T": best[0], "top_p": best[1], "top_k": 0}
+    write_forecaster(folder, {**sampling, "predictor_sha256": weights_hash(predictor.model)})
+    gain = 1 - crps[best] / crps[1.0, 0.9]
+    echo(f"chosen      T {best[0]:g}, top_p {best[1]:g}: CRPS {gain:+.1%} better than the published T 1, top_p 0.9")
+    echo(f"stored      {folder / FORECASTER_FILE}")
+    return {
+        **sampling,
+        "crps": {f"T {t:g}, top_p {p:g}": value for (t, p), value in crps.items()},
+        "origins": len(score),
+        "file": str(folder / FORECASTER_FILE),
+    }

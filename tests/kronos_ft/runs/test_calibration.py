@@ -1,0 +1,90 @@
+"""Sampling settings chosen on the validation split: stored with the weights, used by every forecast of them."""
+
+import json
+
+import pytest
+
+from kronos_ft import KronosForecaster
+from kronos_ft.forecasting.arguments import CalibrateArguments
+from kronos_ft.runs.calibration import run_calibration, with_recorded_split
+from kronos_ft.runs.selection import ForecastScore
+
+
+@pytest.fixture
+def model(candle_frame, tiny_model, tiny_predictor, tmp_path):
+    """A folder of a predictor that names its tokenizer and its window, and candles beside it."""
+    candle_frame.to_csv(tmp_path / "sim.csv", index=False)
+    tiny_model.save_pretrained(tmp_path / "tokenizer")
+    tiny_predictor.save_pretrained(tmp_path / "model")
+    kept = {"tokenizer": str(tmp_path / "tokenizer"), "lookback": 20, "horizon": 4}
+    (tmp_path / "model" / "forecaster.json").write_text(json.dumps(kept))
+    return tmp_path / "model"
+
+
+def test_the_setting_with_the_lowest_crps_is_stored_and_used(model, run, monkeypatch, tmp_path):
+    asked = []
+
+    def crps(score, network, device, T, top_p):
+        asked.append((T, top_p))
+        return 0.01 + abs(T - 1.1) + abs(top_p - 0.97)
+
+    monkeypatch.setattr(ForecastScore, "__call__", crps)
+    code, lines, errors = run("calibrate", model, "--data", tmp_path / "sim.csv", "--max_origins", 5)
+    assert code == 0, errors
+    assert len(set(asked)) == 15
+    kept = json.loads((model / "forecaster.json").read_text())
+    assert (kept["T"], kept["top_p"], kept["top_k"], kept["lookback"]) == (1.1, 0.97, 0, 20)
+    assert any(line.startswith("chosen      T 1.1, top_p 0.97: CRPS ") for line in lines)
+    assert KronosForecaster.from_pretrained(model).sampling == {"T": 1.1, "top_p": 0.97, "top_k": 0}
+    # again, over an earlier calibration
+    assert run("calibrate", model, "--data", tmp_path / "sim.csv", "--max_origins", 5)[0] == 0
+
+
+def test_the_scores_are_those_of_forecasts(model, tmp_path):
+    args = CalibrateArguments(data=str(tmp_path / "sim.csv"), model=str(model), max_origins=3, num_paths=4)
+    found = run_calibration(args)
+    assert len(set(found["crps"].values())) > 5
+    chosen = f"T {found['T']:g}, top_p {found['top_p']:g}"
+    assert found["crps"][chosen] == min(found["crps"].values())
+    assert found["origins"] == 3
+
+
+def test_a_calibration_of_other_weights_is_refused(model, run, tiny_predictor, tmp_path):
+    assert run("calibrate", model, "--data", tmp_path / "sim.csv", "--max_origins", 2, "--num_paths", 2)[0] == 0
+    tiny_predictor.norm.weight.data.mul_(1.1)
+    tiny_predictor.save_pretrained(model)
+    code, _, errors = run("forecast", "--data", tmp_path / "sim.csv", "--model", model, "--num_paths", 2)
+    assert (code, len(errors)) == (2, 1)
+    assert "was calibrated for other weights" in errors[0]
+
+
+def test_the_test_split_of_the_training_run_stays_unseen(model, tmp_path):
+    from kronos_ft.models.found_model import find_model
+
+    found = find_model(str(model))
+    found.record["data"] = {"split_ratios": [0.5, 0.2, 0.3], "embargo": 7, "split_dates": None}
+    args = CalibrateArguments(data="sample", model=str(model))
+    assert with_recorded_split(args, found).split_ratios == [0.5, 0.2, 0.3]
+    assert with_recorded_split(args, found).embargo == 7
+    own = CalibrateArguments(data="sample", model=str(model), split_ratios=[0.6, 0.2, 0.2])
+    assert with_recorded_split(own, found) is own
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "model is not set; write kronos-ft calibrate RUN --data FILE"),
+        (("MODEL",), "data is not set; pass --data FILE"),
+        (("MODEL", "--data", "sample", "--num_paths", 1), "num_paths=1 is below 2"),
+        (("small", "--data", "sample"), "small is not a local folder; pull it first: kronos-ft pull small DIR"),
+        (("TOKENIZER", "--data", "sample"), "contains a tokenizer, not a predictor"),
+        (("MODEL", "--data", "sample", "--split_ratios", 0.99, 0.0, 0.01), "has no origin with 20 bars before and 4"),
+    ],
+)
+def test_what_cannot_be_calibrated(model, run, tmp_path, words, message):
+    places = {"MODEL": model, "TOKENIZER": tmp_path / "tokenizer"}
+    before = (model / "forecaster.json").read_bytes()
+    code, _, errors = run("calibrate", *(places.get(word, word) for word in words))
+    assert code == 2
+    assert message in errors[-1]
+    assert (model / "forecaster.json").read_bytes() == before
