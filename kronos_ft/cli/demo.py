@@ -1,6 +1,6 @@
-"""The demonstration: fine-tunes tokenizer and predictor on BTC candles, forecasts, and evaluates.
+"""The demonstration: fine-tunes tokenizer, predictor and quantile head on BTC candles, forecasts, and evaluates.
 
-Read it as an example of the Python interface: `run_demo` is a script of six numbered steps.
+Read it as an example of the Python interface: `run_demo` is a script of seven numbered steps.
 """
 
 import argparse
@@ -23,11 +23,12 @@ def run_demo(
     Args:
         data (`str`): `sample` for the embedded candles, or what [`load_candles`] takes.
         output_dir (`str`): run folder; what is in the default one is replaced.
-        steps (`int`): optimizer steps of the tokenizer, at least 4; the predictor takes twice as many.
+        steps (`int`): optimizer steps of the tokenizer, at least 4; the predictor takes twice as many, the quantile
+            head ten times.
         overwrite (`bool`): also replace a run in a folder other than the default.
 
     Returns:
-        The run folder: `tokenizer/`, `predictor/`, `tokens/`, `forecast.png`, `evaluation/`.
+        The run folder: `tokenizer/`, `predictor/`, `quantiles/`, `tokens/`, `forecast.png`, `evaluation/`.
 
     Raises:
         ValueError: too few steps, data that cannot be used, or a folder that holds something.
@@ -43,12 +44,17 @@ def run_demo(
         Kronos,
         KronosArguments,
         KronosConfig,
-        KronosPredictor,
+        KronosForecaster,
+        KronosForQuantiles,
+        KronosQuantileArguments,
+        KronosQuantilesConfig,
+        KronosQuantileTrainer,
         KronosTokenizer,
         KronosTokenizerArguments,
         KronosTokenizerConfig,
         KronosTokenizerTrainer,
         KronosTrainer,
+        QuantileWindowDataset,
         TokenWindowDataset,
         WindowDataset,
         WindowShape,
@@ -60,6 +66,8 @@ def run_demo(
         terminal_text,
     )
     from ..data.sources import load_source
+    from ..runs.quantiles import pool_states
+    from ..windows.quantile_windows import CONTEXT_FEATURES
 
     run = Path(output_dir)
     check_writable(run)
@@ -70,7 +78,7 @@ def run_demo(
         )
     shared = {"overwrite": True, "eval_strategy": "steps", "save_strategy": "steps", "logging_steps": 5, "seed": 7}
 
-    # 1. Settings of both stages come first: they start the process group when there are several processes.
+    # 1. Settings of all stages come first: they start the process group when there are several processes.
     tokenizer_args = KronosTokenizerArguments(
         output_dir=str(run / "tokenizer"),
         learning_rate=1e-4,
@@ -90,6 +98,17 @@ def run_demo(
         eval_steps=steps,
         save_steps=steps,
         **shared,
+    )
+
+    head_args = KronosQuantileArguments(
+        output_dir=str(run / "quantiles"),
+        per_device_train_batch_size=64,
+        pct_start=0.1,
+        max_steps=10 * steps,
+        eval_steps=2 * steps,
+        save_steps=2 * steps,
+        early_stopping=False,
+        **shared | {"logging_steps": 20},
     )
 
     # 2. Candles, and windows of 90 + 10 + 1 bars; one window is left out between the splits.
@@ -126,24 +145,34 @@ def run_demo(
     trainer.train()
     metrics["predictor"] = finish_run(trainer, tokens[2])
 
-    # 6. One process tells how it went, forecasts the last ten bars of the data, which it hides, and asks whether such
-    #    forecasts are better than naive ones: the verdict may well be no after so few steps.
+    # 6. The quantile head on the frozen body, whose states are computed once. It starts as a volatility-scaled cone.
+    windows = [QuantileWindowDataset(one, tokenizer, run / "tokens") for one in (train, validation, test)]
+    body = Kronos.from_pretrained(run / "predictor" / "best_model")
+    config = KronosQuantilesConfig.on_body(body.config, horizon=10, lookback=90, num_features=len(CONTEXT_FEATURES))
+    head = KronosForQuantiles.on_body(body, config)
+    head.train_body(False)
+    head.fit_cone(*windows[0].outcomes(range(len(windows[0]))))
+    for one in windows:
+        pool_states(one, head, head_args.device)
+    trainer = KronosQuantileTrainer(head, head_args, *windows[:2])
+    trainer.train()
+    metrics["quantiles"] = finish_run(trainer, windows[2])
+
+    # 7. One process tells how it went, forecasts the last ten bars of the data, which it hides, and asks whether such
+    #    forecasts are better than the references: those of sampled paths may well not be after so few steps.
     if trainer.is_world_process_zero():
         for stage, figures in metrics.items():
             print(f"\n{stage}\n{summary_table(figures)}")
-        folders = {name: str(run / name / "best_model") for name in ("tokenizer", "predictor")}
-        predictor = KronosPredictor(Kronos.from_pretrained(folders["predictor"]), tokenizer)
+        forecaster = KronosForecaster.from_pretrained(run)
         hidden = str(series[0].timestamps[-10])
-        forecast = forecast_series(predictor, series[:1], horizon=10, lookback=90, num_paths=50, origin=hidden)[0]
+        forecast = forecast_series(forecaster.predictor, series[:1], num_paths=50, origin=hidden)[0]
         forecast.plot(run / "forecast.png")
         print("", *describe_forecast(forecast), sep="\n")
         evaluation = run_evaluation(
             EvaluateArguments(
                 data=data,
-                model=folders["predictor"],
-                tokenizer=folders["tokenizer"],
-                lookback=90,
-                horizon=10,
+                compare=[f"sampled paths={run / 'predictor'}", f"quantile head={run}"],
+                tokenizer=str(run / "tokenizer"),
                 step=50,
                 max_origins=60,
                 num_paths=30,

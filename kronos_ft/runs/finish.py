@@ -83,7 +83,10 @@ def summary_table(metrics: dict) -> str:
     best = metrics["best"]
     if best:
         start = f", starting weights {_cell(metrics['start'])}" if metrics["start"] is not None else ""
-        fall = f" ({metrics['start'] / best['value']:.1f}x lower)" if metrics["start"] and metrics["improved"] else ""
+        fall = ""
+        if metrics["start"] and metrics["improved"]:
+            ratio = metrics["start"] / best["value"]
+            fall = f" ({ratio:.1f}x lower)" if not 0 < ratio < 2 else f" ({1 - 1 / ratio:.1%} lower)"
         lines.append(
             f"best               {metrics['metric']} {_cell(best['value'])} at step {best['step']}{start}{fall}"
         )

@@ -190,7 +190,7 @@ def test_training_reduces_reconstruction_and_saves_the_best(make_trainer, valida
     assert record["versions"]["torch"] == torch.__version__
     table = summary_table(metrics)
     assert f"at step {metrics['best']['step']}" in table
-    assert "x lower" in table
+    assert " lower)" in table
 
 
 def test_a_run_that_does_not_help_says_so(make_trainer):
