@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ft_core.hub.origin import origin_of, read_pulled, split_revision
-from ft_core.io.formats import read_json
 from ft_core.runs.record_schema import recorded_group
 
-from ..models.adapters import BASE_FILE
+from ..models.descent import ancestors
 from ..models.pretrained import folder_of
-from ..models.sizes import PUBLISHED_PREDICTORS, TRAINED_UNTIL
+from ..models.sizes import TRAINED_UNTIL
 from .arguments import EvaluateArguments
 from .models import ModelSource
 
@@ -25,7 +23,6 @@ MEMORISED_NOTE = (
     "{memorised:,} test origins before {until} are possibly memorised: the published weights that {models} descends "
     "from were trained and validated on data before that day; the verdict uses only the {clean:,} later origins"
 )
-MOST_ANCESTORS = 20  # of a chain of runs, each of which starts from the model of the one before
 # evaluations of earlier versions are recognised by these words: do not change them
 DONE_WITH = {"train": "was trained on", "validation": "was chosen by validation on"}
 
@@ -145,41 +142,6 @@ def training_remarks(
     return seen, [remark for remark in remarks if remark]
 
 
-def _ancestors(model: str) -> list[str]:
-    """Names and repositories of a predictor and of those that it descends from, the nearest first.
-
-    Follows the run record, the base model of adapters and the record of a pull from folder to folder.
-    """
-    found, queue = [], [model]
-    while queue and len(found) < MOST_ANCESTORS:
-        one = queue.pop(0)
-        if one in found:
-            continue
-        found.append(one)
-        folder = Path(folder_of(one))
-        if not folder.is_dir():
-            named = split_revision(one)[0]
-            queue += [place for place in (named, PUBLISHED_PREDICTORS.get(named)) if place]
-            continue
-        origin, pulled = origin_of(folder), read_pulled(folder)
-        queue += [place.repository for place in (origin, pulled and pulled.origin) if place]
-        record = recorded_group(folder.parent, "model") or recorded_group(folder, "model")
-        names = [record.get("repository"), record.get("model")] if not record.get("from_scratch") else []
-        queue += [name for name in (_named_base(folder), *names) if isinstance(name, str) and name]
-        if (stage := folder / "predictor").is_dir():  # a run of both stages
-            queue.append(str(stage))
-    return found
-
-
-def _named_base(folder: Path) -> str | None:
-    """The base model that a folder of adapters names."""
-    try:
-        found = read_json(folder / BASE_FILE, "", dict).get("name")
-    except ValueError:
-        return None
-    return found if isinstance(found, str) else None
-
-
 def clean_from(model: str, repository: str | None = None) -> str | None:
     """The first day (YYYY-MM-DD, UTC) whose bars are new to the published weights that a model descends from.
 
@@ -190,7 +152,7 @@ def clean_from(model: str, repository: str | None = None) -> str | None:
     Returns:
         `str`, or None if the model is not known to descend from published weights.
     """
-    names = [*_ancestors(model), *([repository] if repository else [])]
+    names = [*ancestors(model), *([repository] if repository else [])]
     dates = [TRAINED_UNTIL[one] for one in names if one in TRAINED_UNTIL]
     return max(dates, default=None)
 

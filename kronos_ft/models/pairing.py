@@ -45,18 +45,26 @@ class ForecasterFile(TypedDict, total=False):
     versions: dict[str, str]
 
 
-def write_pairing(folder: Path, model_facts: object, lookback: int | None = None, horizon: int | None = None) -> None:
+def write_pairing(
+    folder: Path,
+    model_facts: object,
+    lookback: int | None = None,
+    horizon: int | None = None,
+    descends_from: object = None,
+) -> None:
     """Writes both files into a predictor's folder; the tokenizer's name and hash only if the run recorded them.
 
     Args:
         folder (`Path`): holds the weights.
         model_facts: facts of the run on its model; a `dict` with `tokenizer` and `tokenizer_sha256`.
         lookback, horizon (`int`, *optional*): bars of a training window before and after its origin.
+        descends_from (`str`, *optional*): repository of the published weights that the predictor descends from, kept
+            beside the tokenizer's hash; an evaluation needs to know what these weights have seen.
     """
     facts = model_facts if isinstance(model_facts, dict) else {}
     if "tokenizer_sha256" in facts:
         kept = {"tokenizer": facts.get("tokenizer"), "tokenizer_sha256": facts["tokenizer_sha256"]}
-        write_json(folder / PAIRING_FILE, kept)
+        write_json(folder / PAIRING_FILE, kept | ({"descends_from": descends_from} if descends_from else {}))
     bars = {"lookback": lookback, "horizon": horizon or None}  # windows may have no bar to predict
     write_forecaster(folder, {"tokenizer": facts.get("tokenizer"), **bars})
 

@@ -10,6 +10,7 @@ from ft_core.io.progress_lines import LineProgress
 
 from ..data.candles import CandleSeries
 from ..models.configuration_kronos import check_bits
+from ..models.descent import published_ancestor
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..training.arguments import DataArguments
@@ -88,6 +89,7 @@ def run_predictor(
         facts = {
             "stage": "predictor",
             "model": {**vars(settings), "tokenizer_sha256": digest},
+            "descends_from": published_ancestor(vars(settings)),
             "config": network.config.to_dict(),
             "tokenizer_config": codes.config.to_dict(),
         }

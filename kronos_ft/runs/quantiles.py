@@ -12,6 +12,7 @@ from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
 
 from ..models.configuration_kronos import KronosConfig, check_bits
+from ..models.descent import published_ancestor
 from ..models.found_model import find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -125,6 +126,7 @@ def run_quantiles(
             echo(f"tokenizer   {codes.config.s1_bits} + {codes.config.s2_bits} bits, weights {digest[:16]}")
             facts["model"] = {**vars(tokens.settings), "tokenizer_sha256": digest, "body_sha256": weights_hash(body)}
             facts["tokenizer_config"] = codes.config.to_dict()
+            facts["descends_from"] = published_ancestor(vars(first.settings))
             codes = codes.to(args.device)
         cache = None if args.dry_run else cache_folder(args.token_cache)
         show = args.process_index == 0

@@ -19,6 +19,7 @@ from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..models.adapters import add_adapters, save_adapters
 from ..models.configuration_kronos import check_bits
+from ..models.descent import published_ancestor
 from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
 from ..models.pairing import write_pairing
 from ..windows.dataset import WindowDataset
@@ -90,12 +91,16 @@ class KronosTrainer(WindowTrainer):
             check_bits(model.config, tokenizer.config)
         elif isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset):
             raise ValueError("a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset")
+        published = published_ancestor(
+            {"repository": model.hub_origin and model.hub_origin.repository, "model": model.name_or_path}
+        )
         if args.lora:
             set_seed(args.seed)  # the Trainer seeds too, but only after the random weights of the adapters
             model = add_adapters(model, args.lora_r, args.lora_alpha, args.lora_dropout)
         if args.eval_like_published:
             self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
         super().__init__(model, args, train_dataset, eval_dataset, callbacks)
+        self.recorder.facts["descends_from"] = published
         self.window_tokenizer = freeze(tokenizer).to(args.device) if tokenizer is not None else None
 
     # Inputs
@@ -195,7 +200,8 @@ class KronosTrainer(WindowTrainer):
         windows = self.train_dataset if self.train_dataset is not None else self.eval_dataset
         shape = getattr(windows, "shape", None)
         size = (shape.lookback, shape.horizon) if shape is not None else (None, None)
-        write_pairing(folder, self.recorder.facts.get("model"), *size)
+        facts = self.recorder.facts
+        write_pairing(folder, facts.get("model"), *size, descends_from=facts.get("descends_from"))
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not self.args.lora:
             super().write_model(folder, state_dict)

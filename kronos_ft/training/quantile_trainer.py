@@ -139,5 +139,7 @@ class KronosQuantileTrainer(WindowTrainer):
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
         """Writes the model and the hash of the tokenizer it was trained with."""
         config = self.accelerator.unwrap_model(self.model_wrapped).config
-        write_pairing(folder, self.recorder.facts.get("model"), config.lookback, config.horizon)
+        facts = self.recorder.facts
+        descends_from = facts.get("descends_from")
+        write_pairing(folder, facts.get("model"), config.lookback, config.horizon, descends_from)
         super().write_model(folder, state_dict)
