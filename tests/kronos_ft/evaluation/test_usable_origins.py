@@ -90,6 +90,8 @@ def test_the_history_asked_for_is_the_history_needed(series, kind, market):
 class FlatPredictor:
     """Answers each context with paths at its last close."""
 
+    found = SimpleNamespace(is_head=False)
+
     def predict_paths(self, candles, stamps, future_stamps, horizon, num_paths, **options):
         shape = (num_paths, horizon, 6)
         return [
@@ -105,7 +107,7 @@ def without_pattern(monkeypatch, refused):
             raise ValueError("time steps are mixed")
         return known[-1] + np.arange(1, horizon + 1) * np.timedelta64(3600, "s")
 
-    monkeypatch.setattr("kronos_ft.forecasting.future_times.future_timestamps", infer)
+    monkeypatch.setattr("kronos_ft.forecasting.context.future_timestamps", infer)
 
 
 def test_origins_without_future_times_are_left_out_and_counted(series, monkeypatch):
@@ -132,4 +134,4 @@ def test_validation_without_future_times_leaves_no_calibration(series, monkeypat
 def test_no_origin_with_future_times_is_refused_before_any_forecast(series, monkeypatch):
     without_pattern(monkeypatch, lambda known: True)
     with pytest.raises(ValueError, match="future times cannot be inferred at any test origin; A: time"):
-        evaluate_forecasters(series, [EvaluatedModel("kronos", None, 30, 20)], SETTINGS)
+        evaluate_forecasters(series, [EvaluatedModel("kronos", FlatPredictor(), 30, 20)], SETTINGS)
