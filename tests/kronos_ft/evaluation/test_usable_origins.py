@@ -16,6 +16,7 @@ from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.models import EvaluatedModel
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters
+from kronos_ft.models.found_model import FoundModel
 
 SETTINGS = EvaluationSettings(OriginPlan(lookback=30, horizon=6, step=3))
 MODEL = VolatilityCone(lookback=20, num_paths=25, seed=3, name="model")
@@ -90,6 +91,8 @@ def test_the_history_asked_for_is_the_history_needed(series, kind, market):
 class FlatPredictor:
     """Answers each context with paths at its last close."""
 
+    found = FoundModel("flat", "flat", "")
+
     def predict_paths(self, candles, stamps, future_stamps, horizon, num_paths, **options):
         shape = (num_paths, horizon, 6)
         return [
@@ -105,7 +108,7 @@ def without_pattern(monkeypatch, refused):
             raise ValueError("time steps are mixed")
         return known[-1] + np.arange(1, horizon + 1) * np.timedelta64(3600, "s")
 
-    monkeypatch.setattr("kronos_ft.forecasting.future_times.future_timestamps", infer)
+    monkeypatch.setattr("kronos_ft.forecasting.context.future_timestamps", infer)
 
 
 def test_origins_without_future_times_are_left_out_and_counted(series, monkeypatch):
