@@ -16,6 +16,7 @@ from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.models import EvaluatedModel
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters
+from kronos_ft.models.found_model import FoundModel
 
 SETTINGS = EvaluationSettings(OriginPlan(lookback=30, horizon=6, step=3))
 MODEL = VolatilityCone(lookback=20, num_paths=25, seed=3, name="model")
@@ -90,7 +91,7 @@ def test_the_history_asked_for_is_the_history_needed(series, kind, market):
 class FlatPredictor:
     """Answers each context with paths at its last close."""
 
-    found = SimpleNamespace(is_head=False)
+    found = FoundModel("flat", "flat", "")
 
     def predict_paths(self, candles, stamps, future_stamps, horizon, num_paths, **options):
         shape = (num_paths, horizon, 6)
