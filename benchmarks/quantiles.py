@@ -2,8 +2,9 @@
 
 `python -m benchmarks.quantiles FILE [FILE ...] --size tiny --seeds 1 2 3` trains, for each file and seed, a tokenizer
 and a predictor from random weights, then a head on its body (trained too, and frozen) and one without a body. Each is
-judged on the test split: CRPS of the close (99 quantiles), its skill and Diebold-Mariano test against the cone that the
-head starts from, and coverage of the 90 % interval. Results go to `benchmarks/results/quantiles.json`, after every run.
+judged on the same test origins (every 4 bars): CRPS of the close and QLIKE of volatility with Diebold-Mariano tests
+against each reference and against the features alone, and coverage of the 90 % interval. Results go to
+`benchmarks/results/quantiles.json`, after every file and seed.
 
 `python -m benchmarks.quantiles --speed` times a forecast of the head and 30 sampled paths of the same body, one after
 the other, on random weights, and 5,000 series in one batch job.
@@ -23,21 +24,21 @@ from ft_core.io.formats import read_json
 from kronos_ft.cli.main import main as kronos_ft
 from kronos_ft.data.sources import load_source
 from kronos_ft.data.timestamps import calendar_features
+from kronos_ft.evaluation.arguments import EvaluateArguments
+from kronos_ft.evaluation.run import run_evaluation
+from kronos_ft.evaluation.verdict import verdict
 from kronos_ft.forecasting.direct import QuantilePredictor
-from kronos_ft.forecasting.forecast import DirectQuantiles
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from kronos_ft.models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
-from kronos_ft.scoring.metrics import crps_loss
-from kronos_ft.scoring.significance import diebold_mariano
-from kronos_ft.windows.dataset import WindowDataset, WindowShape
 from kronos_ft.windows.quantile_windows import CONTEXT_FEATURES
 
 RESULTS = Path(__file__).parent / "results" / "quantiles.json"
 SPEED = RESULTS.with_name("quantile_speed.json")
-LOOKBACK, HORIZON, STEP, PATHS = 90, 24, 4, 99
+LOOKBACK, HORIZON, STEP, PATHS, MOST_ORIGINS = 90, 24, 4, 99, 3000
 BODIES = ("none", "frozen", "full")
+NAMES = {"none": "features alone", "frozen": "frozen body", "full": "trained body"}
 
 
 def _run(*words: object) -> None:
@@ -47,48 +48,62 @@ def _run(*words: object) -> None:
             raise SystemExit(f"failed: kronos-ft {' '.join(map(str, words))}")
 
 
-def _returns(quantiles: list[DirectQuantiles], last: np.ndarray) -> np.ndarray:
-    """Equally likely log returns of the close, shape `(N, P, H)`."""
-    found = np.stack([one.samples("close", PATHS) for one in quantiles])
-    return np.log(found / last[:, None, None]).transpose(0, 2, 1)
+def judge(file: str, heads: dict[str, Path], tokenizer: Path, folder: Path) -> dict[str, dict]:
+    """Figures of each head on the test split, from one evaluation on the same origins.
 
-
-def judge(file: str, run: Path, tokenizer: Path) -> dict[str, object]:
-    """Figures of one head on the test split."""
-    series = load_source(file, "error", "UTC")
-    windows = WindowDataset(series, "test", WindowShape(LOOKBACK, HORIZON, STEP), embargo=LOOKBACK + HORIZON + 1)
-    rows = range(len(windows))
-    raw, stamps = windows.raw(rows), windows.stamps_of(rows).numpy()
-    past, future = raw[:, :LOOKBACK], raw[:, LOOKBACK : LOOKBACK + HORIZON]
-    last = past[:, -1, 3]
-    truth = np.log(future[..., 3] / last[:, None])
-    model = KronosForQuantiles.from_pretrained(run)
-    predictor = QuantilePredictor(model, KronosTokenizer.from_pretrained(tokenizer) if model.config.use_body else None)
-    started = time.process_time()
-    found = predictor.predict(list(past), list(stamps[:, :LOOKBACK]))
-    seconds = (time.process_time() - started) / len(past)
-    cone = QuantilePredictor(KronosForQuantiles.from_pretrained(run), predictor.tokenizer)
-    for layer in (cone.model.head.out,):  # with a last layer of zero the head is the cone
-        layer.weight.data.zero_()
-        layer.bias.data.zero_()
-    ours, theirs = (
-        crps_loss(truth, _returns(one, last)) for one in (found, cone.predict(list(past), list(stamps[:, :LOOKBACK])))
+    Args:
+        file (`str`): the candles.
+        heads (`dict` of name to `Path`): folders of their runs; the first is the one that the others are compared with.
+        tokenizer (`Path`): of their body.
+        folder (`Path`): for the evaluation.
+    """
+    args = EvaluateArguments(
+        data=file,
+        compare=[f"{name}={path}" for name, path in heads.items()],
+        tokenizer=str(tokenizer),
+        step=STEP,
+        num_paths=PATHS,
+        max_origins=MOST_ORIGINS,
+        batch_size=64,
+        output_dir=str(folder),
+        overwrite=True,
     )
-    overlap = (HORIZON - 1) // STEP
-    tests = {"all horizons": (ours.mean(axis=1), theirs.mean(axis=1)), "last": (ours[:, -1], theirs[:, -1])}
-    bounds = np.log(np.stack([one.at("close", np.array([0.05, 0.95])) for one in found]) / last[:, None, None])
-    inside = (truth >= bounds[..., 0]) & (truth <= bounds[..., 1])
-    outcome: dict[str, object] = {
-        "origins": len(past),
-        "crps_bp": float(1e4 * ours.mean()),
-        "cone_crps_bp": float(1e4 * theirs.mean()),
-        "coverage_90": float(inside.mean()),
-        "coverage_90_last": float(inside[:, -1].mean()),
-        "cpu_seconds_per_forecast": seconds,
+    found = run_evaluation(args, lambda line: None)
+    scores, skill = found["scores"], found["skill"]
+
+    def against(name: str, reference: str, target: str, loss: str) -> dict[str, float | None]:
+        one = skill[name][reference][target][loss]
+        return {
+            part: {
+                "skill": one["skill"][key] if key == "overall" else one["skill"][key][-1],
+                "p": one["p_value"][key] if key == "overall" else one["p_value"][key][-1],
+            }
+            for part, key in (("all horizons", "overall"), ("last", "by_horizon"))
+        }
+
+    outcome = {}
+    for name in heads:
+        close = scores[name]["close"]
+        outcome[name] = {
+            "origins": found["origins"]["test"],
+            "crps_bp": 1e4 * close["crps"]["overall"],
+            "coverage_90": close["bands"]["0.9"]["coverage"]["overall"],
+            "coverage_90_last": close["bands"]["0.9"]["coverage"]["by_horizon"][-1],
+            "crps": {one: against(name, one, "close", "crps") for one in skill[name]},
+            "qlike": {
+                one: against(name, one, "volatility", "qlike")
+                for one in skill[name]
+                if "qlike" in skill[name][one]["volatility"]
+            },
+        }
+    outcome["references"] = {
+        name: {
+            "crps_bp": 1e4 * scores[name]["close"]["crps"]["overall"],
+            "coverage_90": scores[name]["close"]["bands"]["0.9"]["coverage"]["overall"],
+        }
+        for name in ("scaled cone", "HAR-RV", "EWMA", "volatility cone")
     }
-    for name, (a, b) in tests.items():
-        test = diebold_mariano(a, b, overlap)
-        outcome[name] = {"skill": float(1 - a.mean() / b.mean()), "t": -test.statistic, "p": test.p_value}
+    outcome["verdict"] = verdict(found)
     return outcome
 
 
@@ -151,7 +166,7 @@ def one(options: argparse.Namespace, file: str, seed: int) -> None:
     known = read_json(RESULTS, "remove it", dict) if RESULTS.is_file() else {}
     if key in known:
         return
-    work, found = options.work / key.replace(" ", "-"), {}
+    work, times = options.work / key.replace(" ", "-"), {}
     shared = ("--data", file, "--seed", seed, "--lookback_window", LOOKBACK, "--overwrite", "--report_to", "none")
     short = ("--eval_strategy", "steps", "--save_strategy", "steps", "--save_steps", 200, "--eval_steps", 200)
     started = time.process_time()
@@ -167,10 +182,14 @@ def one(options: argparse.Namespace, file: str, seed: int) -> None:
         started = time.process_time()
         _run("quantiles", *shared, "--model", work, "--body", body, "--output_dir", run)
         seconds = time.process_time() - started
-        found[body] = judge(file, run / "best_model", tokenizer) | {"cpu_seconds_training": seconds}
-        print(key, body, {name: found[body][name] for name in ("crps_bp", "coverage_90", "all horizons", "last")})
+        times[body] = seconds
+    heads = {NAMES[body]: work / f"head-{body}" for body in BODIES}
+    found = judge(file, heads, tokenizer, work / "evaluation")
+    for name in heads:
+        print(key, name, {part: found[name][part] for part in ("crps_bp", "coverage_90")}, found[name]["crps"])
+    print(key, found["references"], found["verdict"])
     known = read_json(RESULTS, "remove it", dict) if RESULTS.is_file() else {}
-    write_json(RESULTS, known | {key: {"cpu_seconds_body": body_seconds, **found}})
+    write_json(RESULTS, known | {key: {"cpu_seconds": {"body": body_seconds, **times}, **found}})
 
 
 if __name__ == "__main__":
