@@ -3,7 +3,7 @@
 Shapes: N rows of the log, Q levels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,14 +35,21 @@ def join_log(log: pd.DataFrame, series: Sequence[CandleSeries]) -> pd.DataFrame:
         `is_revised` (the close at the origin is another one today) and `is_late` (made after its first bar had ended).
     """
     found = log.sort_values(["model", "symbol", "origin", "step"], kind="stable", ignore_index=True)
-    found["actual"], found["volatility"] = np.nan, np.nan
-    found["state"], found["is_revised"], found["is_late"] = NO_DATA, False, False
+    added = {
+        "actual": np.full(len(found), np.nan),
+        "volatility": np.full(len(found), np.nan),
+        "state": np.full(len(found), NO_DATA, dtype=object),
+        "is_revised": np.zeros(len(found), dtype=bool),
+        "is_late": np.zeros(len(found), dtype=bool),
+    }
+    columns = {name: found[name].to_numpy() for name in ("timestamps", "origin", "created", "last_close")}
+    columns["first"] = found.groupby(list(KEY), sort=False)["timestamps"].transform("min").to_numpy()
+    places = found.groupby("symbol", sort=False).indices
     for one in map(finished_bars, series):
-        rows = np.flatnonzero((found["symbol"] == one.symbol).to_numpy())
-        if len(rows):
-            for name, values in _of_symbol(found.iloc[rows], one).items():
-                found.loc[rows, name] = values
-    return found
+        if (rows := places.get(one.symbol)) is not None:
+            for name, values in _of_symbol({name: column[rows] for name, column in columns.items()}, one).items():
+                added[name][rows] = values
+    return found.assign(**added)
 
 
 def _at(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,23 +59,21 @@ def _at(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(at, len(times) - 1), there
 
 
-def _of_symbol(rows: pd.DataFrame, series: CandleSeries) -> dict[str, np.ndarray]:
+def _of_symbol(rows: Mapping[str, np.ndarray], series: CandleSeries) -> dict[str, np.ndarray]:
     """The added columns of one symbol's rows."""
     times, closes = series.timestamps.astype("datetime64[ns]"), series.values[:, CLOSE]
-    wanted, origins = (rows[name].to_numpy().astype("datetime64[ns]") for name in ("timestamps", "origin"))
-    at, there = _at(times, wanted)
-    origin, known = _at(times, origins)
-    difference = np.where(known, np.abs(closes[origin] / rows["last_close"].to_numpy() - 1), 0.0)
-    state = np.where(there, SCORED, np.where(wanted > times[-1], PENDING, MISSING))
+    at, there = _at(times, rows["timestamps"])
+    origin, known = _at(times, rows["origin"])
+    difference = np.where(known, np.abs(closes[origin] / rows["last_close"] - 1), 0.0)
+    state = np.where(there, SCORED, np.where(rows["timestamps"] > times[-1], PENDING, MISSING))
     state = np.where(difference > OTHER_PRICES, OTHER, state)
     step = np.timedelta64(round(series.report.step_seconds * 1e9), "ns")
-    first = rows.groupby(list(KEY))["timestamps"].transform("min").to_numpy().astype("datetime64[ns]")
     return {
         "actual": np.where(state == SCORED, closes[at], np.nan),
         "state": state,
         "volatility": np.where(known, _volatility(closes)[origin], np.nan),
         "is_revised": difference > REVISED,
-        "is_late": rows["created"].to_numpy().astype("datetime64[ns]") >= first + step,
+        "is_late": rows["created"] >= rows["first"] + step,
     }
 
 

@@ -166,6 +166,8 @@ def drift_of(rows: pd.DataFrame, window: int, tests: int) -> list[dict[str, obje
         one `dict` per interval outside of its band: `level`, `forecasts`, `covered` (how many), and the band from `low`
         to `high`. Empty with fewer than 20 such forecasts.
     """
+    if rows["origin"].nunique() < LEAST_WINDOW:
+        return []
     spans = _spans(rows)
     complete = spans[spans["complete"]].reset_index(drop=True)
     chosen = complete.iloc[newest_apart(complete, window)]
