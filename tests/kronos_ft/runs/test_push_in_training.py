@@ -171,7 +171,8 @@ def test_both_stages_go_to_a_repository_each_and_the_card_names_the_tokenizer(hu
     (tokenizer,), (predictor,) = hub.history("me/btc-tokenizer"), hub.history("me/btc-predictor")
     assert "Kronos tokenizer" in tokenizer.files["README.md"].decode()
     assert 'KronosTokenizer.from_pretrained("me/btc-tokenizer")' in predictor.files["README.md"].decode()
-    assert "tokenizer" not in json.loads(predictor.files["trained_with.json"])  # a folder of this machine
+    # the repository, and not the folder of this machine
+    assert json.loads(predictor.files["trained_with.json"])["tokenizer"] == "me/btc-tokenizer"
     assert traces(hub) == []
 
 
