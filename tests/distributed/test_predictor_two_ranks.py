@@ -1,4 +1,4 @@
-"""The predictor on two CPU processes (gloo) against one: the same terms, gradients and weights, resume within an epoch.
+"""Predictor and quantile head on two CPU processes (gloo) against one: equal terms, gradients, weights; resuming.
 
 Two symbols weighted evenly; the ranks share the cache of tokens.
 """
@@ -66,3 +66,16 @@ def test_two_ranks_resume_within_an_epoch_with_sampled_coarse_tokens(tmp_path):
     assert 17 < checkpoints[-1] < STEPS, "the resume must begin inside an epoch"
     resumed = launch(2, tmp_path / "run", 4, STEPS, "sampled", True)
     assert [result["weights"] for result in resumed] == [result["weights"] for result in whole]
+
+
+@pytest.mark.fault(12)
+def test_a_quantile_head_and_its_body_are_equal(tmp_path):
+    (one,), two = (launch(count, tmp_path / str(count), 8 // count, 6, "quantiles") for count in (1, 2))
+    for result in two:
+        for name in ("loss", "pinball_close", "pinball_volume", "coverage_90", "grad_norm"):
+            assert steps_of(result, name) == pytest.approx(steps_of(one, name), rel=1e-5), name
+        assert steps_of(result, "eval_loss") == pytest.approx(steps_of(one, "eval_loss"), rel=1e-5)
+        for name, values in one["gradients"].items():
+            scale = max(abs(value) for value in values)
+            assert result["gradients"][name] == pytest.approx(values, rel=1e-4, abs=1e-5 * scale + 1e-9), name
+    assert two[0]["weights"] == two[1]["weights"]
