@@ -7,13 +7,13 @@ import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
-from kronos_ft.models.modeling_kronos import KronosTokenizer
+from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
+from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from mt5_ft.data.records import EMOTION_SUMMARY, read_records, write_records
 from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import untie
 from mt5_ft.runs.data import sample_path
-from tests.fault_runs import KRONOS, MT5, Run, outcome, start
+from tests.fault_runs import KRONOS, MT5, QUANTILES, Run, outcome, start
 
 KINDS = ("tokenizer", "predictor", "mt5")
 
@@ -25,6 +25,7 @@ def inputs(tmp_path_factory):
     simulate_candles(600, seed=5).to_csv(folder / "btc.csv", index=False)
     torch.manual_seed(0)
     KronosTokenizer(KronosTokenizerConfig.from_size("tiny")).save_pretrained(folder / "tokenizer")
+    Kronos(KronosConfig.from_size("tiny")).save_pretrained(folder / "predictor")
     records = read_records(sample_path(), EMOTION_SUMMARY)[0][:96]
     write_records(folder / "cases.jsonl", [record.row for record in records])
     tokenizer = train_tokenizer([f"{record.source}\n{record.target}" for record in records], vocab_size=1600)
@@ -46,6 +47,10 @@ def make_run(inputs, tmp_path_factory):
     words = {
         "tokenizer": ["--data", inputs / "btc.csv", *KRONOS, "--augment_noise", "true"],
         "predictor": ["--data", inputs / "btc.csv", "--tokenizer", inputs / "tokenizer", *KRONOS],
+        "quantiles": [
+            *("--data", inputs / "btc.csv", "--model", inputs / "predictor", "--tokenizer", inputs / "tokenizer"),
+            *QUANTILES,
+        ],
         "mt5": ["--data", inputs / "cases.jsonl", "--model", inputs / "mt5", *MT5],
     }
     cache = tmp_path_factory.mktemp("cache")

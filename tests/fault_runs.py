@@ -1,4 +1,4 @@
-"""Small real runs of the tokenizer, the predictor and mT5 in processes of their own, to be killed, signalled, resumed.
+"""Small real runs of tokenizer, predictor, quantile head and mT5, each in a process of its own, to be killed and resumed.
 
 They are forked (`tests.forked`), so that a run takes seconds. What a run ends with is compared by [`outcome`], which
 leaves out nothing but times.
@@ -28,6 +28,10 @@ KRONOS = [
     *("--per_device_train_batch_size", "32", "--gradient_accumulation_steps", "1", "--keep_best", "2"),
     *("--early_stopping", "true", "--early_stopping_patience", "50"),
 ]
+QUANTILES = [
+    *("--body", "full", "--lookback_window", "20", "--predict_window", "4", *COMMON),
+    *("--per_device_train_batch_size", "32", "--keep_best", "2", "--early_stopping", "false"),
+]
 MT5 = [
     *(*COMMON, "--warmup_steps", "2", "--max_source_length", "48", "--max_target_length", "24", "--precision", "fp32"),
     *("--generation_max_length", "8", "--eval_generate_rows", "2", "--per_device_eval_batch_size", "8"),
@@ -39,7 +43,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Run:
-    """A command line of one of the three fine-tuners; `output` is its run folder."""
+    """A command line of one of the fine-tuners; `output` is its run folder."""
 
     kind: str
     words: list[str]
@@ -98,7 +102,7 @@ def _do(run: Run, words: list[str], signals: dict[When, int], count: Path) -> in
                     os.kill(os.getpid(), signals[when])
 
     sys.addaudithook(watch)
-    command = {"tokenizer": "tokenizer", "predictor": "predictor", "mt5": "train"}[run.kind]
+    command = "train" if run.kind == "mt5" else run.kind
     code = program(run.program, [command, *run.words, "--output_dir", root, *words])
     count.write_text(f"{seen[0]} {time.monotonic() - began}")
     return code

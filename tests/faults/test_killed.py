@@ -11,7 +11,7 @@ from tests.fault_runs import Started, outcome, start
 from tests.fault_sample import sample
 
 
-@pytest.fixture(params=["tokenizer", "predictor", "mt5"])
+@pytest.fixture(params=["tokenizer", "predictor", "mt5", pytest.param("quantiles", marks=pytest.mark.thorough)])
 def kind(request):
     return request.param
 
