@@ -1,4 +1,4 @@
-"""Small real runs of tokenizer, predictor, quantile head and mT5, each in a process of its own, to be killed and resumed.
+"""Small real runs of tokenizer, predictor, quantile head and mT5, each in its own process, to be killed and resumed.
 
 They are forked (`tests.forked`), so that a run takes seconds. What a run ends with is compared by [`outcome`], which
 leaves out nothing but times.
