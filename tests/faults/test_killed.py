@@ -62,7 +62,7 @@ def test_killed_while_it_overwrites_another_run(kind, whole, make_run, tmp_path,
     for _ in range(kills):
         shutil.rmtree(run.output)
         shutil.copytree(tmp_path / "old", run.output)
-        at = draw.randrange(1, 31)
+        at = draw.randrange(1, 22)
         ended = start(run, "--overwrite", signals={(".deleting-", at): signal.SIGKILL})
         assert ended.code == -signal.SIGKILL, ended.text[-3000:]
         assert recorded_id(run.output) != recorded_id(tmp_path / "old")
