@@ -107,6 +107,10 @@ def read_log(path: Path) -> pd.DataFrame:
     numbers = frame[list(NUMBERS)].to_numpy()
     if not np.isfinite(numbers).all() or (frame[list(LEVEL_COLUMNS)].diff(axis=1).iloc[:, 1:] < -1e-12).any(axis=None):
         raise ValueError(f"{path} has quantiles that are missing or decrease with their level; {remedy}")
+    if frame[["origin", "timestamps"]].isna().any(axis=None):
+        raise ValueError(f"{path} has a forecast without a time; {remedy}")
+    if not frame["probability_up"].between(0, 1).all() or (frame["step"] < 1).any():
+        raise ValueError(f"{path} has a probability outside [0, 1] or a step below 1; {remedy}")
     if (frame[["last_close", *LEVEL_COLUMNS]] <= 0).any(axis=None):
         raise ValueError(f"{path} has prices of zero or less; {remedy}")
     if frame.duplicated([*KEY, "step"]).any():

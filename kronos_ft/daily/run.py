@@ -130,8 +130,15 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     for name, network in (("model", predictor.model), ("tokenizer", predictor.tokenizer)):
         if network is not None and network.hub_origin:
             echo(f"{name:18}{network.hub_origin.label()}")
-    kept = {name: value for name, value in args.sampling(model).items() if name != "overflow"}
-    sampling = "quantile head" if model.is_head else ", ".join(f"{name} {value:g}" for name, value in kept.items())
+    asked = {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
+    if model.is_head and args.paths == "blocks" and any(value is not None for value in asked.values()):
+        echo("WARNING     T, top_p and top_k have no effect: a quantile head does not sample (--paths sampled does)")
+    if not model.is_head and args.paths == "sampled":
+        echo("WARNING     paths=sampled has no effect: the model is a predictor, which always samples its paths")
+    kept = predictor.sampling(**asked)
+    sampling = ", ".join(f"{name} {value:g}" for name, value in kept.items())
+    if model.is_head and args.paths == "blocks":
+        sampling = "quantile head"
     echo(
         f"{'settings':18}{args.lookback} bars of context, {args.horizon} bars ahead, {args.num_paths} paths, {sampling}"
     )
@@ -157,7 +164,8 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
             num_paths=args.num_paths,
             origin=args.origin,
             seed=args.seed,
-            **args.sampling(model),
+            overflow=args.overflow,
+            **predictor.sampling(**asked),
             reprefill_every=args.reprefill_every,
             project=not args.raw,
             progress=LineProgress("forecast bars"),

@@ -129,8 +129,11 @@ def training_remarks(
     folders = [(source.name, source.model) for source in sources]
     folders += [(f"the tokenizer of {', '.join(names)}", folder) for folder, names in users.items()]
     seen, remarks = [], []
+    for source in sources:  # the runs that a model or the body of a head goes on from
+        above = [name for name in ancestors(source.model)[1:] if Path(name).is_dir() and name != source.model]
+        folders += [(f"{name}, which {source.name} descends from,", name) for name in above]
     for who, folder in folders:
-        trained = _trained_on(folder)
+        trained = _trained_on(folder) if folder else {}
         if not trained:
             continue
         ends = _ends(trained)

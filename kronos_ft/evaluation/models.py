@@ -19,6 +19,8 @@ from ..models.modeling_quantiles import KronosForQuantiles
 from ..scoring.targets import CLOSE
 from .arguments import EvaluateArguments
 
+HEAD_SAMPLES = 100
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -148,6 +150,7 @@ class EvaluatedModel:
         self.options = {"T": T, "top_k": top_k, "top_p": top_p, "overflow": overflow}
         self.seed = seed
         self.infers_times = True  # an evaluation excludes origins without inferable times
+        self._last: tuple[tuple, list] = ((), [])  # the forecasts of the last batch, for `targets`
         self._shares: dict[tuple[str, int], tuple[float, float]] = {}  # by symbol and origin
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
@@ -172,13 +175,14 @@ class EvaluatedModel:
             )
         result = np.empty((len(origins), self.num_paths, horizon, len(PRICES)))
         forecasts = self._forecast(series, origins, horizon) if len(origins) else []
+        self._last = (series.symbol, origins.tolist(), horizon), forecasts
         for position, (origin, forecast) in enumerate(zip(origins.tolist(), forecasts, strict=True)):
             result[position] = forecast.paths[..., : len(PRICES)]
             self._shares[series.symbol, origin] = forecast.projected_share, forecast.spike_share
         return result
 
     def targets(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
-        """Log return of the close and realised volatility of a quantile head, which gives their distributions directly.
+        """Targets of a quantile head: close and volatility as it forecasts them, the other prices of its coupled paths.
 
         Args: as of [`~EvaluatedModel.paths`].
 
@@ -187,13 +191,17 @@ class EvaluatedModel:
         """
         if not self.predictor.found.is_head or not len(origins):
             return {}
-        forecasts = self._forecast(series, origins, horizon)
+        made_for, forecasts = self._last
+        if made_for != (series.symbol, origins.tolist(), horizon):
+            forecasts = self._forecast(series, origins, horizon)
         last = np.log(series.values[origins - 1, CLOSE])[:, None, None]
         samples = {
             name: np.stack([one.direct.samples(name, self.num_paths) for one in forecasts])
             for name in ("close", "volatility")
         }
+        prices = np.log(np.stack([one.paths[..., : len(PRICES)] for one in forecasts])) - last[..., None]
         return {
+            **{name: np.sort(prices[..., place], axis=1) for place, name in enumerate(PRICES)},
             "close": (np.log(samples["close"]) - last).transpose(0, 2, 1),
             "volatility": samples["volatility"].transpose(0, 2, 1),
         }
@@ -236,7 +244,10 @@ def load_forecasters(
     for source in sources:
         found = source.found
         predictor = load_predictor(found, args.device, args.max_context, tokenizers.get(source.tokenizer), args.paths)
-        options = {"seed": args.seed, **args.sampling(found)}
+        asked = {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
+        options = {"seed": args.seed, "overflow": args.overflow, **predictor.sampling(**asked)}
         context = found.lookback(lookback)
-        forecasters.append(EvaluatedModel(source.name, predictor, context, args.num_paths, **options))
+        # the quantiles k / (P + 1) of fewer would cut the tails of volatility
+        count = max(args.num_paths, HEAD_SAMPLES) if found.is_head else args.num_paths
+        forecasters.append(EvaluatedModel(source.name, predictor, context, count, **options))
     return forecasters

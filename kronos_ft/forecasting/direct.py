@@ -27,6 +27,9 @@ from .forecast import DirectQuantiles, Forecast
 from .predictor import KronosPredictor, usable_device
 
 BATCH_ROWS = 512
+SAMPLING_OPTIONS = frozenset(
+    {"T", "top_p", "top_k", "overflow", "reprefill_every", "project", "published_scale", "generator"}
+)
 BLOCK = 12  # bars of a block of past bars
 
 
@@ -122,6 +125,10 @@ class QuantilePredictor:
         sizes = {"lookback": model.config.lookback, "horizon": model.config.horizon}
         self.found = found or FoundModel("the model", "", "", forecaster=sizes, is_head=True)
 
+    def sampling(self, **asked: float | None) -> dict[str, float]:
+        """How the predictor samples paths: as asked, else as it was calibrated."""
+        return (self.sampler.found if self.sampler is not None else self.found).sampling(**asked)
+
     @property
     def horizon(self) -> int:
         """Bars that the head forecasts."""
@@ -148,7 +155,11 @@ class QuantilePredictor:
         return np.concatenate(found).astype(np.float64)
 
     def predict(
-        self, candles: Sequence[np.ndarray], stamps: Sequence[np.ndarray], horizon: int | None = None
+        self,
+        candles: Sequence[np.ndarray],
+        stamps: Sequence[np.ndarray],
+        horizon: int | None = None,
+        positions: Sequence[int] | None = None,
     ) -> list[DirectQuantiles]:
         """Forecasts several series of equal length.
 
@@ -156,6 +167,7 @@ class QuantilePredictor:
             candles: one `np.ndarray` of shape `(L, 6)` per series, raw, in the order of `FEATURES`.
             stamps: calendar features of shape `(L, 5)` per series.
             horizon (`int`, *optional*): bars to forecast; by default all that the head forecasts.
+            positions (`Sequence[int]`, *optional*): numbers of the series in messages; by default from 0.
 
         Raises:
             ValueError: a horizon beyond the head's, or candles that cannot be used, see [`build_context`].
@@ -167,7 +179,8 @@ class QuantilePredictor:
                 "it, or train a head with --predict_window"
             )
         for position, one in enumerate(candles):
-            label = f"series {position}: " if len(candles) > 1 else ""
+            number = position if positions is None else positions[position]
+            label = f"series {number}: " if len(candles) > 1 or number else ""
             build_context(one, stamps[position], np.zeros((0, 5)), 0, self.clip, label=label)
         past = np.stack([np.asarray(one, dtype=np.float64) for one in candles])
         found = self.standardised(past, np.stack(stamps))[:, :horizon]
@@ -206,17 +219,28 @@ class QuantilePredictor:
         Raises:
             ValueError: as [`~QuantilePredictor.predict`].
         """
-        seeds = [seed or 0] * len(candles) if seed is None or np.isscalar(seed) else list(seed)
+        unknown = sorted(set(sampling) - SAMPLING_OPTIONS)
+        if unknown:
+            raise ValueError(f"{unknown[0]} is not an option of forecasts; use {', '.join(sorted(SAMPLING_OPTIONS))}")
+        seeds = [(seed or 0, one) for one in range(len(candles))] if seed is None or np.isscalar(seed) else list(seed)
         sampled: list[Forecast | None] = [None] * len(candles)
         if self.sampler is not None:
             self.predict(candles[:1], stamps[:1], horizon)  # a wrong horizon must not be told after the sampling
             sampled = self.sampler.predict_paths(
-                candles, stamps, future_stamps, horizon, num_paths, seed=seeds, progress=progress, **sampling
+                candles,
+                stamps,
+                future_stamps,
+                horizon,
+                num_paths,
+                seed=0 if seed is None else seed,
+                progress=progress,
+                **sampling,
             )
             progress = None
         found: list[tuple[int, Forecast]] = []
         for members in _by_length(candles):
-            quantiles = self.predict([candles[one] for one in members], [stamps[one] for one in members], horizon)
+            chosen = [candles[one] for one in members], [stamps[one] for one in members]
+            quantiles = self.predict(*chosen, horizon, members)
             for one, direct in zip(members, quantiles, strict=True):
                 past, drawn = np.asarray(candles[one], dtype=np.float64), sampled[one]
                 paths = self.paths(direct, past, num_paths, seeds[one], None if drawn is None else drawn.paths)
@@ -231,7 +255,7 @@ class QuantilePredictor:
         quantiles: DirectQuantiles,
         past: np.ndarray,
         num_paths: int,
-        seed: int,
+        seed: int | Sequence[int],
         sampled: np.ndarray | None = None,
     ) -> np.ndarray:
         """Paths with the head's distributions of the close, shape `(P, H, 6)`.

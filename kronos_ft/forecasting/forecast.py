@@ -210,14 +210,14 @@ class Forecast:
     def quantiles(self, levels: Sequence[float] = LEVELS, index: pd.Index | None = None) -> pd.DataFrame:
         """Quantiles of the close at each bar: one column per level, one row per bar.
 
-        Direct quantiles if there are any, interpolated linearly between their levels; otherwise those of the paths.
+        Direct quantiles if there are any, see [`~DirectQuantiles.at`]; otherwise those of the paths.
 
         Args:
-            levels (`Sequence[float]`): in [0, 1].
+            levels (`Sequence[float]`): in [0, 1]; direct quantiles have none of 0 and 1.
             index (`pd.Index`, *optional*): of the rows; by default the times of the bars, if they are known.
 
         Raises:
-            ValueError: a level outside [0, 1], or outside the direct levels.
+            ValueError: a level outside [0, 1], or 0 or 1 of direct quantiles.
         """
         levels = checked_levels(levels)
         return pd.DataFrame(self._close_quantiles(levels), columns=levels, index=self._index(index))

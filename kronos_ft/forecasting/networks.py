@@ -69,9 +69,9 @@ def load_predictor(
         tokenizer = load_network(KronosTokenizer, found.tokenizer)
     if found.is_head:
         sampler = _sampler_of(found, device, max_context, tokenizer) if paths == "sampled" else None
-        return QuantilePredictor(model, tokenizer, device, found=found, sampler=sampler)
+        return QuantilePredictor(model, tokenizer, device, found.clip, found=found, sampler=sampler)
     found.check_calibration(weights_hash(model))
-    return KronosPredictor(model, tokenizer, device, max_context=found.max_context(max_context), found=found)
+    return KronosPredictor(model, tokenizer, device, found.max_context(max_context), found.clip, found=found)
 
 
 def _sampler_of(

@@ -90,6 +90,10 @@ class KronosPredictor:
         if found is None and self.found.forecaster.get("predictor_sha256"):
             self.found.check_calibration(weights_hash(model))
 
+    def sampling(self, **asked: float | None) -> dict[str, float]:
+        """`T`, `top_p` and `top_k`: as asked, else as calibrated, else the whole distribution."""
+        return self.found.sampling(**asked)
+
     # The published interface
 
     def predict(

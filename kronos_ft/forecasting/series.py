@@ -156,7 +156,7 @@ def forecast_series(
     horizon, lookback = predictor.found.horizon(horizon), predictor.found.lookback(lookback)
     if lookback < 2 or horizon < 1:
         raise ValueError(f"lookback={lookback} or horizon={horizon} is too small; use at least 2 and 1")
-    sampling = predictor.found.sampling(**{name: options.pop(name, None) for name in ("T", "top_p", "top_k")})
+    sampling = predictor.sampling(**{name: options.pop(name, None) for name in ("T", "top_p", "top_k")})
     requests = [_request(one, lookback, horizon, origin) for one in series]
     forecasts = predictor.predict_paths(
         [one.candles for one in requests],

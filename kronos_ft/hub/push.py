@@ -66,7 +66,7 @@ def kronos_model(path: Path, options: CardOptions = NO_OPTIONS) -> tuple[Path, C
     logging.disable_progress_bar()
     model = NETWORKS[stage].from_pretrained(folder)
     card = describe_kronos(folder, run, options)
-    if stage == "predictor":
+    if stage != "tokenizer":
         from .evaluation_card import add_evaluation  # with scipy, which training can do without
 
         add_evaluation(card, weights_hash(model), folder, run, options.evaluation)

@@ -44,8 +44,8 @@ def ancestors(model: str) -> list[str]:
         names += [_value(path, "descends_from") for path in (folder / PAIRING_FILE, folder.parent / RUN_FILE)]
         names += [record.get("repository"), record.get("model")] if not record.get("from_scratch") else []
         queue += [name for name in names if isinstance(name, str) and name]
-        if (stage := folder / "predictor").is_dir():  # a run of both stages
-            queue.append(str(stage))
+        if (own := folder / "predictor").is_dir():  # a run of several stages
+            queue.append(str(own))
     return found
 
 

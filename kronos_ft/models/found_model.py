@@ -83,6 +83,12 @@ class FoundModel:
         found = {name: self.forecaster.get(name, value) for name, value in SAMPLING.items()}
         return {name: found[name] if asked.get(name) is None else asked[name] for name in SAMPLING}
 
+    @property
+    def clip(self) -> float:
+        """Maximum absolute normalised value of the training windows, 5 if unknown."""
+        recorded = self.data_settings().get("clip")
+        return float(recorded) if isinstance(recorded, int | float) and recorded > 0 else 5.0
+
     def max_context(self, asked: int | None = None) -> int:
         """Maximum bars that the model sees: as asked, else of the published model, else 512 or the trained window."""
         if asked is not None:
@@ -130,7 +136,7 @@ def find_model(named: str, tokenizer: str | None = None, head: bool = True) -> F
     """
     path, given = Path(named), bool(tokenizer)
     if not path.is_dir():
-        return replace(_find_on_hub(named, tokenizer), is_overridden=given)
+        return replace(_find_on_hub(named, tokenizer, head), is_overridden=given)
     if any((path / stage / RUN_FILE).is_file() or (path / stage / BEST_MODEL).is_dir() for stage in STAGES):
         has_head = head and (path / "quantiles" / BEST_MODEL).is_dir()
         own, run = path / ("quantiles" if has_head else "predictor"), path
@@ -153,7 +159,14 @@ def find_model(named: str, tokenizer: str | None = None, head: bool = True) -> F
         raise ValueError(f"{folder} contains a quantile head, not a predictor; pass a predictor's run or model folder")
     has_tokens = not is_head or keys.get("use_body") is not False
     tokenizer = (tokenizer or _tokenizer_of(folder)) if has_tokens else ""
-    return FoundModel(named, str(folder), tokenizer, run, record, read_forecaster(folder), given, is_head)
+    forecaster = _with_sizes(read_forecaster(folder), keys)
+    return FoundModel(named, str(folder), tokenizer, run, record, forecaster, given, is_head)
+
+
+def _with_sizes(forecaster: dict, keys: dict) -> dict:
+    """The content of `forecaster.json`; a quantile head has the only lookback and horizon in its configuration."""
+    sizes = {name: keys[name] for name in ("lookback", "horizon") if isinstance(keys.get(name), int)}
+    return {**forecaster, **sizes} if "quantile_levels" in keys else forecaster
 
 
 class _Recorded(TypedDict, total=False):
@@ -211,7 +224,7 @@ def _tokenizer_of(folder: Path) -> str:
     return named
 
 
-def _find_on_hub(named: str, tokenizer: str | None) -> FoundModel:
+def _find_on_hub(named: str, tokenizer: str | None, head: bool) -> FoundModel:
     """As [`find_model`], for a name that is not a folder here."""
     name, revision = split_revision(named)
     if Path(name).exists():
@@ -242,7 +255,12 @@ def _find_on_hub(named: str, tokenizer: str | None) -> FoundModel:
         if place not in PUBLISHED_TOKENIZERS and not is_hub_name(place):  # a repository must not choose a folder here
             raise ValueError(f"{named} names the tokenizer {recorded}, which is not on the Hub; pass --tokenizer DIR")
         tokenizer = recorded
+    keys = read_json(folder / CONFIG_NAME, "pull it again", dict)
+    is_head = "quantile_levels" in keys
+    if is_head and not head:
+        raise ValueError(f"{named} is a quantile head, not a predictor; pass a predictor")
+    if is_head and keys.get("use_body") is False:
+        tokenizer = ""
     if tokenizer is None:
         raise ValueError(f"{named} is a Hub model without a record of its tokenizer; pass --tokenizer DIR")
-    is_head = "quantile_levels" in read_json(folder / CONFIG_NAME, "pull it again", dict)
-    return FoundModel(named, named, tokenizer, forecaster=forecaster, is_head=is_head)
+    return FoundModel(named, named, tokenizer, forecaster=_with_sizes(forecaster, keys), is_head=is_head)

@@ -1,7 +1,7 @@
 """All stages in one folder: tokenizer in RUN/tokenizer, predictor in RUN/predictor, quantile head in RUN/quantiles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -100,7 +100,12 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
     if first is None:
         set_seed(tokenizer_args.seed)
         codes = build_network(KronosTokenizer, tokenizer)
-        return run_predictor(*settings.predictor, start=predictor, checked=True, tokenizer=codes)
+        run_predictor(*settings.predictor, start=predictor, checked=True, tokenizer=codes)
+        if settings.quantiles is not None:  # its predictor is not trained yet: only data and windows are checked
+            begin("quantiles")
+            head, *others = settings.quantiles
+            run_quantiles(replace(head, body="none"), *others, checked=True)
+        return None
     if not first["improved"]:
         echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")
     for each in (model, predictor.settings):

@@ -26,12 +26,19 @@ SPLIT_SETTINGS = ("split_ratios", "split_dates", "embargo", "max_gap")
 
 
 def with_recorded_split(args: CalibrateArguments, found: FoundModel) -> CalibrateArguments:
-    """The settings with the split of the training run, where none is set: its test bars stay unseen."""
-    given = {name: getattr(args, name) for name in SPLIT_SETTINGS}
-    if any(value not in (None, [*RATIOS]) for value in given.values()):
-        return args
+    """The settings with those of the training run where none are set, so that its test bars stay unseen.
+
+    Shares and dates belong together; a warning if they are set to others than those of the run.
+    """
     recorded = found.data_settings()
-    return replace(args, **{name: recorded[name] for name in SPLIT_SETTINGS if recorded.get(name) is not None})
+    is_given = {name: getattr(args, name) not in (None, [*RATIOS]) for name in SPLIT_SETTINGS}
+    places = ("split_ratios", "split_dates")
+    if recorded and any(is_given[name] and getattr(args, name) != recorded.get(name) for name in places):
+        echo("WARNING     the split differs from that of training: the calibration may use bars that evaluate judges")
+    taken = [name for name in SPLIT_SETTINGS if not is_given[name] and recorded.get(name) is not None]
+    if any(is_given[name] for name in places):
+        taken = [name for name in taken if name not in places]
+    return replace(args, **{name: recorded[name] for name in taken})
 
 
 def run_calibration(args: CalibrateArguments) -> dict[str, object]:
@@ -58,6 +65,7 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
         timezone=args.timezone,
         lookback_window=lookback,
         predict_window=horizon,
+        clip=found.clip,
         **{name: getattr(args, name) for name in SPLIT_SETTINGS},
     )
     series = load_source(args.data, args.policy, args.timezone)

@@ -1,9 +1,11 @@
 """A complete run of the quantile head, from settings to run folder."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import set_seed
 
@@ -17,6 +19,7 @@ from ..models.found_model import find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
+from ..models.pairing import mismatch
 from ..models.pretrained import folder_of
 from ..training.quantile_arguments import KronosQuantileArguments, QuantileDataArguments, QuantileModelArguments
 from ..training.quantile_trainer import KronosQuantileTrainer
@@ -27,16 +30,23 @@ from .data import WindowSplits
 from .stage import Stage, run_stage
 from .start import build_network, check_context, resolve_start, resolve_tokens
 
+USED_WITH = {  # settings, and the bodies that they are for
+    "body_learning_rate": ("full", "lora"),
+    **dict.fromkeys(("lora_r", "lora_alpha", "lora_dropout"), ("lora",)),
+    **dict.fromkeys(("model", "tokenizer", "revision"), ("frozen", "lora", "full")),
+}
 MOST_STATES = 2**30  # bytes of the states of a frozen body to keep in memory; more are computed in each step
 CONE_WINDOWS = 200_000  # training windows, evenly spaced, that the cone is fitted on
-BATCH = 256
+BATCH, BLOCK = 256, 4096  # windows at once: through the body, and as raw candles
 
 
 def predictor_names(model: QuantileModelArguments) -> None:
     """Completes the settings: the predictor of a run, and the tokenizer that it records."""
+    named = model.model if model.revision is None else f"{model.model}@{model.revision}"
+    found = find_model(named, model.tokenizer, head=False)
+    model.tokenizer = str(folder_of(found.tokenizer))
     if Path(model.model).is_dir():
-        found = find_model(model.model, model.tokenizer, head=False)
-        model.model, model.tokenizer = found.model, str(folder_of(found.tokenizer))
+        model.model = found.model
 
 
 @torch.no_grad()
@@ -81,8 +91,9 @@ def build_head(
     )
     network = KronosForQuantiles.on_body(body, config)
     network.train_body(model.body in ("full", "lora"))
-    step = -(-len(train) // CONE_WINDOWS)
-    network.fit_cone(*train.outcomes(range(0, len(train), step)))
+    rows = np.arange(0, len(train), -(-len(train) // CONE_WINDOWS))
+    parts = [train.outcomes(rows[first : first + BLOCK]) for first in range(0, len(rows), BLOCK)]
+    network.fit_cone(*(torch.cat(one) for one in zip(*parts, strict=True)))
     return network
 
 
@@ -109,13 +120,20 @@ def run_quantiles(
             written then but cached tokens.
     """
     with_body = model.body != "none"
+    unused = [name for name, bodies in USED_WITH.items() if model.body not in bodies]
+    defaults = {one.name: one.default for kind in (model, args) for one in fields(kind)}
+    for name in unused:
+        value = getattr(model, name, getattr(args, name, None))
+        if value != defaults[name]:
+            echo(f"WARNING     {name}={value} has no effect with body {model.body}")
     if with_body:
         if start is None:
             predictor_names(model)
         check_context(model, data)
 
     def build(windows: WindowSplits) -> Stage:
-        facts: dict[str, object] = {"stage": "quantiles", "model": dict(vars(model))}
+        unused = {} if with_body else {"model": None, "tokenizer": None}
+        facts: dict[str, object] = {"stage": "quantiles", "model": {**vars(model), **unused}}
         body = codes = None
         if with_body:
             first = start or resolve_start(Kronos, model, args)
@@ -123,6 +141,8 @@ def run_quantiles(
             codes, body = build_network(KronosTokenizer, tokens), build_network(Kronos, first)
             check_bits(body.config, codes.config)
             digest = weights_hash(codes)
+            if remark := mismatch(first.settings.model, str(tokens.settings.tokenizer), digest):
+                echo(f"WARNING     {remark}")
             echo(f"tokenizer   {codes.config.s1_bits} + {codes.config.s2_bits} bits, weights {digest[:16]}")
             facts["model"] = {**vars(tokens.settings), "tokenizer_sha256": digest, "body_sha256": weights_hash(body)}
             facts["tokenizer_config"] = codes.config.to_dict()

@@ -54,9 +54,15 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
             raise ValueError(f"--{name} is not a setting; {nearest_name(name, sorted(set.union(*known.values())))}")
         else:
             for each in STAGES:
-                if name in known[each] and not (each == "quantiles" and name in NOT_FOR_QUANTILES):
+                if name in known[each] and not (each == "quantiles" and not _is_for_quantiles(name, value)):
                     shared[each][name] = value
     return {stage: shared[stage] | own[stage] for stage in STAGES}
+
+
+def _is_for_quantiles(name: str, value: object) -> bool:
+    """Whether a setting of all stages is one of the quantile head too; of the presets those that it has."""
+    words = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    return name not in NOT_FOR_QUANTILES or (name == "preset" and set(words) <= {*STAGE_PRESETS["quantiles"]})
 
 
 def _with_suffix(value: object, stage: str) -> object:

@@ -24,6 +24,7 @@ from ..evaluation.origins import plan_origins
 from ..evaluation.settings import OriginPlan
 from ..forecasting.context import inferred_times, origin_seed
 from ..forecasting.predictor import KronosPredictor
+from ..models.found_model import DEFAULT_CONTEXT, FoundModel
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..scoring.metrics import crps_loss
 from ..scoring.targets import CLOSE
@@ -127,7 +128,9 @@ class ForecastScore:
 
     def __call__(self, model: Kronos, device: torch.device, T: float = 1.0, top_p: float = 1.0) -> float:
         """The mean over origins and horizons; T and top_p as of [`KronosPredictor.predict_paths`]."""
-        predictor = KronosPredictor(model, self.tokenizer, device, clip=self.clip)
+        bars = max(DEFAULT_CONTEXT, self.lookback + self.horizon)
+        found = FoundModel("candidate", "", "")  # a calibration beside the starting weights is not of these
+        predictor = KronosPredictor(model, self.tokenizer, device, max_context=bars, clip=self.clip, found=found)
         last = np.array(self.last)[:, None]
         found = predictor.predict_paths(
             self.contexts,
@@ -177,11 +180,16 @@ def select_weights(
     progress = LineProgress("candidates forecast") if trainer.is_world_process_zero() else None
     found: dict[str, float] = {}
     was_training = model.training
-    for done, (name, weights) in enumerate(everything):
-        model.load_state_dict(weights())
-        found[name] = round(1e4 * score(model, trainer.args.device), 4)
-        if progress is not None:
-            progress(done + 1, len(everything))
+    try:
+        for done, (name, weights) in enumerate(everything):
+            model.load_state_dict(weights())
+            found[name] = round(1e4 * score(model, trainer.args.device), 4)
+            if progress is not None:
+                progress(done + 1, len(everything))
+    except ValueError as error:  # the training is over: it must not be lost
+        model.load_state_dict(best)
+        echo(f"WARNING     {error}: best_model is the checkpoint with the best loss")
+        return None
     winner = min(found, key=found.__getitem__)
     model.load_state_dict(dict(everything)[winner]())
     model.train(was_training)

@@ -67,7 +67,8 @@ def test_the_test_split_of_the_training_run_stays_unseen(model, tmp_path):
     assert with_recorded_split(args, found).split_ratios == [0.5, 0.2, 0.3]
     assert with_recorded_split(args, found).embargo == 7
     own = CalibrateArguments(data="sample", model=str(model), split_ratios=[0.6, 0.2, 0.2])
-    assert with_recorded_split(own, found) is own
+    merged = with_recorded_split(own, found)
+    assert (merged.split_ratios, merged.split_dates, merged.embargo) == ([0.6, 0.2, 0.2], None, 7)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,19 @@ def test_what_cannot_be_calibrated(model, run, tmp_path, words, message):
     assert code == 2
     assert message in errors[-1]
     assert (model / "forecaster.json").read_bytes() == before
+
+
+def test_a_stale_calibration_is_replaced_and_training_on_it_is_not_lost(model, run, tiny_predictor, tmp_path):
+    kept = json.loads((model / "forecaster.json").read_text())
+    (model / "forecaster.json").write_text(json.dumps({**kept, "T": 0.8, "top_p": 0.9, "predictor_sha256": "0" * 64}))
+    words = ("--data", tmp_path / "sim.csv", "--max_origins", 2, "--num_paths", 2)
+    code, _, errors = run("calibrate", model, *words)
+    assert code == 0, errors
+    code, lines, errors = run(
+        *("predictor", "--data", tmp_path / "sim.csv", "--model", model, "--tokenizer", tmp_path / "tokenizer"),
+        *("--output_dir", tmp_path / "tuned", "--select_by", "forecasts", "--max_steps", 2, "--use_cpu"),
+        *("--lookback_window", 20, "--predict_window", 4, "--speed", "exact", "--report_to", "none"),
+    )
+    assert code == 0, errors
+    assert any(line.startswith("selected ") for line in lines)
+    assert KronosForecaster.from_pretrained(tmp_path / "tuned").sampling == {"T": 1, "top_p": 1, "top_k": 0}

@@ -1,6 +1,7 @@
 """Complete runs of the quantile head: alone, as a third stage, resumed, reported, pushed and pulled."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -236,3 +237,27 @@ def test_the_future_changes_no_quantile_and_no_path(finetuned, candle_frame):
     for name in ("close", "high", "low", "volatility", "volume"):
         assert np.array_equal(getattr(both[0].direct, name), getattr(both[1].direct, name)), name
     assert np.array_equal(both[0].paths, both[1].paths)
+
+
+def test_coupled_paths_are_sampled_as_the_predictor_was_calibrated(finetuned, candles, run, tmp_path):
+    run_folder = tmp_path / "copy"
+    shutil.copytree(finetuned, run_folder)
+    assert run("calibrate", run_folder, "--data", candles, "--max_origins", 2, "--num_paths", 2)[0] == 0
+    kept = json.loads((run_folder / "predictor" / "best_model" / "forecaster.json").read_text())
+    forecaster = KronosForecaster.from_pretrained(run_folder, paths="sampled")
+    assert forecaster.predictor.sampling() == {name: kept[name] for name in ("T", "top_p", "top_k")}
+    words = ("forecast", "--data", candles, "--model", run_folder)
+    assert any("no effect" in line for line in run(*words, "--T", 0.5)[1])
+    assert any("no effect" in line for line in run(*words[:-1], run_folder / "predictor", "--paths", "sampled")[1])
+
+
+def test_a_dry_run_of_three_stages_checks_the_third(candles, run, tmp_path):
+    words = ("finetune", "--data", candles, "--from_scratch", "--model", "tiny", "--tokenizer", "tiny", *SHORT)
+    words += ("--stages", "tokenizer", "predictor", "quantiles", "--dry_run", "--output_dir", tmp_path / "run")
+    code, lines, errors = run(*words)
+    assert code == 0, errors
+    assert "stage 3 of 3: quantiles" in lines
+    code, _, errors = run(*words, "--quantiles_predict_window", 200)
+    assert code == 2
+    assert "too few for a window" in errors[-1]
+    assert not (tmp_path / "run").exists()
