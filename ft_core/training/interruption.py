@@ -7,6 +7,7 @@ step, and no work on the device.
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -31,12 +32,20 @@ def start_worker(start: Callable[[int], None] | None, number: int) -> None:
     """Initialises a data-loading worker so that the training process handles signals to the process group.
 
     The worker ignores SIGINT, and the first SIGTERM unless a SIGINT came before. The next SIGTERM ends it: it is the
-    parent's, which would otherwise wait for the worker at its own end.
+    parent's, which would otherwise wait for the worker at its own end. All handlers are functions: Python drops a
+    signal that is pending when its handler becomes SIG_IGN or SIG_DFL.
     """
 
+    def ignore(number: int, frame: object) -> None:
+        pass
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     def ignore_once(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, ignore)
+        signal.signal(signal.SIGTERM, end)
 
     signal.signal(signal.SIGINT, ignore_once)
     signal.signal(signal.SIGTERM, ignore_once)

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import time
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.checkpoints.manifest import _seal, defect_of, read_manifest
 from ft_core.runs.folder import BEST_MODEL
 from ft_core.runs.lock import run_lock
-from ft_core.training.interruption import StoppedBySignal
+from ft_core.training.interruption import StoppedBySignal, start_worker
 from ft_core.training.run import finished_metrics
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.runs.finish import finish_run
@@ -333,3 +334,21 @@ def test_data_that_lies_elsewhere_is_the_same_data(make_trainer, stopped, tmp_pa
     trainer.recorder.facts["data"]["fingerprint"] = "3"
     with pytest.raises(ValueError, match=r"data.data: a.csv -> b.csv; data.fingerprint: 1 -> 3"):
         trainer.check_unchanged(moved)
+
+
+@pytest.mark.fault(11)
+def test_a_worker_ends_though_both_signals_come_at_once():
+    """The group gets Ctrl-C, and the parent ends its workers before they have looked at it."""
+    child = os.fork()
+    if not child:
+        start_worker(None, 0)
+        both = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for number in both:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+        time.sleep(10)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGTERM
