@@ -38,8 +38,9 @@ demo: $(READY)
 demo-mt5: $(READY)
 	$(BIN)/python examples/train_emotion_summary.py
 
+# three on two cores: tests wait for the processes that they kill, for about a quarter of the time
 test: quality
-	$(PYTEST) -n 2
+	$(PYTEST) -n 3
 
 test-ddp: $(READY_DEV)
 	$(PYTEST) -m distributed
@@ -52,7 +53,7 @@ test-ui: $(READY_DEV)
 
 # every fault, 50 kills each, and all examples of every property; writes the table of docs/reliability.md
 test-faults: $(READY_DEV)
-	$(PYTEST) -n 2 -m "fault or hypothesis" --hypothesis-profile=everything --kills=50 --fault-table=benchmarks/results/faults.json tests
+	$(PYTEST) -n 2 -m "fault or thorough or hypothesis" --hypothesis-profile=everything --kills=50 --fault-table=benchmarks/results/faults.json tests
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
 # every command and every Python block of README and docs/, on small data, beside a Hub on this machine

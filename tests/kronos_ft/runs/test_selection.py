@@ -75,25 +75,28 @@ def test_the_score_is_that_of_the_same_forecasts_each_time(series, tiny_model, t
         assert not np.isin(truth, part[:, 3]).all()
 
 
-@pytest.mark.parametrize("target", [0.0, 0.5, 1.0])
-def test_the_candidate_with_the_best_forecasts_is_saved(trained, monkeypatch, tmp_path, target):
+def test_the_candidate_with_the_best_forecasts_is_saved(trained, monkeypatch, tmp_path):
     """With a score that is the distance to weights at a known place between start and best checkpoint."""
-    run, _ = trained(1e-2)
+    run, lines = trained(1e-2)
+    assert not any(line.startswith("selected") for line in lines)  # by loss nothing is forecast
+    assert "selection" not in json.loads((run / "training_metrics.json").read_text())
     start, tuned = (load_file(path / "model.safetensors") for path in (tmp_path / "start", run / "best_model"))
-    wanted = interpolate(start, tuned, target)
+    wanted = {}
 
     def distance(score, model, device):
         assert len(score) == 20
         return sum(float((value - wanted[name]).abs().sum()) for name, value in model.state_dict().items())
 
     monkeypatch.setattr(ForecastScore, "__call__", distance)
-    run, lines = trained(1e-2, "--select_by", "forecasts", "--overwrite")
-    chosen = json.loads((run / "training_metrics.json").read_text())["selection"]
-    assert chosen["candidates"][chosen["winner"]] == pytest.approx(0, abs=1)
-    assert chosen["winner"] == {0.0: START, 0.5: "0.5 of checkpoint-4", 1.0: "checkpoint-4"}[target]
-    best = load_file(run / "best_model" / "model.safetensors")
-    assert all(torch.equal(best[name], value) for name, value in wanted.items())
-    assert any("fine-tuning did not improve the forecasts" in line for line in lines) is (target == 0)
+    for target, winner in ((0.0, START), (0.5, "0.5 of checkpoint-4"), (1.0, "checkpoint-4")):
+        wanted.update(interpolate(start, tuned, target))
+        run, lines = trained(1e-2, "--select_by", "forecasts", "--overwrite")
+        chosen = json.loads((run / "training_metrics.json").read_text())["selection"]
+        assert chosen["candidates"][chosen["winner"]] == pytest.approx(0, abs=1)
+        assert chosen["winner"] == winner
+        best = load_file(run / "best_model" / "model.safetensors")
+        assert all(torch.equal(best[name], value) for name, value in wanted.items())
+        assert any("fine-tuning did not improve the forecasts" in line for line in lines) is (target == 0)
 
 
 def test_forecasts_choose_among_all(trained):
@@ -108,12 +111,6 @@ def test_forecasts_choose_among_all(trained):
     ):
         assert any(line.startswith(start) for line in lines)
     Kronos.from_pretrained(run)
-
-
-def test_by_loss_nothing_is_forecast(trained):
-    run, lines = trained(1e-4)
-    assert "selection" not in json.loads((run / "training_metrics.json").read_text())
-    assert not any(line.startswith("selected") for line in lines)
 
 
 @pytest.mark.parametrize(

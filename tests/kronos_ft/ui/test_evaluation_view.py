@@ -94,7 +94,7 @@ def test_a_damaged_file_is_one_line(shown, tmp_path, content, message):
 
 
 @pytest.mark.fault(18)
-@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(150, 30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_value_anywhere_is_a_page_or_one_line(run, shown, tmp_path, data):
     """Random JSON in place of any value of the file: never a traceback."""

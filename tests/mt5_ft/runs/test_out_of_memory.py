@@ -3,6 +3,7 @@
 import json
 import weakref
 
+import pytest
 import torch
 
 from mt5_ft.cli.main import main
@@ -120,6 +121,7 @@ def test_a_halved_run_is_resumed_by_the_same_flags(train, monkeypatch, capsys):
     assert json.loads((run / "run.json").read_text("utf-8"))["global_step"] == 6
 
 
+@pytest.mark.thorough
 def test_memory_that_runs_out_after_a_resume_keeps_the_checkpoints(train, monkeypatch, capsys):
     """Step 4 is not among the first three, but it is the first of this start."""
     words = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--max_steps", "8"]
@@ -170,6 +172,7 @@ def budget_exceeded_from(first_step, most, monkeypatch):
     monkeypatch.setattr(MT5Trainer, "_token_sums", sums)
 
 
+@pytest.mark.thorough
 def test_tokens_that_are_too_many_later_are_set_by_hand(train, monkeypatch, capsys, caplog):
     budgeted = ["--target_tokens_per_step", "200", "--max_steps", "8", "--tokens_per_batch"]
     with monkeypatch.context() as patch:
@@ -185,6 +188,7 @@ def test_tokens_that_are_too_many_later_are_set_by_hand(train, monkeypatch, caps
     assert (record["arguments"]["tokens_per_batch"], record["global_step"]) == (288, 8)
 
 
+@pytest.mark.thorough
 def test_a_budget_halved_after_a_resume_goes_on(train, monkeypatch, capsys):
     words = ["--target_tokens_per_step", "200", "--max_steps", "8", "--tokens_per_batch", "576"]
     with monkeypatch.context() as patch:
@@ -209,6 +213,7 @@ def test_a_budget_halved_after_a_resume_goes_on(train, monkeypatch, capsys):
     assert json.loads((run / "run.json").read_text("utf-8"))["arguments"]["tokens_per_batch"] == 288
 
 
+@pytest.mark.thorough
 def test_a_forced_resume_takes_the_budget_that_is_set(train, monkeypatch):
     words = ["--target_tokens_per_step", "200", "--max_steps", "8", "--tokens_per_batch", "576"]
     with monkeypatch.context() as patch:
