@@ -10,7 +10,8 @@ from ..io.files import is_full_disk
 def lost_worker(error: BaseException) -> str | None:
     """A message if an error means that a data-loading worker was killed; else None.
 
-    Most often torch says so. If the worker ends while it hands over a batch, its connection breaks instead.
+    Usually torch raises an error that names the worker. If the worker ends while it sends a batch, the connection to
+    it breaks instead.
     """
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
         detail = " ".join(str(error).split())

@@ -8,6 +8,7 @@ Notable:
 Shapes: N origins, P paths, H bars of the horizon, F features, 5 targets in the order of `TARGETS`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -43,7 +44,7 @@ def training_windows(series: CandleSeries, lookback: int, plan: FitPlan) -> np.n
 
 
 @dataclass
-class ScaledForecaster:
+class ScaledForecaster(ABC):
     """A scale times the quantiles of target / scale in the training split; subclasses define the scale.
 
     Attributes:
@@ -68,16 +69,16 @@ class ScaledForecaster:
         if self.lookback < 2:
             raise ValueError(f"lookback={self.lookback} has no return; use 2 or more bars")
 
+    @abstractmethod
     def features(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
-        """What the scale is computed from, shape `(N, F)`; from the context alone."""
-        raise NotImplementedError
+        """Inputs of the scale, shape `(N, F)`, computed from the context alone."""
 
-    def fit_scale(self, features: np.ndarray, volatility: np.ndarray, h: int) -> None:
+    def fit_scale(self, features: np.ndarray, volatility: np.ndarray, h: int) -> None:  # noqa: B027 - a hook
         """Fits the scale of h bars on the realised volatility of training windows, shape `(N,)`; nothing by default."""
 
+    @abstractmethod
     def scale(self, features: np.ndarray, h: int) -> np.ndarray:
         """The scale of h bars, shape `(N,)`; 0 for a context without any move."""
-        raise NotImplementedError
 
     def history(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
         """Bars needed before each origin, shape `(N,)`."""

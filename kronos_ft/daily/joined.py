@@ -23,7 +23,7 @@ STATES = (SCORED, PENDING, MISSING, NO_DATA, OTHER)
 
 
 def join_log(log: pd.DataFrame, series: Sequence[CandleSeries]) -> pd.DataFrame:
-    """Adds what came to each row of a log.
+    """Adds the actual candle to each row of a log.
 
     Args:
         log (`pd.DataFrame`): from [`~kronos_ft.daily.quantile_log.read_log`].

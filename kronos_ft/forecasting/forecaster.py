@@ -164,7 +164,7 @@ def _has_symbols(frame: pd.DataFrame) -> bool:
         return "symbol" in match_columns(
             [*frame.columns, *(["time"] if isinstance(frame.index, pd.DatetimeIndex) else [])]
         )
-    except ValueError:  # no candles; reading them says so
+    except ValueError:  # not candles: reading them raises the error for the user
         return False
 
 

@@ -248,7 +248,7 @@ def _find_on_hub(named: str, tokenizer: str | None, head: bool) -> FoundModel:
     except HubUnreachable:
         if tokenizer is None:
             raise
-        return FoundModel(named, named, tokenizer)  # loading it says that the Hub cannot be reached
+        return FoundModel(named, named, tokenizer)  # loading it raises HubUnreachable
     forecaster, recorded = read_forecaster(folder), _recorded_tokenizer(folder)
     if tokenizer is None and recorded is not None:
         place = split_revision(recorded)[0]

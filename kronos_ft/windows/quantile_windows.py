@@ -132,7 +132,7 @@ def horizon_targets(past: np.ndarray, future: np.ndarray) -> np.ndarray:
 
 
 class QuantileWindowDataset(TokenWindowDataset):
-    """Windows as the quantile head sees them: tokens of the lookback, features of it, and what came after.
+    """Windows of the quantile head: tokens and features of the lookback, and the targets after it.
 
     Each item is a dict of `s1`, `s2` `(L,)` int64, `stamps` `(L, 5)` int64, `features` `(F,)` and `targets` `(H, 5)`
     float32. Tokens of bars after the lookback are made and not used: the tokenizer is causal, and the same cache serves
