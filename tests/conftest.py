@@ -10,6 +10,7 @@ os.environ["KRONOS_FT_SPEED"] = "exact"
 import pytest
 
 import tests.examples  # noqa: F401, the profiles of hypothesis
+from tests.fault_sample import sample_combinations
 
 pytest_plugins = ["tests.fault_table", "tests.docs.counts"]
 FIXTURES = ("market_fixtures", "short_runs", "hub_fixtures", "fault_run_fixtures")
@@ -42,6 +43,7 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """What forks goes first: it takes longest."""
+    sample_combinations(items)
     items.sort(key=lambda item: not item.nodeid.startswith(FORKING))
 
 

@@ -218,5 +218,5 @@ def _survivors(evaluation: dict) -> list[str]:
 def write_report(evaluation: dict, folder: Path, pictures: Sequence[tuple[str, str]] = ()) -> None:
     """Writes `evaluation.json` (with the verdicts) and `evaluation.md`, each atomically."""
     said = {"verdict": verdict(evaluation), "verdicts": verdicts(evaluation)}
-    write_json(folder / EVALUATION_FILE, {**said, **evaluation})
+    write_json(folder / EVALUATION_FILE, {**said, **evaluation}, indent=None)
     write_text(folder / REPORT_FILE, markdown(evaluation, pictures))

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from ft_core.io.console import echo, lines_to
+from ft_core.io.files import write_text
 from ft_core.io.progress_lines import LineProgress, span
 from ft_core.runs.folder import check_writable
 
@@ -22,7 +23,7 @@ from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, clean_dates, training_rema
 from .models import EvaluatedModel, identity, load_forecasters, model_sources, with_trained_sizes
 from .origins import Origins, plan_origins, with_step
 from .pictures import PICTURES, draw_pictures
-from .report import EVALUATION_FILE, REPORT_FILE, write_report
+from .report import EVALUATION_FILE, REPORT_FILE, markdown, write_report
 from .settings import EvaluationSettings
 from .usable_origins import told_origins
 from .verdict import LEAST_ORIGINS
@@ -162,5 +163,6 @@ def _evaluate(args: EvaluateArguments) -> dict:
     for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)
     write_report(evaluation, folder)  # first without pictures: an error while drawing must not lose the results
-    write_report(evaluation, folder, draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder))
+    pictures = draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder)
+    write_text(folder / REPORT_FILE, markdown(evaluation, pictures))
     return evaluation

@@ -3,7 +3,8 @@
 Scores are written to JSON, which has no NaN or infinity: undefined values are None, with a note.
 """
 
-from dataclasses import asdict, dataclass, is_dataclass
+import math
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
@@ -54,16 +55,18 @@ def plain(tree: object) -> object:
     Raises:
         ValueError: a number is not finite.
     """
-    if is_dataclass(tree) and not isinstance(tree, type):
-        return plain(asdict(tree))
+    if isinstance(tree, float):  # includes np.float64
+        if not math.isfinite(tree):
+            raise ValueError(f"a figure is {tree}, which JSON cannot represent; use None and a note")
+        return float(tree)
+    if tree is None or isinstance(tree, (str, int)):
+        return tree
     if isinstance(tree, dict):
         return {str(key): plain(value) for key, value in tree.items()}
-    if isinstance(tree, np.ndarray):
-        return plain(tree.tolist())
     if isinstance(tree, (list, tuple)):
         return [plain(value) for value in tree]
-    if isinstance(tree, np.generic):
-        return plain(tree.item())
-    if isinstance(tree, float) and not np.isfinite(tree):
-        raise ValueError(f"a figure is {tree}, which JSON cannot represent; use None and a note")
+    if isinstance(tree, (np.ndarray, np.generic)):
+        return plain(tree.tolist())
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return {field.name: plain(getattr(tree, field.name)) for field in fields(tree)}
     return tree

@@ -108,6 +108,7 @@ def test_weights_of_another_model_do_not_stay_beside_new_ones(hub, push):
     assert commit.files["README.md"] == b"mine"
 
 
+@pytest.mark.combinations
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize(
     ("fault", "waits"),
@@ -135,6 +136,7 @@ def test_what_fails_once_is_done_again(hub, push, folder, contents, request_, fa
     assert contents(folder) == before
 
 
+@pytest.mark.combinations
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize("fault", [{"status": 503}, {"cut": "request"}, {"cut": "answer"}], ids=str)
 def test_what_fails_for_ever_is_given_up_in_one_line_and_completed_later(hub, push, folder, contents, request_, fault):
@@ -197,6 +199,7 @@ def test_retry_after_as_a_date_and_one_that_is_too_long(hub, push):
     assert len(hub.waits) == 1
 
 
+@pytest.mark.combinations
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize(
     ("status", "message"),

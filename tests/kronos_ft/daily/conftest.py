@@ -31,16 +31,15 @@ def make_log(walk):
     frame, exact = walk
 
     def make(origins, width=1.0, symbol="W", model="m" * 64):
-        times, close = frame.timestamps, frame.close.to_numpy()
-        tables = []
-        for origin in origins:
-            table = pd.DataFrame({"symbol": symbol, "origin": times[origin], "step": [1, 2, 3]})
-            table["timestamps"] = table.origin + pd.to_timedelta(table.step, "h")
-            table[list(LEVEL_COLUMNS)] = close[origin] * np.exp(width * exact)
-            table["probability_up"], table["last_close"], table["model"] = 0.5, close[origin], model
-            table["created"] = table.origin + pd.Timedelta(hours=1)
-            tables.append(table)
-        return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+        origins = np.repeat(np.fromiter(origins, np.int64), 3)
+        table = pd.DataFrame({"symbol": symbol, "origin": frame.timestamps.to_numpy()[origins]})
+        table["step"] = np.arange(len(origins)) % 3 + 1
+        table["timestamps"] = table.origin + pd.to_timedelta(table.step, "h")
+        table["last_close"] = frame.close.to_numpy()[origins]
+        factors = np.exp(width * exact)[table.step - 1]
+        table[list(LEVEL_COLUMNS)] = table.last_close.to_numpy()[:, None] * factors
+        table["probability_up"], table["model"], table["created"] = 0.5, model, table.origin + pd.Timedelta(hours=1)
+        return table[list(COLUMNS)]
 
     return make
 

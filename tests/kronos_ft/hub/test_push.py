@@ -264,6 +264,7 @@ DOWNLOADS = [
 
 
 @pytest.mark.fault(23)
+@pytest.mark.combinations
 @pytest.mark.parametrize("request_", ["HEAD /config.json", "GET /config.json", "HEAD /model", "GET /model"])
 @pytest.mark.parametrize(("fault", "kind", "message"), DOWNLOADS, ids=lambda value: str(value)[:20])
 def test_a_download_that_fails_is_one_line_and_completes_later(

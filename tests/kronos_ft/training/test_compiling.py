@@ -162,6 +162,7 @@ def test_a_timed_step_leaves_no_trace(make_trainer):
     assert trainer.meter.is_empty
 
 
+@pytest.mark.thorough
 def test_compiled_training_is_the_plain_one(make_trainer, tmp_path, plain_compiler):
     plain = make_trainer(output=tmp_path / "plain")
     plain.train()
@@ -235,6 +236,7 @@ def test_what_was_not_compiled_is_not_said_to_be(make_trainer, monkeypatch):
     assert not trainer.compiled
 
 
+@pytest.mark.thorough
 def test_many_shapes_in_one_process_are_all_compiled(make_trainer, tmp_path, plain_compiler):
     """More programs of one function than torch makes before it stops to compile."""
     for batch in range(2, 5):
@@ -293,7 +295,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_compiled_as_it_was(make_tra
     assert again.compiled
 
 
-@pytest.mark.parametrize("conditioning", ["true", "sampled"])
+@pytest.mark.parametrize("conditioning", [pytest.param("true", marks=pytest.mark.thorough), "sampled"])
 def test_a_fast_predictor_run_resumes_to_the_same_bits(
     make_predictor_trainer, tmp_path, conditioning, dropping_predictor
 ):

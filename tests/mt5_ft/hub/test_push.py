@@ -179,6 +179,7 @@ def test_a_push_that_fails_is_one_line_and_completes_later(hub, start, push, con
 
 
 @pytest.mark.fault(23)
+@pytest.mark.combinations
 @pytest.mark.parametrize("request_", ["HEAD /config.json", "GET /config.json", "GET /model.safetensors"])
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
@@ -189,11 +190,11 @@ def test_a_push_that_fails_is_one_line_and_completes_later(hub, start, push, con
             ValueError,
             "is not a folder or a Hub repository",
         ),
-        ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; request access"),
         ({"status": 429}, ModelUnreachable, "answered 429 for me/x"),
+        ({"status": 403, "headers": {"X-Error-Code": "GatedRepo"}}, ValueError, "me/x is gated; request access"),
         ({"status": 503}, ModelUnreachable, "answered 503 for me/x.* try again later"),
-        ({"cut": "answer"}, ModelUnreachable, "broke the connection .* try again later"),
         ({"cut": "body"}, ModelUnreachable, "broke the connection .* try again later"),
+        ({"cut": "answer"}, ModelUnreachable, "broke the connection .* try again later"),
     ],
     ids=lambda value: str(value)[:20],
 )
