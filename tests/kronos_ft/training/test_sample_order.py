@@ -16,7 +16,7 @@ STEPS, PER_EPOCH, SAVES = 12, 9, 5
 AUGMENTATION = AugmentationArguments(augment_noise=True, augment_time_shift=True)
 
 
-@pytest.fixture(params=["tokenizer", "predictor"])
+@pytest.fixture(params=["tokenizer", pytest.param("predictor", marks=pytest.mark.thorough)])
 def make(request, make_trainer, make_predictor_trainer, series, tiny_model):
     """A function that builds a trainer over augmented windows or tokens, two micro-batches a step."""
     augmented = WindowDataset(series, "train", SHAPE, augmentation=AUGMENTATION, seed=5)

@@ -74,6 +74,7 @@ def test_evaluations_that_do_not_fit_are_halved(train, monkeypatch, capsys):
     assert "evaluation  2 records per batch: a larger batch does not fit into memory" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_failed_attempt_is_given_up_before_the_next(train, monkeypatch):
     """Or the weights and the optimizer's state of both would have to fit."""
     real, kept, alive = MT5Trainer.training_step, [], []
@@ -102,6 +103,7 @@ def failing_above(size, monkeypatch, first_step=0):
     monkeypatch.setattr(MT5Trainer, "training_step", step)
 
 
+@pytest.mark.thorough
 def test_a_halved_run_is_resumed_by_the_same_flags(train, monkeypatch, capsys):
     words = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1", "--max_steps", "6"]
     failing_above(2, monkeypatch)
@@ -143,6 +145,7 @@ def test_memory_that_runs_out_after_a_resume_keeps_the_checkpoints(train, monkey
     assert [line["step"] for line in lines if "learning_rate" in line] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.thorough
 def test_memory_that_runs_out_with_nothing_to_resume_starts_again(train, monkeypatch):
     failing_above(1, monkeypatch)
     words = ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "1", "--resume"]

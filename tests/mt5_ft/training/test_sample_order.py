@@ -9,7 +9,7 @@ pytestmark = pytest.mark.fault(14)
 STEPS, PER_EPOCH, SAVES = 12, 8, 5  # 32 records, two micro-batches of two a step
 
 
-@pytest.fixture(params=["group_by_length", "random"])
+@pytest.fixture(params=["group_by_length", pytest.param("random", marks=pytest.mark.thorough)])
 def make(request, make_trainer):
     """A function that builds a trainer that takes records in one of the orders."""
 

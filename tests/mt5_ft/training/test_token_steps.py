@@ -87,6 +87,7 @@ def test_a_steps_loss_and_gradient_are_those_of_all_its_tokens(make, linear):
     assert entry["grad_norm"] == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_workers_and_interruptions_change_nothing(make):
     steps = {"max_steps": 14, "eval_steps": 5, "save_steps": 5}
     whole = make("whole", **steps)
