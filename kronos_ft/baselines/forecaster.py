@@ -22,7 +22,8 @@ class Forecaster(Protocol):
       [`CandleSeries`] without later bars) and the [`FitPlan`]. It raises ValueError if that is not enough.
     - `targets(series, origins, horizon)` returns a `dict` of target names ([`~kronos_ft.scoring.targets.TARGETS`]) to
       arrays of shape `(N, P, H)`. They replace the targets computed from the paths and have the same P. Sample k of P,
-      in any order, is the quantile k / (P + 1) of the forecast distribution.
+      in any order, is the quantile k / (P + 1) of the forecast distribution. Volume is the log ratio to the mean volume
+      of the lookback of the evaluation (`plan.lookback` of `fit`).
 
     Attributes:
         name (`str`): shown in tables.
@@ -31,7 +32,10 @@ class Forecaster(Protocol):
     name: str
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
-        """Forecasts open, high, low and close in raw units, shape `(N, P, H, 4)`, from bars before each origin."""
+        """Forecasts open, high, low and close in raw units, shape `(N, P, H, 4)`, from bars before each origin.
+
+        A forecaster of volume adds it as a fifth column, or gives it in `targets`; the others are not judged by it.
+        """
         ...
 
 

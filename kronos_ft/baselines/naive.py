@@ -3,7 +3,7 @@
 Each has a `name` and `paths(series, origins, horizon)`, uses only bars before the origin, and forecasts each origin
 independently of the others, with one path.
 
-Shapes: N origins, H bars of the horizon; paths are (N, 1, H, 4) in raw units.
+Shapes: N origins, H bars of the horizon; paths are (N, 1, H, 4) in raw units, with a fifth column if they have volume.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.candles import CandleSeries
 from ..data.rhythm import rhythm_before
-from ..scoring.targets import CLOSE
+from ..scoring.targets import BAR_VOLUME, CLOSE
 from .bar_shapes import bar_shapes, chain_shapes
 from .forecaster import check_counts, usable_origins
 
@@ -22,7 +22,7 @@ YEAR_DAYS = 365.25
 
 @dataclass(frozen=True)
 class Persistence:
-    """Every price of every bar is the last known close."""
+    """Every price of every bar is the last known close, and the mean volume is that of the lookback."""
 
     name: str = "persistence"
 
@@ -31,6 +31,10 @@ class Persistence:
         origins = usable_origins(series, origins, horizon, 1)
         last = series.values[origins - 1, CLOSE]
         return np.broadcast_to(last[:, None, None, None], (len(origins), 1, horizon, 4)).copy()
+
+    def targets(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
+        """The log ratio of volume, 0, shape `(N, 1, H)`."""
+        return {"volume": np.zeros((len(origins), 1, horizon))}
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def season_bars(series: CandleSeries, origin: int) -> int:
 
 @dataclass(frozen=True)
 class SeasonalNaive:
-    """Repeats the bar shapes (log changes, not prices) of one season ago.
+    """Repeats the bar shapes (log changes, not prices) and the volumes of one season ago.
 
     The prices of a day ago would be a poor forecast of a random walk; the changes contain what is seasonal in a market:
     the hours in which it moves. A horizon longer than one season repeats it.
@@ -107,11 +111,12 @@ class SeasonalNaive:
         return np.array([self.season or season_bars(series, origin) for origin in origins], dtype=np.int64) + 1
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
-        """Paths of shape `(N, 1, H, 4)`."""
+        """Paths of shape `(N, 1, H, 5)`: prices and volume."""
         origins = usable_origins(series, origins, horizon, 2)
         seasons = self.history(series, origins) - 1
         if len(origins):
             scarce = (origins - seasons).argmin()
             usable_origins(series, origins[[scarce]], horizon, int(seasons[scarce]) + 1)
         bars = origins[:, None] - seasons[:, None] + np.arange(horizon) % seasons[:, None]
-        return chain_shapes(bar_shapes(series, bars)[:, None], series.values[origins - 1, CLOSE])
+        prices = chain_shapes(bar_shapes(series, bars)[:, None], series.values[origins - 1, CLOSE])
+        return np.concatenate((prices, series.values[bars, BAR_VOLUME][:, None, :, None]), axis=3)

@@ -22,6 +22,8 @@ JUDGED: Mapping[str, tuple[str, str]] = {
     "close": ("close", "crps"),
     "volatility": ("volatility", "qlike"),
     "probability up": ("close", "brier"),
+    "range": ("range", "crps"),
+    "volume": ("volume", "crps"),
 }
 
 
@@ -47,13 +49,17 @@ def default_baselines(lookback: int, seed: int = 0, garch: bool = False, statist
 def mean_losses(losses: Mapping[str, np.ndarray]) -> dict[str, float | None]:
     """Mean loss of a forecaster at the last horizon for each judged quantity; None where it is undefined.
 
+    Volume: over the origins at which it is judged.
+
     Args:
         losses (`Mapping`): from [`~kronos_ft.scoring.scores.losses_of`].
     """
     found = {}
     for judged, (target, loss) in JUDGED.items():
         values = target_losses(losses, target).get(loss)
-        found[judged] = float(values[:, -1].mean()) if values is not None and len(values) else None
+        last = np.empty(0) if values is None else values[:, -1]
+        last = last[np.isfinite(last)] if target == "volume" else last
+        found[judged] = float(last.mean()) if len(last) else None
     return found
 
 

@@ -3,25 +3,29 @@
 Notable:
 - At each horizon and for each target, the forecast distribution is that of target / scale in the training split
   (stride 1, all symbols pooled), times the scale at the origin. The scale is known before the origin.
+- Volume does not depend on that scale: its distribution is that of the log ratio in the training split. Only the scaled
+  cone forecasts it, since it would be the same for all.
 - Paths have these marginals for the close, and the dependence over time of blocks of past bars ([`with_marginals`]).
 
-Shapes: N origins, P paths, H bars of the horizon, F features, 5 targets in the order of `TARGETS`.
+Shapes: N origins, P paths, H bars of the horizon, F features, 7 targets in the order of `TARGETS`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..data.candles import CandleSeries
 from ..scoring.regimes import context_volatility
-from ..scoring.targets import CLOSE, TARGETS
+from ..scoring.targets import BAR_VOLUME, CLOSE, HIGH, LEAST_VOLUME, LOW, TARGETS, usual_volume
 from ..windows.splits import too_long_gaps
 from .bar_shapes import bar_shapes, chain_shapes, drawn_blocks, with_marginals
 from .forecaster import FitPlan, check_counts, usable_origins
 
 LEAST_WINDOWS = 100  # minimum training windows: fewer have no 1 % quantile
+SCALED = tuple(name for name in TARGETS if name != "volume")
 LEAST_STEP_SHARE = 0.1  # minimum variance of one bar of a path, as a share of the mean over the horizon
 
 
@@ -59,8 +63,11 @@ class ScaledForecaster(ABC):
     block: int = 12
     seed: int = 0
     name: str = "scaled"
-    # (5, H, P): quantiles of target / scale
+    forecasts_volume: ClassVar[bool] = False
+    # (6, H, P): quantiles of target / scale, in the order of `SCALED`
     _quantiles: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
+    # (H, P): quantiles of the log ratio of volume; None without volume
+    _volumes: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
     # standardised shapes of past bars by symbol, each (bars, 4)
     _bars: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -104,7 +111,8 @@ class ScaledForecaster(ABC):
         features = np.concatenate([self.features(*pair) for pair in zip(series, windows, strict=True)])
         prices = [np.log(one.values[:, :4]) for one in series]
         squares = [np.cumsum(squared_returns(one)) for one in series]
-        quantiles = np.empty((len(TARGETS), plan.horizon, self.num_paths))
+        quantiles = np.empty((len(SCALED), plan.horizon, self.num_paths))
+        highest, lowest = np.full(number, -np.inf), np.full(number, np.inf)
         levels = np.arange(1, self.num_paths + 1) / (self.num_paths + 1)
         for h in range(1, plan.horizon + 1):
             spans = list(zip(squares, windows, strict=True))
@@ -116,15 +124,37 @@ class ScaledForecaster(ABC):
             moved = scale > 0
             if not moved.any():
                 raise ValueError(f"the prices of the training split do not change; {self.name} needs changing prices")
-            for position, target in enumerate(TARGETS):
-                values = volatility
-                if target != "volatility":
-                    pairs = zip(prices, windows, strict=True)
+            pairs = list(zip(prices, windows, strict=True))
+            highest = np.maximum(highest, np.concatenate([log[o + h - 1, HIGH] for log, o in pairs]))
+            lowest = np.minimum(lowest, np.concatenate([log[o + h - 1, LOW] for log, o in pairs]))
+            known = {"volatility": volatility, "range": highest - lowest}
+            for position, target in enumerate(SCALED):
+                values = known.get(target)
+                if values is None:
                     values = np.concatenate([log[o + h - 1, position] - log[o - 1, CLOSE] for log, o in pairs])
                 ratios = values[moved] / scale[moved]
                 quantiles[position, h - 1] = np.quantile(ratios, levels, method="weibull")
         self._quantiles = quantiles
+        self._volumes = self._fitted_volumes(series, windows, levels, plan.horizon) if self.forecasts_volume else None
         self._bars = {one.symbol: bars for one in series if len(bars := self._standardised(one, plan))}
+
+    def _fitted_volumes(
+        self, series: Sequence[CandleSeries], windows: Sequence[np.ndarray], levels: np.ndarray, horizon: int
+    ) -> np.ndarray | None:
+        """Quantiles of the log ratio of volume, shape `(H, P)`; None with too few windows that have volume."""
+        usual = [usual_volume(*pair, self.lookback) for pair in zip(series, windows, strict=True)]
+        kept = [o[mean > 0] for o, mean in zip(windows, usual, strict=True)]
+        usual = np.concatenate(usual)
+        usual = usual[usual > 0]
+        if len(usual) < LEAST_WINDOWS:
+            return None
+        total, found = np.zeros(len(usual)), np.empty((horizon, len(levels)))
+        for h in range(1, horizon + 1):
+            pairs = zip(series, kept, strict=True)
+            total += np.concatenate([one.values[o + h - 1, BAR_VOLUME] for one, o in pairs])
+            ratios = np.log(np.maximum(total / (h * usual), LEAST_VOLUME))
+            found[h - 1] = np.quantile(ratios, levels, method="weibull")
+        return found
 
     def _standardised(self, series: CandleSeries, plan: FitPlan) -> np.ndarray:
         """Shapes of the training bars, each divided by the scale of one bar before it; mean 0 and variance 1."""
@@ -157,7 +187,10 @@ class ScaledForecaster(ABC):
         origins = usable_origins(series, origins, horizon, self.lookback)
         scales = self._scales(series, origins, horizon)
         tables = self._quantiles[:, :horizon].transpose(0, 2, 1)
-        return {target: table * scales[:, None] for target, table in zip(TARGETS, tables, strict=True)}
+        found = {target: table * scales[:, None] for target, table in zip(SCALED, tables, strict=True)}
+        if self._volumes is not None:
+            found["volume"] = np.broadcast_to(self._volumes[:horizon].T, found["close"].shape)
+        return found
 
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
         """Paths of shape `(N, P, H, 4)`, whose closes have the quantiles of `targets`.
@@ -190,6 +223,7 @@ class ScaledCone(ScaledForecaster):
     """
 
     name: str = "scaled cone"
+    forecasts_volume: ClassVar[bool] = True
 
     def features(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
         """Volatility of the context, shape `(N, 1)`."""

@@ -1,6 +1,7 @@
 """Detects test-set leakage: bars that models saw in training, by their run records and by the published weights.
 
 - A run record tells which bars of which symbol a model was trained on and chosen by.
+- `forecaster.json` tells which bars T and top_p of a predictor were calibrated on.
 - The published weights have seen much of the market until a date ([`~kronos_ft.models.sizes.TRAINED_UNTIL`]), and so
   has every model that was fine-tuned from them.
 """
@@ -18,7 +19,8 @@ from ..models.sizes import TRAINED_UNTIL
 from .arguments import EvaluateArguments
 from .models import ModelSource
 
-SEEN_TEST_BARS, OTHER_TOKENIZER = "seen_test_bars", "other_tokenizer"  # reasons that invalidate a model's results
+# reasons that invalidate a model's results
+SEEN_TEST_BARS, OTHER_TOKENIZER, CALIBRATED_ON_TEST = "seen_test_bars", "other_tokenizer", "calibrated_on_test"
 MEMORISED_NOTE = (
     "{memorised:,} test origins before {until} are possibly memorised: the published weights that {models} descends "
     "from were trained and validated on data before that day; the verdict uses only the {clean:,} later origins"
@@ -143,6 +145,47 @@ def training_remarks(
             seen += _seen(who, ends, origins)
             remarks.append(_unmatched(who, ends, origins))
     return seen, [remark for remark in remarks if remark]
+
+
+def calibration_remarks(
+    name: str, forecaster: Mapping[str, object], tests: Mapping[str, Mapping[str, str | None]]
+) -> tuple[list[str], list[str]]:
+    """Checks whether T and top_p of a predictor were chosen on test bars.
+
+    Args:
+        name (`str`): the model's.
+        forecaster (`Mapping`): content of its `forecaster.json`, whose T or top_p the evaluation uses.
+        tests (`Mapping` of symbol to `first` and `last`): times of the first and the last test origin, UTC.
+
+    Returns:
+        two `list` of `str`: warnings (chosen on test bars) and remarks (possibly chosen on test bars).
+    """
+    recorded = forecaster.get("calibrated_on")
+    if not recorded:
+        remark = f"T and top_p of {name} were calibrated by an earlier version, which did not record on which bars"
+        return [], [f"{remark}: they may be test bars; run kronos-ft calibrate again"]
+    used = {symbol: [np.datetime64(end, "ns") for end in ends] for symbol, ends in recorded.items()}
+    tested = {
+        symbol: [np.datetime64(one[end], "ns") for end in ("first", "last")]
+        for symbol, one in tests.items()
+        if one["first"]
+    }
+    both = [s for s in tested if s in used and used[s][0] <= tested[s][1] and used[s][1] >= tested[s][0]]
+    if both:
+        symbols, reach = ", ".join(both[:3]) + ", ..." * (len(both) > 3), max(used[one][1] for one in both)
+        begins = min(tested[one][0] for one in both)
+        return [
+            f"T and top_p of {name} were calibrated on bars up to {_utc(reach)}, which include test bars ({symbols}, "
+            f"tested from {_utc(begins)})"
+        ], []
+    begin, end = min(ends[0] for ends in used.values()), max(ends[1] for ends in used.values())
+    unknown = [s for s in tested if s not in used and begin <= tested[s][1] and end >= tested[s][0]]
+    if not unknown:
+        return [], []
+    return [], [
+        f"T and top_p of {name} were calibrated on other symbols up to {_utc(end)}: if {', '.join(unknown[:3])}"
+        f"{', ...' * (len(unknown) > 3)} is one of them under another name, they were chosen on test bars"
+    ]
 
 
 def clean_from(model: str, repository: str | None = None) -> str | None:

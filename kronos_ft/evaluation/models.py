@@ -1,5 +1,6 @@
 """The models of an evaluation: names, loading, and the forecaster around a predictor."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ft_core.runs.folder import BEST_MODEL, FINAL_MODEL
 
+from ..baselines.forecaster import FitPlan
 from ..data.candles import CandleSeries
 from ..data.columns import PRICES
 from ..data.timestamps import calendar_features
@@ -16,7 +18,7 @@ from ..models.found_model import DEFAULT_HORIZON, FoundModel, find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles
-from ..scoring.targets import CLOSE
+from ..scoring.targets import BAR_VOLUME, CLOSE, HIGH, LOW, usual_volume
 from .arguments import EvaluateArguments
 
 HEAD_SAMPLES = 100
@@ -109,6 +111,17 @@ def identity(
     return found
 
 
+def paired(samples: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """Samples in the order of a template: at each horizon, the path of rank k gets the k-th smallest sample.
+
+    Args:
+        samples (`np.ndarray` of shape `(N, P, H)`): increasing along P.
+        template (`np.ndarray` of shape `(N, P, H)`): values of the paths.
+    """
+    ranks = np.argsort(np.argsort(template, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.take_along_axis(samples, ranks, axis=1)
+
+
 class EvaluatedModel:
     """Adapts a [`KronosPredictor`] to the [`Forecaster`] interface.
 
@@ -150,11 +163,16 @@ class EvaluatedModel:
         self.options = {"T": T, "top_k": top_k, "top_p": top_p, "overflow": overflow}
         self.seed = seed
         self.infers_times = True  # an evaluation excludes origins without inferable times
+        self.usual_bars = lookback  # bars whose mean volume is the unit of volume
         self._last: tuple[tuple, list] = ((), [])  # the forecasts of the last batch, for `targets`
         self._shares: dict[tuple[str, int], tuple[float, float]] = {}  # by symbol and origin
 
+    def fit(self, series: Sequence[CandleSeries], plan: FitPlan) -> None:
+        """Takes the lookback of the evaluation, to whose mean volume it relates volume; nothing is trained."""
+        self.usual_bars = plan.lookback
+
     def paths(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> np.ndarray:
-        """Paths of open, high, low, close from each origin on.
+        """Paths of open, high, low, close and volume from each origin on.
 
         Args:
             series ([`CandleSeries`]): one symbol's candles; only bars before each origin are used.
@@ -162,7 +180,7 @@ class EvaluatedModel:
             horizon (`int`): bars to forecast.
 
         Returns:
-            `np.ndarray` of float64, shape `(N, P, H, 4)`, raw prices.
+            `np.ndarray` of float64, shape `(N, P, H, 5)`, raw prices and volumes.
 
         Raises:
             ValueError: an origin with fewer than `lookback` bars before it.
@@ -173,21 +191,27 @@ class EvaluatedModel:
                 f"origin {short[0]} of {series.symbol} has fewer than lookback={self.lookback} bars before it; choose "
                 "a later origin or shorten lookback"
             )
-        result = np.empty((len(origins), self.num_paths, horizon, len(PRICES)))
+        result = np.empty((len(origins), self.num_paths, horizon, BAR_VOLUME + 1))
         forecasts = self._forecast(series, origins, horizon) if len(origins) else []
         self._last = (series.symbol, origins.tolist(), horizon), forecasts
         for position, (origin, forecast) in enumerate(zip(origins.tolist(), forecasts, strict=True)):
-            result[position] = forecast.paths[..., : len(PRICES)]
+            result[position] = forecast.paths[..., : BAR_VOLUME + 1]
             self._shares[series.symbol, origin] = forecast.projected_share, forecast.spike_share
         return result
 
     def targets(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
-        """Targets of a quantile head: close and volatility as it forecasts them, the other prices of its coupled paths.
+        """Targets of a quantile head: close, volatility and volume as it forecasts them, prices of its coupled paths.
+
+        The range is the difference of the quantiles of its high and low, paired as the paths pair them ([`paired`]).
+        Against the range of the paths, its CRPS over 24 bars was 7.0 and 6.7 % lower for BTC (1 h, 30 min) and 3.4 %
+        higher for GBP/USD (1 h) on the validation split; 5.7 and 1.6 % lower and 4.4 % higher on the test split
+        (heads without a body, one seed).
 
         Args: as of [`~EvaluatedModel.paths`].
 
         Returns:
             `dict` of target to equally likely values, shape `(N, P, H)`; empty for a predictor, which samples paths.
+            Without volume if the lookback of an origin has none.
         """
         if not self.predictor.found.is_head or not len(origins):
             return {}
@@ -195,16 +219,20 @@ class EvaluatedModel:
         if made_for != (series.symbol, origins.tolist(), horizon):
             forecasts = self._forecast(series, origins, horizon)
         last = np.log(series.values[origins - 1, CLOSE])[:, None, None]
-        samples = {
-            name: np.stack([one.direct.samples(name, self.num_paths) for one in forecasts])
-            for name in ("close", "volatility")
+        own = {
+            name: np.stack([one.direct.samples(name, self.num_paths) for one in forecasts]).transpose(0, 2, 1)
+            for name in ("close", "high", "low", "volatility", "volume")
         }
-        prices = np.log(np.stack([one.paths[..., : len(PRICES)] for one in forecasts])) - last[..., None]
-        return {
-            **{name: np.sort(prices[..., place], axis=1) for place, name in enumerate(PRICES)},
-            "close": (np.log(samples["close"]) - last).transpose(0, 2, 1),
-            "volatility": samples["volatility"].transpose(0, 2, 1),
-        }
+        logs = np.log(np.stack([one.paths[..., : len(PRICES)] for one in forecasts]))
+        found = {name: np.sort(logs[..., place] - last, axis=1) for place, name in enumerate(PRICES)}
+        high = paired(np.log(own["high"]), np.maximum.accumulate(logs[..., HIGH], axis=2))
+        low = paired(np.log(own["low"]), np.minimum.accumulate(logs[..., LOW], axis=2))
+        found |= {"close": np.log(own["close"]) - last, "volatility": own["volatility"]}
+        found["range"] = np.sort(np.maximum(high - low, 0.0), axis=1)
+        usual = usual_volume(series, origins, self.usual_bars)
+        if (usual > 0).all() and (own["volume"] > 0).all():
+            found["volume"] = np.log(own["volume"] / usual[:, None, None])
+        return found
 
     def _forecast(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> list:
         candles, stamps, future, seeds = [], [], [], []
@@ -218,6 +246,22 @@ class EvaluatedModel:
         return self.predictor.predict_paths(
             candles, stamps, future, horizon, self.num_paths, **self.options, seed=seeds
         )
+
+    def sampling_record(self, **asked: float | None) -> dict[str, object] | None:
+        """`T`, `top_p` and `top_k` of its sampled paths, and whether they are `calibrated`; None if none are sampled.
+
+        Args:
+            asked (`float`, *optional*): `T`, `top_p` and `top_k` of the command line.
+        """
+        found = self.sampled_by
+        return None if found is None else {**found.sampling(**asked), "calibrated": found.is_calibrated(**asked)}
+
+    @property
+    def sampled_by(self) -> FoundModel | None:
+        """The predictor that samples its paths; None for a head with paths of past bars."""
+        if not self.predictor.found.is_head:
+            return self.predictor.found
+        return None if self.predictor.sampler is None else self.predictor.sampler.found
 
     def shares(self) -> dict[str, float]:
         """Mean shares of invalid candles and of spikes over all origins so far."""

@@ -1,6 +1,6 @@
 """The pooled origins of all symbols in one split, with their true targets and times.
 
-Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order of `TARGETS`.
+Shapes: N origins (of all symbols), P paths, H horizon, 7 targets in the order of `TARGETS`.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 from ..baselines.forecaster import Forecaster
 from ..data.candles import CandleSeries
 from ..scoring.scores import OriginTimes
-from ..scoring.targets import CLOSE, TARGETS, path_targets, true_targets
+from ..scoring.targets import CLOSE, TARGETS, VOLUME, path_targets, true_targets, usual_volume
 from .origins import Origins, plan_origins
 from .settings import OriginPlan
 
@@ -21,19 +21,24 @@ class Samples:
     """Targets of a forecaster at the origins of a panel.
 
     Attributes:
-        values (`np.ndarray` of shape `(N, P, H, 5)`): samples of every target.
+        values (`np.ndarray` of shape `(N, P, H, 7)`): samples of every target; volume is NaN if it is not forecast.
         exact (`frozenset` of `str`): targets whose samples are quantiles of the forecast distribution, not draws.
+        joint (`np.ndarray` of shape `(N, P, H)`): log returns of the closes of the paths, with their dependence over
+            time; samples of the close that a forecaster gives itself may be sorted at each horizon.
     """
 
     values: np.ndarray
-    exact: frozenset[str] = frozenset()
+    exact: frozenset[str]
+    joint: np.ndarray
 
 
 def _targets_of(
-    forecaster: Forecaster, series: CandleSeries, origins: np.ndarray, horizon: int
-) -> tuple[np.ndarray, frozenset[str]]:
-    """Targets of the paths, replaced by those that the forecaster gives itself, and the names of these."""
-    found = path_targets(forecaster.paths(series, origins, horizon), series.values[origins - 1, CLOSE])
+    forecaster: Forecaster, series: CandleSeries, origins: np.ndarray, horizon: int, usual: np.ndarray
+) -> tuple[np.ndarray, frozenset[str], np.ndarray]:
+    """Targets of the paths, replaced by those that the forecaster gives itself; the names of these; the closes of the
+    paths, a view of the targets unless these are replaced."""
+    found = path_targets(forecaster.paths(series, origins, horizon), series.values[origins - 1, CLOSE], usual)
+    joint = found[..., CLOSE]
     targets = getattr(forecaster, "targets", None)
     own = targets(series, origins, horizon) if targets is not None else {}
     for name, samples in own.items():
@@ -41,8 +46,10 @@ def _targets_of(
             raise ValueError(f"targets has {name!r}, which is not a target; use {', '.join(TARGETS)}")
         if np.shape(samples) != found.shape[:3]:
             raise ValueError(f"targets of {name} have shape {np.shape(samples)}, not {found.shape[:3]} as the paths")
+        if name == "close":
+            joint = joint.copy()
         found[..., TARGETS.index(name)] = samples
-    return found, frozenset(own)
+    return found, frozenset(own if found.shape[1] > 1 else ()), joint
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,15 @@ class Panel:
     Attributes:
         series (`list` of [`CandleSeries`]), origins (`list` of [`Origins`]): one per symbol.
         horizon (`int`): bars to forecast.
-        truth (`np.ndarray` of shape `(N, H, 5)`): true targets.
+        truth (`np.ndarray` of shape `(N, H, 7)`): true targets; volume is NaN at origins where it is not judged.
+        lookback (`int`): bars before an origin, whose mean volume is the unit of volume.
     """
 
     series: list[CandleSeries]
     origins: list[Origins]
     horizon: int
     truth: np.ndarray
+    lookback: int
 
     @classmethod
     def build(cls, series: list[CandleSeries], split: str, plan: OriginPlan) -> "Panel":
@@ -67,13 +76,14 @@ class Panel:
         Raises:
             ValueError: the test split contains no origin.
         """
-        return cls.of(series, plan_origins(series, split, plan), plan.horizon)
+        return cls.of(series, plan_origins(series, split, plan), plan.horizon, plan.lookback)
 
     @classmethod
-    def of(cls, series: list[CandleSeries], origins: list[Origins], horizon: int) -> "Panel":
+    def of(cls, series: list[CandleSeries], origins: list[Origins], horizon: int, lookback: int) -> "Panel":
         """The given origins with their true targets."""
-        truths = [true_targets(one, found.indices, horizon) for one, found in zip(series, origins, strict=True)]
-        return cls(series, origins, horizon, np.concatenate(truths))
+        pairs = zip(series, origins, strict=True)
+        truths = [true_targets(one, found.indices, horizon, lookback) for one, found in pairs]
+        return cls(series, origins, horizon, np.concatenate(truths), lookback)
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -123,17 +133,35 @@ class Panel:
             done: called after each batch with its number of origins.
 
         Raises:
-            ValueError: an error of the forecaster, paths with non-positive prices, or targets that do not match them.
+            ValueError: an error of the forecaster, paths with non-positive prices, targets that do not match them, or
+                a volume that is forecast at some origins only.
         """
         parts, exact = [], frozenset()
         for one, found in zip(self.series, self.origins, strict=True):
             for start in range(0, len(found), batch_size):
                 chosen = found.indices[start : start + batch_size]
                 try:
-                    values, exact = _targets_of(forecaster, one, chosen, self.horizon)
-                    parts.append(values)
+                    usual = usual_volume(one, chosen, self.lookback)
+                    values, own, joint = _targets_of(forecaster, one, chosen, self.horizon, usual)
                 except ValueError as error:
                     raise ValueError(f"{forecaster.name}, {one.symbol}: {error}") from error
+                parts.append((values, joint))
+                exact |= own
                 if done is not None:
                     done(len(chosen))
-        return Samples(np.concatenate(parts) if parts else np.empty((0, 1, self.horizon, len(TARGETS))), exact)
+        if not parts:
+            return Samples(np.empty((0, 1, self.horizon, len(TARGETS))), exact, np.empty((0, 1, self.horizon)))
+        values, joint = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self._check_volume(forecaster.name, values)
+        return Samples(values, exact, joint if "close" in exact else values[..., CLOSE])
+
+    def _check_volume(self, name: str, values: np.ndarray) -> None:
+        """Volume is forecast at every origin at which it is judged, or at none; elsewhere it becomes NaN."""
+        judged = np.isfinite(self.truth[..., VOLUME]).all(axis=1)
+        values[~judged, ..., VOLUME] = np.nan
+        lacking = ~np.isfinite(values[judged, ..., VOLUME]).all(axis=(1, 2))
+        if lacking.any() and not lacking.all():
+            raise ValueError(
+                f"{name}: the forecast of volume is missing or not finite at {int(lacking.sum())} of {len(lacking)} "
+                "origins; forecast volume at every origin, or at none"
+            )

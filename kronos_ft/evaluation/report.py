@@ -46,9 +46,11 @@ SKILL_NOTE = (
     "distributions beat."
 )
 OTHER_NOTE = (
-    "WQL: weighted quantile loss of the close. QLIKE and RMSE: of the variance forecast, which is the mean squared "
-    "volatility of the paths, against the realised variance. Brier and log score: of the probability that the close "
-    "rises; 0.25 and 0.6931 for a constant 50 %."
+    "WQL: weighted quantile loss of the close. Energy: energy score of all closes of the horizon as one vector, the "
+    "CRPS of whole paths. QLIKE and RMSE: of the variance forecast, which is the mean squared volatility of the paths, "
+    "against the realised variance. Brier and log score: of the probability that the close "
+    "rises; 0.25 and 0.6931 for a constant 50 %. Range: log of the highest high by the lowest low. Volume: log of the "
+    "mean volume by that of the context; without a figure for forecasters without volume."
 )
 PANEL_NOTE = (
     "RankIC: correlation over symbols of ranks of forecast and true return, at each date. Top fifth: mean return per "
@@ -72,7 +74,20 @@ def _conditions(evaluation: dict) -> list[str]:
         span = f"origins {test['first'][:10]} to {test['last'][:10]}" if test["origins"] else "no origin"
         about = f"{one['bars']:,} bars of {one['step_seconds']:g} s, {span} ({test['origins']})"
         lines.append(f"- {markdown_text(symbol)}: {about}")
+    lines += [f"- {markdown_text(line)}" for line in _sampling(evaluation)]
     return [*lines, *(f"- {markdown_text(note)}" for note in evaluation["notes"]), ""]
+
+
+def _sampling(evaluation: dict) -> list[str]:
+    """How the paths of each model are sampled, where models differ; earlier versions recorded that of the first."""
+    found = {name: evaluation["forecasters"][name].get("sampling", "") for name in models_of(evaluation)}
+    if "" in found.values() or all(one == next(iter(found.values())) for one in found.values()):
+        return []
+    said = []
+    for name, one in found.items():
+        text = "no sampling" if one is None else f"T {one['T']:g}, top_p {one['top_p']:g}, top_k {one['top_k']}"
+        said.append(f"{name} {text}" + (" (calibrated)" if one and one["calibrated"] else ""))
+    return [f"sampling of paths: {'; '.join(said)}"]
 
 
 def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -94,7 +109,7 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
     lines += [f"## Skill of the close, {horizon} bars ahead", "", *markdown_table(SKILL_HEADER, skill_rows(evaluation))]
     lines += [SKILL_NOTE, "", *_memorised(evaluation), *map(markdown_text, _survivors(evaluation))]
     if "references" in evaluation:
-        lines += [f"## Volatility and probability up, {horizon} bars ahead", ""]
+        lines += [f"## Other scores: paths, volatility, probability up, range and volume, {horizon} bars ahead", ""]
         lines += [*markdown_table(OTHER_HEADER, other_rows(evaluation)), OTHER_NOTE, ""]
     for model in models:
         name = markdown_text(model)

@@ -19,7 +19,14 @@ from ..data.sources import load_source
 from ..forecasting.networks import pairing_remark
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
-from .leakage import OTHER_TOKENIZER, SEEN_TEST_BARS, clean_dates, training_remarks
+from .leakage import (
+    CALIBRATED_ON_TEST,
+    OTHER_TOKENIZER,
+    SEEN_TEST_BARS,
+    calibration_remarks,
+    clean_dates,
+    training_remarks,
+)
 from .models import EvaluatedModel, identity, load_forecasters, model_sources, with_trained_sizes
 from .origins import Origins, plan_origins, with_step
 from .pictures import PICTURES, draw_pictures
@@ -45,7 +52,7 @@ def check_space(num_paths: int, horizon: int, origins: int, free: int | None = N
     Raises:
         ValueError: they do not fit; the message contains the largest number of paths that fits.
     """
-    per_path = max(origins * horizon * len(TARGETS) * 8, 1)
+    per_path = max(origins * horizon * (len(TARGETS) + 1) * 8, 1)  # and the joint closes
     usable = USABLE_MEMORY * (psutil.virtual_memory().available if free is None else free)
     if num_paths * per_path > usable:
         raise ValueError(
@@ -148,15 +155,25 @@ def _evaluate(args: EvaluateArguments) -> dict:
         progress=LineProgress("forecast"),
         clean_from=clean_dates(identities),
     )
+    tests = {symbol: one["test"] for symbol, one in evaluation["data"].items()}
+    asked_sampling = {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
+    chosen_on: dict[str, tuple[list[str], list[str]]] = {}
     for one in forecasters:
-        evaluation["forecasters"][one.name].update(one.shares())
+        sampling = one.sampling_record(**asked_sampling)
+        evaluation["forecasters"][one.name].update(**one.shares(), sampling=sampling)
+        if sampling and sampling["calibrated"]:
+            chosen_on[one.name] = calibration_remarks(one.name, one.sampled_by.forecaster, tests)
+    # sampling: of the first model, for readers of earlier versions; that of each is under `forecasters`
     evaluation["settings"] |= {"num_paths": args.num_paths, **args.sampling(sources[0].found)}
     evaluation["models"] = identities
-    first = {symbol: one["test"]["first"] for symbol, one in evaluation["data"].items()}
+    first = {symbol: one["first"] for symbol, one in tests.items()}
     seen, maybe = training_remarks(sources, args, first)
+    for certain, doubtful in chosen_on.values():
+        seen, maybe = [*seen, *certain], [*maybe, *doubtful]
     evaluation["warnings"] = [*mismatched, *seen]
     doubts = [(source, OTHER_TOKENIZER) for source, remark in zip(sources, remarks, strict=True) if remark]
     doubts += [(source, SEEN_TEST_BARS) for source in sources if training_remarks([source], args, first)[0]]
+    doubts += [(source, CALIBRATED_ON_TEST) for source in sources if chosen_on.get(source.name, ([],))[0]]
     evaluation["doubts"] = [{"model": source.name, "kind": kind} for source, kind in doubts]
     evaluation["notes"] = [*evaluation["warnings"], *evaluation["notes"], *maybe]
     folder.mkdir(parents=True, exist_ok=True)

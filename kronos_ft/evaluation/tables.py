@@ -21,7 +21,10 @@ SCORE_HEADER = (
 SKILL_HEADER = ("", "absolute error", "all horizons", "CRPS", "all horizons")
 CALIBRATION_HEADER = ("", "coverage", "calibrated", "width bp", "calibrated")
 BACKTEST_HEADER = ("", "total return", "per year", "Sharpe", "max drawdown", "trades", "time invested")
-OTHER_HEADER = ("forecaster", "WQL", "volatility QLIKE", "variance RMSE bp2", "Brier", "log score")
+OTHER_HEADER = (
+    *("forecaster", "WQL", "energy bp", "volatility QLIKE", "variance RMSE bp2", "Brier", "log score"),
+    *("range CRPS bp", "volume CRPS"),
+)
 RELIABILITY_HEADER = ("forecast probability", "origins", "mean forecast", "rose", "95 % interval")
 PANEL_HEADER = ("forecaster", "RankIC", "t", "dates", "top fifth bp", "all bp", "difference bp", "t", "turnover")
 MEMORISED_HEADER = ("", "possibly memorised", "clean", "difference")
@@ -153,8 +156,10 @@ def _model_table(evaluation: dict, labels: Sequence[str], columns: Sequence[str]
         [
             *row.labels,
             *(COLUMNS[name](row.scores[row.target], row.at) for name in columns),
-            _skill(row.skill[point][row.target]["absolute"], row.at) if point else NOTHING,
-            _skill(row.skill[best][row.target]["crps"], row.at) if best else NOTHING,
+            *(
+                _skill(row.skill[name].get(row.target, {}).get(loss), row.at) if name else NOTHING
+                for name, loss in ((point, "absolute"), (best, "crps"))
+            ),
         ]
         for row in rows
     ]
@@ -163,7 +168,7 @@ def _model_table(evaluation: dict, labels: Sequence[str], columns: Sequence[str]
 
 def target_table(evaluation: dict, model: str) -> list[str]:
     scores, skill = evaluation["scores"][model], evaluation["skill"][model]
-    rows = (_Row((target,), scores, skill, target) for target in TARGETS)
+    rows = (_Row((target,), scores, skill, target) for target in TARGETS if target in scores)
     return _model_table(evaluation, ("target",), ("MAE bp", "MASE", "CRPS bp", "in 90 %"), rows)
 
 
@@ -267,20 +272,26 @@ def short_rows(evaluation: dict) -> list[list[str]]:
 
 
 def other_rows(evaluation: dict) -> list[list[str]]:
-    """Weighted quantile loss, scores of volatility and of the probability to rise, under `OTHER_HEADER`."""
+    """Scores beside those of `SCORE_HEADER` at the last horizon, under `OTHER_HEADER`.
+
+    Evaluations of earlier versions have neither energy score nor range nor volume.
+    """
     rows = []
     for name, scores in evaluation["scores"].items():
         close, volatility = scores["close"], scores["volatility"]
         mse, qlike = _at(volatility["mse"]), _at(volatility["qlike"])
-        up = close["probability_up"]
+        up, energy = close["probability_up"], close.get("energy")
         rows.append(
             [
                 name,
                 _figure(_at(close["wql"])),
+                _basis_points(energy["overall"] if energy else None),
                 _figure(qlike, ".3f" if qlike is None or qlike < 1000 else ".1e"),
                 _figure(None if mse is None else mse**0.5, ".1f", 1e8),
                 _figure(_at(up["brier"]), ".4f"),
                 _figure(_at(up["log"]), ".4f"),
+                _basis_points(_at(scores.get("range", {}).get("crps"))),
+                _figure(_at(scores.get("volume", {}).get("crps"))),
             ]
         )
     return rows
@@ -305,6 +316,8 @@ def reference_rows(evaluation: dict) -> tuple[list[str], list[list[str]]]:
         "close": ("CRPS bp", 1e4, ".1f"),
         "volatility": ("QLIKE", 1.0, ".3f"),
         "probability up": ("Brier", 1.0, ".4f"),
+        "range": ("CRPS bp", 1e4, ".1f"),
+        "volume": ("CRPS", 1.0, ".3f"),
     }
     header = ["reference", *(f"{judged}: {forms[judged][0]}" for judged in JUDGED if judged in references)]
     names = [name for name, one in evaluation["forecasters"].items() if one["role"] == "baseline"]

@@ -11,6 +11,7 @@ import numpy as np
 from ..baselines.forecaster import Forecaster, history_needed
 from ..data.candles import CandleSeries
 from ..forecasting.context import inferred_times
+from ..scoring.targets import BAR_VOLUME, VOLUME
 from ..windows.splits import split_bounds
 from .origins import Origins
 from .panel import Panel
@@ -47,7 +48,44 @@ def ready_panel(panel: Panel, forecasters: Sequence[Forecaster], split: str) -> 
     """
     if not any(getattr(one, "infers_times", False) for one in forecasters):
         return panel
-    return Panel.of(panel.series, told_origins(panel.series, panel.origins, panel.horizon, split), panel.horizon)
+    told = told_origins(panel.series, panel.origins, panel.horizon, split)
+    return Panel.of(panel.series, told, panel.horizon, panel.lookback)
+
+
+def judged_volume(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
+    """Volume is judged for the symbols whose every origin of all splits defines it.
+
+    To leave out single origins would be a choice by bars after them.
+
+    Returns:
+        the panels, with the true volume of the other symbols as NaN, and notes on these symbols.
+    """
+    series, truths = panels[0].series, [panel.truth.copy() for panel in panels]
+    absent, scarce, lacking, total = [], [], 0, 0
+    for position, one in enumerate(series):
+        parts = [truth[panel.rows[position], :, VOLUME] for panel, truth in zip(panels, truths, strict=True)]
+        undefined = sum(int(np.isnan(part).any(axis=1).sum()) for part in parts)
+        if not undefined:
+            continue
+        if one.values[:, BAR_VOLUME].any():
+            scarce.append(one.symbol)
+            lacking, total = lacking + undefined, total + sum(map(len, parts))
+        else:
+            absent.append(one.symbol)
+        for part in parts:
+            part[:] = np.nan
+    notes = [f"volume is not judged for {_listed(absent)}: the candles have no volume"] if absent else []
+    if scarce:
+        notes.append(
+            f"volume is not judged for {_listed(scarce)}: {lacking} of {total} origins have no volume in their "
+            "lookback or in the first bars after it, where its logarithm is undefined"
+        )
+    return [replace(panel, truth=truth) for panel, truth in zip(panels, truths, strict=True)], notes
+
+
+def _listed(symbols: Sequence[str]) -> str:
+    """The first three symbols."""
+    return ", ".join(symbols[:3]) + ", ..." * (len(symbols) > 3)
 
 
 def ready_baselines(baselines: Sequence[Forecaster], panels: Sequence[Panel]) -> tuple[list[Forecaster], list[str]]:

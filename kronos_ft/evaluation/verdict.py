@@ -1,9 +1,9 @@
-"""The verdict of an evaluation: one sentence for the close, volatility, and the probability that the price rises.
+"""The verdict of an evaluation: one sentence for the close, volatility, probability up, range and volume.
 
 Notable:
 - Point forecasts are compared with persistence by absolute error: by CRPS, most distributions beat a point forecast.
-  The distribution is compared by CRPS with the reference that is best on the validation split, volatility by QLIKE, and
-  the probability by the Brier score.
+  The distribution is compared by CRPS with the reference that is best on the validation split, and so are range and
+  volume; volatility is compared by QLIKE, and the probability that the price rises by the Brier score.
 - "Better" and "worse" need a two-sided Diebold-Mariano test with p < 0.05. With fewer than 30 origins, the verdict only
   states that there are too few.
 - Origins that a model may have memorised do not count.
@@ -53,6 +53,8 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "of_model": ("{model}'s", "{model} 的"),
     "variance": ("{owner} variance forecast (QLIKE) is {words}", "{owner}方差预测（按 QLIKE）{words}"),
     "probability": ("{owner} probability (Brier score) is {words}", "{owner}上涨概率（按 Brier 评分）{words}"),
+    "range": ("{owner} range forecast (CRPS) is {words}", "{owner}振幅预测（按 CRPS）{words}"),
+    "volume": ("{owner} volume forecast (CRPS) is {words}", "{owner}成交量预测（按 CRPS）{words}"),
     "bar": ("{target}, 1 bar", "{target}，1 根 K 线"),
     "bars": ("{target}, {horizon} bars", "{target}，{horizon} 根 K 线"),
     "model": ("{model} is {about}", "{model} {about}"),
@@ -69,7 +71,12 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "since": (" from {until} on", "，均在 {until} 之后"),
     "chosen": ("; {name}: the best reference in validation", "；{name}：验证集上最好的参照"),
 }
-JUDGED_BY: Mapping[str, str] = {"volatility": "variance", "probability up": "probability"}
+JUDGED_BY: Mapping[str, str] = {
+    "volatility": "variance",
+    "probability up": "probability",
+    "range": "range",
+    "volume": "volume",
+}
 
 
 def _say(phrase: str, language: str, **fields: object) -> str:
@@ -207,9 +214,9 @@ def _too_few(evaluation: dict, target: str, observations: int, language: str) ->
 
 
 def _observations(evaluation: dict, target: str) -> int:
-    """The smallest number of distinct times in the tests of all models."""
+    """The smallest number of distinct times in the tests of all models that forecast the target."""
     outcomes = [one for against in counted_skill(evaluation).values() for one in against.values()]
-    tests = [one[target]["absolute"]["observations"] for one in outcomes]
+    tests = [one[target]["absolute"]["observations"] for one in outcomes if one.get(target)]
     return min(tests, default=_counted(evaluation, "en")[0])
 
 
@@ -252,15 +259,18 @@ def _judged_against(evaluation: dict, judged: str, model: str) -> dict[str, dict
     return {name: against[name][target][loss] for name in names if loss in against.get(name, {}).get(target, {})}
 
 
-def _named(name: str, judged: str, models: list[str], language: str) -> str:
-    """A reference or a model, as a sentence on this quantity names it."""
+def _named(evaluation: dict, name: str, judged: str, language: str) -> str:
+    """A reference or a model, as a sentence on this quantity names it; a point forecast by its name alone."""
     if name == PERSISTENCE and judged == "probability up":
         return _say("coin", language)
-    return _say("distribution_of" if name in models else "best_distribution", language, name=name)
+    if evaluation["forecasters"][name]["num_paths"] == 1 and JUDGED[judged][1] == "crps":
+        return name
+    is_model = name in models_of(evaluation)
+    return _say("distribution_of" if is_model else "best_distribution", language, name=name)
 
 
 def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str | None:
-    """One sentence about the close, volatility or the probability that the price rises, at the last horizon.
+    """One sentence about a judged quantity at the last horizon.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
@@ -268,7 +278,8 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
         language (`str`): en or zh.
 
     Returns:
-        `str`; None if there is nothing to compare with, or too few origins (which the sentence on the close states).
+        `str`; None if there is nothing to compare with (such as volume that a model does not forecast), or too few
+        origins (which the sentence on the close states).
     """
     if judged == "close":
         return verdict(evaluation, language=language)
@@ -277,12 +288,14 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
         return None
     if _observations(evaluation, JUDGED[judged][0]) < LEAST_ORIGINS:
         return None
-    parts = []
+    parts, counts = [], []
     for model in models[1:] or models:
+        outcomes = _judged_against(evaluation, judged, model)
         words = [
-            relation(outcome, _named(name, judged, models, language), language=language)
-            for name, outcome in _judged_against(evaluation, judged, model).items()
+            relation(outcome, _named(evaluation, name, judged, language), language=language)
+            for name, outcome in outcomes.items()
         ]
+        counts += [outcome["origins"] for outcome in outcomes.values() if "origins" in outcome]
         if words:
             owner = _say("of_model", language, model=model) if len(models) > 1 else _say("its", language)
             parts.append(_say(JUDGED_BY[judged], language, owner=owner, words=_say("and", language).join(words)))
@@ -293,7 +306,8 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
     )
     origins, since = _counted(evaluation, language)
     chosen = _chosen(evaluation, judged, language)
-    return said + _say("tested", language, origins=origins, since=since, chosen=chosen)
+    # volume is judged at the origins of some symbols; evaluations of earlier versions have no count
+    return said + _say("tested", language, origins=min(counts, default=origins), since=since, chosen=chosen)
 
 
 def _support(evaluation: dict, judged: str) -> float:
@@ -312,7 +326,7 @@ def verdicts(evaluation: dict, language: str = "en") -> dict[str, str]:
     """A sentence for everything that is judged, the best supported one first, whichever way it goes.
 
     The best supported sentence has the smallest significant p-value; those below 0.001 count as equal, and equal ones
-    keep the order close, volatility, probability.
+    keep the order close, volatility, probability up, range, volume.
     """
     said = {judged: target_verdict(evaluation, judged, language) for judged in JUDGED}
     order = sorted((judged for judged in JUDGED if said[judged]), key=lambda judged: _support(evaluation, judged))

@@ -5,7 +5,7 @@ Notable:
   split and the one to beat is chosen on the validation split, as are calibration and the limits of volatility regimes.
 - Every forecaster is scored on the same origins. Targets are log returns, so the origins of all symbols can be pooled.
 
-Shapes: N origins (of all symbols), P paths, H horizon, 5 targets in the order of `TARGETS`.
+Shapes: N origins (of all symbols), P paths, H horizon, 7 targets in the order of `TARGETS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from ..data.candles import CandleSeries
 from ..scoring.backtest import WARNING, backtest
 from ..scoring.calibration import calibrate
 from ..scoring.figures import plain
-from ..scoring.metrics import BAND_LEVELS
+from ..scoring.metrics import BAND_LEVELS, energy_loss
 from ..scoring.model_confidence import surviving_models
 from ..scoring.panels import LEAST_SYMBOLS, panel_scores
 from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
@@ -31,7 +31,7 @@ from .leakage import memorised_note
 from .origins import with_step
 from .panel import Panel
 from .settings import EvaluationSettings, OriginPlan
-from .usable_origins import fit_forecasters, ready_baselines, ready_panel
+from .usable_origins import fit_forecasters, judged_volume, ready_baselines, ready_panel
 
 OPEN = TARGETS.index("open")
 
@@ -54,13 +54,13 @@ def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tup
 
 
 def _naive_scales(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> np.ndarray | None:
-    """In-sample naive errors of each test origin's symbol, shape `(N, H, 5)`; None with too few training bars."""
+    """In-sample naive errors of each test origin's symbol, shape `(N, H, 7)`; None with too few training bars."""
     scales = []
     for one, found in zip(series, test.origins, strict=True):
         train = split_bounds(one, plan.ratios, plan.dates)["train"]
         if train[1] - train[0] < 2 * plan.horizon + 1:
             return None
-        scale = naive_scale(one, train, plan.horizon)
+        scale = naive_scale(one, train, plan.horizon, plan.lookback)
         scales.append(np.broadcast_to(scale, (len(found), *scale.shape)))
     return np.concatenate(scales)
 
@@ -123,6 +123,7 @@ def evaluate_forecasters(
     test, validation = (
         ready_panel(Panel.build(series, split, plan), forecasters, split) for split in ("test", "validation")
     )
+    (test, validation), unjudged = judged_volume((test, validation))
     baselines, unready = ready_baselines(baselines, (test, validation))
     baselines, unfitted = fit_forecasters(forecasters, baselines, series, plan)
     regimes, regime = regimes_of(series, test, plan)
@@ -167,7 +168,8 @@ def evaluate_forecasters(
     few = [f"{name}: {note}" for name, note in few if note and judged[name].num_paths > 1]
     noted = [survivors["note"]] if (survivors := result["survivors"]) and survivors["note"] else []
     old = [memorised_note(memorised)] if memorised else []
-    result["notes"] = [*old, *unready, *unfitted, *remarks(test, validation, scale, regimes, plan), *few, *noted]
+    about = remarks(test, validation, scale, regimes, plan)
+    result["notes"] = [*old, *unready, *unfitted, *unjudged, *about, *few, *noted]
     return plain(result)
 
 
@@ -225,11 +227,12 @@ def _judge(
     found = test.forecast(forecaster, settings.batch_size, count)
     earlier = validation.forecast(forecaster, settings.batch_size, count)
     paths, past, exact = found.values, earlier.values, found.exact
+    energy = energy_loss(test.truth[..., CLOSE], found.joint, "close" in exact)
 
     def score(chosen: np.ndarray | slice) -> dict[str, dict]:
         part = None if scale is None else scale[chosen]
         times = test.times().select(chosen)
-        return score_targets(test.truth[chosen], paths[chosen], part, times, settings.seed, exact)
+        return score_targets(test.truth[chosen], paths[chosen], part, times, settings.seed, exact, energy[chosen])
 
     rows = {one.symbol: row for one, row in zip(test.series, test.rows, strict=True)}
     groups = {name: np.flatnonzero(regime == i) for i, name in enumerate(REGIMES)} if regimes else {}

@@ -8,7 +8,7 @@ from ft_core.io.spreadsheet import markdown_text
 from ft_core.runs.folder import BEST_MODEL
 
 from ..evaluation.facts import read_evaluation, rendering
-from ..evaluation.leakage import DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
+from ..evaluation.leakage import CALIBRATED_ON_TEST, DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
 from ..evaluation.report import EVALUATION_FILE
 from ..evaluation.tables import SCORE_HEADER, markdown_table, score_rows
 from ..evaluation.verdict import PERSISTENCE, verdict
@@ -18,6 +18,7 @@ DATA_TYPE = "candles, walk-forward origins"  # not the windows that training fig
 DOUBTS = {
     OTHER_TOKENIZER: "The model was evaluated with a different tokenizer than it was trained with",
     SEEN_TEST_BARS: "The model or its tokenizer was trained on bars of the test split",
+    CALIBRATED_ON_TEST: "The sampling settings of the model were chosen on bars of the test split",
 }
 TOKENIZER_OF = "the tokenizer of "
 FOLDERS = ("evaluation", ".")  # of a run, and beside it

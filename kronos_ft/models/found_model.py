@@ -83,6 +83,10 @@ class FoundModel:
         found = {name: self.forecaster.get(name, value) for name, value in SAMPLING.items()}
         return {name: found[name] if asked.get(name) is None else asked[name] for name in SAMPLING}
 
+    def is_calibrated(self, **asked: float | None) -> bool:
+        """Whether [`~FoundModel.sampling`] takes T or top_p from `kronos-ft calibrate`."""
+        return self.forecaster.get("predictor_sha256") is not None and None in (asked.get("T"), asked.get("top_p"))
+
     @property
     def clip(self) -> float:
         """Maximum absolute normalised value of the training windows, 5 if unknown."""

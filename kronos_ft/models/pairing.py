@@ -32,7 +32,8 @@ class ForecasterFile(TypedDict, total=False):
     """The fields of `forecaster.json`; each may be missing.
 
     `predictor_sha256` is the hash of the weights that `T`, `top_p` and `top_k` were calibrated for; None if they are
-    the defaults.
+    the defaults. `calibrated_on` names the symbols that they were chosen on, each with the times (UTC) of the first and
+    the last bar of the forecasts.
     """
 
     tokenizer: str | None
@@ -42,6 +43,7 @@ class ForecasterFile(TypedDict, total=False):
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)]
     top_k: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
     predictor_sha256: str | None
+    calibrated_on: dict[str, tuple[str, str]] | None
     versions: dict[str, str]
 
 

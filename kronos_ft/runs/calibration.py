@@ -2,7 +2,8 @@
 
 The published temperature 1 and top_p 0.9 cut the tails, and their intervals are too narrow (upstream issues 179, 323,
 325). A small grid is tried with the same random numbers; the best setting is stored beside the weights, with their
-hash, and every later forecast uses it.
+hash, and every later forecast uses it. The times of the bars that it was chosen on are stored too: an evaluation on
+these bars would not be held out.
 """
 
 from dataclasses import replace
@@ -90,7 +91,8 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
     for temperature in TEMPERATURES:
         echo(f"{f'T {temperature:g}':12}" + "".join(f"{crps[temperature, top_p]:>12.2f}" for top_p in TOP_PS))
     sampling = {"T": best[0], "top_p": best[1], "top_k": 0}
-    write_forecaster(folder, {**sampling, "predictor_sha256": weights_hash(predictor.model)})
+    chosen_on = {"predictor_sha256": weights_hash(predictor.model), "calibrated_on": score.spans}
+    write_forecaster(folder, {**sampling, **chosen_on})
     gain = 1 - crps[best] / crps[1.0, 0.9]
     echo(f"chosen      T {best[0]:g}, top_p {best[1]:g}: CRPS {gain:+.1%} better than the published T 1, top_p 0.9")
     echo(f"stored      {folder / FORECASTER_FILE}")

@@ -109,6 +109,7 @@ class ForecastScore:
         )
         self.tokenizer, self.clip = tokenizer, data.clip
         self.contexts, self.stamps, self.futures, self.seeds, self.truth, self.last = [], [], [], [], [], []
+        self.spans: dict[str, tuple[str, str]] = {}  # by symbol: times of the first and the last bar to forecast
         for one, found in zip(series, plan_origins(series, "validation", plan), strict=True):
             for origin in found.indices.tolist():
                 try:
@@ -116,6 +117,8 @@ class ForecastScore:
                 except ValueError:  # no regular pattern before this origin
                     continue
                 part = slice(origin - self.lookback, origin)
+                ends = one.timestamps[[origin, origin + self.horizon - 1]].astype("datetime64[s]").astype(str)
+                self.spans[one.symbol] = self.spans.get(one.symbol, ends)[0], ends[1]
                 self.contexts.append(one.values[part])
                 self.stamps.append(calendar_features(one.timestamps[part]))
                 self.futures.append(calendar_features(future))

@@ -3,7 +3,7 @@
 A symbol with enough validation origins is calibrated separately: offsets are log returns, and pooling would give a calm
 symbol the intervals of a volatile one. The other symbols are calibrated together.
 
-Shapes: N origins, P paths, H horizon, 5 targets in the order of `TARGETS`.
+Shapes: N origins, P paths, H horizon, 7 targets in the order of `TARGETS`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ import numpy as np
 
 from .figures import Figures, plain
 from .metrics import BAND_LEVELS, band_figures, checked, path_bands
-from .targets import TARGETS
+from .targets import TARGETS, VOLUME
 
+POSITIVE = ("volatility", "range")
 LEAST_OWN = 50  # minimum validation origins for a symbol's own offsets
 
 
@@ -30,9 +31,9 @@ def calibrate(
     """Coverage and width of every target's prediction intervals on the test split, before and after calibration.
 
     Args:
-        truth_before (`np.ndarray` of shape `(M, H, 5)`), paths_before (`(M, P, H, 5)`): validation split.
+        truth_before (`np.ndarray` of shape `(M, H, 7)`), paths_before (`(M, P, H, 7)`): validation split.
         rows_before (`Sequence[slice]`): validation rows of each symbol.
-        truth (`np.ndarray` of shape `(N, H, 5)`), paths (`(N, P, H, 5)`): test split.
+        truth (`np.ndarray` of shape `(N, H, 7)`), paths (`(N, P, H, 7)`): test split.
         rows (`Sequence[slice]`): test rows of each symbol.
         known (`Sequence` of `np.ndarray` of bool, shape `(M,)`, *optional*): for each symbol, the validation origins
             before its test split, which may be pooled for it; by default all. A symbol without any is excluded, with a
@@ -41,7 +42,8 @@ def calibrate(
     Returns:
         `dict` of `origins`, `own` (number of symbols calibrated separately) and `targets`: by target and level `before`
         (None for a point forecast) and `after`, each with `coverage` and `width`, and the `offsets` by level and
-        horizon of the first calibration. None without validation origins.
+        horizon of the first calibration; without volume if it is not defined or not forecast. None without validation
+        origins.
     """
     if not len(truth_before) or not len(truth):
         return None
@@ -60,32 +62,59 @@ def calibrate(
     if excluded:
         notes.add(f"{excluded} test origins have no validation origin before them and are excluded here")
     for position, target in enumerate(TARGETS):
-        y_before, x_before = truth_before[..., position], paths_before[..., position]
-        minimum = 0.0 if target == "volatility" else None
-        pools: dict[bytes, ConformalBands] = {}
-        fitted = []
-        for fit_on, _ in chosen:
-            key = fit_on.tobytes()
-            if key not in pools:
-                pools[key] = ConformalBands.fit(y_before[fit_on], x_before[fit_on], BAND_LEVELS, minimum)
-            fitted.append(pools[key])
-        y, x = truth[..., position], paths[..., position]
-        ends = [bands.bands(x[row]) for bands, (_, row) in zip(fitted, chosen, strict=True)]
-        after = [np.concatenate([end[side] for end in ends], axis=1) for side in (0, 1)]
-        y, x = y[scored], x[scored]
-        before = path_bands(x, BAND_LEVELS) if x.shape[1] > 1 else None
-        targets[target] = {
-            "levels": {
-                level: {
-                    "before": before and band_figures(y, before[0][i], before[1][i]),
-                    "after": band_figures(y, after[0][i], after[1][i]),
-                }
-                for i, level in enumerate(BAND_LEVELS)
-            },
-            "offsets": fitted[0].offsets,
-        }
-        notes |= {bands.note for bands in fitted if bands.note}
+        before = truth_before[..., position], paths_before[..., position]
+        test = truth[..., position], paths[..., position]
+        pairs = _defined_pairs(chosen, before, test) if position == VOLUME else chosen
+        if pairs:
+            targets[target], fitted = _calibrated(pairs, before, test, 0.0 if target in POSITIVE else None)
+            notes |= {bands.note for bands in fitted if bands.note}
     return plain({"origins": len(truth_before), "own": sum(own), "notes": sorted(notes), "targets": targets})
+
+
+def _defined_pairs(
+    pairs: Sequence[tuple[np.ndarray, slice]],
+    before: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+) -> list[tuple[np.ndarray, slice]]:
+    """The pairs of symbols that have a target, without the validation origins that lack it."""
+    known_before, known = (np.isfinite(y).all(axis=1) & np.isfinite(x).all(axis=(1, 2)) for y, x in (before, test))
+    kept = [(fit_on[known_before[fit_on]], row) for fit_on, row in pairs if known[row].all()]
+    return [(fit_on, row) for fit_on, row in kept if len(fit_on)]
+
+
+def _calibrated(
+    pairs: Sequence[tuple[np.ndarray, slice]],
+    before: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    minimum: float | None,
+) -> tuple[dict, list["ConformalBands"]]:
+    """Coverage and width of one target, and the calibration of each symbol.
+
+    Args:
+        pairs (`Sequence` of validation rows and test rows): one per symbol.
+        before, test (`tuple` of `(N, H)` and `(N, P, H)`): truth and samples of both splits.
+        minimum (`float`, *optional*): lower limit of the target.
+    """
+    pools: dict[bytes, ConformalBands] = {}
+    fitted = []
+    for fit_on, _ in pairs:
+        key = fit_on.tobytes()
+        if key not in pools:
+            pools[key] = ConformalBands.fit(before[0][fit_on], before[1][fit_on], BAND_LEVELS, minimum)
+        fitted.append(pools[key])
+    scored = np.concatenate([np.r_[row] for _, row in pairs])
+    y, x = (values[scored] for values in test)
+    ends = [bands.bands(test[1][row]) for bands, (_, row) in zip(fitted, pairs, strict=True)]
+    after = [np.concatenate([end[side] for end in ends], axis=1) for side in (0, 1)]
+    uncalibrated = path_bands(x, BAND_LEVELS) if x.shape[1] > 1 else None
+    levels = {
+        level: {
+            "before": uncalibrated and band_figures(y, uncalibrated[0][i], uncalibrated[1][i]),
+            "after": band_figures(y, after[0][i], after[1][i]),
+        }
+        for i, level in enumerate(BAND_LEVELS)
+    }
+    return {"levels": levels, "offsets": fitted[0].offsets}, fitted
 
 
 @dataclass(frozen=True)

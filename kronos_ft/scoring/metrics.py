@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 from scipy.stats import rankdata
 from scoringrules import crps_ensemble
@@ -26,6 +27,7 @@ WQL_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PIT_BINS = 10
 NO_ORIGINS = "no origins"
 ONE_PATH = "one path is a point forecast, without a distribution"
+BLOCK_PATHS = 256  # rows of the distances between paths that are held at once
 LEAST_CORRELATED = 3  # two points are always perfectly correlated
 
 
@@ -185,6 +187,41 @@ def wql(truth: np.ndarray, paths: np.ndarray, levels: Sequence[float] = WQL_LEVE
 def crps(truth: np.ndarray, paths: np.ndarray, exact: bool = False) -> Figures:
     """Mean continuous ranked probability score, see [`crps_loss`]; for one path, the MAE."""
     return mean_figures(crps_loss(truth, paths, exact))
+
+
+def energy_loss(truth: np.ndarray, paths: np.ndarray, exact: bool = False) -> np.ndarray:
+    """Energy score of all H values of an origin as one vector, shape `(N,)`, in log returns.
+
+    mean_i |x_i - y| - sum_{i, j} |x_i - x_j| / (2 P (P - 1)), with Euclidean norms: the fair estimator of
+    E |X - y| - E |X - X'| / 2 (Gneiting and Raftery 2007, Strictly proper scoring rules, prediction, and estimation,
+    Journal of the American Statistical Association 102, equation 22). It depends on the dependence of the paths over
+    time, which scores of single horizons do not see. For one bar it is the CRPS; for one path, the distance |x - y|.
+
+    Args:
+        truth (`np.ndarray` of shape `(N, H)`), paths (`np.ndarray` of shape `(N, P, H)`): one target; the paths are
+            joint samples, not sorted at each horizon.
+        exact (`bool`): at each horizon, the samples are quantiles of the distribution; the divisor is then 2 P^2, as in
+            [`crps_loss`]. For a Gaussian random walk of 24 bars with 100 such paths this is 0.3 % too high, and the
+            fair estimator 0.7 % too low.
+    """
+    truth, paths = checked(truth, paths)
+    number = paths.shape[1]
+    pairs = 2 * number * (number if exact or number == 1 else number - 1)
+    found = np.empty(len(truth))
+    for row, (y, x) in enumerate(zip(truth, paths, strict=True)):
+        apart = sum(cdist(x[at : at + BLOCK_PATHS], x).sum() for at in range(0, number, BLOCK_PATHS))
+        found[row] = np.sqrt(np.square(x - y).sum(axis=1)).mean() - apart / pairs
+    return found
+
+
+def energy_figures(losses: np.ndarray) -> Figures:
+    """The mean of [`energy_loss`] over origins as `overall`; `by_horizon` is empty: all horizons are one vector."""
+    return Figures([], float(losses.mean()) if len(losses) else None, None if len(losses) else NO_ORIGINS)
+
+
+def energy_score(truth: np.ndarray, paths: np.ndarray, exact: bool = False) -> Figures:
+    """Mean energy score, see [`energy_loss`]."""
+    return energy_figures(energy_loss(truth, paths, exact))
 
 
 def skill_score(loss: np.ndarray, reference: np.ndarray) -> Figures:

@@ -1,6 +1,9 @@
 """All scores of one forecaster on a set of origins, and the comparison of its losses with another forecaster's.
 
-Shapes: N origins, P paths, H horizon, 5 targets in the order of `TARGETS`.
+Volume is NaN at origins that do not define it, and for forecasters that do not forecast it; these are left out of its
+scores and comparisons. Every other target is defined everywhere.
+
+Shapes: N origins, P paths, H horizon, 7 targets in the order of `TARGETS`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +19,8 @@ from .metrics import (
     crps,
     crps_loss,
     directional_accuracy,
+    energy_figures,
+    energy_loss,
     information_coefficient,
     pinball,
     pit,
@@ -26,12 +31,11 @@ from .metrics import (
 )
 from .probability import brier_loss, log_loss, probability_scores
 from .significance import diebold_mariano
-from .targets import CLOSE, TARGETS
+from .targets import CLOSE, RANGE, TARGETS, VOLATILITY, VOLUME
 from .volatility import qlike_loss, variance_loss, variance_scores
 
 LOSSES = ("absolute", "crps")
 TARGET_LOSSES = {"close": ("brier", "log"), "volatility": ("qlike", "variance")}
-VOLATILITY = TARGETS.index("volatility")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ class OriginTimes:
         return OriginTimes(self.step, self.clock[chosen], self.symbols)
 
 
+def defined_origins(position: int, *arrays: np.ndarray) -> np.ndarray | slice:
+    """The origins with a target, by its position in `TARGETS`: all of them, or those without NaN for volume.
+
+    Args:
+        arrays (`np.ndarray` of shapes `(N, ...)`): values of the target.
+    """
+    if position != VOLUME:
+        return slice(None)
+    known = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in arrays]
+    return np.flatnonzero(np.logical_and.reduce(known))
+
+
 def score_targets(
     truth: np.ndarray,
     paths: np.ndarray,
@@ -67,39 +83,48 @@ def score_targets(
     times: OriginTimes,
     seed: int = 0,
     exact: Collection[str] = (),
+    energy: np.ndarray | None = None,
 ) -> dict[str, dict]:
     """All scores by target, as plain values.
 
     Args:
-        truth (`np.ndarray` of shape `(N, H, 5)`): true targets.
-        paths (`np.ndarray` of shape `(N, P, H, 5)`): targets of the forecast paths.
-        scale (`np.ndarray` of shape `(N, H, 5)`, *optional*): in-sample naive errors that scale MASE.
+        truth (`np.ndarray` of shape `(N, H, 7)`): true targets.
+        paths (`np.ndarray` of shape `(N, P, H, 7)`): targets of the forecast paths.
+        scale (`np.ndarray` of shape `(N, H, 7)`, *optional*): in-sample naive errors that scale MASE.
         times ([`OriginTimes`]): times of the origins.
         seed (`int`): seed of the random part of PIT values.
         exact (`Collection[str]`): targets whose samples are quantiles of the distribution, not draws ([`crps_loss`]).
+        energy (`np.ndarray` of shape `(N,)`, *optional*): energy losses of the closes of the paths; by default those of
+            `paths`, which must then be joint samples.
 
     Returns:
-        `dict` of target to `dict` of `mae`, `rmse`, `mase`, `pinball`, `wql`, `crps`, `bands`, `pit`, `direction` (not
-        for volatility), `ic`, `rank_ic`; each with `by_horizon`, `overall` and `note`. Also `qlike` and `mse` of
-        volatility ([`variance_scores`]) and `probability_up` of the close ([`probability_scores`]).
+        `dict` of target to `dict` of `mae`, `rmse`, `mase`, `pinball`, `wql`, `crps`, `bands`, `pit`, `direction` (None
+        for volatility and range), `ic`, `rank_ic`; each with `by_horizon`, `overall` and `note`. Also `qlike` and `mse`
+        of volatility ([`variance_scores`]), and `probability_up` ([`probability_scores`]) and `energy`
+        ([`energy_figures`]) of the close. Without volume if it is not defined or not forecast.
     """
     overlap = [-(-h // times.step) for h in range(1, truth.shape[1] + 1)]
     scores = {}
     for position, target in enumerate(TARGETS):
         y, x = truth[..., position], paths[..., position]
+        chosen = defined_origins(position, y, x)
+        y, x = y[chosen], x[chosen]
+        if position == VOLUME and not len(y):
+            continue
         scores[target] = {
-            **point_errors(y, x, None if scale is None else scale[..., position]),
+            **point_errors(y, x, None if scale is None else scale[chosen, :, position]),
             "pinball": pinball(y, x),
             "wql": wql(y, x),
             "crps": crps(y, x, target in exact),
             "bands": coverage_and_width(y, x, BAND_LEVELS, overlap),
             "pit": shorten(plain(pit(y, x, seed=seed))),
-            "direction": None if position == VOLATILITY else directional_accuracy(y, x, overlap),
+            "direction": None if position in (VOLATILITY, RANGE) else directional_accuracy(y, x, overlap),
             "ic": information_coefficient(y, x),
             "rank_ic": rank_ic(y, x),
         }
         if target == "close":
             scores[target]["probability_up"] = probability_scores(y, x, overlap[-1], target in exact)
+            scores[target]["energy"] = energy_figures(energy_loss(y, x, target in exact) if energy is None else energy)
         if target == "volatility":
             scores[target] |= variance_scores(y, x)
     return plain(scores)
@@ -119,19 +144,23 @@ def losses_of(truth: np.ndarray, paths: np.ndarray, exact: Collection[str] = ())
     """Losses at each origin and horizon.
 
     Args:
-        truth (`np.ndarray` of shape `(N, H, 5)`), paths (`np.ndarray` of shape `(N, P, H, 5)`): targets.
+        truth (`np.ndarray` of shape `(N, H, 7)`), paths (`np.ndarray` of shape `(N, P, H, 7)`): targets.
         exact (`Collection[str]`): as in [`score_targets`].
 
     Returns:
-        `dict` of `absolute` (error of the median) and `crps`, each `(N, H, 5)`; of `brier` and `log` of the close's
+        `dict` of `absolute` (error of the median) and `crps`, each `(N, H, 7)`; of `brier` and `log` of the close's
         probability to rise, `variance` (squared error) and, where it is finite, `qlike` of volatility, each `(N, H)`.
     """
     columns = [(truth[..., i], paths[..., i]) for i in range(len(TARGETS))]
-    crps_losses = [crps_loss(*column, target in exact) for column, target in zip(columns, TARGETS, strict=True)]
+    absolute, crps_losses = np.full(truth.shape, np.nan), np.full(truth.shape, np.nan)
+    for position, (y, x) in enumerate(columns):
+        chosen = defined_origins(position, y, x)
+        absolute[chosen, :, position] = absolute_loss(y[chosen], x[chosen])
+        crps_losses[chosen, :, position] = crps_loss(y[chosen], x[chosen], TARGETS[position] in exact)
     qlike = qlike_loss(*columns[VOLATILITY])
     return {
-        "absolute": np.stack([absolute_loss(*column) for column in columns], axis=-1),
-        "crps": np.stack(crps_losses, axis=-1),
+        "absolute": absolute,
+        "crps": crps_losses,
         "brier": brier_loss(*columns[CLOSE], "close" in exact),
         "log": log_loss(*columns[CLOSE]),
         "variance": variance_loss(*columns[VOLATILITY]),
@@ -163,17 +192,22 @@ def compare_losses(
 
     Returns:
         `dict` of target to loss (those that both forecasters have) to `skill`, `p_value`, `statistic`, each with
-        `by_horizon` and `overall`, and `observations` (distinct times) and `note` of the test at the last horizon.
+        `by_horizon` and `overall`, `origins` (number of them compared), and `observations` (distinct times) and `note`
+        of the test at the last horizon.
     """
     length = next(iter(losses.values())).shape[1]
     chosen = list(horizons or range(1, length + 1))
-    clock = times.clock if times.symbols > 1 else None
     found: dict[str, dict] = {}
-    for target in TARGETS:
+    for position, target in enumerate(TARGETS):
         found[target] = {}
         own, theirs = target_losses(losses, target), target_losses(reference, target)
         for loss in (name for name in own if name in theirs):
             a, b = own[loss], theirs[loss]
+            rows = defined_origins(position, a, b)
+            a, b = a[rows], b[rows]
+            if position == VOLUME and not len(a):
+                continue
+            clock = times.clock[rows] if times.symbols > 1 else None
             skill = skill_score(a, b)
             at = [diebold_mariano(a[:, h - 1], b[:, h - 1], times.overlap(h), times=clock) for h in chosen]
             overall = diebold_mariano(a.mean(axis=1), b.mean(axis=1), times.overlap(length), times=clock)
@@ -182,6 +216,7 @@ def compare_losses(
                 "skill": {"by_horizon": [skill.by_horizon[h - 1] for h in chosen], "overall": skill.overall},
                 "p_value": {"by_horizon": [one.p_value for one in at], "overall": overall.p_value},
                 "statistic": {"by_horizon": [one.statistic for one in at], "overall": overall.statistic},
+                "origins": len(a),
                 "observations": at[-1].observations,
                 "lag": at[-1].lag,
                 "note": at[-1].note,

@@ -51,8 +51,9 @@ def test_bars_from_the_origin_on_change_nothing(forecaster, series):
 @pytest.mark.fault(21)
 def test_candles_can_exist_and_the_future_can_be_forecast(forecaster, series):
     paths = forecaster.paths(series[0], np.array([300, len(series[0])]), 30)
-    assert paths.shape == (2, getattr(forecaster, "num_paths", 1), 30, 4)
-    open_, high, low, close = np.moveaxis(paths, -1, 0)
+    has_volume = isinstance(forecaster, SeasonalNaive)
+    assert paths.shape == (2, getattr(forecaster, "num_paths", 1), 30, 4 + has_volume)
+    open_, high, low, close = np.moveaxis(paths, -1, 0)[:4]
     slack = 1 + 1e-12
     assert (low <= np.minimum(open_, close) * slack).all()
     assert (high * slack >= np.maximum(open_, close)).all()
@@ -71,6 +72,9 @@ def test_constant_prices_are_forecast_to_stay(forecaster, series):
 def test_persistence_and_drift_by_definition(series):
     close = series[0].values[:, 3]
     assert (Persistence().paths(series[0], ORIGINS, 4) == close[ORIGINS - 1][:, None, None, None]).all()
+    np.testing.assert_array_equal(
+        Persistence().targets(series[0], ORIGINS, 4)["volume"], np.zeros((len(ORIGINS), 1, 4))
+    )
     found = Drift(lookback=50).paths(series[0], ORIGINS, 4)
     for row, origin in enumerate(ORIGINS):
         growth = (close[origin - 1] / close[origin - 51]) ** (1 / 50)
@@ -87,7 +91,8 @@ def test_seasonal_naive_repeats_the_changes_of_a_day_ago(series):
         close = values[origin - 1, 3]
         for h in range(30):
             source = origin - 24 + h % 24
-            np.testing.assert_allclose(found[row, 0, h], close * values[source, :4] / values[source - 1, 3])
+            np.testing.assert_allclose(found[row, 0, h, :4], close * values[source, :4] / values[source - 1, 3])
+            assert found[row, 0, h, 4] == values[source, 4]
             close *= values[source, 3] / values[source - 1, 3]
 
 

@@ -14,7 +14,7 @@ from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.settings import OriginPlan
 from kronos_ft.scoring.metrics import path_quantiles
-from kronos_ft.scoring.targets import CLOSE, TARGETS, path_targets, true_targets
+from kronos_ft.scoring.targets import CLOSE, LEAST_VOLUME, TARGETS, VOLATILITY, VOLUME, path_targets, true_targets
 
 PLAN = OriginPlan(lookback=45, horizon=6)
 LOOKBACK, PATHS = 45, 19
@@ -54,16 +54,35 @@ def test_the_cone_is_quantiles_of_standardised_returns_times_volatility(both):
             for one in training:
                 for origin in range(LOOKBACK, len(one) - 6 + 1):
                     context = returns[one.symbol][origin - LOOKBACK : origin - 1]
-                    truth = true_targets(one, np.array([origin]), 6)[0, h - 1, position]
-                    ratios.append(truth / (np.sqrt(np.mean(context**2)) * h**0.5))
+                    truth = true_targets(one, np.array([origin]), 6, LOOKBACK)[0, h - 1, position]
+                    scale = 1.0 if target == "volume" else np.sqrt(np.mean(context**2)) * h**0.5
+                    ratios.append(truth / scale)
             ranked = np.sort(ratios)
             for row, origin in enumerate(ORIGINS):
-                volatility = np.sqrt(np.mean(returns["A"][origin - LOOKBACK : origin - 1] ** 2))
+                scale = np.sqrt(np.mean(returns["A"][origin - LOOKBACK : origin - 1] ** 2)) * h**0.5
+                scale = 1.0 if target == "volume" else scale
                 for k in range(1, PATHS + 1):
                     place = k / (PATHS + 1) * (len(ranked) + 1) - 1  # k-th smallest of n: the quantile k / (n + 1)
                     low = int(np.floor(place))
                     expected = ranked[low] + (place - low) * (ranked[low + 1] - ranked[low])
-                    assert found[target][row, k - 1, h - 1] == pytest.approx(expected * volatility * h**0.5, rel=1e-9)
+                    assert found[target][row, k - 1, h - 1] == pytest.approx(expected * scale, rel=1e-9)
+
+
+def test_only_the_cone_forecasts_volume_and_only_from_symbols_that_have_it(both):
+    training = [cut(both[0], 500), cut(both[1], 450)]
+    silent = training[1].values.copy()
+    silent[:, 4] = 0.0
+    mixed = [training[0], dataclasses.replace(training[1], values=silent)]
+    cones = [fitted(ScaledCone, mixed), fitted(ScaledCone, training[:1])]
+    found = [cone.targets(both[0], ORIGINS, 6)["volume"] for cone in cones]
+    np.testing.assert_array_equal(*found)
+    scarce = training[0].values.copy()
+    scarce[100::2, 4] = 0.0  # windows without trades in their first bar count as the least volume
+    few = fitted(ScaledCone, [dataclasses.replace(training[0], values=scarce)]).targets(both[0], ORIGINS, 6)["volume"]
+    assert few[0, 0, 0] == np.log(LEAST_VOLUME) < few[0, 0, 1]
+    assert "volume" not in fitted(ScaledCone, mixed[1:]).targets(both[0], ORIGINS, 6)
+    for kind in (Ewma, HarRv):
+        assert set(fitted(kind, training).targets(both[0], ORIGINS, 6)) == set(TARGETS[:VOLUME])
 
 
 def test_ewma_is_that_of_pandas_over_the_context(both):
@@ -115,7 +134,7 @@ def test_har_finds_persistent_volatility():
     (one,) = load_candles({"A": table})
     plan = OriginPlan(lookback=200, horizon=12)
     origins = np.arange(4300, 5900, 12)
-    truth = true_targets(one, origins, 12)[:, -1, -1]
+    truth = true_targets(one, origins, 12)[:, -1, VOLATILITY]
     errors = {}
     for kind in KINDS:
         forecaster = kind(lookback=200)

@@ -56,7 +56,7 @@ def test_the_predictor_is_given_the_bars_before_each_origin(series):
     predictor = RecordingPredictor()
     forecaster = EvaluatedModel("m", predictor, 50, 3, T=0.7, top_k=4, top_p=0.8, seed=5, overflow="trim")
     paths = forecaster.paths(series[0], ORIGINS, 6)
-    assert paths.shape == (5, 3, 6, 4)
+    assert paths.shape == (5, 3, 6, 5)
     ((candles, stamps, future, options),) = predictor.calls
     assert {name: options[name] for name in ("T", "top_k", "top_p", "overflow")} == {
         "T": 0.7,
@@ -124,4 +124,4 @@ def test_impossible_settings(series):
         EvaluatedModel("m", None, lookback=1)
     with pytest.raises(ValueError, match="origin 30 of SIM has fewer than lookback=50 bars before it"):
         EvaluatedModel("m", None, lookback=50).paths(series[0], np.array([100, 30]), 4)
-    assert EvaluatedModel("m", None, 50, 2).paths(series[0], np.array([], dtype=int), 4).shape == (0, 2, 4, 4)
+    assert EvaluatedModel("m", None, 50, 2).paths(series[0], np.array([], dtype=int), 4).shape == (0, 2, 4, 5)

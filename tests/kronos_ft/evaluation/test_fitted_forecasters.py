@@ -74,8 +74,8 @@ def test_targets_that_do_not_match_are_named(both):
     panel = Panel.build(both, "test", PLAN)
     with pytest.raises(ValueError, match=r"own, A: targets of close have shape \(8, 2, 6\), not \(8, 3, 6\) as the p"):
         panel.forecast(Own(shape=(2,)))
-    with pytest.raises(ValueError, match="targets has 'range', which is not a target; use open, high, low, close, vol"):
-        panel.forecast(Own(names=("range",)))
+    with pytest.raises(ValueError, match="targets has 'spread', which is not a target; use open, high, low, close"):
+        panel.forecast(Own(names=("spread",)))
 
 
 @pytest.mark.fault(17)
@@ -120,6 +120,8 @@ def test_the_references_are_chosen_by_their_validation_losses(both):
     assert found["references"]["close"]["losses"] == pytest.approx(expected)
     assert found["references"]["close"]["name"] == min(expected, key=expected.get)
     assert set(found["references"]) == set(JUDGED)
+    assert set(found["references"]["range"]["losses"]) == {one.name for one in default_baselines(30)}
+    assert set(found["references"]["volume"]["losses"]) == {"persistence", "seasonal naive", "scaled cone"}
 
 
 @pytest.mark.fault(17)
@@ -131,6 +133,7 @@ def test_bars_from_the_first_test_origin_on_change_no_reference(both):
     growth = np.exp(np.random.default_rng(0).normal(0, 0.1, len(frame) - end).cumsum())
     for column in ("open", "high", "low", "close"):
         changed.loc[end:, column] *= growth
+    changed.loc[end:, ["volume", "amount"]] *= 5.0
     found = [
         evaluate_forecasters(load_candles({"A": table}), [Own()], SETTINGS)["references"] for table in (frame, changed)
     ]

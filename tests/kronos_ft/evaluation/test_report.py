@@ -100,21 +100,28 @@ def test_tables_of_volatility_probability_and_references(evaluation):
     text = markdown(evaluation)
     for name, row in {row[0]: row[1:] for row in other_rows(evaluation)}.items():
         close, volatility = (evaluation["scores"][name][target] for target in ("close", "volatility"))
+        volume = evaluation["scores"][name].get("volume")
+        assert bool(volume) == (name in ("persistence", "seasonal naive", "scaled cone"))
         qlike, mse = volatility["qlike"]["by_horizon"][-1], volatility["mse"]["by_horizon"][-1]
         assert row == [
             f"{close['wql']['by_horizon'][-1]:.3f}",
+            f"{close['energy']['overall'] * 1e4:.1f}",
             "-" if qlike is None else f"{qlike:.3f}" if qlike < 1000 else f"{qlike:.1e}",
             f"{mse**0.5 * 1e8:.1f}",
             f"{close['probability_up']['brier']['by_horizon'][-1]:.4f}",
             f"{close['probability_up']['log']['by_horizon'][-1]:.4f}",
+            f"{evaluation['scores'][name]['range']['crps']['by_horizon'][-1] * 1e4:.1f}",
+            f"{volume['crps']['by_horizon'][-1]:.3f}" if volume else "-",
         ]
         assert f"| {name} | {' | '.join(row)} |" in text
-    assert {row[0]: row[4:] for row in other_rows(evaluation)}["persistence"] == ["0.2500", "0.6931"]
+    assert {row[0]: row[5:7] for row in other_rows(evaluation)}["persistence"] == ["0.2500", "0.6931"]
     counts = [int(row[1]) for row in reliability_rows(evaluation, "tuned")]
     assert sum(counts) == evaluation["origins"]["test"]
     header, rows = reference_rows(evaluation)
-    assert header == ["reference", "close: CRPS bp", "volatility: QLIKE", "probability up: Brier"]
-    for column, judged in enumerate(("close", "volatility", "probability up"), start=1):
+    assert header == [
+        *("reference", "close: CRPS bp", "volatility: QLIKE", "probability up: Brier", "range: CRPS bp", "volume: CRPS"),
+    ]  # fmt: skip
+    for column, judged in enumerate(("close", "volatility", "probability up", "range", "volume"), start=1):
         (bold,) = [row[0] for row in rows if row[column].startswith("**")]
         assert bold == evaluation["references"][judged]["name"]
     assert "## References, chosen on the validation split" in text

@@ -216,10 +216,10 @@ def test_an_evaluation_of_a_run_needs_no_other_option(finetuned, out, capsys):
 
 def test_too_many_paths_for_the_memory():
     with pytest.raises(
-        ValueError, match=r"num_paths=1000 at 100 origins .* need about 0.1 GiB, .*; use at most 520 paths"
+        ValueError, match=r"num_paths=1000 at 100 origins .* need about 0.1 GiB, .*; use at most 325 paths"
     ):
         check_space(1000, 24, 100, free=100_000_000)
-    check_space(520, 24, 100, free=100_000_000)
+    check_space(325, 24, 100, free=100_000_000)
 
 
 def test_bad_settings(csv, out, models, capsys):

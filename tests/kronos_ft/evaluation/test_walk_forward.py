@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kronos_ft.baselines.bootstrap import VolatilityCone
-from kronos_ft.baselines.naive import Drift, Persistence
+from kronos_ft.baselines.naive import Drift, Persistence, SeasonalNaive
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.origins import find_origins
@@ -16,7 +16,7 @@ from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters, regimes_of
 from kronos_ft.scoring.metrics import crps
 from kronos_ft.scoring.regimes import REGIMES, context_volatility
-from kronos_ft.scoring.targets import TARGETS, path_targets, true_targets
+from kronos_ft.scoring.targets import TARGETS, VOLUME, path_targets, true_targets
 from kronos_ft.windows.splits import split_bounds
 
 PLAN = OriginPlan(lookback=30, horizon=6, step=3)
@@ -60,10 +60,11 @@ def test_pooled_figures_are_those_of_all_symbols_origins(both, evaluation):
     for one in both:
         origins = find_origins(one, "test", PLAN).indices
         counts[one.symbol] = len(origins)
-        truths.append(true_targets(one, origins, 6))
+        truths.append(true_targets(one, origins, 6, 30))
         paths.append(path_targets(MODEL.paths(one, origins, 6), one.values[origins - 1, 3]))
     truth, drawn = np.concatenate(truths), np.concatenate(paths)
-    for i, target in enumerate(TARGETS):
+    assert "volume" not in evaluation["scores"]["model"]  # a cone does not forecast it
+    for i, target in enumerate(TARGETS[:VOLUME]):
         whole = crps(truth[..., i], drawn[..., i])
         np.testing.assert_allclose(evaluation["scores"]["model"][target]["crps"]["by_horizon"], whole.by_horizon)
         for symbol, own_truth, own in zip(counts, truths, paths, strict=True):
@@ -144,7 +145,7 @@ def test_nothing_at_or_after_the_first_test_origin_reaches_forecasts_calibration
     first = int(find_origins(load_candles({"A": frame})[0], "test", PLAN).indices[0])
     outcomes, forecasts = [], []
     for table in (frame, perturbed(frame, first)):
-        kept = [Keeping(one, {}) for one in (MODEL, Drift(lookback=30))]
+        kept = [Keeping(one, {}) for one in (MODEL, Drift(lookback=30), SeasonalNaive(season=24))]
         outcomes.append(evaluate_forecasters(load_candles({"A": table}), kept[:1], SETTINGS, baselines=kept[1:]))
         forecasts.append([one.kept for one in kept])
     for before, after in zip(*forecasts, strict=True):
@@ -155,10 +156,12 @@ def test_nothing_at_or_after_the_first_test_origin_reaches_forecasts_calibration
         assert not np.allclose(before[first + 3], after[first + 3])
     before, after = outcomes
     assert before["regimes"]["borders"] == after["regimes"]["borders"]
-    for name in ("model", "drift"):
-        for target in TARGETS:
+    for name in ("model", "drift", "seasonal naive"):
+        for target in before["calibration"][name]["targets"]:
             offsets = [one["calibration"][name]["targets"][target]["offsets"] for one in outcomes]
             assert offsets[0] == offsets[1]
+    assert set(before["calibration"]["seasonal naive"]["targets"]) == set(TARGETS)
+    assert before["scores"]["seasonal naive"]["volume"]["mae"] != after["scores"]["seasonal naive"]["volume"]["mae"]
     assert before["scores"]["model"]["close"]["mae"] != after["scores"]["model"]["close"]["mae"]
 
 
@@ -185,8 +188,10 @@ def test_the_scale_of_mase_comes_from_training_alone():
     end = split_bounds(load_candles({"A": frame})[0])["train"][1]
     ratios = []
     for table in (frame, perturbed(frame, end)):
-        scores = evaluate_forecasters(load_candles({"A": table}), [MODEL], SETTINGS, baselines=[])["scores"]["model"]
-        ratios.append(np.divide(scores["close"]["mae"]["by_horizon"], scores["close"]["mase"]["by_horizon"]))
+        found = evaluate_forecasters(load_candles({"A": table}), [SeasonalNaive()], SETTINGS, baselines=[])
+        scores = found["scores"]["seasonal naive"]
+        figures = [[scores[target][name]["by_horizon"] for target in TARGETS[1:]] for name in ("mae", "mase")]
+        ratios.append(np.divide(*figures))
     np.testing.assert_allclose(*ratios)
 
 

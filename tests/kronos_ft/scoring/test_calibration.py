@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from kronos_ft.scoring.calibration import LEAST_OWN, ConformalBands, calibrate
+from kronos_ft.scoring.targets import TARGETS, VOLUME
 
 
 def draws(generator, count, spread, num_paths=40, horizon=3):
     """Truth with a spread, and paths that are half as wide."""
-    truth = np.abs(generator.normal(0, spread, (count, horizon, 5)))
-    return truth, np.abs(generator.normal(0, spread / 2, (count, num_paths, horizon, 5)))
+    truth = np.abs(generator.normal(0, spread, (count, horizon, 7)))
+    return truth, np.abs(generator.normal(0, spread / 2, (count, num_paths, horizon, 7)))
 
 
 @pytest.fixture
@@ -75,4 +76,29 @@ def test_a_point_forecast_is_given_bands_and_had_none(two_symbols):
 
 def test_without_validation_there_is_no_calibration(two_symbols):
     _, test = two_symbols
-    assert calibrate(np.empty((0, 3, 5)), np.empty((0, 1, 3, 5)), [slice(0, 0)] * 2, *test) is None
+    assert calibrate(np.empty((0, 3, 7)), np.empty((0, 1, 3, 7)), [slice(0, 0)] * 2, *test) is None
+
+
+def test_volume_is_calibrated_where_it_is_defined(two_symbols):
+    """The second symbol has no volume: the other targets do not change, and volume is calibrated on the first."""
+    validation, test = two_symbols
+    whole = calibrate(*validation, *test)
+    for truth, paths, rows in two_symbols:
+        truth[rows[1], :, VOLUME] = paths[rows[1], ..., VOLUME] = np.nan
+    found = calibrate(*validation, *test)
+    for target in TARGETS[:VOLUME]:
+        assert found["targets"][target] == whole["targets"][target]
+    alone = [(truth[:200], paths[:200], [slice(0, 200)]) for truth, paths, _ in two_symbols]
+    assert found["targets"]["volume"] == calibrate(*alone[0], *alone[1])["targets"]["volume"]
+    for truth, paths, _ in two_symbols:
+        truth[..., VOLUME] = paths[..., VOLUME] = np.nan
+    assert set(calibrate(*validation, *test)["targets"]) == set(TARGETS[:VOLUME])
+
+
+def test_volume_is_pooled_from_symbols_that_have_it(two_symbols):
+    (truth, paths, _), test = two_symbols
+    truth[1:300:2, :, VOLUME] = np.nan  # validation origins of other symbols, without volume
+    rows = [slice(0, 20), slice(20, 60)]
+    found = calibrate(truth, paths, rows, *test)
+    expected = ConformalBands.fit(truth[::2, :, VOLUME], paths[::2, ..., VOLUME])
+    np.testing.assert_allclose(found["targets"]["volume"]["offsets"], expected.offsets)

@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from kronos_ft.scoring.metrics import crps
+from kronos_ft.scoring.metrics import crps, energy_score
 from kronos_ft.scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
 from kronos_ft.scoring.significance import diebold_mariano
-from kronos_ft.scoring.targets import TARGETS
+from kronos_ft.scoring.targets import CLOSE, TARGETS, VOLUME
 
 
 @pytest.fixture(scope="module")
 def drawn():
     generator = np.random.default_rng(0)
-    truth = generator.normal(0, 0.01, (60, 6, 5))
-    return truth, truth[:, None] + generator.normal(0, 0.02, (60, 20, 6, 5))
+    truth = generator.normal(0, 0.01, (60, 6, 7))
+    return truth, truth[:, None] + generator.normal(0, 0.02, (60, 20, 6, 7))
 
 
 TIMES = OriginTimes(step=4, clock=np.arange(60))
@@ -25,7 +25,8 @@ def test_every_target_has_its_own_scores(drawn):
     truth, paths = drawn
     scores = score_targets(truth, paths, np.full(truth.shape, 0.01), TIMES)
     assert tuple(scores) == TARGETS
-    assert scores["volatility"]["direction"] is None
+    assert scores["volatility"]["direction"] is scores["range"]["direction"] is None
+    assert scores["close"]["energy"]["overall"] == energy_score(truth[..., 3], paths[..., 3]).overall
     for i, target in enumerate(TARGETS):
         median = np.median(paths[..., i], axis=1)
         np.testing.assert_allclose(scores[target]["mae"]["by_horizon"], np.abs(truth[..., i] - median).mean(axis=0))
@@ -75,7 +76,7 @@ def test_the_lag_is_the_number_of_later_origins_that_share_bars(monkeypatch, ste
         shared = sum(1 for later in range(step, 100, step) if set(range(h)) & set(range(later, later + h)))
         assert lags[h - 1] == shared
     generator = np.random.default_rng(0)
-    one, other = ({name: generator.normal(1, 0.2, (60, 6, 5)) for name in ("absolute", "crps")} for _ in range(2))
+    one, other = ({name: generator.normal(1, 0.2, (60, 6, 7)) for name in ("absolute", "crps")} for _ in range(2))
     found = compare_losses(one, other, OriginTimes(step, np.arange(60), symbols))["close"]["absolute"]
     between = [lag + (symbols > 1 and h > 0) for h, lag in enumerate(lags)]  # another symbol's origins lie between
     assert asked[:7] == [*between, between[-1]]  # by horizon, then over all of them
@@ -84,7 +85,7 @@ def test_the_lag_is_the_number_of_later_origins_that_share_bars(monkeypatch, ste
 
 def test_symbols_that_move_together_count_once():
     generator = np.random.default_rng(0)
-    loss, reference = generator.normal(1.0, 0.2, (100, 2, 5)), generator.normal(1.1, 0.2, (100, 2, 5))
+    loss, reference = generator.normal(1.0, 0.2, (100, 2, 7)), generator.normal(1.1, 0.2, (100, 2, 7))
     once = OriginTimes(4, np.arange(100))
     twice = OriginTimes(4, np.tile(np.arange(100), 2), symbols=2)
 
@@ -97,3 +98,36 @@ def test_symbols_that_move_together_count_once():
     assert twice.overlap(4) == 1
     assert twice.overlap(1) == 0
     assert twice.select(np.array([3, 103])).clock.tolist() == [3, 3]
+
+
+def test_origins_without_volume_are_left_out_of_volume_alone(drawn):
+    truth, paths = (values.copy() for values in drawn)
+    whole = score_targets(truth, paths, None, TIMES)
+    compared = compare_losses(losses_of(truth, paths), losses_of(truth, 2 * paths), TIMES)
+    truth[40:, :, VOLUME] = paths[40:, ..., VOLUME] = np.nan
+    found = score_targets(truth, paths, np.full(truth.shape, 0.01), TIMES)
+    first = score_targets(truth[:40], paths[:40], None, TIMES.select(np.arange(40)))
+    assert found["volume"]["crps"] == first["volume"]["crps"]
+    for target in TARGETS[:VOLUME]:
+        assert found[target]["crps"] == whole[target]["crps"]
+    less = compare_losses(losses_of(truth, paths), losses_of(truth, 2 * paths), TIMES)
+    assert {target: less[target] for target in TARGETS[:VOLUME]} == {
+        target: compared[target] for target in TARGETS[:VOLUME]
+    }
+    outcome = less["volume"]["crps"]
+    assert (outcome["origins"], compared["volume"]["crps"]["origins"]) == (40, 60)
+    parts = [crps(truth[:40, :, VOLUME], factor * paths[:40, ..., VOLUME]) for factor in (1, 2)]
+    skills = [1 - a / b for a, b in zip(parts[0].by_horizon, parts[1].by_horizon, strict=True)]
+    assert outcome["skill"]["by_horizon"] == pytest.approx(skills)
+
+
+def test_a_forecaster_without_volume_has_no_score_of_it(drawn):
+    truth, paths = drawn[0], drawn[1].copy()
+    paths[..., VOLUME] = np.nan
+    assert tuple(score_targets(truth, paths, None, TIMES)) == TARGETS[:VOLUME]
+    found = compare_losses(losses_of(truth, paths), losses_of(*drawn), TIMES)
+    assert found["volume"] == {}
+    assert set(found["close"]) >= {"absolute", "crps"}
+    paths[..., CLOSE] = np.nan  # no other target may be missing
+    with pytest.raises(ValueError, match="paths contains 7200 values that are NaN or infinite"):
+        score_targets(truth, paths, None, TIMES)
