@@ -9,11 +9,14 @@ import torch
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.timestamps import calendar_features
-from kronos_ft.evaluation.models import EvaluatedModel
+from kronos_ft.evaluation.models import EvaluatedModel, paired
+from kronos_ft.evaluation.settings import OriginPlan
 from kronos_ft.forecasting.context import origin_seed
+from kronos_ft.forecasting.forecast import DirectQuantiles
 from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
+from kronos_ft.scoring.targets import path_targets
 
 ORIGINS = np.array([400, 424, 500, 636, 637])
 
@@ -125,3 +128,59 @@ def test_impossible_settings(series):
     with pytest.raises(ValueError, match="origin 30 of SIM has fewer than lookback=50 bars before it"):
         EvaluatedModel("m", None, lookback=50).paths(series[0], np.array([100, 30]), 4)
     assert EvaluatedModel("m", None, 50, 2).paths(series[0], np.array([], dtype=int), 4).shape == (0, 2, 4, 5)
+
+
+class RecordingHead(RecordingPredictor):
+    """Adds quantiles of its own: of the close, of running high and low, of volatility and of mean volume."""
+
+    found = SimpleNamespace(is_head=True)
+    sampler = None
+
+    def predict_paths(self, candles, stamps, future_stamps, horizon, num_paths, **options):
+        forecasts = super().predict_paths(candles, stamps, future_stamps, horizon, num_paths, **options)
+        levels = np.array([0.1, 0.5, 0.9])
+        wide = 0.01 * np.sqrt(np.arange(1, horizon + 1))[:, None] * np.array([-1.0, 0.0, 1.0])
+        for forecast, context in zip(forecasts, candles, strict=True):
+            tables = {"close": wide, "high": wide + 0.02, "low": wide - 0.015}
+            tables = {name: context[-1, 3] * np.exp(table) for name, table in tables.items()}
+            tables |= {"volatility": np.exp(wide), "volume": context[:, 4].mean() * np.exp(2 * wide) + 0 * wide}
+            forecast.direct = DirectQuantiles(levels, **tables)
+        return forecasts
+
+
+def test_a_heads_range_pairs_its_high_and_low_as_the_paths_do(series):
+    head = EvaluatedModel("head", RecordingHead(), 50, 9)
+    paths, found = head.paths(series[0], ORIGINS, 6), head.targets(series[0], ORIGINS, 6)
+    assert set(found) == {"open", "high", "low", "close", "volatility", "range", "volume"}
+    forecasts = head._forecast(series[0], ORIGINS, 6)
+    for row in range(len(ORIGINS)):
+        high, low = (forecasts[row].direct.samples(name, 9) for name in ("high", "low"))
+        for h in range(6):
+            highest, lowest = paths[row, :, : h + 1, 1].max(axis=1), paths[row, :, : h + 1, 2].min(axis=1)
+            order = [(sum(highest < a), sum(lowest < b)) for a, b in zip(highest, lowest, strict=True)]
+            expected = sorted(max(np.log(high[h, i] / low[h, j]), 0) for i, j in order)
+            np.testing.assert_allclose(found["range"][row, :, h], expected, rtol=1e-9, atol=1e-12)
+    own = path_targets(paths, series[0].values[ORIGINS - 1, 3])
+    assert not np.allclose(found["range"], np.sort(own[..., 5], axis=1))
+
+
+def test_a_heads_volume_is_related_to_the_lookback_of_the_evaluation(series):
+    head, volume = EvaluatedModel("head", RecordingHead(), 50, 9), series[0].values[:, 4]
+    for lookback in (50, 120):
+        head.fit(series, OriginPlan(lookback=lookback, horizon=6))
+        found = head.targets(series[0], ORIGINS, 6)["volume"]
+        for row, origin in enumerate(ORIGINS):
+            own, usual = volume[origin - 50 : origin].mean(), volume[origin - lookback : origin].mean()
+            assert found[row, 4] == pytest.approx(np.full(6, np.log(own / usual)), abs=1e-9)
+    values = series[0].values.copy()
+    values[:450, 4] = 0.0
+    silent = replace(series[0], values=values)
+    assert "volume" not in head.targets(silent, ORIGINS[:2], 6)
+
+
+def test_paired_samples_have_the_ranks_of_the_template():
+    generator = np.random.default_rng(0)
+    samples, template = np.sort(generator.normal(size=(2, 7, 3)), axis=1), generator.normal(size=(2, 7, 3))
+    found = paired(samples, template)
+    np.testing.assert_array_equal(np.argsort(found, axis=1), np.argsort(template, axis=1))
+    np.testing.assert_array_equal(np.sort(found, axis=1), samples)

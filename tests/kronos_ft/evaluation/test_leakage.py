@@ -8,7 +8,7 @@ import pytest
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.arguments import EvaluateArguments
-from kronos_ft.evaluation.leakage import training_remarks
+from kronos_ft.evaluation.leakage import calibration_remarks, training_remarks
 from kronos_ft.evaluation.models import model_sources
 from kronos_ft.runs.stage import split_ends
 from kronos_ft.training.arguments import DataArguments
@@ -93,3 +93,43 @@ def test_the_record_holds_the_times_of_the_last_bars():
     assert json.loads(json.dumps(found)) == found
     short = DataArguments(data="x", lookback_window=200, predict_window=4)
     assert split_ends(series, short)["B"]["validation"] is None
+
+
+TESTS = {"A": {"first": "2020-02-03T00:00:00", "last": "2020-02-20T00:00:00"}, "B": {"first": None, "last": None}}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "first", "last", "warned", "doubted"),
+    [
+        ("A", "2020-01-03T00:00:00", "2020-02-02T23:00:00", False, False),
+        ("A", "2020-01-03T00:00:00", "2020-02-03T00:00:00", True, False),
+        ("A", "2020-02-20T00:00:00", "2020-03-03T00:00:00", True, False),
+        ("A", "2020-02-20T01:00:00", "2020-03-03T00:00:00", False, False),
+        ("B", "2020-01-03T00:00:00", "2020-02-02T23:00:00", False, False),
+        ("B", "2020-01-03T00:00:00", "2020-02-03T00:00:00", False, True),
+    ],
+)
+def test_bars_of_a_calibration_that_are_test_bars(symbol, first, last, warned, doubted):
+    seen, maybe = calibration_remarks("run", {"T": 0.9, "calibrated_on": {symbol: [first, last]}}, TESTS)
+    assert (bool(seen), bool(maybe)) == (warned, doubted)
+    until = f"{last[:16].replace('T', ' ')} UTC"
+    if warned:
+        assert seen == [
+            f"T and top_p of run were calibrated on bars up to {until}, which include test bars (A, tested from "
+            "2020-02-03 00:00 UTC)"
+        ]
+    if doubted:
+        assert maybe == [
+            f"T and top_p of run were calibrated on other symbols up to {until}: if A is one of them under another "
+            "name, they were chosen on test bars"
+        ]
+
+
+def test_a_calibration_of_an_earlier_version_is_doubted():
+    assert calibration_remarks("run", {"T": 0.9, "predictor_sha256": "0" * 64}, TESTS) == (
+        [],
+        [
+            "T and top_p of run were calibrated by an earlier version, which did not record on which bars: they may be "
+            "test bars; run kronos-ft calibrate again"
+        ],
+    )

@@ -246,3 +246,38 @@ def test_what_cannot_be_compared_has_no_sentence():
     assert target_verdict(found, "volatility") is None
     assert list(verdicts(found)) == ["close", "probability up"]
     assert list(verdicts(evaluation())) == ["close"]  # of an earlier version, without references
+
+
+def test_range_and_volume_against_their_own_references():
+    """The best reference of volume is a point forecast here; only some origins define volume."""
+    found = judged(models=("base", "tuned"))
+    for name, reference in (("range", "har"), ("volume", "persistence")):
+        found["references"][name] = {
+            "name": reference, "target": name, "loss": "crps", "split": "validation", "losses": {},
+        }  # fmt: skip
+        for one in (reference, "base"):
+            result = outcome(0.2, 0.01) if one == "base" else outcome(-0.04, 0.3)
+            found["skill"]["tuned"].setdefault(one, {})[name] = dict.fromkeys(("absolute", "crps"), result)
+    for one in ("persistence", "base"):
+        found["skill"]["tuned"][one]["volume"]["crps"]["origins"] = 90
+    assert target_verdict(found, "range") == (
+        "range, 24 bars: tuned's range forecast (CRPS) is better than base's (skill +20.0 %, p = 0.01) and not better "
+        "than the har's (skill -4.0 %, p = 0.30) (Diebold-Mariano test, 200 origins; har: the best reference in "
+        "validation)"
+    )
+    assert target_verdict(found, "volume") == (
+        "volume, 24 bars: tuned's volume forecast (CRPS) is better than base's (skill +20.0 %, p = 0.01) and not "
+        "better than persistence (skill -4.0 %, p = 0.30) (Diebold-Mariano test, 90 origins; persistence: the best "
+        "reference in validation)"
+    )
+    assert target_verdict(found, "volume", "zh") == (
+        "volume，24 根 K 线：tuned 的成交量预测（按 CRPS）优于 base 的分布（预测技能 +20.0 %，p = 0.01），"
+        "不优于 persistence（预测技能 -4.0 %，p = 0.30）"
+        "（Diebold-Mariano 检验，90 个预测起点；persistence：验证集上最好的参照）"
+    )
+    assert next(iter(verdicts(found))) == "range"
+    for against in found["skill"].values():  # the models do not forecast volume
+        for one in against.values():
+            one["volume"] = {}
+    assert target_verdict(found, "volume") is None
+    assert "volume" not in verdicts(found)

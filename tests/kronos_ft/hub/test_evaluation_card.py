@@ -113,6 +113,10 @@ def test_a_warning_is_on_the_card_of_the_model_that_it_is_of(warning, concerned)
         recorded = [{"model": one, "kind": "seen_test_bars"} for one in concerned]
         expected = [DOUBTS["seen_test_bars"]] if name in concerned else []
         assert _doubts({"warnings": [warning], "doubts": recorded}, entry) == expected
+    chosen = [{"model": "good", "kind": "calibrated_on_test"}]
+    assert _doubts({"doubts": chosen}, {"name": "good"}) == [
+        "The sampling settings of the model were chosen on bars of the test split"
+    ]
 
 
 def test_an_evaluation_of_other_weights_is_not_taken(hub, run, pushed, tiny_predictor):

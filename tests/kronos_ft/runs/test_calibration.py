@@ -1,7 +1,9 @@
 """Sampling settings chosen on the validation split: stored with the weights, used by every forecast of them."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
 from kronos_ft import KronosForecaster
@@ -21,7 +23,7 @@ def model(candle_frame, tiny_model, tiny_predictor, tmp_path):
     return tmp_path / "model"
 
 
-def test_the_setting_with_the_lowest_crps_is_stored_and_used(model, run, monkeypatch, tmp_path):
+def test_the_setting_with_the_lowest_crps_is_stored_and_used(model, candle_frame, run, monkeypatch, tmp_path):
     asked = []
 
     def crps(score, network, device, T, top_p):
@@ -34,6 +36,10 @@ def test_the_setting_with_the_lowest_crps_is_stored_and_used(model, run, monkeyp
     assert len(set(asked)) == 15
     kept = json.loads((model / "forecaster.json").read_text())
     assert (kept["T"], kept["top_p"], kept["top_k"], kept["lookback"]) == (1.1, 0.97, 0, 20)
+    ((symbol, (first, last)),) = kept["calibrated_on"].items()
+    times, bounds = candle_frame["timestamps"], round(0.85 * len(candle_frame))
+    assert symbol == "sim"
+    assert times[round(0.7 * len(candle_frame))] < np.datetime64(first) < np.datetime64(last) <= times[bounds - 1]
     assert any(line.startswith("chosen      T 1.1, top_p 0.97: CRPS ") for line in lines)
     assert KronosForecaster.from_pretrained(model).sampling == {"T": 1.1, "top_p": 0.97, "top_k": 0}
     # again, over an earlier calibration
@@ -105,3 +111,38 @@ def test_a_stale_calibration_is_replaced_and_training_on_it_is_not_lost(model, r
     assert code == 0, errors
     assert any(line.startswith("selected ") for line in lines)
     assert KronosForecaster.from_pretrained(tmp_path / "tuned").sampling == {"T": 1, "top_p": 1, "top_k": 0}
+
+
+def test_an_evaluation_tells_how_each_model_is_sampled_and_on_which_bars_that_was_chosen(model, run, tmp_path):
+    data = ("--data", tmp_path / "sim.csv")
+    shutil.copytree(model, tmp_path / "plain")
+    ratios = ("--split_ratios", 0.5, 0.4, 0.1)  # the validation split reaches into the test split of the evaluation
+    assert run("calibrate", model, *data, "--max_origins", 40, "--num_paths", 2, *ratios)[0] == 0
+    kept = json.loads((model / "forecaster.json").read_text())
+    words = (*data, "--num_paths", 4, "--max_origins", 32, "--output_dir", tmp_path / "out", "--overwrite")
+    both = ("--compare", f"plain={tmp_path / 'plain'}", f"tuned={model}")
+    assert run("evaluate", *words, *both)[0] == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    sampling = {name: found["forecasters"][name]["sampling"] for name in ("plain", "tuned")}
+    assert sampling["plain"] == {"T": 1.0, "top_p": 1.0, "top_k": 0, "calibrated": False}
+    assert sampling["tuned"] == {**{name: kept[name] for name in ("T", "top_p", "top_k")}, "calibrated": True}
+    assert {name: found["settings"][name] for name in ("T", "top_p", "top_k")} == {"T": 1.0, "top_p": 1.0, "top_k": 0}
+    report = (tmp_path / "out" / "evaluation.md").read_text()
+    tuned = f"tuned T {kept['T']:g}, top_p {kept['top_p']:g}, top_k 0 (calibrated)"
+    assert f"- sampling of paths: plain T 1, top_p 1, top_k 0; {tuned}" in report.replace("\\", "")
+    (warning,) = found["warnings"]
+    assert warning.startswith("T and top_p of tuned were calibrated on bars up to ")
+    assert found["doubts"] == [{"model": "tuned", "kind": "calibrated_on_test"}]
+    # of the command line: nothing was chosen on these bars, and both models are sampled alike
+    assert run("evaluate", *words, *both, "--T", 0.7, "--top_p", 0.8)[0] == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    for name in ("plain", "tuned"):
+        assert found["forecasters"][name]["sampling"] == {"T": 0.7, "top_p": 0.8, "top_k": 0, "calibrated": False}
+    assert (found["warnings"], found["doubts"]) == ([], [])
+    assert "sampling of paths" not in (tmp_path / "out" / "evaluation.md").read_text()
+    # chosen on the validation split of the evaluation
+    assert run("calibrate", model, *data, "--max_origins", 40, "--num_paths", 2)[0] == 0
+    assert run("evaluate", *words, "--model", model)[0] == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (found["warnings"], found["doubts"]) == ([], [])
+    assert found["forecasters"]["model"]["sampling"]["calibrated"] is True

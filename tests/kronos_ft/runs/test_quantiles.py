@@ -10,6 +10,7 @@ import yaml
 from kronos_ft import KronosForecaster
 from kronos_ft.models.modeling_quantiles import KronosForQuantiles
 from kronos_ft.runs.routing import read_finetune
+from kronos_ft.scoring.targets import TARGETS
 
 SHORT = (
     *("--lookback_window", 20, "--predict_window", 4, "--stride", 4, "--use_cpu", "--speed", "exact"),
@@ -202,6 +203,13 @@ def test_an_evaluation_judges_the_head_by_its_own_distribution(finetuned, candle
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert found["settings"]["horizon"] == 4
     assert {"paths", "head", "scaled cone"} <= set(found["forecasters"])
+    assert found["forecasters"]["head"]["sampling"] is None
+    assert found["forecasters"]["paths"]["sampling"]["T"] == 1
+    report = (tmp_path / "evaluation" / "evaluation.md").read_text()
+    assert "- sampling of paths: paths T 1, top_p 1, top_k 0; head no sampling" in report.replace("\\", "")
+    for target in ("range", "volume"):
+        assert found["skill"]["head"]["paths"][target]["crps"]["origins"] == found["origins"]["test"]
+    assert found["forecasters"]["head"]["exact"] == sorted(TARGETS)
     assert found["scores"]["head"]["volatility"]["crps"]["by_horizon"] != found["scores"]["paths"]["volatility"]["crps"]
 
 
