@@ -163,8 +163,8 @@ def calibration_remarks(
     recorded = forecaster.get("calibrated_on")
     if not recorded:
         return [], [
-            f"T and top_p of {name} were calibrated by an earlier version, which did not record on which bars: they may "
-            "be test bars; run kronos-ft calibrate again"
+            f"T and top_p of {name} were calibrated by an earlier version, which did not record on which bars: they "
+            "may be test bars; run kronos-ft calibrate again"
         ]
     used = {symbol: [np.datetime64(end, "ns") for end in ends] for symbol, ends in recorded.items()}
     tested = {

@@ -7,13 +7,14 @@ import pytest
 
 from kronos_ft.baselines.naive import Persistence
 from kronos_ft.baselines.references import JUDGED, default_baselines
+from kronos_ft.baselines.scaled import ScaledCone
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.panel import Panel
 from kronos_ft.evaluation.settings import EvaluationSettings, OriginPlan
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters
-from kronos_ft.scoring.metrics import crps_loss
-from kronos_ft.scoring.targets import TARGETS
+from kronos_ft.scoring.metrics import crps_loss, energy_loss
+from kronos_ft.scoring.targets import CLOSE, TARGETS
 from kronos_ft.windows.splits import split_bounds
 
 PLAN = OriginPlan(lookback=30, horizon=6, step=3)
@@ -68,6 +69,24 @@ def test_own_targets_replace_those_of_the_paths_and_score_as_quantiles(both):
     assert crps_loss(truth, samples).mean() < crps_loss(truth, samples, exact=True).mean()
     assert result["forecasters"]["own"]["exact"] == ["close", "volatility"]
     assert result["forecasters"]["persistence"]["exact"] == []
+
+
+def test_the_energy_score_is_that_of_the_paths_where_targets_replace_their_closes(both):
+    panel = Panel.build(both, "test", PLAN)
+    cone = ScaledCone(lookback=30, num_paths=19)
+    result = evaluate_forecasters(both, [Own(), cone], SETTINGS, baselines=[Persistence()])
+    energy = {name: scores["close"]["energy"]["overall"] for name, scores in result["scores"].items()}
+    closes = panel.truth[..., CLOSE]
+    assert energy["own"] == energy["persistence"] == pytest.approx(np.linalg.norm(closes, axis=1).mean())
+    paths = []
+    for one, found in zip(both, panel.origins, strict=True):
+        prices = cone.paths(one, found.indices, 6)[..., CLOSE]
+        paths.append(np.log(prices / one.values[found.indices - 1, CLOSE][:, None, None]))
+    assert energy["scaled cone"] == pytest.approx(energy_loss(closes, np.concatenate(paths), exact=True).mean())
+    marginals = panel.forecast(cone)
+    assert energy["scaled cone"] < energy_loss(closes, marginals.values[..., CLOSE], exact=True).mean()
+    by_symbol = [result["symbols"][name]["scores"]["scaled cone"]["close"]["energy"]["overall"] for name in "AB"]
+    assert np.average(by_symbol, weights=[len(one) for one in panel.origins]) == pytest.approx(energy["scaled cone"])
 
 
 def test_targets_that_do_not_match_are_named(both):
