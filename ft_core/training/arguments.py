@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from transformers.utils import logging
 
 from .early_stopping import EarlyStopping
+from .muon import MUON
 
 logger = logging.get_logger(__name__)
 
 SAVE_ERRORS = ("stop", "continue")
 PUSH_STRATEGIES = ("end", "every_save")
+PLAIN_OPTIM = "adamw_torch"
 
 
 @dataclass
@@ -26,6 +28,8 @@ class RunArguments:
     > Parameters that control evaluation and early stopping
         `eval_on_start`, `load_best_model_at_end`, `early_stopping`, `early_stopping_patience`,
         `early_stopping_min_delta`.
+    > Parameters that control the optimizer
+        `optim` (also `muon`), `muon_learning_rate`, `ema_decay`.
     > Parameters that control pushes
         `push_to_hub`, `hub_strategy`.
     """
@@ -67,6 +71,18 @@ class RunArguments:
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
     disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
 
+    muon_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "With optim muon: peak learning rate of the matrices of blocks. Default: learning_rate."},
+    )
+    ema_decay: float = field(
+        default=0.0,
+        metadata={
+            "help": "Evaluate and save an exponential moving average of the weights, e.g. 0.98 over about the last 50 "
+            "optimizer steps; 0: off."
+        },
+    )
+
     push_to_hub: bool = field(
         default=False,
         metadata={"help": "Push the best model to hub_model_id when the run ends; a failed push only logs a warning."},
@@ -75,6 +91,14 @@ class RunArguments:
         default="end",
         metadata={"help": "When to push: end, or every_save (also the model of each checkpoint, in the background)."},
     )
+
+    def __post_init__(self):
+        name = str(self.optim)
+        if name == MUON:
+            self.optim = PLAIN_OPTIM  # the parent knows only its own names
+        super().__post_init__()
+        if name == MUON:
+            self.optim = name
 
     def check_run_arguments(self) -> None:
         """Raises ValueError for invalid values."""
@@ -86,6 +110,11 @@ class RunArguments:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay={self.ema_decay} is outside [0, 1); use e.g. 0.98, or 0 for no average")
+        rate = self.muon_learning_rate
+        if rate is not None and not rate > 0:
+            raise ValueError(f"muon_learning_rate={rate} is not positive; use e.g. 3e-3")
         self._check_push()
         if self.resume_force:
             self.resume = True

@@ -60,6 +60,11 @@ class GuardedSteps(Trainer, ABC):
 
     # A step
 
+    @property
+    def was_skipped(self) -> bool:
+        """Whether the last step was not applied, as far as the host knows."""
+        return self._bad_in_a_row > 0
+
     def forget_steps(self) -> None:
         """Resets the state, e.g. after an interrupted `train()`."""
         self._bad_in_a_row, self._waiting, self._batches = 0, None, []

@@ -15,6 +15,7 @@ from abc import abstractmethod
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
@@ -52,7 +53,9 @@ from .early_stopping import EarlyStopping, measure_patience
 from .guarded_steps import GuardedSteps
 from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, start_worker
 from .loss_meter import LossMeter
+from .muon import MUON, build_muon
 from .progress import Progress
+from .weight_average import WeightAverage
 
 logger = logging.get_logger(__name__)
 
@@ -77,6 +80,27 @@ class _LimitAtEnd(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
+
+
+class _AverageWeights(TrainerCallback):
+    """Starts the moving average of the weights with the training, and includes the weights of each step."""
+
+    def __init__(self, trainer: "RecordedTrainer"):
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        trainer = self.trainer
+        trainer.average = WeightAverage(trainer.accelerator.unwrap_model(trainer.model), args.ema_decay)
+        if trainer.resumed_from is not None:
+            trainer.average.load(trainer.resumed_from)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if not self.trainer.was_skipped:
+            self.trainer.average.update()
 
 
 class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
@@ -109,9 +133,13 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
         self._busy_elsewhere = 0.0
         self._logged_at: float | None = None
         self._digest: str | None = None
+        self.average: WeightAverage | None = None
+        self.resumed_from: Path | None = None
         self._stop_at_signal = StopAtSignal()
         self._limit_at_end = _LimitAtEnd()
         own = [self._limit_at_end, _LogFirst(), Progress(self.progress_terms, self.evaluation_terms), self.recorder]
+        if args.ema_decay:
+            own.insert(0, _AverageWeights(self))
         if args.early_stopping:
             own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
         self.push_checkpoints: PushCheckpoints | None = None
@@ -120,6 +148,11 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
             own.append(self.push_checkpoints)
         super().__init__(args=args, callbacks=[*own, *(callbacks or []), self._stop_at_signal], **kwargs)
         warn_of_ignored_sharding(self.is_fsdp_enabled)
+        for name, is_on in (("optim=muon", args.optim == MUON), (f"ema_decay={args.ema_decay:g}", args.ema_decay)):
+            if is_on and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+                raise ValueError(
+                    f"{name} is untested with sharded weights (FSDP, DeepSpeed); use DDP, or leave it at its default"
+                )
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint
@@ -144,6 +177,8 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
             if not isinstance(resume_from_checkpoint, str):
                 resume_from_checkpoint = str(checkpoint) if checkpoint else None
             self.forget_steps()
+            self.average = None
+            self.resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
             check_hub(self.args)
             if self.args.should_save:
                 self.recorder.observed = self.observed_facts()
@@ -360,6 +395,25 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
             self._logged_at, self._busy_elsewhere = time.monotonic(), 0.0
         return super().training_step(*args, **kwargs)
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Calls the parent, except for `optim=muon` ([`~ft_core.training.muon.MuonWithAdamW`])."""
+        if self.optimizer is None and self.args.optim == MUON:
+            trained = self.model if model is None else model
+            decayed = self.get_decay_parameter_names(trained)
+            self.optimizer = build_muon(trained, decayed, self.args, self.args.muon_learning_rate)
+        return super().create_optimizer(model)
+
+    def _averaged(self) -> contextlib.AbstractContextManager:
+        """Inside, the model has the averaged weights, if there is an average."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_model()
+
+    def _fill(self, staged: Path, states: list[dict[str, object]]) -> None:
+        """Calls the parent; with an average, the model's file holds it, and the model's own weights follow."""
+        with self._averaged():
+            super()._fill(staged, states)
+        if self.average is not None and self.args.should_save:
+            self.average.save(staged)
+
     def _save_checkpoint(self, *args, **kwargs) -> None:
         started = time.monotonic()
         self.stops_after_save = self._stop_at_signal.is_stopping
@@ -382,6 +436,9 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
         # with a limit of 1 the parent would delete the last checkpoint here: a run killed before its final metrics are
         # written would restart from the best one
         self._limit_at_end.limit, self.args.save_total_limit = self.args.save_total_limit, None
+        if self.average is not None:
+            self.average.put_in()
+            self.average = None
         return super()._finalize_training(*args, **kwargs)
 
     # Evaluation
@@ -390,7 +447,10 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
         """Calls the parent; returns the terms of the whole split instead of means over batches."""
         started = time.monotonic()
         self.eval_meter.reset()
-        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        with self._averaged():
+            output = super().evaluation_loop(
+                dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs
+            )
         terms = self.logged_terms(*self.eval_meter.reduce())
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
         self._busy_elsewhere += time.monotonic() - started

@@ -12,6 +12,7 @@ from ft_core.io.secrets import PickledWithoutSecrets
 from ft_core.runs.processes import check_precision
 from ft_core.training.arguments import RunArguments
 from ft_core.training.early_stopping import check_metric_name
+from ft_core.training.muon import MUON
 from ft_core.training.one_cycle import OneCycle
 
 from ..windows.arguments import SplitArguments
@@ -150,8 +151,16 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             self.metric_for_best_model = check_metric_name(self.metric_for_best_model, self.evaluation_terms)
             if self.metric_for_best_model.removeprefix("eval_") in self.growing_terms:
                 self.greater_is_better = True
+        if self.muon_learning_rate is not None and self.optim != MUON:
+            raise ValueError(
+                f"muon_learning_rate={self.muon_learning_rate:g} has no effect with optim={self.optim}; set optim muon"
+            )
         if self.one_cycle:
             self._warn_of_ignored_schedule()
+            if self.cycle_momentum and self.optim == MUON:
+                raise ValueError(
+                    "cycle_momentum=True cycles AdamW's beta1, which optim=muon has only in part; leave it off"
+                )
         if not torch.accelerator.is_available():
             self.use_cpu = True  # otherwise several CPU processes would not synchronise their gradients
         if not torch.cuda.is_available():

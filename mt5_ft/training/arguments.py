@@ -16,6 +16,7 @@ from ft_core.io.secrets import PickledWithoutSecrets
 from ft_core.runs.processes import check_precision
 from ft_core.training.arguments import RunArguments
 from ft_core.training.early_stopping import check_metric_name
+from ft_core.training.muon import MUON
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP
@@ -25,8 +26,8 @@ from ..summaries.rouge import ScriptTokenizer
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "adamw8bit": "adamw_bnb_8bit"}
-LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3, "adamw8bit": 1e-4}
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "adamw8bit": "adamw_bnb_8bit", MUON: MUON}
+LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3, "adamw8bit": 1e-4, MUON: 1e-4}
 SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
@@ -201,7 +202,8 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     optimizer: str = field(
         default="adamw",
         metadata={
-            "help": "adamw, adamw8bit (a quarter of the state, needs bitsandbytes) or adafactor (almost no state)."
+            "help": "adamw, muon (for the matrices of blocks), adamw8bit (a quarter of the state, needs bitsandbytes) or "
+            "adafactor (almost no state)."
         },
     )
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
@@ -275,6 +277,13 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             raise ValueError(
                 "optimizer=adamw8bit needs the package bitsandbytes, which is not installed; pip install bitsandbytes, "
                 "or set optimizer adafactor"
+            )
+        if self.optim == MUON and self.optimizer == "adamw":
+            self.optimizer = MUON  # both names are common
+        if self.muon_learning_rate is not None and self.optimizer != MUON:
+            raise ValueError(
+                f"muon_learning_rate={self.muon_learning_rate:g} has no effect with optimizer={self.optimizer}; set "
+                "optimizer muon"
             )
         if self.optim not in (DEFAULT_OPTIM, OPTIMIZERS[self.optimizer]):
             raise ValueError(f"optim={self.optim} has no effect here: set optimizer to one of {', '.join(OPTIMIZERS)}")

@@ -227,7 +227,9 @@ def test_accumulation_equals_a_large_batch(make_predictor_trainer, series, tiny_
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["tokens", "dropout and sampling", "augmented", "adapters"])
+@pytest.mark.parametrize(
+    "kind", ["tokens", "dropout and sampling", "augmented", "adapters", "muon and average", "adapters and average"]
+)
 def test_a_resumed_run_ends_bit_equal(make_predictor_trainer, series, tiny_model, tiny_predictor, tmp_path, kind):
     settings = {"max_steps": 18, "per_device_train_batch_size": 10, "eval_steps": 9, "save_steps": 9}
     shape = WindowShape(20, 4, stride=8)
@@ -247,7 +249,11 @@ def test_a_resumed_run_ends_bit_equal(make_predictor_trainer, series, tiny_model
             "s1_conditioning": "sampled",
             "eval_like_published": True,
         }
-    if kind == "adapters":
+    if "average" in kind:
+        settings |= {"ema_decay": 0.8}
+    if "muon" in kind:
+        settings |= {"optim": "muon", "muon_learning_rate": 3e-3}
+    if "adapters" in kind:
         tiny_predictor.save_pretrained(tmp_path / "base")
         settings |= {"model": Kronos.from_pretrained(tmp_path / "base"), "lora": True, "lora_r": 4}
     whole = make_predictor_trainer(output=tmp_path / "whole", **settings)

@@ -1,0 +1,69 @@
+"""An exponential moving average of the weights (Polyak averaging), which is evaluated and saved in their place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+TRAINING_WEIGHTS = "training_weights.safetensors"  # in a checkpoint: the weights that the next step starts from
+
+
+class WeightAverage:
+    """average = decay * average + (1 - decay) * weights, after each optimizer step.
+
+    Args:
+        model (`nn.Module`): its trainable parameters are averaged; the average starts with their values.
+        decay (`float`): between 0 and 1; the average covers about the last 1 / (1 - decay) steps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.weights = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        self.average = [one.detach().clone() for one in self.weights.values()]
+
+    def _values(self) -> list[Tensor]:
+        return [one.detach() for one in self.weights.values()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Includes the current weights."""
+        torch._foreach_lerp_(self.average, self._values(), 1 - self.decay)
+
+    @torch.no_grad()
+    def put_in(self) -> None:
+        """Copies the average into the model."""
+        torch._foreach_copy_(self._values(), self.average)
+
+    @contextmanager
+    def in_model(self) -> Iterator[None]:
+        """The model has the averaged weights inside the block, and its own again afterwards, bit for bit."""
+        own = [one.clone() for one in self._values()]
+        self.put_in()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self._values(), own)
+
+    def save(self, folder: Path) -> None:
+        """Writes the model's own weights into a checkpoint, whose model file contains the average."""
+        tensors = {name: one.contiguous() for name, one in zip(self.weights, self._values(), strict=True)}
+        save_file(tensors, folder / TRAINING_WEIGHTS)
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> None:
+        """Takes the model's weights, read from the checkpoint's model file, as average; then restores its own.
+
+        Raises:
+            ValueError: the checkpoint has no own weights, because its run had no average.
+        """
+        file = folder / TRAINING_WEIGHTS
+        if not file.is_file():
+            raise ValueError(f"{folder} has no {TRAINING_WEIGHTS}: its run had no ema_decay; resume without it")
+        saved = load_file(file)
+        torch._foreach_copy_(self.average, self._values())
+        for name, weights in self.weights.items():
+            weights.copy_(saved[name])
