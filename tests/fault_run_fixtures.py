@@ -13,7 +13,7 @@ from mt5_ft.data.records import EMOTION_SUMMARY, read_records, write_records
 from mt5_ft.models.from_scratch import train_tokenizer
 from mt5_ft.models.loading import untie
 from mt5_ft.runs.data import sample_path
-from tests.fault_runs import KRONOS, MT5, QUANTILES, Run, outcome, start
+from tests.fault_runs import KRONOS, MT5, PREDICTOR, QUANTILES, Run, outcome, start
 
 KINDS = ("tokenizer", "predictor", "mt5")
 
@@ -46,7 +46,7 @@ def make_run(inputs, tmp_path_factory):
     """A function that names a run of a kind, in a folder of its own."""
     words = {
         "tokenizer": ["--data", inputs / "btc.csv", *KRONOS, "--augment_noise", "true"],
-        "predictor": ["--data", inputs / "btc.csv", "--tokenizer", inputs / "tokenizer", *KRONOS],
+        "predictor": ["--data", inputs / "btc.csv", "--tokenizer", inputs / "tokenizer", *KRONOS, *PREDICTOR],
         "quantiles": [
             *("--data", inputs / "btc.csv", "--model", inputs / "predictor", "--tokenizer", inputs / "tokenizer"),
             *QUANTILES,

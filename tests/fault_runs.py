@@ -28,6 +28,7 @@ KRONOS = [
     *("--per_device_train_batch_size", "32", "--gradient_accumulation_steps", "1", "--keep_best", "2"),
     *("--early_stopping", "true", "--early_stopping_patience", "50"),
 ]
+PREDICTOR = ["--optim", "muon", "--ema_decay", "0.8"]  # their states are saved and restored too
 QUANTILES = [
     *("--body", "full", "--lookback_window", "20", "--predict_window", "4", *COMMON),
     *("--per_device_train_batch_size", "32", "--keep_best", "2", "--early_stopping", "false"),

@@ -15,15 +15,8 @@ logger = logging.getLogger(__name__)
 COMMON_SETTINGS = (
     *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"),
     *("num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "optim"),
-    *(
-        "muon_learning_rate",
-        "ema_decay",
-        "adam_epsilon",
-        "lr_scheduler_type",
-        "lr_scheduler_kwargs",
-        "warmup_steps",
-        "greater_is_better",
-    ),
+    *("muon_learning_rate", "ema_decay", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs"),
+    *("warmup_steps", "greater_is_better"),
     *("bf16", "fp16", "eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
 )
 LEARNING_RATE = "learning_rate"

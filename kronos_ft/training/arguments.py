@@ -158,9 +158,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         if self.one_cycle:
             self._warn_of_ignored_schedule()
             if self.cycle_momentum and self.optim == MUON:
-                raise ValueError(
-                    "cycle_momentum=True cycles AdamW's beta1, which optim=muon has only in part; leave it off"
-                )
+                raise ValueError("cycle_momentum=True cycles AdamW's beta1, but Muon has none; leave it off")
         if not torch.accelerator.is_available():
             self.use_cpu = True  # otherwise several CPU processes would not synchronise their gradients
         if not torch.cuda.is_available():

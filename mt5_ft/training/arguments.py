@@ -202,8 +202,8 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     optimizer: str = field(
         default="adamw",
         metadata={
-            "help": "adamw, muon (for the matrices of blocks), adamw8bit (a quarter of the state, needs bitsandbytes) or "
-            "adafactor (almost no state)."
+            "help": "adamw, muon (matrices of blocks; adamw for the rest), adamw8bit (a quarter of the state, needs "
+            "bitsandbytes) or adafactor (almost no state)."
         },
     )
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})

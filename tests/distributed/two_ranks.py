@@ -27,7 +27,7 @@ class Gradients(TrainerCallback):
             self.first = {name: p.grad.flatten()[:5].tolist() for name, p in model.named_parameters()}
 
 
-def main(output, batch, zeta, steps, resume=False):
+def main(output, batch, zeta, steps, resume=False, settings=None):
     series = load_candles({"SIM": simulate_candles(900, seed=3)})
     train = WindowDataset(series, "train", WindowShape(20, 4, stride=4))
     validation = WindowDataset(series, "validation", WindowShape(20, 4, stride=5))
@@ -47,6 +47,7 @@ def main(output, batch, zeta, steps, resume=False):
         max_grad_norm=1e6,
         use_cpu=True,
         resume=resume,
+        **(settings or {}),
     )
     gradients = Gradients()
     trainer = KronosTokenizerTrainer(

@@ -35,10 +35,17 @@ def test_the_model_gets_its_weights_back(model):
     average = WeightAverage(model, 0.9)
     move(model, 1.0)
     own = model.weight.detach().clone()
-    with pytest.raises(RuntimeError, match="inside"), average.in_model():
+    with average.in_model():
         assert torch.equal(model.weight, average.average[0])
         assert not torch.equal(model.weight, own)
-        raise RuntimeError("inside")
+    assert torch.equal(model.weight, own)
+
+    def fail():
+        with average.in_model():
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
     assert torch.equal(model.weight, own)
 
 
