@@ -1,7 +1,10 @@
 """Settings of every run: run folder, resuming, error handling and pushes."""
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
+from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
 from .early_stopping import EarlyStopping
@@ -71,6 +74,10 @@ class RunArguments:
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Off: every parameter is used."})
     disable_tqdm: bool | None = field(default=True, metadata={"help": "On: this library prints its own progress."})
 
+    optim: str = field(
+        default=TrainingArguments.default_optim,
+        metadata={"help": "Optimizer: muon (matrices of blocks; AdamW for the rest), or a name of transformers."},
+    )
     muon_learning_rate: float | None = field(
         default=None,
         metadata={"help": "With optim muon: peak learning rate of the matrices of blocks. Default: learning_rate."},
@@ -93,12 +100,12 @@ class RunArguments:
     )
 
     def __post_init__(self):
-        name = str(self.optim)
-        if name == MUON:
+        is_muon = self.optim == MUON
+        if is_muon:
             self.optim = PLAIN_OPTIM  # the parent knows only its own names
         super().__post_init__()
-        if name == MUON:
-            self.optim = name
+        if is_muon:
+            self.optim = MUON
 
     def check_run_arguments(self) -> None:
         """Raises ValueError for invalid values."""
@@ -110,6 +117,10 @@ class RunArguments:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1; use a positive number")
         EarlyStopping(self.early_stopping_patience, self.early_stopping_min_delta)
+        if self.optim not in (MUON, *list(OptimizerNames)):
+            near = get_close_matches(self.optim, [MUON, *(one.value for one in OptimizerNames)], 1)
+            hint = f"did you mean {near[0]}?" if near else "use adamw_torch or muon"
+            raise ValueError(f"optim={self.optim} is not an optimizer; {hint}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay={self.ema_decay} is outside [0, 1); use e.g. 0.98, or 0 for no average")
         rate = self.muon_learning_rate
