@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from ft_core.io.progress_lines import span
+from ft_core.training.muon import MUON, block_matrices
 
 from ..data.token_batches import FULL_ENOUGH, LIKELY_PADDING
 from ..training.token_steps import token_lengths
@@ -35,7 +36,8 @@ def weight_bytes(model: nn.Module, adapters_only: bool = False) -> int:
 
 
 def optimizer_bytes(model: nn.Module, optimizer: str) -> int:
-    """Bytes of the optimizer's state: two moments a parameter for AdamW, row and column sums for Adafactor.
+    """Bytes of the optimizer's state: two moments a parameter for AdamW, one for Muon's matrices, row and column sums
+    for Adafactor.
 
     In 8 bit the moments of embeddings and of small parameters stay in fp32, as bitsandbytes leaves them.
     """
@@ -45,8 +47,10 @@ def optimizer_bytes(model: nn.Module, optimizer: str) -> int:
         whole = [p for p in trainable if id(p) in tables or p.numel() < SMALL_IN_8_BIT]
         rest = sum(p.numel() for p in trainable) - sum(p.numel() for p in whole)
         return sum(2 * BYTES * p.numel() for p in whole) + rest * 2 + rest * 2 * BYTES // BLOCK_IN_8_BIT
-    if optimizer == "adamw":
-        return sum(2 * BYTES * parameter.numel() for parameter in trainable)
+    if optimizer in ("adamw", MUON):
+        matrices = block_matrices(model) if optimizer == MUON else set()
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        return sum((1 if name in matrices else 2) * BYTES * parameter.numel() for name, parameter in named)
     return sum(
         BYTES * (parameter.shape[0] + parameter.shape[1] if parameter.ndim == 2 else parameter.numel())
         for parameter in trainable
@@ -210,6 +214,8 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
 
     tokens = {name: int(token_lengths(trainer.train_dataset, name).sum()) for name in ("input_ids", "labels")}
     state = optimizer_bytes(trainer.model, args.optimizer)
+    if args.ema_decay:  # the weights before averaging
+        state += sum(BYTES * parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     tokenizer = len(trainer.processing_class.backend_tokenizer.to_str().encode())
     tokenizer += sum(len(text.encode()) for text in trainer.further_files.values())
     saved_weights = weight_bytes(trainer.model, adapters_only=adapters)

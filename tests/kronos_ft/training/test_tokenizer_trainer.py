@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib import image
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from ft_core.checkpoints.listing import list_checkpoints
+from ft_core.training.weight_average import TRAINING_WEIGHTS
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
 from kronos_ft.models.quantizer import bits_to_index, split_index
@@ -295,3 +297,38 @@ def test_the_callers_callbacks_are_not_changed(make_trainer):
     mine = [Stop(3)]
     make_trainer(callbacks=mine)
     assert len(mine) == 1
+
+
+def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(make_trainer, tmp_path):
+    trainer = make_trainer(ema_decay=0.9, load_best_model_at_end=False)
+    trainer.train()
+    folder = tmp_path / "run" / "checkpoint-6"
+    saved, own = load_file(folder / "model.safetensors"), load_file(folder / TRAINING_WEIGHTS)
+    assert saved.keys() >= own.keys()
+    assert not any(torch.equal(saved[name], own[name]) for name in own)
+    left = dict(trainer.model.named_parameters())
+    assert all(torch.equal(left[name], saved[name]) for name in own)
+    logged = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert trainer.evaluate()["eval_loss"] == logged[-1]
+    # the training itself is the one without an average
+    plain = make_trainer(output=tmp_path / "plain", load_best_model_at_end=False)
+    plain.train()
+    assert all(torch.equal(dict(plain.model.named_parameters())[name], own[name]) for name in own)
+
+
+def test_muon_learns(make_trainer):
+    trainer = make_trainer(optim="muon", muon_learning_rate=3e-3, max_steps=20, eval_steps=20, save_steps=20)
+    trainer.train()
+    losses = [entry["eval_recon_all"] for entry in trainer.state.log_history if "eval_recon_all" in entry]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_rates_of_muon_without_muon_are_refused(make_trainer):
+    with pytest.raises(ValueError, match=r"muon_learning_rate=0\.003 has no effect with optim=adamw_torch_fused"):
+        make_trainer(muon_learning_rate=3e-3)
+    with pytest.raises(ValueError, match="cycle_momentum=True cycles AdamW's beta1, but Muon has none"):
+        make_trainer(optim="muon", cycle_momentum=True)
+    with pytest.raises(ValueError, match=r"optim=muno is not an optimizer; did you mean muon\?"):
+        make_trainer(optim="muno")
+    with pytest.raises(ValueError, match=r"ema_decay=1\.0 is outside \[0, 1\)"):
+        make_trainer(ema_decay=1.0)

@@ -12,6 +12,7 @@ from mt5_ft.models.loading import Fp32Linear, keep_feed_forward_in_fp32, use_fus
 from mt5_ft.runs.out_of_memory import smaller_batch
 from mt5_ft.training.arguments import MT5Arguments, choose_precision
 from mt5_ft.training.trainer import token_losses
+from tests.sample_order import StopAfterSave
 
 
 def training_logs(trainer):
@@ -268,3 +269,16 @@ def test_a_score_decides_and_chinese_is_cut_as_asked(make_trainer, records, monk
     trainer.train()
     assert asked == {"jieba"}
     assert trainer.state.best_global_step in (2, 4)
+
+
+def test_muon_with_averaged_weights_resumes_to_the_same_bits(make_trainer):
+    settings = {"optim": "muon", "ema_decay": 0.5}
+    whole = make_trainer("whole", **settings)
+    whole.train()
+    make_trainer("cut", callbacks=[StopAfterSave(2)], **settings).train()
+    resumed = make_trainer("cut", resume=True, **settings)
+    resumed.train()
+    assert resumed.args.optimizer == "muon"
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
+    with pytest.raises(ValueError, match=r"muon_learning_rate=0\.001 has no effect with optimizer=adamw"):
+        make_trainer("other", muon_learning_rate=1e-3)
