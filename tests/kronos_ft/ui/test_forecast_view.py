@@ -11,6 +11,7 @@ from kronos_ft.cli.main import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.models.found_model import FoundModel
+from kronos_ft.ui.forecast_kinds import OWN
 from kronos_ft.ui.forecast_view import (
     LEVELS,
     ForecastChoices,
@@ -78,14 +79,15 @@ def test_where_the_truth_fell(forecast, share, where):
     happened = forecast.truth()[-1, 3]
     paths = np.repeat(forecast.forecast.paths[:1], 101, axis=0)
     paths[:, -1, 3] = happened * np.linspace(1 - 0.02 * share, 1 + 0.02 * (1 - share), 101)
-    one = dataclasses.replace(forecast, forecast=Forecast(paths, 0.0, 0.0))
+    one = dataclasses.replace(forecast, forecast=dataclasses.replace(forecast.forecast, paths=paths))
     assert WORDS[where] in summary(one, WORDS)
 
 
 def test_bars_that_the_model_has_seen(predictor, run, shown):
     def said(origin):
         one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
-        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown, WORDS)
+        one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
+        return remarks({OWN: (one, shown)}, WORDS)
 
     ends = shown.data_settings()["split_ends"]["market"]
     assert "was trained on bars up to" in said("2020-01-05")
@@ -100,7 +102,8 @@ def test_bars_under_another_name(predictor, run, shown):
 
     def said(origin):
         one = make_forecast(predictor, series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
-        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown, WORDS)
+        one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
+        return remarks({OWN: (one, shown)}, WORDS)
 
     assert "run record does not name &lt;my upload&gt;, but its data reach to" in said("2020-01-05")
     assert "if this is one of its markets under another name" in said("2020-01-05")
@@ -110,15 +113,15 @@ def test_bars_under_another_name(predictor, run, shown):
 def test_many_impossible_candles_are_told(forecast):
     one = dataclasses.replace(forecast, forecast=Forecast(forecast.forecast.paths, 0.31, 0.0))
     nowhere = FoundModel("nowhere", "nowhere", "")
-    assert "31% of the forecast bars violated low &lt;= open" in remarks(one, nowhere, WORDS)
+    assert "31% of the forecast bars violated low &lt;= open" in remarks({OWN: (one, nowhere)}, WORDS)
 
 
 def test_another_context_than_in_training_is_told(forecast, shown):
-    assert "The context has 40 bars, but the model was trained with 20" in remarks(forecast, shown, WORDS)
+    assert "The context has 40 bars, but the model was trained with 20" in remarks({OWN: (forecast, shown)}, WORDS)
 
 
 def test_files_to_download(forecast, tmp_path):
-    quantiles, paths = write_tables(forecast, tmp_path)
+    quantiles, paths = write_tables({OWN: forecast}, tmp_path)
     assert re.fullmatch(r"market-2020-01-20T0000-quantiles\.csv", quantiles.name)
     np.testing.assert_allclose(pd.read_csv(quantiles).close_q50, quantile_frame(forecast).close_q50)
     assert len(pd.read_csv(paths)) == 11 * 8
@@ -126,7 +129,7 @@ def test_files_to_download(forecast, tmp_path):
 
 def test_names_of_files_hold_no_path(forecast, tmp_path):
     series = dataclasses.replace(forecast.series, symbol="../=A&B/USDT")
-    places = write_tables(dataclasses.replace(forecast, series=series), tmp_path)
+    places = write_tables({OWN: dataclasses.replace(forecast, series=series)}, tmp_path)
     assert {place.parent for place in places} == {tmp_path}
     assert pd.read_csv(places[0]).symbol[0] == "../=A&B/USDT"
 
@@ -158,5 +161,5 @@ def test_paths_are_those_of_the_command(forecast, run, shown, tmp_path):
     words |= {"data": run.data, "model": shown.model, "tokenizer": shown.tokenizer, "output": tmp_path / "paths.csv"}
     assert main(["forecast", *(f"--{name}={value}" for name, value in words.items())]) == 0
     (tmp_path / "page").mkdir()
-    _, paths = write_tables(forecast, tmp_path / "page")
+    _, paths = write_tables({OWN: forecast}, tmp_path / "page")
     assert paths.read_bytes() == (tmp_path / "paths.csv").read_bytes()
