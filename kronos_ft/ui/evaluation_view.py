@@ -104,7 +104,7 @@ def _last(figures: dict | None) -> float | None:
 
 def _coverage(scores: dict, target: str) -> str:
     """`88 % [80, 93]`: coverage of the 90 % interval at the last horizon, with its 95 % interval if there is one."""
-    band = scores[target]["bands"]["0.9"]
+    band = scores.get(target, {}).get("bands", {}).get("0.9", {})
     share, low, high = (_last(band.get(name)) for name in ("coverage", "lower", "upper"))
     if share is None:
         return NOTHING
@@ -154,7 +154,7 @@ def _judged_tables(evaluation: dict, order: Sequence[str], words: Mapping[str, s
     known = evaluation.get("references", {})
     for judged in dict.fromkeys((*order, *known)):
         if judged in known and (rows := judged_rows(evaluation, judged, words)):
-            name = words.get(f"judged_{judged.replace(' ', '_')}", judged)
+            name = words.get(f"judged_{judged.replace(' ', '_')}", judged[:1].upper() + judged[1:])
             title = words["judged_title"].format(target=name, horizon=horizon)
             parts.append(
                 f'<div class="kf-judged"><h3 class="kf-head">{text(title)}</h3>'

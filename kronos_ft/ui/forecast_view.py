@@ -138,8 +138,9 @@ def share(value: float) -> str:
 
 def _heading(name: str | None, words: Mapping[str, str], title: str = "") -> str:
     """The heading of a table or of key figures; the name of the forecast where the page shows two."""
-    parts = [*([words[f"kind_{name}"]] if name else []), *([title] if title else [])]
-    return f'<h3 class="kf-head">{text(": ".join(parts))}</h3>' if parts else ""
+    kind = words[f"kind_{name}"] if name else ""
+    line = " · ".join(part for part in (kind[:1].upper() + kind[1:], title) if part)
+    return f'<h3 class="kf-head">{text(line)}</h3>' if line else ""
 
 
 def quantile_table(
@@ -238,7 +239,11 @@ def remarks(found: Mapping[str, tuple[SymbolForecast, FoundModel]], words: Mappi
     lines: list[str] = []
     for kind, (one, shown) in found.items():
         own = [line for line in remark_lines(one, shown, words) if line not in lines]
-        lines += [f"{words[f'kind_{kind}']}: {line}" for line in own] if len(found) > 1 and kind == RAW else own
+        lines += (
+            [words["named"].format(name=words[f"kind_{kind}"], text=line) for line in own]
+            if len(found) > 1 and kind == RAW
+            else own
+        )
     return "".join(notice(line, "warning") for line in lines)
 
 

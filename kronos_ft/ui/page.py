@@ -173,7 +173,8 @@ class Page:
             return words[f"kind_{kind}"]
         sampling = SAMPLING if kind == RAW else self.predictor.sampling()
         by_head = self.kinds.is_head and kind == CALIBRATED
-        return f"{words[f'kind_{kind}']}: {words['by_head'] if by_head else words['by_sampling'].format(**sampling)}"
+        what = words["by_head"] if by_head else words["by_sampling"].format(**sampling)
+        return words["named"].format(name=words[f"kind_{kind}"], text=what)
 
     def sampling_note(self, kind: str, paths: str) -> str:
         """Why the fields T and top_p are not shown, or what they do not change."""

@@ -19,6 +19,13 @@ from tests.any_json import VALUES, places, replaced
 from tests.examples import examples
 
 WORDS = words_of("en")
+NAMES = {  # of what is judged
+    "close": "Close",
+    "volatility": "Volatility",
+    "probability up": "Probability of a rise",
+    "range": "Range",
+    "volume": "Volume",
+}
 
 
 def test_found_in_the_run_or_named(run, shown, tmp_path):
@@ -44,9 +51,8 @@ def test_verdict_tables_and_pictures(run, shown):
 
 def tables(page):
     """Headings and rows of the tables of judged quantities."""
-    found = ElementTree.fromstring(
-        page[page.index('<div class="kf-targets">') : page.index('<h3 class="kf-head">Close')]
-    )
+    first, end = page.index('<div class="kf-targets">'), page.index('<h3 class="kf-head">Close, 3 bars')
+    found = ElementTree.fromstring(page[first:end])
     return {
         one.find("h3").text: [[cell.text for cell in row] for row in one.iter("tr")][1:] for one in found.findall("div")
     }
@@ -61,13 +67,11 @@ def test_a_sentence_and_a_table_for_each_judged_quantity(head_run):
     places = [page.index(f"<p>{text(sentence)}.</p>") for sentence in said.values()]
     assert places == sorted(places)
     found = tables(page)
-    names = {"probability up": "probability of a rise"}
+    titles = {judged: f"{name}: skill and coverage, 3 bars ahead" for judged, name in NAMES.items()}
     expected = dict.fromkeys((*said, *evaluation["references"]))
-    assert list(found) == [f"{names.get(judged, judged)}, 3 bars ahead" for judged in expected]
+    assert list(found) == [titles[judged] for judged in expected]
     for judged, reference in evaluation["references"].items():
-        rows = {
-            row[0]: row for row in found[f"{names.get(judged, judged)}, 3 bars ahead"] if row[1] != "absolute error"
-        }
+        rows = {row[0]: row for row in found[titles[judged]] if row[1] != "absolute error"}
         outcome = evaluation["skill"]["head"][reference["name"]][reference["target"]][reference["loss"]]
         row = rows[f"head against {reference['name']}"]
         assert row[2] == f"{100 * outcome['skill']['by_horizon'][-1]:+.1f} %"
@@ -86,7 +90,7 @@ def test_a_quantity_that_the_page_has_no_name_for_is_shown(head_run):
     evaluation = read_evaluation(head_run / "evaluation" / "evaluation.json")
     evaluation["references"]["<range>"] = evaluation["references"]["volatility"]
     page = evaluation_page(evaluation, head_run / "evaluation", WORDS)
-    assert "&lt;range&gt;, 3 bars ahead" in page
+    assert "&lt;range&gt;: skill and coverage, 3 bars ahead" in page
     assert len(tables(page)) == len(evaluation["references"])
 
 

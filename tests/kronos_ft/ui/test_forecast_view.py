@@ -215,8 +215,8 @@ def test_two_forecasts_have_names_everywhere(by_head, head, run, tmp_path):
     (ask,) = ForecastKinds(head).requests(RAW, BLOCKS, 1.0, 1.0)
     raw = make_forecast(ask.predictor, run.series, ForecastChoices(4, 7, 20, 3, origin="2020-01-20"))
     for shown in (summary, quantile_table):
-        assert '<h3 class="kf-head">raw' in shown(raw, WORDS, name=RAW)
-        assert '<h3 class="kf-head">calibrated' in shown(by_head, WORDS, name=CALIBRATED)
+        assert '<h3 class="kf-head">Raw' in shown(raw, WORDS, name=RAW)
+        assert '<h3 class="kf-head">Calibrated' in shown(by_head, WORDS, name=CALIBRATED)
     assert "<h3" not in summary(by_head, WORDS)
     quantiles, paths = map(pd.read_csv, write_tables({CALIBRATED: by_head, RAW: raw}, tmp_path))
     assert quantiles.columns[0] == paths.columns[0] == "forecast"
