@@ -76,7 +76,7 @@ def test_sampling_fields_are_shown_where_they_apply(visit):
     assert visit.page.locator("#chart .band-levels").count() == 6
     visit.page.locator("#kind label", has_text=EN["kind_raw"]).first.click()
     visit.page.wait_for_selector("#temperature", state="hidden")
-    visit.page.locator("#sampling_note", has_text="Raw paths are sampled with T = 1 and top_p = 1").wait_for()
+    visit.page.locator("#sampling_note", has_text="Raw paths are sampled with T=1 and top_p=1").wait_for()
     assert not shown(visit, "head_paths")
 
 

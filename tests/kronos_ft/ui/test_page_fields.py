@@ -37,7 +37,7 @@ def test_the_page_of_a_head_with_a_predictor(page_of, head_run):
     assert values(fields["kind"]) == [CALIBRATED, RAW, BOTH]
     assert [label for label, _ in fields["kind"].choices] == [
         "calibrated: quantile head",
-        "raw: sampled paths, T = 1, top_p = 1",
+        "raw: sampled paths, T=1, top_p=1",
         "both, drawn over each other",
     ]
     assert fields["kind"].visible
@@ -61,14 +61,14 @@ def test_the_page_of_a_head_alone(page_of, head_run):
 
 def test_the_page_of_a_calibrated_predictor(page_of, calibrated):
     page, fields = page_of(calibrated)
-    assert fields["kind"].choices[0] == ("calibrated: sampled paths, T = 0.8, top_p = 0.9", CALIBRATED)
+    assert fields["kind"].choices[0] == ("calibrated: sampled paths, T=0.8, top_p=0.9", CALIBRATED)
     assert fields["kind"].choices[-1] == (WORDS["kind_own"], OWN)
     assert (fields["temperature"].value, fields["top_p"].value) == (0.8, 0.9)
     assert not fields["temperature"].visible
     assert not fields["head_paths"].visible
-    assert "T = 0.8 and top_p = 0.9, chosen on the validation split" in fields["sampling_note"].value
+    assert "T=0.8 and top_p=0.9, chosen on the validation split" in fields["sampling_note"].value
     assert page.sampling_note(OWN, BLOCKS) == ""
-    assert "T = 1 and top_p = 1" in page.sampling_note(RAW, BLOCKS)
+    assert "T=1 and top_p=1" in page.sampling_note(RAW, BLOCKS)
 
 
 def test_the_page_of_a_predictor_without_calibration(page_of, run):
