@@ -34,11 +34,12 @@ def run_ui_command(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     from transformers.utils import logging
 
-    from ..forecasting.networks import load_predictor, pairing_remark
+    from ..forecasting.networks import pairing_remark
     from ..models.found_model import find_model
     from ..models.identity import weights_hash
     from ..ui.candle_choice import CandleChoice
     from ..ui.evaluation_view import check_named, find_evaluation
+    from ..ui.forecast_kinds import load_page_predictor
     from ..ui.server import check_address, serve, warnings_of
     from ..ui.words import words_of
 
@@ -51,11 +52,11 @@ def run_ui_command(argv: Sequence[str]) -> int:
     if find_spec("gradio") is None:
         raise ValueError("the page needs gradio, which is not installed; pip install 'kronos-ft[ui]'")
     logging.disable_progress_bar()
-    predictor = load_predictor(shown, options.device)
+    predictor, missing = load_page_predictor(shown, options.device)
     if evaluation is not None:
         check_named(evaluation, shown, weights_hash(predictor.model))
     warning = pairing_remark(shown.model, shown.tokenizer, predictor.tokenizer)
-    for line in [*([warning] if warning else []), *warnings_of(options.host, options.share == "yes")]:
+    for line in [*(line for line in (warning, missing) if line), *warnings_of(options.host, options.share == "yes")]:
         print(f"WARNING     {line}", flush=True)
 
     def build(folder: Path) -> object:

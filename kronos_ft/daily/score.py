@@ -23,7 +23,6 @@ from .quantile_log import KEY
 DEFAULT_WINDOW, LEAST_WINDOW = 50, 20
 DRIFT_ERROR = 0.01
 BASIS_POINTS = 1e4
-ALL = "all symbols"
 
 
 def quantile_losses(actual: np.ndarray, quantiles: np.ndarray) -> np.ndarray:

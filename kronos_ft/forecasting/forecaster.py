@@ -20,6 +20,7 @@ from ..data.candles import CandleSeries, load_candles
 from ..data.columns import match_columns
 from ..data.sources import load_sample
 from ..models.found_model import FoundModel, find_model
+from .direct import QuantilePredictor
 from .forecast import Forecast
 from .networks import load_predictor, remarks_on
 from .predictor import KronosPredictor
@@ -98,12 +99,15 @@ class KronosForecaster:
     @property
     def sampling(self) -> dict[str, float]:
         """`T`, `top_p` and `top_k` by default: as calibrated, else 1, 1 and 0."""
-        return self.found.sampling()
+        return self.predictor.sampling()
 
     def __repr__(self) -> str:
         sampling = ", ".join(f"{name}={value:g}" for name, value in self.sampling.items())
+        if isinstance(self.predictor, QuantilePredictor) and self.predictor.sampler is None:
+            sampling = "paths of past bars"
+        named = "no tokenizer" if self.predictor.tokenizer is None else f"tokenizer {self.found.tokenizer or 'given'}"
         return (
-            f"KronosForecaster of {self.found.name}: tokenizer {self.found.tokenizer or 'given'}\n"
+            f"KronosForecaster of {self.found.name}: {named}\n"
             f"{self.lookback} bars of context, {self.horizon} bars ahead, {sampling}, on {self.predictor.device}"
         )
 

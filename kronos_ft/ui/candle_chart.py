@@ -4,8 +4,9 @@ Notable:
 - Unlike the pictures of `kronos_ft.forecasting.plots`, the chart takes colours from the page's style sheet and fonts
   from the browser, so it is readable in the light and dark theme and in Chinese.
 - Each bar has a title with its time and prices, which browsers show as a tooltip.
+- With a quantile head, bands between its own levels take the place of the 50 % and 90 % intervals.
 
-Shapes: L bars of context, P paths, H horizon, K known bars after the origin.
+Shapes: L bars of context, H horizon, K known bars after the origin, Q levels.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,18 +14,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from ..forecasting.forecast import path_quantiles
+from ..forecasting.forecast import Forecast
 from .candle_choice import time_text
 from .forecast_view import CLOSE, LEVELS, price
 from .markup import text
 
 LAYERS = ("paths", "90", "50", "truth")
+HEAD_LAYERS = ("paths", "levels", "truth")
 WIDTH, HEIGHT, PRICES_END = 1000, 470, 352
 LEFT, RIGHT, TOP, VOLUMES_START, VOLUMES_END = 8, 84, 14, 372, 432
 SHOWN_PATHS = 40
 SHOWN_CONTEXT, LEAST_CONTEXT, MOST_CONTEXT = 3, 60, 240  # horizons of context, and bars
 ALONE = 120  # bars without a forecast
 MARGIN = 0.05
+NEAR = (0.02, 0.98)  # quantiles that are always inside the chart
 FULL = f'height="{VOLUMES_END - TOP}"'  # spans prices and volumes
 OPEN, HIGH, LOW, VOLUME = 0, 1, 2, 4
 
@@ -95,12 +98,10 @@ def _volumes(context: np.ndarray, paths: np.ndarray | None, xs: np.ndarray, widt
     return "".join(f'<path class="volume volume-{name}" d="{path}"/>' for name, path in parts.items() if path)
 
 
-def _price_range(context: np.ndarray, closes: np.ndarray | None, truth: np.ndarray) -> tuple[float, float]:
-    lows, highs = [context[:, LOW].min()], [context[:, HIGH].max()]
-    if closes is not None:
-        low, high = np.quantile(closes, (0.02, 0.98), axis=0)
-        lows.append(low.min())
-        highs.append(high.max())
+def _price_range(context: np.ndarray, ahead: Sequence[np.ndarray], truth: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest price of the chart; `ahead` are quantiles of forecasts."""
+    lows = [context[:, LOW].min(), *(values.min() for values in ahead)]
+    highs = [context[:, HIGH].max(), *(values.max() for values in ahead)]
     if len(truth):
         lows.append(truth[:, LOW].min())
         highs.append(truth[:, HIGH].max())
@@ -128,28 +129,61 @@ def _axes(low: float, high: float, y: Callable, times: np.ndarray, xs: np.ndarra
     return "".join(parts)
 
 
-def _legend(layers: Collection[str], ahead: bool, truth: bool, words: Mapping[str, str]) -> str:
-    shown = [("candle", "known")]
-    if ahead:
-        shown += [("median", "median")]
-        shown += [(name, f"layer_{name}") for name in ("paths", "50", "90") if name in layers]
-    if truth:
-        shown.append(("truth", "layer_truth"))
-    items = "".join(f'<li><i class="key key-{name}"></i>{text(words[word])}</li>' for name, word in shown)
+def _pairs(levels: Sequence[float]) -> list[tuple[float, float]]:
+    """The lowest with the highest level, and so on inwards."""
+    return list(zip(levels[: len(levels) // 2], levels[::-1], strict=False))
+
+
+def _legend(layers: Collection[str], levels: Sequence[float], drawn: Collection[str], words: Mapping[str, str]) -> str:
+    """The legend; `drawn` names what there is to draw: forecast, raw, truth."""
+    shown = [("candle", words["known"])]
+    if "forecast" in drawn:
+        shown += [("median", words["median"])]
+        shown += [(name, words[f"layer_{name}"]) for name in ("paths", "50", "90") if name in layers]
+        if "levels" in layers:
+            bands = ", ".join(f"{100 * low:g}–{100 * high:g}" for low, high in _pairs(levels))
+            shown.append(("levels", f"{words['layer_levels']} {bands} %"))
+    if "raw" in drawn:
+        shown.append(("raw", words["legend_raw"]))
+    if "truth" in drawn:
+        shown.append(("truth", words["layer_truth"]))
+    items = "".join(f'<li><i class="key key-{name}"></i>{text(label)}</li>' for name, label in shown)
     return f'<ul class="kf-legend">{items}</ul>'
 
 
-def _ahead(xs: np.ndarray, closes: np.ndarray, quantiles: np.ndarray, layers: Collection[str], y: Callable) -> str:
-    """Prediction intervals, paths and the median, starting at the last known close."""
+def _from(last: float, values: np.ndarray) -> np.ndarray:
+    """Values of H bars, after the last known close: `(..., H + 1)`."""
+    return np.concatenate((np.full((*values.shape[:-1], 1), last), values), axis=-1)
+
+
+def _quantiles(forecast: Forecast, levels: Sequence[float], last: float) -> np.ndarray:
+    """Quantiles of the close, starting at the last known close: `(Q, H + 1)`."""
+    return _from(last, forecast.quantiles(levels).to_numpy().T)
+
+
+def _ahead(
+    xs: np.ndarray, forecast: Forecast, last: float, levels: Sequence[float], layers: Collection[str], y: Callable
+) -> str:
+    """Bands, paths and the median, starting at the last known close."""
     parts = []
-    if len(closes) > 1:
-        edges = {"90": (0, 4), "50": (1, 3)}
-        parts += [_band(xs, *quantiles[list(pair)], y, name) for name, pair in edges.items() if name in layers]
+    if forecast.direct is not None or forecast.num_paths > 1:
+        bands = [(pair, "levels") for pair in _pairs(levels)] if "levels" in layers else []
+        bands += [(pair, name) for name, pair in (("90", (0.05, 0.95)), ("50", (0.25, 0.75))) if name in layers]
+        parts += [_band(xs, *_quantiles(forecast, pair, last), y, name) for pair, name in bands]
     if "paths" in layers:
-        lines = "".join(_line(xs, [y(value) for value in one]) for one in closes[:SHOWN_PATHS])
+        closes = _from(last, forecast.paths[:SHOWN_PATHS, :, CLOSE])
+        lines = "".join(_line(xs, [y(value) for value in one]) for one in closes)
         parts.append(f'<path class="paths" d="{lines}"/>')
-    parts.append(f'<path class="median" d="{_line(xs, [y(value) for value in quantiles[2]])}"/>')
+    (median,) = _quantiles(forecast, (0.5,), last)
+    parts.append(f'<path class="median" d="{_line(xs, [y(value) for value in median])}"/>')
     return "".join(parts)
+
+
+def _raw(xs: np.ndarray, forecast: Forecast, last: float, y: Callable) -> str:
+    """The median and the 90 % interval of a second forecast, as dashed lines without an area."""
+    low, median, high = _quantiles(forecast, (0.05, 0.5, 0.95), last)
+    lines = {"raw raw-median": median, "raw raw-low": low, "raw raw-high": high}
+    return "".join(f'<path class="{kind}" d="{_line(xs, [y(one) for one in line])}"/>' for kind, line in lines.items())
 
 
 def _tag(value: float, y: Callable) -> str:
@@ -164,9 +198,11 @@ def candle_chart(
     times: np.ndarray,
     words: Mapping[str, str],
     *,
-    paths: np.ndarray | None = None,
+    forecast: Forecast | None = None,
+    raw: Forecast | None = None,
     truth: np.ndarray | None = None,
     layers: Collection[str] = LAYERS,
+    levels: Sequence[float] = (),
 ) -> str:
     """Draws the last candles before the origin and, if given, the forecast.
 
@@ -174,45 +210,51 @@ def candle_chart(
         context (`np.ndarray` of shape `(L, 6)`): bars before the origin, in the order of `FEATURES`.
         times (`np.ndarray` of `datetime64`, shape `(L,)` or `(L + H,)`): UTC times of context and forecast.
         words: the page's texts.
-        paths (`np.ndarray` of shape `(P, H, 6)`, *optional*): forecast paths.
+        forecast ([`Forecast`], *optional*): drawn with its paths, bands and median.
+        raw ([`Forecast`], *optional*): a second forecast of the same bars, drawn over it as dashed lines.
         truth (`np.ndarray` of shape `(K, 6)`, *optional*): actual candles; drawn only with layer `truth`.
-        layers (`Collection[str]`): the layers to draw, of `LAYERS`.
+        layers (`Collection[str]`): the layers to draw, of `LAYERS` or `HEAD_LAYERS`.
+        levels (`Sequence[float]`): of the bands of layer `levels`, increasing.
 
     Returns:
         `str`: HTML with a legend and an SVG picture.
     """
-    horizon = 0 if paths is None else paths.shape[1]
+    horizon = 0 if forecast is None else forecast.horizon
     shown = shown_context(len(context), horizon)
     times, context = times[len(context) - shown :], context[-shown:]
+    last = float(context[-1, CLOSE])
     known = np.empty((0, 6)) if truth is None or "truth" not in layers else truth
     slot = (WIDTH - LEFT - RIGHT) / (shown + horizon)
     xs = LEFT + slot * (np.arange(len(times)) + 0.5)
     body = max(min(0.68 * slot, 9.0), 0.8)
-    closes = quantiles = None
-    if paths is not None:
-        last = np.full((len(paths), 1), context[-1, CLOSE])
-        closes = np.concatenate((last, paths[:, :, CLOSE]), axis=1)
-        quantiles = path_quantiles(closes, LEVELS)
-    low, high = _price_range(context, closes, known)
+    ends = (min((NEAR[0], *levels)), max((NEAR[1], *levels))) if "levels" in layers else NEAR
+    drawn = {"forecast": forecast, "raw": raw, "truth": known if len(known) else None}
+    drawn = {name: one for name, one in drawn.items() if one is not None}
+    inside = [_quantiles(drawn[name], ends if name == "forecast" else NEAR, last) for name in drawn if name != "truth"]
+    low, high = _price_range(context, inside, known)
 
     def y(value: float) -> float:
         return TOP + (high - value) / (high - low) * (PRICES_END - TOP)
 
-    volumes = _volumes(context, paths, xs, body)
+    volumes = _volumes(context, None if forecast is None else forecast.paths, xs, body)
     axes = _axes(low, high, y, times, xs)
     candles = _candles(context, xs[:shown], body, y, "candle")
     happened = _candles(known, xs[shown : shown + len(known)], body, y, "truth")
-    if paths is None:
+    quantiles = None
+    if forecast is None:
         ground, parts, over = "", [candles], ""
     else:
+        quantiles = forecast.quantiles(LEVELS).to_numpy().T
         origin = xs[shown] - slot / 2
         ground = f'<rect class="future" x="{origin:.1f}" y="{TOP}" width="{WIDTH - RIGHT - origin:.1f}" {FULL}/>'
-        ahead = _ahead(xs[shown - 1 :], closes, quantiles, layers, y)
+        ahead = _ahead(xs[shown - 1 :], forecast, last, levels, layers, y)
+        if raw is not None:
+            ahead += _raw(xs[shown - 1 :], raw, last, y)
         mark = f'<path class="origin" d="M{origin:.1f} {TOP}V{VOLUMES_END}"/>' + _label(
             "tick origin-label", origin - 6, TOP + 11, words["origin_mark"]
         )
         parts, over = [ahead, mark, candles, happened], _tag(float(quantiles[2, -1]), y)
-    titles = _titles(times, context, None if quantiles is None else quantiles[:, 1:], known, words)
+    titles = _titles(times, context, quantiles, known, words)
     for x, title in zip(xs, titles, strict=True):
         parts.append(
             f'<rect class="pointer" x="{x - slot / 2:.2f}" y="{TOP}" width="{slot:.2f}" {FULL}>'
@@ -224,4 +266,4 @@ def candle_chart(
         f'<svg class="kf-chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
         f'<defs>{clip}</defs>{ground}{axes}{volumes}<g clip-path="url(#kf-clip)">{"".join(parts)}</g>{over}</svg>'
     )
-    return _legend(layers, paths is not None, len(known) > 0, words) + svg
+    return _legend(layers, levels, drawn, words) + svg

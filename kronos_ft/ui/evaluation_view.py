@@ -1,4 +1,8 @@
-"""The evaluation tab: verdict, warnings, tables and pictures of an `evaluation.json`."""
+"""The evaluation tab: verdicts, warnings, tables and pictures of an `evaluation.json`.
+
+Each judged quantity has a sentence and a small table: skill, p-value and coverage against the reference that was chosen
+for it. The quantities are those that the file contains.
+"""
 
 import base64
 import shlex
@@ -16,13 +20,16 @@ from ..evaluation.tables import (
     score_rows,
     skill_rows,
 )
-from ..evaluation.verdict import models_of, verdicts
+from ..evaluation.verdict import PERSISTENCE, counted_skill, models_of, p_words, percent, verdicts
 from ..hub.evaluation_card import entry_of
 from ..models.found_model import FoundModel
 from .markup import command, notice, table, text
 
 LARGEST_PICTURE = 4 * 2**20
 SHOWN_PICTURES = ("skill", "reliability")
+JUDGED_HEADER = ("", "loss", "skill", "p", "in 90 %")
+LOSS_NAMES = {"absolute": "absolute error", "crps": "CRPS", "qlike": "QLIKE", "brier": "Brier", "log": "log score"}
+NOTHING = "-"
 
 
 def find_evaluation(shown: FoundModel, named: str | None = None) -> Path | None:
@@ -39,7 +46,9 @@ def find_evaluation(shown: FoundModel, named: str | None = None) -> Path | None:
             )
         return folder
     run = shown.run
-    places = [] if run is None else [run / "evaluation", run, run / "predictor" / "evaluation", run / "predictor"]
+    stages = ("quantiles", "predictor") if shown.is_head else ("predictor",)
+    folders = [] if run is None else [run, *(run / stage for stage in stages)]
+    places = [place for folder in folders for place in (folder / "evaluation", folder)]
     return next((place for place in places if (place / EVALUATION_FILE).is_file()), None)
 
 
@@ -86,6 +95,74 @@ def _translated(header: Sequence[str], words: Mapping[str, str]) -> list[str]:
     return [words.get(name, name) for name in header]
 
 
+def _last(figures: dict | None) -> float | None:
+    """The value at the last horizon; None without figures."""
+    if not figures:
+        return None
+    return figures["last"] if "last" in figures else figures["by_horizon"][-1]
+
+
+def _coverage(scores: dict, target: str) -> str:
+    """`88 % [80, 93]`: coverage of the 90 % interval at the last horizon, with its 95 % interval if there is one."""
+    band = scores.get(target, {}).get("bands", {}).get("0.9", {})
+    share, low, high = (_last(band.get(name)) for name in ("coverage", "lower", "upper"))
+    if share is None:
+        return NOTHING
+    return f"{100 * share:.0f} %" + ("" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]")
+
+
+def judged_rows(evaluation: dict, judged: str, words: Mapping[str, str]) -> list[list[str]]:
+    """Each model against what it is compared with for one judged quantity, under `JUDGED_HEADER`.
+
+    A model is compared with the chosen reference and with the first model; the close also with persistence, by absolute
+    error. Skill and p-value are at the last horizon, of the origins that count. Coverage is that of the model.
+
+    Args:
+        evaluation (`dict`): content of `evaluation.json`.
+        judged (`str`): a key of its `references`.
+        words: the page's texts.
+    """
+    reference = evaluation["references"][judged]
+    target, first = reference["target"], models_of(evaluation)[0]
+    rows = []
+    for model in models_of(evaluation):
+        compared = [(PERSISTENCE, "absolute")] if judged == "close" else []
+        compared += [(name, reference["loss"]) for name in (first, reference["name"]) if name != model]
+        against = counted_skill(evaluation)[model]
+        # a probability has no interval of its own
+        coverage = _coverage(evaluation["scores"][model], target) if judged == target else NOTHING
+        for name, loss in dict.fromkeys(compared):
+            outcome = against.get(name, {}).get(target, {}).get(loss)
+            if outcome is None:
+                continue
+            skill, p_value = (outcome[figure]["by_horizon"][-1] for figure in ("skill", "p_value"))
+            rows.append(
+                [
+                    words["against"].format(model=model, reference=name),
+                    words.get(LOSS_NAMES.get(loss, loss), LOSS_NAMES.get(loss, loss)),
+                    NOTHING if skill is None else percent(skill),
+                    NOTHING if p_value is None else p_words(p_value).removeprefix("p ").removeprefix("= "),
+                    coverage,
+                ]
+            )
+    return rows
+
+
+def _judged_tables(evaluation: dict, order: Sequence[str], words: Mapping[str, str]) -> str:
+    """A table for each judged quantity, in the order of the sentences."""
+    parts, horizon = [], evaluation["settings"]["horizon"]
+    known = evaluation.get("references", {})
+    for judged in dict.fromkeys((*order, *known)):
+        if judged in known and (rows := judged_rows(evaluation, judged, words)):
+            name = words.get(f"judged_{judged.replace(' ', '_')}", judged[:1].upper() + judged[1:])
+            title = words["judged_title"].format(target=name, horizon=horizon)
+            parts.append(
+                f'<div class="kf-judged"><h3 class="kf-head">{text(title)}</h3>'
+                f"{table(_translated(JUDGED_HEADER, words), rows)}</div>"
+            )
+    return f'<div class="kf-targets">{"".join(parts)}</div>' if parts else ""
+
+
 def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) -> str:
     """The verdicts, warnings and tables as HTML.
 
@@ -102,11 +179,13 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
             words["skill_title"]: (SKILL_HEADER, skill_rows(evaluation), []),
             words["calibration_title"]: (CALIBRATION_HEADER, _calibrated(evaluation, models), []),
         }
-        said = verdicts(evaluation, words["language"]).values()
+        said = verdicts(evaluation, words["language"])
+        targets = _judged_tables(evaluation, list(said), words)
         warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
-    sentences = "".join(f"<p>{text(sentence)}{words['full_stop']}</p>" for sentence in said)
+    sentences = "".join(f"<p>{text(sentence)}{words['full_stop']}</p>" for sentence in said.values())
     parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span>{sentences}</div>']
     parts += [notice(f"{words['warning']}: {warning}", "warning") for warning in warnings]
+    parts.append(targets)
     for title, (header, rows, marked) in titled.items():
         if rows:
             parts.append(f'<h3 class="kf-head">{text(title)}</h3>')

@@ -7,7 +7,8 @@ Notable:
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -15,11 +16,11 @@ import gradio as gr
 from ft_core.io.memory import is_out_of_memory
 
 from ..data.candles import CandleSeries
-from ..forecasting.predictor import KronosPredictor
 from ..forecasting.series import SymbolForecast
 from ..models.found_model import FoundModel
 from ..models.identity import weights_hash
-from .candle_chart import LAYERS, MOST_CONTEXT, candle_chart
+from ..models.pairing import SAMPLING
+from .candle_chart import HEAD_LAYERS, LAYERS, MOST_CONTEXT, candle_chart
 from .candle_choice import (
     UPLOAD,
     UPLOAD_LIMIT,
@@ -31,6 +32,7 @@ from .candle_choice import (
     series_of,
 )
 from .evaluation_view import evaluation_tab, find_evaluation
+from .forecast_kinds import BLOCKS, BOTH, CALIBRATED, RAW, SAMPLED, AnyPredictor, ForecastKinds
 from .forecast_view import ForecastChoices, make_forecast, quantile_table, remarks, summary, write_tables
 from .markup import notice, text
 from .report_view import report_tab
@@ -76,12 +78,18 @@ def _said(outputs: int, no_memory: str) -> Callable:
     return wrap
 
 
-def chart_of(one: SymbolForecast, layers: list[str], words: Mapping[str, str]) -> str:
-    """The chart of a forecast as a card."""
+def chart_of(
+    found: Mapping[str, SymbolForecast], layers: list[str], words: Mapping[str, str], levels: Sequence[float] = ()
+) -> str:
+    """The chart of one forecast, or of a calibrated and a raw one, as a card."""
+    one, *others = found.values()
     first = one.origin - min(one.lookback, MOST_CONTEXT)
     context = one.series.values[first : one.origin]
     times = [*one.series.timestamps[first : one.origin], *one.times]
-    drawn = candle_chart(context, times, words, paths=one.forecast.paths, truth=one.truth(), layers=layers)
+    raw = others[0].forecast if others else None
+    drawn = candle_chart(
+        context, times, words, forecast=one.forecast, raw=raw, truth=one.truth(), layers=layers, levels=levels
+    )
     return f'<div class="kf-card">{drawn}</div>'
 
 
@@ -96,7 +104,8 @@ class Page:
 
     Args:
         shown ([`FoundModel`]): the model on the page.
-        predictor ([`KronosPredictor`]): its networks.
+        predictor ([`KronosPredictor`] or [`QuantilePredictor`]): its networks; a head with a sampler also offers raw
+            sampled paths.
         candles ([`CandleChoice`]): the candles to choose from.
         evaluation (`Path`, *optional*): folder with an evaluation; by default found in the run at each visit.
         words: the page's texts.
@@ -107,7 +116,7 @@ class Page:
     def __init__(
         self,
         shown: FoundModel,
-        predictor: KronosPredictor,
+        predictor: AnyPredictor,
         candles: CandleChoice,
         evaluation: Path | None,
         words: Mapping[str, str],
@@ -116,6 +125,7 @@ class Page:
     ):
         self.shown, self.predictor, self.candles = shown, predictor, candles
         self.evaluation, self.words, self.warning, self.folder = evaluation, words, warning, folder
+        self.kinds = ForecastKinds(predictor)
         self.sha256 = weights_hash(predictor.model)
 
     def build(self) -> gr.Blocks:
@@ -145,7 +155,8 @@ class Page:
     def _header(self) -> str:
         words, shown = self.words, self.shown
         size = sum(parameter.numel() for parameter in self.predictor.model.parameters())
-        facts = [f"{size:,} {words['parameters']}", self.predictor.device.type]
+        facts = [words["quantile_head"]] if self.kinds.is_head else []
+        facts += [f"{size:,} {words['parameters']}", self.predictor.device.type]
         if (steps := shown.steps()) is not None:
             facts.append(words["trained"].format(steps=f"{steps:,}"))
         about = text(" · ".join(facts))
@@ -155,11 +166,37 @@ class Page:
             f"<span>{about}</span></div>{warning}"
         )
 
+    def kind_label(self, kind: str) -> str:
+        """A kind of forecast with what it is: `calibrated: quantile head`."""
+        words = self.words
+        if kind not in (CALIBRATED, RAW):
+            return words[f"kind_{kind}"]
+        sampling = SAMPLING if kind == RAW else self.predictor.sampling()
+        by_head = self.kinds.is_head and kind == CALIBRATED
+        what = words["by_head"] if by_head else words["by_sampling"].format(**sampling)
+        return words["named"].format(name=words[f"kind_{kind}"], text=what)
+
+    def sampling_note(self, kind: str, paths: str) -> str:
+        """Why the fields T and top_p are not shown, or what they do not change."""
+        words, lines = self.words, []
+        if kind in (CALIBRATED, BOTH) and not self.kinds.sampling_applies(kind, paths):
+            name = "unused_by_blocks" if self.kinds.is_head else "fixed_calibrated"
+            lines.append(words[name].format(**self.predictor.sampling()))
+        if kind in (RAW, BOTH):
+            lines.append(words["fixed_raw"])
+        return "".join(f'<p class="kf-small">{text(line)}</p>' for line in lines)
+
     def _forecast_tab(self, page: gr.Blocks) -> None:
         words = self.words
         kinds = {name or words[f"data_{kind}"]: kind for kind, name in self.candles.kinds().items()}
         first = next(iter(kinds.values()))
-        horizon, sampling = self.shown.horizon(), self.shown.sampling()
+        horizon, sampling = self.shown.horizon(), self.predictor.sampling()
+        most_bars = (
+            min(horizon, MOST_BARS) if self.kinds.is_head else MOST_BARS
+        )  # a head forecasts no bar beyond its own
+        forecasts, levels = self.kinds.kinds(), self.kinds.levels()
+        all_layers = HEAD_LAYERS if self.kinds.is_head else LAYERS
+        applies = self.kinds.sampling_applies(forecasts[0])
         series, found = gr.State(), gr.State()
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=310):
@@ -198,13 +235,38 @@ class Page:
                     with gr.Row(visible=False, elem_id="moves") as moves:
                         earlier = gr.Button(words["earlier"], size="sm", min_width=80, elem_id="earlier")
                         later = gr.Button(words["later"], size="sm", min_width=80, elem_id="later")
+                what = gr.Radio(
+                    [(self.kind_label(name), name) for name in forecasts],
+                    value=forecasts[0],
+                    label=words["kind"],
+                    visible=len(forecasts) > 1,
+                    elem_id="kind",
+                )
+                head_paths = gr.Radio(
+                    [(words[f"head_paths_{name}"], name) for name in (BLOCKS, SAMPLED)],
+                    value=BLOCKS,
+                    label=words["head_paths"],
+                    visible=self.kinds.has_sampled_paths,
+                    elem_id="head_paths",
+                )
                 bars = gr.Slider(
-                    1, MOST_BARS, min(horizon, MOST_BARS), step=1, label=words["horizon"], elem_id="horizon"
+                    1, most_bars, min(horizon, most_bars), step=1, label=words["horizon"], elem_id="horizon"
                 )
                 paths = gr.Slider(1, MOST_PATHS, PATHS, step=1, label=words["paths"], elem_id="paths")
-                with gr.Accordion(words["sampling"], open=False):
-                    temperature = gr.Slider(0, 2, sampling["T"], step=0.05, label=words["temperature"])
-                    top_p = gr.Slider(0.05, 1, sampling["top_p"], step=0.05, label=words["top_p"])
+                with gr.Accordion(words["sampling"], open=False, elem_id="sampling"):
+                    note = gr.HTML(self.sampling_note(forecasts[0], BLOCKS), elem_id="sampling_note")
+                    temperature = gr.Slider(
+                        0,
+                        2,
+                        sampling["T"],
+                        step=0.05,
+                        label=words["temperature"],
+                        visible=applies,
+                        elem_id="temperature",
+                    )
+                    top_p = gr.Slider(
+                        0.05, 1, sampling["top_p"], step=0.05, label=words["top_p"], visible=applies, elem_id="top_p"
+                    )
                     context = gr.Number(self.shown.lookback(), label=words["lookback"], precision=0, elem_id="lookback")
                     seed = gr.Number(42, label=words["seed"], precision=0, elem_id="seed")
                 button = gr.Button(words["run"], variant="primary", elem_id="run")
@@ -212,8 +274,8 @@ class Page:
                 said = gr.HTML(elem_id="said")
                 tiles = gr.HTML(elem_id="tiles")
                 layers = gr.CheckboxGroup(
-                    [(words[f"layer_{name}"], name) for name in LAYERS],
-                    value=list(LAYERS),
+                    [(words[f"layer_{name}"], name) for name in all_layers],
+                    value=list(all_layers),
                     label=words["show"],
                     show_label=False,
                     container=False,
@@ -261,37 +323,46 @@ class Page:
 
             return moved
 
+        def show_sampling(what: str, head_paths: str) -> tuple:
+            visible = gr.update(visible=self.kinds.sampling_applies(what, head_paths))
+            coupled = gr.update(visible=self.kinds.has_sampled_paths and what != RAW)
+            return self.sampling_note(what, head_paths), visible, visible, coupled
+
         @_said(5 + len(cleared) - 2, words["no_memory"])
         def forecast(
-            series: list[CandleSeries] | None, symbol: str | None, start: str, origin: str, horizon: float,
-            paths: float, context: float, temperature: float, top_p: float, seed: float, layers: list[str],
-            progress: gr.Progress = gr.Progress(),  # noqa: B008
+            series: list[CandleSeries] | None, symbol: str | None, start: str, origin: str, what: str,
+            head_paths: str, horizon: float, paths: float, context: float, temperature: float, top_p: float,
+            seed: float, layers: list[str], progress: gr.Progress = gr.Progress(),  # noqa: B008
         ) -> tuple:  # fmt: skip
             choices = ForecastChoices.checked(
                 origin if start == PAST else None,
                 horizon=horizon, num_paths=paths, lookback=context, T=temperature, top_p=top_p, seed=seed,
             )  # fmt: skip
             progress((0, choices.horizon), desc=words["progress"])
-            one = make_forecast(
-                self.predictor,
-                series_of(series, symbol),
-                choices,
-                lambda done, total: progress((done, total), desc=words["progress"]),
-            )
-            places = write_tables(one, Path(tempfile.mkdtemp(dir=self.folder)))
-            caution = remarks(one, self.shown, words)
+            made = {
+                ask.kind: make_forecast(
+                    ask.predictor,
+                    series_of(series, symbol),
+                    replace(choices, **{"T": None, "top_p": None, **ask.sampling}),
+                    lambda done, total: progress((done, total), desc=words["progress"]),
+                )
+                for ask in self.kinds.requests(what, head_paths, choices.T, choices.top_p)
+            }
+            places = write_tables(made, Path(tempfile.mkdtemp(dir=self.folder)))
+            models = {kind: self.kinds.sampler.found if kind == RAW else self.shown for kind in made}
+            caution = remarks({kind: (one, models[kind]) for kind, one in made.items()}, words)
             visible = gr.update(visible=True)
-            return one, *drawn(one, layers), visible, caution, *map(str, places), visible
+            return made, *drawn(made, layers), visible, caution, *map(str, places), visible
 
-        def drawn(one: SymbolForecast | None, layers: list[str]) -> tuple:
-            if one is None:
+        def drawn(made: dict[str, SymbolForecast] | None, layers: list[str]) -> tuple:
+            if made is None:
                 return gr.skip(), gr.skip(), gr.skip()
-            truth = "truth" in layers
-            return (
-                chart_of(one, layers, words),
-                summary(one, words, show_truth=truth),
-                quantile_table(one, words, show_truth=truth),
+            named = {kind if len(made) > 1 else None: one for kind, one in made.items()}
+            tiles, tables = (
+                "".join(show(one, words, show_truth="truth" in layers, name=name) for name, one in named.items())
+                for show in (summary, quantile_table)
             )
+            return chart_of(made, layers, words, levels), tiles, tables
 
         chosen = [kind, upload, policy, bars]
         loads = [said, series, symbol, facts, origin, chart, *cleared]
@@ -305,12 +376,14 @@ class Page:
         )
         upload.upload(read, chosen, loads, **HIDDEN)
         symbol.input(choose, [series, symbol, bars], [said, facts, origin, chart, *cleared], **HIDDEN)
+        for choice in (what, head_paths):
+            choice.change(show_sampling, [what, head_paths], [note, temperature, top_p, head_paths], **HIDDEN)
         start.change(show_origin, start, [origin, moves], **HIDDEN)
         for which, direction in ((earlier, -1), (later, 1)):
             which.click(move(direction), [series, symbol, origin, bars], [said, origin], **HIDDEN)
         button.click(
             forecast,
-            [series, symbol, start, origin, bars, paths, context, temperature, top_p, seed, layers],
+            [series, symbol, start, origin, what, head_paths, bars, paths, context, temperature, top_p, seed, layers],
             [said, found, chart, tiles, quantiles, layers, caution, quantile_file, path_file, files],
             api_visibility="private",
             show_progress_on=[chart],

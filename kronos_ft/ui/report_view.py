@@ -21,7 +21,7 @@ def find_runs(shown: FoundModel) -> dict[str, Path]:
     if shown.run is None:
         return {}
     if (shown.run / RUN_FILE).is_file():
-        return {"predictor": shown.run}
+        return {"quantiles" if shown.is_head else "predictor": shown.run}
     return {stage: shown.run / stage for stage in STAGES if (shown.run / stage / RUN_FILE).is_file()}
 
 

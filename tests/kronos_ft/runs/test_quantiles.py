@@ -95,6 +95,9 @@ def test_features_alone_need_no_model(candles, run, tmp_path):
     code, _, errors = run(*words, "--output_dir", tmp_path / "head")
     assert code == 0, errors
     assert not KronosForQuantiles.from_pretrained(tmp_path / "head").config.use_body
+    assert repr(KronosForecaster.from_pretrained(tmp_path / "head")).startswith(
+        f"KronosForecaster of {tmp_path / 'head'}: no tokenizer\n"
+    )
     code, lines, _ = run(*words, "--output_dir", tmp_path / "dry", "--dry_run")
     assert code == 0
     assert not (tmp_path / "dry").exists()
@@ -180,6 +183,10 @@ def test_every_surface_uses_the_head_of_a_run(finetuned, candles, run, tmp_path)
     assert "20 bars of context, 4 bars ahead, 100 paths, quantile head" in "\n".join(lines)
     first = (tmp_path / "log.csv").read_text().splitlines()[1].split(",")
     assert any(abs(float(word) - forecast.direct.at("close", [0.05])[0, 0]) < 1e-6 for word in first if "." in word)
+    assert repr(forecaster).splitlines() == [
+        f"KronosForecaster of {finetuned}: tokenizer {finetuned / 'tokenizer'}",
+        "20 bars of context, 4 bars ahead, paths of past bars, on cpu",
+    ]
     # the paths of the predictor, by its own name
     sampled = KronosForecaster.from_pretrained(finetuned / "predictor").predict(candles, num_paths=3)
     assert sampled.direct is None

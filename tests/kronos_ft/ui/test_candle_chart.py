@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 
 from kronos_ft.data.sources import simulate_candles
-from kronos_ft.ui.candle_chart import ALONE, LAYERS, LEFT, PRICES_END, RIGHT, TOP, WIDTH, candle_chart, shown_context
+from kronos_ft.forecasting.forecast import DirectQuantiles, Forecast
+from kronos_ft.ui.candle_chart import (
+    ALONE,
+    HEAD_LAYERS,
+    LAYERS,
+    LEFT,
+    PRICES_END,
+    RIGHT,
+    TOP,
+    WIDTH,
+    candle_chart,
+    shown_context,
+)
+from kronos_ft.ui.forecast_view import price
 from kronos_ft.ui.words import words_of
 
 WORDS = words_of("en")
@@ -29,7 +42,8 @@ def paths(market):
 def draw(market, paths, **options):
     values, times = market
     shown = times[: 150 + (0 if paths is None else HORIZON)]
-    chart = candle_chart(values[:150], shown, options.pop("words", WORDS), paths=paths, **options)
+    one = Forecast(paths, 0.0, 0.0, direct=options.pop("direct", None)) if paths is not None else None
+    chart = candle_chart(values[:150], shown, options.pop("words", WORDS), forecast=one, **options)
     return ElementTree.fromstring(chart[chart.index("<svg") :]), chart
 
 
@@ -81,6 +95,56 @@ def test_layers_come_and_go(market, paths, layer):
     svg, chart = draw(market, paths, truth=truth, layers=others)
     assert not drawn(svg, marks[layer])
     assert f"key-{layer}" not in chart
+
+
+@pytest.fixture(scope="module")
+def direct(market):
+    """Quantiles of a head, far wider than the paths."""
+    spread = 0.05 * np.sqrt(np.arange(1, HORIZON + 1))[:, None] * np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    return DirectQuantiles(np.array([0.01, 0.2, 0.5, 0.8, 0.99]), market[0][149, 3] * np.exp(spread))
+
+
+def heights_at_end(path):
+    """Upper and lower end of a band at the last bar."""
+    found = points(path)
+    return [y for x, y in found if x == max(x for x, _ in found)]
+
+
+def test_bands_of_a_head_are_between_its_own_levels(market, paths, direct):
+    options = {"direct": direct, "levels": direct.levels, "layers": HEAD_LAYERS}
+    svg, chart = draw(market, paths, **options)
+    bands = [heights_at_end(one) for one in drawn(svg, "band-levels")]
+    assert len(bands) == 2
+    heights = np.array([bands[0][0], bands[1][0], bands[1][1], bands[0][1]])
+    slope, offset = np.polyfit(direct.close[-1, [4, 3, 1, 0]], heights, 1)
+    np.testing.assert_allclose(heights, slope * direct.close[-1, [4, 3, 1, 0]] + offset, atol=0.1)
+    assert all(TOP <= y <= PRICES_END for band in bands for y in band)
+    assert "quantile bands 1–99, 20–80 %" in chart
+    assert drawn(svg, "paths")
+    assert not drawn(svg, "band-90")
+    svg, chart = draw(market, paths, **{**options, "layers": ["paths"]})
+    assert not drawn(svg, "band")
+    assert "key-levels" not in chart
+
+
+def test_the_median_of_a_head_is_its_own(market, paths, direct):
+    svg, _ = draw(market, paths, direct=direct, levels=direct.levels, layers=["levels"])
+    assert "50 %: " + price(direct.close[-1, 2]) in drawn(svg, "pointer")[-1].find("title").text
+    (median,) = drawn(svg, "median")
+    assert len({y for _, y in points(median)}) == 1  # this head's median is the last close
+
+
+def test_raw_paths_are_drawn_over_the_head(market, paths, direct):
+    raw = Forecast(paths, 0.0, 0.0)
+    svg, chart = draw(market, paths, direct=direct, levels=direct.levels, layers=["levels"], raw=raw)
+    low, median, high = (drawn(svg, f"raw-{name}")[0] for name in ("low", "median", "high"))
+    bottom, middle, top = (points(one)[-1][1] for one in (low, median, high))
+    upper, lower = heights_at_end(drawn(svg, "band-levels")[1])
+    assert upper < top < middle < bottom < lower  # the raw interval is inside the band of the head here
+    assert WORDS["legend_raw"] in chart
+    svg, chart = draw(market, paths)
+    assert not drawn(svg, "raw")
+    assert WORDS["legend_raw"] not in chart
 
 
 def test_candles_alone(market):

@@ -3,21 +3,29 @@
 import dataclasses
 import json
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from kronos_ft.evaluation.facts import read_evaluation
-from kronos_ft.evaluation.verdict import verdict
+from kronos_ft.evaluation.verdict import p_words, verdict, verdicts
 from kronos_ft.models.found_model import find_model
 from kronos_ft.models.identity import weights_hash
-from kronos_ft.ui.evaluation_view import check_named, evaluation_tab, find_evaluation
+from kronos_ft.ui.evaluation_view import check_named, evaluation_page, evaluation_tab, find_evaluation
 from kronos_ft.ui.markup import text
 from kronos_ft.ui.words import words_of
 from tests.any_json import VALUES, places, replaced
 from tests.examples import examples
 
 WORDS = words_of("en")
+NAMES = {  # of what is judged
+    "close": "Close",
+    "volatility": "Volatility",
+    "probability up": "Probability of a rise",
+    "range": "Range",
+    "volume": "Volume",
+}
 
 
 def test_found_in_the_run_or_named(run, shown, tmp_path):
@@ -39,6 +47,57 @@ def test_verdict_tables_and_pictures(run, shown):
     chinese = evaluation_tab(shown, run.folder / "evaluation", words_of("zh"))
     assert "预测方法" in chinese
     assert "结论" in chinese
+
+
+def tables(page):
+    """Headings and rows of the tables of judged quantities."""
+    first, end = page.index('<div class="kf-targets">'), page.index('<h3 class="kf-head">Close, 3 bars')
+    found = ElementTree.fromstring(page[first:end])
+    return {
+        one.find("h3").text: [[cell.text for cell in row] for row in one.iter("tr")][1:] for one in found.findall("div")
+    }
+
+
+def test_a_sentence_and_a_table_for_each_judged_quantity(head_run):
+    """All that the file contains, the best supported first."""
+    evaluation = read_evaluation(head_run / "evaluation" / "evaluation.json")
+    page = evaluation_tab(find_model(str(head_run)), head_run / "evaluation", WORDS)
+    said = verdicts(evaluation)
+    assert len(said) > 1
+    places = [page.index(f"<p>{text(sentence)}.</p>") for sentence in said.values()]
+    assert places == sorted(places)
+    found = tables(page)
+    titles = {judged: f"{name}: skill and coverage, 3 bars ahead" for judged, name in NAMES.items()}
+    expected = dict.fromkeys((*said, *evaluation["references"]))
+    assert list(found) == [titles[judged] for judged in expected]
+    for judged, reference in evaluation["references"].items():
+        rows = {row[0]: row for row in found[titles[judged]] if row[1] != "absolute error"}
+        outcome = evaluation["skill"]["head"][reference["name"]][reference["target"]][reference["loss"]]
+        row = rows[f"head against {reference['name']}"]
+        assert row[2] == f"{100 * outcome['skill']['by_horizon'][-1]:+.1f} %"
+        assert row[3] == p_words(outcome["p_value"]["by_horizon"][-1]).removeprefix("p ").removeprefix("= ")
+        assert "head against paths" in rows
+        assert "head against head" not in rows
+        if judged == reference["target"]:
+            share = evaluation["scores"]["head"][judged]["bands"]["0.9"]["coverage"]
+            assert row[4].startswith(f"{100 * (share['last'] if 'last' in share else share['by_horizon'][-1]):.0f} %")
+        else:
+            assert row[4] == "-"
+
+
+def test_a_quantity_that_the_page_has_no_name_for_is_shown(head_run):
+    """What is judged comes from the file."""
+    evaluation = read_evaluation(head_run / "evaluation" / "evaluation.json")
+    evaluation["references"]["<range>"] = evaluation["references"]["volatility"]
+    page = evaluation_page(evaluation, head_run / "evaluation", WORDS)
+    assert "&lt;range&gt;: skill and coverage, 3 bars ahead" in page
+    assert len(tables(page)) == len(evaluation["references"])
+
+
+def test_an_evaluation_of_earlier_versions_has_no_such_tables(run):
+    evaluation = read_evaluation(run.folder / "evaluation" / "evaluation.json")
+    del evaluation["references"]
+    assert "kf-targets" not in evaluation_page(evaluation, run.folder / "evaluation", WORDS)
 
 
 def test_an_evaluation_of_other_weights(run, shown, predictor, tmp_path):

@@ -11,13 +11,16 @@ from kronos_ft.cli.main import main
 from kronos_ft.data.candles import load_candles
 from kronos_ft.forecasting.forecast import Forecast
 from kronos_ft.models.found_model import FoundModel
+from kronos_ft.ui.forecast_kinds import BLOCKS, CALIBRATED, OWN, RAW, ForecastKinds
 from kronos_ft.ui.forecast_view import (
     LEVELS,
     ForecastChoices,
     make_forecast,
+    price,
     quantile_frame,
     quantile_table,
     remarks,
+    share,
     summary,
     write_tables,
 )
@@ -78,14 +81,15 @@ def test_where_the_truth_fell(forecast, share, where):
     happened = forecast.truth()[-1, 3]
     paths = np.repeat(forecast.forecast.paths[:1], 101, axis=0)
     paths[:, -1, 3] = happened * np.linspace(1 - 0.02 * share, 1 + 0.02 * (1 - share), 101)
-    one = dataclasses.replace(forecast, forecast=Forecast(paths, 0.0, 0.0))
+    one = dataclasses.replace(forecast, forecast=dataclasses.replace(forecast.forecast, paths=paths))
     assert WORDS[where] in summary(one, WORDS)
 
 
 def test_bars_that_the_model_has_seen(predictor, run, shown):
     def said(origin):
         one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
-        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown, WORDS)
+        one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
+        return remarks({OWN: (one, shown)}, WORDS)
 
     ends = shown.data_settings()["split_ends"]["market"]
     assert "was trained on bars up to" in said("2020-01-05")
@@ -100,7 +104,8 @@ def test_bars_under_another_name(predictor, run, shown):
 
     def said(origin):
         one = make_forecast(predictor, series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
-        return remarks(dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0)), shown, WORDS)
+        one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
+        return remarks({OWN: (one, shown)}, WORDS)
 
     assert "run record does not name &lt;my upload&gt;, but its data reach to" in said("2020-01-05")
     assert "if this is one of its markets under another name" in said("2020-01-05")
@@ -110,15 +115,15 @@ def test_bars_under_another_name(predictor, run, shown):
 def test_many_impossible_candles_are_told(forecast):
     one = dataclasses.replace(forecast, forecast=Forecast(forecast.forecast.paths, 0.31, 0.0))
     nowhere = FoundModel("nowhere", "nowhere", "")
-    assert "31% of the forecast bars violated low &lt;= open" in remarks(one, nowhere, WORDS)
+    assert "31% of the forecast bars violated low &lt;= open" in remarks({OWN: (one, nowhere)}, WORDS)
 
 
 def test_another_context_than_in_training_is_told(forecast, shown):
-    assert "The context has 40 bars, but the model was trained with 20" in remarks(forecast, shown, WORDS)
+    assert "The context has 40 bars, but the model was trained with 20" in remarks({OWN: (forecast, shown)}, WORDS)
 
 
 def test_files_to_download(forecast, tmp_path):
-    quantiles, paths = write_tables(forecast, tmp_path)
+    quantiles, paths = write_tables({OWN: forecast}, tmp_path)
     assert re.fullmatch(r"market-2020-01-20T0000-quantiles\.csv", quantiles.name)
     np.testing.assert_allclose(pd.read_csv(quantiles).close_q50, quantile_frame(forecast).close_q50)
     assert len(pd.read_csv(paths)) == 11 * 8
@@ -126,7 +131,7 @@ def test_files_to_download(forecast, tmp_path):
 
 def test_names_of_files_hold_no_path(forecast, tmp_path):
     series = dataclasses.replace(forecast.series, symbol="../=A&B/USDT")
-    places = write_tables(dataclasses.replace(forecast, series=series), tmp_path)
+    places = write_tables({OWN: dataclasses.replace(forecast, series=series)}, tmp_path)
     assert {place.parent for place in places} == {tmp_path}
     assert pd.read_csv(places[0]).symbol[0] == "../=A&B/USDT"
 
@@ -158,5 +163,82 @@ def test_paths_are_those_of_the_command(forecast, run, shown, tmp_path):
     words |= {"data": run.data, "model": shown.model, "tokenizer": shown.tokenizer, "output": tmp_path / "paths.csv"}
     assert main(["forecast", *(f"--{name}={value}" for name, value in words.items())]) == 0
     (tmp_path / "page").mkdir()
-    _, paths = write_tables(forecast, tmp_path / "page")
+    _, paths = write_tables({OWN: forecast}, tmp_path / "page")
     assert paths.read_bytes() == (tmp_path / "paths.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def by_head(head, run):
+    (ask,) = ForecastKinds(head).requests(CALIBRATED, BLOCKS, 1.0, 1.0)
+    return make_forecast(ask.predictor, run.series, ForecastChoices(4, 11, 20, 3, origin="2020-01-20"))
+
+
+def test_the_probability_of_a_rise(forecast, by_head):
+    """The share of the paths, or the probability by the head."""
+    last = forecast.series.values[forecast.origin - 1, 3]
+    shares = (forecast.forecast.paths[:, :, 3] > last).mean(axis=0)
+    np.testing.assert_allclose(quantile_frame(forecast).probability_up, shares)
+    tiles = summary(forecast, WORDS)
+    assert "Probability of a rise after 8 bars" in tiles
+    assert f">{share(shares[-1])}<" in tiles
+    assert "share of 11 paths above the last close" in tiles
+    expected = by_head.forecast.direct.probability_above(last)
+    np.testing.assert_allclose(quantile_frame(by_head).probability_up, expected)
+    assert f">{share(expected[-1])}<" in summary(by_head, WORDS)
+    assert WORDS["rise_by_head"] in summary(by_head, WORDS)
+    assert quantile_table(by_head, WORDS).count(f">{share(expected[1])}<") >= 1
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.5, "50 %"), (0.004, "0.4 %"), (0.997, "99.7 %"), (0.99, "99 %")])
+def test_shares_near_the_ends_keep_a_decimal(value, text):
+    assert share(value) == text
+
+
+def test_quantiles_of_a_head(by_head):
+    """The file has the head's own levels, the table those of every forecast; neither is of the paths."""
+    frame, direct = quantile_frame(by_head), by_head.forecast.direct
+    columns = [name for name in frame if name.startswith("close_q")]
+    assert columns == [f"close_q{round(100 * level):02d}" for level in direct.levels]
+    np.testing.assert_allclose(frame[columns], direct.close)
+    table = quantile_table(by_head, WORDS)
+    assert WORDS["table_title_head"] in table
+    for level in LEVELS:
+        assert f"<td>{price(direct.at('close', [level])[-1, 0])}</td>" in table
+
+
+def test_levels_between_per_cents_have_columns_of_their_own(forecast):
+    frame = quantile_frame(forecast, [0.005, 0.01, 0.29])
+    assert [name for name in frame if name.startswith("close_q")] == ["close_q0.5", "close_q01", "close_q29"]
+
+
+def test_two_forecasts_have_names_everywhere(by_head, head, run, tmp_path):
+    (ask,) = ForecastKinds(head).requests(RAW, BLOCKS, 1.0, 1.0)
+    raw = make_forecast(ask.predictor, run.series, ForecastChoices(4, 7, 20, 3, origin="2020-01-20"))
+    for shown in (summary, quantile_table):
+        assert '<h3 class="kf-head">Raw' in shown(raw, WORDS, name=RAW)
+        assert '<h3 class="kf-head">Calibrated' in shown(by_head, WORDS, name=CALIBRATED)
+    assert "<h3" not in summary(by_head, WORDS)
+    quantiles, paths = map(pd.read_csv, write_tables({CALIBRATED: by_head, RAW: raw}, tmp_path))
+    assert quantiles.columns[0] == paths.columns[0] == "forecast"
+    assert paths.forecast.value_counts().to_dict() == {CALIBRATED: 11 * 4, RAW: 7 * 4}
+    assert not quantiles.drop(columns="happened").isna().any(axis=None)
+    np.testing.assert_allclose(
+        quantiles.close_q05[quantiles.forecast == RAW], raw.forecast.quantiles([0.05]).to_numpy()[:, 0]
+    )
+
+
+def test_warnings_of_two_forecasts(by_head, forecast, shown):
+    """A warning of both is told once; one of the raw forecast alone names it."""
+    nowhere = FoundModel("nowhere", "nowhere", "")
+    broken = dataclasses.replace(forecast.forecast, projected_share=0.31)
+    raw = dataclasses.replace(forecast, forecast=broken)
+    lines = remarks({CALIBRATED: (by_head, nowhere), RAW: (raw, nowhere)}, WORDS)
+    assert "raw: 31% of the forecast bars violated" in lines
+    assert ">31% of the forecast bars violated" in remarks({RAW: (raw, nowhere)}, WORDS)
+    twice = remarks({CALIBRATED: (raw, shown), RAW: (raw, shown)}, WORDS)
+    assert twice == remarks({CALIBRATED: (raw, shown)}, WORDS)
+
+
+def test_a_horizon_beyond_the_head(head, run):
+    with pytest.raises(ValueError, match="horizon=5 is outside 1 to 4, which the quantile head was trained for"):
+        make_forecast(head, run.series, ForecastChoices(5, 3, 20, 3))

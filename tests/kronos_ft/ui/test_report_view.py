@@ -75,3 +75,14 @@ def test_a_run_that_cannot_be_read(shown, tmp_path):
     assert 'role="alert"' in page
     assert "mt5-ft report" in page
     assert "iframe" not in page
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_report_of_a_quantile_head(head_run, language):
+    """A run of three stages has three reports; that of a head alone has its name."""
+    words = words_of(language)
+    page = report_tab(find_model(str(head_run)), words)
+    titles = [words[f"stage_{stage}"] for stage in ("tokenizer", "predictor", "quantiles")]
+    assert re.findall(r'sandbox="" title="([^"]*)"', page) == titles
+    alone = report_tab(find_model(str(head_run / "quantiles")), words)
+    assert re.findall(r'sandbox="" title="([^"]*)"', alone) == titles[2:]
