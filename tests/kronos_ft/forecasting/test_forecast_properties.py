@@ -22,6 +22,7 @@ from kronos_ft.forecasting.predictor import KronosPredictor
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
 from kronos_ft.scoring.calibration import calibrate
+from kronos_ft.scoring.targets import TARGETS
 
 MAX_CONTEXT = 24
 TIMES = pd.date_range("2024-02-27", periods=80, freq="7h").to_numpy().astype("datetime64[ns]")
@@ -151,16 +152,17 @@ def test_a_forecast_from_any_origin_does_not_know_what_follows(forecasters, whic
     before, after = (forecaster.paths(one, np.array([origin]), HORIZON) for one in (MARKET, other))
     np.testing.assert_array_equal(before, after)
     assert before.shape[0] == 1
-    assert before.shape[2:] == (HORIZON, 4)
-    opened, high, low, close = np.moveaxis(before, -1, 0)
+    assert before.shape[2] == HORIZON
+    assert before.shape[3] in (4, 5)  # with volume where it is forecast
+    opened, high, low, close = np.moveaxis(before[..., :4], -1, 0)
     assert (high >= np.maximum(opened, close) * (1 - 1e-12)).all()
     assert (low <= np.minimum(opened, close) * (1 + 1e-12)).all()
     assert (low > 0).all()
 
 
 def outcomes(rng, origins):
-    truth = np.abs(rng.normal(size=(origins, 3, 5)))
-    return truth, truth[:, None] + rng.normal(size=(origins, 8, 3, 5))
+    truth = np.abs(rng.normal(size=(origins, 3, len(TARGETS))))
+    return truth, truth[:, None] + rng.normal(size=(origins, 8, 3, len(TARGETS)))
 
 
 @pytest.mark.fault(17)
