@@ -6,6 +6,8 @@ judged on the same test origins (every 4 bars): CRPS of the close and QLIKE of v
 against each reference and against the features alone, and coverage of the 90 % interval. Results go to
 `benchmarks/results/quantiles.json`, after every file and seed.
 
+`python -m benchmarks.quantiles --table` prints the tables of docs/quantiles.md and README.md from the results.
+
 `python -m benchmarks.quantiles --speed` times a forecast of the head and 30 sampled paths of the same body, one after
 the other, on random weights, and 5,000 series in one batch job.
 """
@@ -37,8 +39,15 @@ from kronos_ft.windows.quantile_windows import CONTEXT_FEATURES
 RESULTS = Path(__file__).parent / "results" / "quantiles.json"
 SPEED = RESULTS.with_name("quantile_speed.json")
 LOOKBACK, HORIZON, STEP, PATHS, MOST_ORIGINS = 90, 24, 4, 99, 3000
+DONE = "training_metrics.json"  # of a run that has ended; it is not trained again
 BODIES = ("none", "frozen", "full")
 NAMES = {"none": "features alone", "frozen": "frozen body", "full": "trained body"}
+MARKETS = {
+    "btcusdt_1h_binance_2017_2024": "BTC/USDT, 1 h",
+    "gbpusd_1h_2012_2022": "GBP/USD, 1 h",
+    "us_cpay_5m_2024": "CPAY (US stock), 5 min",
+}
+CONE, VARIANCE = "scaled cone", "HAR-RV"
 
 
 def _run(*words: object) -> None:
@@ -143,16 +152,79 @@ def speed(size: str, repeats: int = 5, series: int = 5_000) -> dict[str, float]:
     }
 
 
+def _by_market(known: dict, steps: int = 600) -> dict[str, list[dict]]:
+    """Outcomes of the seeds of each market, for tiny bodies of so many steps."""
+    names = {market: [key for key in sorted(known) if key.startswith(f"{market} tiny {steps} ")] for market in MARKETS}
+    return {market: [known[key] for key in keys] for market, keys in names.items() if keys}
+
+
+def _seeds(values: list[float], form: str) -> str:
+    return " / ".join(format(value, form) for value in values)
+
+
+def _p(values: list[float]) -> str:
+    return " / ".join("< 0.001" if value < 0.001 else f"{value:.2g}" for value in values)
+
+
+def full_table(known: dict, steps: int = 600) -> list[str]:
+    """Markdown: every forecaster on every market, one figure for each seed."""
+    lines = [
+        "| market, test origins | forecaster | CRPS bp | skill against the scaled cone, % | p | "
+        "90 % interval covers, % | QLIKE against HAR-RV, % | p |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for market, found in _by_market(known, steps).items():
+        origins = found[0][NAMES["none"]]["origins"]
+        for name in (CONE, VARIANCE):
+            one = found[0]["references"][name]
+            figures = f"{one['crps_bp']:.1f} | | | {100 * one['coverage_90']:.1f} | |"
+            lines.append(f"| {MARKETS[market]}, {origins:,} | {name} | {figures} |")
+        for name in NAMES.values():
+            seeds = [one[name] for one in found]
+            crps = [one["crps"][CONE]["all horizons"] for one in seeds]
+            qlike = [one["qlike"][VARIANCE]["all horizons"] for one in seeds]
+            cells = (
+                *(name, _seeds([one["crps_bp"] for one in seeds], ".1f")),
+                *(_seeds([100 * one["skill"] for one in crps], "+.1f"), _p([one["p"] for one in crps])),
+                _seeds([100 * one["coverage_90"] for one in seeds], ".1f"),
+                *(_seeds([100 * one["skill"] for one in qlike], "+.1f"), _p([one["p"] for one in qlike])),
+            )
+            lines.append(f"| {MARKETS[market]} | {' | '.join(cells)} |")
+    return lines
+
+
+def short_table(known: dict) -> list[str]:
+    """Markdown: the head with a trained body beside the references, one figure for each seed."""
+    lines = [
+        "| market | scaled cone, HAR-RV: CRPS bp | quantile head: CRPS bp | better than the scaled cone by, % (p) | "
+        "90 % interval covers, % |",
+        "|---|---|---|---|---|",
+    ]
+    for market, found in _by_market(known).items():
+        seeds = [one[NAMES["full"]] for one in found]
+        references = [found[0]["references"][name]["crps_bp"] for name in (CONE, VARIANCE)]
+        against = [one["crps"][CONE]["all horizons"] for one in seeds]
+        skill, p = _seeds([100 * one["skill"] for one in against], "+.1f"), _p([one["p"] for one in against])
+        crps, covers = ([factor * one[key] for one in seeds] for factor, key in ((1, "crps_bp"), (100, "coverage_90")))
+        cells = (", ".join(f"{one:.1f}" for one in references), _seeds(crps, ".1f"), f"{skill} ({p})")
+        lines.append(f"| {MARKETS[market]} | {' | '.join(cells)} | {_seeds(covers, '.1f')} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--tokenizer", default="tiny")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=600, help="of the tokenizer; the predictor takes twice as many")
     parser.add_argument("--work", type=Path, default=Path("runs/quantile-benchmark"))
     options = parser.parse_args()
+    if options.table:
+        known = read_json(RESULTS, "run the benchmark", dict)
+        print("\n".join([*full_table(known), "", *short_table(known)]))
     if options.speed:
         write_json(SPEED, {size: speed(size) for size in ("tiny", "mini")})
     for file in options.files:
@@ -170,26 +242,27 @@ def one(options: argparse.Namespace, file: str, seed: int) -> None:
     shared = ("--data", file, "--seed", seed, "--lookback_window", LOOKBACK, "--overwrite", "--report_to", "none")
     short = ("--eval_strategy", "steps", "--save_strategy", "steps", "--save_steps", 200, "--eval_steps", 200)
     started = time.process_time()
-    _run(
-        *("finetune", *shared, *short, "--from_scratch", "--tokenizer", options.tokenizer, "--model", options.size),
-        *("--output_dir", work, "--tokenizer_max_steps", options.steps, "--predictor_max_steps", 2 * options.steps),
-        *("--tokenizer_learning_rate", 2e-3, "--predictor_learning_rate", 1e-3),
-    )
-    body_seconds = time.process_time() - started
+    if not (work / "predictor" / DONE).is_file():
+        _run(
+            *("finetune", *shared, *short, "--from_scratch", "--tokenizer", options.tokenizer, "--model", options.size),
+            *("--output_dir", work, "--tokenizer_max_steps", options.steps, "--predictor_max_steps", 2 * options.steps),
+            *("--tokenizer_learning_rate", 2e-3, "--predictor_learning_rate", 1e-3),
+        )
+        times["body"] = time.process_time() - started
     tokenizer = work / "tokenizer" / "best_model"
     for body in BODIES:
         run = work / f"head-{body}"
         started = time.process_time()
-        _run("quantiles", *shared, "--model", work, "--body", body, "--output_dir", run)
-        seconds = time.process_time() - started
-        times[body] = seconds
+        if not (run / DONE).is_file():
+            _run("quantiles", *shared, "--model", work, "--body", body, "--output_dir", run)
+            times[body] = time.process_time() - started
     heads = {NAMES[body]: work / f"head-{body}" for body in BODIES}
     found = judge(file, heads, tokenizer, work / "evaluation")
     for name in heads:
         print(key, name, {part: found[name][part] for part in ("crps_bp", "coverage_90")}, found[name]["crps"])
     print(key, found["references"], found["verdict"])
     known = read_json(RESULTS, "remove it", dict) if RESULTS.is_file() else {}
-    write_json(RESULTS, known | {key: {"cpu_seconds": {"body": body_seconds, **times}, **found}})
+    write_json(RESULTS, known | {key: {"cpu_seconds": times, **found}})
 
 
 if __name__ == "__main__":

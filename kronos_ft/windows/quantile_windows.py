@@ -79,6 +79,7 @@ def context_features(past: np.ndarray, stamp: np.ndarray) -> np.ndarray:
     volume = past[..., VOLUME]
     highest, lowest = np.log(past[..., HIGH]).max(axis=1), np.log(past[..., LOW]).min(axis=1)
     spread = np.maximum(highest - lowest, LEAST_VOLATILITY)
+    stamp = stamp.astype(np.float64)  # calendar features are int8, in which minutes of a day would overflow
     minute = 2 * np.pi * (stamp[:, 1] * 60 + stamp[:, 0]) / DAY_MINUTES
     weekday = 2 * np.pi * stamp[:, 2] / 7
     columns = [

@@ -5,11 +5,19 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from kronos_ft.data.candles import load_candles
+from kronos_ft.data.sources import simulate_candles
 from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.forecasting.direct import QuantilePredictor, couple, past_blocks
 from kronos_ft.forecasting.forecast import DirectQuantiles, interpolate_quantiles
 from kronos_ft.models.modeling_quantiles import KronosForQuantiles, KronosQuantilesConfig
-from kronos_ft.windows.quantile_windows import CONTEXT_FEATURES, context_volatility, horizon_targets
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
+from kronos_ft.windows.quantile_windows import (
+    CONTEXT_FEATURES,
+    QuantileWindowDataset,
+    context_volatility,
+    horizon_targets,
+)
 
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
@@ -52,6 +60,23 @@ def test_quantiles_in_raw_units_are_the_standardised_ones(head, market, context)
     truth = market[0][160:166]
     standard = horizon_targets(past[None], truth[None])[0]
     assert np.log(truth[:, 3] / past[-1, 3]) / unit == pytest.approx(standard[:, 0], rel=1e-5)
+
+
+def test_a_forecast_reads_the_features_and_tokens_of_training(head):
+    """At every hour of the day, the last windows of a split give the quantiles that training and validation see."""
+    series = load_candles({"SIM": simulate_candles(400, seed=6)})
+    windows = QuantileWindowDataset(WindowDataset(series, "train", WindowShape(60, 6, stride=1)), head.tokenizer)
+    hours = set()
+    for window in range(0, 48, 5):
+        batch = windows.__getitems__([window])
+        inputs = {"features": batch["features"], "s1_ids": batch["s1"], "s2_ids": batch["s2"], "stamp": batch["stamps"]}
+        with torch.no_grad():
+            seen = head.model(**inputs).quantiles[0].numpy()
+        times = series[0].timestamps[window : window + 60]
+        hours.add(str(times[-1])[11:13])
+        found = head.standardised(series[0].values[window : window + 60][None], calendar_features(times)[None])[0]
+        np.testing.assert_allclose(found, seen, rtol=1e-5, atol=1e-6)
+    assert len(hours) > 5
 
 
 def test_series_of_a_batch_do_not_affect_each_other(head, market):

@@ -7,6 +7,7 @@ from scipy.stats import linregress
 
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import load_sample
+from kronos_ft.data.timestamps import calendar_features
 from kronos_ft.windows.augmentation import AugmentationArguments
 from kronos_ft.windows.dataset import WindowDataset, WindowShape
 from kronos_ft.windows.quantile_windows import (
@@ -74,6 +75,17 @@ def test_features_scale_with_nothing_but_volatility(series):
     assert list(tripled.values()) == pytest.approx(list(plain.values()), abs=1e-4)
     assert plain["minute_sin"] == pytest.approx(np.sin(2 * np.pi * (6 * 60 + 30) / 1440), abs=1e-6)
     assert plain["weekday_cos"] == pytest.approx(np.cos(2 * np.pi * 2 / 7), abs=1e-6)
+
+
+def test_the_time_of_day_is_that_of_every_minute(series):
+    """Calendar features are int8, in which the minutes of a day do not fit."""
+    past = np.repeat(series[0].values[:40][None], 24, axis=0)
+    stamps = calendar_features(np.datetime64("2024-01-01T00:30", "ns") + np.arange(24) * np.timedelta64(1, "h"))
+    found = context_features(past, stamps)
+    angle = 2 * np.pi * (np.arange(24) + 0.5) / 24
+    sine, cosine = (CONTEXT_FEATURES.index(f"minute_{name}") for name in ("sin", "cos"))
+    np.testing.assert_allclose(found[:, sine], np.sin(angle), atol=1e-6)
+    np.testing.assert_allclose(found[:, cosine], np.cos(angle), atol=1e-6)
 
 
 def test_the_short_volatility_tells_the_next_one():
