@@ -259,11 +259,12 @@ class AtomicCheckpoints(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
             return
         steps = self.planned_steps()
-        rates = [group["lr"] for group in self.optimizer.param_groups]  # of the new settings, whatever the schedule
+        # of the new settings; a schedule with warm-up has set the rates themselves to 0
+        rates = [group.get("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
         self.lr_scheduler = SimpleNamespace(load_state_dict=lambda state: None)
         super()._load_optimizer_and_scheduler(checkpoint)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = group["initial_lr"] = self.args.learning_rate * (rate / rates[0] if rates[0] else 1.0)
+            group["lr"] = group["initial_lr"] = self.args.learning_rate * rate / rates[0]
         self.lr_scheduler = None
         self.create_scheduler(steps, self.optimizer)
         with warnings.catch_warnings():

@@ -4,6 +4,7 @@ Imports nothing heavy.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
@@ -16,6 +17,7 @@ from ..io.pickles import is_pickle
 if TYPE_CHECKING:
     from torch import nn
 
+WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state")
 BUFFERS = (".inv_freq", ".basis", ".group_basis")  # saved beside the parameters, never trained
 MOST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
@@ -58,7 +60,8 @@ def _is_complete(path: Path) -> bool:
 
 def count_parameters(folder: Path) -> int:
     """Parameters in a model folder's weights, from their headers alone; buffers do not count."""
-    headers = [found[0] for path in folder.glob("*.safetensors") if (found := _tensors(path))]
+    files = [path for path in folder.glob("*.safetensors") if WEIGHTS.fullmatch(path.name)]
+    headers = [found[0] for path in files if (found := _tensors(path))]
     found = [(name, entry) for header in headers for name, entry in header.items()]
     return sum(math.prod(entry["shape"]) for name, entry in found if not name.endswith(BUFFERS))
 

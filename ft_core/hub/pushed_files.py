@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..checkpoints.listing import checkpoint_step
-from ..checkpoints.weights import CONFIGS, defect_of_weights
+from ..checkpoints.weights import CONFIGS, WEIGHTS, defect_of_weights
 from ..io.formats import read_json
 from ..io.pickles import is_pickle
 from ..runs.folder import BEST_MODEL, FINAL_MODEL, RUN_FILE
@@ -22,7 +22,6 @@ NO_SETTINGS = ("tokenizer.json", "vocab.json", "added_tokens.json", "kept_ids.js
 UNTOUCHED_CARD = "[More Information Needed]"  # peft writes a card of empty headings
 PIECES = re.compile(r"tokens?(_decoder)?$")  # settings that hold pieces of a vocabulary
 _PLACES = re.compile(r"(path|file|dir|folder)$")
-WEIGHTS = re.compile(r"(model|adapter_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 _PARTS = re.compile(
     r"((generation|adapter|tokenizer|processor|preprocessor)_)?config\.json"
     r"|(tokenizer|vocab|special_tokens_map|added_tokens)\.json|(spiece|tokenizer|sentencepiece\.bpe)\.model"

@@ -23,7 +23,15 @@ LEARNING_RATE = "learning_rate"
 OF_TRAINING = ("settings", "world_size", "training_data")  # in the manifest of a checkpoint
 # what a schedule is made from
 SCHEDULE = (
-    *(LEARNING_RATE, "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *(
+        LEARNING_RATE,
+        "muon_learning_rate",
+        "body_learning_rate",
+        "max_steps",
+        "num_train_epochs",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+    ),
     *("world_size", "one_cycle", "pct_start", "div_factor", "final_div_factor", "cycle_momentum"),
     *("lr_scheduler_type", "warmup_steps", "data", "batch x accumulation", "training data"),
 )
@@ -96,6 +104,12 @@ def settle_changes(
 def settle(run: Path, changes: list[str], args: TrainingArguments, rate_before: float | None) -> bool:
     """As [`settle_changes`], for differences that are known."""
     if args.resume_force:
+        other = [change for change in changes if change.startswith("optim: ") and "muon" in change]
+        if other:
+            raise ValueError(
+                f"{run} cannot be resumed with another optimizer ({other[0]}), whose state differs; use the same optim "
+                "or start a new run from its best model"
+            )
         if changes:
             logger.warning(
                 f"resume_force: continuing with {'; '.join(changes)}. {KEPT}; all other settings are "

@@ -62,8 +62,8 @@ class GuardedSteps(Trainer, ABC):
 
     @property
     def was_skipped(self) -> bool:
-        """Whether the last step was not applied, as far as the host knows."""
-        return self._bad_in_a_row > 0
+        """Whether the last step was not applied; False as long as only the device knows."""
+        return self._bad_in_a_row > 0 and self._waiting is None
 
     def forget_steps(self) -> None:
         """Resets the state, e.g. after an interrupted `train()`."""

@@ -55,7 +55,7 @@ from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, star
 from .loss_meter import LossMeter
 from .muon import MUON, build_muon
 from .progress import Progress
-from .weight_average import WeightAverage
+from .weight_average import TRAINING_WEIGHTS, WeightAverage, restore_training_weights
 
 logger = logging.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class _AverageWeights(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        if not self.trainer.was_skipped:
+        if not self.trainer.was_skipped and not self.trainer.accelerator.optimizer_step_was_skipped:
             self.trainer.average.update()
 
 
@@ -402,6 +402,14 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
             decayed = self.get_decay_parameter_names(trained)
             self.optimizer = build_muon(trained, decayed, self.args, self.args.muon_learning_rate)
         return super().create_optimizer(model)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Calls the parent; without an average, continues from the own weights of a run that had one."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        file = Path(resume_from_checkpoint) / TRAINING_WEIGHTS
+        if file.is_file() and not self.args.ema_decay:
+            named = self.accelerator.unwrap_model(self.model).named_parameters()
+            restore_training_weights({name: one.detach() for name, one in named if one.requires_grad}, file)
 
     def _averaged(self) -> contextlib.AbstractContextManager:
         """Inside, the model has the averaged weights, if there is an average."""

@@ -8,11 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+UPDATES = "updates"  # of the average so far
 TRAINING_WEIGHTS = "training_weights.safetensors"  # in a checkpoint: the weights that the next step starts from
 
 
 class WeightAverage:
-    """average = decay * average + (1 - decay) * weights, after each optimizer step.
+    """average = d * average + (1 - d) * weights, after each optimizer step.
+
+    d is the decay, but at most (1 + n) / (10 + n) at the n-th update, so that a short run does not end near the weights
+    that it started from.
 
     Args:
         model (`nn.Module`): its trainable parameters are averaged; the average starts with their values.
@@ -23,6 +27,7 @@ class WeightAverage:
         self.decay = decay
         self.weights = {name: one for name, one in model.named_parameters() if one.requires_grad}
         self.average = [one.detach().clone() for one in self.weights.values()]
+        self.updates = 0
 
     def _values(self) -> list[Tensor]:
         return [one.detach() for one in self.weights.values()]
@@ -30,7 +35,9 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Includes the current weights."""
-        torch._foreach_lerp_(self.average, self._values(), 1 - self.decay)
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self.average, self._values(), 1 - decay)
 
     @torch.no_grad()
     def put_in(self) -> None:
@@ -51,7 +58,7 @@ class WeightAverage:
     def save(self, folder: Path) -> None:
         """Writes the model's own weights into a checkpoint, whose model file contains the average."""
         tensors = {name: one.contiguous() for name, one in zip(self.weights, self._values(), strict=True)}
-        save_file(tensors, folder / TRAINING_WEIGHTS)
+        save_file(tensors | {UPDATES: torch.tensor(self.updates)}, folder / TRAINING_WEIGHTS)
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:
@@ -63,7 +70,19 @@ class WeightAverage:
         file = folder / TRAINING_WEIGHTS
         if not file.is_file():
             raise ValueError(f"{folder} has no {TRAINING_WEIGHTS}: its run had no ema_decay; resume without it")
-        saved = load_file(file)
         torch._foreach_copy_(self.average, self._values())
-        for name, weights in self.weights.items():
-            weights.copy_(saved[name])
+        self.updates = restore_training_weights(self.weights, file)
+
+
+@torch.no_grad()
+def restore_training_weights(parameters: dict[str, Tensor], file: Path) -> int:
+    """Copies the weights that a training with an average goes on from into parameters; returns the number of updates.
+
+    Args:
+        parameters (`dict` of name to `torch.Tensor`): trainable parameters of the model.
+        file (`Path`): `training_weights.safetensors` of a checkpoint.
+    """
+    saved = load_file(file)
+    for name, weights in parameters.items():
+        weights.copy_(saved[name])
+    return int(saved[UPDATES])

@@ -172,16 +172,16 @@ def calibration_remarks(
         for symbol, one in tests.items()
         if one["first"]
     }
-    both = [s for s in tested if s in used and used[s][0] <= tested[s][1] and used[s][1] >= tested[s][0]]
+    both = [s for s in tested if s in used and used[s][1] >= tested[s][0]]
     if both:
         symbols, reach = ", ".join(both[:3]) + ", ..." * (len(both) > 3), max(used[one][1] for one in both)
         begins = min(tested[one][0] for one in both)
         return [
-            f"T and top_p of {name} were calibrated on bars up to {_utc(reach)}, which include test bars ({symbols}, "
-            f"tested from {_utc(begins)})"
+            f"T and top_p of {name} were calibrated on bars up to {_utc(reach)}, later than the first test bar "
+            f"({symbols}, {_utc(begins)})"
         ], []
-    begin, end = min(ends[0] for ends in used.values()), max(ends[1] for ends in used.values())
-    unknown = [s for s in tested if s not in used and begin <= tested[s][1] and end >= tested[s][0]]
+    end = max(ends[1] for ends in used.values())
+    unknown = [s for s in tested if s not in used and end >= tested[s][0]]
     if not unknown:
         return [], []
     return [], [

@@ -182,11 +182,12 @@ def _about(evaluation: dict, model: str, target: str, language: str) -> str:
     first = models_of(evaluation)[0]
     others = [first] if model != first else []
     both = _say("and", language)
-    points = [name for name in (*others, PERSISTENCE) if name in against]
+    points = [name for name in (*others, PERSISTENCE) if "absolute" in against.get(name, {}).get(target, {})]
     text = both.join(relation(against[name][target]["absolute"], name, language=language) for name in points)
     num_paths = {name: one["num_paths"] for name, one in evaluation["forecasters"].items()}
     best = best_distribution(evaluation, target)
-    spreads = [name for name in (*others, best) if name in against and num_paths[name] > 1]
+    comparable = [name for name in (*others, best) if "crps" in against.get(name, {}).get(target, {})]
+    spreads = [name for name in comparable if num_paths[name] > 1]
     if num_paths[model] > 1 and spreads:
         named = {
             name: _say("best_distribution" if name == best else "distribution_of", language, name=name)
@@ -202,6 +203,8 @@ def _too_few(evaluation: dict, target: str, observations: int, language: str) ->
     found = []
     for model, against in counted_skill(evaluation).items():
         for name, outcome in against.items():
+            if "absolute" not in outcome.get(target, {}):
+                continue  # one of both does not forecast it
             value = outcome[target]["absolute"]["skill"]["by_horizon"][-1]
             if value is not None and name in (PERSISTENCE, models_of(evaluation)[0]):
                 found.append(_say("untested", language, model=model, name=name, skill=percent(value)))

@@ -85,7 +85,9 @@ class FoundModel:
 
     def is_calibrated(self, **asked: float | None) -> bool:
         """Whether [`~FoundModel.sampling`] takes T or top_p from `kronos-ft calibrate`."""
-        return self.forecaster.get("predictor_sha256") is not None and None in (asked.get("T"), asked.get("top_p"))
+        names = [name for name in ("T", "top_p") if asked.get(name) is None]
+        recorded = self.forecaster.get("predictor_sha256") is not None
+        return any(recorded or self.forecaster.get(name, SAMPLING[name]) != SAMPLING[name] for name in names)
 
     @property
     def clip(self) -> float:

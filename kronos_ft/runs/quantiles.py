@@ -12,6 +12,7 @@ from transformers import set_seed
 from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
+from ft_core.training.muon import MUON
 
 from ..models.configuration_kronos import KronosConfig, check_bits
 from ..models.descent import published_ancestor
@@ -120,6 +121,11 @@ def run_quantiles(
             written then but cached tokens.
     """
     with_body = model.body != "none"
+    if args.optim == MUON and model.body != "full":
+        raise ValueError(
+            f"optim=muon trains the matrices of the body's blocks, but body={model.body} trains none; set body full, "
+            "or leave optim at adamw_torch_fused"
+        )
     unused = [name for name, bodies in USED_WITH.items() if model.body not in bodies]
     defaults = {one.name: one.default for kind in (model, args) for one in fields(kind)}
     for name in unused:

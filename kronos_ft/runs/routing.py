@@ -62,6 +62,8 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
 def _is_for_quantiles(name: str, value: object) -> bool:
     """Whether a setting of all stages is one of the quantile head too; of the presets those that it has."""
     words = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    if name == "muon_learning_rate" or (name == "optim" and words == ["muon"]):
+        return False  # a head on a frozen body has no matrices for it
     return name not in NOT_FOR_QUANTILES or (name == "preset" and set(words) <= {*STAGE_PRESETS["quantiles"]})
 
 

@@ -15,6 +15,7 @@ from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import span
 from ft_core.runs.folder import BEST_MODEL
+from ft_core.training.muon import MUON, build_muon
 from ft_core.training.run import finished_metrics, preflight, resume_finished
 
 from ..data.candles import CandleSeries, fingerprint
@@ -148,7 +149,7 @@ def probe_seconds(trainer: WindowTrainer) -> tuple[float, float]:
     """Seconds of an optimizer step (the second of two) and of an evaluation, timed on a copy of the model."""
     args = trainer.args
     model = copy.deepcopy(trainer.model).to(args.device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    optimizer = build_muon(model, [], args) if args.optim == MUON else torch.optim.AdamW(model.parameters(), lr=0.0)
     dataset, size = trainer.train_dataset, args.per_device_train_batch_size
     step = 0.0
     for _ in range(2):

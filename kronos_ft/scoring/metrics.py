@@ -149,7 +149,8 @@ def _scaled(absolute: np.ndarray, scale: np.ndarray) -> Figures:
     """Mean of scaled errors; undefined at horizons with a naive error of zero."""
     horizon, measurable = absolute.shape[1], (scale > 0).all(axis=0)
     bars = ", ".join(str(bar + 1) for bar in np.flatnonzero(~measurable))
-    why = f"the naive error in training is zero at bar {bars}: MASE is undefined"
+    cause = "undefined" if np.isnan(scale[:, ~measurable]).any() else "zero"
+    why = f"the naive error in training is {cause} at bar {bars}: MASE is undefined"
     if not len(absolute):
         return mean_figures(absolute)
     if not measurable.any():

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
+from ft_core.training.muon import ALGORITHM, MUON
 
 from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesOutput
 from ..models.pairing import write_pairing
@@ -84,8 +85,11 @@ class KronosQuantileTrainer(WindowTrainer):
                 parameters = [one for one in group["params"] if (id(one) in own) is of_body]
                 if parameters:
                     rate = self.args.body_learning_rate if of_body else group["lr"]
+                    if group.get(ALGORITHM) == MUON and self.args.muon_learning_rate is not None:
+                        rate = self.args.muon_learning_rate
                     groups.append({**group, "params": parameters, "lr": rate})
-        optimizer.param_groups[:] = sorted(groups, key=lambda group: group["lr"] == self.args.body_learning_rate)
+        # the first group is the head's, whose rate schedules read
+        optimizer.param_groups[:] = sorted(groups, key=lambda group: id(group["params"][0]) in own)
         return optimizer
 
     def _terms(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, KronosQuantilesOutput]:

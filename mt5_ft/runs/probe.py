@@ -20,6 +20,7 @@ from datasets import Dataset
 from torch import nn
 
 from ft_core.io.memory import free_memory, is_out_of_memory
+from ft_core.training.weight_average import WeightAverage
 
 from ..summaries.generation import GenerationSettings, generate_batch
 from ..training.token_steps import token_lengths
@@ -137,6 +138,8 @@ class _StepProbe:
     def __init__(self, trainer: MT5Trainer):
         self.trainer = trainer
         self.parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+        decay = trainer.args.ema_decay
+        self.average = WeightAverage(trainer.model, decay) if decay else None  # takes memory
         if trainer.args.activation_checkpointing:  # as the Trainer does when it begins
             settings = dict(trainer.args.activation_checkpointing_kwargs or {})
             placing = {"every_n_layers": settings.pop("every_n_layers", 1), "offload": settings.pop("offload", False)}
@@ -163,6 +166,8 @@ class _StepProbe:
         norm = nn.utils.clip_grad_norm_(self.parameters, trainer.args.max_grad_norm or float("inf"))
         if norm.isfinite():  # even a rate of 0 would turn an infinite gradient into NaN weights
             trainer.optimizer.step()
+            if self.average is not None:
+                self.average.update()
         _wait_for(trainer.args.device)
         return time.perf_counter() - started
 

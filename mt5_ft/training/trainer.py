@@ -259,7 +259,8 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         rows = self._rows_to_generate()
         if rows:
-            scores = self._generate_and_score(rows)
+            with self._averaged():
+                scores = self._generate_and_score(rows)
             output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in scores.items()})
         return output
 

@@ -104,7 +104,7 @@ TESTS = {"A": {"first": "2020-02-03T00:00:00", "last": "2020-02-20T00:00:00"}, "
         ("A", "2020-01-03T00:00:00", "2020-02-02T23:00:00", False, False),
         ("A", "2020-01-03T00:00:00", "2020-02-03T00:00:00", True, False),
         ("A", "2020-02-20T00:00:00", "2020-03-03T00:00:00", True, False),
-        ("A", "2020-02-20T01:00:00", "2020-03-03T00:00:00", False, False),
+        ("A", "2020-02-20T01:00:00", "2020-03-03T00:00:00", True, False),  # later than the test is no better
         ("B", "2020-01-03T00:00:00", "2020-02-02T23:00:00", False, False),
         ("B", "2020-01-03T00:00:00", "2020-02-03T00:00:00", False, True),
     ],
@@ -115,7 +115,7 @@ def test_bars_of_a_calibration_that_are_test_bars(symbol, first, last, warned, d
     until = f"{last[:16].replace('T', ' ')} UTC"
     if warned:
         assert seen == [
-            f"T and top_p of run were calibrated on bars up to {until}, which include test bars (A, tested from "
+            f"T and top_p of run were calibrated on bars up to {until}, later than the first test bar (A, "
             "2020-02-03 00:00 UTC)"
         ]
     if doubted:

@@ -276,3 +276,11 @@ def test_a_dry_run_of_three_stages_checks_the_third(candles, run, tmp_path):
     assert code == 2
     assert "too few for a window" in errors[-1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("body", ["none", "frozen"])
+def test_muon_needs_a_body_that_is_trained(finetuned, candles, run, tmp_path, body):
+    words = ("quantiles", "--data", candles, "--model", finetuned, "--optim", "muon", "--body", body, *SHORT)
+    code, _, errors = run(*words, "--output_dir", tmp_path / "head", "--dry_run")
+    assert code == 2
+    assert f"body={body} trains none; set body full" in errors[-1]

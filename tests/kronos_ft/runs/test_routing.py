@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kronos_ft.cli.main import main
-from kronos_ft.runs.routing import read_finetune
+from kronos_ft.runs.routing import read_finetune, route_settings
 
 
 def test_the_run_folder_and_its_stages():
@@ -27,3 +27,13 @@ def test_a_folder_that_is_none(written, tmp_path, monkeypatch, capsys):
     assert error.startswith("kronos-ft: output_dir=")
     assert len(error.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+def test_muon_is_not_for_the_head_of_a_frozen_body():
+    found = route_settings({"optim": ["muon"], "muon_learning_rate": ["3e-3"], "ema_decay": ["0.9"]})
+    for stage in ("tokenizer", "predictor"):
+        assert found[stage]["optim"] == ["muon"]
+    assert "ema_decay" in found["quantiles"]
+    assert not {"optim", "muon_learning_rate"} & found["quantiles"].keys()
+    own = route_settings({"quantiles_optim": ["muon"], "quantiles_body": ["full"]})
+    assert own["quantiles"]["optim"] == ["muon"]

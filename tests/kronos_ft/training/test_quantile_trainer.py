@@ -177,3 +177,29 @@ def test_terms_of_single_windows_average_to_the_loss(make, quantile_windows):
 def test_settings_out_of_range(kind, values, message):
     with pytest.raises(ValueError, match=message):
         kind(**values)
+
+
+@pytest.mark.parametrize(("muon", "of_muon"), [(None, 1e-5), (3e-3, 3e-3)])
+def test_rates_of_a_body_trained_by_muon(make, muon, of_muon):
+    schedule = {"one_cycle": False, "warmup_steps": 2}
+    trainer = make(optim="muon", muon_learning_rate=muon, learning_rate=1e-3, body_learning_rate=1e-5, **schedule)
+    trainer.train()
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == [1e-3, 1e-5, of_muon]
+
+
+def test_a_forced_resume_takes_the_new_rates_of_each_group(make, tmp_path):
+    """Also with a warm-up, in which all rates begin at 0."""
+    schedule = {"one_cycle": False, "warmup_steps": 2, "optim": "muon", "learning_rate": 1e-3}
+    make(output=tmp_path / "run", body_learning_rate=1e-4, **schedule).train()
+    again = make(
+        output=tmp_path / "run", body_learning_rate=1e-5, muon_learning_rate=3e-3, max_steps=9, resume_force=True,
+        **schedule,
+    )  # fmt: skip
+    again.train()
+    assert [group["initial_lr"] for group in again.optimizer.param_groups] == pytest.approx([1e-3, 1e-5, 3e-3])
+
+
+def test_another_optimizer_is_another_run(make, tmp_path):
+    make(output=tmp_path / "run").train()
+    with pytest.raises(ValueError, match=r"with another optimizer \(optim: adamw_torch_fused -> muon\)"):
+        make(output=tmp_path / "run", optim="muon", max_steps=9, resume_force=True).train()

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from ft_core.checkpoints.listing import list_checkpoints
+from ft_core.checkpoints.weights import count_parameters
 from ft_core.training.weight_average import TRAINING_WEIGHTS
 from kronos_ft.models.configuration_kronos import KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import KronosTokenizer
@@ -304,6 +305,7 @@ def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(make_trainer
     trainer.train()
     folder = tmp_path / "run" / "checkpoint-6"
     saved, own = load_file(folder / "model.safetensors"), load_file(folder / TRAINING_WEIGHTS)
+    assert int(own.pop("updates")) == 6
     assert saved.keys() >= own.keys()
     assert not any(torch.equal(saved[name], own[name]) for name in own)
     left = dict(trainer.model.named_parameters())
@@ -332,3 +334,23 @@ def test_rates_of_muon_without_muon_are_refused(make_trainer):
         make_trainer(optim="muno")
     with pytest.raises(ValueError, match=r"ema_decay=1\.0 is outside \[0, 1\)"):
         make_trainer(ema_decay=1.0)
+
+
+def test_a_forced_resume_without_average_continues_from_the_training_weights(make_trainer, tmp_path):
+    make_trainer(ema_decay=0.9, callbacks=[Stop(3)]).train()
+    own = load_file(tmp_path / "run" / "checkpoint-3" / TRAINING_WEIGHTS)
+    begun = {}
+
+    class Begin(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            begun.update({name: one.detach().clone() for name, one in model.named_parameters()})
+
+    make_trainer(resume_force=True, callbacks=[Begin()]).train()
+    assert all(torch.equal(begun[name], own[name]) for name in begun)
+
+
+def test_parameters_of_a_checkpoint_with_average_count_once(make_trainer, tmp_path):
+    trainer = make_trainer(ema_decay=0.9)
+    trainer.train()
+    expected = sum(one.numel() for one in trainer.model.parameters())
+    assert count_parameters(tmp_path / "run" / "checkpoint-6") == expected

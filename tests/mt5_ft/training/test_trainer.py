@@ -11,7 +11,7 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 from mt5_ft.models.loading import Fp32Linear, keep_feed_forward_in_fp32, use_fused_gelu
 from mt5_ft.runs.out_of_memory import smaller_batch
 from mt5_ft.training.arguments import MT5Arguments, choose_precision
-from mt5_ft.training.trainer import token_losses
+from mt5_ft.training.trainer import MT5Trainer, token_losses
 from tests.sample_order import StopAfterSave
 
 
@@ -282,3 +282,17 @@ def test_muon_with_averaged_weights_resumes_to_the_same_bits(make_trainer):
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
     with pytest.raises(ValueError, match=r"muon_learning_rate=0\.001 has no effect with optimizer=adamw"):
         make_trainer("other", muon_learning_rate=1e-3)
+
+
+def test_summaries_are_those_of_the_averaged_weights(make_trainer, records, tmp_path, monkeypatch):
+    seen = []
+    real = MT5Trainer._generate_and_score
+
+    def spy(self, rows):
+        seen.append({name: one.detach().clone() for name, one in self.model.named_parameters()})
+        return real(self, rows)
+
+    monkeypatch.setattr(MT5Trainer, "_generate_and_score", spy)
+    make_trainer(ema_decay=0.9, eval_generate_rows=2, eval_records=records[32:40]).train()
+    saved = load_file(tmp_path / "run" / "checkpoint-4" / "model.safetensors")
+    assert all(torch.equal(one, saved[name]) for name, one in seen[1].items() if name in saved)
