@@ -189,6 +189,11 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
                 self.check_unchanged(run, Path(resume_from_checkpoint))
                 state = load_state(Path(resume_from_checkpoint))
                 if self._is_over(state):
+                    if self.new_schedule:
+                        raise ValueError(
+                            f"{run} has finished its {state.global_step:,} steps, so another learning rate or schedule "
+                            "has no effect; raise max_steps or num_train_epochs, or start a new run from its best model"
+                        )
                     return self._already_trained(state, resume_from_checkpoint)
                 logger.warning(f"resuming from {resume_from_checkpoint}")
                 self.args.eval_on_start = False

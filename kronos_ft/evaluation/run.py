@@ -123,8 +123,10 @@ def _evaluate(args: EvaluateArguments) -> dict:
     check_space(args.num_paths, args.horizon, sum(counts.values()))
     for split, found in origins.items():
         before = sum(one.found for one in found)
-        thinned = f" of {before:,}, subsampled evenly to max_origins" if before > counts[split] else ""
-        echo(f"{split:12}{counts[split]:,} origins, every {settings.plan.step} bars{thinned}")
+        found = f", every {settings.plan.step} bars"
+        if before > counts[split]:
+            found = f" of {before:,} (one every {settings.plan.step} bars), subsampled evenly to max_origins"
+        echo(f"{split:12}{counts[split]:,} origins{found}")
         if counts[split] < LEAST_ORIGINS:
             echo(
                 f"WARNING     {counts[split]} {split} origins are too few for a conclusion (at least {LEAST_ORIGINS}); "

@@ -202,7 +202,7 @@ class CompileBlocks(TrainerCallback):
             return before, "as before"
         gain = GAINS[trainer.stage].get(args.numerics, 0.0) if args.device.type == "cpu" else 0.0
         if gain == 0:
-            return False, f"no known gain for a {trainer.stage} on {args.device.type}"
+            return False, f"no known gain for the stage {trainer.stage} on {args.device.type}"
         if steps < LEAST_STEPS:
             return False, f"fewer than {LEAST_STEPS} steps"
         step = timed_step(trainer) * args.gradient_accumulation_steps
