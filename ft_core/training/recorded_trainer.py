@@ -55,7 +55,7 @@ from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, star
 from .loss_meter import LossMeter
 from .muon import MUON, build_muon
 from .progress import Progress
-from .weight_average import TRAINING_WEIGHTS, WeightAverage, restore_training_weights
+from .weight_average import TRAINING_WEIGHTS, AverageWeights, WeightAverage, restore_training_weights
 
 logger = logging.get_logger(__name__)
 
@@ -80,27 +80,6 @@ class _LimitAtEnd(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
-
-
-class _AverageWeights(TrainerCallback):
-    """Starts the moving average of the weights with the training, and includes the weights of each step."""
-
-    def __init__(self, trainer: "RecordedTrainer"):
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        trainer = self.trainer
-        trainer.average = WeightAverage(trainer.accelerator.unwrap_model(trainer.model), args.ema_decay)
-        if trainer.resumed_from is not None:
-            trainer.average.load(trainer.resumed_from)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        if not self.trainer.was_skipped and not self.trainer.accelerator.optimizer_step_was_skipped:
-            self.trainer.average.update()
 
 
 class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
@@ -139,7 +118,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
         self._limit_at_end = _LimitAtEnd()
         own = [self._limit_at_end, _LogFirst(), Progress(self.progress_terms, self.evaluation_terms), self.recorder]
         if args.ema_decay:
-            own.insert(0, _AverageWeights(self))
+            own.insert(0, AverageWeights(self))
         if args.early_stopping:
             own.append(EarlyStopping(args.early_stopping_patience, args.early_stopping_min_delta))
         self.push_checkpoints: PushCheckpoints | None = None

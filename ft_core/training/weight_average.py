@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 UPDATES = "updates"  # of the average so far
 TRAINING_WEIGHTS = "training_weights.safetensors"  # in a checkpoint: the weights that the next step starts from
@@ -86,3 +87,24 @@ def restore_training_weights(parameters: dict[str, Tensor], file: Path) -> int:
     for name, weights in parameters.items():
         weights.copy_(saved[name])
     return int(saved[UPDATES])
+
+
+class AverageWeights(TrainerCallback):
+    """Starts the average of a [`~ft_core.training.recorded_trainer.RecordedTrainer`], and includes each applied step."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        trainer = self.trainer
+        trainer.average = WeightAverage(trainer.accelerator.unwrap_model(trainer.model), args.ema_decay)
+        if trainer.resumed_from is not None:
+            trainer.average.load(trainer.resumed_from)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if not self.trainer.was_skipped and not self.trainer.accelerator.optimizer_step_was_skipped:
+            self.trainer.average.update()
