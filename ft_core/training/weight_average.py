@@ -90,7 +90,7 @@ def restore_training_weights(parameters: dict[str, Tensor], file: Path) -> int:
 
 
 class AverageWeights(TrainerCallback):
-    """Starts the average of a [`~ft_core.training.recorded_trainer.RecordedTrainer`], and includes each applied step."""
+    """Starts the average of a `RecordedTrainer`, and includes each applied step."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer

@@ -1,7 +1,8 @@
-"""The figures that docs/loss.md tells are those of its picture, and the picture can be drawn from them."""
+"""Figures that documents tell are those of the results: the loss and its picture, the tables of the quantile head."""
 
 import json
 
+from benchmarks.quantiles import RESULTS, full_table, short_table
 from docs.figures import PICTURES, TERMS, draw
 from tests.docs.markdown import ROOT
 
@@ -38,3 +39,10 @@ def test_terms_add_up_to_the_loss():
 def test_the_picture_can_be_drawn(tmp_path):
     draw(FOUND, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_of_the_quantile_head_are_those_of_its_results():
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for page, table in (("docs/quantiles.md", full_table(known)), ("README.md", short_table(known))):
+        assert len(table) > 4
+        assert "\n".join(table) in (ROOT / page).read_text(encoding="utf-8"), "python -m benchmarks.quantiles --table"
