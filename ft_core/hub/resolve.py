@@ -192,7 +192,11 @@ def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, offline:
             raise failure from None
         if isinstance(failure, HubFailure):
             raise HubUnreachable(f"{failure}, and the model is not in the local cache; {LATER}") from None
-        raise HubUnreachable(f"cannot reach the Hub for {name}, and it is not in the local cache; {offline}") from None
+        parent = Path(name).parent
+        mistaken = f"{name} is not in the folder {parent}; " if parent.name and parent.is_dir() else ""
+        raise HubUnreachable(
+            f"{mistaken}cannot reach the Hub for {name}, and it is not in the local cache; {offline}"
+        ) from None
     except (httpx.HTTPError, ConnectionError) as error:  # includes error responses of the Hub
         found = explain(error, name, revision) or HubFailure(f"the download of {name} failed ({error})")
         if isinstance(found, ValueError):

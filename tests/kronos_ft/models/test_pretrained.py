@@ -221,3 +221,11 @@ def test_hub_out_of_reach(ask_hub):
     assert answers["some/one"].startswith(
         "HubUnreachable: cannot reach the Hub for some/one, and it is not in the local cache"
     )
+
+
+def test_a_folder_that_is_not_there_may_be_mistyped(ask_hub):
+    """A name in a folder of the working directory is more likely a path than a name on the Hub."""
+    (answer,) = ask_hub("http://127.0.0.1:9", ["tests/nope"]).values()
+    assert answer.startswith(
+        "HubUnreachable: tests/nope is not in the folder tests; cannot reach the Hub for tests/nope"
+    )
