@@ -78,8 +78,8 @@ def score_lines(found: dict) -> list[str]:
             )
         if scores["late"]:
             lines.append(
-                f"WARNING     forecasts made in hindsight, after their first bar had ended: {scores['late']:,}; they prove "
-                "nothing about forecasts in advance"
+                f"WARNING     forecasts made in hindsight, after their first bar had ended: {scores['late']:,}; they "
+                "prove nothing about forecasts in advance"
             )
     lines.append(f"reference         {found['reference']}")
     lines.append("apart             forecasts that do not overlap; the intervals (95 % CI) count only these")
