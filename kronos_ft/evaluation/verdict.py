@@ -80,7 +80,8 @@ JUDGED_BY: Mapping[str, str] = {
 
 
 def _say(phrase: str, language: str, **fields: object) -> str:
-    return PHRASES[phrase][language == "zh"].format(**fields)
+    text = PHRASES[phrase][language == "zh"].format(**fields)
+    return text.replace("s's", "s'")  # names of models and references may end in s
 
 
 def percent(value: float) -> str:
