@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import alembic.util
 import pytest
@@ -426,7 +427,8 @@ def test_a_killed_process_and_two_workers(tmp_path):
     (tmp_path / "space.yaml").write_text(RATE)
     (tmp_path / "die").write_text("kill 0001 2\n")
     code = (
-        "import sys; from ft_core.sweep.search import run_sweep; from tests.sweep_stage import toy_stage\n"
+        f"import sys; sys.path.append({str(Path(__file__).parents[3])!r})\n"  # for `tests`
+        "from ft_core.sweep.search import run_sweep; from tests.sweep_stage import toy_stage\n"
         "if __name__ == '__main__': run_sweep(toy_stage, sys.argv[1:], 'toy sweep')"
     )
     (tmp_path / "main.py").write_text(code)
@@ -440,8 +442,8 @@ def test_a_killed_process_and_two_workers(tmp_path):
     done = start("--workers", "2")
     assert done.returncode == 0, done.stderr
     assert "killed by SIGKILL; another worker resumes its trial from the last checkpoint" in done.stdout
-    record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
-    assert [(one["trial"], one["state"]) for one in record["trials"]] == [(n, "finished") for n in range(4)]
+    trials = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["trials"]
+    assert [(one["trial"], one["state"]) for one in trials] == [(n, "finished") for n in range(4)]
     assert steps_of(tmp_path, 1) == ["1", "2", "2", "3", "4"]
     (tmp_path / "die").write_text("kill 0004 3\n")
     words[-1] = "5"
