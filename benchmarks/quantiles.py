@@ -15,7 +15,9 @@ the other, on random weights, and 5,000 series in one batch job.
 import argparse
 import contextlib
 import io
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +42,21 @@ RESULTS = Path(__file__).parent / "results" / "quantiles.json"
 SPEED = RESULTS.with_name("quantile_speed.json")
 LOOKBACK, HORIZON, STEP, PATHS, MOST_ORIGINS = 90, 24, 4, 99, 3000
 DONE = "training_metrics.json"  # of a run that has ended; it is not trained again
-BODIES = ("none", "frozen", "full")
-NAMES = {"none": "features alone", "frozen": "frozen body", "full": "trained body"}
+NAMES = {
+    "none": "features alone",
+    "frozen": "frozen body",
+    "regularised": "frozen body, regularised",
+    "full": "trained body",
+    "full-regularised": "trained body, regularised",
+}
+REGULARISED = ("--preset", "regularised")
+HEADS = {
+    "none": ("--body", "none"),
+    "frozen": ("--body", "frozen"),
+    "regularised": ("--body", "frozen", *REGULARISED),
+    "full": ("--body", "full"),
+    "full-regularised": ("--body", "full", *REGULARISED),
+}
 MARKETS = {
     "btcusdt_1h_binance_2017_2024": "BTC/USDT, 1 h",
     "gbpusd_1h_2012_2022": "GBP/USD, 1 h",
@@ -55,6 +70,17 @@ def _run(*words: object) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         if kronos_ft([str(word) for word in words]):
             raise SystemExit(f"failed: kronos-ft {' '.join(map(str, words))}")
+
+
+def _timed(words: tuple[object, ...]) -> float:
+    """Processor seconds of a command in this process."""
+    started = time.process_time()
+    _run(*words)
+    return time.process_time() - started
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def judge(file: str, heads: dict[str, Path], tokenizer: Path, folder: Path) -> dict[str, dict]:
@@ -221,6 +247,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=600, help="of the tokenizer; the predictor takes twice as many")
     parser.add_argument("--work", type=Path, default=Path("runs/quantile-benchmark"))
+    parser.add_argument("--heads", nargs="+", choices=tuple(HEADS), default=list(HEADS))
+    parser.add_argument("--full-epochs", type=int, help="of the heads whose body is trained (default: the preset's)")
+    parser.add_argument("--workers", type=int, default=1, help="heads trained at the same time")
+    parser.add_argument("--no-judge", action="store_true", help="train only")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.table:
         known = read_json(RESULTS, "run the benchmark", dict)
@@ -233,12 +264,13 @@ def main() -> None:
 
 
 def one(options: argparse.Namespace, file: str, seed: int) -> None:
-    """Trains and judges the heads of one file and seed."""
+    """Trains the heads of one file and seed that are not there yet, and judges all of them."""
     key = f"{Path(file).stem} {options.size} {options.steps} seed {seed}"
-    known = read_json(RESULTS, "remove it", dict) if RESULTS.is_file() else {}
-    if key in known:
+    known = read_json(options.results, "remove it", dict) if options.results.is_file() else {}
+    names = {head: NAMES[head] for head in HEADS if head in options.heads}
+    if set(names.values()) <= set(known.get(key, {})):
         return
-    work, times = options.work / key.replace(" ", "-"), {}
+    work, times = options.work / key.replace(" ", "-"), known.get(key, {}).get("cpu_seconds", {})
     shared = ("--data", file, "--seed", seed, "--lookback_window", LOOKBACK, "--overwrite", "--report_to", "none")
     short = ("--eval_strategy", "steps", "--save_strategy", "steps", "--save_steps", 200, "--eval_steps", 200)
     started = time.process_time()
@@ -249,20 +281,27 @@ def one(options: argparse.Namespace, file: str, seed: int) -> None:
             *("--tokenizer_learning_rate", 2e-3, "--predictor_learning_rate", 1e-3),
         )
         times["body"] = time.process_time() - started
-    tokenizer = work / "tokenizer" / "best_model"
-    for body in BODIES:
-        run = work / f"head-{body}"
-        started = time.process_time()
-        if not (run / DONE).is_file():
-            _run("quantiles", *shared, "--model", work, "--body", body, "--output_dir", run)
-            times[body] = time.process_time() - started
-    heads = {NAMES[body]: work / f"head-{body}" for body in BODIES}
-    found = judge(file, heads, tokenizer, work / "evaluation")
+    passes = ("--num_train_epochs", options.full_epochs) if options.full_epochs else ()
+    missing = [head for head in names if not (work / f"head-{head}" / DONE).is_file()]
+    words = [
+        (
+            *("quantiles", *shared, "--model", work, *HEADS[head], "--output_dir", work / f"head-{head}"),
+            *(passes if "full" in HEADS[head] else ()),
+        )
+        for head in missing
+    ]
+    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as workers:
+        times |= dict(zip(missing, workers.map(_timed, words), strict=True))
+    if options.no_judge:
+        return
+    heads = {name: work / f"head-{head}" for head, name in names.items()}
+    found = judge(file, heads, work / "tokenizer" / "best_model", work / "evaluation")
     for name in heads:
         print(key, name, {part: found[name][part] for part in ("crps_bp", "coverage_90")}, found[name]["crps"])
     print(key, found["references"], found["verdict"])
-    known = read_json(RESULTS, "remove it", dict) if RESULTS.is_file() else {}
-    write_json(RESULTS, known | {key: {"cpu_seconds": times, **found}})
+    known = read_json(options.results, "remove it", dict) if options.results.is_file() else {}
+    about = {"cpu_seconds": times, "full_epochs": options.full_epochs, "device": _device()}
+    write_json(options.results, known | {key: {**about, **found}})
 
 
 if __name__ == "__main__":

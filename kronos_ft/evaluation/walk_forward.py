@@ -23,7 +23,7 @@ from ..scoring.metrics import BAND_LEVELS, energy_loss
 from ..scoring.model_confidence import surviving_models
 from ..scoring.panels import LEAST_SYMBOLS, panel_scores
 from ..scoring.regimes import REGIMES, Regimes, context_volatility, fit_regimes
-from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
+from ..scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten, sorted_samples
 from ..scoring.targets import CLOSE, TARGETS, naive_scale
 from ..windows.splits import split_bounds
 from .facts import describe_data, remarks
@@ -226,8 +226,9 @@ def _judge(
     """Forecasts both splits; keeps scores and losses, but not the paths."""
     found = test.forecast(forecaster, settings.batch_size, count)
     earlier = validation.forecast(forecaster, settings.batch_size, count)
-    paths, past, exact = found.values, earlier.values, found.exact
-    energy = energy_loss(test.truth[..., CLOSE], found.joint, "close" in exact)
+    exact = found.exact
+    energy = energy_loss(test.truth[..., CLOSE], found.joint, "close" in exact)  # before sorting ends the dependence
+    paths, past = sorted_samples(found.values), sorted_samples(earlier.values)
 
     def score(chosen: np.ndarray | slice) -> dict[str, dict]:
         part = None if scale is None else scale[chosen]

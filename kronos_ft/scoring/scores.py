@@ -76,6 +76,22 @@ def defined_origins(position: int, *arrays: np.ndarray) -> np.ndarray | slice:
     return np.flatnonzero(np.logical_and.reduce(known))
 
 
+def sorted_samples(paths: np.ndarray) -> np.ndarray:
+    """The samples of each target and bar in increasing order, for scores that do not depend on the order.
+
+    They lie side by side in memory, so that the scores take less than half of the time.
+
+    Args:
+        paths (`np.ndarray` of shape `(N, P, H, 7)`): targets of the forecast paths.
+
+    Returns:
+        `np.ndarray` of shape `(N, P, H, 7)`, a view of an array whose last axis are the samples.
+    """
+    samples = np.array(paths.transpose(3, 0, 2, 1), order="C")
+    samples.sort(axis=-1)
+    return samples.transpose(1, 3, 2, 0)
+
+
 def score_targets(
     truth: np.ndarray,
     paths: np.ndarray,

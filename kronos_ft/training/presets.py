@@ -66,6 +66,8 @@ QUANTILE_PRESETS: dict[str, dict[str, object]] = {
         "early_stopping": False,
     },
 }
+# Against overfitting of a head on a body, whose best checkpoint is often that of the first pass (docs/quantiles.md)
+QUANTILE_PRESETS["regularised"] = QUANTILE_PRESETS["baseline"] | {"head_dropout_p": 0.5, "ema_decay": 0.99}
 QUANTILE_PRESETS["gentle"] = QUANTILE_PRESETS["baseline"] | {"body_learning_rate": 1e-5}
 DEFAULT_PRESET = "baseline"
 STAGE_PRESETS = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS, "quantiles": QUANTILE_PRESETS}

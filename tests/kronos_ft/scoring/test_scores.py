@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kronos_ft.scoring.metrics import crps, energy_score
-from kronos_ft.scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten
+from kronos_ft.scoring.scores import OriginTimes, compare_losses, losses_of, score_targets, shorten, sorted_samples
 from kronos_ft.scoring.significance import diebold_mariano
 from kronos_ft.scoring.targets import CLOSE, TARGETS, VOLUME
 
@@ -33,6 +33,17 @@ def test_every_target_has_its_own_scores(drawn):
         np.testing.assert_allclose(scores[target]["mase"]["overall"], scores[target]["mae"]["overall"] / 0.01)
         assert scores[target]["crps"]["by_horizon"] == crps(truth[..., i], paths[..., i]).by_horizon
     json.dumps(scores, allow_nan=False)
+
+
+def test_scores_do_not_depend_on_the_order_of_the_samples(drawn):
+    truth, paths = drawn
+    found, energy = sorted_samples(paths), np.zeros(len(truth))
+    np.testing.assert_array_equal(found, np.sort(paths, axis=1))
+    np.testing.assert_allclose(losses_of(truth, found)["crps"], losses_of(truth, paths)["crps"], rtol=1e-12)
+    close, sorted_close = (score_targets(truth, one, None, TIMES, energy=energy)["close"] for one in (paths, found))
+    for name in ("mae", "rmse", "wql", "crps", "ic"):
+        np.testing.assert_allclose(sorted_close[name]["by_horizon"], close[name]["by_horizon"], rtol=1e-12)
+    assert sorted_close["pit"] == close["pit"] and sorted_close["direction"] == close["direction"]
 
 
 def test_short_scores_keep_the_last_horizon(drawn):
