@@ -43,7 +43,8 @@ def test_scores_do_not_depend_on_the_order_of_the_samples(drawn):
     close, sorted_close = (score_targets(truth, one, None, TIMES, energy=energy)["close"] for one in (paths, found))
     for name in ("mae", "rmse", "wql", "crps", "ic"):
         np.testing.assert_allclose(sorted_close[name]["by_horizon"], close[name]["by_horizon"], rtol=1e-12)
-    assert sorted_close["pit"] == close["pit"] and sorted_close["direction"] == close["direction"]
+    assert sorted_close["pit"] == close["pit"]
+    assert sorted_close["direction"] == close["direction"]
 
 
 def test_short_scores_keep_the_last_horizon(drawn):
