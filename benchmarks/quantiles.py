@@ -15,6 +15,7 @@ the other, on random weights, and 5,000 series in one batch job.
 import argparse
 import contextlib
 import io
+import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,7 @@ import torch
 
 from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
+from ft_core.runs.folder import LOG_FILE
 from kronos_ft.cli.main import main as kronos_ft
 from kronos_ft.data.sources import load_source
 from kronos_ft.data.timestamps import calendar_features
@@ -77,6 +79,17 @@ def _timed(words: tuple[object, ...]) -> float:
     started = time.process_time()
     _run(*words)
     return time.process_time() - started
+
+
+def _figures_of(run: Path) -> dict[str, float]:
+    """Step and loss of the best evaluation, and the test metrics, of a finished run."""
+    metrics = read_json(run / DONE, "train again", dict)
+    lines = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()
+    best = min(
+        (entry for entry in map(json.loads, lines) if "eval_loss" in entry), key=lambda entry: entry["eval_loss"]
+    )
+    test = {name: metrics["test"][name] for name in ("loss", "pinball_close", "pinball_volatility", "coverage_90")}
+    return {"epoch": best["epoch"], "validation": best["eval_loss"], **test}
 
 
 def _device() -> str:
@@ -178,9 +191,10 @@ def speed(size: str, repeats: int = 5, series: int = 5_000) -> dict[str, float]:
     }
 
 
-def _by_market(known: dict, steps: int = 600) -> dict[str, list[dict]]:
-    """Outcomes of the seeds of each market, for tiny bodies of so many steps."""
-    names = {market: [key for key in sorted(known) if key.startswith(f"{market} tiny {steps} ")] for market in MARKETS}
+def _by_market(known: dict, size: str = "tiny", steps: int = 600) -> dict[str, list[dict]]:
+    """Outcomes of the seeds of each market, for bodies of a size that were trained for so many steps."""
+    start = f"{size} {steps} seed"
+    names = {market: [key for key in sorted(known) if key.startswith(f"{market} {start}")] for market in MARKETS}
     return {market: [known[key] for key in keys] for market, keys in names.items() if keys}
 
 
@@ -192,20 +206,20 @@ def _p(values: list[float]) -> str:
     return " / ".join("< 0.001" if value < 0.001 else f"{value:.2g}" for value in values)
 
 
-def full_table(known: dict, steps: int = 600) -> list[str]:
+def full_table(known: dict) -> list[str]:
     """Markdown: every forecaster on every market, one figure for each seed."""
     lines = [
         "| market, test origins | forecaster | CRPS bp | skill against the scaled cone, % | p | "
         "90 % interval covers, % | QLIKE against HAR-RV, % | p |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for market, found in _by_market(known, steps).items():
+    for market, found in _by_market(known).items():
         origins = found[0][NAMES["none"]]["origins"]
         for name in (CONE, VARIANCE):
             one = found[0]["references"][name]
             figures = f"{one['crps_bp']:.1f} | | | {100 * one['coverage_90']:.1f} | |"
             lines.append(f"| {MARKETS[market]}, {origins:,} | {name} | {figures} |")
-        for name in NAMES.values():
+        for name in (name for name in NAMES.values() if all(name in one for one in found)):
             seeds = [one[name] for one in found]
             crps = [one["crps"][CONE]["all horizons"] for one in seeds]
             qlike = [one["qlike"][VARIANCE]["all horizons"] for one in seeds]
@@ -216,6 +230,23 @@ def full_table(known: dict, steps: int = 600) -> list[str]:
                 *(_seeds([100 * one["skill"] for one in qlike], "+.1f"), _p([one["p"] for one in qlike])),
             )
             lines.append(f"| {MARKETS[market]} | {' | '.join(cells)} |")
+    return lines
+
+
+def run_table(known: dict, size: str, steps: int) -> list[str]:
+    """Markdown: losses of every head of bodies of one size, one figure for each seed."""
+    lines = [
+        "| market | head | best validation loss, after passes | test loss | test, close | test, volatility |",
+        "|---|---|---|---|---|---|",
+    ]
+    for market, found in _by_market(known, size, steps).items():
+        for name in NAMES.values():
+            runs = [one["runs"][name] for one in found if name in one.get("runs", {})]
+            if runs:
+                best = " / ".join(f"{one['validation']:.4f} ({one['epoch']:.0f})" for one in runs)
+                columns = ("loss", "pinball_close", "pinball_volatility")
+                cells = [_seeds([one[column] for one in runs], ".4f") for column in columns]
+                lines.append(f"| {MARKETS[market]} | {name} | {best} | {' | '.join(cells)} |")
     return lines
 
 
@@ -255,7 +286,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.table:
         known = read_json(RESULTS, "run the benchmark", dict)
-        print("\n".join([*full_table(known), "", *short_table(known)]))
+        tables = (full_table(known), short_table(known), run_table(known, "tiny", 600), run_table(known, "mini", 800))
+        print("\n\n".join("\n".join(table) for table in tables))
     if options.speed:
         write_json(SPEED, {size: speed(size) for size in ("tiny", "mini")})
     for file in options.files:
@@ -292,16 +324,19 @@ def one(options: argparse.Namespace, file: str, seed: int) -> None:
     ]
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as workers:
         times |= dict(zip(missing, workers.map(_timed, words), strict=True))
+    known = read_json(options.results, "remove it", dict) if options.results.is_file() else {}
+    found = known.get(key, {}) | {"cpu_seconds": times, "full_epochs": options.full_epochs, "device": _device()}
+    found["runs"] = found.get("runs", {}) | {name: _figures_of(work / f"head-{head}") for head, name in names.items()}
+    write_json(options.results, known | {key: found})
     if options.no_judge:
         return
     heads = {name: work / f"head-{head}" for head, name in names.items()}
-    found = judge(file, heads, work / "tokenizer" / "best_model", work / "evaluation")
+    found |= judge(file, heads, work / "tokenizer" / "best_model", work / "evaluation")
     for name in heads:
         print(key, name, {part: found[name][part] for part in ("crps_bp", "coverage_90")}, found[name]["crps"])
     print(key, found["references"], found["verdict"])
     known = read_json(options.results, "remove it", dict) if options.results.is_file() else {}
-    about = {"cpu_seconds": times, "full_epochs": options.full_epochs, "device": _device()}
-    write_json(options.results, known | {key: {**about, **found}})
+    write_json(options.results, known | {key: found})
 
 
 if __name__ == "__main__":

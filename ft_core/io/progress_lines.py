@@ -1,7 +1,9 @@
 """Progress lines: completed items and remaining time. Imports nothing heavy."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 LINE_SECONDS = 30.0
 
@@ -15,6 +17,20 @@ def span(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextlib.contextmanager
+def without_loading_bar() -> Iterator[None]:
+    """Hides the bar of transformers for the weights that are loaded inside, which takes a moment only."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class LineProgress:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ft_core.cli.options import ExactParser
 
+SCORED = "scored"
 SCORE_FILE, ROWS_FILE = "score.json", "scored.csv"
 WIDTH = 20
 LOSSES = ("crps_bp", "reference_crps_bp", "skill", "p_value", "wql", "brier")
@@ -62,6 +63,8 @@ def score_lines(found: dict) -> list[str]:
     heads = "".join(f"{f'in {level:.0%} [95 % CI]':>20}" for level in (0.5, 0.8, 0.9))
     names = ("CRPS bp", "reference", "skill", "p", "WQL", "Brier")
     header = f"{'symbol':{WIDTH}}{'forecasts':>10}{'apart':>7}{heads}{''.join(f'{name:>10}' for name in names)}"
+    if not found["rows"][SCORED]:
+        return [*lines, "nothing to score yet: the forecast bars are not in these data; try again when they have come"]
     for model, scores in found["models"].items():
         lines += [f"model             {model[:16]}", header]
         lines += [_row(symbol, one) for symbol, one in scores["symbols"].items()]
@@ -115,7 +118,8 @@ def run_score_command(argv: Sequence[str]) -> int:
     if not known & set(logged):
         raise ValueError(
             f"{options.log} has forecasts of {', '.join(logged[:3])}, but {options.data} has candles of "
-            f"{', '.join(sorted(known)[:3])}; pass the candles of the same symbols"
+            f"{', '.join(sorted(known)[:3])}; pass the candles of the same symbols (a file without a symbol column has "
+            "the symbol of its name: rename it)"
         )
     joined = join_log(log, series)
     found = score_log(joined, options.window)

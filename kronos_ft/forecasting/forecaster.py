@@ -103,8 +103,8 @@ class KronosForecaster:
 
     def __repr__(self) -> str:
         sampling = ", ".join(f"{name}={value:g}" for name, value in self.sampling.items())
-        if isinstance(self.predictor, QuantilePredictor) and self.predictor.sampler is None:
-            sampling = "paths of past bars"
+        if isinstance(self.predictor, QuantilePredictor):
+            sampling = f"quantile head, paths {'of past bars' if self.predictor.sampler is None else sampling}"
         named = "no tokenizer" if self.predictor.tokenizer is None else f"tokenizer {self.found.tokenizer or 'given'}"
         return (
             f"KronosForecaster of {self.found.name}: {named}\n"

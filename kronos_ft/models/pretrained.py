@@ -27,6 +27,7 @@ from ft_core.hub.resolve import (
     refuse_pickles,
 )
 from ft_core.io.formats import read_json
+from ft_core.io.progress_lines import without_loading_bar
 from ft_core.runs.folder import BEST_MODEL
 
 from .pairing import read_forecaster
@@ -144,7 +145,8 @@ class KronosPreTrainedModel(PreTrainedModel):
         if config is None:
             config, kwargs = cls._read_config(folder, kwargs)
         cls.check_weights(folder, config)
-        model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
+        with without_loading_bar():
+            model = super().from_pretrained(str(folder), *args, config=config, use_safetensors=True, **kwargs).eval()
         check_finite(model, folder)
         model.hub_origin, model.forecaster = origin_of(folder), read_forecaster(folder)
         if model.hub_origin and read_pulled(folder) is None:

@@ -116,4 +116,6 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
         settings.quantiles[0].model = str(Path(args.output_dir) / BEST_MODEL)
         settings.quantiles[0].tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
         found["quantiles"] = run_quantiles(*settings.quantiles, checked=True)
+    data = settings.predictor[1].data
+    echo(f"next        kronos-ft forecast --model {settings.folder} --data {data if data != 'sample' else 'FILE'}")
     return found

@@ -180,7 +180,8 @@ def describe_run(trainer: WindowTrainer, preset: str) -> list[str]:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     trained = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     of_them = f" ({trained:,} of them trained)" if trained < parameters else ""
-    batch = f"{args.per_device_train_batch_size} x {args.gradient_accumulation_steps} x {args.world_size} processes"
+    batch = f"{args.per_device_train_batch_size} a device x {args.gradient_accumulation_steps} accumulated"
+    batch += f" x {args.world_size} processes" if args.world_size > 1 else ""
     left_out = len(trainer.train_dataset) % trainer.effective_batch()
     return [
         f"recipe      {preset}, learning rate {args.learning_rate:g}",

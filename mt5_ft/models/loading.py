@@ -48,6 +48,7 @@ from ft_core.hub.resolve import (
 )
 from ft_core.io.console import note
 from ft_core.io.formats import parse_json, read_json
+from ft_core.io.progress_lines import without_loading_bar
 from ft_core.runs.folder import KEPT_IDS_FILE
 
 from .weight_names import Misfit, WeightsIndex, check_adapter_weights, check_weights
@@ -320,13 +321,14 @@ def _load_whole(folder: Path, prefix: str) -> PreTrainedModel:
     if prefix:
         note(f"the names of the weights in {folder} begin with {prefix!r}; the prefix is removed")
     try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            folder,
-            use_safetensors=True,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
-        )
+        with without_loading_bar():
+            model = AutoModelForSeq2SeqLM.from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
+            )
     except (*LOADING_ERRORS, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise  # e.g. out of memory

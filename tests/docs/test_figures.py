@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.quantiles import RESULTS, full_table, short_table
+from benchmarks.quantiles import RESULTS, full_table, run_table, short_table
 from docs.figures import PICTURES, TERMS, draw
 from tests.docs.markdown import ROOT
 
@@ -43,6 +43,7 @@ def test_the_picture_can_be_drawn(tmp_path):
 
 def test_the_tables_of_the_quantile_head_are_those_of_its_results():
     known = json.loads(RESULTS.read_text(encoding="utf-8"))
-    for page, table in (("docs/quantiles.md", full_table(known)), ("README.md", short_table(known))):
+    tables = (full_table(known), run_table(known, "tiny", 600), run_table(known, "mini", 800))
+    for page, table in (*(("docs/quantiles.md", table) for table in tables), ("README.md", short_table(known))):
         assert len(table) > 4
         assert "\n".join(table) in (ROOT / page).read_text(encoding="utf-8"), "python -m benchmarks.quantiles --table"

@@ -185,7 +185,7 @@ def test_every_surface_uses_the_head_of_a_run(finetuned, candles, run, tmp_path)
     assert any(abs(float(word) - forecast.direct.at("close", [0.05])[0, 0]) < 1e-6 for word in first if "." in word)
     assert repr(forecaster).splitlines() == [
         f"KronosForecaster of {finetuned}: tokenizer {finetuned / 'tokenizer'}",
-        "20 bars of context, 4 bars ahead, paths of past bars, on cpu",
+        "20 bars of context, 4 bars ahead, quantile head, paths of past bars, on cpu",
     ]
     # the paths of the predictor, by its own name
     sampled = KronosForecaster.from_pretrained(finetuned / "predictor").predict(candles, num_paths=3)
