@@ -122,8 +122,8 @@ def test_a_dry_run_does_not_search(run, candles, tmp_path):
          "which trains nothing that is kept; remove it"),
         (("find-lr", "tokenizer", "--lerning_rate", "1"), "kronos-ft: --lerning_rate is not a setting; did you mean "
          "learning_rate?"),
-        (("tokenizer", "--data", "sample", "--learning_rate", "automatic"), "kronos-ft: argument --learning_rate/--learning-rate: "
-         "invalid float value: 'automatic'; use a number or auto; see --help"),
+        (("tokenizer", "--data", "sample", "--learning_rate", "automatic"), "kronos-ft: argument "
+         "--learning_rate/--learning-rate: invalid float value: 'automatic'; use a number or auto; see --help"),
         (("tokenizer", "--data", "sample", "--muon_learning_rate", "auto"), "kronos-ft: argument "
          "--muon_learning_rate/--muon-learning-rate: invalid float value: 'auto'; see --help"),
     ],
