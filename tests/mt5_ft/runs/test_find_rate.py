@@ -34,9 +34,8 @@ def test_the_command_finds_a_rate_with_muon(train, tmp_path, capsys):
 
 
 def test_auto_equals_the_number_by_hand(train, capsys):
-    code, auto = train(
-        "--max_steps", "4", "--learning_rate", "auto", "--metric_for_best_model", "rougeL", output="auto"
-    )
+    words = ("--max_steps", "4", "--metric_for_best_model", "rougeL")
+    code, auto = train(*words, "--learning_rate", "auto", output="auto")
     assert code == 0, capsys.readouterr().err
     record = read(auto / "run.json")
     rate = record["arguments"]["learning_rate"]
