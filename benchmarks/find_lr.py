@@ -19,10 +19,10 @@ from pathlib import Path
 
 from benchmarks.comparison import RESULTS, machine
 from benchmarks.recipes import SCORES, WINDOWS, halves
-from ft_core.find_lr.output import CURVE_FILE
 from ft_core.io.files import write_json
 from ft_core.runs.folder import BEST_MODEL, METRICS_FILE
 from ft_core.runs.record_schema import git_state, now, versions
+from ft_core.training.find_lr.output import CURVE_FILE
 from kronos_ft.cli.main import main as kronos_ft
 
 RESULT = RESULTS / "find_lr.json"

@@ -225,7 +225,7 @@ def run_calibrate_command(argv: Sequence[str]) -> int:
 
 def run_find_lr_command(argv: Sequence[str]) -> int:
     """`kronos-ft find-lr tokenizer|predictor|quantiles`: the learning rate for these weights and data."""
-    from ft_core.find_lr.command import find_lr_command
+    from ft_core.training.find_lr.command import find_lr_command
 
     from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from transformers import set_seed
 
-from ft_core.find_lr.search import BODY_RATE, MUON_RATE
 from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
+from ft_core.training.find_lr.search import BODY_RATE, MUON_RATE
 from ft_core.training.muon import MUON
 
 from ..models.configuration_kronos import KronosConfig, check_bits

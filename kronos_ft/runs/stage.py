@@ -12,11 +12,11 @@ import torch
 from transformers import PreTrainedModel, TrainerCallback
 
 from ft_core.cli.auto_rate import AutoRate
-from ft_core.find_lr.search import FACT, MUON_RATE, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import span
 from ft_core.runs.folder import BEST_MODEL
+from ft_core.training.find_lr.search import FACT, MUON_RATE, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.training.muon import MUON, build_muon
 from ft_core.training.run import finished_metrics, preflight, resume_finished
 

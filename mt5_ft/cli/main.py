@@ -188,7 +188,7 @@ def run_sweep_command(argv: Sequence[str]) -> int:
 
 def run_find_lr_command(argv: Sequence[str]) -> int:
     """`mt5-ft find-lr`: the learning rate for these weights and records."""
-    from ft_core.find_lr.command import find_lr_command
+    from ft_core.training.find_lr.command import find_lr_command
 
     from ..training.presets import DEFAULT_PRESET, PRESETS
 

@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
 from ft_core.cli.auto_rate import AutoRate
-from ft_core.find_lr.search import FACT, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.hub.resolve import Start
 from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo
 from ft_core.io.memory import is_out_of_memory
 from ft_core.runs.folder import FINAL_MODEL, KEPT_IDS_FILE
+from ft_core.training.find_lr.search import FACT, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.training.run import preflight, resume_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records

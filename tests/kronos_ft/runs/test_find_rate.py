@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import ft_core.find_lr.search
+import ft_core.training.find_lr.search
 from ft_core.cli.auto_rate import AutoRate
-from ft_core.find_lr.search import scaled_rates
-from ft_core.find_lr.trials import random_states_kept, trial_rates
+from ft_core.training.find_lr.search import scaled_rates
+from ft_core.training.find_lr.trials import random_states_kept, trial_rates
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.runs.routing import route_settings
 from kronos_ft.training.arguments import KronosTokenizerArguments
@@ -28,8 +28,8 @@ def candles(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch, tmp_path):
-    monkeypatch.setattr(ft_core.find_lr.search, "RANGE_STEPS", 4)
-    monkeypatch.setattr(ft_core.find_lr.search, "MOST_TRIAL_STEPS", 2)
+    monkeypatch.setattr(ft_core.training.find_lr.search, "RANGE_STEPS", 4)
+    monkeypatch.setattr(ft_core.training.find_lr.search, "MOST_TRIAL_STEPS", 2)
     monkeypatch.setenv("KRONOS_FT_CACHE", str(tmp_path / "cache"))
 
 

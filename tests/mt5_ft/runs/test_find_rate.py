@@ -6,15 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import ft_core.find_lr.search
+import ft_core.training.find_lr.search
 from mt5_ft.cli.main import main
 from mt5_ft.training.arguments import MT5Arguments
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(ft_core.find_lr.search, "RANGE_STEPS", 4)
-    monkeypatch.setattr(ft_core.find_lr.search, "MOST_TRIAL_STEPS", 2)
+    monkeypatch.setattr(ft_core.training.find_lr.search, "RANGE_STEPS", 4)
+    monkeypatch.setattr(ft_core.training.find_lr.search, "MOST_TRIAL_STEPS", 2)
 
 
 def read(path):

@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..cli.option_table import read_table
-from ..cli.program import nearest_or_all
-from ..cli.settings import build_settings, read_options
-from ..io.files import check_data_file
-from ..runs.folder import RUN_FILE, check_writable
+from ...cli.option_table import read_table
+from ...cli.program import nearest_or_all
+from ...cli.settings import build_settings, read_options
+from ...io.files import check_data_file
+from ...runs.folder import RUN_FILE, check_writable
 
 NOT_HERE = ("resume", "resume_force", "overwrite", "overwrite_lock", "dry_run", "push_to_hub")
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from ft_core.find_lr.rule import (
+from ft_core.training.find_lr.rule import (
     best_rate,
     ceiling,
     changes,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from transformers import TrainerCallback, TrainingArguments
 
-from ..cli.auto_rate import LEARNING_RATE, AutoRate
-from ..io.console import echo
-from ..io.formats import is_number
-from ..io.memory import free_memory
-from ..runs.record_schema import find_record
-from ..training.recorded_trainer import RecordedTrainer
+from ...cli.auto_rate import LEARNING_RATE, AutoRate
+from ...io.console import echo
+from ...io.formats import is_number
+from ...io.memory import free_memory
+from ...runs.record_schema import find_record
+from ..recorded_trainer import RecordedTrainer
 from .rule import best_rate, ceiling, first_rates, next_rate, range_rates
 from .trials import FollowRates, part_of, random_states_kept, short_settings, silent_folder, trial_rates
 

@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 from torch.utils.data import Dataset, Subset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..io.console import quiet
+from ...io.console import quiet
 from .rule import has_diverged
 
 OFF = {  # what a short run leaves out
