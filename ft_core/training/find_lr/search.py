@@ -55,6 +55,10 @@ class FoundRate:
         sign = -1 if self.larger_is_better else 1
         return {rate: value if value == float("inf") else sign * value for rate, value in self.trials.items()}
 
+    def score_of_start(self) -> float:
+        """The metric of the starting weights as a loss."""
+        return -self.start if self.larger_is_better else self.start
+
     def words(self) -> str:
         """The settings as written on the command line."""
         return " ".join(f"--{name} {value:g}" for name, value in self.rates.items())
@@ -64,8 +68,8 @@ class FoundRate:
         rate = self.rates[LEARNING_RATE]
         name = self.metric.removeprefix("eval_")
         return (
-            f"{self.words()}  (validation {name} {self.trials[rate]:.4g} after {self.trial_steps} steps, the best of "
-            f"{len(self.trials)} rates; {self.start:.4g} before)"
+            f"{self.words()}  (validation {name} {self.trials[rate]:.4g} after {self.trial_steps} steps, "
+            f"{self.start:.4g} before; {len(self.trials)} rates tried)"
         )
 
     def record(self) -> dict[str, object]:
@@ -138,9 +142,9 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
             trainer = run(follow)
             diverged = len(follow.losses) < steps
             found.trials[rate] = float("inf") if diverged else trainer.evaluate(held_out)[metric]
-            if not waiting and (further := next_rate(found.scores())) is not None:
+            if not waiting and (further := next_rate(found.scores(), found.score_of_start())) is not None:
                 waiting.append(further)
-    best = best_rate(found.scores())
+    best = best_rate(found.scores(), found.score_of_start())
     if found.scores()[best] == float("inf"):
         raise ValueError(
             f"learning_rate=auto: the loss diverged at each rate tried ({', '.join(f'{one:g}' for one in found.trials)}"

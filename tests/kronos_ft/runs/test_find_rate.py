@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 import ft_core.training.find_lr.search
 from ft_core.cli.auto_rate import AutoRate
+from ft_core.training.find_lr.rule import best_rate
 from ft_core.training.find_lr.search import scaled_rates
 from ft_core.training.find_lr.trials import random_states_kept, trial_rates
 from kronos_ft.data.sources import simulate_candles
@@ -45,7 +46,7 @@ def test_the_command_writes_a_curve_and_a_picture_and_prints_one_line_of_advice(
     found = read(folder / "find_lr.json")
     scores = {one["learning_rate"]: one["score"] for one in found["trials"]}
     assert len(scores) >= 5
-    assert found["learning_rate"] == min(scores, key=scores.get)
+    assert found["learning_rate"] == best_rate(scores, found["start"])
     (advice,) = [line for line in lines if line.startswith("use ")]
     assert f"--learning_rate {found['learning_rate']:g} " in advice
     test = found["range_test"]

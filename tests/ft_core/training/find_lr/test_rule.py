@@ -78,18 +78,26 @@ def test_neighbours_of_the_ceiling_are_tried_first():
     ],
 )
 def test_the_search_goes_on_while_the_best_is_at_an_end(scores, expected):
-    assert next_rate(scores) == expected
+    assert next_rate(scores, start=4) == expected
 
 
 def test_a_second_minimum_is_found_among_the_first_rates():
     scores = {1e-2: 0.065, 3e-3: 0.067, 1e-3: 0.079, 3e-4: 0.088, 1e-4: 0.087}
-    assert best_rate(scores) == 1e-2
+    assert best_rate(scores, start=0.0925) == 1e-2
 
 
 def test_the_search_ends_after_nine_rates():
-    assert next_rate({ladder(1.0, -step): float(-step) for step in range(9)}) is None
-    assert next_rate({ladder(1.0, -step): float(-step) for step in range(8)}) == 1e-4
+    assert next_rate({ladder(1.0, -step): float(-step) for step in range(9)}, start=1) is None
+    assert next_rate({ladder(1.0, -step): float(-step) for step in range(8)}, start=1) == 1e-4
 
 
-def test_of_equal_scores_the_lowest_rate_is_chosen():
-    assert best_rate({1e-3: 1.0, 1e-4: 1.0, 1e-2: 2.0}) == 1e-4
+def test_of_rates_that_gain_nearly_the_same_the_highest_is_chosen():
+    scores = {1e-4: 1.8, 1e-3: 1.0, 3e-3: 1.04, 1e-2: 1.06}
+    assert best_rate(scores, start=2.0) == 3e-3
+    assert best_rate({**scores, 1e-2: math.inf}, start=2.0) == 3e-3
+
+
+def test_the_lowest_of_equals_is_chosen_when_no_rate_improves():
+    assert best_rate({1e-3: 1.0, 1e-4: 1.0, 1e-2: 2.0}, start=0.5) == 1e-4
+    assert best_rate({1e-3: 1.2, 1e-4: 1.1, 1e-2: 2.0}, start=1.0) == 1e-4
+    assert best_rate({1e-3: math.inf, 1e-4: math.inf}, start=1.0) == 1e-4
