@@ -1,5 +1,6 @@
 """Finds the learning rate of a run: a range test, then trials from the same weights, judged on validation data."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from transformers import TrainerCallback, TrainingArguments
 
 from ...cli.auto_rate import LEARNING_RATE, AutoRate
-from ...io.console import echo
+from ...io.console import echo, note
 from ...io.formats import is_number
 from ...io.memory import free_memory
 from ...runs.record_schema import find_record
@@ -112,6 +113,7 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
     Raises:
         ValueError: every rate diverged.
     """
+    note("finding the learning rate: a range test, then a trial of each of several rates ...")
     with random_states_kept(), silent_folder() as folder:
 
         def run(follow: FollowRates) -> RecordedTrainer:
@@ -140,15 +142,15 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
             free_memory()
             follow = FollowRates(trial_rates(rate, steps))
             trainer = run(follow)
-            diverged = len(follow.losses) < steps
-            found.trials[rate] = float("inf") if diverged else trainer.evaluate(held_out)[metric]
+            score = float("inf") if len(follow.losses) < steps else trainer.evaluate(held_out)[metric]
+            found.trials[rate] = score if math.isfinite(score) else float("inf")
             if not waiting and (further := next_rate(found.scores(), found.score_of_start())) is not None:
                 waiting.append(further)
     best = best_rate(found.scores(), found.score_of_start())
     if found.scores()[best] == float("inf"):
         raise ValueError(
-            f"learning_rate=auto: the loss diverged at each rate tried ({', '.join(f'{one:g}' for one in found.trials)}"
-            "); check the data, or pass a number"
+            f"no learning rate was found: the loss diverged at {', '.join(f'{one:g}' for one in found.trials)}; check "
+            "the data, or pass --learning_rate as a number"
         )
     found.rates = scaled_rates(args, best, scaled)
     return found
@@ -169,7 +171,7 @@ def adopt_recorded_rate(args: TrainingArguments, scaled: Sequence[str] = (MUON_R
     for name in (LEARNING_RATE, *scaled):
         if is_number(recorded.get(name)):
             setattr(args, name, float(recorded[name]))
-    echo(f"learning    rate {args.learning_rate:g}, as the run recorded when it started")
+    echo(f"rate        {args.learning_rate:g}, as the run recorded when it started")
     search = record.get(FACT)
     return search if isinstance(search, dict) else {}
 
@@ -183,5 +185,5 @@ def settle_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (
     found = find_rate(train, args, scaled)
     for name, value in found.rates.items():
         setattr(args, name, value)
-    echo(f"learning    rate auto: {found.line()}")
+    echo(f"rate        auto: {found.line()}")
     return found.record()

@@ -79,6 +79,8 @@ def short_settings(args: TrainingArguments, folder: str, steps: int) -> Training
     """The settings of a run with as much of its own left out as a short run does not need."""
     known = {field.name for field in fields(args)}
     changes = {name: value for name, value in OFF.items() if name in known}
+    if args.fp16:  # skips steps while it looks for its loss scale
+        changes |= {name: value for name, value in (("fp16", False), ("precision", "fp32")) if name in known}
     return replace(
         args, **changes, output_dir=folder, max_steps=steps, logging_steps=1, max_bad_steps=steps + 1,
         learning_rate=float(args.learning_rate),

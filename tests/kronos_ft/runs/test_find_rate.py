@@ -61,7 +61,7 @@ def test_auto_equals_the_number_by_hand_and_a_resume_uses_the_recorded_rate(run,
     rate = record["arguments"]["learning_rate"]
     assert record["rate_search"]["learning_rate"] == rate
     assert len(record["rate_search"]["trials"]) >= 5
-    assert any(line.startswith(f"learning    rate auto: --learning_rate {rate:g} ") for line in lines)
+    assert any(line.startswith(f"rate        auto: --learning_rate {rate:g} ") for line in lines)
 
     assert run(*words, "--learning_rate", str(rate), "--output_dir", tmp_path / "hand")[0] == 0
     one, other = (load_file(tmp_path / name / "checkpoint-4" / "model.safetensors") for name in ("auto", "hand"))
@@ -77,7 +77,7 @@ def test_auto_equals_the_number_by_hand_and_a_resume_uses_the_recorded_rate(run,
     monkeypatch.setattr("kronos_ft.runs.stage.settle_rate", lambda *_: pytest.fail("searched again"))
     code, lines, errors = run(*words, "--learning_rate", "auto", "--output_dir", tmp_path / "auto", "--resume")
     assert code == 0, errors
-    assert f"learning    rate {rate:g}, as the run recorded when it started" in lines
+    assert f"rate        {rate:g}, as the run recorded when it started" in lines
     again = load_file(tmp_path / "auto" / "checkpoint-4" / "model.safetensors")
     assert all(torch.equal(again[name], other[name]) for name in other)
     assert read(tmp_path / "auto" / "run.json")["rate_search"] == record["rate_search"]

@@ -41,7 +41,7 @@ def test_auto_equals_the_number_by_hand(train, capsys):
     rate = record["arguments"]["learning_rate"]
     assert record["rate_search"]["learning_rate"] == rate
     assert record["rate_search"]["metric"] == "eval_loss"  # trials are too short for generated texts
-    assert f"learning    rate auto: --learning_rate {rate:g} " in capsys.readouterr().out
+    assert f"rate        auto: --learning_rate {rate:g} " in capsys.readouterr().out
     code, hand = train(*words, "--learning_rate", rate, output="hand")
     assert code == 0
     one, other = (load_file(run / "final" / "model.safetensors") for run in (auto, hand))
@@ -50,7 +50,7 @@ def test_auto_equals_the_number_by_hand(train, capsys):
     code, _ = train(*words, "--learning_rate", "auto", "--resume", output="auto")
     out = capsys.readouterr().out
     assert code == 0
-    assert f"learning    rate {rate:g}, as the run recorded when it started" in out
+    assert f"rate        {rate:g}, as the run recorded when it started" in out
     assert "is already finished" in out
 
 
