@@ -94,37 +94,45 @@ class Starts:
         )
 
     def row(self, stage: str, steps: int, rates: list[str]) -> dict:
-        """Scores of the grid by rate, the rate that was found, and how far its score is above the best, in percent."""
-        grid = {rate: self.tune(stage, steps, rate) for rate in rates}
-        found = self.choose(stage, steps)
-        chosen = found["learning_rate"]
-        score = {float(rate): value for rate, value in grid.items()}.get(chosen)
-        score = self.tune(stage, steps, f"{chosen:g}") if score is None else score
-        best = min(grid, key=grid.get)
-        seconds = [json.loads((self.tuned(stage, steps, one) / COST).read_text())["cpu_seconds"] for one in rates]
-        return {
-            **{"grid": grid, "best": best, "chosen": chosen, "score": score},
-            "above_best_percent": 100 * (score / min(grid.values()) - 1),
-            **{"metric": found["metric"], "start": found["start"], "trials": found["trials"]},
-            **{"trial_steps": found["trial_steps"], "cpu_seconds": found["cpu_seconds"]},
-            "cpu_seconds_of_a_run": sorted(seconds)[len(seconds) // 2],
-        }
+        """What has ended: scores of the grid by rate, the rate that was found, and how far its score is above the best.
+
+        `chosen` is None where the search has not ended, `score` where the run with the rate found has not.
+        """
+        ended = {rate: self.tuned(stage, steps, rate) for rate in rates}
+        ended = {rate: folder for rate, folder in ended.items() if (folder / COST).is_file()}
+        grid = {rate: _read(folder / METRICS_FILE)["best"]["value"] for rate, folder in ended.items()}
+        seconds = sorted(_read(folder / COST)["cpu_seconds"] for folder in ended.values())
+        row = {"grid": grid, "cpu_seconds_of_a_run": seconds[len(seconds) // 2], "chosen": None, "score": None}
+        folder = self.work / f"found-{stage}-{steps}"
+        if (folder / COST).is_file():
+            found = _read(folder / CURVE_FILE)
+            chosen = found["learning_rate"]
+            row |= {"chosen": chosen, "cpu_seconds": _read(folder / COST)["cpu_seconds"]}
+            row |= {name: found[name] for name in ("metric", "start", "trials", "trial_steps")}
+            own = self.tuned(stage, steps, f"{chosen:g}")  # of a rate that is not in the grid
+            scores = {float(rate): value for rate, value in grid.items()}
+            scores |= {chosen: _read(own / METRICS_FILE)["best"]["value"]} if (own / COST).is_file() else {}
+            row["score"] = scores.get(chosen)
+        return row
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def table(rows: dict[str, dict]) -> list[str]:
-    """Markdown: a line for each stage and start."""
-    rates = list(next(iter(rows.values()))["grid"])
-    lines = [
-        f"| weights | {' | '.join(rates)} | found | above the best, % | search, runs |",
-        "|---|" + "---|" * (len(rates) + 3),
-    ]
+    """Markdown: a line for each stage and start; the best of each is bold, and a run that has not ended is a dash."""
+    rates = sorted({rate for row in rows.values() for rate in row["grid"]}, key=float)
+    heads = ["weights", *rates, "found", "above the best, %", "search, runs"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in rows.items():
-        cells = [
-            f"**{row['grid'][rate]:.4f}**" if rate == row["best"] else f"{row['grid'][rate]:.4f}" for rate in rates
-        ]
-        cost = row["cpu_seconds"] / row["cpu_seconds_of_a_run"]
-        cells += [f"{row['chosen']:g}", f"{row['above_best_percent']:.1f}", f"{cost:.1f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        best = min(row["grid"].values())
+        texts = {rate: f"{value:.4f}" for rate, value in row["grid"].items()}
+        cells = [f"**{texts[one]}**" if row["grid"].get(one) == best else texts.get(one, "-") for one in rates]
+        above = "-" if row["score"] is None else f"{100 * (row['score'] / best - 1):.1f}"
+        cost = "-" if row["chosen"] is None else f"{row['cpu_seconds'] / row['cpu_seconds_of_a_run']:.1f}"
+        found = "-" if row["chosen"] is None else f"{row['chosen']:g}"
+        lines.append(f"| {' | '.join([name, *cells, found, above, cost])} |")
     return lines
 
 
@@ -138,11 +146,9 @@ def main() -> int:
     options = parser.parse_args()
     starts = Starts(options.work)
     if options.what == "table":
-        rows = {
-            f"{stage}, {steps} steps": starts.row(stage, steps, options.rates)
-            for stage in options.stages
-            for steps in options.starts
-        }
+        pairs = [(stage, steps) for stage in options.stages for steps in options.starts]
+        begun = [(stage, steps) for stage, steps in pairs if any(options.work.glob(f"{stage}-{steps}-*/{COST}"))]
+        rows = {f"{stage}, {steps} steps": starts.row(stage, steps, options.rates) for stage, steps in begun}
         about = {
             "written": now(),
             "machine": machine(),
@@ -155,7 +161,10 @@ def main() -> int:
     for steps in options.starts:
         for stage in options.stages:
             if options.what == "choose":
-                print(stage, steps, starts.choose(stage, steps)["learning_rate"], flush=True)
+                found = starts.choose(stage, steps)["learning_rate"]
+                print(stage, steps, found, flush=True)
+                if found not in map(float, options.rates):
+                    starts.tune(stage, steps, f"{found:g}")
                 continue
             starts.train(stage, steps)
             for rate in options.rates:

@@ -193,3 +193,18 @@ def test_random_states_are_restored():
     found = random.random(), np.random.rand(), float(torch.rand(1))
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     assert found == (random.random(), np.random.rand(), float(torch.rand(1)))
+
+
+def test_finetune_finds_a_rate_for_each_stage(run, candles, tmp_path):
+    words = ("--data", candles, *SHAPE, "--tokenizer", "tiny", "--from_scratch", "--max_steps", "2", *EVALUATE)
+    words = ("finetune", *words, "--learning_rate", "auto", "--output_dir", tmp_path / "run")
+    code, lines, errors = run(*words)
+    assert code == 0, errors
+    records = [read(tmp_path / "run" / stage / "run.json") for stage in ("tokenizer", "predictor")]
+    for record in records:
+        assert record["rate_search"]["learning_rate"] == record["arguments"]["learning_rate"]
+    found = [line for line in lines if line.startswith("rate        auto: ")]
+    assert ["recon_all" in line for line in found] == [True, False]  # in the order of the stages
+    code, lines, errors = run(*words, "--resume")
+    assert code == 0, errors
+    assert not any("auto: " in line for line in lines)
