@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib import import_module, resources
 from pathlib import Path
 
+from .auto_rate import LEARNING_RATE
 from .options import Option, Unconverted
 
 TABLE_FILE = "options.json"
@@ -55,6 +56,8 @@ def _options(types: tuple[type, ...]) -> tuple[Option, ...]:
             continue
         is_bool = getattr(action.type, "__name__", "") == "string_to_bool"
         kind = "bool" if is_bool else "str" if action.choices else _NAMES.get(action.type, "other")
+        if action.dest == LEARNING_RATE:
+            kind = "rate"
         found.append(
             Option(
                 name=action.dest,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .auto_rate import read_rate
 from .program import OneLineParser
 
 TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
@@ -26,6 +27,7 @@ KINDS: dict[str, Callable[[str], object]] = {
     "str": str,
     "int": int,
     "float": float,
+    "rate": read_rate,
     "bool": _bool,
     "path": Path,
     "other": Unconverted,
@@ -38,7 +40,8 @@ class Option:
 
     Attributes:
         name (`str`): name of the field.
-        kind (`str`): of its value: str, int, float, bool or path; `other` is left to the dataclass's own type.
+        kind (`str`): of its value: str, int, float, rate (a number or auto), bool or path; `other` is left to the
+            dataclass's own type.
         help (`str`): one text, with the unit.
         default: plain value that the dataclass sets.
         nargs (`str`, *optional*): `+` for a list, `?` where the value may be left out, which sets `const`.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..io.formats import read_yaml
+from .auto_rate import AUTO, LEARNING_RATE, AutoRate
 from .options import KINDS, Option, Unconverted
 
 
@@ -201,7 +202,10 @@ def read_options(
     found = _converted(options, preset, f"preset {preset.get('preset')}")
     found |= _converted(options, from_file, f"config file {chosen}")
     found |= _converted(options, values or {}, program)
-    return found | given
+    found |= given
+    if found.get(LEARNING_RATE) == AUTO and LEARNING_RATE in preset:
+        found[LEARNING_RATE] = AutoRate(preset[LEARNING_RATE])
+    return found
 
 
 def _take(argv: Sequence[str], name: str) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.manifest import file_hash
+from ..cli.auto_rate import AutoRate
 from ..cli.settings import field_names, parse_settings, read_argv
 from ..io.files import plain
 from ..io.secrets import SECRET_FIELDS
@@ -209,6 +210,11 @@ def parse_sweep(stage: SweepStage, argv: Sequence[str], program: str) -> SweepPl
         program=program,
     )
     search, args = parsed[0], parsed[-1]
+    if isinstance(args.learning_rate, AutoRate):
+        raise ValueError(
+            "learning_rate=auto is not a setting of a sweep, whose trials would each find another rate; search over "
+            "learning_rate, or pass a number (find-lr gives one)"
+        )
     folder = Path(str(given.get("output_dir", DEFAULT_FOLDER)))
     for name in (*field_names((SweepArguments,)), *HOUSEKEEPING):
         given.pop(name, None)

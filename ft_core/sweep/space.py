@@ -99,7 +99,7 @@ def read_space(path: Path, types: Sequence[type], fixed: Mapping[str, str]) -> t
     if not values:
         raise ValueError(f"space={path} is empty; write e.g. `learning_rate: {{low: 1e-5, high: 1e-3, log: true}}`")
     single = [option for option in options_of(types) if option.nargs != "+"]
-    parsers = {option.name: KINDS.get(option.kind, str) for option in single}
+    parsers = {option.name: float if option.kind == "rate" else KINDS.get(option.kind, str) for option in single}
     found = []
     for name, written in values.items():
         place = f"{path}:{lines.get(name) or lines.get(MERGE_KEY, 1)}"

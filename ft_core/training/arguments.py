@@ -1,12 +1,13 @@
 """Settings of every run: run folder, resuming, error handling and pushes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 
 from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
+from ..cli.auto_rate import AUTO, LEARNING_RATE, AutoRate
 from .early_stopping import EarlyStopping
 from .muon import MUON
 
@@ -108,7 +109,10 @@ class RunArguments:
             self.optim = MUON
 
     def check_run_arguments(self) -> None:
-        """Raises ValueError for invalid values."""
+        """Raises ValueError for invalid values; `learning_rate="auto"` becomes an [`AutoRate`]."""
+        if self.learning_rate == AUTO:
+            rates = {one.name: one.default for one in fields(self)}
+            self.learning_rate = AutoRate(rates[LEARNING_RATE] or self.usual_rate())
         if self.on_save_error not in SAVE_ERRORS:
             raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
         if self.max_bad_steps < 1:
@@ -131,6 +135,10 @@ class RunArguments:
             self.resume = True
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other; choose one")
+
+    def usual_rate(self) -> float:
+        """The learning rate of a class whose default is none."""
+        return TrainingArguments.learning_rate
 
     def use_one_gpu(self) -> None:
         """Limits each process to one device and logs how to use all of them; call it after the devices are set up.

@@ -25,6 +25,7 @@ kronos-ft COMMAND [OPTIONS]
   ui            show forecasts, evaluation and report of a run on a local web page
   data check    validate candle files and list their defects; exit 1 if training would reject them
   data download download candles from an exchange or from zip archives
+  find-lr       find the learning rate for your weights and data in short runs; draws the curve
   sweep         hyperparameter search for the tokenizer or predictor, with pruning and resuming
   demo          train, forecast and evaluate on the embedded BTC candles, in a few minutes
   report        diagnose a run and advise what to change, or compare several runs: Markdown and HTML
@@ -45,6 +46,7 @@ examples:
   kronos-ft score log.csv --data btc.csv
   kronos-ft evaluate --data btc.csv --compare small finetuned=runs/btc-both --output_dir runs/evaluation
   kronos-ft ui runs/btc-both
+  kronos-ft find-lr predictor --data btc.csv --model small --tokenizer base
   kronos-ft sweep tokenizer --data btc.csv --space space.yaml --trials 30 --output_dir runs/sweep
   kronos-ft report runs/btc --lang zh
   kronos-ft push runs/btc-predictor OWNER/NAME --private
@@ -81,6 +83,15 @@ Hyperparameter search: each trial is a complete run of `kronos-ft tokenizer`, `p
 
 Other settings apply to all trials. The results in DIR: best.yaml, trials.csv, importance.png and sweep.json.
 `kronos-ft sweep tokenizer --help` lists the options.
+"""
+
+FIND_LR_USAGE = """\
+kronos-ft find-lr tokenizer|predictor|quantiles --data FILE [--output_dir DIR] [OPTIONS of the run]
+
+Finds the learning rate in short runs of the same model, data, batch and precision: a range test, then trials that are
+compared on validation data. Prints the words to put on the command line and writes find_lr.json and find_lr.png to DIR
+(default runs/find-lr-STAGE); no weights are kept. `--learning_rate auto` of a run does the same search before training.
+`kronos-ft find-lr tokenizer --help` lists the options.
 """
 
 
@@ -212,6 +223,24 @@ def run_calibrate_command(argv: Sequence[str]) -> int:
     return 0
 
 
+def run_find_lr_command(argv: Sequence[str]) -> int:
+    """`kronos-ft find-lr tokenizer|predictor|quantiles`: the learning rate for these weights and data."""
+    from ft_core.training.find_lr.command import find_lr_command
+
+    from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
+
+    def types_of(stage: str) -> tuple[type, ...]:
+        from ..training.quantile_arguments import STAGE_TYPES
+
+        return STAGE_TYPES[stage]
+
+    def find(stage: str, settings: tuple) -> object:
+        run = load_function(f"kronos_ft.runs.{stage}:run_{stage}")
+        return run(*settings, checked=True, only_find_rate=True)
+
+    return find_lr_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, find, types_of, FIND_LR_USAGE)
+
+
 RESUMABLE = ("finetune", "tokenizer", "predictor", "quantiles", "sweep", "data download")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": run_finetune_command,
@@ -224,6 +253,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": run_evaluate_command,
     "ui": late("kronos_ft.cli.ui:run_ui_command"),
     "data": late("kronos_ft.cli.data:run_data"),
+    "find-lr": run_find_lr_command,
     "sweep": run_sweep_command,
     "demo": late("kronos_ft.cli.demo:demo_command"),
     "report": late("ft_core.report.command:report_command", program="kronos-ft", known="kronos_ft.report.views"),

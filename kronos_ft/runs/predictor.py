@@ -1,7 +1,5 @@
 """A complete predictor run, from settings to run folder."""
 
-from functools import partial
-
 from transformers import set_seed
 
 from ft_core.hub.resolve import Start
@@ -93,9 +91,12 @@ def run_predictor(
             "config": network.config.to_dict(),
             "tokenizer_config": codes.config.to_dict(),
         }
-        make = partial(KronosTrainer, network, args, splits.train, splits.validation, codes)
+
+        def make(network: Kronos, args: KronosArguments, **further: object) -> KronosTrainer:
+            return KronosTrainer(network, args, splits.train, splits.validation, codes, **further)
+
         if args.select_by == "loss":
-            return Stage(make, splits, facts)
+            return Stage(network, make, splits, facts)
         weights = None
         if first.folder is not None:
             weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
@@ -103,6 +104,6 @@ def run_predictor(
         def select(trainer: KronosTrainer, series: list[CandleSeries]) -> dict[str, object] | None:
             return select_weights(trainer, weights, series, data, codes)
 
-        return Stage(make, splits, facts, select)
+        return Stage(network, make, splits, facts, select)
 
     return run_stage(build, model, data, augmentation, args, **options)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from transformers import set_seed
 from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
+from ft_core.training.find_lr.search import BODY_RATE, MUON_RATE
 from ft_core.training.muon import MUON
 
 from ..models.configuration_kronos import KronosConfig, check_bits
@@ -169,7 +169,19 @@ def run_quantiles(
                 if (split := getattr(splits, name)) is not None:
                     progress = LineProgress(f"{name}: windows through the body") if show else None
                     pool_states(split, network, args.device, progress)
-        make = partial(KronosQuantileTrainer, network, args, splits.train, splits.validation)
-        return Stage(make, splits, facts | {"config": network.config.to_dict()})
+
+        def make(
+            network: KronosForQuantiles, args: KronosQuantileArguments, **further: object
+        ) -> KronosQuantileTrainer:
+            return KronosQuantileTrainer(network, args, splits.train, splits.validation, **further)
+
+        trained = model.body in USED_WITH[BODY_RATE]
+        return Stage(
+            network,
+            make,
+            splits,
+            facts | {"config": network.config.to_dict()},
+            scaled=(MUON_RATE, BODY_RATE) if trained else (),
+        )
 
     return run_stage(build, model, data, AugmentationArguments(), args, **options)

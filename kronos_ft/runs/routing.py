@@ -7,6 +7,7 @@ whatever the order. `model` is the predictor's and `tokenizer` names the tokeniz
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ft_core.cli.auto_rate import AUTO, LEARNING_RATE
 from ft_core.cli.option_table import read_table
 from ft_core.cli.settings import nearest_name, read_argv, read_options
 
@@ -62,6 +63,8 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
 def _is_for_quantiles(name: str, value: object) -> bool:
     """Whether a setting of all stages is one of the quantile head too; of the presets those that it has."""
     words = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    if name == LEARNING_RATE and words == [AUTO]:
+        return True  # found for each stage
     if name == "muon_learning_rate" or (name == "optim" and words == ["muon"]):
         return False  # a head on a frozen body has no matrices for it
     return name not in NOT_FOR_QUANTILES or (name == "preset" and set(words) <= {*STAGE_PRESETS["quantiles"]})

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
+from ft_core.cli.auto_rate import AutoRate
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import span
 from ft_core.runs.folder import BEST_MODEL
+from ft_core.training.find_lr.search import FACT, MUON_RATE, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.training.muon import MUON, build_muon
 from ft_core.training.run import finished_metrics, preflight, resume_finished
 
@@ -69,16 +71,26 @@ class Stage:
     """What a stage makes of the windows.
 
     Attributes:
-        make: makes the trainer; takes `callbacks`.
+        network: the model with its starting weights.
+        make: makes the trainer from a model and settings; takes `callbacks`.
         splits ([`WindowSplits`]): the windows, or their tokens.
         facts (`dict`): on model and tokenizer, for `run.json`.
         select (*optional*): chooses the final weights after training, from the trainer and the candles.
+        scaled (`tuple` of `str`): settings that a search for the learning rate scales with it.
     """
 
+    network: PreTrainedModel
     make: Callable[..., WindowTrainer]
     splits: WindowSplits
     facts: dict[str, object]
     select: Callable[[WindowTrainer, list[CandleSeries]], dict[str, object] | None] | None = None
+    scaled: tuple[str, ...] = (MUON_RATE,)
+
+    def train_copy(self, args: WindowTrainingArguments, callbacks: list[TrainerCallback]) -> WindowTrainer:
+        """Trains a copy of the starting weights, and returns the trainer."""
+        trainer = self.make(copy.deepcopy(self.network), args, callbacks=callbacks)
+        trainer.train()
+        return trainer
 
 
 def run_stage(
@@ -92,7 +104,8 @@ def run_stage(
     before_training: Callable[[], None] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     score_test: bool = True,
-) -> dict | None:
+    only_find_rate: bool = False,
+) -> dict | FoundRate | None:
     """Trains one stage into its run folder; `dry_run` only prints the plan.
 
     A finished run that is resumed is left as it is, after a check that its settings are the same.
@@ -104,9 +117,10 @@ def run_stage(
         before_training (*optional*): called once settings, data and model have proved usable.
         callbacks: added to the trainer's.
         score_test (`bool`): evaluate the best model on the test split; a search must not.
+        only_find_rate (`bool`): search for the learning rate instead of training; needs `checked`.
 
     Returns:
-        `dict`: the figures of `training_metrics.json`, or None after a dry run.
+        `dict`: the figures of `training_metrics.json`, or None after a dry run; with `only_find_rate` what was found.
 
     Raises:
         ValueError: settings, data or model that cannot be used; nothing has been written then but cached tokens.
@@ -124,13 +138,20 @@ def run_stage(
         for line in describe_data(series, windows):
             echo(line)
         stage = build(windows)
+        if only_find_rate:
+            return find_rate(stage.train_copy, args, stage.scaled)
+        search = adopt_recorded_rate(args, stage.scaled)
         try:
-            trainer = stage.make(callbacks=[*callbacks] or None)
+            if isinstance(args.learning_rate, AutoRate) and not args.dry_run:
+                search = settle_rate(stage.train_copy, args, stage.scaled)
+            trainer = stage.make(stage.network, args, callbacks=[*callbacks] or None)
         except (ImportError, RuntimeError) as error:  # also of an optional package that a setting needs
             raise ValueError(" ".join(str(error).split())) from error
         for line in describe_run(trainer, model.preset):
             echo(line)
         trainer.recorder.facts = stage.facts | data_facts(series, data, stage.splits, augmentation)
+        if search:
+            trainer.recorder.facts[FACT] = search
         if args.dry_run:
             echo(describe_time(trainer))
             return None

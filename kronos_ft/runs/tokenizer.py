@@ -1,7 +1,5 @@
 """A complete tokenizer run, from settings to run folder."""
 
-from functools import partial
-
 from transformers import set_seed
 
 from ft_core.hub.resolve import Start
@@ -43,7 +41,10 @@ def run_tokenizer(
         set_seed(args.seed)
         network = build_network(KronosTokenizer, first)
         facts = {"stage": "tokenizer", "model": vars(first.settings), "config": network.config.to_dict()}
-        make = partial(KronosTokenizerTrainer, network, args, splits.train, splits.validation)
-        return Stage(make, splits, facts)
+
+        def make(network: KronosTokenizer, args: KronosTokenizerArguments, **further: object) -> KronosTokenizerTrainer:
+            return KronosTokenizerTrainer(network, args, splits.train, splits.validation, **further)
+
+        return Stage(network, make, splits, facts)
 
     return run_stage(build, model, data, augmentation, args, **options)

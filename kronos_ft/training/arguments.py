@@ -22,6 +22,8 @@ from .numerics import SPEED_VARIABLE, choose_compile, choose_numerics
 
 logger = logging.getLogger(__name__)
 
+PEAK_RATE = "Peak learning rate of the one-cycle schedule, or auto: found in short runs before training."
+
 
 @dataclass
 class ModelArguments:
@@ -230,7 +232,7 @@ class KronosTokenizerArguments(WindowTrainingArguments):
     )
 
     output_dir: str | None = field(default="runs/tokenizer", metadata={"help": "Run folder."})
-    learning_rate: float = field(default=2e-4, metadata={"help": "Peak learning rate of the one-cycle schedule."})
+    learning_rate: float = field(default=2e-4, metadata={"help": PEAK_RATE})
     max_grad_norm: float = field(default=2.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     metric_for_best_model: str | None = field(
         default="eval_recon_all", metadata={"help": "Evaluation metric that selects the best checkpoint."}

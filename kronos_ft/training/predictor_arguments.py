@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .arguments import ModelArguments, WindowTrainingArguments
+from .arguments import PEAK_RATE, ModelArguments, WindowTrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class KronosArguments(WindowTrainingArguments):
     growing_terms: ClassVar[tuple[str, ...]] = ("accuracy_s1", "accuracy_s2")
 
     output_dir: str | None = field(default="runs/predictor", metadata={"help": "Run folder."})
-    learning_rate: float = field(default=4e-5, metadata={"help": "Peak learning rate of the one-cycle schedule."})
+    learning_rate: float = field(default=4e-5, metadata={"help": PEAK_RATE})
     max_grad_norm: float = field(default=3.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     metric_for_best_model: str | None = field(
         default="eval_loss", metadata={"help": "Evaluation metric that selects the best checkpoint."}

@@ -71,7 +71,9 @@ class KronosQuantileArguments(WindowTrainingArguments):
     )
 
     output_dir: str | None = field(default="runs/quantiles", metadata={"help": "Run folder."})
-    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the head."})
+    learning_rate: float = field(
+        default=1e-3, metadata={"help": "Peak learning rate of the head, or auto: found in short runs."}
+    )
     body_learning_rate: float = field(
         default=1e-4,
         metadata={"help": "Peak learning rate of the body, with body full or lora; 1e-5 for published weights."},

@@ -24,6 +24,7 @@ mt5-ft COMMAND [OPTIONS]
   trim-vocab  remove vocabulary pieces that a corpus does not need; the model becomes much smaller
   expand-vocab  restore the full vocabulary of a trimmed and trained model
   clean       remove the checkpoints of a finished run, except the best one
+  find-lr     find the learning rate for your weights and records in short runs; draws the curve
   sweep       hyperparameter search for train, with pruning and resuming
   demo        train, summarise and score on the embedded fictional records, in a few minutes
   report      diagnose a run and advise what to change, or compare several runs: Markdown and HTML
@@ -49,6 +50,7 @@ examples:
   mt5-ft train --data cases.jsonl --output_dir runs/cases --preset fast
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
+  mt5-ft find-lr --data cases.jsonl --preset fast
   mt5-ft sweep --data cases.jsonl --space space.yaml --trials 20 --output_dir runs/sweep
   mt5-ft report runs/cases --lang zh
   mt5-ft push runs/cases OWNER/NAME --private
@@ -184,6 +186,25 @@ def run_sweep_command(argv: Sequence[str]) -> int:
     return sweep_command("mt5-ft", argv, {"": PRESETS}, DEFAULT_PRESET, "mt5_ft.runs.sweep")
 
 
+def run_find_lr_command(argv: Sequence[str]) -> int:
+    """`mt5-ft find-lr`: the learning rate for these weights and records."""
+    from ft_core.training.find_lr.command import find_lr_command
+
+    from ..training.presets import DEFAULT_PRESET, PRESETS
+
+    def types_of(command: str) -> tuple[type, ...]:
+        from .tables import TRAIN
+
+        return TRAIN
+
+    def find(command: str, settings: tuple) -> object:
+        from ..runs.run import run_training
+
+        return run_training(*settings, only_find_rate=True)
+
+    return find_lr_command("mt5-ft", argv, {"train": PRESETS}, DEFAULT_PRESET, find, types_of)
+
+
 def _print_lines(lines: Sequence[str]) -> int:
     print("\n".join(lines))
     return 0
@@ -215,6 +236,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "trim-vocab": _until_the_reader_leaves(trim_command),
     "expand-vocab": _until_the_reader_leaves(expand_command),
     "clean": _until_the_reader_leaves(clean_command),
+    "find-lr": run_find_lr_command,
     "sweep": run_sweep_command,
     "demo": late("mt5_ft.cli.demo:demo_command"),
     "report": late("ft_core.report.command:report_command", program="mt5-ft", known="mt5_ft.report.views"),

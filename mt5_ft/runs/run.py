@@ -1,6 +1,7 @@
 """A complete mT5 run, from settings to run folder; called by the command line and the example."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
+from ft_core.cli.auto_rate import AutoRate
 from ft_core.hub.resolve import Start
 from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo
 from ft_core.io.memory import is_out_of_memory
 from ft_core.runs.folder import FINAL_MODEL, KEPT_IDS_FILE
+from ft_core.training.find_lr.search import FACT, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.training.run import preflight, resume_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records
@@ -150,6 +153,8 @@ def warnings_of(prepared: Prepared, args: MT5Arguments) -> list[str]:
             lines.append(
                 f"WARNING     {share:.0%} of the {name}s are truncated; max_{name}_length {most} would fit 95 % of them"
             )
+    if isinstance(args.learning_rate, AutoRate):
+        return lines
     if model.from_scratch and args.learning_rate < SCRATCH_RATE:
         lines.append(f"WARNING     random weights learn little at learning_rate={args.learning_rate:g}; set e.g. 3e-3")
     if args.optimizer == "adafactor" and args.learning_rate == PRESETS.get(model.preset, {}).get("learning_rate"):
@@ -204,15 +209,18 @@ def run_training(
     *,
     callbacks: Sequence[TrainerCallback] = (),
     score: bool = True,
-) -> dict:
+    only_find_rate: bool = False,
+) -> dict | FoundRate:
     """Fine-tunes mT5 from settings to run folder.
 
     Args:
         model, data, args: the settings.
         callbacks: added to each trainer's.
         score (`bool`): score the best model on the full validation split at the end; off in a search.
+        only_find_rate (`bool`): search for the learning rate instead of training; writes nothing to the run folder.
 
     Returns:
+        What was found, with `only_find_rate`; otherwise
         `dict`: the figures of `training_metrics.json`: loss first, best and last, scores of the whole validation split,
         examples, steps and time.
 
@@ -220,12 +228,13 @@ def run_training(
         ValueError: settings, data or model that cannot be used, or too little disk; nothing has been written then.
     """
     run = Path(args.output_dir)
-    with preflight(run, args):
+    with nullcontext() if only_find_rate else preflight(run, args):
         asked = batch_asked(args)
         args = _with_limits(adopt_recorded(args), data)
         splits = read_splits(data, args.seed)
         start = resolve_model(model, args)
         model = start.settings
+        search = adopt_recorded_rate(args)
         if args.resume:
             check_resumable(run, _facts(model, data, *splits), args)
             if metrics := resume_finished(args, MT5Trainer.program, FINAL_MODEL, mt5_model):
@@ -241,7 +250,21 @@ def run_training(
             plan.check_disk()
             trainer.train()
 
+        def train(settings: MT5Arguments, callbacks: list[TrainerCallback]) -> MT5Trainer:
+            def with_callbacks(trainer: MT5Trainer) -> None:
+                for callback in callbacks:
+                    trainer.add_callback(callback)
+                trainer.train()
+
+            return train_with_fitting_batch(lambda one: build_trainer(prepared, data, one), settings, with_callbacks)
+
         prepared = prepare(start, data, args, splits)
+        if only_find_rate:
+            return find_rate(train, args)
+        if isinstance(args.learning_rate, AutoRate):
+            search = settle_rate(train, args)
+        if search:
+            prepared.facts[FACT] = search
         prepared.facts[ASKED] = asked
         prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
         for line in describe(prepared, data, args) + warnings_of(prepared, args):

@@ -208,7 +208,11 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     )
     output_dir: str | None = field(default="runs/mt5", metadata={"help": "Run folder."})
     learning_rate: float | None = field(
-        default=None, metadata={"help": "Peak learning rate. Default: 1e-4 for adamw, 1e-3 for adafactor."}
+        default=None,
+        metadata={
+            "help": "Peak learning rate, or auto: found in short runs before training. Default: 1e-4 for adamw, "
+            "1e-3 for adafactor."
+        },
     )
     num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the training records."})
     per_device_train_batch_size: int = field(
@@ -296,7 +300,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             raise ValueError(f"eval_generate_rows={self.eval_generate_rows} is negative; use 0 or more records")
         self.optim = OPTIMIZERS[self.optimizer]
         if self.learning_rate is None:
-            self.learning_rate = LEARNING_RATES[self.optimizer]
+            self.learning_rate = self.usual_rate()
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate} is not positive; use e.g. 1e-4")
         if not torch.accelerator.is_available():
@@ -317,6 +321,10 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             self.precision = broadcast_object_list([self.precision])[0]
             self.bf16 = self.precision == "bf16"
         self.mixed_precision = "no" if self.precision == "fp32" else self.precision
+
+    def usual_rate(self) -> float:
+        """The learning rate of the optimizer."""
+        return LEARNING_RATES.get(self.optimizer, LEARNING_RATES["adamw"])
 
     def _check_tokens(self) -> None:
         for name in ("tokens_per_batch", "target_tokens_per_step"):

@@ -2,6 +2,7 @@
 
 import json
 
+from benchmarks import find_lr
 from benchmarks.quantiles import RESULTS, full_table, run_table, short_table
 from docs.figures import PICTURES, TERMS, draw
 from tests.docs.markdown import ROOT
@@ -47,3 +48,10 @@ def test_the_tables_of_the_quantile_head_are_those_of_its_results():
     for page, table in (*(("docs/quantiles.md", table) for table in tables), ("README.md", short_table(known))):
         assert len(table) > 4
         assert "\n".join(table) in (ROOT / page).read_text(encoding="utf-8"), "python -m benchmarks.quantiles --table"
+
+
+def test_the_table_of_learning_rates_is_that_of_its_results():
+    rows = json.loads(find_lr.RESULT.read_text(encoding="utf-8"))["rows"]
+    page = (ROOT / "docs/find-lr.md").read_text(encoding="utf-8")
+    assert len(rows) > 2
+    assert "\n".join(find_lr.table(rows)) in page, "python -m benchmarks.find_lr table"

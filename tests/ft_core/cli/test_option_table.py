@@ -47,6 +47,9 @@ KRONOS = [
     (["finetune", "--predictor_learning_rte", "1"], 2),
     (["finetune", "--data", "nowhere.csv"], 2),
     (["sweep", "tokenizer", "--trails", "3"], 2),
+    (["find-lr", "--help"], 0),
+    (["find-lr", "predictor", "--help"], 0),
+    (["find-lr", "tokenizer", "--data", "nowhere.csv"], 2),
     (["data", "check", "nowhere.csv"], 2),
     (["report", "nowhere"], 2),
     (["push", "nowhere"], 2),
@@ -64,6 +67,8 @@ MT5 = [
     (["sweep", "--trails", "3"], 2),
     (["report", "nowhere"], 2),
     (["push", "nowhere"], 2),
+    (["find-lr", "--help"], 0),
+    (["find-lr", "--dry_run"], 2),
 ]
 
 

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from kronos_ft.cli.main import main
+from kronos_ft.cli.score import score_lines
 from kronos_ft.daily.joined import join_log
 from kronos_ft.daily.quantile_log import append_rows
 from kronos_ft.daily.score import apart, crps_of_quantiles, newest_apart, quantile_losses, score_log
@@ -168,6 +169,14 @@ def test_the_command(files, run):
     read = json.loads((files / "out" / "score.json").read_text())
     assert read["models"]["m" * 64]["symbols"]["W"]["forecasts"] == 60
     assert len(pd.read_csv(files / "out" / "scored.csv")) == 183
+
+
+def test_nothing_to_score_yet_is_said_in_one_line(make_log, walk):
+    earlier = load_candles({"W": walk[0].iloc[:1400]})
+    lines = score_lines(score_log(join_log(make_log([1399]), earlier)))
+    assert lines[0].endswith("0 scored, 3 pending")
+    assert lines[1].startswith("nothing to score yet")
+    assert len(lines) == 2
 
 
 def test_drift_is_exit_code_1(files, make_log, run):
