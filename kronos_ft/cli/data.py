@@ -38,6 +38,7 @@ def run_check(argv: Sequence[str]) -> int:
     parser.add_argument("source", nargs="+", help="CSV or Parquet files, a folder, a glob, or a Hub data set")
     parser.add_argument("--policy", default="error", choices=["error", "drop", "repair"], help="as in training")
     parser.add_argument("--timezone", default="UTC", help="time zone of times without a UTC offset")
+    parser.add_argument("--columns", help="names of columns that are not recognised: time=Datum,close=Schluss")
     parser.add_argument("--lookback_window", type=int, default=90, help="bars (default 90)")
     parser.add_argument("--predict_window", type=int, default=10, help="bars (default 10)")
     options = parser.parse_args(argv)
@@ -53,7 +54,7 @@ def run_check(argv: Sequence[str]) -> int:
     window = options.lookback_window + options.predict_window + 1
     passes = True
     for source in options.source:
-        lines, fine = check(inspect_candles(source, options.policy, options.timezone), window)
+        lines, fine = check(inspect_candles(source, options.policy, options.timezone, options.columns), window)
         print("\n".join(lines))
         passes &= fine
     return 0 if passes else 1

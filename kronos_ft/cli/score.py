@@ -22,6 +22,7 @@ def _parser() -> ExactParser:
     parser.add_argument("--data", required=True, metavar="FILE", help="the candles, as for kronos-ft forecast")
     parser.add_argument("--policy", default="error", help="how to handle invalid rows: error, drop or repair")
     parser.add_argument("--timezone", default="UTC", help="time zone of times without a UTC offset (default UTC)")
+    parser.add_argument("--columns", help="names of columns that are not recognised: time=Datum,close=Schluss")
     parser.add_argument(
         "--window", type=int, default=50, metavar="N", help="newest forecasts that are tested for drift (default 50)"
     )
@@ -113,7 +114,7 @@ def run_score_command(argv: Sequence[str]) -> int:
         )
     if folder is not None:
         check_writable(folder)
-    series = load_source(options.data, options.policy, options.timezone)
+    series = load_source(options.data, options.policy, options.timezone, options.columns)
     known, logged = {one.symbol for one in series}, sorted(log["symbol"].unique())
     if not known & set(logged):
         raise ValueError(

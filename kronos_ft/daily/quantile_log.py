@@ -17,7 +17,7 @@ from ft_core.io.files import write_file
 from ft_core.io.spreadsheet import FORMULA_STARTS, neutral_frame
 from ft_core.runs.record_schema import now
 
-from ..data.parquet import parquet_frame
+from ..data.table_formats import arrow_frame
 from ..forecasting.forecast import LEVELS
 
 if TYPE_CHECKING:  # a score needs no torch
@@ -84,7 +84,7 @@ def read_log(path: Path) -> pd.DataFrame:
         raise ValueError(f"quantile log {path} does not exist; {remedy}")
     try:
         frame = (
-            parquet_frame(path)
+            arrow_frame(path)
             if path.suffix == ".parquet"
             else pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, float_precision="round_trip")
         )

@@ -121,7 +121,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     """
     args.check_files()
     left_out: list[str] = []
-    series = load_source(args.data, args.policy, args.timezone, None if args.strict else left_out)
+    series = load_source(args.data, args.policy, args.timezone, args.columns, None if args.strict else left_out)
     model = find_model(args.model, args.tokenizer)
     args = _resolved(args, model)
     known = _known(args)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .candle_table import CandleTable, TableWriter
-from .columns import FEATURES, match_all, match_columns, plain_name
+from .columns import FEATURES, match_all, parse_columns, plain_name
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, files_of, read_tables
@@ -223,8 +223,7 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
 
 
 def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
-    frame = table.frame
-    columns = match_columns(frame.columns)
+    frame, columns = table.frame, table.columns
     remarks: list[str] = []
     try:
         parsed = _times_of(frame, columns, timezone)
@@ -259,16 +258,20 @@ def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
     names = {plain_name(name): name for name in frame.columns}
     if columns["time"] != names.get("date") or "time" not in names:
         return parse_times(frame[columns["time"]], timezone)
+    if frame[names["time"]].astype("string").str.fullmatch(r"\d{12,17}").mean() > 0.5:  # with the date (baostock)
+        return parse_times(frame[names["time"]], timezone)
     dates = parse_times(frame[names["date"]])
     if (dates.dt.normalize() != dates).any():
         return parse_times(frame[columns["time"]], timezone)
     return parse_times(dates.dt.tz_localize(None) + time_of_day(frame[names["time"]]), timezone)
 
 
-def inspect_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:
+def inspect_candles(
+    source: object, policy: str = "error", timezone: str = "UTC", columns: str | None = None
+) -> list[CandleSeries]:
     """Like [`load_candles`], but records defects in each series' report instead of rejecting them."""
     writer, reports = TableWriter(), []
-    for raw in read_tables(source):
+    for raw in read_tables(source, parse_columns(columns)):
         one = _series_of(raw, policy, timezone)
         writer.add(one.timestamps, one.values)
         reports.append(one.report)
@@ -295,7 +298,9 @@ def _check_symbols(loaded: list[CandleSeries]) -> None:
         )
 
 
-def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -> list[CandleSeries]:
+def load_candles(
+    source: object, policy: str = "error", timezone: str = "UTC", columns: str | None = None
+) -> list[CandleSeries]:
     """Reads and validates candles.
 
     Args:
@@ -305,6 +310,7 @@ def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -
         policy (`str`): what to do with defective rows: `error` rejects the table and lists the rows, `drop` removes
             the rows, `repair` corrects them where this needs no invented price.
         timezone (`str`): time zone of times without an offset.
+        columns (`str`, *optional*): names of columns that are not recognised: `time=Datum,close=Schluss`.
 
     Returns:
         `list` of [`CandleSeries`], one per symbol.
@@ -312,7 +318,7 @@ def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -
     Raises:
         ValueError: nothing found, an unreadable table, unknown columns, or a defect under policy `error`.
     """
-    loaded = inspect_candles(source, policy, timezone)
+    loaded = inspect_candles(source, policy, timezone, columns)
     rejected = [series.report for series in loaded if series.report.rejections()]
     if rejected:
         raise ValueError(_refusal(rejected[0], len(rejected) - 1))
@@ -320,7 +326,9 @@ def load_candles(source: object, policy: str = "error", timezone: str = "UTC") -
     return loaded
 
 
-def load_usable(source: object, policy: str = "error", timezone: str = "UTC") -> tuple[list[CandleSeries], list[str]]:
+def load_usable(
+    source: object, policy: str = "error", timezone: str = "UTC", columns: str | None = None
+) -> tuple[list[CandleSeries], list[str]]:
     """As [`load_candles`], but leaves out the tables that cannot be used.
 
     Returns:
@@ -333,7 +341,7 @@ def load_usable(source: object, policy: str = "error", timezone: str = "UTC") ->
     usable, refused = [], []
     for part in [source] if files is None else files:
         try:
-            loaded = inspect_candles(part, policy, timezone)
+            loaded = inspect_candles(part, policy, timezone, columns)
         except ValueError as error:
             refused.append(str(error))
             continue

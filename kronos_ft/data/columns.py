@@ -1,7 +1,7 @@
 """Recognises the columns of a candle table by name, in English and Chinese, in any order."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
@@ -11,12 +11,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "time": (
         "timestamps", "timestamp", "datetime", "opentime", "date", "time", "ts", "begintime", "candlebegintime",
         "tradetime", "tradedate", "unix", "unixtimestamp", "t", "时间", "日期时间", "交易时间", "日期", "交易日期",
-        "时间戳",
+        "时间戳", "windowstart",
     ),
     "open": ("open", "openprice", "o", "开盘", "开盘价", "今开"),
     "high": ("high", "highprice", "max", "h", "最高", "最高价"),
     "low": ("low", "lowprice", "min", "l", "最低", "最低价"),
-    "close": ("close", "closeprice", "last", "c", "收盘", "收盘价"),
+    "close": ("close", "closeprice", "last", "c", "收盘", "收盘价", "price"),
     "volume": ("volume", "vol", "basevolume", "volumebtc", "tickvolume", "tickvol", "v", "成交量"),
     "amount": (
         "amount", "amt", "quotevolume", "quoteassetvolume", "volumequote", "volumeusdt", "volumeusd", "turnover",
@@ -37,12 +37,36 @@ def plain_name(name: object) -> str:
     return re.sub(r"[\W_]+", "", str(name).strip().lower())
 
 
-def match_columns(names: Iterable[object]) -> dict[str, object]:
-    """Maps meanings (`time`, `open`, ..., `amount`, `symbol`) to the table's own column names.
+def parse_columns(text: str | None) -> dict[str, str]:
+    """The setting `columns`: `time=Datum,close=Schluss` maps meanings to column names.
 
     Raises:
-        ValueError: if the time or one of the four prices is missing; the message lists the table's columns.
+        ValueError: another form, or an unknown meaning.
     """
+    found = {}
+    for part in text.split(",") if text else []:
+        meaning, equals, name = (word.strip() for word in part.partition("="))
+        if not equals or not name:
+            raise ValueError(f"columns={text!r} is not a list of MEANING=NAME; write e.g. time=Datum,close=Schluss")
+        if meaning not in ALIASES:
+            raise ValueError(f"columns names {meaning!r}, which is no meaning; use {', '.join(ALIASES)}")
+        found[meaning] = name
+    return found
+
+
+def match_columns(names: Iterable[object], given: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Maps meanings (`time`, `open`, ..., `amount`, `symbol`) to the table's own column names.
+
+    Args:
+        names (`Iterable`): the table's columns.
+        given (`Mapping` of `str` to `str`, *optional*): column names by meaning, from [`parse_columns`]; the others are
+            recognised.
+
+    Raises:
+        ValueError: if the time or one of the four prices is missing, or a given column; the message lists the table's
+            columns.
+    """
+    names = list(names)
     by_plain: dict[str, object] = {}
     for name in names:
         by_plain.setdefault(plain_name(name), name)
@@ -51,11 +75,16 @@ def match_columns(names: Iterable[object]) -> dict[str, object]:
         for meaning, aliases in ALIASES.items()
         if any(alias in by_plain for alias in aliases)
     }
+    have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
+    exact = {str(name).strip(): name for name in names}
+    for meaning, name in (given or {}).items():
+        if name not in exact:
+            raise ValueError(f"no column is named {name!r} (columns: {have}); correct columns={meaning}={name}")
+        found[meaning] = exact[name]
     missing = [meaning for meaning in ("time", *PRICES) if meaning not in found]
     if missing:
-        have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
         raise ValueError(
-            f"no column found for {', '.join(missing)} (columns: {have}); rename the columns, e.g. to {missing[0]!r}"
+            f"no column found for {', '.join(missing)} (columns: {have}); name them, e.g. --columns {missing[0]}=NAME"
         )
     return found
 

@@ -7,8 +7,8 @@ import io
 import numbers
 import os
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +16,14 @@ import pandas as pd
 from ft_core.io.compressed import SUFFIXES as PACKED_SUFFIXES, unpack
 from ft_core.io.pickles import refuse_pickled_data
 
-from .columns import BINANCE_KLINE, match_columns
-from .parquet import parquet_frame
+from .columns import ALIASES, BINANCE_KLINE, PRICES, match_columns, plain_name
 from .symbols import check_symbol
+from .table_formats import arrow_frame, excel_frame, json_frame
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
-PARQUET_SUFFIXES = (".parquet", ".pq")
-SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
+PARQUET_SUFFIXES, FEATHER_SUFFIXES = (".parquet", ".pq"), (".feather", ".arrow")
+EXCEL_SUFFIXES, JSON_SUFFIXES = (".xlsx",), (".json", ".jsonl", ".ndjson")
+SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES, *FEATHER_SUFFIXES, *EXCEL_SUFFIXES, *JSON_SUFFIXES)
 ENCODINGS = ("utf-8-sig", "gb18030")
 DELIMITERS = ",;\t|"
 HEAD, PIECE = 2**18, 2**20  # bytes
@@ -38,12 +39,14 @@ class RawTable:
         symbol (`str`): taken from the name of the file or data set, or from a symbol column.
         frame (`pd.DataFrame`): columns as in the source; the index is the row number for messages.
         row_word (`str`): `line` for text files (the header is line 1), `row` otherwise (from 0).
+        columns (`dict`): its columns by meaning, from [`~kronos_ft.data.columns.match_columns`].
     """
 
     name: str
     symbol: str
     frame: pd.DataFrame
     row_word: str
+    columns: dict[str, object] = field(default_factory=dict)
 
 
 def _unpacked_name(path: Path) -> Path:
@@ -101,15 +104,59 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _header_line(lines: list[str], delimiter: str) -> int | None:
-    """Number (from 0) of the header line: some exports write a link or a blank line before it."""
-    for number, line in enumerate(lines):
+def _header_line(rows: list[list], given: Mapping[str, str] | None) -> int | None:
+    """Number (from 0) of the header row: some exports write a link or a blank line before it."""
+    for number, row in enumerate(rows):
         try:
-            match_columns(_cells(line, delimiter))
-        except (ValueError, StopIteration, csv.Error):
+            match_columns(row, given)
+        except ValueError:
             continue
         return number
     return None
+
+
+def _has_ticker_rows(rows: list[list[str]]) -> bool:
+    """Whether the header has three rows, as yfinance writes it: Price, Ticker, Date."""
+    firsts = [row[0] if row else "" for row in rows[:3]]
+    return firsts[:2] == ["Price", "Ticker"] and firsts[2:] in (["Date"], ["Datetime"], [""])
+
+
+def flat_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with columns of two levels, prices and symbols in any order, as one with a symbol column.
+
+    The rows of several symbols follow one another; other tables are returned as they are.
+    """
+    columns = frame.columns
+    if not isinstance(columns, pd.MultiIndex) or columns.nlevels != 2:
+        return frame
+    known = {alias for name in PRICES for alias in ALIASES[name]}
+    prices = [{plain_name(name) for name in columns.get_level_values(level)} for level in (0, 1)]
+    level = 1 if len(known & prices[0]) >= len(known & prices[1]) else 0  # that of the symbols
+    parts = []
+    for symbol in columns.get_level_values(level).unique():
+        part = frame.xs(symbol, axis=1, level=level).dropna(how="all")
+        parts.append(part.assign(symbol=str(symbol)) if str(symbol).strip() else part)
+    joined = pd.concat(parts)
+    joined.columns.name = None
+    return joined
+
+
+def _cells_or_none(line: str, delimiter: str) -> list[str]:
+    try:
+        return _cells(line, delimiter)
+    except (StopIteration, csv.Error):
+        return []
+
+
+def _read_ticker_csv(path: Path, content: bytes, encoding: str, delimiter: str) -> RawTable:
+    """A file of yfinance: rows of prices, of tickers and of the name of the index precede the candles."""
+    try:
+        frame = pd.read_csv(io.BytesIO(content), encoding=encoding, sep=delimiter, header=[0, 1], index_col=0)
+    except (pd.errors.ParserError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a table ({error}); correct the line") from error
+    names = frame.index.to_series(index=range(3, 3 + len(frame)))
+    frame = flat_columns(frame.set_axis(names.index)).assign(time=lambda found: names.reindex(found.index))
+    return RawTable(str(path), _symbol_of(path), frame[frame["time"] != "Date"], "line")
 
 
 def _names_without_header(path: Path, first: list[str], second: list[str]) -> list[str] | None:
@@ -128,8 +175,12 @@ def _names_without_header(path: Path, first: list[str], second: list[str]) -> li
     raise ValueError(f"{path} has {len(first)} columns and no header line; add a header line with the column names")
 
 
-def read_csv(path: Path) -> RawTable:
+def read_csv(path: Path, given: Mapping[str, str] | None = None) -> RawTable:
     """Reads a delimited text file.
+
+    Args:
+        path (`Path`): the file.
+        given (`Mapping`, *optional*): as for [`~kronos_ft.data.columns.match_columns`].
 
     Delimiter `, ; |`, tab or spaces; UTF-8 (with or without BOM), UTF-16 or GB18030; with or without a header, which a
     link or a blank line may precede; plain, gzip, bzip2, or a zip archive with one file.
@@ -150,8 +201,12 @@ def read_csv(path: Path) -> RawTable:
             "candle a line"
         )
     delimiter = _delimiter(filled)
-    header = _header_line(lines, delimiter)
+    rows = [_cells_or_none(line, delimiter) for line in lines]
+    if _has_ticker_rows(rows):
+        return _read_ticker_csv(path, content, encoding, delimiter)
+    header = _header_line(rows, given)
     names = None
+    symbol = None if header is None else match_columns(rows[header], given).get("symbol")
     if header is None:
         header = next(number for number, line in enumerate(lines) if line.strip())
         names = _names_without_header(path, _cells(filled[0], delimiter), _cells(filled[-1], delimiter))
@@ -171,6 +226,7 @@ def read_csv(path: Path) -> RawTable:
                 skip_blank_lines=False,
                 skipinitialspace=True,
                 low_memory=False,
+                dtype=None if symbol is None else {symbol: str},  # 000001 is not 1
             )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
@@ -179,25 +235,53 @@ def read_csv(path: Path) -> RawTable:
     return RawTable(str(path), _symbol_of(path), frame.dropna(how="all"), "line")
 
 
-def read_parquet(path: Path) -> RawTable:
-    """Reads a Parquet file.
+def read_arrow(path: Path, is_feather: bool = False) -> RawTable:
+    """Reads a Parquet or Feather file; errors as for [`~kronos_ft.data.table_formats.arrow_frame`]."""
+    return RawTable(str(path), _symbol_of(path), _with_time_index(arrow_frame(path, is_feather=is_feather)), "row")
+
+
+def read_excel(path: Path, given: Mapping[str, str] | None = None) -> RawTable:
+    """Reads the first sheet of an Excel file; the header is in one of its first six rows.
 
     Raises:
-        ValueError: not a Parquet file, or too large after decompression.
+        ValueError: as [`~kronos_ft.data.table_formats.excel_frame`], or no header.
     """
-    frame = parquet_frame(path)
-    return RawTable(str(path), _symbol_of(path), _with_time_index(frame), "row")
+    cells = excel_frame(path)
+    rows = [[str(cell) for cell in row] for row in cells.head(6).to_numpy()]
+    header = _header_line(rows, given)
+    if header is None:
+        match_columns(rows[0] if rows else [], given)  # raises, with what is missing
+    frame = cells.iloc[header + 1 :].set_axis(rows[header], axis=1).infer_objects()
+    return RawTable(str(path), _symbol_of(path), frame.set_axis(frame.index + 1).dropna(how="all"), "row")
+
+
+def read_json_candles(path: Path) -> RawTable:
+    """Reads a JSON file of candles, with names or, as lists, without them.
+
+    Raises:
+        ValueError: as [`~kronos_ft.data.table_formats.json_frame`].
+    """
+    frame = json_frame(path)
+    if all(isinstance(name, int) for name in frame.columns) and len(frame):
+        first, last = ([str(cell) for cell in frame.iloc[row]] for row in (0, -1))
+        frame = frame.set_axis(_names_without_header(path, first, last) or frame.columns, axis=1)
+    return RawTable(str(path), _symbol_of(path), frame, "row")
 
 
 def _with_time_index(frame: pd.DataFrame) -> pd.DataFrame:
     """Turns a DatetimeIndex into a column and numbers the rows from 0."""
+    frame = flat_columns(frame)
     if isinstance(frame.index, pd.DatetimeIndex):
         return frame.rename_axis(frame.index.name or "timestamps").reset_index()
     return frame.reset_index(drop=True)
 
 
-def read_file(path: Path) -> RawTable:
-    """Reads one CSV or Parquet file; the suffix decides the format.
+def read_file(path: Path, given: Mapping[str, str] | None = None) -> RawTable:
+    """Reads one file; the suffix decides the format.
+
+    Args:
+        path (`Path`): the file.
+        given (`Mapping`, *optional*): as for [`~kronos_ft.data.columns.match_columns`].
 
     Raises:
         ValueError: for an unknown suffix, a missing or an unreadable file.
@@ -211,9 +295,13 @@ def read_file(path: Path) -> RawTable:
     refuse_pickled_data(path, "to_parquet('{stem}.parquet')")
     suffix = _unpacked_name(path).suffix.lower()
     if suffix in CSV_SUFFIXES or path.suffix.lower() == ".zip":  # exchange archives: x.zip instead of x.csv.zip
-        return read_csv(path)
-    if suffix in PARQUET_SUFFIXES:
-        return read_parquet(path)
+        return read_csv(path, given)
+    if suffix in EXCEL_SUFFIXES:
+        return read_excel(path, given)
+    if suffix in PARQUET_SUFFIXES + FEATHER_SUFFIXES:
+        return read_arrow(path, is_feather=suffix in FEATHER_SUFFIXES)
+    if suffix in JSON_SUFFIXES:
+        return read_json_candles(path)
     raise ValueError(
         f"data file {path} has an unknown suffix; use one of {', '.join(SUFFIXES)} (text files also with "
         f"{', '.join(PACKED_SUFFIXES)})"
@@ -238,25 +326,29 @@ def _files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _unpacked_name(path).suffix.lower() in SUFFIXES)
 
 
-def read_tables(source: object) -> Iterator[RawTable]:
+def read_tables(source: object, given: Mapping[str, str] | None = None) -> Iterator[RawTable]:
     """Yields the tables of a path, folder, glob, Hugging Face data set (or its name), DataFrame, or a dict of them.
 
     A table with several symbols in its symbol column is split into one table per symbol.
 
+    Args:
+        source: what holds the candles.
+        given (`Mapping`, *optional*): as for [`~kronos_ft.data.columns.match_columns`].
+
     Raises:
         ValueError: nothing found, a table that cannot be read or has no column for time or price, or an invalid symbol.
     """
-    for table in _tables_by_symbol(source):
+    for table in _tables_by_symbol(source, given):
         check_symbol(table.symbol, table.name)
         yield table
 
 
-def _tables_by_symbol(source: object) -> Iterator[RawTable]:
-    for table in _raw_tables(source):
+def _tables_by_symbol(source: object, given: Mapping[str, str] | None) -> Iterator[RawTable]:
+    for table in _raw_tables(source, given):
         if table.frame.empty:
             raise ValueError(f"{table.name} has no rows; pass a table with candles")
         try:
-            columns = match_columns(table.frame.columns)
+            columns = table.columns = match_columns(table.frame.columns, given)
         except ValueError as error:
             raise ValueError(f"{table.name}: {error}") from error
         twice = [str(name) for name in columns.values() if (table.frame.columns == name).sum() > 1]
@@ -266,7 +358,7 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
         names = _symbols_in(table, column)
         if len(names) < 2:
             named = len(names) == 1 and table.frame[column].notna().all() and _is_one_table(source)
-            yield RawTable(table.name, str(names[0]), table.frame, table.row_word) if named else table
+            yield replace(table, symbol=str(names[0])) if named else table
             continue
         nameless = table.frame.index[table.frame[column].isna()]
         if len(nameless):
@@ -276,7 +368,7 @@ def _tables_by_symbol(source: object) -> Iterator[RawTable]:
                 "remove the rows"
             )
         for symbol, part in table.frame.groupby(column, sort=True):
-            yield RawTable(table.name, str(symbol), part, table.row_word)
+            yield replace(table, symbol=str(symbol), frame=part)
 
 
 def _symbols_in(table: RawTable, column: object | None) -> list:
@@ -302,29 +394,29 @@ def _is_one_table(source: object) -> bool:
     return isinstance(source, pd.DataFrame) or (isinstance(source, str | Path) and Path(source).is_file())
 
 
-def _raw_tables(source: object) -> Iterator[RawTable]:
+def _raw_tables(source: object, given: Mapping[str, str] | None) -> Iterator[RawTable]:
     if isinstance(source, pd.DataFrame):
         yield RawTable("DataFrame", "DataFrame", _with_time_index(source), "row")
     elif isinstance(source, dict):
         for symbol, part in source.items():
-            for table in _raw_tables(part):
+            for table in _raw_tables(part, given):
                 yield RawTable(f"{symbol}", str(symbol), table.frame, table.row_word)
     elif hasattr(source, "to_pandas"):
         yield RawTable("data set", "data set", source.to_pandas(), "row")
     elif isinstance(source, list | tuple):
         for part in source:
-            yield from _raw_tables(part)
+            yield from _raw_tables(part, given)
     else:
-        yield from _tables_of_path(str(source))
+        yield from _tables_of_path(str(source), given)
 
 
-def _tables_of_path(source: str) -> Iterator[RawTable]:
+def _tables_of_path(source: str, given: Mapping[str, str] | None) -> Iterator[RawTable]:
     files = files_of(source)
     if files is None:
         yield _read_dataset(source)
         return
     for file in files:
-        yield read_file(file)
+        yield read_file(file, given)
 
 
 def files_of(source: str) -> list[Path] | None:

@@ -20,11 +20,13 @@ def load_sample() -> list[CandleSeries]:
         return load_candles(path)
 
 
-def load_source(data: str | None, policy: str, timezone: str, left_out: list[str] | None = None) -> list[CandleSeries]:
+def load_source(
+    data: str | None, policy: str, timezone: str, columns: str | None = None, left_out: list[str] | None = None
+) -> list[CandleSeries]:
     """Loads the candles of a `data` setting: `sample` is the embedded data, any other value goes to [`load_candles`].
 
     Args:
-        data, policy, timezone: as for [`load_candles`].
+        data, policy, timezone, columns: as for [`load_candles`].
         left_out (`list`, *optional*): receives a line for each table that cannot be used, if others can
             ([`~kronos_ft.data.candles.load_usable`]); by default such a table is an error.
 
@@ -37,8 +39,8 @@ def load_source(data: str | None, policy: str, timezone: str, left_out: list[str
     if data == "sample":
         return load_sample()
     if left_out is None:
-        return load_candles(data, policy, timezone)
-    usable, refused = load_usable(data, policy, timezone)
+        return load_candles(data, policy, timezone, columns)
+    usable, refused = load_usable(data, policy, timezone, columns)
     left_out += refused
     return usable
 

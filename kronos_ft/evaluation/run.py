@@ -112,7 +112,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
         raise ValueError(f"a model has the name of a baseline, {taken.pop()!r}; give it another name with NAME=DIR")
-    series = load_source(args.data, args.policy, args.timezone)
+    series = load_source(args.data, args.policy, args.timezone, args.columns)
     check_steps(series)
     settings = replace(settings, plan=with_step(series, settings.plan))
     origins = {

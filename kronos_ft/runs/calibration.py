@@ -64,12 +64,13 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
         data=args.data,
         policy=args.policy,
         timezone=args.timezone,
+        columns=args.columns,
         lookback_window=lookback,
         predict_window=horizon,
         clip=found.clip,
         **{name: getattr(args, name) for name in SPLIT_SETTINGS},
     )
-    series = load_source(args.data, args.policy, args.timezone)
+    series = load_source(args.data, args.policy, args.timezone, args.columns)
     uncalibrated = replace(found, forecaster={**found.forecaster, "predictor_sha256": None})
     predictor = load_predictor(uncalibrated, args.device)
     for remark in remarks_on(found, predictor.tokenizer, lookback):

@@ -32,7 +32,7 @@ def load_series(data: DataArguments) -> list[CandleSeries]:
     Raises:
         ValueError: no data named, or data that cannot be used.
     """
-    return load_source(data.data, data.policy, data.timezone)
+    return load_source(data.data, data.policy, data.timezone, data.columns)
 
 
 def build_splits(

@@ -11,10 +11,17 @@ class CandleArguments:
 
     data: str | None = field(
         default=None,
-        metadata={"help": "CSV or Parquet file, folder or glob of them (one symbol each), or Hub data set; 'sample'."},
+        metadata={
+            "help": "File (CSV, Parquet, Feather, Excel, JSON), folder or glob of them (one symbol each), or Hub data "
+            "set; 'sample'."
+        },
     )
     policy: str = field(default="error", metadata={"help": "How to handle invalid rows: error, drop or repair."})
     timezone: str = field(default="UTC", metadata={"help": "Time zone of times without a UTC offset."})
+    columns: str | None = field(
+        default=None,
+        metadata={"help": "Names of columns that are not recognised, such as time=Datum,close=Schluss."},
+    )
 
 
 @dataclass

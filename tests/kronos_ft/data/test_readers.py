@@ -240,9 +240,9 @@ def test_places_that_hold_no_candles(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             load_candles(source)
-    (tmp_path / "c.json").write_text("{}")
+    (tmp_path / "c.yaml").write_text("{}")
     with pytest.raises(ValueError, match="has an unknown suffix; use one of"):
-        load_candles(tmp_path / "c.json")
+        load_candles(tmp_path / "c.yaml")
 
 
 def test_names_are_matched_by_meaning_not_order():
