@@ -14,7 +14,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 RESULT = RESULTS / "mt5_recipes.json"
 REFERENCE = "original"
 BEGIN, END = "<!-- mt5 -->", "<!-- end of mt5 -->"
-FROM = {"weak": "weak starting weights", "strong": "strong starting weights"}
+STARTS = ("weak", "strong")
+SEARCH = "search-"  # before the start, in the keys of the candidates
 
 
 def _change(figure: Callable[[Run], float]) -> Callable[[Run, Run], float]:
@@ -46,7 +47,7 @@ def comparison(runs: dict[str, Run], recipes: list[str]) -> list[str]:
         f"| start | recipe | {' | '.join(_heading(promise) for promise in PROMISES)} |",
         f"|---|---|{'---|' * len(PROMISES)}",
     ]
-    for start in FROM:
+    for start in STARTS:
         reference = of_recipe(runs, start, REFERENCE)
         for recipe in recipes:
             found = of_recipe(runs, start, recipe)
@@ -75,13 +76,14 @@ def _change_text(promise: Promise, reference: dict[int, Run], found: dict[int, R
 def figures(runs: dict[str, Run]) -> list[str]:
     """A row for each start and recipe: means and standard deviations over the seeds."""
     lines = [
-        "| start | recipe | seeds | ROUGE-L | best validation loss | processor s | steps | disk at the end, MB |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        "| start | recipe | seeds | records | ROUGE-L | best validation loss | processor s | steps | disk at end, MB |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for start in FROM:
+    for start in (*STARTS, *(SEARCH + start for start in STARTS)):
         for recipe in dict.fromkeys(key.split("/")[1] for key in runs if key.startswith(f"{start}/")):
             found = of_recipe(runs, start, recipe)
             cells = [
+                ", ".join(str(number) for number in sorted({run["records"] for run in found.values()})),
                 _spread([run["rougeL"] for run in found.values()], 1),
                 _spread([best(run)["score"] for run in found.values()], 3),
                 _spread([run["cpu_seconds"] for run in found.values()], 0),

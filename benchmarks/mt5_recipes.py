@@ -6,13 +6,14 @@
     python -m benchmarks.mt5_recipes page                         writes the mT5 tables of docs/recipes.md
 
 Starting weights: a small model with the architecture of mT5 and the vocabulary of the records is trained on fictional
-records of ten topics (`benchmarks.fictional_records`). Each recipe fine-tunes it on records of the six other topics,
-which differ by seed, and is scored on 300 further ones. The weak starting weights have fewer steps than the strong.
+records of ten topics (`benchmarks.fictional_records`). Each recipe fine-tunes it on records of two other topics, which
+differ by seed, and is scored on 300 further ones. The weak starting weights have fewer steps than the strong.
 
 Common to all recipes: an evaluation and a checkpoint after each epoch, a warm-up of a twentieth of the steps, no
-summaries before the end, fp32, and a factor of the learning rates, because small models need higher ones: the factor
-with which `original` scores best. Processor seconds and disk are those from the first step to the last, with
-evaluations and checkpoints. Runs that are already in the results are not repeated.
+evaluation before the first step and no summaries before the end, fp32, and a factor of the learning rates, because
+small models need higher ones: of those tried, the factor with which `original` scores best. Processor seconds and disk
+are those from the first step to the last, with evaluations and checkpoints. Runs that are already in the results are
+not repeated.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from transformers.utils.logging import disable_progress_bar
 from benchmarks.comparison import machine
 from benchmarks.fictional_records import compose_records, embedded_records, write_records
 from benchmarks.mt5_estimate import PeakDisk
-from benchmarks.mt5_recipe_tables import RESULT, load, write_page
+from benchmarks.mt5_recipe_tables import RESULT, SEARCH, load, write_page
 from ft_core.io.files import write_json
 from ft_core.runs.record_schema import git_state, now, versions
 from mt5_ft.models.from_scratch import train_tokenizer
@@ -250,8 +251,9 @@ def wanted_runs(what: str, recipes: list[str], starts: list[str], seeds: list[in
             for seed in seeds
             for factor in FACTORS
         }
+    stage = SEARCH if what == "search" else ""
     return {
-        f"{start}/{name}/{seed}": (CANDIDATES.get(name, {"preset": name}), start, seed, FACTOR)
+        f"{stage}{start}/{name}/{seed}": (CANDIDATES.get(name, {"preset": name}), start, seed, FACTOR)
         for seed in seeds
         for start in starts
         for name in recipes
@@ -280,7 +282,7 @@ def main() -> int:
         return 0
     disable_progress_bar()
     logging.getLogger("mt5_ft").setLevel(logging.ERROR)
-    recipes = options.recipes or list(JUDGED if options.what == "judge" else CANDIDATES)
+    recipes = options.recipes or list(JUDGED if options.what == "judge" else ("original", *CANDIDATES))
     seeds = options.seeds or ([1, 2, 3, 4, 5] if options.what == "judge" else [11, 12])
     options.work.mkdir(parents=True, exist_ok=True)
     measure(options.output, wanted_runs(options.what, recipes, options.starts, seeds), options.work)

@@ -21,7 +21,7 @@ from mt5_ft.training.presets import PRESETS
 
 def run(rouge=50.0, cpu=10.0, disk=8e6, loss=1.0):
     history = [{"step": 0, "epoch": 0, "score": 9.0}, {"step": 10, "epoch": 1, "score": loss}]
-    return {"history": history, "steps": 10, "rougeL": rouge, "cpu_seconds": cpu} | dict.fromkeys(
+    return {"history": history, "steps": 10, "rougeL": rouge, "cpu_seconds": cpu, "records": 8} | dict.fromkeys(
         ("disk_at_peak", "disk_at_end"), disk
     )
 
@@ -76,7 +76,7 @@ def test_tiny_run_records_its_figures(tmp_path, monkeypatch):
     assert (start / "model.safetensors").stat().st_mtime_ns == written
     found = train({"preset": "original", "num_train_epochs": 2}, start, 1, tmp_path)
     assert found["steps"] == 2
-    assert [entry["step"] for entry in found["history"]] == [0, 1, 2]
+    assert [entry["step"] for entry in found["history"]] == [1, 2]
     assert found["summarised"] == 3
     assert found["disk_at_peak"] >= found["disk_at_end"] > (start / "model.safetensors").stat().st_size
     assert found["cpu_seconds"] > 0
@@ -104,6 +104,10 @@ def test_recorded_runs_are_kept_and_not_repeated(tmp_path, monkeypatch):
     assert not trained
 
 
+def test_candidates_have_keys_of_their_own():
+    assert list(wanted_runs("search", ["8-adamw-2x"], ["weak"], [11])) == ["search-weak/8-adamw-2x/11"]
+
+
 def test_the_factor_is_searched_with_original_alone():
     wanted = wanted_runs("rates", [], ["weak"], [11])
     assert {key: values[3] for key, values in wanted.items()} == {
@@ -115,15 +119,15 @@ def test_tables_compare_the_runs_of_a_seed():
     runs = {
         **{f"weak/original/{seed}": run(50.0, 10.0 + seed) for seed in (1, 2, 3)},
         **{f"weak/optimized/{seed}": run(49.0, 4.0 + 0.4 * seed, 4e6) for seed in (1, 2)},
-        "weak/muon-2x/11": run(),
+        "search-weak/muon-2x/11": run(),
     }
     rows = [line for line in comparison(runs, ["optimized", "fast"]) if line.startswith("| weak")]
     assert len(rows) == 1
     assert "| -60.0 % (-60.0 to -60.0), held | -50.0 % (-50.0 to -50.0), held |" in rows[0]
     assert "| +2.0 % (+2.0 to +2.0), held |" in rows[0]
     table = figures(runs)
-    assert "| weak | `original` | 1, 2, 3 | 50.0 ± 0.0 | 1.000 ± 0.000 | 12 ± 1 | 10 | 8.0 |" in table
-    assert "| weak | `muon-2x` | 11 | 50.0 | 1.000 | 10 | 10 | 8.0 |" in table
+    assert "| weak | `original` | 1, 2, 3 | 8 | 50.0 ± 0.0 | 1.000 ± 0.000 | 12 ± 1 | 10 | 8.0 |" in table
+    assert "| search-weak | `muon-2x` | 11 | 8 | 50.0 | 1.000 | 10 | 10 | 8.0 |" in table
 
 
 def test_page_keeps_the_text_outside_of_its_marks(tmp_path):
