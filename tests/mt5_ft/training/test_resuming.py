@@ -37,7 +37,7 @@ def test_replaced_data_is_refused_before_anything_is_computed(interrupted, train
     assert "cannot be resumed with other settings (data.content: " in capsys.readouterr().err
     data.write_text("\n".join(lines) + "\n", "utf-8")
     assert train("--max_steps", "8", "--resume", "--gradient_accumulation_steps", "8")[0] == 2
-    assert "(batch x accumulation: 2 x 4 -> 2 x 8)" in capsys.readouterr().err
+    assert "(batch x accumulation: 2 x 1 -> 2 x 8)" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_said_to_be_finished(train, monkeypatch, capsys):
