@@ -15,6 +15,7 @@ from benchmarks.mt5_recipes import (
     train,
     wanted_runs,
 )
+from benchmarks.recipe_tables import verdict
 from mt5_ft.training.arguments import LEARNING_RATES, MT5Arguments
 from mt5_ft.training.presets import PRESETS
 
@@ -141,7 +142,13 @@ def test_page_keeps_the_text_outside_of_its_marks(tmp_path):
     assert "old" not in text
 
 
-def test_more_rouge_is_no_loss_and_results_may_be_missing(tmp_path):
+def test_quality_must_not_get_worse_than_promised():
     lost = next(one for one in PROMISES if one.text == "ROUGE-L lost")
     assert lost.change(run(50), run(55)) == pytest.approx(-0.1)
+    assert lost.change(run(50), run(45)) == pytest.approx(0.1)
+    assert verdict(lost, [-0.01, 0.0, 0.01], 3) == "held"
+    assert verdict(lost, [0.2, 0.21, 0.19], 3) == "not held"
+
+
+def test_results_may_be_missing(tmp_path):
     assert load(tmp_path / "none.json") == {"runs": {}}
