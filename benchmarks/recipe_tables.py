@@ -13,7 +13,7 @@ from scipy import stats
 from ft_core.io.files import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
-REFERENCE = {"tokenizer": "baseline", "predictor": "baseline", "mt5": "original"}
+REFERENCE = {"tokenizer": "baseline", "predictor": "baseline"}
 CONFIDENCE = 0.95
 LEARNT = 0.99  # of the starting score, which a run must get below before its end counts as a saving
 
@@ -75,10 +75,6 @@ def _of(figure: Callable[[Run], float | None]) -> Change:
     return change
 
 
-def _lost(name: str) -> Change:
-    return lambda reference, run: 1 - run[name] / reference[name] if reference[name] else 0.0
-
-
 def _test(name: str) -> Callable[[Run], float | None]:
     return lambda run: (run["test"] or {}).get(name)
 
@@ -99,13 +95,6 @@ _PROMISES = (
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "tokenizer": (*_PROMISES, Promise("test split, recon_all", None, _of(_test("recon_all")))),
     "predictor": (*_PROMISES, Promise("test split, loss", None, _of(_test("loss")))),
-    "mt5": (
-        Promise("time from the first step to the last", -0.50, _of(lambda run: run["seconds"])),
-        Promise("disk at the peak", -0.32, _of(lambda run: run["disk_at_peak"])),
-        Promise("disk at the end", -0.32, _of(lambda run: run["disk_at_end"])),
-        Promise("share of ROUGE-L lost, all validation records", 0.05, _lost("rougeL")),
-        Promise("best validation loss", 0.05, _of(lambda run: best(run)["score"])),
-    ),
 }
 
 
@@ -185,7 +174,7 @@ def write_page(runs: dict[str, Run], page: Path = PAGE) -> None:
     for stage, reference in REFERENCE.items():
         presets = {key.split("/")[1] for key in runs if key.startswith(f"{stage}/")} - {reference}
         lines = scores(runs, stage)
-        for preset in ("optimized", "fast", "best"):
+        for preset in ("optimized", "best"):
             lines += table(runs, stage, preset) if preset in presets else []
         begin, end = f"<!-- {stage} -->", f"<!-- end of {stage} -->"
         body = "\n".join(lines).rstrip()

@@ -1,14 +1,13 @@
 """Compares the named recipes: are the promised gains of `optimized` real?
 
     python -m benchmarks.recipes kronos [--presets baseline optimized best] [--seeds 1 2 3]
-    python -m benchmarks.recipes mt5 [--presets original optimized fast best] [--data records.jsonl]
     python -m benchmarks.recipes search [--seeds 11 12]       candidates for `best`, on seeds of their own
     python -m benchmarks.recipes page                         writes the tables of docs/recipes.md
 
 Kronos: a tiny tokenizer and predictor are trained on the first 60 % of the embedded candles; each recipe fine-tunes
-these weights on the last 40 %, a later period, for the same number of passes. mT5: a small model from random weights on
-the embedded records (or your own JSONL), with one learning rate for all and doubled epochs. Runs that are already in
-the results are not repeated. All values come from the run records; the test split is not used for selection.
+these weights on the last 40 %, a later period, for the same number of passes. Runs that are already in the results are
+not repeated. All values come from the run records; the test split is not used for selection. For mT5 see
+`benchmarks.mt5_recipes`.
 """
 
 import argparse
@@ -33,11 +32,7 @@ EARLIER = 0.6  # share of the embedded candles that the starting weights have se
 WINDOWS = ("--lookback_window", "90", "--predict_window", "10", "--stride", "25", "--validation_stride", "10")
 START = ("--max_steps", "600", "--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7")
 SCORES = {"tokenizer": "eval_recon_all", "predictor": "eval_loss"}
-PRESETS = {"kronos": ["baseline", "optimized", "best"], "mt5": ["original", "optimized", "fast", "best"]}
-MT5 = ("--model", "small", "--from_scratch", "--max_source_length", "192", "--max_target_length", "128")
-MT5_EPOCHS = {"original": 10, "optimized": 6, "fast": 6, "best": 10}
-# evaluations and saves at like places of an epoch, as 500 and 1000 steps are of the reference corpus
-MT5_STEPS = ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20")
+PRESETS = ["baseline", "optimized", "best"]
 _NO_AUGMENTATION = {f"augment_{name}": False for name in ("noise", "feature_dropout", "time_shift", "scale")}
 CANDIDATES: dict[str, dict[str, object]] = {
     "optimized-plain": {"preset": "optimized", **_NO_AUGMENTATION},
@@ -147,19 +142,6 @@ class KronosRecipes:
             shutil.rmtree(run)
 
 
-def train_mt5(preset: str, seed: int, data: str, folder: Path) -> dict[str, object]:
-    """Figures of one mT5 run with a preset: time, disk and the quality on the validation records."""
-    run = folder / "run"
-    words = ["train", "--preset", preset, *MT5, "--data", data, "--seed", str(seed), "--learning_rate", "3e-3"]
-    words += ["--num_train_epochs", str(MT5_EPOCHS[preset]), *MT5_STEPS, "--logging_steps", "10"]
-    most = _run("mt5_ft", words, run)
-    try:
-        final = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))["final"]
-        return figures_of(run, "eval_loss") | {"disk_at_peak": most, "rougeL": final["rougeL"]}
-    finally:
-        shutil.rmtree(run)
-
-
 def _load(path: Path) -> dict[str, dict]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": {}}
 
@@ -175,11 +157,10 @@ def _keep(path: Path, found: dict, key: str, figures: dict[str, object]) -> None
 def main() -> int:
     """Trains the runs that are not in the results yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("kronos", "mt5", "search", "page"))
+    parser.add_argument("what", choices=("kronos", "search", "page"))
     parser.add_argument("--presets", nargs="+", help="default: those of the package")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; for search 11 12")
     parser.add_argument("--stages", nargs="+", choices=tuple(SCORES), default=list(SCORES))
-    parser.add_argument("--data", default="sample", help="mT5: JSONL of records (default: the embedded ones)")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     found = _load(options.output)
@@ -189,14 +170,8 @@ def main() -> int:
         write_page(found["runs"])
         return 0
     seeds = options.seeds or ([11, 12] if options.what == "search" else [1, 2, 3])
-    presets = options.presets or (list(CANDIDATES) if options.what == "search" else PRESETS[options.what])
+    presets = options.presets or (list(CANDIDATES) if options.what == "search" else PRESETS)
     with tempfile.TemporaryDirectory() as name:
-        if options.what == "mt5":
-            wanted = {f"mt5/{preset}/{seed}": (preset, seed) for seed in seeds for preset in presets}
-            for key, (preset, seed) in wanted.items():
-                if key not in found["runs"]:
-                    _keep(options.output, found, key, train_mt5(preset, seed, options.data, Path(name)))
-            return 0
         wanted = {
             f"{stage}/{preset}/{seed}": (stage, CANDIDATES.get(preset, {"preset": preset}), seed)
             for seed in seeds

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ft_core.cli.options import ExactParser
@@ -35,9 +36,9 @@ mt5-ft COMMAND --help lists the options of a command; mt5-ft --version prints th
 
 presets (--preset):
   original   the reference recipe: batches of one record in random order, 8 accumulation steps
-  optimized  fewer epochs, batches of similar length, gradient clipping, less disk (default)
-  fast       optimized, with a trimmed vocabulary and an equal number of target tokens per step
-  best       fast with the five epochs of original, because fewer epochs reduce quality (docs/recipes.md)
+  optimized  fewer epochs of smaller steps, batches of similar length, gradient clipping, less disk (default)
+  fast       three epochs, with a trimmed vocabulary and an equal number of target tokens per step
+  best       fast with the five epochs of original
   8gb        fast, with small batches and activation checkpointing: mT5-base in 8 GB of device memory
   cpu        fast with google/mt5-small on the CPU
 
@@ -71,7 +72,14 @@ def _settings(argv: Sequence[str], command: str, preset: str | None = None) -> t
 
     argv = [*argv, "--preset", preset] if preset else argv
     options = read_table("mt5_ft", command)
-    given = read_options(options, argv, presets=PRESETS, default_preset=DEFAULT_PRESET, program=f"mt5-ft {command}")
+    read = partial(read_options, options, argv, default_preset=DEFAULT_PRESET, program=f"mt5-ft {command}")
+    given = read(presets=PRESETS)
+    if given.get("resume") or given.get("resume_force"):
+        from ..training.resuming import presets_of_run
+
+        run = given.get("output_dir") or next(option.default for option in options if option.name == "output_dir")
+        explicit = read(presets={key: {} for key in PRESETS})
+        given = read(presets=presets_of_run(Path(run), given["preset"], explicit))
     for name in ("data", "validation_data"):
         check_data_file(given.get(name) or "")
     from .tables import TRAIN

@@ -9,7 +9,7 @@ _FAST: dict[str, object] = {
     "eval_steps": 1000,
     "save_steps": 1000,
     "save_total_limit": 1,
-    "warmup_steps": 200,
+    "warmup_steps": 0.05,
     "max_grad_norm": 1.0,
     "max_source_length": 256,
     "max_target_length": 256,
@@ -31,16 +31,16 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_target_length": 256,
         "train_sampling_strategy": "random",
     },
-    # fewer epochs, larger micro-batches of similar length, clipping, less disk
+    # half of the passes of `original`, but twice as many steps in all, of a quarter of the records; clipping, less disk
     "optimized": {
-        "num_train_epochs": 3,
+        "num_train_epochs": 2.4,
         "per_device_train_batch_size": 2,
-        "gradient_accumulation_steps": 4,
-        "logging_steps": 50,
-        "eval_steps": 1000,
-        "save_steps": 1000,
+        "gradient_accumulation_steps": 1,
+        "logging_steps": 100,
+        "eval_steps": 2000,
+        "save_steps": 2000,
         "save_total_limit": 1,
-        "warmup_steps": 200,
+        "warmup_steps": 0.05,
         "max_grad_norm": 1.0,
         "learning_rate": 5e-5,
         "max_source_length": 256,
@@ -56,3 +56,24 @@ PRESETS: dict[str, dict[str, object]] = {
     "cpu": _FAST | {"model": "google/mt5-small", "use_cpu": True, "tokens_per_batch": 1024},
 }
 DEFAULT_PRESET = "optimized"
+
+# earlier definitions: a run that one of them started is resumed with it
+EARLIER: dict[str, tuple[dict[str, object], ...]] = {
+    **{name: (PRESETS[name] | {"warmup_steps": 200},) for name in ("fast", "best", "8gb", "cpu")},
+    "optimized": (
+        {
+            "num_train_epochs": 3,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 4,
+            "logging_steps": 50,
+            "eval_steps": 1000,
+            "save_steps": 1000,
+            "save_total_limit": 1,
+            "warmup_steps": 200,
+            "max_grad_norm": 1.0,
+            "learning_rate": 5e-5,
+            "max_source_length": 256,
+            "max_target_length": 256,
+        },
+    ),
+}

@@ -1,6 +1,7 @@
 """Checks before a run is resumed: its record, its settings, and whether it has finished."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ft_core.runs.record_schema import find_record
 from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 
 from .arguments import MT5Arguments
+from .presets import EARLIER, PRESETS
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,27 @@ def _pair(values: dict) -> tuple[int, int]:
 def batch_asked(args: MT5Arguments) -> dict[str, int]:
     """The requested batch settings, before an out-of-memory error reduces them."""
     return {name: getattr(args, name) for name in (*PAIR, BUDGET[0])}
+
+
+def presets_of_run(run: Path, name: str, explicit: Collection[str]) -> dict[str, dict[str, object]]:
+    """The presets for a resume: of the preset `name`, the definition that the run was started with.
+
+    Args:
+        run: the run's folder.
+        name: of the preset.
+        explicit: settings that the command line or a YAML file sets; they are not compared.
+
+    Raises:
+        ValueError: the run's record cannot be read.
+    """
+    record = find_record(run)
+    recorded: dict[str, object] = {}
+    for group in ("data", "model", "arguments", ASKED):
+        recorded |= record.get(group) or {}
+    for definition in (PRESETS[name], *EARLIER.get(name, ())) if recorded.get("preset") == name else ():
+        if all(recorded.get(key) == value for key, value in definition.items() if key not in explicit):
+            return PRESETS | {name: definition}
+    return PRESETS
 
 
 def adopt_recorded(args: MT5Arguments) -> MT5Arguments:

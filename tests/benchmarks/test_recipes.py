@@ -1,4 +1,5 @@
 import json
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -29,30 +30,32 @@ def test_a_failed_run_is_told_with_its_last_lines(tmp_path):
         recipes._run("kronos_ft", ["tokenizer", "--no_such_setting", "1"], tmp_path / "run")
 
 
-def _trains(trained):
-    def train(preset, seed, data, folder):
-        trained.append((preset, seed))
+class _Recipes:
+    """In place of the trained starting weights; stopped in its third run."""
+
+    trained: ClassVar[list[tuple]] = []
+    stops = True
+
+    def __init__(self, folder):
+        pass
+
+    def train(self, stage, settings, seed):
+        self.trained.append((settings["preset"], seed))
+        if self.stops and len(self.trained) == 3:
+            raise KeyboardInterrupt
         return {"steps": 1, "seconds": 1.0}
 
-    return train
 
-
-def test_recorded_runs_are_kept_and_not_repeated(tmp_path, monkeypatch, capsys):
+def test_recorded_runs_are_kept_and_not_repeated(tmp_path, monkeypatch):
     path, trained = tmp_path / "recipes.json", []
-
-    def train(preset, seed, data, folder):
-        trained.append((preset, seed))
-        if (preset, seed) == ("optimized", 2):
-            raise KeyboardInterrupt  # stopped in its third run
-        return {"steps": 1, "seconds": 1.0}
-
-    monkeypatch.setattr(recipes, "train_mt5", train)
-    command = ["recipes", "mt5", "--presets", "original", "optimized", "--seeds", "1", "2", "--output", str(path)]
-    monkeypatch.setattr("sys.argv", command)
+    monkeypatch.setattr(recipes, "KronosRecipes", _Recipes)
+    monkeypatch.setattr(_Recipes, "trained", trained)
+    command = ["recipes", "kronos", "--presets", "baseline", "optimized", "--seeds", "1", "2", "--stages", "tokenizer"]
+    monkeypatch.setattr("sys.argv", [*command, "--output", str(path)])
     with pytest.raises(KeyboardInterrupt):
         recipes.main()
-    assert list(json.loads(path.read_text())["runs"]) == ["mt5/original/1", "mt5/optimized/1", "mt5/original/2"]
+    assert list(json.loads(path.read_text())["runs"]) == ["tokenizer/baseline/1", "tokenizer/optimized/1"]
     del trained[:]
-    monkeypatch.setattr(recipes, "train_mt5", _trains(trained))
+    monkeypatch.setattr(_Recipes, "stops", False)
     assert recipes.main() == 0
-    assert trained == [("optimized", 2)]
+    assert trained == [("baseline", 2), ("optimized", 2)]

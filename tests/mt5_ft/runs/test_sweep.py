@@ -66,9 +66,10 @@ def test_spaces_that_are_refused(sweep, refused, tmp_path, space, message):
     [
         (
             "optimized, fast",
-            "preset cannot be searched over: trim_vocab is False with optimized and True with fast, and losses of "
-            "different vocabularies cannot be compared; pass --trim_vocab for all trials, or search over the settings",
-            ["--trim_vocab", "true"],
+            "preset cannot be searched over: eval_steps is 2000 with optimized and 1000 with fast, and trials are "
+            "pruned by comparing evaluation with evaluation; pass --eval_steps, --logging_steps, --trim_vocab for all "
+            "trials",
+            ["--trim_vocab", "true", "--eval_steps", "1000", "--logging_steps", "50"],
         ),
         (
             "fast, cpu",
@@ -77,7 +78,7 @@ def test_spaces_that_are_refused(sweep, refused, tmp_path, space, message):
         ),
         (
             "original, optimized",
-            "eval_steps is 500 with original and 1000 with optimized, and trials are pruned by comparing evaluation "
+            "eval_steps is 500 with original and 2000 with optimized, and trials are pruned by comparing evaluation "
             "with evaluation; pass --eval_steps, --logging_steps for all trials",
             ["--eval_steps", "500", "--logging_steps", "50"],
         ),
