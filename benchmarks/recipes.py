@@ -1,14 +1,13 @@
 """Compares the named recipes: are the promised gains of `optimized` real?
 
-    python -m benchmarks.recipes kronos [--presets baseline optimized best] [--seeds 1 2 3]
+    python -m benchmarks.recipes kronos [--market sample FILE ...]   see `benchmarks.kronos_recipes`
+    python -m benchmarks.recipes merge OTHER.json [...]              adds the runs of other results files
     python -m benchmarks.recipes mt5 [--presets original optimized fast best] [--data records.jsonl]
-    python -m benchmarks.recipes search [--seeds 11 12]       candidates for `best`, on seeds of their own
-    python -m benchmarks.recipes page                         writes the tables of docs/recipes.md
+    python -m benchmarks.recipes page                                writes the tables of docs/recipes.md
 
-Kronos: a tiny tokenizer and predictor are trained on the first 60 % of the embedded candles; each recipe fine-tunes
-these weights on the last 40 %, a later period, for the same number of passes. mT5: a small model from random weights on
-the embedded records (or your own JSONL), with one learning rate for all and doubled epochs. Runs that are already in
-the results are not repeated. All values come from the run records; the test split is not used for selection.
+mT5: a small model from random weights on the embedded records (or your own JSONL), with one learning rate for all and
+doubled epochs. Runs that are already in the results are not repeated. All values come from the run records; the test
+split is not used for selection.
 """
 
 import argparse
@@ -25,38 +24,15 @@ from pathlib import Path
 
 from benchmarks.comparison import RESULTS, machine
 from ft_core.io.files import write_json
-from ft_core.runs.folder import BEST_MODEL, LOG_FILE, METRICS_FILE, RUN_FILE
+from ft_core.runs.folder import LOG_FILE, METRICS_FILE, RUN_FILE
 from ft_core.runs.record_schema import git_state, now, versions
 
 RESULT = RESULTS / "recipes.json"
-EARLIER = 0.6  # share of the embedded candles that the starting weights have seen
-WINDOWS = ("--lookback_window", "90", "--predict_window", "10", "--stride", "25", "--validation_stride", "10")
-START = ("--max_steps", "600", "--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7")
-SCORES = {"tokenizer": "eval_recon_all", "predictor": "eval_loss"}
-PRESETS = {"kronos": ["baseline", "optimized", "best"], "mt5": ["original", "optimized", "fast", "best"]}
+PRESETS = ["original", "optimized", "fast", "best"]
 MT5 = ("--model", "small", "--from_scratch", "--max_source_length", "192", "--max_target_length", "128")
 MT5_EPOCHS = {"original": 10, "optimized": 6, "fast": 6, "best": 10}
 # evaluations and saves at like places of an epoch, as 500 and 1000 steps are of the reference corpus
 MT5_STEPS = ("--eval_steps", "28", "--save_steps", "28", "--warmup_steps", "20")
-_NO_AUGMENTATION = {f"augment_{name}": False for name in ("noise", "feature_dropout", "time_shift", "scale")}
-CANDIDATES: dict[str, dict[str, object]] = {
-    "optimized-plain": {"preset": "optimized", **_NO_AUGMENTATION},
-    "optimized-fast-rate": {"preset": "optimized", **_NO_AUGMENTATION, "learning_rate": 5e-4},
-    "baseline-fast-rate": {"preset": "baseline", "learning_rate": 5e-4, "max_grad_norm": 1.0, "early_stopping": True},
-    "baseline-faster-rate": {"preset": "baseline", "learning_rate": 1e-3, "max_grad_norm": 1.0, "early_stopping": True},
-    "baseline-small-batch": {
-        "preset": "baseline",
-        "learning_rate": 5e-4,
-        "per_device_train_batch_size": 25,
-        "max_grad_norm": 1.0,
-        "early_stopping": True,
-    },
-}
-
-
-def _words(settings: dict[str, object]) -> list[str]:
-    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}
-    return [word for name, text in texts.items() for word in (f"--{name}", text)]
 
 
 def _run(module: str, words: Iterable[str], folder: Path) -> int:
@@ -110,43 +86,6 @@ def figures_of(run: Path, score: str) -> dict[str, object]:
     }
 
 
-def halves(folder: Path) -> tuple[Path, Path]:
-    """The embedded candles in two files: for the starting weights, and the later period."""
-    from kronos_ft.data.sources import load_sample
-
-    table = load_sample()[0].to_frame()
-    cut = int(len(table) * EARLIER)
-    paths = folder / "earlier.csv", folder / "later.csv"
-    table.iloc[:cut].to_csv(paths[0], index=False)
-    table.iloc[cut:].to_csv(paths[1], index=False)
-    return paths
-
-
-class KronosRecipes:
-    """Fine-tunes tokenizers and predictors from the same starting weights, which are trained once."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.earlier, self.later = halves(folder)
-        shared = (*WINDOWS, *START, "--model", "tiny", "--from_scratch", "--data", str(self.earlier))
-        self.tokenizer, self.predictor = folder / "start-tokenizer", folder / "start-predictor"
-        _run("kronos_ft", ("tokenizer", *shared), self.tokenizer)
-        self.tokenizer_words = ("--tokenizer", str(self.tokenizer / BEST_MODEL))
-        _run("kronos_ft", ("predictor", *shared, *self.tokenizer_words), self.predictor)
-
-    def train(self, stage: str, settings: dict[str, object], seed: int) -> dict[str, object]:
-        """Figures of one run of a stage with these settings."""
-        run = self.folder / "run"
-        start = self.tokenizer if stage == "tokenizer" else self.predictor
-        words = [stage, *WINDOWS, "--data", str(self.later), "--model", str(start / BEST_MODEL), "--seed", str(seed)]
-        words += self.tokenizer_words if stage == "predictor" else ()
-        _run("kronos_ft", [*words, *_words(settings)], run)
-        try:
-            return figures_of(run, SCORES[stage])
-        finally:
-            shutil.rmtree(run)
-
-
 def train_mt5(preset: str, seed: int, data: str, folder: Path) -> dict[str, object]:
     """Figures of one mT5 run with a preset: time, disk and the quality on the validation records."""
     run = folder / "run"
@@ -174,12 +113,15 @@ def _keep(path: Path, found: dict, key: str, figures: dict[str, object]) -> None
 
 def main() -> int:
     """Trains the runs that are not in the results yet."""
+    if sys.argv[1:2] in (["kronos"], ["merge"]):
+        from benchmarks.kronos_recipes import main as kronos_main
+
+        return kronos_main(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("kronos", "mt5", "search", "page"))
-    parser.add_argument("--presets", nargs="+", help="default: those of the package")
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; for search 11 12")
-    parser.add_argument("--stages", nargs="+", choices=tuple(SCORES), default=list(SCORES))
-    parser.add_argument("--data", default="sample", help="mT5: JSONL of records (default: the embedded ones)")
+    parser.add_argument("what", choices=("kronos", "merge", "mt5", "page"))
+    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--data", default="sample", help="JSONL of records (default: the embedded ones)")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     found = _load(options.output)
@@ -188,25 +130,11 @@ def main() -> int:
 
         write_page(found["runs"])
         return 0
-    seeds = options.seeds or ([11, 12] if options.what == "search" else [1, 2, 3])
-    presets = options.presets or (list(CANDIDATES) if options.what == "search" else PRESETS[options.what])
+    wanted = {f"mt5/{preset}/{seed}": (preset, seed) for seed in options.seeds for preset in options.presets}
     with tempfile.TemporaryDirectory() as name:
-        if options.what == "mt5":
-            wanted = {f"mt5/{preset}/{seed}": (preset, seed) for seed in seeds for preset in presets}
-            for key, (preset, seed) in wanted.items():
-                if key not in found["runs"]:
-                    _keep(options.output, found, key, train_mt5(preset, seed, options.data, Path(name)))
-            return 0
-        wanted = {
-            f"{stage}/{preset}/{seed}": (stage, CANDIDATES.get(preset, {"preset": preset}), seed)
-            for seed in seeds
-            for stage in options.stages
-            for preset in presets
-        }
-        missing = {key: what for key, what in wanted.items() if key not in found["runs"]}
-        recipes = KronosRecipes(Path(name)) if missing else None
-        for key, what in missing.items():
-            _keep(options.output, found, key, recipes.train(*what))
+        for key, (preset, seed) in wanted.items():
+            if key not in found["runs"]:
+                _keep(options.output, found, key, train_mt5(preset, seed, options.data, Path(name)))
     return 0
 
 

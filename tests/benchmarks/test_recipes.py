@@ -1,27 +1,8 @@
 import json
 
-import pandas as pd
 import pytest
 
 from benchmarks import recipes
-from kronos_ft.training.presets import PRESETS
-
-
-def test_the_recipes_market_is_later_than_that_of_the_starting_weights(tmp_path):
-    earlier, later = (pd.read_csv(path, parse_dates=["timestamps"]) for path in recipes.halves(tmp_path))
-    assert earlier["timestamps"].max() < later["timestamps"].min()
-    assert len(earlier) / (len(earlier) + len(later)) == pytest.approx(recipes.EARLIER, abs=1e-4)
-
-
-def test_settings_become_words():
-    assert recipes._words({"early_stopping": True, "learning_rate": 5e-4}) == [
-        *("--early_stopping", "true", "--learning_rate", "0.0005")
-    ]
-
-
-def test_candidates_name_settings_of_a_preset():
-    known = {"preset"}.union(*PRESETS.values())
-    assert all(set(candidate) <= known for candidate in recipes.CANDIDATES.values())
 
 
 def test_a_failed_run_is_told_with_its_last_lines(tmp_path):
