@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +37,7 @@ from kronos_ft.runs.predictor import run_predictor
 from kronos_ft.runs.tokenizer import run_tokenizer
 from kronos_ft.training.presets import DEFAULT_PRESET, STAGE_PRESETS
 from kronos_ft.training.quantile_arguments import STAGE_TYPES
+from kronos_ft.windows.dataset import WindowDataset, WindowShape
 
 RESULT = RESULTS / "recipes.json"
 SCORES = {"tokenizer": "eval_recon_all", "predictor": "eval_loss"}
@@ -48,6 +49,7 @@ STRIDE, VALIDATION_STRIDE = 25, 10  # with so many bars
 START = {"learning_rate": 1e-3, "per_device_train_batch_size": 32, "seed": 7}
 STARTS = (600, 3000)
 EPOCH_EVALUATIONS = 600  # starting weights of more steps are evaluated every 150 steps, not after each pass
+PUBLISHED = "published"  # the published loop, in the keys of the results
 QUIET = {"report_to": "none", "push_to_hub": False}
 
 _ADAMW = {"preset": "baseline", "max_grad_norm": 1.0}
@@ -81,7 +83,12 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "muon-3e-3-b16": _MUON | _SHORT | _rates(adamw=3e-3),
     "muon-1e-2-b16": _MUON | _SHORT | _rates(adamw=1e-2),
     "muon-1e-3-b16-ema": _MUON | _SHORT | _EMA | _rates(adamw=1e-3),
+    "muon-2e-3-b16-ema": _MUON | _SHORT | _EMA | _rates(adamw=2e-3),
     "muon-3e-3-b16-ema": _MUON | _SHORT | _EMA | _rates(adamw=3e-3),
+    "muon-3e-3-adamw-1e-3-b16-ema": _MUON | _SHORT | _EMA | _rates(adamw=1e-3, muon=3e-3),
+    "muon-1e-3-b16-ema-15": _MUON | _SHORT | _EMA | _rates(adamw=1e-3) | {"num_train_epochs": 15},
+    "muon-2e-3-b16-ema-15": _MUON | _SHORT | _EMA | _rates(adamw=2e-3) | {"num_train_epochs": 15},
+    "muon-3e-3-b16-ema-15": _MUON | _SHORT | _EMA | _rates(adamw=3e-3) | {"num_train_epochs": 15},
 }
 
 
@@ -209,8 +216,23 @@ class KronosRecipes:
             return {}
         return {"tokenizer": self.weights("tokenizer"), "token_cache": False}
 
-    def train(self, stage: str, settings: dict[str, object], seed: int) -> dict[str, object]:
-        """Figures of one fine-tuning run."""
+    def train_published(self, stage: str, seed: int) -> dict[str, object]:
+        """Figures of the published loop with the published model code, from the same weights on the same windows."""
+        from benchmarks.published_loop import PublishedLoop
+
+        series, length = load_source(str(self.later), "error", "UTC"), WindowShape().length
+        train, validation = (
+            WindowDataset(series, name, WindowShape(stride=self.windows[stride]), embargo=length)
+            for name, stride in (("train", "stride"), ("validation", "validation_stride"))
+        )
+        tokenizer = None if stage == "tokenizer" else self.weights("tokenizer")
+        with tempfile.TemporaryDirectory() as folder:
+            return PublishedLoop(self.weights(stage), tokenizer, train, validation, Path(folder)).run(seed)
+
+    def train(self, stage: str, settings: dict[str, object] | None, seed: int) -> dict[str, object]:
+        """Figures of one fine-tuning run; without settings, of the published loop."""
+        if settings is None:
+            return self.train_published(stage, seed)
         start = {"data": self.later, "model": self.weights(stage), "seed": seed, **self._tokens(stage)}
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
@@ -234,10 +256,11 @@ def keep(path: Path, runs: dict[str, dict]) -> None:
     write_json(path, {**found, **about, "runs": {**found["runs"], **runs}})
 
 
-def wanted_runs(options: argparse.Namespace, market: str, start: int) -> Iterable[tuple[str, tuple]]:
+def wanted_runs(options: argparse.Namespace, market: str, start: int) -> Iterator[tuple[str, tuple]]:
     """Keys of the runs of one market and start, and what is trained; recipes with the same seed follow each other."""
     place = market_name(market) + ("" if options.size == "tiny" else f"-{options.size}")
-    recipes = {name: {"preset": name} for name in options.presets}
+    recipes = {PUBLISHED: None} if options.published else {}
+    recipes |= {name: {"preset": name} for name in options.presets}
     recipes |= {name: CANDIDATES[name] for name in options.candidates}
     for seed in options.seeds:
         for stage in options.stages:
@@ -253,6 +276,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--market", nargs="+", default=["sample"], help="sample, or files of candles")
     parser.add_argument("--size", choices=tuple(TOKENIZERS), default="tiny")
     parser.add_argument("--starts", type=int, nargs="+", default=list(STARTS), help="steps of the starting weights")
+    parser.add_argument("--published", action="store_true", help="also the published loop with the published code")
     parser.add_argument("--presets", nargs="*", default=[])
     parser.add_argument("--candidates", nargs="*", choices=tuple(CANDIDATES), default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])

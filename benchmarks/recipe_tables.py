@@ -1,6 +1,5 @@
 """The runs of `benchmarks.recipes` as tables: each recipe compared with its reference, paired by seed."""
 
-import itertools
 import math
 import re
 import statistics
@@ -13,9 +12,8 @@ from scipy import stats
 from ft_core.io.files import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
-REFERENCE = {"tokenizer": "baseline", "predictor": "baseline", "mt5": "original"}
+REFERENCE = {"mt5": "original"}
 CONFIDENCE = 0.95
-LEARNT = 0.99  # of the starting score, which a run must get below before its end counts as a saving
 
 Run = dict
 Change = Callable[[Run, Run], float | None]
@@ -51,22 +49,6 @@ def reach(run: Run, score: float) -> dict[str, float] | None:
     return next((entry for entry in trained(run) if entry["score"] <= score), None)
 
 
-def variation(run: Run) -> float:
-    """Mean relative change between consecutive evaluations, over the second half of the run."""
-    scores = [entry["score"] for entry in trained(run)]
-    late = scores[len(scores) // 2 - 1 :] if len(scores) > 2 else scores
-    return statistics.mean(abs(after / before - 1) for before, after in itertools.pairwise(late))
-
-
-def _reaching(unit: str) -> Change:
-    def change(reference: Run, run: Run) -> float | None:
-        goal = best(reference)
-        reached = reach(run, goal["score"])
-        return None if reached is None else reached[unit] / goal[unit] - 1
-
-    return change
-
-
 def _of(figure: Callable[[Run], float | None]) -> Change:
     def change(reference: Run, run: Run) -> float | None:
         before, after = figure(reference), figure(run)
@@ -79,26 +61,7 @@ def _lost(name: str) -> Change:
     return lambda reference, run: 1 - run[name] / reference[name] if reference[name] else 0.0
 
 
-def _test(name: str) -> Callable[[Run], float | None]:
-    return lambda run: (run["test"] or {}).get(name)
-
-
-def _left_out(_: Run, run: Run) -> float | None:
-    """Planned passes saved by early stopping; None if the run did not improve."""
-    start = next((entry["score"] for entry in run["history"] if entry["step"] == 0), math.inf)
-    return run["epochs"] / run["planned_epochs"] - 1 if best(run)["score"] < LEARNT * start else None
-
-
-_PROMISES = (
-    Promise("optimizer steps to reach the baseline's best validation", -0.20, _reaching("step")),
-    Promise("passes over the windows to reach it", None, _reaching("epoch")),
-    Promise("best validation", -0.10, _of(lambda run: best(run)["score"])),
-    Promise("change from evaluation to evaluation, second half", None, _of(variation)),
-    Promise("passes left out by early stopping, of runs that learnt something", -0.20, _left_out),
-)
 PROMISES: dict[str, tuple[Promise, ...]] = {
-    "tokenizer": (*_PROMISES, Promise("test split, recon_all", None, _of(_test("recon_all")))),
-    "predictor": (*_PROMISES, Promise("test split, loss", None, _of(_test("loss")))),
     "mt5": (
         Promise("time from the first step to the last", -0.50, _of(lambda run: run["seconds"])),
         Promise("disk at the peak", -0.32, _of(lambda run: run["disk_at_peak"])),
@@ -130,7 +93,7 @@ def verdict(promise: Promise, changes: list[float], seeds: int) -> str:
 
 def of_recipe(runs: dict[str, Run], stage: str, preset: str) -> dict[int, Run]:
     """Runs of a preset by seed."""
-    named = (key.split("/") for key in runs)
+    named = (key.split("/") for key in runs if key.count("/") == 2)
     return {int(seed): runs[f"{stage}/{preset}/{seed}"] for at, name, seed in named if (at, name) == (stage, preset)}
 
 
@@ -179,15 +142,22 @@ def scores(runs: dict[str, Run], stage: str) -> list[str]:
     return [*lines, ""]
 
 
+def sections(runs: dict[str, Run]) -> dict[str, list[str]]:
+    """Lines between the marks of the page, by mark."""
+    presets = {key.split("/")[1] for key in runs if key.startswith("mt5/")} - {REFERENCE["mt5"]}
+    lines = scores(runs, "mt5")
+    for preset in ("optimized", "fast", "best"):
+        lines += table(runs, "mt5", preset) if preset in presets else []
+    return {"mt5": lines}
+
+
 def write_page(runs: dict[str, Run], page: Path = PAGE) -> None:
     """Replaces the tables between the marks of the page."""
+    from benchmarks.kronos_recipe_tables import sections as kronos_sections
+
     text = page.read_text(encoding="utf-8")
-    for stage, reference in REFERENCE.items():
-        presets = {key.split("/")[1] for key in runs if key.startswith(f"{stage}/")} - {reference}
-        lines = scores(runs, stage)
-        for preset in ("optimized", "fast", "best"):
-            lines += table(runs, stage, preset) if preset in presets else []
-        begin, end = f"<!-- {stage} -->", f"<!-- end of {stage} -->"
+    for mark, lines in {**kronos_sections(runs), **sections(runs)}.items():
+        begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
         body = "\n".join(lines).rstrip()
         text = re.sub(f"{begin}.*?{end}", lambda _, b=begin, t=body, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL)
     write_text(page, text)
