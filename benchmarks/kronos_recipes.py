@@ -48,6 +48,7 @@ EARLIER = 0.6  # share of the candles that the starting weights have seen
 STRIDE, VALIDATION_STRIDE = 25, 10  # with so many bars
 START = {"learning_rate": 1e-3, "per_device_train_batch_size": 32, "seed": 7}
 STARTS = (600, 3000)
+STRONG_BATCH = 8  # of starting weights of more steps than 600
 EPOCH_EVALUATIONS = 600  # starting weights of more steps are evaluated every 150 steps, not after each pass
 PUBLISHED = "published"  # the published loop, in the keys of the results
 QUIET = {"report_to": "none", "push_to_hub": False}
@@ -205,7 +206,7 @@ class KronosRecipes:
             shared = {**self.windows, **START, "data": self.earlier, "from_scratch": True, "max_steps": self.start}
             if self.start > EPOCH_EVALUATIONS:
                 shared |= dict.fromkeys(("eval_strategy", "save_strategy"), "steps")
-                shared |= {"eval_steps": 150, "save_steps": 150}
+                shared |= {"eval_steps": 150, "save_steps": 150, "per_device_train_batch_size": STRONG_BATCH}
             shared |= {"model": TOKENIZERS[self.size] if stage == "tokenizer" else self.size, "overwrite": True}
             run_stage(stage, shared | self._tokens(stage), run)
         return run / BEST_MODEL

@@ -3,7 +3,7 @@
     python -m benchmarks.recipes kronos [--market sample FILE ...]   see `benchmarks.kronos_recipes`
     python -m benchmarks.recipes merge OTHER.json [...]              adds the runs of other results files
     python -m benchmarks.recipes mt5 [--presets original optimized fast best] [--data records.jsonl]
-    python -m benchmarks.recipes page                                writes the tables of docs/recipes.md
+    python -m benchmarks.recipes page                                writes tables and picture of docs/recipes.md
 
 mT5: a small model from random weights on the embedded records (or your own JSONL), with one learning rate for all and
 doubled epochs. Runs that are already in the results are not repeated. All values come from the run records; the test
@@ -126,9 +126,11 @@ def main() -> int:
     options = parser.parse_args()
     found = _load(options.output)
     if options.what == "page":
+        from benchmarks.recipe_picture import draw
         from benchmarks.recipe_tables import write_page
 
         write_page(found["runs"])
+        draw(found["runs"])
         return 0
     wanted = {f"mt5/{preset}/{seed}": (preset, seed) for seed in options.seeds for preset in options.presets}
     with tempfile.TemporaryDirectory() as name:
