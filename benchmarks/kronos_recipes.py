@@ -227,7 +227,7 @@ class KronosRecipes:
             for name, stride in (("train", "stride"), ("validation", "validation_stride"))
         )
         tokenizer = None if stage == "tokenizer" else self.weights("tokenizer")
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             return PublishedLoop(self.weights(stage), tokenizer, train, validation, Path(folder)).run(seed)
 
     def train(self, stage: str, settings: dict[str, object] | None, seed: int) -> dict[str, object]:

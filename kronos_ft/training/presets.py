@@ -33,8 +33,8 @@ PRESETS: dict[str, dict[str, object]] = {
     },
 }
 _EARLY_STOPPING = {"early_stopping": True, "early_stopping_patience": 5, "early_stopping_min_delta": 1e-5}
-# The best recipe of docs/recipes.md, measured on tiny models: Muon for the matrices of the blocks, small batches, half
-# of the passes and averaged weights. Published weights may need a lower rate: compare with `gentle`.
+# The best recipe of docs/recipes.md, measured on tiny models: Muon for the matrices of the blocks, small batches, fewer
+# passes and averaged weights. Published weights may need a lower rate: compare with `gentle`.
 PRESETS["best"] = PRESETS["baseline"] | {
     "optim": "muon",
     "learning_rate": 3e-3,
@@ -53,12 +53,12 @@ PRESETS["gentle"] = PRESETS["baseline"] | {
     **_EARLY_STOPPING,
     "early_stopping_patience": 3,
 }
-# The predictor's recipes differ in learning rate and clipping. The sampled coarse token of the published scripts is an
-# error, so it is not part of `baseline` (s1_conditioning="sampled" selects it).
+# The predictor's recipes differ in learning rate, clipping and passes. The sampled coarse token of the published
+# scripts is an error, so it is not part of `baseline` (s1_conditioning="sampled" selects it).
 PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "baseline": {**PRESETS["baseline"], "learning_rate": 4e-5, "max_grad_norm": 3.0},
     "optimized": {**PRESETS["optimized"], "learning_rate": 2e-5},
-    "best": PRESETS["best"],
+    "best": {**PRESETS["best"], "num_train_epochs": 10},
     "gentle": PRESETS["gentle"],
 }
 # The head starts from zero on a body that is trained already

@@ -66,7 +66,7 @@ def test_presets_are_those_of_the_recipes():
     assert (baseline["early_stopping"], optimized["early_stopping"]) == (False, True)
 
 
-def test_best_is_muon_with_averaged_weights_and_half_of_the_passes(tmp_path):
+def test_best_is_muon_with_averaged_weights_and_fewer_passes(tmp_path):
     args = KronosTokenizerArguments(output_dir=str(tmp_path), **PRESETS["best"])
     assert (args.optim, args.learning_rate, args.muon_learning_rate) == ("muon", 3e-3, None)
     assert (args.per_device_train_batch_size, args.num_train_epochs, args.ema_decay) == (16, 15, 0.98)
