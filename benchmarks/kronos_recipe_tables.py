@@ -1,15 +1,15 @@
 """The Kronos tables of docs/recipes.md: each recipe beside the baseline on every market, paired by seed.
 
-A promise is kept on a market and start if its whole 95 % interval over the seeds satisfies it. The floor of the
-predictor's loss is not known; its estimate is the lowest validation of any run from the same weights, so that the share
-of the gain is an estimate too, and 100 % for the recipe that found the floor.
+A promise is kept at a market and start if every seed keeps it: two or three seeds are too few for an interval. The
+floor of the predictor's loss is not known; its estimate is the lowest validation of any run from the same weights, so
+that the share of the gain is an estimate too, and 100 % for the recipe that found the floor.
 """
 
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.recipe_tables import Promise, Run, best, interval, reach, verdict
+from benchmarks.recipe_tables import Promise, Run, best, reach
 
 REFERENCE, PUBLISHED = "baseline", "published"
 STAGES = ("tokenizer", "predictor")
@@ -122,9 +122,12 @@ def changes(promise: Promise, place: Place, runs: Runs, recipe: str) -> tuple[li
 
 
 def kept(promise: Promise, place: Place, runs: Runs, recipe: str) -> str:
-    """The verdict on a promise at a place, or an empty text if it was not measured."""
+    """Whether every seed keeps a promise at a place; an empty text if it was not measured or has no goal."""
     found, seeds = changes(promise, place, runs, recipe)
-    return verdict(promise, found, seeds) if seeds else ""
+    if promise.goal is None or not seeds:
+        return ""
+    held = sum(change <= promise.goal for change in found)
+    return "held" if held == seeds else f"held by {held} of {seeds} seeds" if held else "not held"
 
 
 def is_worse(place: Place, runs: Runs, recipe: str) -> list[int]:
@@ -138,11 +141,10 @@ def _percent(value: float) -> str:
 
 def _cell(promise: Promise, place: Place, runs: Runs, recipe: str) -> str:
     found, _ = changes(promise, place, runs, recipe)
-    if not found:
-        return f"never: {kept(promise, place, runs, recipe)}" if promise.goal is not None else "-"
-    low, high = interval(found)
-    spread = f" ({_percent(low)} to {_percent(high)})" if len(found) > 1 else ""
     judged = kept(promise, place, runs, recipe)
+    if not found:
+        return f"never: {judged}" if judged else "-"
+    spread = f" ({_percent(min(found))} to {_percent(max(found))})" if len(found) > 1 else ""
     return f"{_percent(statistics.mean(found))}{spread}" + (f": {judged}" if judged else "")
 
 
@@ -184,7 +186,11 @@ def stage_tables(runs: Runs, stage: str) -> list[str]:
                 cells[-1] = cells[-1].partition(":")[0]  # no promise: a cross-entropy has a floor
             rows.append([place.name, seeds, *cells, *(_cell(promise, place, runs, recipe) for promise in BESIDE)])
         head = ["market, start", "seeds", *(promise.text for promise in (*listed, *BESIDE))]
-        lines += [f"**{stage}: `{recipe}` beside `{REFERENCE}`**, mean change (95 % interval)", "", *_table(head, rows)]
+        lines += [
+            f"**{stage}: `{recipe}` beside `{REFERENCE}`**, mean change (lowest to highest of the seeds)",
+            "",
+            *_table(head, rows),
+        ]
     return [*lines, *(gain_table(runs) if stage == "predictor" else []), *score_table(runs, stage)]
 
 
