@@ -40,7 +40,7 @@ PRESETS["best"] = PRESETS["baseline"] | {
     "learning_rate": 3e-3,
     "per_device_train_batch_size": 16,
     "max_grad_norm": 1.0,
-    "num_train_epochs": 15,
+    "num_train_epochs": 14,
     "ema_decay": 0.98,
     **_EARLY_STOPPING,
 }
