@@ -69,7 +69,7 @@ def test_presets_are_those_of_the_recipes():
 def test_best_is_muon_with_averaged_weights_and_fewer_passes(tmp_path):
     args = KronosTokenizerArguments(output_dir=str(tmp_path), **PRESETS["best"])
     assert (args.optim, args.learning_rate, args.muon_learning_rate) == ("muon", 3e-3, None)
-    assert (args.per_device_train_batch_size, args.num_train_epochs, args.ema_decay) == (16, 14, 0.98)
+    assert (args.per_device_train_batch_size, args.num_train_epochs, args.ema_decay) == (16, 12, 0.98)
 
 
 def test_gentle_is_independent_of_best(tmp_path):
