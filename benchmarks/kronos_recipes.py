@@ -167,6 +167,28 @@ def market_name(market: str) -> str:
     return market if market == "sample" else Path(market).stem
 
 
+def halves(market: str, folder: Path) -> tuple[Path, Path, int]:
+    """Candles of the starting weights and of the later period, each as a file in a folder, and the bars of both."""
+    series = load_sample() if market == "sample" else load_source(market, "error", "UTC")
+    if len(series) != 1:
+        raise SystemExit(f"{market} has {len(series)} symbols; give a file of one")
+    table = series[0].to_frame().iloc[-BARS:]
+    cut = int(len(table) * EARLIER)
+    earlier, later = folder / "earlier.csv", folder / "later.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, part in ((earlier, table.iloc[:cut]), (later, table.iloc[cut:])):
+        if not path.is_file() or len(pd.read_csv(path)) != len(part):
+            part.to_csv(path, index=False)
+    return earlier, later, len(table)
+
+
+def windows_of(bars: int) -> dict[str, object]:
+    """Settings of the windows of a market with so many bars."""
+    strides = {"stride": STRIDE, "validation_stride": VALIDATION_STRIDE}
+    shares = {name: max(1, round(stride * bars / BARS)) for name, stride in strides.items()}
+    return {"lookback_window": 90, "predict_window": 10, **shares}
+
+
 class KronosRecipes:
     """Fine-tunes the starting weights of one market, which are trained once and kept in a folder.
 
@@ -180,24 +202,8 @@ class KronosRecipes:
     def __init__(self, market: str, size: str, start: int, work: Path):
         self.size, self.start = size, start
         self.folder = work / f"{market_name(market)}-{size}"
-        bars = self._write_halves(market)
-        strides = {"stride": STRIDE, "validation_stride": VALIDATION_STRIDE}
-        shares = {name: max(1, round(stride * bars / BARS)) for name, stride in strides.items()}
-        self.windows = {"lookback_window": 90, "predict_window": 10, **shares}
-
-    def _write_halves(self, market: str) -> int:
-        """Writes the candles of the starting weights and of the later period; returns the number of both."""
-        series = load_sample() if market == "sample" else load_source(market, "error", "UTC")
-        if len(series) != 1:
-            raise SystemExit(f"{market} has {len(series)} symbols; give a file of one")
-        table = series[0].to_frame().iloc[-BARS:]
-        cut = int(len(table) * EARLIER)
-        self.earlier, self.later = self.folder / "earlier.csv", self.folder / "later.csv"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path, part in ((self.earlier, table.iloc[:cut]), (self.later, table.iloc[cut:])):
-            if not path.is_file() or len(pd.read_csv(path)) != len(part):
-                part.to_csv(path, index=False)
-        return len(table)
+        self.earlier, self.later, bars = halves(market, self.folder)
+        self.windows = windows_of(bars)
 
     def weights(self, stage: str) -> Path:
         """The starting weights of a stage, trained now if they are not there yet."""
