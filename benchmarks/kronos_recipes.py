@@ -122,6 +122,17 @@ class Clock(TrainerCallback):
         self.at.setdefault(state.global_step, self.seconds())  # not the evaluation of the test split
 
 
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """No output and no warnings inside the block."""
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def run_stage(stage: str, settings: dict[str, object], folder: Path) -> tuple[dict, Clock]:
     """One run of the library in this process, without its output.
 
@@ -135,7 +146,7 @@ def run_stage(stage: str, settings: dict[str, object], folder: Path) -> tuple[di
     """
     argv = as_argv({**QUIET, **settings, "output_dir": folder})
     clock = Clock()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with silence():
         given = parse_settings(
             STAGE_TYPES[stage], argv, presets=STAGE_PRESETS[stage], default_preset=DEFAULT_PRESET, program=stage
         )
@@ -233,7 +244,7 @@ class KronosRecipes:
             for name, stride in (("train", "stride"), ("validation", "validation_stride"))
         )
         tokenizer = None if stage == "tokenizer" else self.weights("tokenizer")
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        with tempfile.TemporaryDirectory() as folder, silence():
             return PublishedLoop(self.weights(stage), tokenizer, train, validation, Path(folder)).run(seed)
 
     def train(self, stage: str, settings: dict[str, object] | None, seed: int) -> dict[str, object]:
@@ -295,7 +306,6 @@ def main(argv: list[str]) -> int:
         for path in options.files:
             keep(options.output, load(path)["runs"])
         return 0
-    logging.disable(logging.WARNING)
     for market in options.market:
         for start in options.starts:
             known = load(options.output)["runs"]
