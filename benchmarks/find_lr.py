@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.comparison import RESULTS, machine
-from benchmarks.recipes import SCORES, WINDOWS, halves
+from benchmarks.kronos_recipes import BARS, SCORES, as_argv, halves, windows_of
 from ft_core.io.files import write_json
 from ft_core.runs.folder import BEST_MODEL, METRICS_FILE
 from ft_core.runs.record_schema import git_state, now, versions
@@ -28,6 +28,7 @@ from kronos_ft.cli.main import main as kronos_ft
 RESULT = RESULTS / "find_lr.json"
 RATES = ("1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3", "1e-2")
 STARTS = (300, 600, 3000)
+WINDOWS = tuple(as_argv(windows_of(BARS)))
 START = ("--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7", "--model", "tiny")
 SAVES = ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "300", "--save_steps", "300")
 COST = "cpu_seconds.json"  # beside the metrics of a run
@@ -55,7 +56,7 @@ class Starts:
         work.mkdir(parents=True, exist_ok=True)
         self.earlier, self.later = (work / "earlier.csv", work / "later.csv")
         if not self.later.is_file():
-            halves(work)
+            halves("sample", work)
 
     def folder(self, stage: str, steps: int) -> Path:
         return self.work / f"start-{stage}-{steps}"

@@ -1,19 +1,15 @@
 """The runs of `benchmarks.mt5_recipes` as tables of docs/recipes.md."""
 
 import json
-import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.comparison import RESULTS
-from benchmarks.recipe_tables import Promise, Run, best, interval, of_recipe, verdict
-from ft_core.io.files import write_text
+from benchmarks.recipe_tables import PAGE, Promise, Run, best, interval, of_recipe, verdict, write_page as write_marked
 
-PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 RESULT = RESULTS / "mt5_recipes.json"
 REFERENCE = "original"
-BEGIN, END = "<!-- mt5 -->", "<!-- end of mt5 -->"
 STARTS = ("weak", "strong")
 SEARCH = "search-"  # before the start, in the keys of the candidates
 
@@ -103,6 +99,4 @@ def write_page(results: dict[str, dict], recipes: list[str] | None = None, page:
     """Replaces the mT5 tables between the marks of the page."""
     runs = results["runs"]
     lines = [*comparison(runs, recipes or ["optimized", "fast", "best"]), *figures(runs)]
-    body = "\n".join(lines).rstrip()
-    text = page.read_text(encoding="utf-8")
-    write_text(page, re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{body}\n{END}", text, flags=re.DOTALL))
+    write_marked({"mt5": lines}, page)

@@ -4,7 +4,7 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
@@ -115,6 +115,26 @@ def recorded_group(run: Path, name: str) -> dict:
     except ValueError:
         return {}
     return group if isinstance(group, dict) else {}
+
+
+def with_recorded_preset(
+    given: dict[str, object], presets: Mapping[str, Mapping[str, object]], run: Path
+) -> dict[str, object]:
+    """The settings of a run that resumes, with its preset as it was when the run began: a later version may differ.
+
+    Args:
+        given (`dict`): settings by name; those that differ from the preset were chosen by the user and are kept.
+        presets (`Mapping`): the named values of this version.
+        run (`Path`): the run's folder; without a record, or with one of another preset, nothing changes.
+    """
+    if not (given.get("resume") or given.get("resume_force")):
+        return given
+    preset = given.get("preset")
+    if recorded_group(run, "model").get("preset") != preset:
+        return given
+    recorded = {**recorded_group(run, "augmentation"), **recorded_group(run, "arguments")}
+    of_preset = [name for name, value in presets[preset].items() if given.get(name) == value and name in recorded]
+    return given | {name: recorded[name] for name in of_preset}
 
 
 def changed_settings(record: dict, facts: dict, arguments: "TrainingArguments", names: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ft_core.cli.program import late, load_function, run_command
@@ -114,11 +115,13 @@ def run_training_command(argv: Sequence[str], stage: str) -> int:
     from ft_core.cli.option_table import read_table
     from ft_core.cli.settings import build_settings, read_options
     from ft_core.io.files import check_data_file
+    from ft_core.runs.record_schema import with_recorded_preset
 
     from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 
     options, presets = read_table("kronos_ft", stage), STAGE_PRESETS[stage]
     given = read_options(options, argv, presets=presets, default_preset=DEFAULT_PRESET, program=f"kronos-ft {stage}")
+    given = with_recorded_preset(given, presets, Path(given.get("output_dir") or f"runs/{stage}"))
     check_data_file(given.get("data") or "")
     from ..training.quantile_arguments import STAGE_TYPES
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ft_core.cli.auto_rate import AUTO, LEARNING_RATE
 from ft_core.cli.option_table import read_table
 from ft_core.cli.settings import nearest_name, read_argv, read_options
+from ft_core.runs.record_schema import with_recorded_preset
 
 from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
 
@@ -99,6 +100,9 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
         )
         for stage, settings in route_settings(values).items()
         if stage in stages
+    }
+    given = {
+        stage: with_recorded_preset(values, STAGE_PRESETS[stage], folder / stage) for stage, values in given.items()
     }
     return folder, given
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ft_core.runs.record_schema import find_record, read_record, recorded_group
+from ft_core.runs.record_schema import find_record, read_record, recorded_group, with_recorded_preset
 
 VALID = {"status": "finished", "seconds": 1.5, "started": "", "best_step": None, "world_size": 1, "arguments": {}}
 
@@ -54,3 +54,33 @@ def test_a_folder_without_a_record(tmp_path):
 def test_a_group_that_cannot_be_read(tmp_path, text):
     (tmp_path / "run.json").write_text(text, encoding="utf-8")
     assert recorded_group(tmp_path, "data") == {}
+
+
+PRESETS = {"best": {"learning_rate": 3e-3, "optim": "muon", "augment_noise": False}, "plain": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"preset": "best", "resume": True}, {"learning_rate": 1e-3, "optim": "adamw_torch", "augment_noise": True}),
+        ({"preset": "best", "resume_force": True}, {"learning_rate": 1e-3, "optim": "adamw_torch"}),
+        ({"preset": "best", "resume": True, "learning_rate": 5e-3}, {"learning_rate": 5e-3, "optim": "adamw_torch"}),
+        ({"preset": "best"}, {"learning_rate": 3e-3, "optim": "muon"}),  # a new run
+        ({"preset": "plain", "resume": True, "learning_rate": 3e-3}, {"learning_rate": 3e-3}),  # another preset
+    ],
+)
+def test_a_resume_has_the_preset_as_recorded(tmp_path, given, expected):
+    record = {
+        "arguments": {"learning_rate": 1e-3, "optim": "adamw_torch", "seed": 7},
+        "augmentation": {"augment_noise": True},
+        "model": {"preset": "best"},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    found = with_recorded_preset({**PRESETS[given["preset"]], **given}, PRESETS, tmp_path)
+    assert {name: found[name] for name in expected} == expected
+    assert "seed" not in found
+
+
+def test_a_resume_without_a_record_has_the_preset_of_this_version(tmp_path):
+    given = {**PRESETS["best"], "preset": "best", "resume": True}
+    assert with_recorded_preset(given, PRESETS, tmp_path) == given

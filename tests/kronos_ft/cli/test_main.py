@@ -9,6 +9,7 @@ import pytest
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.modeling_kronos import KronosTokenizer
+from kronos_ft.training.presets import STAGE_PRESETS
 
 SMALL = [
     "--model", "tiny", "--from_scratch", "--lookback_window", "20", "--predict_window", "4", "--max_steps", "4",
@@ -85,6 +86,21 @@ def test_a_whole_run_and_its_folder(csv, run, capsys, tmp_path):
     )
     simulate_candles(600, seed=9).to_csv(csv, index=False)
     refused(capsys, again, "data.fingerprint")
+
+
+def test_a_resume_keeps_the_preset_as_it_was_when_the_run_began(csv, run, capsys, monkeypatch):
+    words = ["tokenizer", "--data", str(csv), "--output_dir", str(run), "--preset", "best", *SMALL]
+    before = {"learning_rate": 5e-3, "weight_decay": 0.25}
+    with monkeypatch.context() as earlier:
+        earlier.setitem(STAGE_PRESETS["tokenizer"], "best", before)
+        assert main(words) == 0
+    (run / "training_metrics.json").unlink()  # killed before the end
+    assert main([*words, "--resume"]) == 0
+    arguments = json.loads((run / "run.json").read_text())["arguments"]
+    assert {name: arguments[name] for name in before} == before
+    capsys.readouterr()
+    refused(capsys, [*words, "--resume", "--weight_decay", "0.5"], "weight_decay: 0.25 -> 0.5")
+    refused(capsys, [*words, "--preset", "optimized", "--resume"], "weight_decay: 0.25 -> 0.05")
 
 
 def test_optimized_preset_with_overrides(csv, run):

@@ -66,6 +66,19 @@ def test_presets_are_those_of_the_recipes():
     assert (baseline["early_stopping"], optimized["early_stopping"]) == (False, True)
 
 
+def test_best_is_muon_with_averaged_weights_and_fewer_passes(tmp_path):
+    args = KronosTokenizerArguments(output_dir=str(tmp_path), **PRESETS["best"])
+    assert (args.optim, args.learning_rate, args.muon_learning_rate) == ("muon", 3e-3, None)
+    assert (args.per_device_train_batch_size, args.num_train_epochs, args.ema_decay) == (16, 12, 0.98)
+
+
+def test_gentle_is_independent_of_best(tmp_path):
+    args = KronosTokenizerArguments(output_dir=str(tmp_path), **PRESETS["gentle"])
+    assert (args.optim, args.learning_rate, args.ema_decay) == ("adamw_torch_fused", 1e-5, 0.0)
+    assert (args.per_device_train_batch_size, args.num_train_epochs) == (50, 5)
+    assert (args.early_stopping, args.early_stopping_patience) == (True, 3)
+
+
 def test_defaults_are_the_baseline(tmp_path):
     args = KronosTokenizerArguments(output_dir=str(tmp_path))
     for name, value in PRESETS["baseline"].items():

@@ -41,8 +41,9 @@ def test_both_stages_share_every_other_default(tmp_path):
     predictor = KronosArguments(output_dir=str(tmp_path)).to_dict()
     differing = {name for name in tokenizer if tokenizer[name] != predictor[name] and "_dir" not in name}
     assert differing == {"learning_rate", "max_grad_norm", "metric_for_best_model"}
+    own = {"learning_rate", "max_grad_norm", "num_train_epochs", "early_stopping_patience"}
     for name, preset in PRESETS.items():
-        assert {k for k in preset if preset[k] != PREDICTOR_PRESETS[name][k]} <= {"learning_rate", "max_grad_norm"}
+        assert {k for k in preset if preset[k] != PREDICTOR_PRESETS[name][k]} <= own
 
 
 def test_looking_ahead_is_warned_of(tmp_path, caplog):
