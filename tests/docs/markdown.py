@@ -87,6 +87,7 @@ def documents() -> list[Path]:
     pages = [
         ROOT / "README.md",
         ROOT / "README_zh.md",
+        ROOT / "docs/zh/reference.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "examples/accelerate/README.md",
     ]

@@ -1,4 +1,4 @@
-"""Both READMEs say the same: sections, code, figures of tables; their rooms and their links name what exists."""
+"""READMEs and references say the same in both languages: sections, code, figures; rooms and links name what exists."""
 
 import re
 from itertools import pairwise
@@ -9,8 +9,13 @@ from docs.file_list import PACKAGES, with_list
 from tests.docs.markdown import ROOT, documents, read_page
 from tests.faults.families import FAMILIES
 
-ENGLISH, CHINESE = (read_page(ROOT / name) for name in ("README.md", "README_zh.md"))
-MOST_LINES = 300
+PAIRS = {
+    name: (read_page(ROOT / name), read_page(ROOT / chinese))
+    for name, chinese in (("README.md", "README_zh.md"), ("docs/reference.md", "docs/zh/reference.md"))
+}
+ENGLISH, CHINESE = PAIRS["docs/reference.md"]
+READMES = PAIRS["README.md"]
+MOST_BYTES = 9_000  # of the English README
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -36,13 +41,16 @@ def rooms_of(page):
     return found
 
 
-def test_sections_are_the_same():
-    levels = [[heading.split(" ")[0] for heading in page.headings] for page in (ENGLISH, CHINESE)]
+@pytest.mark.parametrize("pair", PAIRS)
+def test_sections_are_the_same(pair):
+    levels = [[heading.split(" ")[0] for heading in page.headings] for page in PAIRS[pair]]
     assert levels[0] == levels[1]
 
 
-def test_code_is_the_same():
-    assert code_of(ENGLISH) == code_of(CHINESE)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_code_is_the_same(pair):
+    english, chinese = PAIRS[pair]
+    assert code_of(english) == code_of(chinese)
 
 
 def test_the_number_of_fault_scenarios():
@@ -50,9 +58,11 @@ def test_the_number_of_fault_scenarios():
         assert re.findall(rf"(\d+) ?{name}", " ".join(page.prose)) == [str(len(FAMILIES))]
 
 
-def test_tables_hold_the_same_figures():
-    assert len(ENGLISH.tables) == len(CHINESE.tables)
-    for ours, theirs in zip(ENGLISH.tables, CHINESE.tables, strict=True):
+@pytest.mark.parametrize("pair", PAIRS)
+def test_tables_hold_the_same_figures(pair):
+    english, chinese = PAIRS[pair]
+    assert len(english.tables) == len(chinese.tables)
+    for ours, theirs in zip(english.tables, chinese.tables, strict=True):
         assert [len(row) for row in ours] == [len(row) for row in theirs], ours[0]
         for row, other in zip(ours, theirs, strict=True):
             assert figures(" ".join(row)) == figures(" ".join(other)), (row, other)
@@ -75,9 +85,12 @@ def test_the_list_of_files_is_that_of_the_files():
     assert page == with_list(page), "run python -m docs.file_list"
 
 
-@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda page: page.name)
-def test_it_is_short_and_has_no_indented_code(page):
-    assert len(page.path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+def test_the_readme_is_short():
+    assert len(READMES[0].path.read_bytes()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("page", [page for pair in PAIRS.values() for page in pair], ids=lambda page: str(page.path))
+def test_there_is_no_indented_code(page):
     for before, line in pairwise(page.prose):
         assert before.strip() or not line.startswith("    "), f"an indented block, which no test runs: {line}"
 
