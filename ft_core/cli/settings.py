@@ -125,6 +125,16 @@ def _from_file(path: str | None) -> dict[str, object]:
     return read_yaml(Path(path), "config file")[0] if path else {}
 
 
+def read_config(argv: Sequence[str]) -> tuple[str | None, dict[str, object]]:
+    """The file that `--config` of a command line names, and its settings; None and no settings without one.
+
+    Raises:
+        ValueError: no value, or a file that cannot be read.
+    """
+    path = _take(argv, "config")
+    return path, _from_file(path)
+
+
 def read_argv(argv: Sequence[str]) -> dict[str, object]:
     """Settings of a command line by name, those of `--config FILE.yaml` below them, without knowing their types.
 

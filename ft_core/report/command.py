@@ -5,9 +5,11 @@ from importlib import import_module
 from pathlib import Path
 
 from ..cli.options import ExactParser
+from ..cli.program import load_function
 from ..runs.folder import RUN_FILE
 
 STAGE_FOLDERS = ("tokenizer", "predictor", "quantiles")  # of a run of several stages
+LOG_HELP = ", or text log of the published scripts"
 
 
 def _runs_of(path: Path) -> list[Path]:
@@ -16,13 +18,14 @@ def _runs_of(path: Path) -> list[Path]:
     return stages if stages and not (path / RUN_FILE).is_file() else [path]
 
 
-def report_command(argv: Sequence[str], program: str, known: str) -> int:
+def report_command(argv: Sequence[str], program: str, known: str, unpack: str = "") -> int:
     """`report RUN [RUN ...]`: the report of a run, or the comparison of several.
 
     Args:
         argv: the command line after the command's name.
         program: `kronos-ft` or `mt5-ft`.
         known: the module that knows the program's kinds of runs, as `VIEWS`; imported late, because it imports much.
+        unpack (*optional*): `module:function` that writes a text log of another program as folders of a Trainer.
 
     Returns:
         The exit status, 0.
@@ -36,7 +39,11 @@ def report_command(argv: Sequence[str], program: str, known: str) -> int:
         "Several runs are compared, in the folder of --output_dir.",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", type=Path, help="run folder, Trainer folder or its state file"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help=f"run folder, Trainer folder or its state file{LOG_HELP if unpack else ''}",
     )
     parser.add_argument("--lang", choices=("zh", "en"), help="language; default: that of the locale, else en")
     parser.add_argument(
@@ -45,7 +52,11 @@ def report_command(argv: Sequence[str], program: str, known: str) -> int:
     options = parser.parse_args(argv)
     from .reading import check_readable
 
-    runs = [run for path in options.runs for run in _runs_of(path)]
+    unpacked, runs = [], []
+    for path in options.runs:
+        found = load_function(unpack)(path, options.output_dir or path.parent) if unpack and path.is_file() else []
+        unpacked += found
+        runs += found or _runs_of(path)
     for run in runs:
         check_readable(run)
     from .catalogue import default_language
@@ -60,5 +71,5 @@ def report_command(argv: Sequence[str], program: str, known: str) -> int:
         return 0
     for run in runs:
         folder = options.output_dir / run.name if options.output_dir and len(runs) > 1 else options.output_dir
-        print("\n".join(write_report(run, views, language, folder).lines()))
+        print("\n".join(write_report(run, views, language, None if run in unpacked else folder).lines()))
     return 0

@@ -9,7 +9,7 @@ from .causes import by_cause
 from .charts import Chart, Line
 from .curves import Gap, best, trend
 from .facts import RUNNING, UNFINISHED, RunFacts
-from .pages import Markdown, Page
+from .pages import Markdown, Page, code
 from .rules.symptoms import EXPLODED, explosion, is_unscaled
 
 MOST_ROWS = 12
@@ -72,9 +72,18 @@ def _sense(facts: RunFacts) -> str:
 
 def _use(facts: RunFacts, next_file: str | None) -> str:
     """The key of how to apply the changes; empty if that is not known."""
+    if facts.text_log:
+        return "from_text_log"
     if facts.is_from_python or not facts.record:
         return "from_python" if facts.is_from_python else "from_trainer"
     return "advice_use" if next_file and facts.view.command else ""
+
+
+def _origin(facts: RunFacts, texts: Texts) -> Markdown:
+    """Which text log the run was read from, and what that does not contain; empty for every other run."""
+    log = facts.text_log
+    values = {"file": code(log.text("file")), **{name: log.count(name) for name in ("starts", "without_validation")}}
+    return Markdown(texts.fill(texts.find("text_logs", facts.view.stage, ""), values) if log else "")
 
 
 def run_page(
@@ -99,6 +108,7 @@ def run_page(
     content = {
         "facts": facts,
         "counts": count_verdicts(findings),
+        "origin": _origin(facts, texts),
         "next_step": next_step(findings, changes, texts),
         "notes": [(key, [one.name(language) for one in named]) for key, named in advice_notes(findings, changes)],
         "changes": changes,

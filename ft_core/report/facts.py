@@ -75,6 +75,11 @@ class RunFacts:
         }
 
     @property
+    def text_log(self) -> Record:
+        """Where the history comes from, if it was read from a text log of another program; else empty."""
+        return self.history.state.group("text_log")
+
+    @property
     def is_from_python(self) -> bool:
         """Whether a script started it, so that data and model are not recorded as settings."""
         return bool(self.record) and not any(isinstance(self.record.get(name), dict) for name in ("data", "model"))

@@ -64,7 +64,7 @@ def view_of(run: Path, views: Sequence[StageView], record: Record, history: Hist
     Raises:
         ValueError: a stage that another program reports on.
     """
-    stage = record.text("stage") or record.text("observed", "stage")
+    stage = record.text("stage") or record.text("observed", "stage") or history.state.text("stage")
     for view in views:
         if view.stage == stage:
             return view

@@ -32,6 +32,7 @@ kronos-ft COMMAND [OPTIONS]
   report        diagnose a run and advise what to change, or compare several runs: Markdown and HTML
   push          push a model to the Hugging Face Hub, in one commit
   pull          download a model from the Hub, at one commit
+  convert-config  convert a configuration of the published scripts to a YAML file for finetune --config
 
 kronos-ft COMMAND --help lists the options of a command; kronos-ft --version prints the version.
 
@@ -50,6 +51,7 @@ examples:
   kronos-ft find-lr predictor --data btc.csv --model small --tokenizer base
   kronos-ft sweep tokenizer --data btc.csv --space space.yaml --trials 30 --output_dir runs/sweep
   kronos-ft report runs/btc --lang zh
+  kronos-ft convert-config old.yaml --output new.yaml
   kronos-ft push runs/btc-predictor OWNER/NAME --private
 """
 
@@ -244,22 +246,40 @@ def run_find_lr_command(argv: Sequence[str]) -> int:
     return find_lr_command("kronos-ft", argv, STAGE_PRESETS, DEFAULT_PRESET, find, types_of, FIND_LR_USAGE)
 
 
+def _checked(command: str, run: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """A command that first answers names of the published scripts in the file of its `--config`."""
+
+    def checked(argv: Sequence[str]) -> int:
+        if any(word.startswith("--config") for word in argv):
+            from .published_names import check_config_names
+
+            check_config_names(argv, command)
+        return run(argv)
+
+    return checked
+
+
 RESUMABLE = ("finetune", "tokenizer", "predictor", "quantiles", "sweep", "data download")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "finetune": run_finetune_command,
-    "tokenizer": partial(run_training_command, stage="tokenizer"),
-    "predictor": partial(run_training_command, stage="predictor"),
-    "quantiles": partial(run_training_command, stage="quantiles"),
-    "forecast": run_forecast_command,
-    "calibrate": run_calibrate_command,
+    "finetune": _checked("finetune", run_finetune_command),
+    "tokenizer": _checked("tokenizer", partial(run_training_command, stage="tokenizer")),
+    "predictor": _checked("predictor", partial(run_training_command, stage="predictor")),
+    "quantiles": _checked("quantiles", partial(run_training_command, stage="quantiles")),
+    "forecast": _checked("forecast", run_forecast_command),
+    "calibrate": _checked("calibrate", run_calibrate_command),
     "score": late("kronos_ft.cli.score:run_score_command"),
-    "evaluate": run_evaluate_command,
+    "evaluate": _checked("evaluate", run_evaluate_command),
     "ui": late("kronos_ft.cli.ui:run_ui_command"),
     "data": late("kronos_ft.cli.data:run_data"),
     "find-lr": run_find_lr_command,
     "sweep": run_sweep_command,
     "demo": late("kronos_ft.cli.demo:demo_command"),
-    "report": late("ft_core.report.command:report_command", program="kronos-ft", known="kronos_ft.report.views"),
+    "report": late(
+        "ft_core.report.command:report_command",
+        program="kronos-ft",
+        known="kronos_ft.report.views",
+        unpack="kronos_ft.report.published_log:unpack_log",
+    ),
     "push": late(
         "ft_core.hub.commands:push_command",
         program="kronos-ft",
@@ -270,6 +290,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "pull": late(
         "ft_core.hub.commands:pull_command", program="kronos-ft", check="kronos_ft.hub.push:check_kronos_folder"
     ),
+    "convert-config": late("kronos_ft.cli.convert_config:run_convert_config"),
 }
 
 
