@@ -38,13 +38,8 @@ def report_command(argv: Sequence[str], program: str, known: str, unpack: str = 
         description="Summarises a run and recommends settings: report.md, report.html and next.yaml in its folder. "
         "Several runs are compared, in the folder of --output_dir.",
     )
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        metavar="RUN",
-        type=Path,
-        help=f"run folder, Trainer folder or its state file{LOG_HELP if unpack else ''}",
-    )
+    read = "run folder, Trainer folder or its state file" + (LOG_HELP if unpack else "")
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help=read)
     parser.add_argument("--lang", choices=("zh", "en"), help="language; default: that of the locale, else en")
     parser.add_argument(
         "--output_dir", type=Path, help="where to write; default: the run's folder, or report-comparison"

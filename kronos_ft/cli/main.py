@@ -271,8 +271,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": _checked("evaluate", run_evaluate_command),
     "ui": late("kronos_ft.cli.ui:run_ui_command"),
     "data": late("kronos_ft.cli.data:run_data"),
-    "find-lr": run_find_lr_command,
-    "sweep": run_sweep_command,
+    "find-lr": _checked("find-lr", run_find_lr_command),
+    "sweep": _checked("sweep", run_sweep_command),
     "demo": late("kronos_ft.cli.demo:demo_command"),
     "report": late(
         "ft_core.report.command:report_command",

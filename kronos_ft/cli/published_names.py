@@ -14,7 +14,7 @@ class PublishedName:
 
     Attributes:
         name (`str`): its name there.
-        files (`tuple[str, ...]`): which files have it: the YAML file of the CSV scripts, the config.py of the Qlib scripts.
+        files (`tuple[str, ...]`): which have it: YAML of the CSV scripts, config.py of the Qlib scripts.
         ours (`tuple[str, ...]`): our names for it; empty if there is none.
         note (`str`): how the meaning differs, or what to do instead.
     """
@@ -63,7 +63,7 @@ NAMES: tuple[PublishedName, ...] = (
     PublishedName("tokenizer_epochs", (YAML_FILE,), ("tokenizer_num_train_epochs",)),
     PublishedName("basemodel_epochs", (YAML_FILE,), ("predictor_num_train_epochs",)),
     PublishedName("n_train_iter", (CONFIG_PY,), (), _SAMPLES),
-    PublishedName("n_val_iter", (CONFIG_PY,), (), "every window of validation is used; a larger validation_stride uses fewer"),
+    PublishedName("n_val_iter", (CONFIG_PY,), (), "validation uses every window; a larger validation_stride uses fewer"),
     PublishedName("batch_size", BOTH, ("per_device_train_batch_size",)),
     PublishedName(
         "accumulation_steps", BOTH, ("tokenizer_gradient_accumulation_steps",),
@@ -98,7 +98,7 @@ NAMES: tuple[PublishedName, ...] = (
     PublishedName("predictor_save_folder_name", (CONFIG_PY,), (), _STAGE_FOLDERS),
     PublishedName("finetuned_tokenizer", (YAML_FILE,), (), _PASSED_ON),
     PublishedName("finetuned_tokenizer_path", (CONFIG_PY,), (), _PASSED_ON),
-    PublishedName("finetuned_predictor_path", (CONFIG_PY,), (), "the best weights are in predictor/best_model of output_dir"),
+    PublishedName("finetuned_predictor_path", (CONFIG_PY,), (), "it is predictor/best_model in output_dir"),
     # experiment and devices
     PublishedName("name", (YAML_FILE,), ("run_name",)),
     PublishedName("description", (YAML_FILE,), (), "write it as a comment into the new file"),
@@ -108,7 +108,7 @@ NAMES: tuple[PublishedName, ...] = (
     PublishedName("comet_name", (CONFIG_PY,), ("run_name",)),
     PublishedName("train_tokenizer", (YAML_FILE,), (), "kronos-ft predictor trains the predictor alone"),
     PublishedName("train_basemodel", (YAML_FILE,), (), "kronos-ft tokenizer trains the tokenizer alone"),
-    PublishedName("skip_existing", (YAML_FILE,), (), "with --resume, kronos-ft finetune does not repeat a finished stage"),
+    PublishedName("skip_existing", (YAML_FILE,), (), "kronos-ft finetune --resume skips a finished stage"),
     PublishedName("use_cuda", (YAML_FILE,), ("use_cpu",), "the opposite value"),
     PublishedName("device_id", (YAML_FILE,), (), "set the environment variable CUDA_VISIBLE_DEVICES"),
     PublishedName("use_ddp", (YAML_FILE,), (), _LAUNCHER),
@@ -127,6 +127,7 @@ NAMES: tuple[PublishedName, ...] = (
     PublishedName("backtest_result_path", (CONFIG_PY,), (), "pass output_dir to kronos-ft evaluate"),
 )  # fmt: skip
 BY_NAME = {one.name: one for one in NAMES}
+MOST_EXAMPLES = 3  # of renamed settings, in a message
 STAGES = ("tokenizer", "predictor", "quantiles")
 
 
@@ -166,19 +167,28 @@ def check_config_names(argv: Sequence[str], command: str) -> None:
 
     Args:
         argv: the command line after the command's name.
-        command: the command, such as `finetune` or `sweep tokenizer`.
+        command: the command, such as `finetune`.
 
     Raises:
         ValueError: a file with the sections of the published YAML, or with a name that only the published scripts have.
     """
     from ft_core.cli.settings import read_config
 
+    if command in ("sweep", "find-lr"):  # of a stage, the first word
+        stage = argv[0] if argv else ""
+        if stage not in STAGES:
+            return
+        command = f"sweep {stage}" if command == "sweep" else stage
     path, values = read_config(argv)
     sections = [name for name in SECTIONS if isinstance(values.get(name), dict)]
     if sections:
+        inside = [name for section in sections for name in values[section] if name in BY_NAME]
+        ours = {name: our_names(BY_NAME[name], command, names_of(command)) for name in inside}
+        renamed = [f"{name} is {', '.join(found)} here" for name, found in ours.items() if found and found != [name]]
         raise ValueError(
             f"config file {path} has the sections of the published scripts ({', '.join(sections)}); "
             f"{_conversion(path)} and pass the new file as --config"
+            + (f" ({'; '.join(renamed[:MOST_EXAMPLES])}; ...)" if renamed else "")
         )
     foreign = [name for name in values if name in BY_NAME]
     if foreign:
@@ -186,23 +196,10 @@ def check_config_names(argv: Sequence[str], command: str) -> None:
         for name in foreign:
             if name not in known:
                 raise ValueError(
-                    f"config file {path} sets {name!r}, a setting of the published scripts; {hint(name, command, known)}; "
-                    f"to convert the whole file, {_conversion(path)}"
+                    f"config file {path} sets {name!r}, a setting of the published scripts; "
+                    f"{hint(name, command, known)}; to convert the whole file, {_conversion(path)}"
                 )
 
 
 def _conversion(path: Path | str | None) -> str:
     return f"run kronos-ft convert-config {path}"
-
-
-def markdown_table() -> str:
-    """The table of names, as docs/coming-from-kronos.md shows it."""
-    rows = ["| published | in | kronos-ft | note |", "|---|---|---|---|"]
-    for one in NAMES:
-        ours = ", ".join(f"`{name}`" for name in one.ours) or "-"
-        rows.append(f"| `{one.name}` | {', '.join(one.files)} | {ours} | {one.note or '-'} |")
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(markdown_table())

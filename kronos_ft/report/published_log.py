@@ -162,8 +162,8 @@ def unpack_log(path: Path, folder: Path) -> list[Path]:
     found = _starts(text)
     if not found:
         raise ValueError(
-            f"run={path} is neither a trainer_state.json nor a log of the published fine-tuning scripts: it has no line "
-            f"such as {EXAMPLE}; pass a log with such lines, or the folder of a run"
+            f"run={path} is neither a trainer_state.json nor a log of the published fine-tuning scripts: it has no "
+            f"line such as {EXAMPLE}; pass a log with such lines, or the folder of a run"
         )
     last = {start.stage_or_guess(): start for start in found}
     folders = []
