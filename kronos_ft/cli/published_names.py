@@ -32,6 +32,7 @@ _LAUNCHER = "start the command with accelerate launch or torchrun"
 _MODEL_INPUT = "the columns and the times that the model reads are fixed"
 _QLIB = "read candles from a file: export them from Qlib to CSV or Parquet and pass it as data"
 _SAMPLES = "an epoch uses every window once; set max_steps to epochs x n_train_iter / batch_size for as many steps"
+_VALIDATION = "validation uses every window; a larger validation_stride makes fewer windows"
 _CUT = "the candles that the file holds are used; remove the others"
 _SCRATCH = "the opposite value; model or tokenizer must then be a named size, such as small"
 _PASSED_ON = "kronos-ft finetune trains the predictor on the tokenizer that it has trained"
@@ -63,7 +64,7 @@ NAMES: tuple[PublishedName, ...] = (
     PublishedName("tokenizer_epochs", (YAML_FILE,), ("tokenizer_num_train_epochs",)),
     PublishedName("basemodel_epochs", (YAML_FILE,), ("predictor_num_train_epochs",)),
     PublishedName("n_train_iter", (CONFIG_PY,), (), _SAMPLES),
-    PublishedName("n_val_iter", (CONFIG_PY,), (), "validation uses every window; a larger validation_stride uses fewer"),
+    PublishedName("n_val_iter", (CONFIG_PY,), (), _VALIDATION),
     PublishedName("batch_size", BOTH, ("per_device_train_batch_size",)),
     PublishedName(
         "accumulation_steps", BOTH, ("tokenizer_gradient_accumulation_steps",),
@@ -188,7 +189,7 @@ def check_config_names(argv: Sequence[str], command: str) -> None:
         raise ValueError(
             f"config file {path} has the sections of the published scripts ({', '.join(sections)}); "
             f"{_conversion(path)} and pass the new file as --config"
-            + (f" ({'; '.join(renamed[:MOST_EXAMPLES])}; ...)" if renamed else "")
+            + (f" (for example, {'; '.join(renamed[:MOST_EXAMPLES])})" if renamed else "")
         )
     foreign = [name for name in values if name in BY_NAME]
     if foreign:

@@ -12,7 +12,18 @@ from mt5_ft.report.views import MT5
 
 PACKAGES = ("ft_core.report", "kronos_ft.report", "mt5_ft.report")
 RULES = {rule.id: (view.package, rule) for view in (*VIEWS, MT5) for rule in (*COMMON_RULES, *view.rules)}
-SECTIONS = ("phrases", "verdicts", "groups", "statuses", "overrides", "effects", "stages", "meanings", "rules")
+SECTIONS = (
+    "phrases",
+    "verdicts",
+    "groups",
+    "statuses",
+    "overrides",
+    "effects",
+    "stages",
+    "meanings",
+    "text_logs",
+    "rules",
+)
 PARSER = Environment(variable_start_string="{", variable_end_string="}")
 PARSER.filters |= {**FILTERS, "span": str}
 FUNCTIONS = {"say", "place", "rule", "word"}
