@@ -4,6 +4,7 @@ A config.py is parsed, never run: only assignments `self.name = value` of plain 
 """
 
 import ast
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -41,7 +42,9 @@ def read_config_py(path: Path) -> tuple[dict[str, object], list[str]]:
         for target in targets:
             if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
                 try:
-                    found[target.attr] = ast.literal_eval(node.value)
+                    value = ast.literal_eval(node.value)
+                    json.dumps(value)  # TypeError for bytes, sets and complex numbers, which no setting takes
+                    found[target.attr] = value
                 except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                     expressions.append(target.attr)
     return found, expressions

@@ -143,6 +143,8 @@ def test_other_assignments_are_not_read(tmp_path):
     path = tmp_path / "config.py"
     path.write_text("batch_size = 5\nself.clip = 5.0\nself.a.b = 1\nself.x[0] = 2\n")
     assert read_config_py(path) == ({"clip": 5.0}, [])
+    path.write_text("self.clip = 5j\nself.seed = {1}\nself.data = b'x'\n")
+    assert read_config_py(path) == ({}, ["clip", "seed", "data"])
 
 
 def test_a_split_of_one_range_is_named_and_not_guessed():
