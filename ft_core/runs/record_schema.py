@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 import msgspec
 
 from ..checkpoints.identity import RESTORE, RUN_FILE
+from ..cli.auto_rate import AutoRate
 from ..io.console import printable
 from ..io.files import plain
 from ..io.formats import read_json, read_record_file
@@ -133,7 +134,10 @@ def with_recorded_preset(
     if recorded_group(run, "model").get("preset") != preset:
         return given
     recorded = {**recorded_group(run, "augmentation"), **recorded_group(run, "arguments")}
-    of_preset = [name for name, value in presets[preset].items() if given.get(name) == value and name in recorded]
+    kept = {name for name, value in given.items() if isinstance(value, AutoRate)}  # the recorded rate is adopted later
+    of_preset = [
+        name for name, value in presets[preset].items() if given.get(name) == value and name in recorded.keys() - kept
+    ]
     return given | {name: recorded[name] for name in of_preset}
 
 
