@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from ..io.formats import read_yaml
 from .auto_rate import AUTO, LEARNING_RATE, AutoRate
+from .foreign_names import foreign_hint
 from .options import KINDS, Option, Unconverted
 
 
@@ -115,7 +116,9 @@ def field_names(types: Sequence[type]) -> list[str]:
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:
-    """A hint at the known name closest to a misspelt one, or where to find them all."""
+    """A hint at our name for a setting of other scripts, at the known name closest to a misspelt one, or at all."""
+    if foreign := foreign_hint(name, known):
+        return foreign
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else "see --help for all names"
 
