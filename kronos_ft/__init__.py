@@ -1,7 +1,11 @@
 """kronos-ft: fine-tune the Kronos candlestick foundation model with the Hugging Face Trainer.
 
-The names below are loaded on first use, so that `kronos-ft --help` answers without importing torch.
+The names below are loaded on first use, so that `kronos-ft --help` answers without importing torch. The models are
+registered with `AutoConfig` and `AutoModel` as soon as both this package and transformers are in use: by
+`import kronos_ft` after `import transformers`, and by the first of the names below that needs transformers.
 """
+
+import sys
 
 TYPE_CHECKING = False  # of `typing`, which is not imported: Ctrl-C here would print a traceback
 
@@ -111,8 +115,19 @@ def __getattr__(name: str) -> object:
 
     if name not in _HOMES:
         raise AttributeError(f"module 'kronos_ft' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    found = getattr(import_module(_HOMES[name], __name__), name)
+    _register_models()
+    return found
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+def _register_models() -> None:
+    """Registers all models with `AutoConfig` and `AutoModel`, once transformers is imported."""
+    if "transformers" in sys.modules:
+        from .models import modeling_quantiles
+
+
+_register_models()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
 from transformers.utils import ModelOutput
 
 from .configuration_kronos import DEPENDENCY_HEADS, KronosConfig, KronosTokenizerConfig
@@ -335,3 +336,8 @@ class Kronos(KronosPreTrainedModel):
         rotary = self.rotary(context.shape[1], DEPENDENCY_HEADS) if self.config.rotate_sibling else None
         mixed = self.dep_layer.cross_attn(self.embedding.emb_s1(s1_ids), context, rotary)
         return self.head.proj_s2(self.dep_layer.norm(context + mixed))
+
+
+for _model in (KronosTokenizer, Kronos):  # exist_ok: a module may be imported again, as by importlib.reload
+    AutoConfig.register(_model.config_class.model_type, _model.config_class, exist_ok=True)
+    AutoModel.register(_model.config_class, _model, exist_ok=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
 from transformers.utils import ModelOutput
 
 from .adapters import inject_adapters
@@ -269,3 +270,7 @@ class KronosForQuantiles(KronosPreTrainedModel):
         if self.config.use_body and states is None:
             states = self.pooled(s1_ids, s2_ids, stamp)
         return KronosQuantilesOutput(quantiles=self.head(features, states if self.config.use_body else None))
+
+
+AutoConfig.register(KronosQuantilesConfig.model_type, KronosQuantilesConfig, exist_ok=True)
+AutoModel.register(KronosQuantilesConfig, KronosForQuantiles, exist_ok=True)

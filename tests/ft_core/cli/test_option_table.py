@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 import pytest
 
-import kronos_ft
 from ft_core.cli import option_table
 from ft_core.cli.option_table import make_table, options_of, read_table
 
@@ -113,12 +112,18 @@ def test_version(package, capsys):
     assert capsys.readouterr().out.split() == [package.replace("_", "-"), version("kronos-ft")]
 
 
-def test_the_package_lists_its_names_without_importing_them():
-    code = "import sys, kronos_ft; print(*dir(kronos_ft), kronos_ft.__version__); assert 'torch' not in sys.modules"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_package_lists_its_names_without_importing_them(package):
+    code = f"import sys, {package} as p; print(*dir(p), p.__version__); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {*kronos_ft.__all__, version("kronos-ft")} <= set(done.stdout.split())
+    assert {*import_module(package).__all__, version("kronos-ft")} <= set(done.stdout.split())
 
 
-def test_every_public_name_is_where_the_package_looks_for_it():
-    for name in kronos_ft.__all__:
-        assert getattr(kronos_ft, name).__name__ == name
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_where_the_package_looks_for_it(package):
+    module = import_module(package)
+    assert sorted(module.__all__) == sorted(module._HOMES)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
+        module.Trainer  # noqa: B018
