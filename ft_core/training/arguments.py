@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from typing import ClassVar
 
 from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
@@ -10,6 +11,7 @@ from transformers.utils import logging
 from ..cli.auto_rate import AUTO, LEARNING_RATE, AutoRate
 from .early_stopping import EarlyStopping
 from .muon import MUON
+from .stock.no_effect import NOT_USED, NoEffect, check_no_effect
 
 logger = logging.get_logger(__name__)
 
@@ -37,6 +39,8 @@ class RunArguments:
     > Parameters that control pushes
         `push_to_hub`, `hub_strategy`.
     """
+
+    no_effect: ClassVar[NoEffect] = NOT_USED
 
     resume: bool = field(default=False, metadata={"help": "Resume from the newest complete checkpoint of output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
@@ -110,6 +114,7 @@ class RunArguments:
 
     def check_run_arguments(self) -> None:
         """Raises ValueError for invalid values; `learning_rate="auto"` becomes an [`AutoRate`]."""
+        check_no_effect(self, self.no_effect)
         if self.learning_rate == AUTO:
             rates = {one.name: one.default for one in fields(self)}
             self.learning_rate = AutoRate(rates[LEARNING_RATE] or self.usual_rate())
@@ -127,6 +132,8 @@ class RunArguments:
             raise ValueError(f"optim={self.optim} is not an optimizer; {hint}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay={self.ema_decay} is outside [0, 1); use e.g. 0.98, or 0 for no average")
+        if self.optim == MUON and self.optim_args:
+            raise ValueError(f"optim_args={self.optim_args} has no effect here: Muon takes none; leave it out")
         rate = self.muon_learning_rate
         if rate is not None and not rate > 0:
             raise ValueError(f"muon_learning_rate={rate} is not positive; use e.g. 3e-3")

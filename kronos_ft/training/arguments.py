@@ -14,6 +14,7 @@ from ft_core.training.arguments import RunArguments
 from ft_core.training.early_stopping import check_metric_name
 from ft_core.training.muon import MUON
 from ft_core.training.one_cycle import OneCycle
+from ft_core.training.stock.no_effect import NOT_USED, NoEffect
 
 from ..windows.arguments import SplitArguments
 from ..windows.dataset import WindowShape
@@ -22,6 +23,20 @@ from .numerics import SPEED_VARIABLE, choose_compile, choose_numerics
 
 logger = logging.getLogger(__name__)
 
+# in addition to those without effect in every trainer
+NOT_USED_HERE: NoEffect = {
+    "label_smoothing_factor": ((0, 0.0), "the loss is that of the published recipe; override compute_loss instead"),
+    "activation_checkpointing": ((None, False), "Kronos models are small; reduce per_device_train_batch_size instead"),
+    "gradient_checkpointing": ((None, False), "Kronos models are small; reduce per_device_train_batch_size instead"),
+    "activation_checkpointing_kwargs": ((None,), "Kronos models have no activation checkpointing; leave it out"),
+    "gradient_checkpointing_kwargs": ((None,), "Kronos models have no activation checkpointing; leave it out"),
+    "use_cache": ((False,), "forecasts always use a cache, and training has none; leave it off"),
+    "neftune_noise_alpha": ((None,), "augment_noise of tokenizer and predictor adds noise to candles; leave it out"),
+    "include_for_metrics": (([], ["loss"]), "the inputs of Kronos are several tensors; use loss or leave it out"),
+    "include_num_input_tokens_seen": (("no", False), "the log has bars_per_second; leave it at no"),
+    "train_sampling_strategy": (("random",), "set symbol_weighting to length or even; the order is always random"),
+    "length_column_name": (("length",), "all windows have the same length; leave it out"),
+}
 PEAK_RATE = "Peak learning rate of the one-cycle schedule, or auto: found in short runs before training."
 
 
@@ -90,6 +105,7 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
         `speed`, `exact`, `products`, `compile_blocks`.
     """
 
+    no_effect: ClassVar[NoEffect] = NOT_USED | NOT_USED_HERE
     evaluation_terms: ClassVar[tuple[str, ...]] = ("loss",)
     growing_terms: ClassVar[tuple[str, ...]] = ()  # better when larger; overrides greater_is_better
 
@@ -213,6 +229,8 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
             logger.warning(
                 f"lr_scheduler_type={self.lr_scheduler_type} is ignored because one_cycle is on; set one_cycle false"
             )
+        if self.lr_scheduler_kwargs:
+            logger.warning("lr_scheduler_kwargs is ignored because one_cycle is on; set one_cycle false")
         if self.warmup_steps:
             logger.warning(f"warmup_steps={self.warmup_steps} is ignored because one_cycle is on; set pct_start")
 

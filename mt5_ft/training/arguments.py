@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -17,6 +18,7 @@ from ft_core.runs.processes import check_precision
 from ft_core.training.arguments import RunArguments
 from ft_core.training.early_stopping import check_metric_name
 from ft_core.training.muon import MUON
+from ft_core.training.stock.no_effect import NOT_USED, NoEffect
 
 from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP
@@ -35,21 +37,21 @@ EVALUATION_TERMS = (
 )
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
-# inherited settings without effect in this trainer: accepted values, and what to use instead
-NOT_USED: dict[str, tuple[tuple, str]] = {
+# in addition to those without effect in every trainer
+NOT_USED_HERE: NoEffect = {
     "label_smoothing_factor": ((0, 0.0), "the loss is plain cross-entropy; leave it at 0"),
     "average_tokens_across_devices": ((True,), "the loss is the mean over the tokens of all processes; leave it on"),
-    "save_only_model": (
-        (False,),
-        "a checkpoint without optimizer state cannot be resumed; final/ never contains it",
-    ),
     "predict_with_generate": ((False,), "set eval_generate_rows to the number of records to summarise"),
     "auto_find_batch_size": (
         (False,),
         "the batch is halved automatically when memory runs out, with the same effective batch",
     ),
     "generation_config": ((None,), "set generation_max_length and generation_num_beams"),
-    "resume_from_checkpoint": ((None,), "set resume"),
+    "sortish_sampler": ((False,), "set train_sampling_strategy to group_by_length"),
+    "train_sampling_strategy": (
+        ("group_by_length", "random", "sequential"),
+        "set it to group_by_length, random or sequential",
+    ),
 }
 GROWING_TERMS = ("token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu")
 
@@ -198,6 +200,9 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         `eval_generate_rows`, `generation_max_length`, `generation_num_beams`, `chinese`.
     """
 
+    no_effect: ClassVar[NoEffect] = NOT_USED | NOT_USED_HERE
+    evaluation_terms: ClassVar[tuple[str, ...]] = EVALUATION_TERMS
+
     precision: str = field(default="auto", metadata={"help": "auto, fp32, bf16 or fp16 (with loss scaling)."})
     optimizer: str = field(
         default="adamw",
@@ -274,9 +279,6 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         self._check_tokens()
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
-        for name, (worked, remedy) in NOT_USED.items():
-            if getattr(self, name) not in worked:
-                raise ValueError(f"{name}={getattr(self, name)} has no effect here: {remedy}")
         if self.optimizer == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
             raise ValueError(
                 "optimizer=adamw8bit needs the package bitsandbytes, which is not installed; pip install bitsandbytes, "
@@ -312,8 +314,8 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         self.precision = choose_precision(asked, self.use_cpu)
         self.bf16, self.fp16 = self.precision == "bf16", self.precision == "fp16"
         if self.metric_for_best_model is not None:
-            self.metric_for_best_model = check_metric_name(self.metric_for_best_model, EVALUATION_TERMS)
-            self.greater_is_better = self.metric_for_best_model.removeprefix("eval_") in GROWING_TERMS
+            self.metric_for_best_model = check_metric_name(self.metric_for_best_model, self.evaluation_terms)
+            self._settle_direction()
         self.precision_was_timed = asked == "auto"
         super().__post_init__()
         self.use_one_gpu()
@@ -321,6 +323,19 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             self.precision = broadcast_object_list([self.precision])[0]
             self.bf16 = self.precision == "bf16"
         self.mixed_precision = "no" if self.precision == "fp32" else self.precision
+
+    def _settle_direction(self) -> None:
+        """Whether the metric that selects the best is better when larger; that of an own metric is as set."""
+        term = self.metric_for_best_model.removeprefix("eval_")
+        if term not in EVALUATION_TERMS:
+            self.greater_is_better = bool(self.greater_is_better)
+            return
+        if self.greater_is_better not in (None, term in GROWING_TERMS):
+            raise ValueError(
+                f"greater_is_better={self.greater_is_better} has no effect here: {self.metric_for_best_model} is "
+                f"better when {'larger' if term in GROWING_TERMS else 'smaller'}; leave it out"
+            )
+        self.greater_is_better = term in GROWING_TERMS
 
     def usual_rate(self) -> float:
         """The learning rate of the optimizer."""

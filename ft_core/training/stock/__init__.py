@@ -1,0 +1,1 @@
+"""What a Trainer of transformers takes, and this library's trainers as well."""
