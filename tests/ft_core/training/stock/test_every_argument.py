@@ -208,7 +208,7 @@ def test_it_works_or_is_answered(kind, name, tmp_path, caplog, monkeypatch):
 
 
 def test_the_inputs_of_kronos_have_no_single_name(tmp_path):
-    with pytest.raises(ValueError, match=r"include_for_metrics=.'inputs'. has no effect here: the inputs of Kronos are"):
+    with pytest.raises(ValueError, match=r"include_for_metrics=.'inputs'. has no effect here: the inputs of"):
         KronosArguments(output_dir=str(tmp_path), use_cpu=True, include_for_metrics=["inputs"])
 
 
