@@ -55,6 +55,7 @@ from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, star
 from .loss_meter import LossMeter
 from .muon import MUON, build_muon
 from .progress import Progress
+from .stock.inputs import StockInputs
 from .weight_average import TRAINING_WEIGHTS, AverageWeights, WeightAverage, restore_training_weights
 
 logger = logging.get_logger(__name__)
@@ -82,7 +83,7 @@ class _LimitAtEnd(TrainerCallback):
         args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
 
 
-class RecordedTrainer(GuardedSteps, AtomicCheckpoints):
+class RecordedTrainer(GuardedSteps, AtomicCheckpoints, StockInputs):
     """Base of this library's trainers. Settings come from dataclasses with the fields of
     [`~ft_core.training.arguments.RunArguments`] and `early_stopping`, `early_stopping_patience`,
     `early_stopping_min_delta`.

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
+from ft_core.training.stock.inputs import upgrade_arguments
 
 from ..models.adapters import add_adapters, save_adapters
 from ..models.configuration_kronos import check_bits
@@ -47,6 +48,7 @@ class KronosTrainer(WindowTrainer):
             are those of the clean one.
         tokenizer ([`KronosTokenizer`], *optional*): needed for windows; it is frozen, in fp32.
         callbacks (*optional*): further callbacks; the list is not changed.
+        kwargs: further arguments of the Trainer, see [`~kronos_ft.training.window_trainer.WindowTrainer`].
 
     Raises:
         ValueError: windows without a tokenizer, or a tokenizer whose codes do not fit the model.
@@ -78,30 +80,42 @@ class KronosTrainer(WindowTrainer):
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     )
 
+    arguments_class = KronosArguments
+    model_class = Kronos
+
     def __init__(
         self,
-        model: Kronos,
-        args: KronosArguments,
+        model: Kronos | str | None = None,
+        args: TrainingArguments | None = None,
         train_dataset: TokenWindowDataset | WindowDataset | None = None,
         eval_dataset: TokenWindowDataset | WindowDataset | None = None,
         tokenizer: KronosTokenizer | None = None,
         callbacks: list[TrainerCallback] | None = None,
+        **kwargs,
     ):
-        if tokenizer is not None:
-            check_bits(model.config, tokenizer.config)
-        elif isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset):
+        args = upgrade_arguments(args, KronosArguments, eval_dataset is not None)
+        if tokenizer is None and (isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset)):
             raise ValueError("a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset")
-        published = published_ancestor(
+        if args.lora and kwargs.get("optimizers", (None, None))[0] is not None:
+            raise ValueError("optimizers cannot hold the adapters of lora=True; pass optimizer_cls_and_kwargs")
+        self._given_tokenizer = tokenizer
+        if args.eval_like_published:
+            self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
+        super().__init__(model, args, train_dataset, eval_dataset, callbacks, **kwargs)
+        self.recorder.facts["descends_from"] = self._published
+        self.window_tokenizer = freeze(tokenizer).to(args.device) if tokenizer is not None else None
+
+    def prepare_model(self, model: Kronos, args: TrainingArguments) -> nn.Module:
+        """Checks that the model fits the tokenizer, and adds adapters with `lora`."""
+        if self._given_tokenizer is not None:
+            check_bits(model.config, self._given_tokenizer.config)
+        self._published = published_ancestor(
             {"repository": model.hub_origin and model.hub_origin.repository, "model": model.name_or_path}
         )
         if args.lora:
             set_seed(args.seed)  # the Trainer seeds too, but only after the random weights of the adapters
             model = add_adapters(model, args.lora_r, args.lora_alpha, args.lora_dropout)
-        if args.eval_like_published:
-            self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
-        super().__init__(model, args, train_dataset, eval_dataset, callbacks)
-        self.recorder.facts["descends_from"] = published
-        self.window_tokenizer = freeze(tokenizer).to(args.device) if tokenizer is not None else None
+        return super().prepare_model(model, args)
 
     # Inputs
 
@@ -168,8 +182,11 @@ class KronosTrainer(WindowTrainer):
         inputs: dict[str, Tensor],
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor, None, None]:
-        """Adds the causal terms of a batch, gathered over ranks, to the evaluation meter; each window counts once."""
+    ) -> tuple[Tensor, tuple | None, tuple | None]:
+        """Adds the causal terms of a batch, gathered over ranks, to the evaluation meter; each window counts once.
+
+        Predictions are the logits of the coarse and of the fine token, labels both tokens.
+        """
         inputs = self._prepare_inputs(inputs)
         s1, s2 = self._targets(inputs)
         with self.compute_loss_context_manager():
@@ -185,7 +202,9 @@ class KronosTrainer(WindowTrainer):
             published = means[len(PREDICTOR_TERMS)]
             objective |= {"published_ce_s2": published, "published_loss": (objective["ce_s1"] + published) / 2}
         self.eval_meter.add_means(objective, weight=len(per_window))
-        return objective["loss"], None, None
+        if prediction_loss_only:
+            return objective["loss"], None, None
+        return objective["loss"], (output.s1_logits, output.s2_logits), (s1, s2)
 
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
         """Means of the terms, and perplexities from the means, from the reduced sums of either meter."""

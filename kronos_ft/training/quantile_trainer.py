@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback
+from transformers import TrainingArguments
 
 from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
@@ -17,7 +17,6 @@ from ft_core.training.muon import ALGORITHM, MUON
 
 from ..models.modeling_quantiles import KronosForQuantiles, KronosQuantilesOutput
 from ..models.pairing import write_pairing
-from ..windows.quantile_windows import QuantileWindowDataset
 from .losses import QUANTILE_TERMS, quantile_objective, quantile_terms
 from .quantile_arguments import KronosQuantileArguments
 from .window_trainer import WindowTrainer
@@ -63,20 +62,22 @@ class KronosQuantileTrainer(WindowTrainer):
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     )
 
-    def __init__(
-        self,
-        model: KronosForQuantiles,
-        args: KronosQuantileArguments,
-        train_dataset: QuantileWindowDataset | None = None,
-        eval_dataset: QuantileWindowDataset | None = None,
-        callbacks: list[TrainerCallback] | None = None,
-    ):
+    arguments_class = KronosQuantileArguments
+    model_class = KronosForQuantiles
+
+    def prepare_model(self, model: KronosForQuantiles, args: TrainingArguments) -> nn.Module:
+        """Keeps the levels of the quantiles."""
         self.levels = model.config.quantile_levels
-        super().__init__(model, args, train_dataset, eval_dataset, callbacks)
+        return super().prepare_model(model, args)
 
     def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
-        """The parent's optimizer; parameters of the body are groups of their own, with their own learning rate."""
+        """The parent's optimizer; parameters of the body are groups of their own, with their own learning rate.
+
+        An optimizer of your own is left as it is.
+        """
         optimizer = super().create_optimizer(*args, **kwargs)
+        if self.has_own_optimizer:
+            return optimizer
         body = getattr(self.accelerator.unwrap_model(self.model), "body", None)
         own = set() if body is None else {id(parameter) for parameter in body.parameters()}
         groups = []
@@ -125,16 +126,20 @@ class KronosQuantileTrainer(WindowTrainer):
         inputs: dict[str, Tensor],
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor, None, None]:
-        """Adds the terms of a batch, gathered over ranks, to the evaluation meter; each window counts once."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Adds the terms of a batch, gathered over ranks, to the evaluation meter; each window counts once.
+
+        Predictions are the standardised quantiles, labels the standardised targets.
+        """
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
-            per_window, _ = self._terms(model, inputs)
+            per_window, output = self._terms(model, inputs)
         per_window = self.accelerator.gather_for_metrics(per_window)
         sums = per_window.sum(dim=0)
         self.eval_meter.add_means({}, weight=len(per_window))
         self.eval_meter.add_sums({"sums": sums})
-        return quantile_objective(sums)["loss"], None, None
+        loss = quantile_objective(sums)["loss"]
+        return (loss, None, None) if prediction_loss_only else (loss, output.quantiles, inputs["targets"])
 
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
         """The loss and its parts from the reduced sums of either meter."""

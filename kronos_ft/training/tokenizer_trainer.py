@@ -8,12 +8,14 @@ validation loss; it selects the best checkpoint.
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainingArguments
 
 from ft_core.training.curves import Panel
 from ft_core.training.guarded_steps import poison_if_not_finite
 
 from ..models.modeling_kronos import KronosTokenizer, KronosTokenizerOutput
 from ..models.quantizer import bits_to_index, split_index
+from .arguments import KronosTokenizerArguments
 from .losses import TOKENIZER_TERMS, TokenizerTerms, tokenizer_objective, tokenizer_terms
 from .window_trainer import WindowTrainer
 
@@ -65,9 +67,13 @@ class KronosTokenizerTrainer(WindowTrainer):
         Panel("gradient norm", ("grad_norm",), log_scale=True),
     )
 
-    def __init__(self, model: KronosTokenizer, *args, **kwargs):
+    arguments_class = KronosTokenizerArguments
+    model_class = KronosTokenizer
+
+    def prepare_model(self, model: KronosTokenizer, args: TrainingArguments) -> nn.Module:
+        """Keeps the configuration, which has the weights of the objective's terms."""
         self.objective_config = model.config
-        super().__init__(model, *args, **kwargs)
+        return super().prepare_model(model, args)
 
     def _terms(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[TokenizerTerms, KronosTokenizerOutput]:
         output = model(candles=inputs["candles"])
@@ -117,8 +123,11 @@ class KronosTokenizerTrainer(WindowTrainer):
         inputs: dict[str, Tensor],
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor, None, None]:
-        """Adds the terms of a batch, gathered over ranks, to the evaluation meter; each window counts once."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Adds the terms of a batch, gathered over ranks, to the evaluation meter; each window counts once.
+
+        Predictions are the reconstructed bars, labels the normalised ones.
+        """
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             terms, output = self._terms(model, inputs)
@@ -128,7 +137,10 @@ class KronosTokenizerTrainer(WindowTrainer):
             {"per_window": per_window.mean(dim=0), "bit_mean": bit_means.mean(dim=0)}, weight=len(per_window)
         )
         self.eval_meter.add_sums(self._histograms(index))
-        return per_window[:, TOKENIZER_TERMS.index("recon_all")].mean(), None, None
+        loss = per_window[:, TOKENIZER_TERMS.index("recon_all")].mean()
+        if prediction_loss_only:
+            return loss, None, None
+        return loss, output.reconstruction, inputs["target"]
 
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
         """The objective's terms and the code usage from the reduced sums of either meter."""

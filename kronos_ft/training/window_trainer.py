@@ -1,11 +1,13 @@
 """Base of the Kronos trainers: sample order by epoch, full effective batches, one-cycle schedule."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
 from ft_core.checkpoints.manifest import read_manifest
@@ -16,12 +18,12 @@ from ft_core.training.curves import Panel
 from ft_core.training.epoch_order import EpochOrder
 from ft_core.training.one_cycle import OneCycle, build_one_cycle
 from ft_core.training.recorded_trainer import RecordedTrainer
+from ft_core.training.stock.inputs import StockInputs, upgrade_arguments
 
 from ..hub.push import describe_kronos
 from ..models.fast_layers import forget_compiled
 from ..windows.dataset import WindowDataset, keep_batch
 from ..windows.order import EpochSampler
-from .arguments import WindowTrainingArguments
 from .compiling import CompileBlocks
 from .numerics import adopt_recorded, check_same_numerics, choose_compile, set_numerics
 from .report_facts import observed_windows
@@ -32,10 +34,12 @@ class WindowTrainer(RecordedTrainer):
     picture: `title`, `summary_terms`, `panels`.
 
     Args:
-        model ([`~transformers.PreTrainedModel`]): a Kronos model.
-        args ([`WindowTrainingArguments`]): settings.
+        model ([`~transformers.PreTrainedModel`] or `str`): a Kronos model, or the folder or name of one.
+        args ([`~transformers.TrainingArguments`]): settings of the stage; of plain ones, what is set is kept.
         train_dataset, eval_dataset ([`WindowDataset`]): windows.
         callbacks (*optional*): further callbacks; the list is not changed.
+        kwargs: further arguments of [`~transformers.Trainer`]: `compute_metrics`, `preprocess_logits_for_metrics`,
+            `optimizers`, `optimizer_cls_and_kwargs`, `model_init`.
 
     Raises:
         ValueError: the number of processes or the precision differs from the requested one.
@@ -52,16 +56,25 @@ class WindowTrainer(RecordedTrainer):
     compiled = False
     compiled_before: bool | None = None  # by the run to resume
 
+    model_class: ClassVar[type[PreTrainedModel]]
+    unused_inputs: ClassVar[Mapping[str, str]] = {
+        **StockInputs.unused_inputs,
+        "data_collator": "the data sets return whole batches; leave it out",
+        "processing_class": "Kronos models have none; pass the tokenizer to KronosTrainer as tokenizer",
+    }
+
     def __init__(
         self,
-        model: PreTrainedModel,
-        args: WindowTrainingArguments,
+        model: PreTrainedModel | str | None = None,
+        args: TrainingArguments | None = None,
         train_dataset: WindowDataset | None = None,
         eval_dataset: WindowDataset | None = None,
         callbacks: list[TrainerCallback] | None = None,
+        **kwargs,
     ):
+        self._check_inputs(kwargs)
+        args = upgrade_arguments(args, self.arguments_class, eval_dataset is not None)
         self.sampler: EpochSampler | None = None
-        set_numerics(model, args.numerics)
         own: list[TrainerCallback] = [EpochOrder(self)]
         if args.save_strategy != "no" and args.eval_strategy != "no":
             own.append(KeepBestCheckpoints(args.keep_best))
@@ -72,6 +85,7 @@ class WindowTrainer(RecordedTrainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             callbacks=[*own, *(callbacks or [])],
+            **kwargs,
         )
         self.callback_handler.callbacks.insert(0, CompileBlocks(self))
         check_same_numerics(args)
@@ -100,10 +114,13 @@ class WindowTrainer(RecordedTrainer):
             forget_compiled(self.model)
             set_numerics(self.model, "exact")
 
-    def call_model_init(self, trial: object = None) -> nn.Module:
-        """Calls the parent; sets the numerics of the new model."""
-        model = super().call_model_init(trial)
-        set_numerics(model, self.args.numerics)
+    def load_model(self, name: str, args: TrainingArguments) -> PreTrainedModel:
+        """The model of a folder, of a run, or of the Hub."""
+        return self.model_class.from_pretrained(name)
+
+    def prepare_model(self, model: nn.Module, args: TrainingArguments) -> nn.Module:
+        """Sets the numerics of the model."""
+        set_numerics(model, args.numerics)
         return model
 
     def checkpoint_facts(self) -> dict[str, object]:
@@ -173,8 +190,9 @@ class WindowTrainer(RecordedTrainer):
         if not self.args.one_cycle:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
+            own = (optimizer or self.optimizer).param_groups[0]["lr"]
             settings = OneCycle(
-                self.args.learning_rate,
+                own if self.has_own_optimizer else self.args.learning_rate,
                 self.args.pct_start,
                 self.args.div_factor,
                 self.args.final_div_factor,

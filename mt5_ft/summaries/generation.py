@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ..data.preprocessing import fitting_length
@@ -76,13 +77,35 @@ def generate_batch(
     batch = tokenizer(
         texts, return_tensors="pt", padding=True, truncation=True, max_length=settings.max_source_length
     ).to(model.device)
+    output = generate_ids(model, tokenizer, batch["input_ids"], batch["attention_mask"], settings)
+    return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+
+@torch.no_grad()
+def generate_ids(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    settings: GenerationSettings,
+) -> Tensor:
+    """Token ids of the summaries of one batch.
+
+    Args:
+        model, tokenizer: an encoder-decoder model and its tokenizer.
+        input_ids, attention_mask (`torch.Tensor` of shape `(batch_size, source_len)`): the sources.
+        settings ([`GenerationSettings`]): settings of the generation.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, summary_len)`.
+    """
     further = {"temperature": settings.temperature, "top_p": settings.top_p} if settings.do_sample else {}
     for name in ("repetition_penalty", "length_penalty"):
         if (value := getattr(settings, name)) is not None:
             further[name] = value
-    output = model.generate(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
+    return model.generate(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
         max_length=settings.max_length,
         min_length=settings.min_length,
         num_beams=settings.num_beams,
@@ -91,7 +114,6 @@ def generate_batch(
         bad_words_ids=sentinel_ids(tokenizer) or None,
         **further,
     )
-    return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
 
 
 def truncation_warning(tokenizer: PreTrainedTokenizerBase, texts: list[str], limit: int) -> str | None:

@@ -14,6 +14,7 @@ Notable:
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     Seq2SeqTrainer,
     TrainerCallback,
+    TrainingArguments,
 )
 
 from ft_core.checkpoints.manifest import read_manifest
@@ -35,14 +37,15 @@ from ft_core.io.files import write_text
 from ft_core.runs.folder import PREDICTIONS
 from ft_core.training.epoch_order import EpochOrder
 from ft_core.training.guarded_steps import poison_if_not_finite
+from ft_core.training.stock.inputs import upgrade_arguments
 
 from ..data.records import Record
 from ..hub.push import describe_mt5
 from ..models.linear_cross_entropy import IGNORED, RowSums
-from ..models.loading import keep_feed_forward_in_fp32, use_fused_gelu
+from ..models.loading import keep_feed_forward_in_fp32, load_model, load_tokenizer, use_fused_gelu
 from ..models.loss_head import use_loss_head
 from ..models.weight_names import describe_misfit
-from ..summaries.generation import GenerationSettings, summarize_texts
+from ..summaries.generation import GenerationSettings, generate_ids, summarize_texts
 from ..summaries.metrics import score_texts
 from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable
@@ -104,6 +107,10 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
             for generated summaries.
         prefix (`str`): put before each source, as in training.
         callbacks (*optional*): further callbacks; the list is not changed.
+        data_collator (*optional*): instead of [`MT5Collator`].
+        processing_class (*optional*): another name of `tokenizer`.
+        kwargs: further arguments of [`~transformers.Trainer`]: `compute_metrics`, `preprocess_logits_for_metrics`,
+            `optimizers`, `optimizer_cls_and_kwargs`, `model_init`.
     """
 
     program = "mt5-ft"
@@ -112,33 +119,41 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     decisive_settings = DECISIVE_SETTINGS
     stage = "mt5"
 
+    arguments_class = MT5Arguments
+
     def __init__(
         self,
-        model: PreTrainedModel,
-        args: MT5Arguments,
-        tokenizer: PreTrainedTokenizerBase,
+        model: PreTrainedModel | str | None = None,
+        args: TrainingArguments | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
         eval_records: list[Record] | None = None,
         prefix: str = "",
         callbacks: list[TrainerCallback] | None = None,
+        data_collator: Callable[[list], dict[str, Tensor]] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        **kwargs,
     ):
-        if args.fp16:
-            keep_feed_forward_in_fp32(model)  # where mT5 overflows
-        use_fused_gelu(model)
-        self.loss_head = use_loss_head(model) if args.linear_loss else None
-        if args.linear_loss and self.loss_head is None:
-            logger.warning("linear_loss is ignored: it needs an mT5 model")
-        collator = MT5Collator(tokenizer, model=model, pad_to_multiple_of=None if args.use_cpu else 8)
+        self._check_inputs(kwargs)
+        args = upgrade_arguments(args, MT5Arguments, eval_dataset is not None)
+        tokenizer = tokenizer or processing_class
+        if tokenizer is None and isinstance(model, str | Path):
+            tokenizer = load_tokenizer(str(model))
+        if tokenizer is None:
+            raise ValueError("tokenizer is missing; pass the model's tokenizer, e.g. load_tokenizer of its folder")
         super().__init__(
             model=model,
             args=args,
-            data_collator=collator,
+            data_collator=data_collator or MT5Collator(tokenizer, pad_to_multiple_of=None if args.use_cpu else 8),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=tokenizer,
             callbacks=callbacks,
+            **kwargs,
         )
+        if data_collator is None:
+            self.data_collator.model = self.model  # shifts the labels to the decoder's inputs
         self.add_callback(EpochOrder(self))
         self.eval_records = eval_records or []
         self.prefix = prefix
@@ -146,6 +161,20 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         self.further_files: dict[str, str] = {}  # content of the further files of each checkpoint
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
+
+    def load_model(self, name: str, args: TrainingArguments) -> PreTrainedModel:
+        """The model of a folder or of the Hub."""
+        return load_model(name)
+
+    def prepare_model(self, model: PreTrainedModel, args: TrainingArguments) -> nn.Module:
+        """Keeps layers in fp32 where mT5 overflows in fp16; fuses the activation and the loss."""
+        if args.fp16:
+            keep_feed_forward_in_fp32(model)
+        use_fused_gelu(model)
+        self.loss_head = use_loss_head(model) if args.linear_loss else None
+        if args.linear_loss and self.loss_head is None:
+            logger.warning("linear_loss is ignored: it needs an mT5 model")
+        return model
 
     def check_unchanged(self, run: Path, checkpoint: Path | None = None) -> None:
         """Calls the parent; a halved batch with doubled accumulation counts as unchanged."""
@@ -233,14 +262,26 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
         **kwargs,
-    ) -> tuple[Tensor, None, None]:
-        """Adds the sums of a batch, gathered over ranks, to the evaluation meter; each row counts once."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Adds the sums of a batch, gathered over ranks, to the evaluation meter; each row counts once.
+
+        Predictions are the token ids of generated summaries, as of a Seq2SeqTrainer with `predict_with_generate`.
+        """
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             sums, _ = self._token_sums(model, inputs)
         losses, correct, tokens = self.accelerator.gather_for_metrics((sums.losses, sums.correct, sums.tokens))
         self.eval_meter.add_sums({"loss": losses.sum(), "correct": correct.sum(), "tokens": tokens.sum()})
-        return losses.sum() / tokens.sum(), None, None
+        loss = losses.sum() / tokens.sum()
+        return (loss, None, None) if prediction_loss_only else (loss, self._generate_ids(inputs), inputs["labels"])
+
+    def _generate_ids(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Token ids of the summaries of a batch, shape `(batch_size, summary_len)`, -100 where padded."""
+        settings = GenerationSettings(self.generation_length(), num_beams=self.args.generation_num_beams or 1)
+        model = self.accelerator.unwrap_model(self.model)
+        with self.accelerator.autocast():
+            ids = generate_ids(model, self.processing_class, inputs["input_ids"], inputs["attention_mask"], settings)
+        return ids.masked_fill(ids == self.processing_class.pad_token_id, IGNORED)
 
     def logged_terms(self, sums: dict[str, Tensor], weight: float) -> dict[str, float]:
         """Mean loss and accuracy per target token."""
@@ -257,7 +298,8 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):  # noqa: ANN001, ANN201
         """Calls the parent, then generates and scores summaries of a fixed set of rows."""
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        rows = self._rows_to_generate()
+        # a prediction is of other records, and returns their summaries
+        rows = [] if description == "Prediction" else self._rows_to_generate()
         if rows:
             with self._averaged():
                 scores = self._generate_and_score(rows)
