@@ -34,7 +34,6 @@ from ..checkpoints.manifest import defect_of, read_manifest
 from ..checkpoints.retention import metric_history
 from ..checkpoints.saving import AtomicCheckpoints
 from ..checkpoints.trainer_state import load_state
-from ..hub.card import CardFacts
 from ..hub.training_push import EVERY_SAVE, PushCheckpoints, check_hub
 from ..runs.faults import environment_fault
 from ..runs.folder import prepare_run_folder
@@ -56,6 +55,7 @@ from .loss_meter import LossMeter
 from .muon import MUON, build_muon
 from .progress import Progress
 from .stock.inputs import StockInputs
+from .stock.push import PushOnRequest
 from .weight_average import TRAINING_WEIGHTS, AverageWeights, WeightAverage, restore_training_weights
 
 logger = logging.get_logger(__name__)
@@ -83,7 +83,7 @@ class _LimitAtEnd(TrainerCallback):
         args.save_total_limit = args.save_total_limit if self.limit is None else self.limit
 
 
-class RecordedTrainer(GuardedSteps, AtomicCheckpoints, StockInputs):
+class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInputs):
     """Base of this library's trainers. Settings come from dataclasses with the fields of
     [`~ft_core.training.arguments.RunArguments`] and `early_stopping`, `early_stopping_patience`,
     `early_stopping_min_delta`.
@@ -313,18 +313,6 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, StockInputs):
         own = getattr(loader, "base_dataloader", loader)  # Accelerate wraps it
         own.worker_init_fn = partial(start_worker, own.worker_init_fn)
         return loader
-
-    # Pushing
-
-    @abstractmethod
-    def describe_pushed(self, folder: Path, run: Path) -> CardFacts:
-        """The card of a checkpoint of the run. Defined by the subclass."""
-
-    def init_hf_repo(self, *args, **kwargs) -> None:
-        """Does nothing: the parent would create the repository and push checkpoints with a pickle and local paths."""
-
-    def push_to_hub(self, *args, **kwargs) -> None:
-        """Does nothing: the best model is pushed at the end of the run, in one commit."""
 
     # Logging
 
