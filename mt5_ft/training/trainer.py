@@ -22,6 +22,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -120,6 +121,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
     stage = "mt5"
 
     arguments_class = MT5Arguments
+    _keeps_order = False
 
     def __init__(
         self,
@@ -223,6 +225,17 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         missing = [key for key in load_result.missing_keys if not key.endswith(".embed_tokens.weight")]
         if misfit := describe_misfit(missing, load_result.unexpected_keys):
             raise ValueError(f"a checkpoint of {self.args.output_dir} does not fit the model: {misfit}; remove it")
+
+    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
+        """Calls the parent; predictions are in the order of the records, which evaluations group by length."""
+        self._keeps_order = True
+        try:
+            return super().get_test_dataloader(test_dataset)
+        finally:
+            self._keeps_order = False
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        return SequentialSampler(eval_dataset) if self._keeps_order else super()._get_eval_sampler(eval_dataset)
 
     def _token_sums(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[RowSums, nn.Module]:
         """Loss, correct tokens and tokens of each row, and the model's output."""
