@@ -1,6 +1,7 @@
 """The trainers of Kronos take what transformers' Trainer takes."""
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -99,6 +100,23 @@ def test_metrics_of_its_own(make, validation_tokens):
     assert seen["shapes"] == [(len(validation_tokens), validation_tokens.shape.length - 1)] * 4
     assert metrics["eval_coarse"] == pytest.approx(metrics["eval_accuracy_s1"], abs=1e-6)
     assert metrics["eval_mean_loss"] == pytest.approx(metrics["eval_loss"], rel=0.05)
+
+
+@dataclass
+class OwnTerms(KronosArguments):
+    evaluation_terms = (*KronosArguments.evaluation_terms, "step")
+
+
+def test_checkpoints_are_selected_by_a_metric_of_its_own(make, tmp_path):
+    settings = SHORT | {"max_steps": 3, "eval_steps": 1, "save_steps": 1}
+    values = iter([1.0, 3.0, 2.0])
+    args = OwnTerms(str(tmp_path / "run"), metric_for_best_model="step", greater_is_better=True, **settings)
+    trainer = make(args=args, compute_metrics=lambda prediction: {"step": next(values)})
+    trainer.train()
+    assert trainer.state.best_metric == 3.0
+    assert trainer.state.best_model_checkpoint == str(tmp_path / "run" / "checkpoint-2")
+    with pytest.raises(ValueError, match="metric_for_best_model"):
+        KronosArguments(str(tmp_path / "run"), metric_for_best_model="step", **settings)
 
 
 def test_a_prediction(make, validation_tokens):
