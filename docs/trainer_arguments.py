@@ -47,7 +47,7 @@ RULES: dict[str, tuple[str | None, str | None]] = {
     "push_to_hub": ("works; needs hub_model_id",) * 2,
     "learning_rate": ("works; also `auto`",) * 2,
     "do_train": ("works: the commands always train",) * 2,
-    "do_eval": ("works; without evaluations refused: set eval_strategy",) * 2,
+    "do_eval": ("works; without evaluations ignored with a warning: set eval_strategy",) * 2,
     "local_rank": ("refused unless it equals LOCAL_RANK, which launchers set",) * 2,
     "metric_for_best_model": ("works for the terms that the trainer logs; for your own, extend `evaluation_terms`",)
     * 2,

@@ -1,8 +1,11 @@
 """Settings of transformers' Trainer that have no effect in this library's trainers, and what to use instead."""
 
+import logging
 import os
 
 from transformers import TrainingArguments
+
+logger = logging.getLogger(__name__)
 
 # by name: the values that are accepted, and what to use instead of others
 NoEffect = dict[str, tuple[tuple, str]]
@@ -29,15 +32,16 @@ def check_no_effect(args: TrainingArguments, table: NoEffect) -> None:
     """Refuses what would be accepted and ignored.
 
     Raises:
-        ValueError: a setting of the table has another value than those without effect, or `do_eval` or `local_rank`
-            contradict what decides in their place.
+        ValueError: a setting of the table has another value than those without effect, or `local_rank` contradicts
+            the launcher.
     """
     for name, (accepted, remedy) in table.items():
         value = getattr(args, name)
         if not any(value is one or value == one for one in accepted):
             raise ValueError(f"{name}={getattr(value, 'value', value)} has no effect here: {remedy}")
     if args.do_eval and args.eval_strategy == "no":
-        raise ValueError("do_eval=True has no effect here: set eval_strategy to steps or epoch")
+        # not refused: a copy of settings with evaluations has do_eval, which follows from them
+        logger.warning("do_eval=True is ignored because eval_strategy is no; set eval_strategy to steps or epoch")
     if args.local_rank not in (-1, int(os.environ.get("LOCAL_RANK", "-1"))):
         raise ValueError(
             f"local_rank={args.local_rank} has no effect here: start the processes with accelerate launch, which sets "

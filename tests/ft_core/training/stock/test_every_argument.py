@@ -212,12 +212,15 @@ def test_the_inputs_of_kronos_have_no_single_name(tmp_path):
         KronosArguments(output_dir=str(tmp_path), use_cpu=True, include_for_metrics=["inputs"])
 
 
-def test_do_eval_needs_evaluations(tmp_path):
+def test_do_eval_needs_evaluations(tmp_path, caplog):
     for kind in KINDS:
         settings = {"output_dir": str(tmp_path), "use_cpu": True, "load_best_model_at_end": False}
-        with pytest.raises(ValueError, match="do_eval=True has no effect here: set eval_strategy to steps or epoch"):
-            kind(do_eval=True, eval_strategy="no", **settings)
-        assert kind(do_eval=False, eval_strategy="epoch", save_strategy="epoch", **settings).do_eval
+        args = kind(eval_strategy="epoch", save_strategy="epoch", **settings)
+        assert args.do_eval
+        assert "do_eval" not in caplog.text
+        assert dataclasses.replace(args, eval_strategy="no").eval_strategy == "no"
+        assert "do_eval=True is ignored because eval_strategy is no; set eval_strategy to steps or" in caplog.text
+        caplog.clear()
 
 
 def test_settings_can_be_copied(tmp_path):
