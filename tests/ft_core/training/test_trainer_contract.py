@@ -23,6 +23,7 @@ EXPECTED = {
     "_get_dataloader": [
         *("self", "dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"),
     ],
+    "_get_eval_sampler": ["self", "eval_dataset"],
     "_get_grad_norm": ["self", "model", "grad_norm"],
     "_get_learning_rate": ["self"],
     "_get_num_items_in_batch": ["self", "batch_samples", "device"],
