@@ -23,8 +23,6 @@ from ft_core.training.interruption import StoppedBySignal
 from tests.sweep_stage import Died, toy_stage
 
 RATE = "learning_rate: {low: 1e-5, high: 1e-1, log: true}\n"
-
-
 USUAL = ["--trials", 6, "--prune_startup", 2]
 
 
