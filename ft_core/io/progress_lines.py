@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from .console import is_main_process
+
 LINE_SECONDS = 30.0
 
 
@@ -36,6 +38,8 @@ def without_loading_bar() -> Iterator[None]:
 class LineProgress:
     """Shows completed items and the remaining time: one updated line on a terminal, otherwise separate lines.
 
+    Only the main process of a launch shows them.
+
     Args:
         verb (`str`): what is done to them, such as `summarised`.
     """
@@ -47,6 +51,8 @@ class LineProgress:
 
     def __call__(self, done: int, total: int) -> None:
         """Shows that `done` of `total` are done."""
+        if not is_main_process():
+            return
         now = time.monotonic()
         if self._first is None:
             self._first = done

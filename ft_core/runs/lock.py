@@ -226,10 +226,14 @@ def _release(run: Path, lock: FileLock | None) -> None:
 LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # set by torchrun and MPI
 
 
+def launched_processes() -> int:
+    """Processes that the launcher has started; 1 without a launcher."""
+    return max(int(os.environ.get(name) or 1) for name in LAUNCHED)
+
+
 def _launch_state() -> "PartialState | None":
     """The process group of this launch; None for a single process that has not imported accelerate (with torch)."""
-    sizes = [int(os.environ.get(name) or 1) for name in LAUNCHED]
-    if "accelerate" not in sys.modules and max(sizes) == 1:
+    if "accelerate" not in sys.modules and launched_processes() == 1:
         return None
     from accelerate import PartialState
 

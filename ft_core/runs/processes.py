@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
@@ -13,9 +14,14 @@ logger = logging.getLogger(__name__)
 LOST_SIGNS = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out waiting", "gloo")
 
 
-def process_group() -> PartialState:
-    """The distributed state; without an accelerator, Accelerate needs `cpu=True`."""
-    return PartialState(cpu=not torch.accelerator.is_available())
+def process_group(timeout: timedelta | None = None) -> PartialState:
+    """The distributed state; without an accelerator, Accelerate needs `cpu=True`.
+
+    Args:
+        timeout (`timedelta`, *optional*): how long a process waits for the others, if the group is not there yet.
+    """
+    waiting = {} if timeout is None else {"timeout": timeout}
+    return PartialState(cpu=not torch.accelerator.is_available(), **waiting)
 
 
 def _leave() -> None:

@@ -177,9 +177,10 @@ def run_evaluate_command(argv: Sequence[str]) -> int:
 
     logging.disable_progress_bar()  # transformers' own, of loading weights
     evaluation = run_evaluation(args)
-    print(terminal_text(evaluation, args.verbose))
-    print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
-    print(f"report      {os.path.join(args.output_dir, REPORT_FILE)}")
+    if evaluation:  # only the main process of a launch has it
+        print(terminal_text(evaluation, args.verbose))
+        print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
+        print(f"report      {os.path.join(args.output_dir, REPORT_FILE)}")
     return 0
 
 
@@ -190,16 +191,15 @@ def run_forecast_command(argv: Sequence[str]) -> int:
     args = _plain_settings("forecast", argv, ForecastArguments)
     from transformers.utils import logging
 
+    from ft_core.io.console import echo
+
     from ..daily.run import run_forecast
 
     logging.disable_progress_bar()
     run_forecast(args)
-    if args.output:
-        print(f"paths             {args.output}")
-    if args.quantiles:
-        print(f"quantiles         {args.quantiles}")
-    if args.plot:
-        print(f"picture           {args.plot}")
+    for name, file in (("paths", args.output), ("quantiles", args.quantiles), ("picture", args.plot)):
+        if file:
+            echo(f"{name:18}{file}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """`kronos-ft forecast`: from settings to a table of paths, a quantile file and pictures.
 
-Symbols are forecast in parts, and each part is added to the quantile file at once: after an interruption, the same
-command with `--append` goes on with the symbols that the file lacks.
+Symbols are forecast in parts. A single process adds each part to the quantile file at once: after an interruption, the
+same command with `--append` continues with the symbols that the file lacks. The processes of a launch share the parts,
+and the first one writes the files.
 """
 
 import re
@@ -9,15 +10,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from ft_core.io.console import echo
 from ft_core.io.files import write_file
 from ft_core.io.progress_lines import LineProgress
 from ft_core.io.spreadsheet import neutral_frame
+from ft_core.runs.lock import launched_processes
+from ft_core.runs.shared_work import Part, shared_work
 
-from ..data.candles import CandleSeries
+from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
 from ..forecasting.arguments import ForecastArguments
 from ..forecasting.networks import load_predictor, remarks_on
+from ..forecasting.predictor import BATCH_ROWS
 from ..forecasting.series import (
     SymbolForecast,
     check_series,
@@ -31,7 +37,9 @@ from ..models.identity import weights_hash
 from .finished_bars import finished_bars, is_unfinished
 from .quantile_log import Key, append_rows, keys_of, origin_time, quantile_rows, read_log
 
-PART = 256  # symbols that are forecast and written at once
+LEAST_PART, MOST_PART = 32, 128  # symbols that are forecast at once
+WRITTEN_AT_ONCE = 256  # symbols; each time the quantile file is read and written
+PARTS = ".parts"  # suffix of the folder of parts, beside the first output file
 
 
 def _with_finished_bars(series: list[CandleSeries], args: ForecastArguments) -> list[CandleSeries]:
@@ -51,8 +59,25 @@ def _with_finished_bars(series: list[CandleSeries], args: ForecastArguments) -> 
     return series
 
 
-def _write_table(found: list[SymbolForecast], path: Path) -> None:
-    table = forecast_table(found)
+def _part_size(num_paths: int) -> int:
+    """Symbols of a part: whole batches of sampled paths where possible. It does not depend on the processes."""
+    at_once = max(1, BATCH_ROWS // num_paths)
+    return min(MOST_PART, at_once * -(-LEAST_PART // at_once))
+
+
+def _parts_folder(args: ForecastArguments) -> Path:
+    """The folder of parts, beside the first file to write; several processes need one.
+
+    Raises:
+        ValueError: several processes, and no file to write.
+    """
+    target = args.output or args.quantiles or args.plot
+    if target is None and launched_processes() > 1:
+        raise ValueError("several processes need a file to write; pass --output, --quantiles or --plot")
+    return Path(f"{target or 'forecast'}{PARTS}")
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
         write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
     else:
@@ -115,6 +140,9 @@ def _resolved(args: ForecastArguments, found: FoundModel) -> ForecastArguments:
 def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     """Forecasts each symbol and writes paths, quantiles and pictures, if set.
 
+    Returns:
+        `list` of [`SymbolForecast`]: those that this process made; of a single process those of all symbols.
+
     Raises:
         ValueError: invalid settings, data or models; raised before anything is written.
         HubUnreachable: a published model cannot be downloaded and is not in the cache.
@@ -154,11 +182,13 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     if known and not args.output and not args.plot:  # nothing else needs a forecast again
         series = [one for one, key in zip(series, repeated, strict=True) if key not in known]
     refused = [key for key in repeated if key in known]
-    found: list[SymbolForecast] = []
-    for at in range(0, len(series), PART):
+    pictures = _plot_names(Path(args.plot), [one.symbol for one in series]) if args.plot else []
+    size, found = _part_size(args.num_paths), []
+
+    def forecast_part(first: int) -> Part:
         part = forecast_series(
             predictor,
-            series[at : at + PART],
+            series[first : first + size],
             args.horizon,
             lookback=args.lookback,
             num_paths=args.num_paths,
@@ -168,21 +198,37 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
             **predictor.sampling(**asked),
             reprefill_every=args.reprefill_every,
             project=not args.raw,
-            progress=LineProgress("forecast bars"),
+            progress=LineProgress("forecast bars") if len(series) <= size else None,
         )
-        found += part
-        if args.quantiles:
-            fresh = [one for one in part if (one.series.symbol, origin_time(one), sha256) not in known]
-            rows = [quantile_rows(one, sha256) for one in fresh]
-            refused += append_rows(Path(args.quantiles), rows, new=not args.append and at == 0)
-    if args.output:
-        _write_table(found, Path(args.output))
-    if args.plot:
-        names = _plot_names(Path(args.plot), [one.series.symbol for one in found])
-        for one, name in zip(found, names, strict=True):
-            one.plot(name)
-    for one in found:
-        for line in describe_forecast(one, all_bars=args.all_bars):
-            echo(line)
+        found.extend(part)
+        for one, picture in zip(part, pictures[first : first + size], strict=False):
+            one.plot(picture)
+        lines = [line for one in part for line in describe_forecast(one, all_bars=args.all_bars)]
+        tables = {"lines": pd.DataFrame({"line": lines})}
+        if args.output:
+            tables["paths"] = forecast_table(part)
+        fresh = [one for one in part if (one.series.symbol, origin_time(one), sha256) not in known]
+        if args.quantiles and fresh:
+            tables["quantiles"] = pd.concat([quantile_rows(one, sha256) for one in fresh], ignore_index=True)
+        return tables
+
+    def job() -> dict[str, object]:
+        return {"settings": vars(args), "model": sha256, "candles": fingerprint(series)}
+
+    starts = range(0, len(series), size)
+    progress = LineProgress("parts forecast") if len(series) > size else None
+    lines, paths, rows, written = [], [], [], False
+    with shared_work(_parts_folder(args), job) as work:
+        for number, part in enumerate(work.parts("forecast", starts, forecast_part, progress=progress), start=1):
+            lines += part["lines"]["line"].tolist()
+            paths += [part["paths"]] if args.output else []
+            rows += [one for _, one in part["quantiles"].groupby("symbol", sort=False)] if "quantiles" in part else []
+            if args.quantiles and (len(rows) >= WRITTEN_AT_ONCE or number == len(starts)):
+                refused += append_rows(Path(args.quantiles), rows, new=not args.append and not written)
+                rows, written = [], True
+        if args.output and work.is_main:
+            _write_table(pd.concat(paths, ignore_index=True), Path(args.output))
+    for line in lines:
+        echo(line)
     _say_refused(refused, args.quantiles or "")
     return found

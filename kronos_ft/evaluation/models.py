@@ -165,7 +165,6 @@ class EvaluatedModel:
         self.infers_times = True  # an evaluation excludes origins without inferable times
         self.usual_bars = lookback  # bars whose mean volume is the unit of volume
         self._last: tuple[tuple, list] = ((), [])  # the forecasts of the last batch, for `targets`
-        self._shares: dict[tuple[str, int], tuple[float, float]] = {}  # by symbol and origin
 
     def fit(self, series: Sequence[CandleSeries], plan: FitPlan) -> None:
         """Takes the lookback of the evaluation, to whose mean volume it relates volume; nothing is trained."""
@@ -194,9 +193,8 @@ class EvaluatedModel:
         result = np.empty((len(origins), self.num_paths, horizon, BAR_VOLUME + 1))
         forecasts = self._forecast(series, origins, horizon) if len(origins) else []
         self._last = (series.symbol, origins.tolist(), horizon), forecasts
-        for position, (origin, forecast) in enumerate(zip(origins.tolist(), forecasts, strict=True)):
+        for position, forecast in enumerate(forecasts):
             result[position] = forecast.paths[..., : BAR_VOLUME + 1]
-            self._shares[series.symbol, origin] = forecast.projected_share, forecast.spike_share
         return result
 
     def targets(self, series: CandleSeries, origins: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
@@ -262,10 +260,11 @@ class EvaluatedModel:
             return self.predictor.found
         return None if self.predictor.sampler is None else self.predictor.sampler.found
 
-    def shares(self) -> dict[str, float]:
-        """Mean shares of invalid candles and of spikes over all origins so far."""
-        projected, spikes = np.mean(list(self._shares.values()), axis=0) if self._shares else (0.0, 0.0)
-        return {"projected_share": float(projected), "spike_share": float(spikes)}
+    def shares_at(self, series: CandleSeries, origins: np.ndarray) -> np.ndarray:
+        """Shares of invalid candles and of spikes in the last forecasts of these origins, shape `(N, 2)`."""
+        made_for, forecasts = self._last
+        assert made_for[:2] == (series.symbol, origins.tolist())
+        return np.array([(one.projected_share, one.spike_share) for one in forecasts]).reshape(-1, 2)
 
 
 def load_forecasters(

@@ -3,10 +3,12 @@
 Shapes: N origins (of all symbols), P paths, H horizon, 7 targets in the order of `TARGETS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from ft_core.runs.shared_work import Part
 
 from ..baselines.forecaster import Forecaster
 from ..data.candles import CandleSeries
@@ -25,11 +27,13 @@ class Samples:
         exact (`frozenset` of `str`): targets whose samples are quantiles of the forecast distribution, not draws.
         joint (`np.ndarray` of shape `(N, P, H)`): log returns of the closes of the paths, with their dependence over
             time; samples of the close that a forecaster gives itself may be sorted at each horizon.
+        shares (`np.ndarray` of shape `(N, 2)`): shares of invalid candles and of spikes; empty if not known.
     """
 
     values: np.ndarray
     exact: frozenset[str]
     joint: np.ndarray
+    shares: np.ndarray
 
 
 def _targets_of(
@@ -122,6 +126,14 @@ class Panel:
         clock = np.concatenate(stamps).astype("int64") // round(seconds * 1e9)
         return OriginTimes(step, clock, sum(len(found) > 0 for found in self.origins))
 
+    def batches(self, batch_size: int) -> list[tuple[int, np.ndarray]]:
+        """Position of the symbol, and origins, of each call of a forecaster."""
+        return [
+            (position, found.indices[start : start + batch_size])
+            for position, found in enumerate(self.origins)
+            for start in range(0, len(found), batch_size)
+        ]
+
     def forecast(
         self, forecaster: Forecaster, batch_size: int = 8, done: Callable[[int], None] | None = None
     ) -> Samples:
@@ -136,24 +148,46 @@ class Panel:
             ValueError: an error of the forecaster, paths with non-positive prices, targets that do not match them, or
                 a volume that is forecast at some origins only.
         """
-        parts, exact = [], frozenset()
-        for one, found in zip(self.series, self.origins, strict=True):
-            for start in range(0, len(found), batch_size):
-                chosen = found.indices[start : start + batch_size]
-                try:
-                    usual = usual_volume(one, chosen, self.lookback)
-                    values, own, joint = _targets_of(forecaster, one, chosen, self.horizon, usual)
-                except ValueError as error:
-                    raise ValueError(f"{forecaster.name}, {one.symbol}: {error}") from error
-                parts.append((values, joint))
-                exact |= own
-                if done is not None:
-                    done(len(chosen))
-        if not parts:
-            return Samples(np.empty((0, 1, self.horizon, len(TARGETS))), exact, np.empty((0, 1, self.horizon)))
-        values, joint = (np.concatenate(part) for part in zip(*parts, strict=True))
-        self._check_volume(forecaster.name, values)
-        return Samples(values, exact, joint if "close" in exact else values[..., CLOSE])
+        return self.joined(
+            forecaster.name, (self.forecast_batch(forecaster, *batch, done) for batch in self.batches(batch_size))
+        )
+
+    def forecast_batch(
+        self, forecaster: Forecaster, position: int, origins: np.ndarray, done: Callable[[int], None] | None = None
+    ) -> Part:
+        """Samples of one call of a forecaster, as arrays by name; see [`~Panel.forecast`] and [`~Panel.joined`]."""
+        one = self.series[position]
+        try:
+            usual = usual_volume(one, origins, self.lookback)
+            values, own, joint = _targets_of(forecaster, one, origins, self.horizon, usual)
+        except ValueError as error:
+            raise ValueError(f"{forecaster.name}, {one.symbol}: {error}") from error
+        part = {"values": values, "exact": np.array([name in own for name in TARGETS])}
+        if "close" in own:
+            part["joint"] = joint
+        shares_at = getattr(forecaster, "shares_at", None)
+        if shares_at is not None:
+            part["shares"] = shares_at(one, origins)
+        if done is not None:
+            done(len(origins))
+        return part
+
+    def joined(self, name: str, parts: Iterable[Part]) -> Samples:
+        """The samples of a forecaster of this name, from all of its batches in order.
+
+        Raises:
+            ValueError: a volume that is forecast at some origins only.
+        """
+        found = list(parts)
+        if not found:
+            empty = np.empty((0, 1, self.horizon, len(TARGETS)))
+            return Samples(empty, frozenset(), empty[..., CLOSE], np.empty((0, 2)))
+        exact = frozenset(np.array(TARGETS)[np.any([part["exact"] for part in found], axis=0)].tolist())
+        values = np.concatenate([part["values"] for part in found])
+        joint = np.concatenate([part.get("joint", part["values"][..., CLOSE]) for part in found])
+        shares = np.concatenate([part.get("shares", np.empty((0, 2))) for part in found])
+        self._check_volume(name, values)
+        return Samples(values, exact, joint if "close" in exact else values[..., CLOSE], shares)
 
     def _check_volume(self, name: str, values: np.ndarray) -> None:
         """Volume is forecast at every origin at which it is judged, or at none; elsewhere it becomes NaN."""

@@ -12,11 +12,13 @@ from ft_core.io.console import echo, lines_to
 from ft_core.io.files import write_text
 from ft_core.io.progress_lines import LineProgress, span
 from ft_core.runs.folder import check_writable
+from ft_core.runs.shared_work import shared_work
 
 from ..baselines.references import default_baselines
-from ..data.candles import CandleSeries
+from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
 from ..forecasting.networks import pairing_remark
+from ..models.identity import weights_hash
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
 from .leakage import (
@@ -37,7 +39,9 @@ from .verdict import LEAST_ORIGINS
 from .walk_forward import check_steps, evaluate_forecasters
 
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
-FEW_BATCHES = 4  # fewer take no longer than the estimate
+PARTS = ".parts"  # folder of finished forecasts of an unfinished evaluation
+NO_MATTER = ("output_dir", "overwrite", "verbose")  # settings that change no forecast
+FEW_BATCHES = 4  # fewer take no longer than the estimate, and are not kept
 USABLE_MEMORY = 0.5  # share of the free memory for forecasts; scoring copies parts of them
 GIB = 2**30
 
@@ -91,7 +95,8 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = 
         say (`Callable`, *optional*): receives each line of text instead of standard output.
 
     Returns:
-        `dict`: the content of `evaluation.json` without the verdict.
+        `dict`: the content of `evaluation.json` without the verdict; empty on processes of a launch other than the
+        main one.
 
     Raises:
         ValueError: invalid settings, data or models; raised before anything is written.
@@ -148,21 +153,32 @@ def _evaluate(args: EvaluateArguments) -> dict:
         identity(source, one.predictor.model, one.predictor.tokenizer, asked)
         for source, one in zip(sources, forecasters, strict=True)
     ]
-    _tell_duration(forecasters, series, origins["test"], sum(counts.values()), settings)
-    evaluation = evaluate_forecasters(
-        series,
-        forecasters,
-        settings,
-        baselines=baselines,
-        progress=LineProgress("forecast"),
-        clean_from=clean_dates(identities),
-    )
+    total, asked_sampling = sum(counts.values()), {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
+
+    def job() -> dict[str, object]:
+        matters = {name: value for name, value in vars(args).items() if name not in NO_MATTER}
+        weights = [[weights_hash(one.predictor.model), one.sampling_record(**asked_sampling)] for one in forecasters]
+        return {"settings": matters, "models": weights, "candles": fingerprint(series)}
+
+    with shared_work(folder / PARTS, job, keep_parts=total > FEW_BATCHES * settings.batch_size) as work:
+        if work.is_main:
+            _tell_duration(forecasters, series, origins["test"], total, settings)
+        evaluation = evaluate_forecasters(
+            series,
+            forecasters,
+            settings,
+            baselines=baselines,
+            progress=LineProgress("forecast"),
+            clean_from=clean_dates(identities),
+            work=work,
+        )
+    if not work.is_main:
+        return {}
     tests = {symbol: one["test"] for symbol, one in evaluation["data"].items()}
-    asked_sampling = {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
     chosen_on: dict[str, tuple[list[str], list[str]]] = {}
     for one in forecasters:
         sampling = one.sampling_record(**asked_sampling)
-        evaluation["forecasters"][one.name].update(**one.shares(), sampling=sampling)
+        evaluation["forecasters"][one.name].update(sampling=sampling)
         if sampling and sampling["calibrated"]:
             chosen_on[one.name] = calibration_remarks(one.name, one.sampled_by.forecaster, tests)
     # sampling: of the first model, for readers of earlier versions; that of each is under `forecasters`

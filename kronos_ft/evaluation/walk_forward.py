@@ -8,10 +8,12 @@ Notable:
 Shapes: N origins (of all symbols), P paths, H horizon, 7 targets in the order of `TARGETS`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from ft_core.runs.shared_work import Part, SharedWork
 
 from ..baselines.forecaster import Forecaster
 from ..baselines.references import choose_references, default_baselines, mean_losses
@@ -29,11 +31,13 @@ from ..windows.splits import split_bounds
 from .facts import describe_data, remarks
 from .leakage import memorised_note
 from .origins import with_step
-from .panel import Panel
+from .panel import Panel, Samples
 from .settings import EvaluationSettings, OriginPlan
 from .usable_origins import fit_forecasters, judged_volume, ready_baselines, ready_panel
 
 OPEN = TARGETS.index("open")
+SHARES = "projected_share", "spike_share"
+UNIT_ORIGINS = 32  # that are forecast and kept together
 
 
 def regimes_of(series: list[CandleSeries], test: Panel, plan: OriginPlan) -> tuple[Regimes | None, np.ndarray]:
@@ -72,6 +76,7 @@ class _Judged:
     role: str
     num_paths: int
     exact: frozenset[str]
+    shares: dict[str, float]  # of invalid candles and of spikes, where known
     losses: dict[str, np.ndarray]
     validation: dict[str, float | None]  # mean losses on the validation split
     close: np.ndarray  # median log return of the close at the last horizon, (N,)
@@ -90,6 +95,7 @@ def evaluate_forecasters(
     baselines: Sequence[Forecaster] | None = None,
     progress: Callable[[int, int], None] | None = None,
     clean_from: Mapping[str, str] | None = None,
+    work: SharedWork | None = None,
 ) -> dict:
     """Scores forecasters on the test split, against baselines and against each other.
 
@@ -102,19 +108,21 @@ def evaluate_forecasters(
         progress: called with (forecasts done, total forecasts), not counting baselines.
         clean_from (`Mapping` of model name to date, *optional*): models that descend from weights trained on data up to
             this date (UTC), and may have memorised earlier bars ([`~kronos_ft.evaluation.leakage.clean_dates`]).
+        work ([`~ft_core.runs.shared_work.SharedWork`], *optional*): the processes that share the forecasts and scores;
+            by default this one alone, in memory.
 
     Returns:
-        `dict` of plain values without NaN: `settings`, `data` (splits and origins of each symbol), `origins`,
-        `forecasters` (role and number of paths), `scores` ([`score_targets`] by forecaster), `skill`
-        ([`compare_losses`] by model and reference), `regimes` and `symbols` (the same, shortened), `calibration`
-        ([`calibrate`] by forecaster), `backtest` by symbol, `panel` ([`panel_scores`] by forecaster, for five or more
-        symbols), `references` ([`choose_references`]), `memorised` (origins
-        and skill before and after `clean_from`), `survivors` ([`surviving_models`], for two or more models), `notes`.
+        `dict` of plain values without NaN, empty on processes other than the main one: `settings`, `data` (splits and
+        origins of each symbol), `origins`, `forecasters` (role and number of paths), `scores` ([`score_targets`] by
+        forecaster), `skill` ([`compare_losses`] by model and reference), `regimes` and `symbols` (the same, shortened),
+        `calibration` ([`calibrate`] by forecaster), `backtest` by symbol, `panel` ([`panel_scores`] by forecaster, for
+        five or more symbols), `references` ([`choose_references`]), `memorised` (origins and skill before and after
+        `clean_from`), `survivors` ([`surviving_models`], for two or more models), `notes`.
 
     Raises:
         ValueError: no data, no origin, repeated names, symbols with different time steps, or an error of a forecaster.
     """
-    settings = settings or EvaluationSettings()
+    settings, work = settings or EvaluationSettings(), work or SharedWork()
     baselines = default_baselines(settings.plan.lookback, settings.seed) if baselines is None else list(baselines)
     _check_names([*forecasters, *baselines])
     check_steps(series)
@@ -128,13 +136,22 @@ def evaluate_forecasters(
     baselines, unfitted = fit_forecasters(forecasters, baselines, series, plan)
     regimes, regime = regimes_of(series, test, plan)
     scale = _naive_scales(series, test, plan)
-    count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
-    judged: dict[str, _Judged] = {}
+    facts = _Facts(test, validation, regime, regimes, scale, settings)
     # baselines first: their errors must appear before hours of model forecasts
-    for role, one in [*(("baseline", b) for b in baselines), *(("model", f) for f in forecasters)]:
-        # baselines are fast: counting them would distort the estimate of the remaining time
-        counted = count if role == "model" else None
-        judged[one.name] = _judge(role, one, test, validation, regime, regimes, scale, settings, counted)
+    found = work.results(baselines, lambda one: facts.judge("baseline", one, *facts.forecast(one)))
+    if work.folder is None:
+        count = _Counter((len(test) + len(validation)) * len(forecasters), progress)
+        found += [facts.judge("model", one, *facts.forecast(one, count)) for one in forecasters]
+    else:
+        units = facts.units(forecasters)
+        work.compute("samples", units, facts.forecast_unit, progress=progress)
+        found += work.results(
+            forecasters,
+            lambda one: facts.judge("model", one, *facts.read(one, units, work)),
+        )
+    if not work.is_main:
+        return {}
+    judged = {one.name: outcome for one, outcome in zip([*baselines, *forecasters], found, strict=True)}
     judged = {one.name: judged[one.name] for one in (*forecasters, *baselines)}
     spread = {name: one.num_paths for name, one in judged.items() if one.role == "baseline"}
     references = choose_references(
@@ -150,7 +167,7 @@ def evaluate_forecasters(
         "data": describe_data(series, test, validation, plan),
         "origins": {"test": len(test), "validation": len(validation)},
         "forecasters": {
-            name: {"role": one.role, "num_paths": one.num_paths, "exact": sorted(one.exact)}
+            name: {"role": one.role, "num_paths": one.num_paths, "exact": sorted(one.exact), **one.shares}
             for name, one in judged.items()
         },
         "scores": {name: one.scores for name, one in judged.items()},
@@ -212,46 +229,93 @@ def _costs(settings: EvaluationSettings) -> dict[str, float]:
     return {"fee_bps": settings.fee_bps, "slippage_bps": settings.slippage_bps}
 
 
-def _judge(
-    role: str,
-    forecaster: Forecaster,
-    test: Panel,
-    validation: Panel,
-    regime: np.ndarray,
-    regimes: Regimes | None,
-    scale: np.ndarray | None,
-    settings: EvaluationSettings,
-    count: _Counter | None,
-) -> _Judged:
-    """Forecasts both splits; keeps scores and losses, but not the paths."""
-    found = test.forecast(forecaster, settings.batch_size, count)
-    earlier = validation.forecast(forecaster, settings.batch_size, count)
-    exact = found.exact
-    energy = energy_loss(test.truth[..., CLOSE], found.joint, "close" in exact)  # before sorting ends the dependence
-    paths, past = sorted_samples(found.values), sorted_samples(earlier.values)
+@dataclass(frozen=True)
+class _Unit:
+    """Batches of one model that are forecast and kept together."""
 
-    def score(chosen: np.ndarray | slice) -> dict[str, dict]:
-        part = None if scale is None else scale[chosen]
-        times = test.times().select(chosen)
-        return score_targets(test.truth[chosen], paths[chosen], part, times, settings.seed, exact, energy[chosen])
+    forecaster: Forecaster
+    panel: Panel
+    batches: list[tuple[int, np.ndarray]]
 
-    rows = {one.symbol: row for one, row in zip(test.series, test.rows, strict=True)}
-    groups = {name: np.flatnonzero(regime == i) for i, name in enumerate(REGIMES)} if regimes else {}
-    return _Judged(
-        role=role,
-        num_paths=paths.shape[1],
-        exact=exact,
-        losses=losses_of(test.truth, paths, exact),
-        validation=mean_losses(losses_of(validation.truth, past, exact)),
-        close=np.median(paths[:, :, -1, CLOSE], axis=1),
-        expected=paths[:, :, -1, CLOSE].mean(axis=1),
-        scores=score(slice(None)),
-        by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
-        by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
-        calibration=calibrate(
-            validation.truth, past, validation.rows, test.truth, paths, test.rows, validation.known_before(test)
-        ),
-    )
+
+@dataclass(frozen=True)
+class _Facts:
+    """What all forecasters are judged on."""
+
+    test: Panel
+    validation: Panel
+    regime: np.ndarray
+    regimes: Regimes | None
+    scale: np.ndarray | None
+    settings: EvaluationSettings
+
+    def forecast(self, one: Forecaster, count: _Counter | None = None) -> tuple[Samples, Samples]:
+        """Samples of both splits, made in this process."""
+        return tuple(panel.forecast(one, self.settings.batch_size, count) for panel in (self.test, self.validation))
+
+    def units(self, forecasters: Sequence[Forecaster]) -> list[_Unit]:
+        """All batches of all models, those of each model and split in units of at least `UNIT_ORIGINS` origins."""
+        units = []
+        for one in forecasters:
+            for panel in (self.test, self.validation):
+                batches = panel.batches(self.settings.batch_size)
+                ends = np.cumsum([len(origins) for _, origins in batches])
+                groups = (ends - 1) // UNIT_ORIGINS
+                units += [
+                    _Unit(one, panel, [batches[place] for place in np.flatnonzero(groups == group)])
+                    for group in np.unique(groups)
+                ]
+        return units
+
+    @staticmethod
+    def forecast_unit(unit: _Unit) -> Part:
+        """The arrays of its batches, each named by the number of its batch."""
+        parts = [unit.panel.forecast_batch(unit.forecaster, *batch) for batch in unit.batches]
+        return {f"{place:04d} {name}": value for place, part in enumerate(parts) for name, value in part.items()}
+
+    def read(self, one: Forecaster, units: Sequence[_Unit], work: SharedWork) -> tuple[Samples, Samples]:
+        """Samples of both splits, from finished units."""
+
+        def batches(panel: Panel) -> Iterator[Part]:
+            for position, unit in enumerate(units):
+                if unit.forecaster is one and unit.panel is panel:
+                    kept = work.read("samples", position)
+                    for place in range(len(unit.batches)):
+                        start = f"{place:04d} "
+                        yield {name[len(start) :]: part for name, part in kept.items() if name.startswith(start)}
+
+        return tuple(panel.joined(one.name, batches(panel)) for panel in (self.test, self.validation))
+
+    def judge(self, role: str, forecaster: Forecaster, found: Samples, earlier: Samples) -> _Judged:
+        """Scores and losses of the samples of both splits."""
+        test, validation, exact = self.test, self.validation, found.exact
+        energy = energy_loss(test.truth[..., CLOSE], found.joint, "close" in exact)  # before sorting
+        paths, past = sorted_samples(found.values), sorted_samples(earlier.values)
+
+        def score(chosen: np.ndarray | slice) -> dict[str, dict]:
+            part = None if self.scale is None else self.scale[chosen]
+            times, seed = test.times().select(chosen), self.settings.seed
+            return score_targets(test.truth[chosen], paths[chosen], part, times, seed, exact, energy[chosen])
+
+        rows = {one.symbol: row for one, row in zip(test.series, test.rows, strict=True)}
+        groups = {name: np.flatnonzero(self.regime == i) for i, name in enumerate(REGIMES)} if self.regimes else {}
+        shares = np.concatenate((found.shares, earlier.shares))
+        return _Judged(
+            role=role,
+            num_paths=paths.shape[1],
+            exact=exact,
+            shares=dict(zip(SHARES, shares.mean(axis=0).tolist(), strict=True)) if len(shares) else {},
+            losses=losses_of(test.truth, paths, exact),
+            validation=mean_losses(losses_of(validation.truth, past, exact)),
+            close=np.median(paths[:, :, -1, CLOSE], axis=1),
+            expected=paths[:, :, -1, CLOSE].mean(axis=1),
+            scores=score(slice(None)),
+            by_symbol={symbol: shorten(score(row)) for symbol, row in rows.items()} if len(rows) > 1 else {},
+            by_regime={name: shorten(score(chosen)) for name, chosen in groups.items()},
+            calibration=calibrate(
+                validation.truth, past, validation.rows, test.truth, paths, test.rows, validation.known_before(test)
+            ),
+        )
 
 
 def _pairs(judged: dict[str, _Judged]) -> list[tuple[str, str]]:

@@ -9,9 +9,13 @@ these bars would not be held out.
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
+from ft_core.runs.shared_work import Part, shared_work
 
+from ..data.candles import fingerprint
 from ..data.sources import load_source
 from ..forecasting.arguments import CalibrateArguments
 from ..forecasting.networks import load_predictor, remarks_on
@@ -23,6 +27,7 @@ from ..windows.arguments import RATIOS
 from .selection import ForecastScore
 
 TEMPERATURES, TOP_PS = (0.8, 0.9, 1.0, 1.1, 1.25), (0.9, 0.97, 1.0)
+PARTS = ".calibration.parts"  # folder of finished settings, of several processes
 SPLIT_SETTINGS = ("split_ratios", "split_dates", "embargo", "max_gap")
 
 
@@ -49,7 +54,8 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
         args ([`CalibrateArguments`]): the settings.
 
     Returns:
-        `dict`: `T`, `top_p`, `crps` in basis points by setting, `origins`, and `file`.
+        `dict`: `T`, `top_p`, `crps` in basis points by setting, `origins`, and `file`; empty on processes of a launch
+        other than the main one.
 
     Raises:
         ValueError: a model of the Hub or a quantile head, or data without a validation origin; nothing is written then.
@@ -83,10 +89,17 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
         )
     echo(f"validation  {len(score)} origins, {lookback} bars of context, {horizon} bars ahead, {args.num_paths} paths")
     grid = [(temperature, top_p) for temperature in TEMPERATURES for top_p in TOP_PS]
-    progress, crps = LineProgress("settings tried"), {}
-    for done, (temperature, top_p) in enumerate(grid, start=1):
-        crps[temperature, top_p] = 1e4 * score(predictor.model, predictor.device, T=temperature, top_p=top_p)
-        progress(done, len(grid))
+    matters = vars(args) | {"candles": fingerprint(series), "model": weights_hash(predictor.model)}
+
+    def scored(setting: tuple[float, float]) -> Part:
+        temperature, top_p = setting
+        return {"crps": np.array([1e4 * score(predictor.model, predictor.device, T=temperature, top_p=top_p)])}
+
+    with shared_work(folder / PARTS, lambda: matters) as work:
+        parts = work.parts("setting", grid, scored, progress=LineProgress("settings tried"))
+        crps = {setting: float(part["crps"][0]) for setting, part in zip(grid, parts, strict=work.is_main)}
+    if not work.is_main:
+        return {}
     best = min(grid, key=crps.__getitem__)
     echo(f"{'CRPS, bp':12}" + "".join(f"{f'top_p {top_p:g}':>12}" for top_p in TOP_PS))
     for temperature in TEMPERATURES:

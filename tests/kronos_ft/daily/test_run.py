@@ -308,7 +308,8 @@ def test_nothing_to_forecast_is_an_error(daily, markets):
 def test_an_interrupted_batch_goes_on(daily, markets, monkeypatch):
     """Each part is written at once; the same command with --append forecasts only what the file lacks."""
     log, asked = daily.folder / "log.csv", []
-    monkeypatch.setattr("kronos_ft.daily.run.PART", 1)
+    monkeypatch.setattr("kronos_ft.daily.run._part_size", lambda num_paths: 1)
+    monkeypatch.setattr("kronos_ft.daily.run.WRITTEN_AT_ONCE", 1)
     whole = forecast_series
 
     def stops(predictor, series, *args, **options):

@@ -73,7 +73,7 @@ def test_the_predictor_is_given_the_bars_before_each_origin(series):
         np.testing.assert_array_equal(stamps[row], calendar[origin - 50 : origin])
         np.testing.assert_array_equal(future[row], calendar[origin : origin + 6])  # an hourly market without gaps
     assert len(set(options["seed"])) == len(ORIGINS)
-    assert forecaster.shares() == {"projected_share": 0.25, "spike_share": 0.5}
+    np.testing.assert_array_equal(forecaster.shares_at(series[0], ORIGINS), [[0.25, 0.5]] * len(ORIGINS))
 
 
 @pytest.mark.parametrize("kind", ["recording", "tiny"])

@@ -1,0 +1,254 @@
+"""Work of a job that does not train, shared out to the processes of a launch (`torchrun`, `accelerate launch`).
+
+Notable:
+- A job is a list of units. What a unit contains does not depend on the number of processes, so neither does the result.
+- Several processes write the parts to a folder, each part atomically; the first process then reads them in order.
+- The folder names its job: the same job continues with the finished parts, with any number of processes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from safetensors.numpy import load_file, save_file
+
+from ..io.console import echo
+from ..io.files import remove_tree, write_folder, write_json
+from ..io.formats import read_json
+from .lock import launched_processes, run_lock
+from .processes import leave_group_at_exit, lost_process, process_group
+
+MANIFEST, ARRAYS, TABLE = "manifest.json", "arrays.safetensors", ".parquet"
+PATIENCE = timedelta(days=7)  # of a process that waits for the others; a launcher ends all when one is killed
+Unit, Result = TypeVar("Unit"), TypeVar("Result")
+Part = dict[str, np.ndarray | pd.DataFrame]
+
+
+def shared_out(sizes: Sequence[float], processes: int) -> list[list[int]]:
+    """Positions of the units of each process: the largest first, each to the process with the least so far.
+
+    Args:
+        sizes (`Sequence` of `float`): cost of each unit.
+        processes (`int`): number of processes.
+    """
+    shares: list[list[int]] = [[] for _ in range(processes)]
+    loads = [0.0] * processes
+    for position in sorted(range(len(sizes)), key=lambda position: (-sizes[position], position)):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(position)
+        loads[lightest] += sizes[position]
+    return [sorted(share) for share in shares]
+
+
+def job_hash(values: Mapping[str, object]) -> str:
+    """SHA-256 of the settings and the hashes of inputs that determine a job's results."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class SharedWork:
+    """The processes of one job; use it as made by [`shared_work`].
+
+    Args:
+        folder (`Path`, *optional*): for parts; None keeps nothing, and needs a single process.
+        rank, processes (`int`): number of this process, and how many there are.
+    """
+
+    def __init__(self, folder: Path | None = None, rank: int = 0, processes: int = 1):
+        if folder is None and processes > 1:
+            raise ValueError("several processes need a folder for their parts")
+        self.folder, self.rank, self.processes = folder, rank, processes
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process merges the parts and writes the results."""
+        return self.rank == 0
+
+    def parts(
+        self,
+        name: str,
+        units: Sequence[Unit],
+        work: Callable[[Unit], Part],
+        sizes: Sequence[float] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Part]:
+        """The parts of all units, in order, on the main process; nothing on the others. All processes call it.
+
+        Args:
+            name (`str`): of these units among those of the job.
+            units (`Sequence`): the same on all processes.
+            work (`Callable`): makes the part of a unit: tables and arrays by name. Not called for a part that an
+                interrupted job has finished.
+            sizes (`Sequence` of `float`, *optional*): cost of each unit; by default equal.
+            progress (*optional*): called with (units done, all units), counting those of the other processes as done at
+                the same pace.
+
+        Raises:
+            ValueError: an error of `work`, or another process has ended.
+        """
+        if self.folder is None:
+            for done, unit in enumerate(units, start=1):
+                yield work(unit)
+                if progress is not None:
+                    progress(done, len(units))
+            return
+        self.compute(name, units, work, sizes, progress)
+        if self.is_main:
+            yield from (self.read(name, position) for position in range(len(units)))
+
+    def compute(
+        self,
+        name: str,
+        units: Sequence[Unit],
+        work: Callable[[Unit], Part],
+        sizes: Sequence[float] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Writes the parts of this process, and returns when all processes have; see [`~SharedWork.parts`]."""
+        finished = self._agreed([position for position in range(len(units)) if self._place(name, position).is_dir()])
+        left = sorted(set(range(len(units))) - set(finished))
+        costs = [1.0] * len(left) if sizes is None else [sizes[position] for position in left]
+        mine = [left[place] for place in shared_out(costs, self.processes)[self.rank]]
+        for done, position in enumerate(mine, start=1):
+            part = work(units[position])
+            write_folder(self._place(name, position), lambda folder, part=part: _write_part(folder, part))
+            if progress is not None:
+                progress(min(len(units), len(finished) + done * self.processes), len(units))
+        self.wait()
+
+    def read(self, name: str, position: int) -> Part:
+        """The part of a finished unit."""
+        folder = self._place(name, position)
+        part: Part = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob(f"*{TABLE}"))}
+        return part | (load_file(folder / ARRAYS) if (folder / ARRAYS).is_file() else {})
+
+    def results(self, units: Sequence[Unit], work: Callable[[Unit], Result]) -> list[Result]:
+        """What `work` returns for each unit, in order, on the main process; an empty list on the others."""
+        mine = {position: work(units[position]) for position in range(self.rank, len(units), self.processes)}
+        if self.processes == 1:
+            return list(mine.values())
+        found: list[dict | None] | None = [None] * self.processes if self.is_main else None
+        with self._together():
+            torch_distributed().gather_object(mine, found)
+        return [found[position % self.processes][position] for position in range(len(units))] if self.is_main else []
+
+    def wait(self) -> None:
+        """Returns when all processes have called it.
+
+        Raises:
+            ValueError: another process has ended.
+        """
+        if self.processes > 1:
+            with self._together():
+                PartialState().wait_for_everyone()
+
+    def _agreed(self, value: list[int]) -> list[int]:
+        """The value of the main process, on all processes."""
+        if self.processes == 1:
+            return value
+        with self._together():
+            return broadcast_object_list([value])[0]
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            message = lost_process(error, self.processes)
+            if message is None:
+                raise
+            raise ValueError(f"{message}; run the same command again: it continues with the finished parts") from error
+
+    def _place(self, name: str, position: int) -> Path:
+        return self.folder / f"{name}-{position:06d}"
+
+
+def torch_distributed() -> object:
+    """`torch.distributed`, imported late: a single process does not need it."""
+    import torch
+
+    return torch.distributed
+
+
+def _write_part(folder: Path, part: Part) -> None:
+    arrays = {name: np.ascontiguousarray(value) for name, value in part.items() if isinstance(value, np.ndarray)}
+    if arrays:
+        save_file(arrays, folder / ARRAYS)
+    for name, value in part.items():
+        if name not in arrays:
+            value.to_parquet(folder / f"{name}{TABLE}", index=False)
+
+
+@contextmanager
+def shared_work(
+    folder: Path, job: Callable[[], Mapping[str, object]], keep_parts: bool = False
+) -> Iterator[SharedWork]:
+    """The processes of this launch as [`SharedWork`]; removes its parts when the context ends without an error.
+
+    Args:
+        folder (`Path`): for parts, beside the results; all processes see it. A single process makes none.
+        job (`Callable`): gives what determines the results: settings, and hashes of data and weights.
+        keep_parts (`bool`): write parts in a single process too, so that an interrupted job continues.
+
+    Raises:
+        ValueError: another job uses the folder now, or another process has ended.
+    """
+    if launched_processes() == 1:
+        if not keep_parts:
+            yield SharedWork()
+            return
+        rank, processes = 0, 1
+    else:
+        state = process_group(PATIENCE)
+        leave_group_at_exit()
+        rank, processes = state.process_index, state.num_processes
+    work = SharedWork(folder, rank, processes)
+    with run_lock(folder):
+        if work.is_main:
+            _prepare(folder, job_hash(job()))
+        try:
+            work.wait()
+            yield work
+            work.wait()
+        except BaseException:
+            if work.is_main and not any(not path.name.startswith(".") for path in _part_folders(folder)):
+                _clear(folder)  # nothing to continue with
+            raise
+        if work.is_main:
+            _clear(folder)
+    if work.is_main and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _part_folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
+def _clear(folder: Path) -> None:
+    for path in _part_folders(folder):
+        remove_tree(path)
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+
+def _prepare(folder: Path, job: str) -> None:
+    """Keeps the parts of the same job, and removes those of another."""
+    manifest = folder / MANIFEST
+    try:
+        known = read_json(manifest, "remove it", dict).get("job") if manifest.is_file() else None
+    except ValueError:
+        known = None
+    parts = _part_folders(folder)
+    finished = [path for path in parts if known == job and not path.name.startswith(".")]
+    for path in parts:
+        if path not in finished:  # of another job, or unfinished
+            remove_tree(path)
+    if finished:
+        echo(f"continued   {len(finished):,} finished parts in {folder}")
+    write_json(manifest, {"job": job})
