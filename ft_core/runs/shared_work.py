@@ -186,6 +186,15 @@ def _write_part(folder: Path, part: Part) -> None:
             value.to_parquet(folder / f"{name}{TABLE}", index=False)
 
 
+def joined_group() -> tuple[int, int]:
+    """Number of this process and of all processes of the launch, after joining their group."""
+    if launched_processes() == 1:
+        return 0, 1
+    state = process_group(PATIENCE)
+    leave_group_at_exit()
+    return state.process_index, state.num_processes
+
+
 @contextmanager
 def shared_work(
     folder: Path, job: Callable[[], Mapping[str, object]], keep_parts: bool = False
@@ -200,16 +209,10 @@ def shared_work(
     Raises:
         ValueError: another job uses the folder now, or another process has ended.
     """
-    if launched_processes() == 1:
-        if not keep_parts:
-            yield SharedWork()
-            return
-        rank, processes = 0, 1
-    else:
-        state = process_group(PATIENCE)
-        leave_group_at_exit()
-        rank, processes = state.process_index, state.num_processes
-    work = SharedWork(folder, rank, processes)
+    if launched_processes() == 1 and not keep_parts:
+        yield SharedWork()
+        return
+    work = SharedWork(folder, *joined_group())
     with run_lock(folder):
         if work.is_main:
             _prepare(folder, job_hash(job()))

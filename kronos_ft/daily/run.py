@@ -17,7 +17,7 @@ from ft_core.io.files import write_file
 from ft_core.io.progress_lines import LineProgress
 from ft_core.io.spreadsheet import neutral_frame
 from ft_core.runs.lock import launched_processes
-from ft_core.runs.shared_work import Part, shared_work
+from ft_core.runs.shared_work import Part, joined_group, shared_work
 
 from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
@@ -148,6 +148,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
         HubUnreachable: a published model cannot be downloaded and is not in the cache.
     """
     args.check_files()
+    joined_group()  # gives each process its device
     left_out: list[str] = []
     series = load_source(args.data, args.policy, args.timezone, args.columns, None if args.strict else left_out)
     model = find_model(args.model, args.tokenizer)

@@ -12,7 +12,7 @@ from ft_core.io.console import echo, lines_to
 from ft_core.io.files import write_text
 from ft_core.io.progress_lines import LineProgress, span
 from ft_core.runs.folder import check_writable
-from ft_core.runs.shared_work import shared_work
+from ft_core.runs.shared_work import joined_group, shared_work
 
 from ..baselines.references import default_baselines
 from ..data.candles import CandleSeries, fingerprint
@@ -107,6 +107,7 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = 
 
 def _evaluate(args: EvaluateArguments) -> dict:
     folder = Path(args.output_dir)
+    joined_group()  # gives each process its device
     check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")

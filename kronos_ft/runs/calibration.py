@@ -13,7 +13,7 @@ import numpy as np
 
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
-from ft_core.runs.shared_work import Part, shared_work
+from ft_core.runs.shared_work import Part, joined_group, shared_work
 
 from ..data.candles import fingerprint
 from ..data.sources import load_source
@@ -60,6 +60,7 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
     Raises:
         ValueError: a model of the Hub or a quantile head, or data without a validation origin; nothing is written then.
     """
+    joined_group()  # gives each process its device
     found = find_model(args.model, args.tokenizer, head=False)
     folder = Path(found.model)
     if not folder.is_dir():

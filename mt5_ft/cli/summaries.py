@@ -84,7 +84,9 @@ def summarize_command(argv: Sequence[str]) -> int:
     import torch
     from transformers.utils import logging
 
+    from ft_core.io.console import echo, note
     from ft_core.io.progress_lines import LineProgress
+    from ft_core.runs.shared_work import joined_group
 
     from ..data.records import EMOTION_SUMMARY, TaskFields, read_records
     from ..models.loading import load_model, load_tokenizer
@@ -92,6 +94,7 @@ def summarize_command(argv: Sequence[str]) -> int:
     from ..summaries.generation import GenerationSettings, truncation_warning
     from ..summaries.predictions import PART, file_digest, is_complete, summarize_file
 
+    joined_group()  # gives each process its device
     task = read_task(options.model) or {}
     fields = TaskFields(
         tuple(options.source_fields or task.get("source_fields") or EMOTION_SUMMARY.sources),
@@ -107,13 +110,13 @@ def summarize_command(argv: Sequence[str]) -> int:
     )
     records, report = read_records(options.input, fields, options.policy, need_target=False)
     for line in report.noteworthy():
-        print(line, file=sys.stderr)
+        note(line)
     logging.disable_progress_bar()
     tokenizer = load_tokenizer(options.model)
     prefix = task.get("prefix", "")
     texts = [prefix + record.source for record in records]
     if warning := truncation_warning(tokenizer, texts, settings.max_source_length):
-        print(f"WARNING: {warning}", file=sys.stderr)
+        note(f"WARNING: {warning}")
     model = load_model(options.model, tokenizer)
     header = {
         "input": file_digest(options.input),
@@ -129,7 +132,7 @@ def summarize_command(argv: Sequence[str]) -> int:
     }
     if options.output.exists() and not options.overwrite:
         if is_complete(options.output, header):
-            print(f"{options.output} is already complete: {len(records):,} summaries with the same input and settings")
+            echo(f"{options.output} is already complete: {len(records):,} summaries with the same input and settings")
             return 0
         if not options.output.with_name(options.output.name + PART).exists():
             raise ValueError(f"output={options.output} exists; pass --overwrite or another output")
@@ -147,7 +150,7 @@ def summarize_command(argv: Sequence[str]) -> int:
         progress=LineProgress("summarised"),
     )
     went_on = f" ({resumed:,} were done before)" if resumed else ""
-    print(f"{len(records):,} summaries{went_on} in {options.output}")
+    echo(f"{len(records):,} summaries{went_on} in {options.output}")
     return 0
 
 
@@ -185,6 +188,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
     """`mt5-ft evaluate --predictions FILE --data FILE`."""
     options = _evaluate_parser().parse_args(argv)
 
+    from ft_core.io.console import is_main_process
     from ft_core.io.files import write_json
 
     from ..data.records import read_records
@@ -192,6 +196,8 @@ def evaluate_command(argv: Sequence[str]) -> int:
     from ..summaries.metrics import SummaryMetric
     from ..summaries.predictions import match_predictions, read_predictions
 
+    if not is_main_process():  # scores take seconds: one process of a launch computes them
+        return 0
     fields = _fields_to_score(options)
     if options.output and not options.output.resolve().parent.is_dir():
         raise ValueError(f"output={options.output} has no existing parent folder; create it first")

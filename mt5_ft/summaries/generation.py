@@ -168,14 +168,24 @@ def generate_missing(
     settings: GenerationSettings,
     done: dict[int, str],
     keep: Callable[[list[int], list[str]], None],
+    process: int = 0,
+    processes: int = 1,
 ) -> None:
-    """Generates the missing batches; an interruption does not change the batches."""
+    """Generates the missing batches; neither an interruption nor the number of processes changes the batches.
+
+    Args:
+        model, tokenizer, texts, settings: as of [`summarize_texts`].
+        done (`dict` of position to summary): what is known already.
+        keep (`Callable`): called with the positions and summaries of each new batch.
+        process, processes (`int`): number of this process, and how many share the missing batches: every so many of
+            them, in the order of length, is this process's.
+    """
     model.eval()
     order = sorted(range(len(texts)), key=lambda position: (-len(texts[position]), position))
-    for first in range(0, len(order), settings.batch_size):
+    starts = range(0, len(order), settings.batch_size)
+    missing = [one for one in starts if not all(at in done for at in order[one : one + settings.batch_size])]
+    for first in missing[process::processes]:
         positions = order[first : first + settings.batch_size]
-        if all(position in done for position in positions):
-            continue
         if settings.do_sample:
             set_seed(settings.seed + first)
         keep(positions, generate_batch(model, tokenizer, [texts[position] for position in positions], settings))

@@ -1,12 +1,13 @@
 """Files of summaries: writing with resume, and reading with a check that they belong to the scored texts.
 
 Notable:
-- `OUTPUT.part` contains a header with the settings, then one line per finished batch. A run with another header does
-  not change it.
+- `OUTPUT.part` contains a header with the settings, then one line per finished batch; further processes of a launch
+  write `OUTPUT.part.1`, ... A run with another header does not change them.
 - `OUTPUT.meta.json` stores the header next to the finished file: the same command then has nothing to do.
 - Each summary has a fingerprint of its source, so it is never scored against another text with the same id.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ft_core.io.files import write_json, write_text
 from ft_core.io.formats import parse_json, read_json
+from ft_core.runs.shared_work import SharedWork, joined_group
 
 from ..data.jsonl import Defect
 from ..data.records import LONE_SURROGATE, Record, RecordReport, TaskFields, id_text, split_targets
@@ -78,38 +80,51 @@ class PartFile:
     Args:
         output (`Path`): the output file.
         header (`dict`): settings that determine the summaries; plain JSON values.
+        process (`int`): number of this process, which writes `OUTPUT.part`, or `OUTPUT.part.1`, ...
     """
 
-    def __init__(self, output: Path, header: dict):
-        self.path = output.with_name(output.name + PART)
+    def __init__(self, output: Path, header: dict, process: int = 0):
+        self._first = output.with_name(output.name + PART)
+        self.path = self._first.with_name(f"{self._first.name}.{process}") if process else self._first
         self.header = header
         self.done: dict[int, str] = {}
 
-    def open(self, discard: bool) -> None:
-        """Reads the batches of an interrupted run; removes an incomplete last line, ignores unreadable lines.
+    def paths(self) -> list[Path]:
+        """The files of all processes, of this launch or of an interrupted one."""
+        numbered = sorted(self._first.parent.glob(f"{glob.escape(self._first.name)}.*"))
+        return [self._first, *(path for path in numbered if path.suffix[1:].isdigit())]
+
+    def read(self, discard: bool = False) -> None:
+        """Reads the batches of all processes; ignores an incomplete last line and unreadable lines.
 
         Args:
-            discard (`bool`): start again if the header differs, instead of raising.
+            discard (`bool`): ignore batches of a run with another header, instead of raising.
 
         Raises:
             ValueError: summaries of a run with another header.
         """
-        content = self.path.read_bytes() if self.path.exists() else b""
-        complete = content[: content.rfind(b"\n") + 1]
-        before, *batches = [_parsed(line) for line in complete.splitlines()] or [None]
-        if complete and before.get("header") != self.header:
-            if not discard:
-                count = sum(len(batch.get("positions", ())) for batch in batches)
-                raise ValueError(
-                    f"{self.path} contains {count} summaries of a run with other settings "
-                    f"({_differences(before.get('header'), self.header)}); use the same settings to resume, or pass "
-                    "--overwrite to start again"
-                )
-            complete, batches = b"", []
-        for batch in batches:
-            self.done.update(zip(batch.get("positions", ()), batch.get("summaries", ()), strict=False))
-        with open(self.path, "rb+" if content else "wb") as file:
-            file.truncate(len(complete))  # remove an incomplete last line
+        for path in self.paths():
+            complete = _complete_lines(path)
+            before, *batches = [_parsed(line) for line in complete.splitlines()] or [None]
+            if complete and before.get("header") != self.header:
+                if not discard:
+                    count = sum(len(batch.get("positions", ())) for batch in batches)
+                    raise ValueError(
+                        f"{path} contains {count} summaries of a run with other settings "
+                        f"({_differences(before.get('header'), self.header)}); use the same settings to resume, or "
+                        "pass --overwrite to start again"
+                    )
+                continue
+            for batch in batches:
+                self.done.update(zip(batch.get("positions", ()), batch.get("summaries", ()), strict=False))
+
+    def begin(self) -> None:
+        """Prepares this process's file for further batches: removes an incomplete last line, or other settings."""
+        complete = _complete_lines(self.path)
+        if complete and _parsed(complete.splitlines()[0]).get("header") != self.header:
+            complete = b""
+        with open(self.path, "rb+" if self.path.exists() else "wb") as file:
+            file.truncate(len(complete))
             if not complete:
                 file.write(_line({"header": self.header}))
 
@@ -120,6 +135,11 @@ class PartFile:
             file.write(_line({"positions": positions, "summaries": summaries}))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _complete_lines(path: Path) -> bytes:
+    content = path.read_bytes() if path.exists() else b""
+    return content[: content.rfind(b"\n") + 1]
 
 
 class PartLine(TypedDict, total=False):
@@ -179,6 +199,8 @@ def summarize_file(
 ) -> int:
     """Writes one JSON line per record, in input order, atomically; resumes an interrupted run.
 
+    The processes of a launch share the batches; the first of them writes the file.
+
     The input determines the batches, and finished ones are kept in `OUTPUT.part`, so an interruption does not change
     the result. A line has the record's id (with its type), the prediction, one field per target if there are several,
     and the fingerprint of the source.
@@ -200,17 +222,26 @@ def summarize_file(
     Raises:
         ValueError: an interrupted run with another header, or an unreadable part file.
     """
-    part = PartFile(output, header)
-    part.open(discard=overwrite)
-    resumed = len(part.done)
+    work = SharedWork(output.parent, *joined_group())
+    part = PartFile(output, header, work.rank)
+    part.read(discard=overwrite)
+    work.wait()  # all processes find the same batches missing
+    part.begin()
+    resumed, added = len(part.done), 0
     texts = [prefix + record.source for record in records]
 
     def keep(positions: list[int], summaries: list[str]) -> None:
+        nonlocal added
         part.add(positions, summaries)
+        added += len(positions) * work.processes
         if progress is not None:
-            progress(len(part.done), len(texts))
+            progress(min(resumed + added, len(texts)), len(texts))
 
-    generate_missing(model, tokenizer, texts, settings, part.done, keep)
+    generate_missing(model, tokenizer, texts, settings, part.done, keep, work.rank, work.processes)
+    work.wait()
+    if not work.is_main:
+        return resumed
+    part.read(discard=overwrite)
     lines = []
     for position, record in enumerate(records):
         entry: dict[str, object] = {"id": record.id_value(fields.id), "prediction": part.done[position]}
@@ -220,7 +251,8 @@ def summarize_file(
         lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
     write_text(output, "".join(lines))
     write_json(output.with_name(output.name + META), {"made_from": header, "sha256": file_digest(output)})
-    part.path.unlink()
+    for path in part.paths():
+        path.unlink(missing_ok=True)
     return resumed
 
 

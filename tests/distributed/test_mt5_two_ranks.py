@@ -1,6 +1,8 @@
 """mT5 on two CPU processes (gloo) against one: the same token-weighted loss, gradients, and rows counted once."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from mt5_ft.models.loading import load_model, load_tokenizer, untie
 from mt5_ft.runs.data import sample_path
 from mt5_ft.training.trainer import MT5Collator
 from tests.distributed import mt5_two_ranks
-from tests.forked import run_ranks
+from tests.forked import Forked, Ranks, program, run_ranks
 
 pytestmark = pytest.mark.distributed
 
@@ -110,3 +112,42 @@ def test_steps_of_tokens_on_two_ranks(start):
         scale = max(abs(value) for value in expected)
         found = two[0]["gradients"][0].get(f"module.{name}", two[0]["gradients"][0].get(name))
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-4 * scale + 1e-8), name
+
+
+def dies_in_its_third_batch(words):
+    """`mt5-ft WORDS`, whose process 1 is killed when it begins its third batch."""
+    import mt5_ft.summaries.generation as generation
+
+    real, calls = generation.generate_batch, []
+
+    def generate_batch(*arguments):
+        calls.append(1)
+        if os.environ["RANK"] == "1" and len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments)
+
+    generation.generate_batch = generate_batch
+    return program("mt5_ft", words)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_summaries_shared_by_two_processes_are_those_of_one(start, tmp_path, is_killed):
+    words = ["summarize", "--model", start, "--input", sample_path(), "--batch_size", 32, "--max_length", 24]
+    environment = {"OMP_NUM_THREADS": "1", "KRONOS_FT_TRACEBACK": ""}
+    one = Forked(tmp_path / "one.text", program, "mt5_ft", [*words, "--output", tmp_path / "one.jsonl"])
+    assert one.end() == 0, one.text()
+    words += ["--output", tmp_path / "two.jsonl"]
+    if is_killed:
+        ranks = Ranks(tmp_path, 2, dies_in_its_third_batch, words, environment=environment)
+        assert ranks.end() == [2, -signal.SIGKILL]
+        assert "another process of this run has ended or does not respond" in ranks.ranks[0].text()
+        assert "run the same command again" in ranks.ranks[0].text()
+        assert not (tmp_path / "two.jsonl").exists()
+        assert (tmp_path / "two.jsonl.part.1").read_bytes().count(b"\n") == 3  # the header and two batches
+    run_ranks(tmp_path, 2, program, "mt5_ft", words, environment=environment)
+    assert ("were done before" in (tmp_path / "rank-0.text").read_text()) == is_killed
+    assert (tmp_path / "rank-1.text").read_text() == ""
+    for name in ("one.jsonl", "one.jsonl.meta.json"):
+        found = (tmp_path / name.replace("one", "two")).read_bytes()
+        assert found == (tmp_path / name).read_bytes()
+    assert not list(tmp_path.glob("*.part*"))

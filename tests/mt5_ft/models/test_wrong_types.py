@@ -70,5 +70,6 @@ def test_lines_of_an_unfinished_file_of_any_type(folder, lines):
     part = folder / "b.jsonl.part"
     part.write_text("".join(json.dumps(line) + "\n" for line in [{"header": {"a": 1}}, *lines]), "utf-8")
     file = PartFile(folder / "b.jsonl", {"a": 1})
-    file.open(discard=False)
+    file.read()
+    file.begin()
     assert all(isinstance(text, str) for text in file.done.values())
