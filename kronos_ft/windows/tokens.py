@@ -4,7 +4,8 @@ Notable:
 - Tokens are computed in fp32, independently of the run's precision: autocast would change some bits.
 - The name of a cache file contains the hashes of the tokenizer's weights and of the windows (candles, positions,
   normalisation), so outdated tokens are never used. The content is hashed too: a damaged file is computed again.
-- The cache is a safetensors file, written atomically. It may be deleted at any time.
+- The cache is a memory-mapped file that all processes of a machine fill together, see [`TokenFile`]. It may be deleted
+  at any time.
 
 Shapes: B windows, L bars of a window, F = 6 features.
 """
@@ -12,22 +13,23 @@ Shapes: B windows, L bars of a window, F = 6 features.
 import copy
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ft_core.io.files import write_file
 from ft_core.runs.processes import process_group
 
 from ..data.candle_table import own_cache
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import KronosTokenizer
 from .dataset import WindowDataset
+from .token_file import TokenFile, content_hash
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +72,8 @@ class TokenWindowDataset(Dataset):
     Each item is a dict of `s1`, `s2` `(L,)` int64, the coarse and fine tokens, and `stamps` `(L, 5)` int64. A list of
     indices gives a batch.
 
-    With several processes on a CPU, create the training arguments first: they start the process group, in which one
-    process writes the cache and the others read it.
+    With several processes on a CPU, create the training arguments first: they start the process group, in which the
+    processes of a machine fill the cache together.
 
     Args:
         windows ([`WindowDataset`]): windows without augmentation.
@@ -102,8 +104,10 @@ class TokenWindowDataset(Dataset):
             return
         names = {"tokenizer": weights_hash(tokenizer), "windows": windows.fingerprint()}
         folder = Path(cache) / f"{names['tokenizer'][:16]}-{names['windows'][:16]}"
-        with process_group().local_main_process_first():
-            self.s1, self.s2 = self._load_or_make(folder / f"{windows.split}.safetensors", names, tokenizer)
+        dtypes = [_dtype(bits) for bits in (tokenizer.config.s1_bits, tokenizer.config.s2_bits)]
+        shape, machine = (len(self), self.shape.length), int(os.environ.get("GROUP_RANK") or 0)
+        file = TokenFile(folder / f"{windows.split}.safetensors", names, shape, dtypes, machine)
+        self.s1, self.s2 = self._load_or_make(file, tokenizer)
 
     # Attributes of the windows
 
@@ -138,62 +142,67 @@ class TokenWindowDataset(Dataset):
 
     def fingerprint(self) -> str:
         """SHA-256 of the windows and of their tokens."""
-        return hashlib.sha256(f"{self.windows.fingerprint()}{_content_hash((self.s1, self.s2))}".encode()).hexdigest()
+        tokens = content_hash((self.s1.numpy(), self.s2.numpy()))
+        return hashlib.sha256(f"{self.windows.fingerprint()}{tokens}".encode()).hexdigest()
 
     # Tokens
 
-    @torch.no_grad()
     def _make(self, tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
-        frozen = freeze(tokenizer)
-        shape = (len(self), self.shape.length)
-        halves = [
-            torch.empty(shape, dtype=torch.int16 if bits <= INT16_BITS else torch.int32)
-            for bits in (frozen.config.s1_bits, frozen.config.s2_bits)
-        ]
-        for first in range(0, len(self), BATCH):
-            rows = range(first, min(first + BATCH, len(self)))
-            found = tokenise(frozen, self.windows.__getitems__(rows)["target"].to(frozen.device))
-            for half, values in zip(halves, found, strict=True):
-                half[rows.start : rows.stop] = values.to(half.device, half.dtype)
-            if self._progress is not None:
-                self._progress(rows.stop, len(self))
-        return halves[0], halves[1]
+        """All tokens, in memory."""
+        found = self._tokens_of(freeze(tokenizer), range(len(self)), self._progress)
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
-    def _load_or_make(self, path: Path, names: dict[str, str], tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
-        if path.is_file():
+    @torch.no_grad()
+    def _tokens_of(
+        self, frozen: KronosTokenizer, rows: range, progress: Callable[[int, int], None] | None = None
+    ) -> list[np.ndarray]:
+        """Both halves of the tokens of some windows, `(rows, L)`."""
+        bits = frozen.config.s1_bits, frozen.config.s2_bits
+        halves = [np.empty((len(rows), self.shape.length), _dtype(one)) for one in bits]
+        for first in range(0, len(rows), BATCH):
+            batch = rows[first : first + BATCH]
+            found = tokenise(frozen, self.windows.__getitems__(batch)["target"].to(frozen.device))
+            for half, values in zip(halves, found, strict=True):
+                half[first : first + len(batch)] = values.cpu().numpy()
+            if progress is not None:
+                progress(first + len(batch), len(rows))
+        return halves
+
+    def _load_or_make(self, file: TokenFile, tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
+        """Tokens of the file; all processes call it and do the same, since they wait for each other."""
+        group, unusable = process_group(), None
+        if file.path.is_file():
             try:
-                return self._load(path, names)
+                return file.read()
             except (SafetensorError, OSError, ValueError) as error:
-                logger.warning(
-                    f"cached tokens {path} are unusable ({' '.join(str(error).split())}): computing them again"
-                )
-        halves = self._make(tokenizer)
+                unusable = error
+        if unusable is not None:
+            logger.warning(
+                f"cached tokens {file.path} are unusable ({' '.join(str(unusable).split())}): computing them again"
+            )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {**names, "content": _content_hash(halves)}
-            write_file(path, lambda file: save_file(dict(zip(("s1", "s2"), halves, strict=True)), file, metadata))
+            if group.is_local_main_process:
+                file.begin()
         except OSError as error:
             logger.warning(
-                f"cannot cache tokens in {path.parent} ({error.strerror or error}): the next run computes them again"
+                f"cannot cache tokens in {file.path.parent} ({error.strerror or error}): the next run computes them "
+                "again"
             )
-        return halves
+        group.wait_for_everyone()
+        if not file.part.is_file():
+            return self._make(tokenizer)
+        missing = file.missing()
+        group.wait_for_everyone()  # nobody fills a block before all know what is missing
+        place, processes = group.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+        mine = missing[place::processes] if place < processes else []
+        frozen = freeze(tokenizer)
+        file.fill(mine, lambda rows: self._tokens_of(frozen, rows), place, self._progress)
+        group.wait_for_everyone()
+        if group.is_local_main_process:
+            file.finish()
+        group.wait_for_everyone()
+        return file.read()
 
-    def _load(self, path: Path, names: dict[str, str]) -> tuple[Tensor, Tensor]:
-        """Reads cached tokens; raises ValueError if they are damaged or of another tokenizer or other windows."""
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            for name, value in names.items():
-                if metadata.get(name) != value:
-                    raise ValueError(f"computed with another {name.removesuffix('s')}")
-            halves = file.get_tensor("s1"), file.get_tensor("s2")
-        shape = (len(self), self.shape.length)
-        if any(tuple(half.shape) != shape for half in halves) or metadata.get("content") != _content_hash(halves):
-            raise ValueError("damaged")
-        return halves
 
-
-def _content_hash(halves: Sequence[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for half in halves:
-        digest.update(half.numpy().tobytes())
-    return digest.hexdigest()
+def _dtype(bits: int) -> str:
+    return "int16" if bits <= INT16_BITS else "int32"
