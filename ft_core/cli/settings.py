@@ -18,6 +18,8 @@ from .auto_rate import AUTO, LEARNING_RATE, AutoRate
 from .foreign_names import foreign_hint
 from .options import KINDS, Option, Unconverted
 
+TIME_BUDGET, MAX_STEPS = "time_budget", "max_steps"
+
 
 class SettingsParser(argparse.ArgumentParser):
     """A parser of options that raises one line instead of printing the usage of a hundred of them.
@@ -216,6 +218,9 @@ def read_options(
     found |= _converted(options, from_file, f"config file {chosen}")
     found |= _converted(options, values or {}, program)
     found |= given
+    explicit = from_file.keys() | (values or {}).keys() | given.keys()
+    if found.get(TIME_BUDGET) and MAX_STEPS not in explicit:
+        found.pop(MAX_STEPS, None)  # the preset's; the budget chooses the steps
     if found.get(LEARNING_RATE) == AUTO and LEARNING_RATE in preset:
         found[LEARNING_RATE] = AutoRate(preset[LEARNING_RATE])
     return found

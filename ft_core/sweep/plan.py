@@ -22,6 +22,7 @@ _SINGLE = "leave it out, or use it with {command}"
 NOT_OF_A_SWEEP = {
     "dry_run": _SINGLE,
     "resume_force": _SINGLE,
+    "time_budget": "trials of different lengths cannot be compared; set max_steps",
     # each trial would push to the same repository, and the last one might be the worst
     "push_to_hub": "leave it out and push the best trial's folder afterwards, with the command push",
 }

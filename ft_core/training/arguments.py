@@ -9,6 +9,7 @@ from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
 from ..cli.auto_rate import AUTO, LEARNING_RATE, AutoRate
+from .budget.duration import check_budget
 from .early_stopping import EarlyStopping
 from .muon import MUON
 from .stock.no_effect import NOT_USED, NoEffect, check_no_effect
@@ -31,6 +32,8 @@ class RunArguments:
     > Parameters that control the run folder and faults
         `resume`, `overwrite`, `resume_force`, `overwrite_lock`, `on_save_error`, `max_bad_steps`,
         `expected_world_size`.
+    > Parameters that control the length of a run
+        `time_budget`.
     > Parameters that control evaluation and early stopping
         `eval_on_start`, `load_best_model_at_end`, `early_stopping`, `early_stopping_patience`,
         `early_stopping_min_delta`.
@@ -65,6 +68,13 @@ class RunArguments:
         default=None, metadata={"help": "Required number of processes; checked before training."}
     )
 
+    time_budget: str | None = field(
+        default=None,
+        metadata={
+            "help": "Time for the whole run, such as 90s, 30m, 4h or 1h30m, instead of max_steps: a short measurement "
+            "chooses the steps before training (docs/how-long.md)."
+        },
+    )
     eval_on_start: bool = field(default=True, metadata={"help": "Evaluate the starting weights, as a baseline."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
     early_stopping: bool = field(default=False, metadata={"help": "Stop when the metric no longer improves."})
@@ -118,6 +128,7 @@ class RunArguments:
         if self.learning_rate == AUTO:
             rates = {one.name: one.default for one in fields(self)}
             self.learning_rate = AutoRate(rates[LEARNING_RATE] or self.usual_rate())
+        check_budget(self.time_budget, self.max_steps)
         if self.on_save_error not in SAVE_ERRORS:
             raise ValueError(f"on_save_error={self.on_save_error!r} is not known; use one of {', '.join(SAVE_ERRORS)}")
         if self.max_bad_steps < 1:

@@ -48,6 +48,7 @@ from ..runs.processes import (
 from ..runs.record import RunRecorder
 from ..runs.record_schema import find_record, versions
 from ..runs.resuming import COMMON_SETTINGS, settle_changes
+from .budget.duration import refuse_open_budget
 from .early_stopping import EarlyStopping, measure_patience
 from .guarded_steps import GuardedSteps
 from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, start_worker
@@ -150,6 +151,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
             StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved.
         """
         run = Path(self.args.output_dir)
+        refuse_open_budget(self.args)
         if self.model is None:  # hyperparameter_search sets the previous trial's model to None
             self.model = self.call_model_init(kwargs.get("trial"))
         with run_lock(run, self.args.overwrite_lock):

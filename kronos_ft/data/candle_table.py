@@ -10,28 +10,22 @@ Shapes: N bars of all symbols.
 """
 
 import logging
-import os
 import tempfile
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import IO, Protocol
 
 import numpy as np
+
+from ft_core.io.cache_folder import CACHE_VARIABLE, own_cache
 
 from .columns import FEATURES
 from .timestamps import CALENDAR_FEATURES, calendar_features
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "KRONOS_FT_CACHE"
 IN_MEMORY = 256 * 2**20  # bytes of one array: 5.6 million candles
 PIECE = 2**20  # bars per step
-
-
-def own_cache() -> Path:
-    """This library's cache folder: `KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/kronos-ft").expanduser()
 
 
 def _full(error: OSError) -> ValueError:

@@ -11,11 +11,13 @@ from ft_core.cli.settings import build_settings
 from ft_core.hub.resolve import Start
 from ft_core.io.console import echo
 from ft_core.runs.folder import BEST_MODEL, mark_replaced, prepare_run_folder
+from ft_core.training.budget.choice import StageCost
 from ft_core.training.run import preflight
 
 from ..models.configuration_kronos import check_bits
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..training.quantile_arguments import STAGE_TYPES
+from .budget import settle_stages
 from .predictor import run_predictor
 from .quantiles import run_quantiles
 from .routing import STAGES, read_finetune
@@ -62,14 +64,39 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
     Raises:
         ValueError: settings, data or models that cannot be used, or that do not fit each other.
     """
-    (first_model, *_, first_args), (model, data, _, args) = settings.tokenizer, settings.predictor
+    model, data, _, args = settings.predictor
     check_context(model, data)
-    starts = resolve_start(KronosTokenizer, first_model, first_args), resolve_start(Kronos, model, args)
-    check_bits(start_config(Kronos, starts[1]), start_config(KronosTokenizer, starts[0]))
+    starts = _resolve_starts(settings)
     if args.dry_run:
         return _run_stages(settings, *starts)
     with preflight(settings.folder, *(getattr(settings, stage)[-1] for stage in settings.stages())):
         return _run_stages(settings, *starts)
+
+
+def _resolve_starts(settings: FinetuneSettings) -> tuple[Start, Start]:
+    """The models that both stages start from, which must fit each other."""
+    tokenizer = resolve_start(KronosTokenizer, settings.tokenizer[0], settings.tokenizer[-1])
+    predictor = resolve_start(Kronos, settings.predictor[0], settings.predictor[-1])
+    check_bits(start_config(Kronos, predictor), start_config(KronosTokenizer, tokenizer))
+    return tokenizer, predictor
+
+
+def _measure(settings: FinetuneSettings, stage: str) -> StageCost:
+    """What a stage costs; the later ones are measured on the weights that the earlier ones start from."""
+    tokenizer, predictor = _resolve_starts(settings)
+    if stage == "tokenizer":
+        return run_tokenizer(*settings.tokenizer, start=tokenizer, only_cost=True)
+    set_seed(settings.tokenizer[-1].seed)
+    fixed = {"start": predictor, "tokenizer": build_network(KronosTokenizer, tokenizer)}
+    if stage == "predictor":
+        return run_predictor(*settings.predictor, **fixed, only_cost=True)
+    return run_quantiles(*_untrained_head(settings), **fixed, only_cost=True)
+
+
+def _untrained_head(settings: FinetuneSettings) -> tuple:
+    """Settings of the quantile head before its predictor is trained."""
+    head, *others = settings.quantiles
+    return replace(head, model=settings.predictor[0].model), *others
 
 
 def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) -> dict[str, dict] | None:
@@ -78,6 +105,11 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
     PartialState().wait_for_everyone()  # all ranks must look before one of them starts to write
 
     stages = settings.stages()
+    everything = {stage: getattr(settings, stage) for stage in stages}
+    budget = settle_stages(everything, Path(tokenizer_args.output_dir), lambda stage: _measure(settings, stage))
+    if budget:  # sizes may have changed
+        tokenizer, predictor = _resolve_starts(settings)
+    given = {"checked": True, "budget": budget}
 
     def clear_later() -> None:
         """Removes the old predictor and head; otherwise an interruption could leave them next to a new tokenizer.
@@ -95,27 +127,26 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
         echo(f"stage {stages.index(stage) + 1} of {len(stages)}: {stage}")
 
     begin("tokenizer")
-    first = run_tokenizer(*settings.tokenizer, start=tokenizer, checked=True, before_training=clear_later)
+    first = run_tokenizer(*settings.tokenizer, start=tokenizer, before_training=clear_later, **given)
     begin("predictor")
     if first is None:
         set_seed(tokenizer_args.seed)
         codes = build_network(KronosTokenizer, tokenizer)
-        run_predictor(*settings.predictor, start=predictor, checked=True, tokenizer=codes)
-        if settings.quantiles is not None:  # its predictor is not trained yet: only data and windows are checked
+        run_predictor(*settings.predictor, start=predictor, tokenizer=codes, **given)
+        if settings.quantiles is not None:
             begin("quantiles")
-            head, *others = settings.quantiles
-            run_quantiles(replace(head, body="none"), *others, checked=True)
+            run_quantiles(*_untrained_head(settings), start=predictor, tokenizer=codes, **given)
         return None
     if not first["improved"]:
         echo("WARNING     the tokenizer did not improve; to use the published tokenizer, run kronos-ft predictor")
     for each in (model, predictor.settings):
         each.tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
-    found = {"tokenizer": first, "predictor": run_predictor(*settings.predictor, start=predictor, checked=True)}
+    found = {"tokenizer": first, "predictor": run_predictor(*settings.predictor, start=predictor, **given)}
     if settings.quantiles is not None:
         begin("quantiles")
         settings.quantiles[0].model = str(Path(args.output_dir) / BEST_MODEL)
         settings.quantiles[0].tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
-        found["quantiles"] = run_quantiles(*settings.quantiles, checked=True)
+        found["quantiles"] = run_quantiles(*settings.quantiles, **given)
     data = settings.predictor[1].data
     echo(f"next        kronos-ft forecast --model {settings.folder} --data {data if data != 'sample' else 'FILE'}")
     return found

@@ -18,7 +18,7 @@ from ..windows.augmentation import AugmentationArguments
 from ..windows.dataset import WindowDataset
 from ..windows.tokens import TokenWindowDataset, cache_folder
 from .data import WindowSplits
-from .selection import select_weights
+from .selection import ForecastScore, select_weights
 from .stage import Stage, run_stage
 from .start import build_network, build_predictor, check_context, resolve_start, resolve_tokens
 
@@ -71,7 +71,7 @@ def run_predictor(
     """
     check_context(model, data)
 
-    def build(windows: WindowSplits) -> Stage:
+    def build(windows: WindowSplits, brief: bool) -> Stage:
         first = start or resolve_start(Kronos, model, args)
         settings, codes = first.settings, tokenizer
         if codes is None:
@@ -82,8 +82,7 @@ def run_predictor(
         check_bits(network.config, codes.config)
         digest = weights_hash(codes)
         echo(f"tokenizer   {codes.config.s1_bits} + {codes.config.s2_bits} bits, weights {digest[:16]}")
-        # a dry run writes nothing, and times the step with tokens made in it
-        splits = windows if args.dry_run else tokenise_splits(windows, codes, args)
+        splits = windows if brief else tokenise_splits(windows, codes, args)
         facts = {
             "stage": "predictor",
             "model": {**vars(settings), "tokenizer_sha256": digest},
@@ -96,7 +95,7 @@ def run_predictor(
             return KronosTrainer(network, args, splits.train, splits.validation, codes, **further)
 
         if args.select_by == "loss":
-            return Stage(network, make, splits, facts)
+            return Stage(network, make, splits, facts, prepares="tokens")
         weights = None
         if first.folder is not None:
             weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
@@ -104,6 +103,9 @@ def run_predictor(
         def select(trainer: KronosTrainer, series: list[CandleSeries]) -> dict[str, object] | None:
             return select_weights(trainer, weights, series, data, codes)
 
-        return Stage(network, make, splits, facts, select)
+        def forecast(series: list[CandleSeries], count: int) -> float:
+            return ForecastScore(series, data, codes.to(args.device), count, args.seed)(network, args.device)
 
-    return run_stage(build, model, data, augmentation, args, **options)
+        return Stage(network, make, splits, facts, select, forecast=forecast, prepares="tokens")
+
+    return run_stage("predictor", build, model, data, augmentation, args, **options)

@@ -36,6 +36,7 @@ USED_WITH = {  # settings, and the bodies that they are for
     **dict.fromkeys(("lora_r", "lora_alpha", "lora_dropout"), ("lora",)),
     **dict.fromkeys(("model", "tokenizer", "revision"), ("frozen", "lora", "full")),
 }
+PREPARES = {"frozen": "states", "lora": "all tokens", "full": "all tokens", "none": ""}
 MOST_STATES = 2**30  # bytes of the states of a frozen body to keep in memory; more are computed in each step
 CONE_WINDOWS = 200_000  # training windows, evenly spaced, that the cone is fitted on
 BATCH, BLOCK = 256, 4096  # windows at once: through the body, and as raw candles
@@ -74,9 +75,13 @@ def pool_states(
 
 
 def build_head(
-    body: Kronos | None, model: QuantileModelArguments, train: QuantileWindowDataset, seed: int
+    body: Kronos | None,
+    model: QuantileModelArguments,
+    train: QuantileWindowDataset,
+    seed: int,
+    most: int = CONE_WINDOWS,
 ) -> KronosForQuantiles:
-    """The head to train, with the cone of the training windows, on the weights of a predictor."""
+    """The head to train, with the cone of at most so many training windows, on the weights of a predictor."""
     set_seed(seed)
     config = KronosQuantilesConfig.on_body(
         KronosConfig.from_size("tiny") if body is None else body.config,
@@ -92,7 +97,7 @@ def build_head(
     )
     network = KronosForQuantiles.on_body(body, config)
     network.train_body(model.body in ("full", "lora"))
-    rows = np.arange(0, len(train), -(-len(train) // CONE_WINDOWS))
+    rows = np.arange(0, len(train), -(-len(train) // most))
     parts = [train.outcomes(rows[first : first + BLOCK]) for first in range(0, len(rows), BLOCK)]
     network.fit_cone(*(torch.cat(one) for one in zip(*parts, strict=True)))
     return network
@@ -104,6 +109,7 @@ def run_quantiles(
     args: KronosQuantileArguments,
     *,
     start: Start | None = None,
+    tokenizer: KronosTokenizer | None = None,
     **options: object,
 ) -> dict | None:
     """Trains a quantile head from settings to run folder; `dry_run` only prints the plan.
@@ -111,6 +117,7 @@ def run_quantiles(
     Args:
         model, data, args: the settings.
         start ([`~ft_core.hub.resolve.Start`], *optional*): the resolved predictor; resolved here when not given.
+        tokenizer ([`KronosTokenizer`], *optional*): instead of the one that `model` names.
         options: as in [`~kronos_ft.runs.stage.run_stage`].
 
     Returns:
@@ -137,34 +144,35 @@ def run_quantiles(
             predictor_names(model)
         check_context(model, data)
 
-    def build(windows: WindowSplits) -> Stage:
+    def build(windows: WindowSplits, brief: bool) -> Stage:
         unused = {} if with_body else {"model": None, "tokenizer": None}
         facts: dict[str, object] = {"stage": "quantiles", "model": {**vars(model), **unused}}
         body = codes = None
         if with_body:
             first = start or resolve_start(Kronos, model, args)
-            tokens = resolve_tokens(first.settings, args)
-            codes, body = build_network(KronosTokenizer, tokens), build_network(Kronos, first)
+            tokens = first if tokenizer else resolve_tokens(first.settings, args)
+            codes = tokenizer or build_network(KronosTokenizer, tokens)
+            body = build_network(Kronos, first)
             check_bits(body.config, codes.config)
             digest = weights_hash(codes)
-            if remark := mismatch(first.settings.model, str(tokens.settings.tokenizer), digest):
+            if tokenizer is None and (remark := mismatch(first.settings.model, str(tokens.settings.tokenizer), digest)):
                 echo(f"WARNING     {remark}")
             echo(f"tokenizer   {codes.config.s1_bits} + {codes.config.s2_bits} bits, weights {digest[:16]}")
             facts["model"] = {**vars(tokens.settings), "tokenizer_sha256": digest, "body_sha256": weights_hash(body)}
             facts["tokenizer_config"] = codes.config.to_dict()
             facts["descends_from"] = published_ancestor(vars(first.settings))
             codes = codes.to(args.device)
-        cache = None if args.dry_run else cache_folder(args.token_cache)
+        cache = None if brief else cache_folder(args.token_cache)
         show = args.process_index == 0
 
         def prepare(name: str) -> QuantileWindowDataset | None:
             split = getattr(windows, name)
             progress = LineProgress(f"{name}: tokenised windows") if show and with_body else None
-            return None if split is None else QuantileWindowDataset(split, codes, cache, progress)
+            return None if split is None else QuantileWindowDataset(split, codes, cache, progress, brief)
 
         splits = WindowSplits(prepare("train"), prepare("validation"), prepare("test"))
-        network = build_head(body, model, splits.train, args.seed)
-        if model.body == "frozen" and not args.dry_run:
+        network = build_head(body, model, splits.train, args.seed, BLOCK if brief else CONE_WINDOWS)
+        if model.body == "frozen" and not brief:
             for name in ("train", "validation", "test"):
                 if (split := getattr(splits, name)) is not None:
                     progress = LineProgress(f"{name}: windows through the body") if show else None
@@ -182,6 +190,7 @@ def run_quantiles(
             splits,
             facts | {"config": network.config.to_dict()},
             scaled=(MUON_RATE, BODY_RATE) if trained else (),
+            prepares=PREPARES[model.body],
         )
 
-    return run_stage(build, model, data, AugmentationArguments(), args, **options)
+    return run_stage("quantiles", build, model, data, AugmentationArguments(), args, **options)

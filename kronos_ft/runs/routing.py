@@ -39,7 +39,7 @@ def route_settings(values: Mapping[str, object]) -> dict[str, dict[str, object]]
         stage = next((stage for stage in STAGES if name.startswith(f"{stage}_")), None)
         if stage is not None:
             bare = name.removeprefix(f"{stage}_")
-            fixed = ("output_dir", "resume", "overwrite", "dry_run", "tokenizer")
+            fixed = ("output_dir", "resume", "overwrite", "dry_run", "tokenizer", "time_budget")
             if bare not in known[stage] or bare in fixed or (stage == "quantiles" and bare == "model"):
                 raise ValueError(
                     f"--{name} is not a setting of the {stage} stage; {nearest_name(bare, sorted(known[stage]))}"

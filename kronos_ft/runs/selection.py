@@ -63,13 +63,19 @@ def candidates(
         yield f"{alpha:g} of {best_name}", lambda alpha=alpha: interpolate(start, best, alpha)
 
 
-def affordable_origins(trainer: KronosTrainer, lookback: int, horizon: int, count: int) -> int:
-    """Validation origins, from 20 to 100, for `count` candidates within a tenth of the training's arithmetic.
+def candidate_count(keep_best: int, evaluations: int) -> int:
+    """The most candidates of a run with starting weights: these, kept checkpoints, and interpolations."""
+    return 1 + min(keep_best + 1, max(evaluations, 1)) + len(ALPHAS)
+
+
+def affordable_origins(seen: int, lookback: int, horizon: int, count: int) -> int:
+    """Validation origins, from 20 to 100, for `count` candidates within a tenth of the arithmetic of a training that
+    has seen so many windows.
 
     Counted in bars through the network (a training bar costs three), so that it does not depend on the machine.
     """
     length = lookback + horizon
-    trained = 3 * trainer.state.global_step * trainer.effective_batch() * length
+    trained = 3 * seen * length
     per_origin = count * (lookback + PATHS * horizon)
     return int(np.clip(BUDGET * trained // per_origin, LEAST_ORIGINS, ORIGINS))
 
@@ -175,7 +181,8 @@ def select_weights(
     best_name = Path(trainer.state.best_model_checkpoint or f"checkpoint-{trainer.state.global_step}").name
     kept = {path.name: path for path in list_checkpoints(run).values() if (path / WEIGHTS).is_file()}
     everything = list(candidates(start, best, best_name, kept))
-    most = affordable_origins(trainer, data.lookback_window, max(data.predict_window, 1), len(everything))
+    seen = trainer.state.global_step * trainer.effective_batch()
+    most = affordable_origins(seen, data.lookback_window, max(data.predict_window, 1), len(everything))
     score = ForecastScore(series, data, tokenizer, most, trainer.args.seed)
     if not len(score):
         echo("WARNING     no validation origin can be forecast: best_model is the checkpoint with the best loss")

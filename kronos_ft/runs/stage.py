@@ -2,31 +2,29 @@
 
 import copy
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel, TrainerCallback
 
 from ft_core.cli.auto_rate import AutoRate
 from ft_core.hub.origin import is_hub_name
-from ft_core.io.console import echo
-from ft_core.io.progress_lines import span
+from ft_core.io.console import echo, quiet
 from ft_core.runs.folder import BEST_MODEL
+from ft_core.training.budget.choice import FACT as BUDGET, StageCost
 from ft_core.training.find_lr.search import FACT, MUON_RATE, FoundRate, adopt_recorded_rate, find_rate, settle_rate
-from ft_core.training.muon import MUON, build_muon
 from ft_core.training.run import finished_metrics, preflight, resume_finished
 
 from ..data.candles import CandleSeries, fingerprint
 from ..hub.push import kronos_model
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
-from ..training.compiling import planned_compile
 from ..training.window_trainer import WindowTrainer
 from ..windows.augmentation import AugmentationArguments
 from ..windows.splits import split_bounds
+from .budget import cost_of, settle_stages
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .finish import finish_run
 
@@ -77,6 +75,9 @@ class Stage:
         facts (`dict`): on model and tokenizer, for `run.json`.
         select (*optional*): chooses the final weights after training, from the trainer and the candles.
         scaled (`tuple` of `str`): settings that a search for the learning rate scales with it.
+        prepares (`str`): what is made once of each window, see [`~kronos_ft.training.measured.unit_seconds`].
+        forecast (*optional*): scores the network's forecasts from a number of origins, as `select` does for each
+            candidate.
     """
 
     network: PreTrainedModel
@@ -85,6 +86,8 @@ class Stage:
     facts: dict[str, object]
     select: Callable[[WindowTrainer, list[CandleSeries]], dict[str, object] | None] | None = None
     scaled: tuple[str, ...] = (MUON_RATE,)
+    prepares: str = ""
+    forecast: Callable[[list[CandleSeries], int], float] | None = None
 
     def train_copy(self, args: WindowTrainingArguments, callbacks: list[TrainerCallback]) -> WindowTrainer:
         """Trains a copy of the starting weights, and returns the trainer."""
@@ -93,8 +96,15 @@ class Stage:
         return trainer
 
 
+def measure_stage(stage: Stage, trainer: WindowTrainer, series: list[CandleSeries]) -> tuple[StageCost, str]:
+    """What a stage costs that was built to be measured, and a line on it."""
+    forecast = stage.forecast and partial(stage.forecast, series)
+    return cost_of(trainer, stage.splits.counts(), stage.prepares, forecast)
+
+
 def run_stage(
-    build: Callable[[WindowSplits], Stage],
+    name: str,
+    build: Callable[[WindowSplits, bool], Stage],
     model: ModelArguments,
     data: DataArguments,
     augmentation: AugmentationArguments,
@@ -105,29 +115,39 @@ def run_stage(
     callbacks: Sequence[TrainerCallback] = (),
     score_test: bool = True,
     only_find_rate: bool = False,
-) -> dict | FoundRate | None:
+    only_cost: bool = False,
+    budget: dict[str, object] | None = None,
+) -> dict | FoundRate | StageCost | None:
     """Trains one stage into its run folder; `dry_run` only prints the plan.
 
     A finished run that is resumed is left as it is, after a check that its settings are the same.
 
     Args:
-        build: makes the model and its trainer for the windows.
+        name (`str`): of the stage.
+        build: makes the model and its trainer for the windows; briefly if it is only measured: what a run makes once of
+            all windows is then made in each step.
         model, data, augmentation, args: the settings.
         checked (`bool`): whether the caller has made the checks of [`~ft_core.training.run.preflight`].
         before_training (*optional*): called once settings, data and model have proved usable.
         callbacks: added to the trainer's.
         score_test (`bool`): evaluate the best model on the test split; a search must not.
         only_find_rate (`bool`): search for the learning rate instead of training; needs `checked`.
+        only_cost (`bool`): measure what the stage costs instead of training; prints nothing.
+        budget (`dict`, *optional*): for `run.json`: how the steps were chosen from a time budget.
 
     Returns:
-        `dict`: the figures of `training_metrics.json`, or None after a dry run; with `only_find_rate` what was found.
+        `dict`: the figures of `training_metrics.json`, or None after a dry run; with `only_find_rate` or `only_cost`
+        what was found.
 
     Raises:
         ValueError: settings, data or model that cannot be used; nothing has been written then but cached tokens.
     """
     run = Path(args.output_dir)
     with ExitStack() as stack:
-        if args.dry_run:
+        if only_cost:
+            stack.enter_context(quiet(notes=False))
+            args = copy.copy(args)
+        if args.dry_run or only_cost:
             args.output_dir = stack.enter_context(tempfile.TemporaryDirectory())  # a Trainer creates its output folder
         elif not checked:
             stack.enter_context(preflight(run, args))
@@ -137,7 +157,12 @@ def run_stage(
             windows = replace(windows, test=None)
         for line in describe_data(series, windows):
             echo(line)
-        stage = build(windows)
+        if only_cost:
+            stage = build(windows, True)
+            return measure_stage(stage, stage.make(stage.network, args), series)[0]
+        settings = (model, data, augmentation, args)
+        budget = budget or settle_stages({name: settings}, run, lambda _: _measure_alone(name, build, settings))
+        stage = build(windows, args.dry_run)
         if only_find_rate:
             return find_rate(stage.train_copy, args, stage.scaled)
         search = adopt_recorded_rate(args, stage.scaled)
@@ -152,8 +177,10 @@ def run_stage(
         trainer.recorder.facts = stage.facts | data_facts(series, data, stage.splits, augmentation)
         if search:
             trainer.recorder.facts[FACT] = search
+        if budget:
+            trainer.recorder.facts[BUDGET] = budget
         if args.dry_run:
-            echo(describe_time(trainer))
+            echo(measure_stage(stage, trainer, series)[1])
             return None
         if args.resume and not args.resume_force and finished_metrics(run, BEST_MODEL):
             trainer.check_unchanged(run)
@@ -166,33 +193,9 @@ def run_stage(
         return finish_run(trainer, stage.splits.test, title=f"{trainer.title}, {symbols}", selection=selection)
 
 
-def probe_seconds(trainer: WindowTrainer) -> tuple[float, float]:
-    """Seconds of an optimizer step (the second of two) and of an evaluation, timed on a copy of the model."""
-    args = trainer.args
-    model = copy.deepcopy(trainer.model).to(args.device).train()
-    optimizer = build_muon(model, [], args) if args.optim == MUON else torch.optim.AdamW(model.parameters(), lr=0.0)
-    dataset, size = trainer.train_dataset, args.per_device_train_batch_size
-    step = 0.0
-    for _ in range(2):
-        started = time.perf_counter()
-        for micro in range(args.gradient_accumulation_steps):
-            batch = dataset.__getitems__([(micro * size + i) % len(dataset) for i in range(size)])
-            batch = trainer._prepare_inputs(batch)
-            with trainer.accelerator.autocast():
-                loss = trainer.compute_loss(model, batch)
-            loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()
-        step = time.perf_counter() - started
-    windows = min(args.per_device_eval_batch_size, len(trainer.eval_dataset))
-    started = time.perf_counter()
-    loss, _, _ = trainer.prediction_step(model.eval(), trainer.eval_dataset.__getitems__(range(windows)), True)
-    loss.item()
-    windows_per_second = windows * args.world_size / (time.perf_counter() - started)
-    trainer.eval_meter.reset()
-    trainer.meter.reset()
-    return step, len(trainer.eval_dataset) / windows_per_second
+def _measure_alone(name: str, build: Callable[[WindowSplits, bool], Stage], settings: tuple) -> StageCost:
+    """What a stage costs that is run by itself."""
+    return run_stage(name, build, *settings, only_cost=True)
 
 
 def describe_run(trainer: WindowTrainer, preset: str) -> list[str]:
@@ -214,20 +217,3 @@ def describe_run(trainer: WindowTrainer, preset: str) -> list[str]:
         f"batch       {trainer.effective_batch()} windows ({batch}), {left_out} windows left out of each epoch",
         f"steps       {trainer.planned_steps():,} ({trainer.steps_per_epoch():,} an epoch)",
     ]
-
-
-def describe_time(trainer: WindowTrainer) -> str:
-    """A line on the expected time of a run, compiling included, from a probe."""
-    args = trainer.args
-    per_epoch, steps = trainer.steps_per_epoch(), trainer.planned_steps()
-    if args.eval_strategy == "steps":
-        every = args.eval_steps if args.eval_steps >= 1 else max(args.eval_steps * steps, 1)
-    else:
-        every = per_epoch
-    evaluations = (-(-steps // int(every)) if args.eval_strategy != "no" else 0) + args.eval_on_start
-    step_seconds, evaluation_seconds = probe_seconds(trainer)
-    compiling, why = planned_compile(trainer)
-    total = span(compiling + steps * step_seconds + evaluations * evaluation_seconds)
-    per = f"{step_seconds:.3g} s a step, {evaluations} evaluations of {evaluation_seconds:.3g} s"
-    per += f", compiling {span(compiling)} ({why})" if compiling else f", blocks not compiled ({why})"
-    return f"time        about {total}: {per}"

@@ -36,7 +36,7 @@ def run_tokenizer(
         ValueError: settings, data or model that cannot be used; nothing has been written then.
     """
 
-    def build(splits: WindowSplits) -> Stage:
+    def build(splits: WindowSplits, brief: bool) -> Stage:
         first = start or resolve_start(KronosTokenizer, model, args)
         set_seed(args.seed)
         network = build_network(KronosTokenizer, first)
@@ -47,4 +47,4 @@ def run_tokenizer(
 
         return Stage(network, make, splits, facts)
 
-    return run_stage(build, model, data, augmentation, args, **options)
+    return run_stage("tokenizer", build, model, data, augmentation, args, **options)

@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ft_core.io.cache_folder import own_cache
 from ft_core.io.console import note
 from ft_core.io.files import write_json
 from ft_core.io.formats import read_json
@@ -24,7 +25,6 @@ from ft_core.io.progress_lines import span
 from ft_core.runs.record_schema import find_record
 from ft_core.training.loss_meter import LossMeter
 
-from ..data.candle_table import own_cache
 from ..models.fast_layers import compile_blocks, forget_compiled
 from ..models.layers import TransformerBlock
 from .numerics import choose_compile, logger, may_compile
@@ -150,12 +150,18 @@ def is_compiler_fault(error: BaseException) -> bool:
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
-def planned_compile(trainer: "CompilableTrainer") -> tuple[float, str]:
-    """Seconds that a run would spend on compiling (0 if it would not compile), and the reason."""
+def planned_compile(trainer: "CompilableTrainer", steps: int, micro_seconds: float) -> tuple[float, str]:
+    """Seconds that a run of so many steps would spend on compiling (0 if it would not compile), and the reason.
+
+    Args:
+        trainer: of the run.
+        steps (`int`): of the run.
+        micro_seconds (`float`): seconds of a micro-batch.
+    """
     if not may_compile(trainer.args):
         return 0.0, f"compile_blocks {choose_compile(trainer.args.compile_blocks, trainer.args.speed)}"
     times = CompileTimes(trainer.compile_key())
-    wanted, why = CompileBlocks(trainer).decide(trainer.args, trainer.planned_steps(), times)
+    wanted, why = CompileBlocks(trainer).decide(trainer.args, steps, times, micro_seconds)
     return times.expected() if wanted else 0.0, why
 
 
@@ -189,7 +195,9 @@ class CompileBlocks(TrainerCallback):
             blocks = "compiled" if trainer.compiled else "not compiled"
             note(f"speed: {args.numerics} numerics on {args.device.type}, blocks {blocks} ({why})")
 
-    def decide(self, args: TrainingArguments, steps: int, times: CompileTimes) -> tuple[bool, str]:
+    def decide(
+        self, args: TrainingArguments, steps: int, times: CompileTimes, micro_seconds: float | None = None
+    ) -> tuple[bool, str]:
         """Whether to compile for the given number of remaining steps, and the reason."""
         trainer = self._trainer
         word = choose_compile(args.compile_blocks, args.speed)
@@ -205,7 +213,7 @@ class CompileBlocks(TrainerCallback):
             return False, f"no known gain for the stage {trainer.stage} on {args.device.type}"
         if steps < LEAST_STEPS:
             return False, f"fewer than {LEAST_STEPS} steps"
-        step = timed_step(trainer) * args.gradient_accumulation_steps
+        step = (micro_seconds or timed_step(trainer)) * args.gradient_accumulation_steps
         expected = times.expected()
         why = f"{steps} steps of {step:.2g} s save {span(steps * step * gain)}, compiling costs {span(expected)}"
         return pays(steps, step, gain, expected), why

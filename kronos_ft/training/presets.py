@@ -55,6 +55,18 @@ PRESETS["gentle"] = PRESETS["baseline"] | {
     **_EARLY_STOPPING,
     "early_stopping_patience": 3,
 }
+# A run of minutes on a laptop without a GPU: the smallest published models, every fifth window, small batches, and few
+# steps, evaluated ten times. Rates and early stopping as `gentle`; `--from_scratch` needs a higher rate.
+_LAPTOP: dict[str, object] = {
+    "stride": 5,
+    "per_device_train_batch_size": 16,
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+    "eval_steps": 0.1,
+    "save_steps": 0.1,
+    "use_cpu": True,
+}
+PRESETS["cpu"] = PRESETS["gentle"] | _LAPTOP | {"model": "2k", "max_steps": 200}
 # The predictor's recipes differ in learning rate, clipping and passes. The sampled coarse token of the published
 # scripts is an error, so it is not part of `baseline` (s1_conditioning="sampled" selects it).
 PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
@@ -62,6 +74,7 @@ PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "optimized": {**PRESETS["optimized"], "learning_rate": 2e-5},
     "best": {**PRESETS["best"], "num_train_epochs": 10, "early_stopping_patience": 5},
     "gentle": PRESETS["gentle"],
+    "cpu": PRESETS["gentle"] | _LAPTOP | {"model": "mini", "max_steps": 600},
 }
 # The head starts from zero on a body that is trained already
 QUANTILE_PRESETS: dict[str, dict[str, object]] = {
@@ -80,5 +93,6 @@ QUANTILE_PRESETS: dict[str, dict[str, object]] = {
 # Against overfitting of a head on a body, whose best checkpoint is often that of the first pass (docs/quantiles.md)
 QUANTILE_PRESETS["regularised"] = QUANTILE_PRESETS["baseline"] | {"head_dropout_p": 0.5, "ema_decay": 0.99}
 QUANTILE_PRESETS["gentle"] = QUANTILE_PRESETS["baseline"] | {"body_learning_rate": 1e-5}
+QUANTILE_PRESETS["cpu"] = QUANTILE_PRESETS["baseline"] | _LAPTOP | {"per_device_train_batch_size": 64, "max_steps": 600}
 DEFAULT_PRESET = "baseline"
 STAGE_PRESETS = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS, "quantiles": QUANTILE_PRESETS}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..models.modeling_kronos import KronosTokenizer
 from .dataset import WindowDataset
-from .tokens import TokenWindowDataset
+from .tokens import TokenWindowDataset, freeze, tokenise
 
 QUANTILE_TARGETS = ("close", "high", "low", "volatility", "volume")
 SCALED_TARGETS = 3  # the first three are returns in units of volatility; the others are log ratios
@@ -143,6 +143,7 @@ class QuantileWindowDataset(TokenWindowDataset):
         windows ([`WindowDataset`]): windows without augmentation.
         tokenizer ([`KronosTokenizer`], *optional*): without it, items have neither tokens nor stamps.
         cache, progress: as of [`TokenWindowDataset`].
+        on_demand (`bool`): make the tokens of each batch when it is asked for, instead of all in advance.
 
     Attributes:
         states (`torch.Tensor` of shape `(N, 2 d_model)`, *optional*): pooled states of a frozen body; items then
@@ -160,20 +161,22 @@ class QuantileWindowDataset(TokenWindowDataset):
         tokenizer: KronosTokenizer | None = None,
         cache: str | Path | None = None,
         progress: Callable[[int, int], None] | None = None,
+        on_demand: bool = False,
     ):
         if windows.augmented:
             raise ValueError("the quantile head cannot be trained on augmented windows; turn augmentation off")
         if windows.shape.horizon < 1:
             raise ValueError("predict_window=0 leaves no bar to forecast; use 1 or more")
         self.has_tokens = tokenizer is not None
-        if self.has_tokens:
+        self._own_tokenizer = freeze(tokenizer) if self.has_tokens and on_demand else None
+        if self.has_tokens and not on_demand:
             super().__init__(windows, tokenizer, cache, progress)
         else:
             self.windows = windows
 
     def fingerprint(self) -> str:
         """SHA-256 of windows and tokens, and of the names of features and targets."""
-        data = super().fingerprint() if self.has_tokens else self.windows.fingerprint()
+        data = super().fingerprint() if self.has_tokens and self._own_tokenizer is None else self.windows.fingerprint()
         return hashlib.sha256(f"{data}{CONTEXT_FEATURES}{QUANTILE_TARGETS}".encode()).hexdigest()
 
     def outcomes(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -186,7 +189,12 @@ class QuantileWindowDataset(TokenWindowDataset):
 
     def tokens(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Tokens `s1`, `s2` `(B, L)` and `stamps` `(B, L, 5)` of the lookback of windows."""
-        batch = super().__getitems__(indices)
+        if self._own_tokenizer is not None:
+            candles = self.windows.__getitems__(indices)["target"].to(self._own_tokenizer.device)
+            s1, s2 = (half.cpu() for half in tokenise(self._own_tokenizer, candles))
+            batch = {"s1": s1, "s2": s2, "stamps": self.windows.stamps_of(indices)}
+        else:
+            batch = super().__getitems__(indices)
         return {name: batch[name][:, : self.shape.lookback] for name in ("s1", "s2", "stamps")}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:

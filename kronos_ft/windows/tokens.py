@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ft_core.io.cache_folder import own_cache
 from ft_core.runs.processes import process_group
 
-from ..data.candle_table import own_cache
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import KronosTokenizer
 from .dataset import WindowDataset

@@ -3,16 +3,16 @@
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from ft_core.io.cache_folder import own_cache
+
 from .records import Record
 
-CACHE = "KRONOS_FT_CACHE"
 NOTHING = "none"
 MOST = 0.95
 
@@ -43,16 +43,11 @@ class TokenLengths:
         )
 
 
-def cache_folder() -> Path:
-    """Folder of cached tokens: `$KRONOS_FT_CACHE`, or `~/.cache/kronos-ft`."""
-    return Path(os.environ.get(CACHE) or "~/.cache/kronos-ft").expanduser()
-
-
 def _cache_file(cache: str | None, key: str) -> str | None:
     """File of cached tokens; None turns the cache off."""
     if cache == NOTHING:
         return None
-    folder = Path(cache).expanduser() if cache else cache_folder()
+    folder = Path(cache).expanduser() if cache else own_cache()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +83,7 @@ def tokenize_records(
         prefix (`str`): added before each source.
         max_source_length, max_target_length (`int`): limits in tokens, including the end token.
         processes (`int`, *optional*): worker processes of `datasets.map`.
-        cache (`str`, *optional*): cache folder, by default [`cache_folder`]; `"none"` turns the cache off.
+        cache (`str`, *optional*): cache folder, by default [`own_cache`]; `"none"` turns the cache off.
 
     Returns:
         `Dataset` with input_ids, attention_mask, labels, length (source plus target tokens, for grouping), row

@@ -11,13 +11,16 @@ from pathlib import Path
 
 from torch import nn
 
+from ft_core.cli.auto_rate import AutoRate
 from ft_core.io.progress_lines import span
+from ft_core.training.budget.choice import StageCost
+from ft_core.training.find_lr.search import search_steps
 from ft_core.training.muon import MUON, block_matrices
 
 from ..data.token_batches import FULL_ENOUGH, LIKELY_PADDING
 from ..training.token_steps import token_lengths
 from ..training.trainer import MT5Trainer
-from .probe import measure
+from .probe import Measured, measure
 
 BYTES = 4
 STATE_FILES_BYTES = 40_000  # trainer_state.json, scheduler.pt, rng_state.pth, training_args.bin, config.json
@@ -193,6 +196,34 @@ def _times(strategy: str, every: float | None, steps: int, per_epoch: int) -> in
     return -(-steps // int(interval))
 
 
+def run_seconds(trainer: MT5Trainer, measured: Measured, steps: int) -> float:
+    """Seconds of a run with a number of steps: the steps, all evaluations, and the summaries at the end."""
+    args, per_epoch = trainer.args, trainer.steps_per_epoch()
+    evaluations = _times(args.eval_strategy, args.eval_steps, steps, per_epoch)
+    rows, at_once = len(trainer.eval_records), args.per_device_eval_batch_size * args.world_size
+    batches = evaluations * -(-min(args.eval_generate_rows, rows) // at_once) + -(-rows // at_once)
+    losses = evaluations + 1 + bool(args.eval_on_start)
+    seconds = steps * measured.step_seconds(per_epoch) + losses * measured.evaluation_seconds
+    return seconds + batches * measured.summaries_seconds
+
+
+def cost_of(trainer: MT5Trainer) -> StageCost:
+    """What a run costs on this machine, for a time budget.
+
+    Raises:
+        torch.OutOfMemoryError: when a training step does not fit.
+    """
+    measured, per_epoch = measure(trainer), trainer.steps_per_epoch()
+    step, finds_rate = measured.step_seconds(per_epoch), isinstance(trainer.args.learning_rate, AutoRate)
+    return StageCost(
+        stage="training",
+        planned=trainer.planned_steps(),
+        per_epoch=per_epoch,
+        step_seconds=step,
+        seconds=lambda steps: run_seconds(trainer, measured, steps) + finds_rate * search_steps(steps) * step,
+    )
+
+
 def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge: bool = False) -> Plan:
     """Estimates the run of a trainer; its weights and random state are not changed.
 
@@ -204,14 +235,8 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
     measured = measure(trainer)
     steps, per_epoch = trainer.planned_steps(), trainer.steps_per_epoch()
     micro_batches = measured.micro_batches / per_epoch  # of a step; the last one of an epoch may have fewer
-    step_seconds = micro_batches * measured.micro_seconds + measured.optimizer_seconds
-    evaluations = _times(args.eval_strategy, args.eval_steps, steps, per_epoch)
+    step_seconds = measured.step_seconds(per_epoch)
     saves = _times(args.save_strategy, args.save_steps, steps, per_epoch)
-    rows, at_once = len(trainer.eval_records), args.per_device_eval_batch_size * args.world_size
-    batches = evaluations * -(-min(args.eval_generate_rows, rows) // at_once) + -(-rows // at_once)
-    losses = evaluations + 1 + bool(args.eval_on_start)
-    seconds = steps * step_seconds + losses * measured.evaluation_seconds + batches * measured.summaries_seconds
-
     tokens = {name: int(token_lengths(trainer.train_dataset, name).sum()) for name in ("input_ids", "labels")}
     state = optimizer_bytes(trainer.model, args.optimizer)
     if args.ema_decay:  # the weights before averaging
@@ -237,7 +262,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         eval_batch=args.per_device_eval_batch_size,
         eval_batch_fits=args.per_device_eval_batch_size == asked,
         steps=steps,
-        seconds=seconds,
+        seconds=run_seconds(trainer, measured, steps),
         step_seconds=step_seconds,
         rows_per_second=trainer.effective_batch() / step_seconds,
         device=args.device.type,

@@ -1,26 +1,22 @@
 """Measures the cost of a run: training steps, an evaluation and a few generated tokens with the model of the trainer.
 
 Notable:
-- Nothing of it stays: the optimizer is the run's own at a learning rate of 0 and is dropped again, gradients too, and
-  random numbers go on from where they were. No second model is made, so that what trains also fits the probe.
+- Steps are measured by the probe of [`~ft_core.training.budget.probe`], of which nothing stays.
 - The largest batch is tried first; those that are timed are spread evenly over the sizes of an epoch.
 """
 
-import gc
+import hashlib
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 import torch
 from datasets import Dataset
-from torch import nn
 
 from ft_core.io.memory import free_memory, is_out_of_memory
-from ft_core.training.weight_average import WeightAverage
+from ft_core.training.budget.probe import Limit, StepProbe, left_as_it_was, timed
+from ft_core.training.budget.remembered import architecture, remembered
 
 from ..summaries.generation import GenerationSettings, generate_batch
 from ..training.token_steps import token_lengths
@@ -44,6 +40,7 @@ class Measured:
         evaluation_seconds (`float`): the loss over this process's share of the validation split.
         summaries_seconds (`float`): a batch of generated summaries of likely length.
         peak_memory (`int`): of the device, or of the whole process on a CPU.
+        eval_batch (`int`): records of an evaluation batch that fits.
     """
 
     micro_seconds: float
@@ -52,6 +49,11 @@ class Measured:
     evaluation_seconds: float
     summaries_seconds: float
     peak_memory: int
+    eval_batch: int
+
+    def step_seconds(self, steps_per_epoch: int) -> float:
+        """Seconds of an optimizer step; the last one of an epoch may have fewer micro-batches."""
+        return self.micro_batches / steps_per_epoch * self.micro_seconds + self.optimizer_seconds
 
 
 class PeakMemory:
@@ -82,30 +84,6 @@ class PeakMemory:
             self.bytes = torch.cuda.max_memory_reserved(self.device)
 
 
-def _wait_for(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-
-
-@contextmanager
-def left_as_it_was(trainer: MT5Trainer) -> Iterator[None]:
-    """Puts mode and random state of a trainer back, and drops gradients, optimizer and counted losses."""
-    device = trainer.args.device
-    was_training = trainer.model.training
-    devices = [] if device.type == "cpu" else [device.index or 0]
-    try:
-        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
-            yield
-    finally:
-        trainer.model.train(was_training)
-        trainer.model.zero_grad(set_to_none=True)
-        trainer.optimizer = None
-        trainer.meter.reset()
-        trainer.eval_meter.reset()
-        gc.collect()
-        free_memory()
-
-
 class _Batches:
     """Batches of rows by their size: padded source and target tokens.
 
@@ -132,50 +110,19 @@ class _Batches:
         return [self.largest_first[int((place + 0.5) * len(self) / count)] for place in range(count)]
 
 
-class _StepProbe:
-    """Runs micro-batches and optimizer steps that change no weight."""
-
-    def __init__(self, trainer: MT5Trainer):
-        self.trainer = trainer
-        self.parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-        decay = trainer.args.ema_decay
-        self.average = WeightAverage(trainer.model, decay) if decay else None  # takes memory
-        if trainer.args.activation_checkpointing:  # as the Trainer does when it begins
-            settings = dict(trainer.args.activation_checkpointing_kwargs or {})
-            placing = {"every_n_layers": settings.pop("every_n_layers", 1), "offload": settings.pop("offload", False)}
-            trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=settings or None, **placing)
-
-    def micro_batch(self, rows: list[int]) -> float:
-        """Seconds of collating, forward and backward."""
-        trainer, started = self.trainer, time.perf_counter()
-        batch = trainer.data_collator([trainer.train_dataset[row] for row in rows])
-        inputs = trainer._prepare_inputs(batch)
-        with trainer.compute_loss_context_manager():
-            loss = trainer.compute_loss(trainer.model, inputs)
-        loss.backward()
-        _wait_for(trainer.args.device)
-        return time.perf_counter() - started
-
-    def step(self) -> float:
-        """Seconds of clipping and a step of the run's own optimizer."""
-        trainer = self.trainer
-        trainer.create_optimizer()
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = 0.0
-        started = time.perf_counter()
-        norm = nn.utils.clip_grad_norm_(self.parameters, trainer.args.max_grad_norm or float("inf"))
-        if norm.isfinite():  # even a rate of 0 would turn an infinite gradient into NaN weights
-            trainer.optimizer.step()
-            if self.average is not None:
-                self.average.update()
-        _wait_for(trainer.args.device)
-        return time.perf_counter() - started
+def _step_probe(trainer: MT5Trainer) -> StepProbe:
+    """The shared probe; activations are checkpointed as the Trainer does when it begins."""
+    if trainer.args.activation_checkpointing:
+        settings = dict(trainer.args.activation_checkpointing_kwargs or {})
+        placing = {"every_n_layers": settings.pop("every_n_layers", 1), "offload": settings.pop("offload", False)}
+        trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=settings or None, **placing)
+    return StepProbe(trainer)
 
 
-def _training_seconds(trainer: MT5Trainer) -> tuple[float, int, float]:
+def _training_seconds(trainer: MT5Trainer, limit: Limit) -> tuple[float, int, float]:
     """Seconds of the mean micro-batch, how many an epoch has, and seconds of an optimizer step."""
     batches = _Batches(trainer.train_dataset, trainer.micro_batches())
-    probe = _StepProbe(trainer)
+    probe = _step_probe(trainer)
     trainer.model.train()
     probe.micro_batch(batches.largest())  # largest batch first: out of memory occurs here or never
     probe.step()
@@ -183,31 +130,32 @@ def _training_seconds(trainer: MT5Trainer) -> tuple[float, int, float]:
         trainer.model.zero_grad(set_to_none=True)
     slowest = probe.micro_batch(batches.largest())  # beside the optimizer's state: the peak of memory
     optimizer_seconds = probe.step()
-    count = int(np.clip(TIMED_SECONDS / slowest, *TIMED_BATCHES))
+    at_once = torch.get_num_threads() if trainer.args.device.type == "cpu" else 1
+    allowed = min(TIMED_SECONDS, limit.left() / (2 * at_once))
+    count = int(np.clip(allowed / slowest, TIMED_BATCHES[0] if limit.left() else 1, TIMED_BATCHES[1]))
     seconds = [probe.micro_batch(rows) for rows in batches.spread(count)]
     return sum(seconds) / len(seconds), len(batches), optimizer_seconds
 
 
 @torch.no_grad()
-def _evaluation_seconds(trainer: MT5Trainer) -> float:
+def _evaluation_seconds(trainer: MT5Trainer, limit: Limit) -> float:
     """Seconds of the loss over this process's batches of the validation split."""
     batches = _Batches(trainer.eval_dataset, [list(rows) for rows in trainer.get_eval_dataloader().batch_sampler])
     trainer.model.eval()
 
-    def seconds_of(rows: list[int]) -> float:
-        started = time.perf_counter()
+    def loss_of(rows: list[int]) -> None:
         inputs = trainer._prepare_inputs(trainer.data_collator([trainer.eval_dataset[row] for row in rows]))
         with trainer.compute_loss_context_manager():
             trainer._token_sums(trainer.model, inputs)
-        _wait_for(trainer.args.device)
-        return time.perf_counter() - started
 
-    seconds_of(batches.largest())
-    seconds = [seconds_of(rows) for rows in batches.spread(TIMED_BATCHES[0])]
+    device = trainer.args.device
+    timed(device, lambda: loss_of(batches.largest()))
+    count = TIMED_BATCHES[0] if limit.left() else 1
+    seconds = [timed(device, lambda rows=rows: loss_of(rows)) for rows in batches.spread(count)]
     return sum(seconds) / len(seconds) * len(batches)
 
 
-def _summaries_seconds(trainer: MT5Trainer) -> float:
+def _summaries_seconds(trainer: MT5Trainer, limit: Limit) -> float:
     """Seconds of a batch of summaries as long as the targets, from a few tokens."""
     if not trainer.eval_records:
         return 0.0
@@ -226,21 +174,23 @@ def _summaries_seconds(trainer: MT5Trainer) -> float:
     )
     texts = [trainer.prefix + record.source for record in rows]
     trainer.model.eval()
-    seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
+
+    def summarise() -> None:
         with trainer.accelerator.autocast():
             generate_batch(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, texts, settings)
-        seconds.append(time.perf_counter() - started)
-    return seconds[-1] / tokens * likely
+
+    seconds = timed(args.device, summarise)
+    if limit.left():  # the first one also warms up
+        seconds = timed(args.device, summarise)
+    return seconds / tokens * likely
 
 
-def _evaluation_that_fits(trainer: MT5Trainer) -> tuple[float, float]:
+def _evaluation_that_fits(trainer: MT5Trainer, limit: Limit) -> tuple[float, float]:
     """Seconds of an evaluation's loss and of a batch of summaries; halves the evaluation batch until it fits."""
     args = trainer.args
     while True:
         try:
-            return _evaluation_seconds(trainer), _summaries_seconds(trainer)
+            return _evaluation_seconds(trainer, limit), _summaries_seconds(trainer, limit)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -254,17 +204,48 @@ def _evaluation_that_fits(trainer: MT5Trainer) -> tuple[float, float]:
         free_memory()
 
 
+def _shape(trainer: MT5Trainer) -> dict[str, object]:
+    """What decides the measurement besides the machine."""
+    args = trainer.args
+    names = (
+        *("per_device_train_batch_size", "gradient_accumulation_steps", "tokens_per_batch", "target_tokens_per_step"),
+        *("per_device_eval_batch_size", "precision", "optimizer", "linear_loss", "activation_checkpointing"),
+        *("activation_checkpointing_kwargs", "ema_decay", "generation_num_beams", "seed", "world_size"),
+        *("train_sampling_strategy", "eval_generate_rows"),
+    )
+    lengths = hashlib.sha256()
+    for records in (trainer.train_dataset, trainer.eval_dataset):
+        for name in ("input_ids", "labels"):
+            lengths.update(token_lengths(records, name).tobytes())
+    parameters = trainer.model.parameters()
+    return {name: getattr(args, name) for name in names} | {
+        "model": architecture(trainer.accelerator.unwrap_model(trainer.model).config),
+        "trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "generation_length": trainer.generation_length(),
+        "lengths": lengths.hexdigest(),
+    }
+
+
 def measure(trainer: MT5Trainer) -> Measured:
-    """Times what this trainer would do, and leaves it as it was.
+    """Times what this trainer would do, or remembers it, and leaves it as it was.
 
     Raises:
         ValueError: when an evaluation does not fit even one by one.
         torch.OutOfMemoryError: when a training step does not fit.
     """
+    args = trainer.args
+    found = remembered(Measured, _shape(trainer), args.device, lambda: _measure_now(trainer))
+    args.per_device_eval_batch_size = found.eval_batch
+    return found
+
+
+def _measure_now(trainer: MT5Trainer) -> Measured:
+    limit = Limit()
     with left_as_it_was(trainer), PeakMemory(trainer.args.device) as memory:
-        micro_seconds, micro_batches, optimizer_seconds = _training_seconds(trainer)
+        micro_seconds, micro_batches, optimizer_seconds = _training_seconds(trainer, limit)
         trainer.model.zero_grad(set_to_none=True)
-        evaluation_seconds, summaries_seconds = _evaluation_that_fits(trainer)
+        evaluation_seconds, summaries_seconds = _evaluation_that_fits(trainer, limit)
     return Measured(
-        micro_seconds, micro_batches, optimizer_seconds, evaluation_seconds, summaries_seconds, memory.bytes
+        *(micro_seconds, micro_batches, optimizer_seconds, evaluation_seconds, summaries_seconds),
+        *(memory.bytes, trainer.args.per_device_eval_batch_size),
     )

@@ -16,6 +16,16 @@ from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo
 from ft_core.io.memory import is_out_of_memory
 from ft_core.runs.folder import FINAL_MODEL, KEPT_IDS_FILE
+from ft_core.training.budget.choice import (
+    FACT as BUDGET,
+    choose,
+    explain,
+    record_of,
+    recorded_choice,
+    settle,
+    settle_as_recorded,
+)
+from ft_core.training.budget.duration import is_open
 from ft_core.training.find_lr.search import FACT, FoundRate, adopt_recorded_rate, find_rate, settle_rate
 from ft_core.training.run import preflight, resume_finished
 
@@ -30,12 +40,13 @@ from .cleaning import keep_within_limit
 from .data import content_digest, read_splits
 from .finish import finish_training
 from .out_of_memory import REMEDY, train_with_fitting_batch
-from .planning import Plan, make_plan
+from .planning import Plan, cost_of, make_plan
 from .start import resolve_model, start_model, start_tokenizer
 from .trimming import KeepIds, Trimming, choose_trimming
 
 CUT_WARNING = 0.05
 SCRATCH_RATE = 1e-3
+SMALLER = ("a smaller model such as google/mt5-small", "--trim_vocab true")
 
 
 @dataclass
@@ -175,6 +186,19 @@ def _plan(trainer: MT5Trainer, model: MT5ModelArguments) -> Plan:
     return make_plan(trainer, model.preset, adapters=model.lora, merge=model.lora_merge)
 
 
+def _settle_budget(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> MT5Arguments:
+    """The settings with the steps of the time budget, and with a batch that fits into memory; recorded with the run."""
+
+    def choose_steps(trainer: MT5Trainer) -> None:
+        cost, budget = cost_of(trainer), trainer.args.time_budget
+        steps = choose([cost], budget, SMALLER)
+        explain([cost], steps, budget)
+        prepared.facts[BUDGET] = record_of([cost], steps, budget)
+        settle(trainer.args, *steps)
+
+    return train_with_fitting_batch(lambda settings: build_trainer(prepared, data, settings), args, choose_steps).args
+
+
 def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> Plan:
     """Estimates a run with a batch size that fits into memory; writes nothing to its folder."""
     args = _with_limits(args, data)
@@ -185,6 +209,8 @@ def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Argument
         prepared = prepare(start, data, args, read_splits(data, args.seed))
         for line in describe(prepared, data, args):
             echo(line)
+        if is_open(args):
+            args = _settle_budget(prepared, data, args)
         train_with_fitting_batch(
             lambda settings: build_trainer(prepared, data, settings),
             args,
@@ -234,7 +260,9 @@ def run_training(
         splits = read_splits(data, args.seed)
         start = resolve_model(model, args)
         model = start.settings
-        search = adopt_recorded_rate(args)
+        search, recorded = adopt_recorded_rate(args), recorded_choice(args, run)
+        if recorded:
+            settle_as_recorded(args, recorded, "training")
         if args.resume:
             check_resumable(run, _facts(model, data, *splits), args)
             if metrics := resume_finished(args, MT5Trainer.program, FINAL_MODEL, mt5_model):
@@ -261,6 +289,10 @@ def run_training(
         prepared = prepare(start, data, args, splits)
         if only_find_rate:
             return find_rate(train, args)
+        if recorded:
+            prepared.facts[BUDGET] = recorded
+        if is_open(args):
+            args = _settle_budget(prepared, data, args)
         if isinstance(args.learning_rate, AutoRate):
             search = settle_rate(train, args)
         if search:

@@ -10,7 +10,7 @@ from ...cli.settings import build_settings, read_options
 from ...io.files import check_data_file
 from ...runs.folder import RUN_FILE, check_writable
 
-NOT_HERE = ("resume", "resume_force", "overwrite", "overwrite_lock", "dry_run", "push_to_hub")
+NOT_HERE = ("resume", "resume_force", "overwrite", "overwrite_lock", "dry_run", "push_to_hub", "time_budget")
 
 
 def find_lr_command(

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from ft_core.training.budget.remembered import FILE
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.configuration_kronos import KronosConfig
@@ -168,7 +169,7 @@ def test_dry_run_writes_nothing(words, run, capsys, tmp_path):
     for word in ("windows of 25 bars", "35,744 parameters", "steps       4 ", "time        about"):
         assert word in out
     assert not run.exists()
-    assert not (tmp_path / "cache").exists()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [FILE]  # what a step costs, no tokens
 
 
 def test_bad_predictor_settings(words, run, capsys, tmp_path, tiny_predictor, tokenizer):
