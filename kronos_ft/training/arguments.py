@@ -159,7 +159,8 @@ class WindowTrainingArguments(RunArguments, PickledWithoutSecrets, TrainingArgum
     # exact, fp32 or bf16; follows from `speed`
     numerics: str = field(init=False, default="", metadata={"recorded": True})
     dry_run: bool = field(
-        default=False, metadata={"help": "Print settings and estimated time without training; write nothing."}
+        default=False,
+        metadata={"help": "Print settings and estimated time without training; output_dir is not touched."},
     )
 
     def __post_init__(self):
