@@ -23,6 +23,7 @@ FURTHER = (
 LEFT_OUT = (
     *("output_dir", "resume", "overwrite", "overwrite_lock", "resume_force", "dry_run", "exact", "preset", "numerics"),
     *("expected_world_size", "disable_tqdm", "ddp_find_unused_parameters", "token_cache", "eval_on_start"),
+    "time_budget",  # max_steps has what it chose
     *("push_to_hub", "hub_strategy"),  # uploading is asked for anew each time
 )
 # settings of windows by their name in what a trainer observes

@@ -65,6 +65,7 @@ Fine-tunes the tokenizer (RUN/tokenizer), then the predictor on the tokens of th
 
   --tokenizer NAME         tokenizer to start from: base, 2k, Hub repository or folder (default base)
   --model NAME             predictor to start from: mini, small, base, Hub repository or folder (default small)
+  --time_budget TIME       time for all stages together, such as 30m; chooses their steps (docs/how-long.md)
   --NAME VALUE             any other setting of `kronos-ft tokenizer` or `predictor`, for each stage that has it; the
                            quantile head takes only those on data, windows, seed, batch and run folder
   --tokenizer_NAME VALUE   the setting of the tokenizer stage only, such as --tokenizer_max_steps 2000

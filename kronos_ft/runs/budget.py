@@ -151,7 +151,7 @@ def settle_stages(
         return recorded
     budget = first.time_budget
     costs = [measure(stage) for stage in settings]
-    while fitting_steps(costs, read_duration("time_budget", budget)) is None:
+    while fitting_steps(costs, read_duration(budget)) is None:
         smaller = smaller_sizes(settings)
         for stage, size in smaller.items():
             model = settings[stage][0]

@@ -56,7 +56,8 @@ class ModelArguments:
     revision_asked: str | None = field(init=False, default=None)
     repository: str | None = field(init=False, default=None)
     preset: str = field(
-        default="baseline", metadata={"help": "Recipe: baseline (as published), optimized, best (docs/recipes.md)."}
+        default="baseline",
+        metadata={"help": "Recipe: baseline (as published), optimized, best, gentle, cpu (docs/reference.md)."},
     )
 
 

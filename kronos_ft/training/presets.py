@@ -56,14 +56,14 @@ PRESETS["gentle"] = PRESETS["baseline"] | {
     "early_stopping_patience": 3,
 }
 # A run of minutes on a laptop without a GPU: the smallest published models, every fifth window, small batches, and few
-# steps, evaluated ten times. Rates and early stopping as `gentle`; `--from_scratch` needs a higher rate.
+# steps, evaluated five times. Rates and early stopping as `gentle`; `--from_scratch` needs a higher rate.
 _LAPTOP: dict[str, object] = {
     "stride": 5,
     "per_device_train_batch_size": 16,
     "eval_strategy": "steps",
     "save_strategy": "steps",
-    "eval_steps": 0.1,
-    "save_steps": 0.1,
+    "eval_steps": 0.2,
+    "save_steps": 0.2,
     "use_cpu": True,
 }
 PRESETS["cpu"] = PRESETS["gentle"] | _LAPTOP | {"model": "2k", "max_steps": 200}

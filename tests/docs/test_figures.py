@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import find_lr
+from benchmarks import find_lr, how_long
 from benchmarks.quantiles import RESULTS, full_table, run_table, short_table
 from docs.figures import PICTURES, TERMS, draw
 from tests.docs.markdown import ROOT
@@ -55,3 +55,11 @@ def test_the_table_of_learning_rates_is_that_of_its_results():
     page = (ROOT / "docs/find-lr.md").read_text(encoding="utf-8")
     assert len(rows) > 2
     assert "\n".join(find_lr.table(rows)) in page, "python -m benchmarks.find_lr table"
+
+
+def test_the_table_of_times_is_that_of_its_results():
+    known = json.loads(how_long.RESULT.read_text(encoding="utf-8"))
+    page = (ROOT / "docs/how-long.md").read_text(encoding="utf-8")
+    found = how_long.table(known)
+    assert sum("(computed)" in line for line in found) == 2
+    assert "\n".join(found) in page, "python -m benchmarks.how_long --table"

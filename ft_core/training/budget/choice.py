@@ -112,7 +112,7 @@ def choose(costs: Sequence[StageCost], time_budget: str, remedies: Sequence[str]
     Raises:
         ValueError: the budget is too short, with what would fit.
     """
-    (steps,) = broadcast_object_list([fitting_steps(costs, read_duration("time_budget", time_budget))])
+    (steps,) = broadcast_object_list([fitting_steps(costs, read_duration(time_budget))])
     if steps is None:
         raise refusal(costs, time_budget, remedies)
     return steps

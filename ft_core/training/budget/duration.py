@@ -10,12 +10,8 @@ class SettledBudget(str):
     """A time budget whose steps are in `max_steps`. It prints and is recorded as it was given."""
 
 
-def read_duration(name: str, word: str) -> int:
-    """Seconds of a time written as `90s`, `30m`, `4h` or `1h30m`.
-
-    Args:
-        name (`str`): the setting, for the message.
-        word (`str`): what was given.
+def read_duration(word: str) -> int:
+    """Seconds of a time budget written as `90s`, `30m`, `4h` or `1h30m`.
 
     Raises:
         ValueError: written otherwise, or not positive.
@@ -24,7 +20,7 @@ def read_duration(name: str, word: str) -> int:
     parts = found.groups(default="0") if found else ("0",) * len(UNITS)
     seconds = sum(int(part) * unit for part, unit in zip(parts, UNITS, strict=True))
     if not seconds:
-        raise ValueError(f"{name}={word!r:.40} is not a time above zero; write e.g. 90s, 30m, 4h or 1h30m")
+        raise ValueError(f"time_budget={word!r:.40} is not a time above zero; write e.g. 90s, 30m, 4h or 1h30m")
     return seconds
 
 
@@ -36,7 +32,7 @@ def check_budget(time_budget: str | None, max_steps: int) -> None:
     """
     if time_budget is None or isinstance(time_budget, SettledBudget):
         return
-    read_duration("time_budget", time_budget)
+    read_duration(time_budget)
     if max_steps > 0:
         raise ValueError(
             f"time_budget={time_budget} and max_steps={max_steps} exclude each other: the budget chooses the steps; "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedConfig
 
 from ...io.cache_folder import own_cache
@@ -75,7 +76,7 @@ def remembered(
 ) -> Found:
     """What was measured before for this machine and shape, or else what `measure` finds now, which is kept.
 
-    A cache file that cannot be read or written is not an error.
+    A cache file that cannot be read or written is not an error. All processes get the values of the first one.
 
     Args:
         kind: dataclass of numbers that are not negative.
@@ -86,9 +87,11 @@ def remembered(
     facts = plain({"kind": kind.__name__, "machine": machine(device), "shape": dict(shape)})
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = own_cache() / FILE
-    if (found := _values_of(_read(path).get(key), kind)) is not None:
+    # one process decides: the others may have another cache, and measuring is a work of all of them
+    (found,) = broadcast_object_list([_values_of(_read(path).get(key), kind)])
+    if found is not None:
         return found
-    found = measure()
+    (found,) = broadcast_object_list([measure()])
     if is_main_process():
         entries = {**_read(path), key: {**facts, "seconds": asdict(found)}}  # read again: another run may have written
         with contextlib.suppress(OSError):

@@ -94,6 +94,9 @@ def test_a_resumed_stage_has_the_recorded_steps_and_the_same_weights(run, candle
     (chosen,) = [line for line in lines if line.startswith("chosen ")]
     assert chosen.startswith(f"chosen      tokenizer: {steps} of ")
     assert chosen.endswith("(1 s a step)")
+    advised = (folder / "next.yaml").read_text("utf-8")
+    assert "max_steps" in advised
+    assert "time_budget" not in advised
 
     same = ("tokenizer", "--data", candles, *SHAPE, *SAVES, *SCRATCH, "--max_steps", steps)
     assert run(*same, "--output_dir", tmp_path / "by-hand")[0] == 0

@@ -14,19 +14,19 @@ from kronos_ft.training.arguments import KronosTokenizerArguments
     [("90s", 90), ("30m", 1800), ("4h", 14_400), ("1h30m", 5400), ("1h0m5s", 3605), ("2M", 120), (" 5m ", 300)],
 )
 def test_a_budget_is_hours_minutes_and_seconds(word, seconds):
-    assert read_duration("time_budget", word) == seconds
+    assert read_duration(word) == seconds
 
 
 @pytest.mark.parametrize("word", ["", "30", "0s", "-5m", "30 m", "1.5h", "m", "30m1h", "soon"])
 def test_another_spelling_is_one_line(word):
     with pytest.raises(ValueError, match=r"^time_budget=.* is not a time above zero; write e.g. 90s, 30m, 4h or"):
-        read_duration("time_budget", word)
+        read_duration(word)
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(0.2, "1s"), (89.1, "90s"), (91, "2m"), (3600, "1h"), (7261, "2h2m")])
 def test_a_budget_that_would_fit_is_said_as_the_setting_takes_it(seconds, word):
     assert in_words(seconds) == word
-    assert read_duration("time_budget", word) >= seconds
+    assert read_duration(word) >= seconds
 
 
 def test_settings_whose_steps_are_chosen_can_be_copied(tmp_path):
