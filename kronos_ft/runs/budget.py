@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ft_core.cli.auto_rate import AutoRate
 from ft_core.io.console import echo
+from ft_core.io.memory import free_memory
 from ft_core.io.progress_lines import span
 from ft_core.training.budget.choice import (
     StageCost,
@@ -160,6 +161,7 @@ def settle_stages(
         if not smaller:
             break
         costs = [measure(stage) for stage in settings]
+    free_memory()  # of the models that were measured
     steps = choose(costs, budget, _remedies(settings, costs))
     explain(costs, steps, budget)
     record = record_of(costs, steps, budget)
@@ -176,6 +178,7 @@ def _remedies(settings: Mapping[str, tuple], costs: list[StageCost]) -> list[str
     remedies = []
     if slowest.batch and slowest.batch > 1:
         remedies.append(f"a smaller batch than --per_device_train_batch_size {slowest.batch}")
-    if not settings[slowest.stage][0].from_scratch:
+    model = settings[slowest.stage][0]
+    if not model.from_scratch and model.preset != "cpu":
         remedies.append("--preset cpu")
     return remedies

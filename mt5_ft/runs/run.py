@@ -14,7 +14,7 @@ from ft_core.cli.auto_rate import AutoRate
 from ft_core.hub.resolve import Start
 from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo
-from ft_core.io.memory import is_out_of_memory
+from ft_core.io.memory import free_memory, is_out_of_memory
 from ft_core.runs.folder import FINAL_MODEL, KEPT_IDS_FILE
 from ft_core.training.budget.choice import (
     FACT as BUDGET,
@@ -196,7 +196,11 @@ def _settle_budget(prepared: Prepared, data: MT5DataArguments, args: MT5Argument
         prepared.facts[BUDGET] = record_of([cost], steps, budget)
         settle(trainer.args, *steps)
 
-    return train_with_fitting_batch(lambda settings: build_trainer(prepared, data, settings), args, choose_steps).args
+    trainer = train_with_fitting_batch(lambda settings: build_trainer(prepared, data, settings), args, choose_steps)
+    args = trainer.args
+    del trainer
+    free_memory()  # or the model would be there twice
+    return args
 
 
 def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> Plan:
