@@ -30,6 +30,7 @@ MANIFEST, ARRAYS, TABLE = "manifest.json", "arrays.safetensors", ".parquet"
 PATIENCE = timedelta(days=7)  # of a process that waits for the others; a launcher ends all when one is killed
 Unit, Result = TypeVar("Unit"), TypeVar("Result")
 Part = dict[str, np.ndarray | pd.DataFrame]
+Job = Callable[[], Mapping[str, object]]
 
 
 def shared_out(sizes: Sequence[float], processes: int) -> list[list[int]]:
@@ -118,7 +119,7 @@ class SharedWork:
         mine = [left[place] for place in shared_out(costs, self.processes)[self.rank]]
         for done, position in enumerate(mine, start=1):
             part = work(units[position])
-            write_folder(self._place(name, position), lambda folder, part=part: _write_part(folder, part))
+            write_folder(self._place(name, position), lambda folder, part=part: write_part(folder, part))
             if progress is not None:
                 progress(min(len(units), len(finished) + done * self.processes), len(units))
         self.wait()
@@ -177,7 +178,8 @@ def torch_distributed() -> object:
     return torch.distributed
 
 
-def _write_part(folder: Path, part: Part) -> None:
+def write_part(folder: Path, part: Part) -> None:
+    """Writes tables and arrays into a folder; [`SharedWork.read`] reads them."""
     arrays = {name: np.ascontiguousarray(value) for name, value in part.items() if isinstance(value, np.ndarray)}
     if arrays:
         save_file(arrays, folder / ARRAYS)
@@ -196,10 +198,8 @@ def joined_group() -> tuple[int, int]:
 
 
 @contextmanager
-def shared_work(
-    folder: Path, job: Callable[[], Mapping[str, object]], keep_parts: bool = False
-) -> Iterator[SharedWork]:
-    """The processes of this launch as [`SharedWork`]; removes its parts when the context ends without an error.
+def shared_work(folder: Path, job: Job, keep_parts: bool = False) -> Iterator[SharedWork]:
+    """The processes of this launch; removes their parts when the context ends without an error.
 
     Args:
         folder (`Path`): for parts, beside the results; all processes see it. A single process makes none.
@@ -213,12 +213,20 @@ def shared_work(
         yield SharedWork()
         return
     work = SharedWork(folder, *joined_group())
+    with parts_of(job, work):
+        yield work
+
+
+@contextmanager
+def parts_of(job: Job, work: SharedWork) -> Iterator[None]:
+    """Within it, the folder of the work holds parts of this job only; none afterwards, unless it failed."""
+    folder = work.folder
     with run_lock(folder):
         if work.is_main:
             _prepare(folder, job_hash(job()))
         try:
             work.wait()
-            yield work
+            yield
             work.wait()
         except BaseException:
             if work.is_main and not any(not path.name.startswith(".") for path in _part_folders(folder)):

@@ -8,6 +8,7 @@ and the first one writes the files.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from ft_core.io.files import write_file
 from ft_core.io.progress_lines import LineProgress
 from ft_core.io.spreadsheet import neutral_frame
 from ft_core.runs.lock import launched_processes
+from ft_core.runs.ray_work import ray_work
 from ft_core.runs.shared_work import Part, joined_group, shared_work
 
 from ..data.candles import CandleSeries, fingerprint
@@ -72,7 +74,7 @@ def _parts_folder(args: ForecastArguments) -> Path:
         ValueError: several processes, and no file to write.
     """
     target = args.output or args.quantiles or args.plot
-    if target is None and launched_processes() > 1:
+    if target is None and (launched_processes() > 1 or args.engine == "ray"):
         raise ValueError("several processes need a file to write; pass --output, --quantiles or --plot")
     return Path(f"{target or 'forecast'}{PARTS}")
 
@@ -183,7 +185,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
     if known and not args.output and not args.plot:  # nothing else needs a forecast again
         series = [one for one, key in zip(series, repeated, strict=True) if key not in known]
     refused = [key for key in repeated if key in known]
-    pictures = _plot_names(Path(args.plot), [one.symbol for one in series]) if args.plot else []
+    pictures = _plot_names(Path(args.plot).resolve(), [one.symbol for one in series]) if args.plot else []
     size, found = _part_size(args.num_paths), []
 
     def forecast_part(first: int) -> Part:
@@ -214,12 +216,13 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
         return tables
 
     def job() -> dict[str, object]:
-        return {"settings": vars(args), "model": sha256, "candles": fingerprint(series)}
+        return {"settings": {**vars(args), "engine": None}, "model": sha256, "candles": fingerprint(series)}
 
     starts = range(0, len(series), size)
     progress = LineProgress("parts forecast") if len(series) > size else None
     lines, paths, rows, written = [], [], [], False
-    with shared_work(_parts_folder(args), job) as work:
+    share = partial(ray_work, devices=int(predictor.device.type != "cpu")) if args.engine == "ray" else shared_work
+    with share(_parts_folder(args), job) as work:
         for number, part in enumerate(work.parts("forecast", starts, forecast_part, progress=progress), start=1):
             lines += part["lines"]["line"].tolist()
             paths += [part["paths"]] if args.output else []

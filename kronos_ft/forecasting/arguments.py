@@ -9,6 +9,7 @@ from ..models.found_model import FoundModel
 from ..windows.arguments import CandleArguments, SplitArguments
 
 PATHS = ("blocks", "sampled")
+ENGINES = ("local", "ray")
 
 
 @dataclass
@@ -118,11 +119,19 @@ class ForecastArguments(SamplingArguments):
     reprefill_every: int = field(default=8, metadata={"help": "Bars between recomputations with overflow reprefill."})
     raw: bool = field(default=False, metadata={"help": "Keep decoded bars, even if they are not valid candles."})
     overwrite: bool = field(default=False, metadata={"help": "Replace existing output, quantiles and plot files."})
+    engine: str = field(
+        default="local",
+        metadata={
+            "help": "What shares the symbols out: local (the processes of a launch) or ray (the nodes of a cluster)."
+        },
+    )
 
     def __post_init__(self):
         super().__post_init__()
         if not self.model:
             raise ValueError("model is not set; pass --model RUN, e.g. the folder of kronos-ft finetune")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine={self.engine!r} is not known; use one of {', '.join(ENGINES)}")
         for name, least in (("horizon", 1), ("lookback", 2), ("num_paths", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
