@@ -2,7 +2,9 @@
 
 The names below are loaded on first use, so that `kronos-ft --help` answers without importing torch. The models are
 registered with `AutoConfig` and `AutoModel` as soon as both this package and transformers are in use: by
-`import kronos_ft` after `import transformers`, and by the first of the names below that needs transformers.
+`import kronos_ft` after `import transformers`, and by the first of the names below that needs transformers. After
+`import kronos_ft` alone, followed by transformers, they are not registered yet: write `from kronos_ft import Kronos`.
+Nothing can do this later at no cost: a registration needs the model classes, and these need torch.
 """
 
 import sys

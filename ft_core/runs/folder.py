@@ -52,12 +52,24 @@ _LEFTOVER = re.compile(
     rf"|\.lock\.\d+(\.stale)?|\.\.lock\.\d+\.{_RANDOM}(\.\d+)?"
 )
 _LEFT_PREDICTIONS = re.compile(rf"\.predictions-\d+(-all)?\.jsonl\.{_RANDOM}(\.jsonl)?")
+_EVALUATED = re.compile(r"predictions-0(-all)?\.jsonl")  # of an evaluation before the training
 _open_sweeps: set[Path] = set()  # whose trials this process runs
 
 
 def is_empty(path: Path) -> bool:
     """Whether a folder is empty, apart from its lock."""
     return all(_LOCK.fullmatch(entry.name) for entry in path.iterdir())
+
+
+def _is_free(path: Path) -> bool:
+    """Whether a run may begin in a folder: it is empty, apart from the summaries of an evaluation before the run."""
+    return all(_LOCK.fullmatch(entry.name) or _is_evaluation(entry) for entry in path.iterdir())
+
+
+def _is_evaluation(path: Path) -> bool:
+    if path.name != PREDICTIONS or path.is_symlink() or not path.is_dir():
+        return False
+    return all(_EVALUATED.fullmatch(entry.name) for entry in path.iterdir())
 
 
 def remove_leftovers(run: Path) -> None:
@@ -87,12 +99,12 @@ def check_output_folder(path: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError("--resume and --overwrite exclude each other; choose one")
     check_writable(path)
     check_outside_of_runs(path)
-    if path.is_dir() and not is_empty(path) and not resume and not overwrite:
+    if path.is_dir() and not _is_free(path) and not resume and not overwrite:
         raise ValueError(
             f"output_dir={path} is not empty; pass --resume to continue it or --overwrite to replace it (in Python "
             "resume=True or overwrite=True)"
         )
-    if overwrite and path.is_dir() and not is_empty(path) and not (path / RUN_FILE).is_file():
+    if overwrite and path.is_dir() and not _is_free(path) and not (path / RUN_FILE).is_file():
         raise ValueError(
             f"output_dir={path} is not a run folder (no {RUN_FILE}) and is not overwritten; choose another folder"
         )

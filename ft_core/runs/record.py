@@ -144,8 +144,11 @@ class RunRecorder(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        if state.is_world_process_zero and logs and Path(args.output_dir).is_dir():
-            path = Path(args.output_dir) / LOG_FILE
+        run = Path(args.output_dir)
+        # nothing of an evaluation before the training: its folder would count as that of another run
+        has_begun = bool(self._began) or (run / RUN_FILE).is_file()
+        if state.is_world_process_zero and logs and has_begun and run.is_dir():
+            path = run / LOG_FILE
             torn, self._is_torn = self._is_torn, True
             with unless_going_on(args, path):
                 if torn:

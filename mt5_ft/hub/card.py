@@ -46,6 +46,7 @@ OTHER_SCORES = {
     "length_ratio": "length relative to the target",
     "empty_share": "share of empty summaries",
     "repeated_share": "share with repetitions",
+    "repeated_characters": "share of repeated characters",
     "only_punctuation_share": "share of only punctuation",
 }
 LIMITS = [

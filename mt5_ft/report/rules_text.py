@@ -81,8 +81,11 @@ def summaries(facts: RunFacts) -> Answer | None:
         shares["only_punctuation"] = punctuation
     worst, ratio = max(shares, key=lambda name: shares[name]), last("length_ratio")
     values = shares | {"rouge": last("rougeL"), "worst": worst, "ratio": ratio}
+    values["characters"] = last("repeated_characters")  # runs of earlier versions lack it
     if shares[worst] > BROKEN_LIMITS[0]:
         return Answer("broken" if shares[worst] > BROKEN_LIMITS[1] else "some_broken", values)
+    if (values["characters"] or 0) > BROKEN_LIMITS[0]:
+        return Answer("some_broken", values | {"worst": "repeated"})
     is_other_length = ratio is not None and not LENGTHS[0] <= ratio <= LENGTHS[1]
     return Answer("other_length" if is_other_length else "whole", values)
 

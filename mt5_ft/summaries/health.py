@@ -9,10 +9,14 @@ from .rouge import all_tokens, has_content, repeats_itself
 SENTINEL = "<extra_id_"
 # a character at least 12 times in a row, a pair at least 6 times, 3 to 20 characters at least 4 times
 _RUN = re.compile(r"(.)\1{11,}|(..)\2{5,}|(.{3,20}?)\3{3,}", re.DOTALL)
+# a letter at least 4 times in a row, 2 to 20 characters at least 3 times
+_REPEAT = re.compile(r"([^\W\d_])\1{3,}|(.{2,20}?)\2{2,}", re.DOTALL)
 _MOST_DOTS = 24  # NFKC turns one Chinese ellipsis into six dots
 SHORT, LONG = 0.2, 5.0  # length relative to the reference, in characters
 FEWEST_CHARACTERS = 20  # of a reference to which the length is compared
 MANY = 0.2  # share of defective outputs that is warned of
+MOSTLY_REPEATED = 0.25  # share of an output's characters in direct repeats that makes it a looping one
+MANY_REPEATED = 0.02  # mean share of characters in direct repeats that is warned of
 SIGNS = {
     "only_punctuation": "consist only of punctuation",
     "repeated": "repeat themselves",
@@ -27,6 +31,25 @@ def has_run(text: str) -> bool:
     return any(set(run[0]) != {"."} or len(run[0]) >= _MOST_DOTS for run in _RUN.finditer(text))
 
 
+def repeated_characters(text: str) -> float:
+    """Share of the characters of a text that directly repeat what precedes them, within words too.
+
+    repeated_characters(x) = sum over the runs u u ... u (k times) of (k - 1) |u| / |x|
+
+    A run is a letter at least 4 times in a row, or a unit u of 2 to 20 characters at least 3 times, from left to right,
+    the shortest unit first. Units without a letter (`......`, `000000`) do not count. Characters and not words are
+    compared, because Chinese has no spaces: `hahaha` 4/6, `的的的的` 3/4, `焦虑焦虑焦虑` 4/6. Counting distinct n-grams
+    (seq-rep-n; Welleck et al., 2020, arXiv:1908.04319) instead would grow with the length of a healthy text.
+
+    Returns:
+        `float`: from 0 (no run) to below 1; 0 for an empty text.
+    """
+    text = " ".join(text.split())
+    found = ((run[0], run[1] or run[2]) for run in _REPEAT.finditer(text))
+    repeated = sum(len(run) - len(unit) for run, unit in found if any(map(str.isalpha, unit)))
+    return repeated / len(text) if text else 0.0
+
+
 def health_of(prediction: str, reference: str, tokens: Sequence[str]) -> dict[str, bool]:
     """The signs of one normalised output.
 
@@ -35,14 +58,18 @@ def health_of(prediction: str, reference: str, tokens: Sequence[str]) -> dict[st
         tokens (`Sequence[str]`): tokens of the prediction, as ROUGE counts them.
 
     Returns:
-        `dict`: empty, sentinel, repeated (a 4-gram of tokens at least three times, or [`has_run`]), only_punctuation,
-        short and long (below a fifth or above five times the characters of the reference).
+        `dict`: empty, sentinel, repeated (a 4-gram of tokens at least three times, [`has_run`], or a quarter of its
+        [`repeated_characters`]), only_punctuation, short and long (below a fifth or above five times the characters of
+        the reference).
     """
     compared = len(reference) >= FEWEST_CHARACTERS
     return {
         "empty": not prediction,
         "sentinel": SENTINEL in prediction,
-        "repeated": has_run(prediction) or repeats_itself(tokens) or repeats_itself(all_tokens(prediction)),
+        "repeated": has_run(prediction)
+        or repeats_itself(tokens)
+        or repeats_itself(all_tokens(prediction))
+        or repeated_characters(prediction) >= MOSTLY_REPEATED,
         "only_punctuation": bool(prediction) and not has_content(prediction),
         "short": compared and len(prediction) < SHORT * len(reference),
         "long": compared and len(prediction) > LONG * len(reference),
@@ -76,6 +103,11 @@ def health_warnings(scores: Mapping[str, float], count: int) -> list[str]:
         lines.append(
             f"the outputs are defective: {listed}; the model has not learnt enough: train longer, raise learning_rate, "
             "or start from published weights; against repetitions alone set no_repeat_ngram_size 3"
+        )
+    elif (repeated := scores.get("repeated_characters", 0)) >= MANY_REPEATED:
+        lines.append(
+            f"{repeated:.1%} of the characters of the outputs repeat what precedes them (as in hahaha, 焦虑焦虑焦虑); "
+            "train longer, or summarise with --no_repeat_ngram_size 3"
         )
     lines += [
         f"{of_all(name)} outputs have {what} the characters of their reference"

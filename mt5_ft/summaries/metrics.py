@@ -13,7 +13,7 @@ import datasets
 import evaluate
 from sacrebleu.metrics import BLEU, CHRF
 
-from .health import health_of, health_shares
+from .health import health_of, health_shares, repeated_characters
 from .rouge import ScriptTokenizer, is_chinese, normalise_text, score_pair
 
 # characters that sacrebleu's `zh` always splits; sacrebleu tokenises everything else
@@ -44,7 +44,8 @@ def per_example(
         chinese (`str`, *optional*, defaults to `"char"`): `"char"` or `"jieba"`, see [`ScriptTokenizer`].
 
     Returns:
-        `list` of `dict`: rouge1, rouge2 and rougeL (0 to 100), prediction_tokens and reference_tokens, and the signs of
+        `list` of `dict`: rouge1, rouge2 and rougeL (0 to 100), prediction_tokens and reference_tokens,
+        [`~mt5_ft.summaries.health.repeated_characters`] (0 to 1), and the signs of
         [`~mt5_ft.summaries.health.health_of`].
 
     Raises:
@@ -63,6 +64,7 @@ def per_example(
                 "rougeL": 100 * rouge.rougeL,
                 "prediction_tokens": len(output),
                 "reference_tokens": len(target),
+                "repeated_characters": repeated_characters(prediction),
             }
             | health_of(prediction, reference, output)
         )
@@ -83,6 +85,7 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
     Returns:
         `dict` of floats: rouge1, rouge2 and rougeL (means of the rows' F-measures), chrf and bleu, from 0 to 100;
         length_ratio (tokens of all predictions divided by tokens of all references, 0 without reference tokens);
+        repeated_characters (mean of [`~mt5_ft.summaries.health.repeated_characters`] over the predictions, 0 to 1);
         the shares of [`~mt5_ft.summaries.health.health_shares`], from 0 to 1.
 
     Raises:
@@ -97,6 +100,7 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
         "chrf": CHRF().corpus_score(outputs, [targets]).score,
         "bleu": _bleu(outputs, targets),
         "length_ratio": sum(row["prediction_tokens"] for row in rows) / reference_tokens if reference_tokens else 0.0,
+        "repeated_characters": fmean(row["repeated_characters"] for row in rows),
         **health_shares(rows),
     }
 

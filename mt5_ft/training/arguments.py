@@ -33,7 +33,15 @@ LEARNING_RATES = {"adamw": 1e-4, "adafactor": 1e-3, "adamw8bit": 1e-4, MUON: 1e-
 SIZES = ("small",)
 EVALUATION_TERMS = (
     *("loss", "token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "length_ratio", "empty_share"),
-    *("sentinel_share", "repeated_share", "only_punctuation_share", "short_share", "long_share", "defective_share"),
+    *(
+        "repeated_characters",
+        "sentinel_share",
+        "repeated_share",
+        "only_punctuation_share",
+        "short_share",
+        "long_share",
+        "defective_share",
+    ),
 )
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"

@@ -81,6 +81,14 @@ def test_a_scheduler_of_its_own(make, tiny_predictor):
     assert trainer.lr_scheduler.get_last_lr() == [pytest.approx(0.05)]
 
 
+def test_an_evaluation_before_the_training(make):
+    trainer = make()
+    before = trainer.evaluate()
+    trainer.args.eval_on_start = True
+    trainer.train()
+    assert trainer.state.log_history[0]["eval_loss"] == pytest.approx(before["eval_loss"])
+
+
 def test_metrics_of_its_own(make, validation_tokens):
     seen = {}
 

@@ -45,6 +45,15 @@ SCENARIOS = {
 CASES = [(rule, case) for rule, cases in SCENARIOS.items() for case in cases]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_repeats_within_words_are_a_finding_and_older_runs_lack_the_figure(language, tmp_path):
+    finding = finding_of("summaries", written("repeated_characters", 0.05), tmp_path / "run")
+    assert finding.answer.case == "some_broken"
+    assert "5.0" in finding.figure(language)
+    plain = finding_of("summaries", nothing, tmp_path / "other")
+    assert "characters" not in plain.figure("en")
+
+
 def finding_of(rule, change, folder):
     run = mt5_run()
     change(run)

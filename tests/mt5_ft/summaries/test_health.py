@@ -2,7 +2,7 @@
 
 import pytest
 
-from mt5_ft.summaries.health import has_run, health_warnings
+from mt5_ft.summaries.health import has_run, health_warnings, repeated_characters
 from mt5_ft.summaries.metrics import per_example, score_texts
 
 REFERENCE = "The patient slept well and felt calmer after the third session."
@@ -35,6 +35,43 @@ def signs(output, reference=REFERENCE):
 )
 def test_signs_of_one_output(output, expected):
     assert signs(output) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("hahaha", 4 / 6),
+        ("的的的的", 3 / 4),
+        ("焦虑焦虑焦虑", 4 / 6),
+        ("她很焦虑焦虑焦虑。", 4 / 9),
+        ("no no no no", 6 / 11),  # "no " three times; the last word has no space after it
+        ("Hmmmm, hahaha", (3 + 4) / 13),
+        ("哈哈哈 very very good, 研究研究", 0),
+        ("...... 1,000,000,000 --------- 2024-01-01", 0),
+        ("www.example.org", 0),
+        (REFERENCE, 0),
+        ("来访者的焦虑减轻了，睡眠也改善了。", 0),
+        ("", 0),
+    ],
+)
+def test_repeated_characters_are_counted_within_words(text, share):
+    assert repeated_characters(text) == pytest.approx(share)
+
+
+def test_a_short_output_that_mostly_repeats_is_defective():
+    assert "repeated" in signs("她很焦虑焦虑焦虑", "来访者很焦虑，睡眠不好，需要支持和陪伴，还需要时间。")
+    assert "repeated" not in signs(
+        "来访者在咨询中哈哈哈哈地笑了，焦虑减轻了。", "来访者很焦虑，睡眠不好，需要支持和陪伴。"
+    )
+
+
+def test_repeats_within_otherwise_healthy_outputs_are_named():
+    output = f"{REFERENCE} She felt hahaha calmer."
+    scores = score_texts([output], [REFERENCE])
+    assert scores["repeated_share"] == 0
+    assert scores["repeated_characters"] == pytest.approx(4 / len(output))
+    (line,) = health_warnings(scores, 1)
+    assert line.startswith("4.6% of the characters of the outputs repeat what precedes them (as in hahaha, ")
 
 
 @pytest.mark.parametrize("size", range(1, 21))
