@@ -117,7 +117,7 @@ def main() -> int:
         lines = options.data.read_text(encoding="utf-8").split("\n")[: options.rows]
         cut = Path(name) / "cut.jsonl"
         cut.write_text("\n".join(line for line in lines if line.strip()) + "\n", encoding="utf-8", newline="")
-        data = MT5DataArguments(data=str(cut), token_cache="none")
+        data = MT5DataArguments(data=str(cut), token_cache="none", max_source_length=256, max_target_length=256)
         for preset in COMPARED:
             results[preset] = run_preset(preset, data, Path(name), options.every)
     write_json(

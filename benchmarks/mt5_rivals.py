@@ -53,6 +53,7 @@ SHAPES: dict[str, dict[str, int]] = {
     "mt5-base": {"d_model": 768, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12},
     "tiny": {"d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 3, "num_decoder_layers": 3, "num_heads": 4},
 }
+LENGTHS = {"max_source_length": 256, "max_target_length": 256}
 ANSWER = "@answer "  # before what a rival says; the rest of its output is for people
 
 
@@ -98,7 +99,7 @@ def extra_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], kept:
 def make_trainer(folder: Path, name: str, settings: dict) -> Seq2SeqTrainer:
     """The trainer of a candidate, on the records of `settings["data"]`."""
     logging.set_verbosity_error()
-    data = MT5DataArguments(**settings["data"], token_cache="none")
+    data = MT5DataArguments(**{**LENGTHS, **settings["data"]}, token_cache="none")
     preset = PRESETS["original" if name == "reference" else "fast"] | settings.get("arguments", {})
     common = {"output_dir": str(folder / f"run-{name}"), "seed": settings.get("seed", 0), "eval_strategy": "no"}
     common |= {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "use_cpu": True}

@@ -11,7 +11,7 @@ from ft_core.training.curves import Panel, plot_curves
 from ..models.task import write_task
 from ..summaries.health import health_warnings
 from ..training.arguments import MT5DataArguments, MT5ModelArguments
-from ..training.trainer import MT5Trainer
+from ..training.trainer import DEFAULT_LENGTH, MT5Trainer
 from .cleaning import keep_within_limit
 from .trimming import Trimming
 
@@ -41,7 +41,7 @@ def save_final(
     def fill(folder: Path) -> None:
         model.save_pretrained(folder)
         trainer.processing_class.save_pretrained(folder)
-        limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
+        limits = {name: getattr(data, name) or DEFAULT_LENGTH for name in ("max_source_length", "max_target_length")}
         write_task(folder, data.fields(), prefix=data.prefix, **limits)
         if trimming is not None:
             write_text(folder / KEPT_IDS_FILE, trimming.listed())

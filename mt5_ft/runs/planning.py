@@ -5,6 +5,7 @@ Notable:
 - Disk is counted at its peak, when a new checkpoint is written before an old one is removed.
 """
 
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ BYTES = 4
 STATE_FILES_BYTES = 40_000  # trainer_state.json, scheduler.pt, rng_state.pth, training_args.bin, config.json
 LOG_BYTES = 300_000
 GIB = 2**30
+MOST_WARMUP = 0.1  # of the steps
 SMALL_IN_8_BIT, BLOCK_IN_8_BIT = 4096, 256  # parameters that stay as they are; parameters that share a scale
 
 
@@ -71,6 +73,8 @@ class Plan:
         checkpoint_bytes, state_bytes (`int`): one checkpoint, and what of it is the optimizer's state.
         peak_disk, final_disk (`int`): while writing a checkpoint, and when the run is over.
         advice (`list[str]`): warnings on the data and the settings, from before the measurement.
+        lengths (`str`): the limits that were chosen from the records and what they truncate; empty if they are set.
+        each_epoch (`int`): optimizer steps between evaluations if each epoch is evaluated, else 0.
     """
 
     preset: str
@@ -103,6 +107,8 @@ class Plan:
     wanted_tokens: int = 0
     warmup: int = 0
     advice: list[str] = field(default_factory=list)
+    lengths: str = ""
+    each_epoch: int = 0
 
     def lines(self) -> list[str]:
         """The plan as text lines."""
@@ -127,6 +133,10 @@ class Plan:
     def notes(self) -> list[str]:
         """The warnings and remarks on the plan."""
         lines = [*self.advice]
+        if self.lengths:
+            lines.append(f"lengths     {self.lengths}; memory about {_gib(self.peak_memory)}")
+        if self.each_epoch:
+            lines.append(f"evaluation  each epoch: every {self.each_epoch:,} steps; --eval_steps changes it")
         if self.micro_tokens < FULL_ENOUGH * self.tokens_per_batch:
             lines.append(
                 f"batch size  limited by the step, not by tokens_per_batch: about {self.micro_tokens:,.0f} tokens; "
@@ -146,6 +156,11 @@ class Plan:
             lines.append(
                 f"WARNING     the warm-up of {self.warmup:,} steps is as long as the run or longer: the learning rate "
                 "never reaches its peak; set e.g. --warmup_steps 0.1, a tenth of the steps"
+            )
+        elif self.warmup > math.ceil(MOST_WARMUP * self.steps):
+            lines.append(
+                f"WARNING     the warm-up of {self.warmup:,} steps is more than a tenth of the {self.steps:,} steps; "
+                "set e.g. --warmup_steps 0.05, a twentieth of them"
             )
         if not self.eval_batch_fits:
             lines.append(f"evaluation  {self.eval_batch} records per batch: a larger batch does not fit into memory")
@@ -280,6 +295,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         micro_batches=micro_batches,
         micro_tokens=LIKELY_PADDING * sum(tokens.values()) / (measured.micro_batches * args.world_size),
         wanted_tokens=args.target_tokens_per_step,
+        each_epoch=int(args.eval_steps) if trainer.evaluates_each_epoch else 0,
     )
 
 

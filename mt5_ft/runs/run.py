@@ -39,6 +39,7 @@ from ..training.trainer import MT5Trainer
 from .cleaning import keep_within_limit
 from .data import content_digest, read_splits
 from .finish import finish_training
+from .lengths import ChosenLengths, adopt_recorded_lengths, choose_lengths
 from .out_of_memory import REMEDY, train_with_fitting_batch
 from .planning import Plan, cost_of, make_plan
 from .start import resolve_model, start_model, start_tokenizer
@@ -51,9 +52,11 @@ SMALLER = ("a smaller model such as google/mt5-small", "--trim_vocab true")
 
 @dataclass
 class Prepared:
-    """The inputs of a run except its weights."""
+    """The inputs of a run except its weights; `data` has a limit for sources and for targets."""
 
     start: Start
+    data: MT5DataArguments
+    chosen: ChosenLengths
     tokenizer: PreTrainedTokenizerBase
     train: list[Record]
     validation: list[Record]
@@ -101,6 +104,7 @@ def prepare(
         logging.disable_progress_bar()  # one for each file that is loaded or saved
     train, validation = splits
     tokenizer, trimming = start_tokenizer(start, args, train), None
+    data, chosen = choose_lengths(data, train, tokenizer, args.tokens_per_batch)
     if model.trim_vocab:
         trimming = choose_trimming(tokenizer, model, data, args, [*train, *validation])
         tokenizer = trimming.tokenizer
@@ -110,7 +114,8 @@ def prepare(
         train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
         validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
     facts = _facts(model, data, train, validation) | _found(train, validation, lengths, trimming)
-    return Prepared(start, tokenizer, train, validation, train_tokens, validation_tokens, lengths, facts, trimming)
+    tokens = train_tokens, validation_tokens
+    return Prepared(start, data, chosen, tokenizer, train, validation, *tokens, lengths, facts, trimming)
 
 
 def build_trainer(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> MT5Trainer:
@@ -142,8 +147,9 @@ def build_trainer(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments
     return trainer
 
 
-def describe(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> list[str]:
+def describe(prepared: Prepared, args: MT5Arguments) -> list[str]:
     """Lines on data and lengths."""
+    data = prepared.data
     return [
         f"records     {len(prepared.train):,} for training, {len(prepared.validation):,} for validation",
         f"lengths     {prepared.lengths.line(data.max_source_length, data.max_target_length)}",
@@ -160,7 +166,8 @@ def warnings_of(prepared: Prepared, args: MT5Arguments) -> list[str]:
         ("source", lengths.source_cut, lengths.source_most),
         ("target", lengths.target_cut, lengths.target_most),
     ):
-        if share > CUT_WARNING:
+        is_chosen = name in prepared.chosen.limits and not prepared.chosen.is_capped(name)
+        if share > CUT_WARNING and not is_chosen:
             lines.append(
                 f"WARNING     {share:.0%} of the {name}s are truncated; max_{name}_length {most} would fit 95 % of them"
             )
@@ -182,8 +189,11 @@ def _with_limits(args: MT5Arguments, data: MT5DataArguments) -> MT5Arguments:
     return args if args.generation_max_length else replace(args, generation_max_length=data.max_target_length)
 
 
-def _plan(trainer: MT5Trainer, model: MT5ModelArguments) -> Plan:
-    return make_plan(trainer, model.preset, adapters=model.lora, merge=model.lora_merge)
+def _plan(trainer: MT5Trainer, prepared: Prepared) -> Plan:
+    model = prepared.start.settings
+    plan = make_plan(trainer, model.preset, adapters=model.lora, merge=model.lora_merge)
+    plan.lengths = prepared.chosen.line(prepared.lengths)
+    return plan
 
 
 def _settle_budget(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> MT5Arguments:
@@ -205,20 +215,21 @@ def _settle_budget(prepared: Prepared, data: MT5DataArguments, args: MT5Argument
 
 def plan_run(model: MT5ModelArguments, data: MT5DataArguments, args: MT5Arguments) -> Plan:
     """Estimates a run with a batch size that fits into memory; writes nothing to its folder."""
-    args = _with_limits(args, data)
     created = not Path(args.output_dir).exists()
     plans: list[Plan] = []
     start = resolve_model(model, args)
     try:
+        data = adopt_recorded_lengths(data, args)
         prepared = prepare(start, data, args, read_splits(data, args.seed))
-        for line in describe(prepared, data, args):
+        args = _with_limits(args, prepared.data)
+        for line in describe(prepared, args):
             echo(line)
         if is_open(args):
             args = _settle_budget(prepared, data, args)
         train_with_fitting_batch(
-            lambda settings: build_trainer(prepared, data, settings),
+            lambda settings: build_trainer(prepared, prepared.data, settings),
             args,
-            lambda trainer: plans.append(_plan(trainer, model)),
+            lambda trainer: plans.append(_plan(trainer, prepared)),
         )
     finally:
         _remove_if_empty(Path(args.output_dir), created)
@@ -260,7 +271,7 @@ def run_training(
     run = Path(args.output_dir)
     with nullcontext() if only_find_rate else preflight(run, args):
         asked = batch_asked(args)
-        args = _with_limits(adopt_recorded(args), data)
+        args, data = adopt_recorded(args), adopt_recorded_lengths(data, args)
         splits = read_splits(data, args.seed)
         start = resolve_model(model, args)
         model = start.settings
@@ -276,7 +287,7 @@ def run_training(
         def attempt(trainer: MT5Trainer) -> None:
             for callback in callbacks:
                 trainer.add_callback(callback)
-            plan = _plan(trainer, model)
+            plan = _plan(trainer, prepared)
             for line in plan.lines():
                 echo(line)
             plan.check_disk()
@@ -291,6 +302,8 @@ def run_training(
             return train_with_fitting_batch(lambda one: build_trainer(prepared, data, one), settings, with_callbacks)
 
         prepared = prepare(start, data, args, splits)
+        data = prepared.data
+        args = _with_limits(args, data)
         if only_find_rate:
             return find_rate(train, args)
         if recorded:
@@ -303,7 +316,7 @@ def run_training(
             prepared.facts[FACT] = search
         prepared.facts[ASKED] = asked
         prepared.facts["records"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
-        for line in describe(prepared, data, args) + warnings_of(prepared, args):
+        for line in describe(prepared, args) + warnings_of(prepared, args):
             echo(line)
         trainer = train_with_fitting_batch(lambda settings: build_trainer(prepared, data, settings), args, attempt)
         try:

@@ -45,6 +45,7 @@ EVALUATION_TERMS = (
 )
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
+DEFAULT_WARMUP = 0.05
 # in addition to those without effect in every trainer
 NOT_USED_HERE: NoEffect = {
     "label_smoothing_factor": ((0, 0.0), "the loss is plain cross-entropy; leave it at 0"),
@@ -147,11 +148,19 @@ class MT5DataArguments:
         default=None,
         metadata={"help": "Cache folder of tokenised records; 'none' disables the cache. Default: ~/.cache/kronos-ft."},
     )
-    max_source_length: int = field(
-        default=256, metadata={"help": "Maximum source tokens, including the end-of-sequence token."}
+    max_source_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum source tokens, including the end-of-sequence token. Default: what fits 95 % of the "
+            "training records, at most 1,024."
+        },
     )
-    max_target_length: int = field(
-        default=256, metadata={"help": "Maximum target tokens, including the end-of-sequence token."}
+    max_target_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum target tokens, including the end-of-sequence token. Default: what fits 95 % of the "
+            "training records, at most 512."
+        },
     )
 
     def fields(self) -> TaskFields:
@@ -197,15 +206,15 @@ def choose_precision(wanted: str, on_cpu: bool) -> str:
 class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments):
     r"""Training settings of mT5: those of [`~transformers.Seq2SeqTrainingArguments`] and the fields below.
 
-    Defaults that differ from the parent: batches grouped by length, gradient clipping 1.0, warm-up of 200 steps,
-    evaluation and a checkpoint every 1,000 steps, and the precision chosen for the device.
+    Defaults that differ from the parent: batches grouped by length, gradient clipping 1.0, a warm-up of a twentieth of
+    the run, evaluation and a checkpoint every 1,000 steps or each epoch, and the precision chosen for the device.
 
     > Parameters that control precision and the optimizer
         `precision`, `optimizer`.
     > Parameters that control batches and the loss
         `tokens_per_batch`, `target_tokens_per_step`, `linear_loss`.
     > Parameters that control evaluation
-        `eval_generate_rows`, `generation_max_length`, `generation_num_beams`, `chinese`.
+        `most_eval_steps`, `eval_generate_rows`, `generation_max_length`, `generation_num_beams`, `chinese`.
     """
 
     no_effect: ClassVar[NoEffect] = NOT_USED | NOT_USED_HERE
@@ -234,7 +243,9 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     gradient_accumulation_steps: int = field(
         default=DEFAULT_BATCH[1], metadata={"help": "Micro-batches per optimizer step."}
     )
-    warmup_steps: float = field(default=200, metadata={"help": "Number of warm-up steps; below 1: share of all steps."})
+    warmup_steps: float = field(
+        default=DEFAULT_WARMUP, metadata={"help": "Number of warm-up steps; below 1: share of all steps."}
+    )
     max_grad_norm: float = field(default=1.0, metadata={"help": "Maximum gradient norm (gradient clipping)."})
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
@@ -243,9 +254,13 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
         default="length", metadata={"help": "Column by which evaluation batches are grouped."}
     )
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
-    eval_steps: float | None = field(default=1000, metadata={"help": "Optimizer steps between evaluations."})
+    eval_steps: float | None = field(
+        default=None, metadata={"help": "Optimizer steps between evaluations. Default: see most_eval_steps."}
+    )
     save_strategy: str = field(default="steps", metadata={"help": "When to save: no, steps or epoch."})
-    save_steps: float = field(default=1000, metadata={"help": "Optimizer steps between checkpoints."})
+    save_steps: float | None = field(
+        default=None, metadata={"help": "Optimizer steps between checkpoints. Default: as eval_steps."}
+    )
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep: the best and the newest."})
     logging_steps: float = field(default=50, metadata={"help": "Optimizer steps between two logged lines."})
     metric_for_best_model: str | None = field(default="eval_loss", metadata={"help": "Metric that selects the best."})
@@ -254,6 +269,13 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
     )
     generation_num_beams: int | None = field(default=1, metadata={"help": "Number of beams in evaluation."})
 
+    most_eval_steps: int = field(
+        default=1000,
+        metadata={
+            "help": "Optimizer steps between evaluations and checkpoints where eval_steps and save_steps are not set, "
+            "or as many as an epoch has, if fewer. 0: eval_steps is set."
+        },
+    )
     tokens_per_batch: int = field(
         default=0,
         metadata={
@@ -284,6 +306,7 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
 
     def __post_init__(self):
         self.check_run_arguments()
+        self._settle_intervals()
         self._check_tokens()
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is not known; use one of {', '.join(OPTIMIZERS)}")
@@ -378,6 +401,28 @@ class MT5Arguments(RunArguments, PickledWithoutSecrets, Seq2SeqTrainingArguments
             )
         # for the Trainer a step is one batch; records and micro-batches follow from the two token limits
         self.per_device_train_batch_size = self.gradient_accumulation_steps = 1
+
+    def _settle_intervals(self) -> None:
+        """Sets the intervals of evaluations and checkpoints that are not given; `most_eval_steps` becomes 0 if any is.
+
+        Intervals equal to `most_eval_steps` count as not given: `dataclasses.replace` must not change their meaning.
+        """
+        most = self.most_eval_steps
+        if most < 0:
+            raise ValueError(f"most_eval_steps={most} is negative; use 0 or a number of steps")
+        if any(steps not in (None, most) for steps in (self.eval_steps, self.save_steps)):
+            self.most_eval_steps = 0
+        usual = most or type(self).__dataclass_fields__["most_eval_steps"].default
+        if self.save_steps is None:
+            every = usual if self.eval_steps is None or self.eval_strategy == "no" else self.eval_steps
+            self.save_steps = every * max(1, usual // every) if every >= 1 else every
+        if self.eval_steps is None:
+            self.eval_steps = usual
+
+    @property
+    def intervals_follow_epochs(self) -> bool:
+        """Whether evaluations and checkpoints are each epoch, where an epoch has fewer than `most_eval_steps` steps."""
+        return bool(self.most_eval_steps) and self.eval_strategy == self.save_strategy == "steps"
 
     def _check_evaluations(self) -> None:
         if self.num_train_epochs <= 0 and self.max_steps <= 0:

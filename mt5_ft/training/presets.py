@@ -1,4 +1,8 @@
-"""The named recipes. A preset sets defaults; a YAML file and the command line override them."""
+"""The named recipes. A preset sets defaults; a YAML file and the command line override them.
+
+Only `original`, which repeats a plan as it was written, sets the length limits and the steps between evaluations. With
+the others, the length limits follow from the records, and evaluations from the steps of an epoch.
+"""
 
 # no learning_rate: the optimizer's own
 _FAST: dict[str, object] = {
@@ -6,13 +10,10 @@ _FAST: dict[str, object] = {
     "trim_vocab": True,
     "tokens_per_batch": 2048,
     "logging_steps": 50,
-    "eval_steps": 1000,
-    "save_steps": 1000,
+    "most_eval_steps": 1000,
     "save_total_limit": 1,
     "warmup_steps": 0.05,
     "max_grad_norm": 1.0,
-    "max_source_length": 256,
-    "max_target_length": 256,
 }
 PRESETS: dict[str, dict[str, object]] = {
     # the unchanged reference plan
@@ -37,14 +38,11 @@ PRESETS: dict[str, dict[str, object]] = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 1,
         "logging_steps": 100,
-        "eval_steps": 2000,
-        "save_steps": 2000,
+        "most_eval_steps": 2000,
         "save_total_limit": 1,
         "warmup_steps": 0.05,
         "max_grad_norm": 1.0,
         "learning_rate": 5e-5,
-        "max_source_length": 256,
-        "max_target_length": 256,
     },
     # trimmed vocabulary, micro-batches of similar source and target lengths, steps with equal numbers of target tokens
     "fast": _FAST,
@@ -57,23 +55,28 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 DEFAULT_PRESET = "optimized"
 
+_FIXED: dict[str, object] = {
+    **{"max_source_length": 256, "max_target_length": 256},
+    **{"most_eval_steps": 0, "eval_steps": 1000, "save_steps": 1000},
+}
 # earlier definitions: a run that one of them started is resumed with it
 EARLIER: dict[str, tuple[dict[str, object], ...]] = {
-    **{name: (PRESETS[name] | {"warmup_steps": 200},) for name in ("fast", "best", "8gb", "cpu")},
+    **{
+        name: tuple(PRESETS[name] | _FIXED | {"warmup_steps": warmup} for warmup in (0.05, 200))
+        for name in ("fast", "best", "8gb", "cpu")
+    },
     "optimized": (
+        PRESETS["optimized"] | _FIXED | {"most_eval_steps": 0, "eval_steps": 2000, "save_steps": 2000},
         {
+            **_FIXED,
             "num_train_epochs": 3,
             "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": 4,
             "logging_steps": 50,
-            "eval_steps": 1000,
-            "save_steps": 1000,
             "save_total_limit": 1,
             "warmup_steps": 200,
             "max_grad_norm": 1.0,
             "learning_rate": 5e-5,
-            "max_source_length": 256,
-            "max_target_length": 256,
         },
     ),
 }

@@ -9,7 +9,7 @@ from ft_core.io.console import echo
 from ft_core.runs.record_schema import find_record
 from ft_core.runs.resuming import COMMON_SETTINGS, differences, recorded_rate, settle
 
-from .arguments import MT5Arguments
+from .arguments import DEFAULT_WARMUP, MT5Arguments
 from .presets import EARLIER, PRESETS
 
 logger = logging.getLogger(__name__)
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 PAIR = ("per_device_train_batch_size", "gradient_accumulation_steps")
 BUDGET = ("tokens_per_batch", "target_tokens_per_step")
 ASKED = "batch_asked_for"  # in the record: the value before an out-of-memory error
+INTERVALS = ("eval_steps", "save_steps")
+EARLIER_WARMUP = 200  # steps, the default of earlier versions
 DECISIVE_SETTINGS = (
     *(name for name in COMMON_SETTINGS if name not in PAIR),
     *("optimizer", "precision", "train_sampling_strategy", *BUDGET),
@@ -47,21 +49,55 @@ def presets_of_run(run: Path, name: str, explicit: Collection[str]) -> dict[str,
     recorded: dict[str, object] = {}
     for group in ("data", "model", "arguments", ASKED):
         recorded |= record.get(group) or {}
+    recorded.setdefault("most_eval_steps", 0)  # a run of an earlier version
     for definition in (PRESETS[name], *EARLIER.get(name, ())) if recorded.get("preset") == name else ():
         if all(recorded.get(key) == value for key, value in definition.items() if key not in explicit):
             return PRESETS | {name: definition}
     return PRESETS
 
 
+def settle_intervals(args: MT5Arguments, steps_per_epoch: int) -> bool:
+    """Evaluates and saves each epoch, where `most_eval_steps` says so; a run in the folder keeps its intervals.
+
+    Args:
+        args ([`MT5Arguments`]): changed in place.
+        steps_per_epoch (`int`): optimizer steps.
+
+    Returns:
+        `bool`: whether each epoch is evaluated and saved.
+    """
+    goes_on = _take_recorded_defaults(args)
+    if not args.intervals_follow_epochs or steps_per_epoch >= args.most_eval_steps:
+        return False
+    if not goes_on:
+        args.eval_steps = args.save_steps = steps_per_epoch
+    return args.eval_steps == steps_per_epoch
+
+
+def _take_recorded_defaults(args: MT5Arguments) -> bool:
+    """Takes over what the run in the folder had where nothing is set: intervals, and the warm-up of earlier versions.
+
+    Returns:
+        `bool`: whether the folder holds a run that goes on.
+    """
+    record = {} if args.overwrite else find_record(Path(args.output_dir)).get("arguments") or {}
+    if args.warmup_steps == DEFAULT_WARMUP and record.get("warmup_steps") == EARLIER_WARMUP:
+        args.warmup_steps = EARLIER_WARMUP
+    if args.intervals_follow_epochs and record.get("eval_strategy") == record.get("save_strategy") == "steps":
+        args.eval_steps, args.save_steps = (record[name] for name in INTERVALS)
+    return bool(record)
+
+
 def adopt_recorded(args: MT5Arguments) -> MT5Arguments:
     """Returns the settings with what the run to resume had determined itself: a batch halved after an out-of-memory
-    error, if the same batch is requested again, and the precision, if none is requested (a second measurement could
-    differ).
+    error, if the same batch is requested again, the precision, if none is requested (a second measurement could
+    differ), and the intervals of evaluations and checkpoints, if none are set.
     """
     run = Path(args.output_dir)
     previous, found = find_record(run) if args.resume else {}, {}
     if not previous:
         return args
+    _take_recorded_defaults(args)
     record = previous["arguments"]
     before, now = _pair(record), _pair(vars(args))
     asks_the_same = not args.resume_force and previous.get(ASKED) == batch_asked(args)

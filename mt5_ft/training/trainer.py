@@ -49,13 +49,13 @@ from ..models.weight_names import describe_misfit
 from ..summaries.generation import GenerationSettings, generate_ids, summarize_texts
 from ..summaries.metrics import score_texts
 from .arguments import MT5Arguments
-from .resuming import DECISIVE_SETTINGS, check_resumable
+from .resuming import DECISIVE_SETTINGS, check_resumable, settle_intervals
 from .token_steps import TokenSteps
 
 logger = logging.getLogger(__name__)
 
 ROW = "row"  # position of a record in its data set
-DEFAULT_LENGTH = 256
+DEFAULT_LENGTH = 256  # of tokenize_records
 SHOWN_EXAMPLES = 3
 
 
@@ -163,6 +163,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         self.further_files: dict[str, str] = {}  # content of the further files of each checkpoint
         # compute_loss divides by the tokens of the whole step
         self.loss_is_scaled_for_ga = True
+        self.evaluates_each_epoch = train_dataset is not None and settle_intervals(args, self.steps_per_epoch())
 
     def load_model(self, name: str, args: TrainingArguments) -> PreTrainedModel:
         """The model of a folder or of the Hub."""

@@ -92,7 +92,7 @@ def test_a_precision_that_was_timed_is_not_timed_again(train, monkeypatch):
 
 
 def test_a_run_of_an_earlier_definition_of_its_preset_resumes_with_it(train, monkeypatch, capsys):
-    real, earlier = MT5Trainer.training_step, EARLIER["optimized"][0]
+    real, earlier = MT5Trainer.training_step, EARLIER["optimized"][-1]
 
     def step(self, *args, **kwargs):
         if self.state.global_step == 5:
@@ -117,7 +117,7 @@ def test_a_run_of_an_earlier_definition_of_its_preset_resumes_with_it(train, mon
 
 
 def test_a_run_takes_the_definition_of_its_preset_that_it_was_started_with(tmp_path):
-    earlier = EARLIER["optimized"][0]
+    earlier = EARLIER["optimized"][-1]
     arguments = dict.fromkeys(earlier, None) | earlier
     record = {"status": "stopped", "seconds": 1.0, "started": "2026-01-01T00:00:00+00:00", "best_step": None}
     record |= {"world_size": 1, "arguments": arguments, "model": {"preset": "optimized"}}
