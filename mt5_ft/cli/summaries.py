@@ -29,7 +29,9 @@ def _summarize_parser() -> argparse.ArgumentParser:
         description="Writes one summary per record, in input order; continues after an interruption.",
     )
     parser.add_argument("--model", required=True, help="folder of a trained model (final/) or Hub name")
-    parser.add_argument("--input", required=True, type=Path, help="file of records; targets are not needed")
+    parser.add_argument(
+        "--input", required=True, type=Path, help="records (file or Hub data set); targets are not needed"
+    )
     parser.add_argument("--output", required=True, type=Path, help="JSONL file to write: id and prediction")
     parser.add_argument("--source_fields", nargs="+", help="fields of the source (default: as in training)")
     parser.add_argument("--target_fields", nargs="+", help="fields to split summaries into (default: as in training)")
@@ -92,7 +94,7 @@ def summarize_command(argv: Sequence[str]) -> int:
     from ..models.loading import load_model, load_tokenizer
     from ..models.task import read_task
     from ..summaries.generation import GenerationSettings, truncation_warning
-    from ..summaries.predictions import PART, file_digest, is_complete, summarize_file
+    from ..summaries.predictions import PART, data_digest, is_complete, summarize_file
 
     joined_group()  # gives each process its device
     task = read_task(options.model) or {}
@@ -109,6 +111,7 @@ def summarize_command(argv: Sequence[str]) -> int:
         **{name: getattr(options, name) for name in SAMPLING},
     )
     records, report = read_records(options.input, fields, options.policy, need_target=False)
+    fields = report.fields
     for line in report.noteworthy():
         note(line)
     logging.disable_progress_bar()
@@ -119,7 +122,7 @@ def summarize_command(argv: Sequence[str]) -> int:
         note(f"WARNING: {warning}")
     model = load_model(options.model, tokenizer)
     header = {
-        "input": file_digest(options.input),
+        "input": data_digest(options.input),
         "model": model_digest(model),
         "tokenizer": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
         "sources": list(fields.sources),

@@ -21,6 +21,7 @@ from ft_core.io.files import write_file
 
 from .jsonl import Defect, json_name, quoted
 from .rows import MISSING, lookup, read_rows
+from .shapes import find_fields
 from .targets import join_targets, split_targets
 
 __all__ = [
@@ -130,7 +131,8 @@ class RecordReport:
     """Counts and defects of a file: `defects` contains line numbers by kind (a key of `DEFECTS`).
 
     A line with two kinds of defect is listed under both. `dropped_ids` are the readable ids of dropped rows; `cleaned`
-    counts the texts whose separator characters became spaces; without `has_ids`, line numbers are the ids.
+    counts the texts whose separator characters became spaces; without `has_ids`, line numbers are the ids. `fields` are
+    those that were read; `remark` says so if they were found in the rows.
     """
 
     path: Path
@@ -140,6 +142,8 @@ class RecordReport:
     dropped_ids: set[str] = field(default_factory=set)
     cleaned: int = 0
     has_ids: bool = True
+    fields: TaskFields | None = None
+    remark: str = ""
 
     def lines(self) -> list[str]:
         """The report as text: one line of counts, and one line per kind of defect."""
@@ -155,7 +159,8 @@ class RecordReport:
 
     def noteworthy(self) -> list[str]:
         """[`lines`] if there is anything to report, else nothing."""
-        return self.lines() if self.defects or self.cleaned else []
+        found = [f"{self.path}: {self.remark}"] if self.remark else []
+        return found + (self.lines() if self.defects or self.cleaned else [])
 
 
 def _field_text(line: int, row: dict, name: str, defects: list[Defect]) -> str | None:
@@ -242,6 +247,26 @@ def _check_names(path: Path, rows: list[dict], fields: TaskFields, need_target: 
             raise ValueError(f"{path}: no row of the file has {role} {quoted(unknown)}; {found}")
 
 
+def _fitting_fields(path: Path, rows: list[dict], fields: TaskFields, need_target: bool) -> tuple[TaskFields, str]:
+    """The fields of a task, or those that the rows have instead of them, with a line that says so.
+
+    Raises:
+        ValueError: two fields that could be the source, or the target.
+    """
+    names = (*fields.sources, *fields.targets)
+    is_task = any((fields.sources, fields.targets) == (task.sources, task.targets) for task in TASKS.values())
+    if not is_task or any(lookup(row, name) is not MISSING for row in rows for name in names):
+        return fields, ""
+    try:
+        found = find_fields(rows, need_target)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if found is None:
+        return fields, ""
+    sources, targets, remark = found
+    return replace(fields, sources=sources, targets=targets), remark
+
+
 def _cleaned(record: Record, report: RecordReport) -> Record:
     """The record with spaces in place of separator characters."""
     source, target = (SEPARATOR.sub(" ", text) for text in (record.source, record.target))
@@ -261,9 +286,11 @@ def read_records(
     """Reads a file of records and validates every row.
 
     Args:
-        path (`str` or `Path`): JSON Lines, JSON, CSV or Parquet, as [`~mt5_ft.data.rows.read_rows`] reads it.
+        path (`str` or `Path`): JSON Lines, JSON, CSV, Parquet or a data set of the Hub, as
+            [`~mt5_ft.data.rows.read_rows`] reads it.
         fields (`TaskFields`): source, target and id fields. A source or target of several fields is empty if all of
-            them are empty.
+            them are empty. Of a task of `TASKS` whose fields no row has, the fields are found in the rows
+            ([`~mt5_ft.data.shapes.find_fields`]); `fields` of the report names them.
         policy (`str`): `error` raises at the first defect, `drop` removes defective rows. Of rows with the same id, the
             first valid row is kept.
         need_target (`bool`): False for rows without a target, e.g. to summarise; the target is then not checked.
@@ -282,10 +309,11 @@ def read_records(
     path = Path(path)
     parsed = read_rows(path)
     rows = {number: row for number, row in parsed.items() if isinstance(row, dict)}
+    fields, remark = _fitting_fields(path, list(rows.values()), fields, need_target)
     _check_names(path, list(rows.values()), fields, need_target)
     has_id = fields.id != NO_ID and any(lookup(row, fields.id) is not MISSING for row in rows.values())
 
-    report = RecordReport(path, rows_read=len(parsed), has_ids=has_id)
+    report = RecordReport(path, rows_read=len(parsed), has_ids=has_id, fields=fields, remark=remark)
     records: list[Record] = []
     defects: list[Defect] = []
     line_of_id: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The reader of files of records: JSON Lines, JSON, CSV and Parquet become numbered rows; defects stay with their row.
+"""The reader of records: JSON Lines, JSON, CSV, Parquet and Hub data sets become numbered rows with their defects.
 
 Notable:
 - The content decides the form, except for CSV, which its name shows (`.csv`, `.tsv`, also before `.gz`).
@@ -17,7 +17,9 @@ from ft_core.io.compressed import SUFFIXES, too_large, unpack, unpacked_limit
 from ft_core.io.formats import parse_json
 
 from .encodings import BOM, as_utf8, describe_encoding
+from .hub_rows import is_hub_name, load_hub_rows
 from .jsonl import Defect, numbered_lines, parse_line, read_bytes
+from .shapes import text_of_turns
 
 PARQUET_MAGIC = b"PAR1"
 TABLES = {".csv": ",;|\t", ".tsv": "\t"}  # delimiters
@@ -30,11 +32,18 @@ Rows = dict[int, "dict | Defect"]
 
 
 def lookup(row: dict, name: str) -> object:
-    """The value of a field, `MISSING` if there is none; `a.b` is also the field `b` of an object `a`."""
+    """The value of a field, `MISSING` if there is none.
+
+    `a.b` is also the field `b` of an object `a`, and the source or the target of a list `a` of turns
+    ([`~mt5_ft.data.shapes.text_of_turns`]).
+    """
     if name in row:
         return row[name]
     value: object = row
     for part in name.split("."):
+        if isinstance(value, list):
+            turns = text_of_turns(value, part)
+            return MISSING if turns is None else turns
         if not isinstance(value, dict) or part not in value:
             return MISSING
         value = value[part]
@@ -78,12 +87,15 @@ def read_rows(path: str | Path) -> Rows:
     """The rows of a file by number; a row that cannot be used is a [`Defect`].
 
     Args:
-        path (`str` or `Path`): JSON Lines, JSON, CSV or Parquet, in UTF-8 or UTF-16, compressed or not.
+        path (`str` or `Path`): JSON Lines, JSON, CSV or Parquet, in UTF-8 or UTF-16, compressed or not; or the name of
+            a data set of the Hub, `owner/name` or `owner/name:split`.
 
     Raises:
         ValueError: a missing, empty, damaged or unreadable file.
     """
     path = Path(path)
+    if is_hub_name(path):
+        return load_hub_rows(path)
     return rows_of(path, as_utf8(path, unpack(path, read_bytes(path))))
 
 

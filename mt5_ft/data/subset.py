@@ -23,6 +23,7 @@ from ft_core.io.compressed import GZIP_MAGIC, SUFFIXES, unpack
 from ft_core.io.files import write_file
 
 from .encodings import BOM, as_utf8
+from .hub_rows import is_hub_name, load_hub_rows
 from .jsonl import Defect, numbered_lines, quoted, read_bytes
 from .records import encode_row
 from .rows import MISSING, kind_of, lookup, rows_of
@@ -136,7 +137,8 @@ def drop_subset(
     """Removes a share of the rows of a file; preserves the distributions of text length and of a category.
 
     A JSON Lines file, also in UTF-16 or gzip, is replaced: the original is first copied to `FILE.backup`; [`restore`]
-    restores it. For JSON, CSV, Parquet, bzip2 and zip, the rows are written to a new file named `.jsonl` beside it.
+    restores it. For JSON, CSV, Parquet, bzip2 and zip, the rows are written to a new file named `.jsonl` beside it; for
+    a data set of the Hub, to `OWNER_NAME.jsonl` in the current folder.
 
     Args:
         path (`str` or `Path`): file as [`~mt5_ft.data.rows.read_rows`] reads it.
@@ -155,18 +157,26 @@ def drop_subset(
     if seed < 0:
         raise ValueError(f"seed={seed} is negative; pass 0 or more")
     category_field = _category_field(by, field)
-    path = Path(path).resolve()  # for a link, change its target
-    original = read_bytes(path)
-    unpacked = unpack(path, original)
-    content = as_utf8(path, unpacked)
-    kind = kind_of(path, content)
-    output = _output_file(path, original, kind, unpacked is not original)
-    backup = path.with_name(path.name + BACKUP_SUFFIX) if output == path else path
+    given = Path(path)
+    from_hub = is_hub_name(given)
+    if from_hub:
+        output = path = Path(given.as_posix().replace("/", "_").replace(":", "_") + ".jsonl").resolve()
+        original = content = b"".join(line for _, line in _written_lines(given, load_hub_rows(given)))
+        kind, backup = "lines", given
+    else:
+        path = given.resolve()  # for a link, change its target
+        original = read_bytes(path)
+        unpacked = unpack(path, original)
+        content = as_utf8(path, unpacked)
+        kind = kind_of(path, content)
+        output = _output_file(path, original, kind, unpacked is not original)
+        backup = path.with_name(path.name + BACKUP_SUFFIX) if output == path else path
+    replaces = output == path and not from_hub
     # check after reading: a concurrent run that replaced the file has also written its backup
-    if output == path and (backup.exists() or backup.is_symlink()):
+    if replaces and (backup.exists() or backup.is_symlink()):
         raise ValueError(f"backup {backup} exists; restore or remove it first")
-    if output != path and (output.exists() or output.is_symlink()):
-        raise ValueError(f"output file {output} exists; rename or remove it, or pass it instead of {path.name}")
+    if not replaces and (output.exists() or output.is_symlink()):
+        raise ValueError(f"output file {output} exists; rename or remove it, or pass it instead of {given.name}")
     rows = rows_of(path, content)
     defect = next((row for row in rows.values() if isinstance(row, Defect)), None)
     if defect:
@@ -184,8 +194,8 @@ def drop_subset(
     smaller = BOM + kept_lines if kind == "lines" and content.startswith(BOM) else kept_lines
     if original.startswith(GZIP_MAGIC):
         smaller = gzip.compress(smaller, mtime=0)
-    mode = path.stat().st_mode
-    if output == path:
+    mode = 0o644 if from_hub else path.stat().st_mode
+    if replaces:
         _write(backup, original, mode)
         _write(_cut_file(path), hashlib.sha256(smaller).hexdigest().encode(), mode)
     _write(output, smaller, mode)

@@ -25,7 +25,8 @@ def read_splits(data: MT5DataArguments, seed: int) -> tuple[list[Record], list[R
     Records with the same source stay together, so that no text is validated on that was trained on.
 
     Args:
-        data ([`MT5DataArguments`]): which files, and the share to hold out of one file.
+        data ([`MT5DataArguments`]): which files, and the share to hold out of one file. If its fields are found in the
+            rows, they are set in it.
         seed (`int`): the same seed holds out the same records.
 
     Raises:
@@ -61,6 +62,8 @@ def _read(path: Path, data: MT5DataArguments) -> list[Record]:
     records, report = read_records(path, data.fields(), data.policy, need_id=False)
     for line in report.noteworthy():
         echo(line)
+    if report.remark:  # the validation data, the run's record and its model have the same fields
+        data.source_fields, data.target_fields = list(report.fields.sources), list(report.fields.targets)
     return records
 
 

@@ -22,6 +22,7 @@ from ft_core.io.files import write_json, write_text
 from ft_core.io.formats import parse_json, read_json
 from ft_core.runs.shared_work import SharedWork, joined_group
 
+from ..data.hub_rows import is_hub_name, load_hub_rows
 from ..data.jsonl import Defect
 from ..data.records import LONE_SURROGATE, Record, RecordReport, TaskFields, id_text, split_targets
 from ..data.rows import read_rows
@@ -62,6 +63,14 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_digest(path: Path) -> str:
+    """SHA-256 of a file, or of the rows of a data set of the Hub."""
+    if not is_hub_name(path):
+        return file_digest(path)
+    rows = "".join(json.dumps(row, default=str) + "\n" for row in load_hub_rows(path).values())
+    return hashlib.sha256(rows.encode()).hexdigest()
 
 
 def _differences(before: object, now: dict) -> str:

@@ -130,9 +130,12 @@ class MT5DataArguments:
 
     data: str | None = field(
         default=None,
-        metadata={"help": "File of records (JSONL, JSON, CSV or Parquet), or 'sample' for the embedded records."},
+        metadata={
+            "help": "File of records (JSONL, JSON, CSV, TSV or Parquet), Hub data set OWNER/NAME or OWNER/NAME:SPLIT, or "
+            "'sample' for the embedded records."
+        },
     )
-    validation_data: str | None = field(default=None, metadata={"help": "File of validation records."})
+    validation_data: str | None = field(default=None, metadata={"help": "Validation records, as data."})
     validation_share: float = field(
         default=0.1, metadata={"help": "Share of the records held out for validation if there is no validation_data."}
     )
