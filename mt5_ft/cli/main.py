@@ -10,6 +10,7 @@ from pathlib import Path
 from ft_core.cli.options import ExactParser
 from ft_core.cli.program import late, run_command
 
+from .data import run_data
 from .summaries import evaluate_command, summarize_command
 from .vocabulary import expand_command, trim_command
 
@@ -20,6 +21,7 @@ mt5-ft COMMAND [OPTIONS]
   plan        estimate time, memory and disk of a run; --compare original fast compares presets
   summarize   write summaries of a file of records with a trained model
   evaluate    score a file of summaries against its records
+  data        check records before a training: lengths, duplicates, scripts, texts in two files
   subset      remove a share of the rows of a file, keeping their distribution
   restore     restore the file that subset changed, byte for byte
   trim-vocab  remove vocabulary pieces that a corpus does not need; the model becomes much smaller
@@ -46,11 +48,13 @@ tasks (--task, or fields):
   emotion_summary  case_description, consultation_process -> experience_and_reflection (the default)
   five_aspects     these three -> causes, symptoms, treatment_process, characteristics_of_illness, treatment_effect
   any other pair   --source_fields text --target_fields summary
+  found in rows    conversations or messages, instruction/input/output, text or document, summary (said in one line)
 
 examples:
   mt5-ft train --data cases.jsonl --output_dir runs/cases --preset fast
   mt5-ft train --data sample --model small --from_scratch --learning_rate 3e-3 --num_train_epochs 10    # no network
   mt5-ft summarize --model runs/cases/final --input new.jsonl --output summaries.jsonl
+  mt5-ft data check train.csv validation.csv
   mt5-ft find-lr --data cases.jsonl --preset fast
   mt5-ft sweep --data cases.jsonl --space space.yaml --trials 20 --output_dir runs/sweep
   mt5-ft report runs/cases --lang zh
@@ -239,6 +243,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "plan": _until_the_reader_leaves(plan_command),
     "summarize": _until_the_reader_leaves(summarize_command),
     "evaluate": _until_the_reader_leaves(evaluate_command),
+    "data": _until_the_reader_leaves(run_data),
     "subset": _until_the_reader_leaves(subset_command),
     "restore": _until_the_reader_leaves(restore_command),
     "trim-vocab": _until_the_reader_leaves(trim_command),

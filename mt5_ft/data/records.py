@@ -132,7 +132,7 @@ class RecordReport:
 
     A line with two kinds of defect is listed under both. `dropped_ids` are the readable ids of dropped rows; `cleaned`
     counts the texts whose separator characters became spaces; without `has_ids`, line numbers are the ids. `fields` are
-    those that were read; `remark` says so if they were found in the rows.
+    those that were read; `remark` says so if they were found in the rows. `details` are all defects with their texts.
     """
 
     path: Path
@@ -144,6 +144,7 @@ class RecordReport:
     has_ids: bool = True
     fields: TaskFields | None = None
     remark: str = ""
+    details: list[Defect] = field(default_factory=list, repr=False)
 
     def lines(self) -> list[str]:
         """The report as text: one line of counts, and one line per kind of defect."""
@@ -335,7 +336,7 @@ def read_records(
         report.dropped_ids.add(record.id)
         defects.extend(found)
 
-    report.rows_kept = len(records)
+    report.rows_kept, report.details = len(records), defects
     for defect in defects:
         numbers = report.defects.setdefault(defect.kind, [])
         if defect.line not in numbers[-1:]:

@@ -24,6 +24,7 @@ from ..data.records import TASKS, TaskFields, named_fields
 from ..data.token_batches import RECORDS_PER_STEP
 from ..models.kept_pieces import EXTRA, MAIN_LANGUAGES, check_languages
 from ..summaries.rouge import ScriptTokenizer
+from .not_used import NOT_USED_HERE
 
 logger = logging.getLogger(__name__)
 
@@ -46,22 +47,6 @@ EVALUATION_TERMS = (
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step
 DEFAULT_OPTIM = "adamw_torch_fused"
 DEFAULT_WARMUP = 0.05
-# in addition to those without effect in every trainer
-NOT_USED_HERE: NoEffect = {
-    "label_smoothing_factor": ((0, 0.0), "the loss is plain cross-entropy; leave it at 0"),
-    "average_tokens_across_devices": ((True,), "the loss is the mean over the tokens of all processes; leave it on"),
-    "predict_with_generate": ((False,), "set eval_generate_rows to the number of records to summarise"),
-    "auto_find_batch_size": (
-        (False,),
-        "the batch is halved automatically when memory runs out, with the same effective batch",
-    ),
-    "generation_config": ((None,), "set generation_max_length and generation_num_beams"),
-    "sortish_sampler": ((False,), "set train_sampling_strategy to group_by_length"),
-    "train_sampling_strategy": (
-        ("group_by_length", "random", "sequential"),
-        "set it to group_by_length, random or sequential",
-    ),
-}
 GROWING_TERMS = ("token_accuracy", "rouge1", "rouge2", "rougeL", "chrf", "bleu")
 
 
@@ -131,8 +116,8 @@ class MT5DataArguments:
     data: str | None = field(
         default=None,
         metadata={
-            "help": "File of records (JSONL, JSON, CSV, TSV or Parquet), Hub data set OWNER/NAME or OWNER/NAME:SPLIT, or "
-            "'sample' for the embedded records."
+            "help": "File of records (JSONL, JSON, CSV, TSV or Parquet), Hub data set OWNER/NAME or OWNER/NAME:SPLIT, "
+            "or 'sample' for the embedded records."
         },
     )
     validation_data: str | None = field(default=None, metadata={"help": "Validation records, as data."})
