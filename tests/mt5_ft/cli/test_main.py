@@ -68,7 +68,7 @@ def test_bad_input(start, data, small, tmp_path, refused):
     run = tmp_path / "run"
     base = ["train", "--model", start, "--output_dir", run, *small]
     empty = write(tmp_path / "empty.jsonl", "")
-    other = write(tmp_path / "other.jsonl", '{"id": 1, "text": "a", "summary": "b"}\n')
+    other = write(tmp_path / "other.jsonl", '{"id": 1, "question": "a", "reply": "b"}\n')
     blank = write(
         tmp_path / "blank.jsonl",
         '{"id": 1, "case_description": ["a"], "consultation_process": ["b"], "experience_and_reflection": " "}\n',
@@ -77,7 +77,7 @@ def test_bad_input(start, data, small, tmp_path, refused):
         ([], "data is not set; pass --data FILE.jsonl"),
         (["--data", tmp_path / "none.jsonl"], "none.jsonl"),
         (["--data", empty], "empty.jsonl"),
-        (["--data", other], "summary"),
+        (["--data", other], "reply"),
         (["--data", blank], "blank.jsonl"),
         (["--data", data, "--preset", "no_such"], "preset='no_such' is not known; use one of original, optimized"),
         (["--data", data, "--lerning_rate", "1"], "did you mean learning_rate?"),
