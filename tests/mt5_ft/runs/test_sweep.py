@@ -79,8 +79,11 @@ def test_spaces_that_are_refused(sweep, refused, tmp_path, space, message):
         (
             "original, optimized",
             "eval_steps is 500 with original and 2000 with optimized, and trials are pruned by comparing evaluation "
-            "with evaluation; pass --eval_steps, --logging_steps for all trials",
-            ["--eval_steps", "500", "--logging_steps", "50"],
+            "with evaluation; pass --eval_steps, --logging_steps, --max_source_length, --max_target_length for all",
+            [
+                *("--eval_steps", "500", "--logging_steps", "50"),
+                *("--max_source_length", "256", "--max_target_length", "64"),
+            ],
         ),
         ("fast, best, 8gb", None, []),
     ],
