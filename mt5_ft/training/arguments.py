@@ -139,14 +139,14 @@ class MT5DataArguments:
     max_source_length: int | None = field(
         default=None,
         metadata={
-            "help": "Maximum source tokens, including the end-of-sequence token. Default: what fits 95 % of the "
+            "help": "Maximum source tokens, including the end-of-sequence token. Default: the 95th percentile of the "
             "training records, at most 1,024."
         },
     )
     max_target_length: int | None = field(
         default=None,
         metadata={
-            "help": "Maximum target tokens, including the end-of-sequence token. Default: what fits 95 % of the "
+            "help": "Maximum target tokens, including the end-of-sequence token. Default: the 95th percentile of the "
             "training records, at most 512."
         },
     )
