@@ -4,7 +4,6 @@ import codecs
 import csv
 import glob
 import io
-import numbers
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from ft_core.io.compressed import SUFFIXES as PACKED_SUFFIXES, unpack
 from ft_core.io.pickles import refuse_pickled_data
 
 from .columns import ALIASES, BINANCE_KLINE, PRICES, match_columns, plain_name
-from .symbols import check_symbol
+from .symbols import check_symbol, partition_symbol, partitions_of, symbols_in
 from .table_formats import arrow_frame, excel_frame, json_frame
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -291,6 +290,8 @@ def read_file(path: Path, given: Mapping[str, str] | None = None) -> RawTable:
     if not os.access(path, os.R_OK):
         raise ValueError(f"no permission to read data file {path}; change its permissions")
     if path.is_dir():
+        if partitions_of(path) == [path]:
+            return _read_partition(path, given)
         raise ValueError(f"data file {path} is a folder; pass the files in it")
     refuse_pickled_data(path, "to_parquet('{stem}.parquet')")
     suffix = _unpacked_name(path).suffix.lower()
@@ -308,6 +309,17 @@ def read_file(path: Path, given: Mapping[str, str] | None = None) -> RawTable:
     )
 
 
+def _read_partition(folder: Path, given: Mapping[str, str] | None) -> RawTable:
+    """The files of a folder `symbol=NAME` as one table; deeper partitions, such as `year=2024`, may be in it."""
+    found = (path for path in folder.rglob("*") if not path.name.startswith(("_", ".")))  # of Spark's own
+    files = sorted(filter(_is_data_file, found))
+    if not files:
+        raise ValueError(f"data folder {folder} contains no {', '.join(SUFFIXES)} file; remove it, or add its files")
+    tables = [read_file(path, given) for path in files]
+    frame = pd.concat([table.frame for table in tables], ignore_index=True)
+    return RawTable(str(folder), partition_symbol(folder), frame, tables[0].row_word)
+
+
 def _read_dataset(name: str) -> RawTable:
     import datasets  # slow to import
 
@@ -322,8 +334,13 @@ def _read_dataset(name: str) -> RawTable:
     return RawTable(name, name.split("/")[-1], dataset.to_pandas(), "row")
 
 
+def _is_data_file(path: Path) -> bool:
+    return _unpacked_name(path).suffix.lower() in SUFFIXES
+
+
 def _files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _unpacked_name(path).suffix.lower() in SUFFIXES)
+    """The files of a folder, or its partitions by symbol."""
+    return partitions_of(folder) or sorted(filter(_is_data_file, folder.iterdir()))
 
 
 def read_tables(source: object, given: Mapping[str, str] | None = None) -> Iterator[RawTable]:
@@ -355,7 +372,7 @@ def _tables_by_symbol(source: object, given: Mapping[str, str] | None) -> Iterat
         if twice:
             raise ValueError(f"{table.name}: two columns are named {twice[0]}; rename or remove one of them")
         column = columns.get("symbol")
-        names = _symbols_in(table, column)
+        names = symbols_in(table.frame, column, table.name, table.row_word)
         if len(names) < 2:
             named = len(names) == 1 and table.frame[column].notna().all() and _is_one_table(source)
             yield replace(table, symbol=str(names[0])) if named else table
@@ -369,24 +386,6 @@ def _tables_by_symbol(source: object, given: Mapping[str, str] | None) -> Iterat
             )
         for symbol, part in table.frame.groupby(column, sort=True):
             yield replace(table, symbol=str(symbol), frame=part)
-
-
-def _symbols_in(table: RawTable, column: object | None) -> list:
-    """Different values of the symbol column.
-
-    Raises:
-        ValueError: cells that are not text or numbers, such as the lists of a Parquet file.
-    """
-    if column is None:
-        return []
-    cells = table.frame[column].dropna()
-    for row, cell in cells.items() if cells.dtype == object else ():
-        if not isinstance(cell, str | numbers.Number):
-            raise ValueError(
-                f"{table.name}: {column} in {table.row_word} {row} is a {type(cell).__name__}; the column of symbols "
-                "must contain text"
-            )
-    return list(cells.unique())
 
 
 def _is_one_table(source: object) -> bool:

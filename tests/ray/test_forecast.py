@@ -30,7 +30,15 @@ def folder(tmp_path_factory):
 
 
 def forecast(folder, out, *more):
-    words = ["forecast", "--model", folder / "predictor", "--tokenizer", folder / "tokenizer", "--data", folder / "many"]
+    words = [
+        "forecast",
+        "--model",
+        folder / "predictor",
+        "--tokenizer",
+        folder / "tokenizer",
+        "--data",
+        folder / "many",
+    ]
     words += ["--lookback", 20, "--horizon", 3, "--num_paths", PATHS, *more]
     words += ["--output", out / "paths.parquet", "--quantiles", out / "quantiles.csv"]
     return main([str(word) for word in words])

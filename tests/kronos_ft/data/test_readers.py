@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
 import pytest
 
-from kronos_ft.data.candles import load_candles
+from kronos_ft.data import readers
+from kronos_ft.data.candles import load_candles, load_usable
 from kronos_ft.data.columns import match_columns
 from kronos_ft.data.sources import simulate_candles
 from tests.loopback_hub import LoopbackHub
@@ -305,3 +307,46 @@ def test_symbols_that_are_no_text(cell, frame, tmp_path):
         ValueError, match=r"symbol in row 0 is a (ndarray|dict); the column of symbols must contain text"
     ):
         load_candles(path)
+
+
+class TestPartitions:
+    """Folders `symbol=NAME` hold the files of one symbol each."""
+
+    @pytest.fixture
+    def panel(self, tmp_path, frame):
+        for name, part in (("BTC%2FUSDT", "a"), ("BTC%2FUSDT", "b"), ("ETH", "year=2024/a")):
+            folder = (tmp_path / f"symbol={name}" / part).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            half = frame[:20] if part == "a" else frame[20:]
+            half.to_parquet(folder / f"{Path(part).name}.parquet")
+        (tmp_path / "symbol=ETH" / "_metadata.parquet").write_text("not a table")
+        return tmp_path
+
+    def test_each_symbol_is_one_table(self, panel, frame):
+        found = {one.symbol: one for one in load_candles(str(panel))}
+        assert sorted(found) == ["BTC/USDT", "ETH"]
+        np.testing.assert_array_equal(found["BTC/USDT"].values, load_candles({"x": frame})[0].values)
+        assert len(found["ETH"]) == len(frame) - 20
+        (one,) = load_candles(str(panel / "symbol=ETH"))
+        np.testing.assert_array_equal(one.values, found["ETH"].values)
+
+    def test_it_is_read_as_pyarrow_writes_it(self, tmp_path, frame):
+        both = pd.concat([frame.assign(symbol=name) for name in ("A", "B")])
+        both.to_parquet(tmp_path / "panel", partition_cols=["symbol"])
+        assert [one.symbol for one in load_candles(str(tmp_path / "panel"))] == ["A", "B"]
+
+    def test_one_symbol_is_read_at_a_time(self, panel, monkeypatch):
+        read, given = [], []
+        whole = readers.read_file
+        monkeypatch.setattr(readers, "read_file", lambda path, names=None: read.append(path.name) or whole(path, names))
+        for table in readers.read_tables(str(panel)):
+            given.append((table.symbol, len(read)))
+        assert given == [("BTC/USDT", 3), ("ETH", 5)]
+
+    def test_an_empty_partition_is_named(self, panel):
+        (panel / "symbol=XRP").mkdir()
+        with pytest.raises(ValueError, match=r"symbol=XRP contains no .* file; remove it, or add its files"):
+            load_candles(str(panel))
+        usable, refused = load_usable(str(panel))
+        assert [one.symbol for one in usable] == ["BTC/USDT", "ETH"]
+        assert "symbol=XRP" in refused[0]
