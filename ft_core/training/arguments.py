@@ -167,7 +167,7 @@ class RunArguments:
         if self.n_gpu > 1:
             logger.warning_once(
                 f"{self.n_gpu} GPUs are visible but one process uses only one; to use all: accelerate launch "
-                f"--num_processes {self.n_gpu} (docs/multi-gpu.md); to select one: CUDA_VISIBLE_DEVICES"
+                f"--num_processes {self.n_gpu} (docs/scale.md); to select one: CUDA_VISIBLE_DEVICES"
             )
             self._n_gpu = 1
 

@@ -82,7 +82,7 @@ def train_with_fitting_batch(
         attempt: plans and trains.
 
     Raises:
-        ValueError: out of memory later, with several processes, or with one record at once.
+        ValueError: out of memory later, in a step of one of several processes, or with one record at once.
     """
     while True:
         trainer, begun = build(args), _Begun()
@@ -93,7 +93,8 @@ def train_with_fitting_batch(
             if not is_out_of_memory(error):
                 raise
             done = 0 if begun.first_step is None else trainer.state.global_step - begun.first_step
-            if args.world_size > 1 or done > FIRST_STEPS:
+            agreed = args.world_size == 1 or begun.first_step is None  # in the plan, all processes fail together
+            if not agreed or done > FIRST_STEPS:
                 smaller, _ = smaller_settings(args, trainer.longest_record())
                 setting = next(iter(smaller))
                 flags = " ".join(f"--{name} {value}" for name, value in smaller.items())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 
 from ft_core.io.memory import free_memory, is_out_of_memory
@@ -231,7 +232,7 @@ def measure(trainer: MT5Trainer) -> Measured:
 
     Raises:
         ValueError: when an evaluation does not fit even one by one.
-        torch.OutOfMemoryError: when a training step does not fit.
+        torch.OutOfMemoryError: when a training step does not fit, in any process.
     """
     args = trainer.args
     found = remembered(Measured, _shape(trainer), args.device, lambda: _measure_now(trainer))
@@ -240,6 +241,23 @@ def measure(trainer: MT5Trainer) -> Measured:
 
 
 def _measure_now(trainer: MT5Trainer) -> Measured:
+    try:
+        found, failure = _measure_here(trainer), None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found, failure = None, error
+    if trainer.args.world_size > 1:  # all processes train with the same batch, so all of them give up
+        failed = gather_object([failure is not None])
+        if any(failed) and failure is None:
+            raise torch.OutOfMemoryError(f"out of memory in process {failed.index(True)}")
+    if failure is not None:
+        raise failure
+    return found
+
+
+def _measure_here(trainer: MT5Trainer) -> Measured:
+    """Times what this process would do; no process waits for another."""
     limit = Limit()
     with left_as_it_was(trainer), PeakMemory(trainer.args.device) as memory:
         micro_seconds, micro_batches, optimizer_seconds = _training_seconds(trainer, limit)

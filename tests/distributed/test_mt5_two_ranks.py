@@ -151,3 +151,34 @@ def test_summaries_shared_by_two_processes_are_those_of_one(start, tmp_path, is_
         found = (tmp_path / name.replace("one", "two")).read_bytes()
         assert found == (tmp_path / name).read_bytes()
     assert not list(tmp_path.glob("*.part*"))
+
+
+def lacks_memory_in_process_1(words):
+    """`mt5-ft WORDS`; process 1 alone has memory for two records at most."""
+    from mt5_ft.training.trainer import MT5Trainer
+
+    real = MT5Trainer._token_sums
+
+    def sums(self, model, inputs):
+        if os.environ["RANK"] == "1" and model.training and len(inputs["labels"]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, model, inputs)
+
+    MT5Trainer._token_sums = sums
+    return program("mt5_ft", words)
+
+
+def test_all_processes_halve_the_batch_when_one_lacks_memory(start, tmp_path):
+    words = ["train", "--model", start, "--data", sample_path(), "--output_dir", tmp_path / "run", "--max_steps", 2]
+    words += ["--per_device_train_batch_size", 8, "--gradient_accumulation_steps", 1, "--tokens_per_batch", 0]
+    words += ["--max_source_length", 32, "--max_target_length", 16, "--eval_generate_rows", 4, "--report_to", "none"]
+    words += ["--use_cpu", "true", "--trim_vocab", "false", "--train_sampling_strategy", "random"]
+    environment = {"OMP_NUM_THREADS": "1", "KRONOS_FT_CACHE": str(tmp_path / "cache"), "KRONOS_FT_TRACEBACK": ""}
+    run_ranks(tmp_path, 2, lacks_memory_in_process_1, words, environment=environment)
+    texts = [(tmp_path / f"rank-{rank}.text").read_text() for rank in range(2)]
+    assert texts[0].count("continuing with 4 x 2 accumulated, the same effective batch of 16") == 1
+    assert texts[0].count("continuing with 2 x 4 accumulated, the same effective batch of 16") == 1
+    assert "continuing with" not in texts[1]
+    record = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert record["arguments"]["per_device_train_batch_size"] == 2
+    assert (record["global_step"], record["world_size"]) == (2, 2)
