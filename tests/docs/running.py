@@ -132,7 +132,7 @@ def run_block(reader: Reader, page: Page, block: Block, folder: Path) -> Iterato
         target.write_text(block.text, encoding="utf-8")
         return
     todo = [partial(_python, reader, page, block, folder)] if block.language == "python" else []
-    if block.language in ("bash", "bat"):
+    if block.language in ("bash", "powershell"):
         todo = [partial(_command, reader, block, line, folder) for line in commands(block.text)]
     for do in todo:
         try:
