@@ -33,6 +33,13 @@ def _words(text: str) -> str:
     return ", ".join(repr(word) for word in list(words)[:SHOWN_WORDS])
 
 
+def conversion(name: str, encoding: str) -> str:
+    """The command that writes a UTF-8 copy of a file, the same in bash, cmd and PowerShell; line ends do not change."""
+    name = name.replace("'", r"\'")
+    copy = f"open('utf8-{name}', 'w', encoding='utf-8', newline='').write"
+    return f"python -c \"{copy}(open('{name}', encoding='{encoding}', newline='').read())\""
+
+
 def describe_encoding(name: str, lines: Iterable[bytes]) -> str:
     """Likely encodings of lines that are not UTF-8, each with a few decoded words, and the command to convert a file.
 
@@ -56,7 +63,7 @@ def describe_encoding(name: str, lines: Iterable[bytes]) -> str:
     if not shown:
         return "its encoding is not recognised; save the file as UTF-8"
     first = next(iter(readings.values()))
-    command = f"iconv -f {first} -t utf-8 {name} > utf8-{name}"
+    command = conversion(name, first)
     if len(shown) == 1:
         return f"{shown[0]}; if these are words of the text, convert the file: {command}"
     return f"{'; '.join(shown)}; convert the file with the encoding that gives words of the text, e.g. {command}"

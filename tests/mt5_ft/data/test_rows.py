@@ -3,11 +3,15 @@
 import bz2
 import gzip
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, strategies as st
 
 from mt5_ft.cli.main import main
+from mt5_ft.data.encodings import conversion
 from mt5_ft.data.records import TaskFields, read_records
 from mt5_ft.data.rows import MISSING, lookup, read_rows
 from mt5_ft.data.subset import drop_subset, restore
@@ -140,8 +144,17 @@ def test_another_encoding_is_named_with_words_of_the_text(tmp_path, encoding, fo
         read_records(path, PAIR)
     message = str(caught.value)
     assert f"as {encoding} it reads '{text[:4]}" in message
-    assert f"iconv -f {encoding} -t utf-8 {path.name}" in message
+    command = message[message.index("python -c") :]
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
+    assert (tmp_path / f"utf8-{path.name}").read_bytes() == path.read_bytes().decode(encoding).encode()
     assert len(message.split("it reads ")[1].split(";")[0].split("', '")) == 3
+
+
+def test_a_file_whose_name_has_an_apostrophe_is_converted_with_its_line_ends(tmp_path):
+    path = tmp_path / "today's notes.csv"
+    path.write_bytes("text,summary\r\n情绪,s\r\n".encode("gb18030"))
+    subprocess.run([sys.executable, *shlex.split(conversion(path.name, "gb18030"))[1:]], cwd=tmp_path, check=True)
+    assert (tmp_path / f"utf8-{path.name}").read_bytes() == "text,summary\r\n情绪,s\r\n".encode()
 
 
 def test_a_first_line_in_another_encoding_is_a_defect_of_its_line(tmp_path):
@@ -165,7 +178,7 @@ def test_noise_is_not_advised_on(tmp_path):
     path.write_bytes(b'{"text": "\xff\xfe\x81\x80\x00\x01\x02\x03\x9d\x8f", "summary": "s"}\n')
     with pytest.raises(ValueError, match="not UTF-8 text") as caught:
         read_records(path, PAIR)
-    assert "iconv" not in str(caught.value) or "it reads" in str(caught.value)
+    assert "python -c" not in str(caught.value) or "it reads" in str(caught.value)
 
 
 @pytest.mark.parametrize(
