@@ -1,4 +1,4 @@
-"""A hook of mkdocs: the site has a language menu, so the links between an English page and its Chinese one are left out.
+"""A hook of mkdocs: the site has a language menu, so it needs no links between the two languages of a page.
 
 On GitHub these links, in the first paragraph of both pages, are the only way from one language to the other.
 """

@@ -94,6 +94,11 @@ def documents() -> list[Path]:
     return pages + sorted((ROOT / "docs").glob("*.md"))
 
 
+def chinese_documents() -> list[Path]:
+    """The Chinese pages; tests compare their code with that of the English ones, which is run."""
+    return [ROOT / "README_zh.md", *sorted((ROOT / "docs/zh").glob("*.md"))]
+
+
 def commands(text: str) -> list[str]:
     """The commands of a shell block: lines, those with a backslash at the end joined with the next."""
     joined = re.sub(r"\\\n\s*", " ", text)

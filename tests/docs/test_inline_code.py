@@ -10,8 +10,9 @@ from kronos_ft.evaluation.arguments import EvaluateArguments
 from kronos_ft.forecasting.arguments import ForecastArguments
 from kronos_ft.training.quantile_arguments import STAGE_TYPES
 from mt5_ft.training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
-from tests.docs.markdown import ROOT, documents, read_page
+from tests.docs.markdown import ROOT, chinese_documents, documents, read_page
 
+PAGES = list(dict.fromkeys([*documents(), *chinese_documents()]))
 OTHER_PROGRAMS = {  # options of launchers, make and pip
     *("--cpu", "--num_processes", "--multi_gpu", "--nproc_per_node", "--config_file", "--index-url"),
     *("--no-deps", "--mixed_precision"),
@@ -40,14 +41,14 @@ def settings():
     return {f"--{name}" for name in field_names(types)} | declared | OTHER_PROGRAMS
 
 
-@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_make_targets(path, targets):
     for code in inline(path):
         if match := re.match(r"make ([\w-]+)", code):
             assert match[1] in targets, code
 
 
-@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_modules_and_scripts(path):
     for code in inline(path):
         for module in re.findall(r"python -m ((?:benchmarks|docs|tests|ft_core|kronos_ft|mt5_ft)[\w.]*)", code):
@@ -57,7 +58,7 @@ def test_modules_and_scripts(path):
             assert (ROOT / script).is_file(), code
 
 
-@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_settings(path, settings):
     for code in inline(path):
         for name in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
