@@ -22,18 +22,15 @@ def pairs() -> dict[str, str]:
 
 
 def section_hashes(page: str) -> dict[str, str]:
-    """The hash of each section of a page by its heading; line breaks within paragraphs do not count."""
-    parts = re.split(r"^(?=#+ )", outside_of_code(page), flags=re.M)
-    return {
-        part.splitlines()[0].lstrip("# "): hashlib.sha256(" ".join(part.split()).encode()).hexdigest()[:DIGITS]
-        for part in parts
-        if part.strip()
-    }
-
-
-def outside_of_code(page: str) -> str:
-    """A page without its fenced blocks, which are compared by themselves."""
-    return re.sub(r"^```.*?^```$", "", page, flags=re.M | re.S)
+    """The hash of each section of a page by its heading, comments in code included; line breaks do not count."""
+    texts: dict[str, list[str]] = {}
+    heading, in_code = "", False
+    for line in page.splitlines():
+        in_code ^= line.startswith("```")
+        if not in_code and re.match("#+ ", line):
+            heading = line.lstrip("# ")
+        texts.setdefault(heading, []).extend(line.split())
+    return {name: hashlib.sha256(" ".join(words).encode()).hexdigest()[:DIGITS] for name, words in texts.items()}
 
 
 def untranslated() -> list[str]:

@@ -76,7 +76,7 @@ def test_every_change_of_an_english_page_was_translated():
 
 
 def test_a_changed_sentence_is_noticed_and_a_moved_line_break_is_not():
-    page = "# A\n\none two\n\n## B\n\nthree\n"
+    page = "# A\n\none two\n\n## B\n\n```bash\n# three\n```\n"
     assert section_hashes(page) == section_hashes(page.replace("one two", "one\ntwo"))
     changed = section_hashes(page.replace("three", "four"))
     assert [name for name, digits in section_hashes(page).items() if changed[name] != digits] == ["B"]
