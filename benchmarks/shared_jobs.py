@@ -133,7 +133,7 @@ def main() -> int:
         chosen = [job for job in JOBS if options.only in (None, job.split(",")[0])]
         rows = [row for job in chosen for row in measure(Path(name), job)]
     print_rows(rows)
-    write_rows(rows, options.output)
+    write_rows(options.output, rows)
     return 0
 
 
