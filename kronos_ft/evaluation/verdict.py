@@ -81,7 +81,7 @@ JUDGED_BY: Mapping[str, str] = {
 
 def _say(phrase: str, language: str, **fields: object) -> str:
     text = PHRASES[phrase][language == "zh"].format(**fields)
-    return text.replace("s's", "s'")  # names of models and references may end in s
+    return text[:-1] if text.endswith("s's") else text  # the possessive of a name that ends in s
 
 
 def percent(value: float) -> str:
