@@ -9,6 +9,8 @@ Nothing can do this later at no cost: a registration needs the model classes, an
 
 import sys
 
+import ft_core
+
 TYPE_CHECKING = False  # of `typing`, which is not imported: Ctrl-C here would print a traceback
 
 if TYPE_CHECKING:

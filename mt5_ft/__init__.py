@@ -3,6 +3,8 @@
 The names below are loaded on first use, so that `mt5-ft --help` answers without importing torch.
 """
 
+import ft_core  # noqa: F401
+
 TYPE_CHECKING = False  # of `typing`, which is not imported: Ctrl-C here would print a traceback
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from .notebook import in_notebook
 from .secrets import without_secrets
 
 logger = logging.getLogger("ft_core.console")
@@ -43,7 +44,8 @@ class _Streams(logging.Handler):
     """Writes to the current streams, which tests and notebooks replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+        # a notebook shows standard error as errors, on red
+        stream = sys.stdout if record.levelno < logging.WARNING or in_notebook() else sys.stderr
         print(without_secrets(record.getMessage()), file=stream, flush=True)
 
 

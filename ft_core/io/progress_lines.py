@@ -4,8 +4,13 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from .console import is_main_process
+from .notebook import in_notebook, notebook_bar
+
+if TYPE_CHECKING:
+    from transformers.utils.notebook import NotebookProgressBar
 
 LINE_SECONDS = 30.0
 
@@ -36,7 +41,8 @@ def without_loading_bar() -> Iterator[None]:
 
 
 class LineProgress:
-    """Shows completed items and the remaining time: one updated line on a terminal, otherwise separate lines.
+    """Shows completed items and the remaining time: a bar in a notebook, one updated line on a terminal, otherwise
+    separate lines.
 
     Only the main process of a launch shows them.
 
@@ -48,10 +54,16 @@ class LineProgress:
         self.verb = verb
         self._started = self._last_line = time.monotonic()
         self._first: int | None = None
+        self._bar: NotebookProgressBar | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Shows that `done` of `total` are done."""
         if not is_main_process():
+            return
+        if in_notebook():
+            if self._bar is None or self._bar.total != total:
+                self._bar = notebook_bar(total, self.verb)
+            self._bar.update(done, force_update=done >= total)
             return
         now = time.monotonic()
         if self._first is None:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 
+from ..io.figures import COLOURS, plain_text
 from ..io.files import write_file
-from ..training.curves import COLOURS, plain_text
 from .study import best_trials
 
 FEW_TRIALS = 10  # fewer trials are not enough for the forest

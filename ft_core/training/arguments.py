@@ -9,6 +9,7 @@ from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
 from ..cli.auto_rate import AUTO, LEARNING_RATE, AutoRate
+from ..io.settings_text import value_text
 from .budget.duration import check_budget
 from .early_stopping import EarlyStopping
 from .muon import MUON
@@ -113,6 +114,16 @@ class RunArguments:
         default="end",
         metadata={"help": "When to push: end, or every_save (also the model of each checkpoint, in the background)."},
     )
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.__repr__ = RunArguments.__repr__  # `dataclass` would add one with every field, tokens included
+
+    def __repr__(self) -> str:
+        length = "max_steps" if self.max_steps > 0 else "num_train_epochs"
+        batch = ("per_device_train_batch_size", "gradient_accumulation_steps")
+        names = ("output_dir", "learning_rate", *batch, length, "eval_strategy", "seed")
+        return f"{type(self).__name__}({', '.join(f'{name}={value_text(getattr(self, name))}' for name in names)})"
 
     def __post_init__(self):
         is_muon = self.optim == MUON

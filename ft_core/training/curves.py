@@ -6,11 +6,13 @@ matplotlib is imported when a picture is drawn, and without pyplot: importing a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..io.figures import COLOURS, empty_figure, plain_text
 from ..io.files import write_file
 
-# dark enough on white, distinct for colour-blind readers (Okabe-Ito)
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,22 @@ def _points(history: list[dict], name: str) -> tuple[list[int], list[float]]:
     return [step for step, _ in entries], [value for _, value in entries]
 
 
-def plain_text(text: str) -> str:
-    """Escapes dollar signs, which matplotlib would otherwise parse as formulas."""
-    return text.replace("$", r"\$")
+def draw_panel(axes: "Axes", history: list[dict], panel: Panel) -> None:
+    """Draws the terms of a panel on axes; arguments as for [`plot_curves`]."""
+    for colour, term in zip(COLOURS, panel.terms, strict=False):
+        steps, values = _points(history, term)
+        axes.plot(steps, values, color=colour, linewidth=1.4, label=term)
+        steps, values = _points(history, f"eval_{term}")
+        if steps:
+            axes.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white", label=f"eval_{term}")
+    if panel.log_scale:
+        axes.set_yscale("log")
+    axes.set_title(panel.title, fontsize=10, loc="left")
+    axes.set_xlabel("optimizer step", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False)
 
 
 def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: Path) -> None:
@@ -47,29 +62,12 @@ def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: 
         title (`str`): heading of the picture.
         path (`Path`): the PNG file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = 2
     rows = (len(panels) + columns - 1) // columns
-    figure = Figure(figsize=(11, 3.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(11, 3.4 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=False):
-        for colour, term in zip(COLOURS, panel.terms, strict=False):
-            steps, values = _points(history, term)
-            axis.plot(steps, values, color=colour, linewidth=1.4, label=term)
-            steps, values = _points(history, f"eval_{term}")
-            if steps:
-                axis.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white", label=f"eval_{term}")
-        if panel.log_scale:
-            axis.set_yscale("log")
-        axis.set_title(panel.title, fontsize=10, loc="left")
-        axis.set_xlabel("optimizer step", fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=7, frameon=False)
+        draw_panel(axis, history, panel)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(plain_text(title), fontsize=12, x=0.01, ha="left")

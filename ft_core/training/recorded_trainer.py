@@ -138,6 +138,15 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
         if args.disable_tqdm:
             logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint
 
+    def __repr__(self) -> str:
+        parameters = sum(one.numel() for one in self.model.parameters())
+        rows = [f"{len(one):,}" if hasattr(one, "__len__") else "no" for one in (self.train_dataset, self.eval_dataset)]
+        return (
+            f"{type(self).__name__} of {type(self.model).__name__}: {parameters:,} parameters on {self.args.device}\n"
+            f"{rows[0]} training and {rows[1]} validation samples; step {self.state.global_step} of "
+            f"{max(self.state.max_steps, self.args.max_steps)}\noutput_dir {self.args.output_dir}"
+        )
+
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs) -> TrainOutput:

@@ -10,21 +10,26 @@ Shapes: N bars; values (N, 6) in the order of `FEATURES`.
 
 import hashlib
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .candle_table import CandleTable, TableWriter
-from .columns import FEATURES, match_all, parse_columns, plain_name
+from .columns import FEATURES, ColumnNames, match_all, parse_columns, plain_name
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, files_of, read_tables
-from .rhythm import market_of, missing_bars, modal_step
+from .rhythm import duration, market_of, missing_bars, modal_step
 from .timestamps import parse_times, time_of_day
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LOT_TOLERANCE = 0.05
 SPARSE_SHARE = 0.8  # remark if fewer bars than this share follow the previous bar by exactly one step
 QUIET_SHARE = 0.2
+SHOWN_BARS = 200  # of a picture
 STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
@@ -75,6 +80,15 @@ class CandleReport:
         """Plain values for JSON."""
         return asdict(self)
 
+    def __repr__(self) -> str:
+        quality = self.quality
+        defects = ", ".join(f"{DEFECTS[kind][0]} in {one.count:,} rows" for kind, one in quality.defects.items())
+        return (
+            f"CandleReport of {self.symbol}: {quality.rows_kept:,} of {quality.rows_read:,} rows, one bar every "
+            f"{duration(self.step_seconds)}, {self.market} market\n{self.gaps:,} gaps with {self.missing_bars:,} bars "
+            f"missing; defects: {defects or 'none'}; remarks: {len(quality.remarks)}"
+        )
+
 
 @dataclass(frozen=True)
 class CandleSeries:
@@ -96,6 +110,45 @@ class CandleSeries:
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+    def __repr__(self) -> str:
+        span, missing = "", self.report.missing_bars
+        if len(self):
+            first, last = (str(time.astype("datetime64[m]")).replace("T", " ") for time in self.timestamps[[0, -1]])
+            span = f" every {duration(self.report.step_seconds)}, {first} to {last} UTC"
+        gaps = f", {missing:,} bars missing" if missing else ""
+        return f"CandleSeries {self.symbol}: {len(self):,} bars{span}{gaps}"
+
+    def plot(self, ax: "Axes | None" = None, *, bars: int = SHOWN_BARS) -> "Axes":
+        """Draws the last candles.
+
+        Args:
+            ax (`matplotlib.axes.Axes`, *optional*): to draw on; by default new axes of a new figure, which a notebook
+                shows.
+            bars (`int`): number of candles.
+
+        Returns:
+            the axes; `ax.figure.savefig(FILE)` writes them.
+
+        Raises:
+            ValueError: fewer than one bar to draw.
+        """
+        from ft_core.io.figures import INK, draw_candles, label_times, new_axes
+
+        shown = min(bars, len(self))
+        if shown < 1:
+            raise ValueError(f"bars={bars} of {len(self)} leaves no candle to draw; use 1 or more")
+        if ax is None:
+            title = f"{self.symbol}: {shown:,} bars of {duration(self.report.step_seconds)}"
+            ax = new_axes(10, 4, title, inline=True)
+        draw_candles(ax, np.arange(shown), self.values[-shown:])
+        ticks = np.unique(np.linspace(0, shown - 1, 7).round().astype(int))
+        label_times(ax, ticks, self.timestamps[-shown:][ticks])
+        ax.set_xlim(-1, shown)
+        ax.autoscale(axis="y")
+        ax.autoscale_view(scalex=False)
+        ax.set_ylabel("price", fontsize=9, color=INK)
+        return ax
 
     def to_frame(self) -> pd.DataFrame:
         """The candles as a DataFrame with a `timestamps` column."""
@@ -267,7 +320,7 @@ def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
 
 
 def inspect_candles(
-    source: object, policy: str = "error", timezone: str = "UTC", columns: str | None = None
+    source: object, policy: str = "error", timezone: str = "UTC", columns: ColumnNames | None = None
 ) -> list[CandleSeries]:
     """Like [`load_candles`], but records defects in each series' report instead of rejecting them."""
     writer, reports = TableWriter(), []
@@ -299,7 +352,7 @@ def _check_symbols(loaded: list[CandleSeries]) -> None:
 
 
 def load_candles(
-    source: object, policy: str = "error", timezone: str = "UTC", columns: str | None = None
+    source: object, policy: str = "error", timezone: str = "UTC", columns: ColumnNames | None = None
 ) -> list[CandleSeries]:
     """Reads and validates candles.
 
@@ -310,7 +363,8 @@ def load_candles(
         policy (`str`): what to do with defective rows: `error` rejects the table and lists the rows, `drop` removes
             the rows, `repair` corrects them where this needs no invented price.
         timezone (`str`): time zone of times without an offset.
-        columns (`str`, *optional*): names of columns that are not recognised: `time=Datum,close=Schluss`.
+        columns (`str` or `Mapping`, *optional*): names of columns that are not recognised: `time=Datum,close=Schluss`,
+            or `{"time": "Datum", "close": "Schluss"}`.
 
     Returns:
         `list` of [`CandleSeries`], one per symbol.
@@ -327,7 +381,7 @@ def load_candles(
 
 
 def load_usable(
-    source: object, policy: str = "error", timezone: str = "UTC", columns: str | None = None
+    source: object, policy: str = "error", timezone: str = "UTC", columns: ColumnNames | None = None
 ) -> tuple[list[CandleSeries], list[str]]:
     """As [`load_candles`], but leaves out the tables that cannot be used.
 

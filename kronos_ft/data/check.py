@@ -2,14 +2,7 @@
 
 from .candles import CandleReport, CandleSeries
 from .quality import DEFECTS
-
-
-def duration(seconds: float) -> str:
-    """Formats a time span in its largest unit: `30 min`, `1 h`, `2.7 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
+from .rhythm import duration
 
 
 def describe(report: CandleReport) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+ColumnNames = str | Mapping[str, str]
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
 
@@ -37,20 +38,22 @@ def plain_name(name: object) -> str:
     return re.sub(r"[\W_]+", "", str(name).strip().lower())
 
 
-def parse_columns(text: str | None) -> dict[str, str]:
-    """The setting `columns`: `time=Datum,close=Schluss` maps meanings to column names.
+def parse_columns(given: ColumnNames | None) -> dict[str, str]:
+    """The setting `columns`: `time=Datum,close=Schluss`, or a mapping of meanings to column names.
 
     Raises:
         ValueError: another form, or an unknown meaning.
     """
-    found = {}
-    for part in text.split(",") if text else []:
-        meaning, equals, name = (word.strip() for word in part.partition("="))
-        if not equals or not name:
-            raise ValueError(f"columns={text!r} is not a list of MEANING=NAME; write e.g. time=Datum,close=Schluss")
+    if isinstance(given, Mapping):
+        found = {str(meaning).strip(): str(name).strip() for meaning, name in given.items()}
+    else:
+        parts = [part.partition("=") for part in given.split(",")] if given else []
+        if not all(equals and name.strip() for _, equals, name in parts):
+            raise ValueError(f"columns={given!r} is not a list of MEANING=NAME; write e.g. time=Datum,close=Schluss")
+        found = {meaning.strip(): name.strip() for meaning, _, name in parts}
+    for meaning in found:
         if meaning not in ALIASES:
             raise ValueError(f"columns names {meaning!r}, which is no meaning; use {', '.join(ALIASES)}")
-        found[meaning] = name
     return found
 
 

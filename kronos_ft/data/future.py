@@ -13,7 +13,7 @@ Shapes: N bars, H bars to forecast.
 import numpy as np
 import pandas as pd
 
-from .check import duration
+from .rhythm import duration
 from .session_pattern import DAY, WEEK, learn_week
 
 MARKETS = ("continuous", "session")

@@ -76,6 +76,10 @@ class QualityReport:
     defects: dict[str, Defect] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{kind} {one.count:,}" for kind, one in self.defects.items())
+        return f"QualityReport: {self.rows_kept:,} of {self.rows_read:,} rows kept; defects: {counts or 'none'}"
+
     def add(self, kind: str, mask: np.ndarray, rows: np.ndarray, policy: str) -> None:
         """Records the rows under `mask`, if any."""
         if not mask.any():

@@ -12,6 +12,14 @@ SESSION_GAP_DAYS = 14  # a session market has at least one gap in this many days
 RECENT_BARS = 10_000  # before an origin: five weeks of one-minute stock bars, or a year of hourly bars
 
 
+def duration(seconds: float) -> str:
+    """Formats a time span in its largest unit: `30 min`, `1 h`, `2.7 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
 def modal_step(steps: np.ndarray) -> int:
     """The most frequent step between bars (on ties, the shortest), in the unit of `steps`."""
     unique, counts = np.unique(steps, return_counts=True)

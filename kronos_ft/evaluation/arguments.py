@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ft_core.io.settings_text import settings_text
+
 from ..forecasting.arguments import SamplingArguments
 from ..models.found_model import DEFAULT_HORIZON, DEFAULT_LOOKBACK
 from ..windows.arguments import SplitArguments
@@ -40,6 +42,8 @@ class EvaluateArguments(SamplingArguments, SplitArguments):
     verbose: bool = field(default=False, metadata={"help": "Print all scores, not only the most important ones."})
     output_dir: str = field(default="evaluation", metadata={"help": "Folder for results, report and pictures."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the evaluation in output_dir."})
+
+    __repr__ = settings_text
 
     def __post_init__(self):
         super().__post_init__()

@@ -11,6 +11,21 @@ from .origins import Origins
 from .verdict import PERSISTENCE, best_distribution, models_of
 
 PICTURES = {"forecast": "forecast.png", "reliability": "reliability.png", "skill": "skill.png"}
+SKILL_TITLE = "Skill of the close by horizon, test split"
+
+
+def skill_lines(evaluation: dict) -> tuple[dict[str, list[float | None]], dict[str, list[float | None]]]:
+    """Skill of the close by horizon, and its p-values, of each model against each of its references, by label."""
+    models, best = models_of(evaluation), best_distribution(evaluation)
+    skills, p_values = {}, {}
+    for model in models:
+        others = {PERSISTENCE: "absolute", best: "crps", **({models[0]: "crps"} if model != models[0] else {})}
+        for reference, loss in others.items():
+            if reference in evaluation["skill"][model]:
+                outcome = evaluation["skill"][model][reference]["close"][loss]
+                label = f"{model} against {reference}, {'CRPS' if loss == 'crps' else 'absolute error'}"
+                skills[label], p_values[label] = (outcome[key]["by_horizon"] for key in ("skill", "p_value"))
+    return skills, p_values
 
 
 def draw_pictures(
@@ -35,7 +50,7 @@ def draw_pictures(
     titles = {
         "forecast": f"{one.symbol}, {forecaster.name}: {horizon} bars from {when} UTC, the last test origin",
         "reliability": f"Coverage of the close's prediction intervals over all {horizon} bars, test split",
-        "skill": "Skill of the close by horizon, test split",
+        "skill": SKILL_TITLE,
     }
     plot_forecast(
         one.values[first:origin],
@@ -59,13 +74,6 @@ def draw_pictures(
             evaluation["levels"], *coverage.values(), folder / PICTURES["reliability"], titles["reliability"]
         )
         drawn.append("reliability")
-    skills, p_values = {}, {}
-    for model in models:
-        others = {PERSISTENCE: "absolute", best: "crps", **({models[0]: "crps"} if model != models[0] else {})}
-        for reference, loss in others.items():
-            if reference in evaluation["skill"][model]:
-                outcome = evaluation["skill"][model][reference]["close"][loss]
-                label = f"{model} against {reference}, {'CRPS' if loss == 'crps' else 'absolute error'}"
-                skills[label], p_values[label] = (outcome[key]["by_horizon"] for key in ("skill", "p_value"))
+    skills, p_values = skill_lines(evaluation)
     plot_skill(skills, folder / PICTURES["skill"], titles["skill"], p_values=p_values)
     return [(titles[name], PICTURES[name]) for name in (*drawn, "skill")]

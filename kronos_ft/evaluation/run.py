@@ -1,10 +1,12 @@
 """`kronos-ft evaluate`: from settings to a folder with results, report and pictures."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -18,6 +20,7 @@ from ..baselines.references import default_baselines
 from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
 from ..forecasting.networks import pairing_remark
+from ..forecasting.plots import draw_skill
 from ..models.identity import weights_hash
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
@@ -31,16 +34,20 @@ from .leakage import (
 )
 from .models import EvaluatedModel, identity, load_forecasters, model_sources, with_trained_sizes
 from .origins import Origins, plan_origins, with_step
-from .pictures import PICTURES, draw_pictures
+from .pictures import PICTURES, SKILL_TITLE, draw_pictures, skill_lines
 from .report import EVALUATION_FILE, REPORT_FILE, markdown, write_report
 from .settings import EvaluationSettings
 from .usable_origins import told_origins
-from .verdict import LEAST_ORIGINS
+from .verdict import LEAST_ORIGINS, models_of, verdict
 from .walk_forward import check_steps, evaluate_forecasters
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN_SYMBOLS, LONGEST_LINE = 3, 160  # of the short text
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
 PARTS = ".parts"  # folder of finished forecasts of an unfinished evaluation
-NO_MATTER = ("output_dir", "overwrite", "verbose")  # settings that change no forecast
+NO_MATTER = ("output_dir", "overwrite", "verbose", "data")  # settings that change no forecast; candles are compared
 FEW_BATCHES = 4  # fewer take no longer than the estimate, and are not kept
 USABLE_MEMORY = 0.5  # share of the free memory for forecasts; scoring copies parts of them
 GIB = 2**30
@@ -87,16 +94,51 @@ def _tell_duration(
     echo(f"time        about {span(max(seconds, 1))} for {total:,} forecasts{each}")
 
 
-def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = None) -> dict:
+class Evaluation(dict):
+    """The content of `evaluation.json` without the verdict; prints as a few lines.
+
+    Attributes:
+        folder (`Path`): where the results, the report and the pictures are.
+    """
+
+    def __init__(self, found: Mapping[str, object], folder: Path):
+        super().__init__(found)
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        if not self:
+            return "Evaluation: its content is on the main process"
+        horizon, count = self["settings"]["horizon"], self["origins"]["test"]
+        symbols = ", ".join(list(self["data"])[:SHOWN_SYMBOLS]) + ", ..." * (len(self["data"]) > SHOWN_SYMBOLS)
+        heading = f"Evaluation of {', '.join(models_of(self))} on {symbols}: {count:,} origins, {horizon} bars ahead"
+        warnings = len(self["warnings"])
+        noted = f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+        return "\n".join([*(shorten(line, LONGEST_LINE) for line in (heading, verdict(self))), f"{self.folder}{noted}"])
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draws the skill of the close by horizon; filled dots are significant.
+
+        Args:
+            ax (`matplotlib.axes.Axes`, *optional*): to draw on; by default new axes of a new figure, which a notebook
+                shows.
+
+        Returns:
+            the axes; `ax.figure.savefig(FILE)` writes them.
+        """
+        skills, p_values = skill_lines(self)
+        return draw_skill(skills, ax, SKILL_TITLE, p_values=p_values)
+
+
+def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = None) -> Evaluation:
     """Evaluates models and writes `evaluation.json`, `evaluation.md` and pictures.
 
     Args:
-        args ([`EvaluateArguments`]): the settings.
+        args ([`EvaluateArguments`]): the settings; `data` may also be a DataFrame or a [`CandleSeries`], or several.
         say (`Callable`, *optional*): receives each line of text instead of standard output.
 
     Returns:
-        `dict`: the content of `evaluation.json` without the verdict; empty on processes of a launch other than the
-        main one.
+        [`Evaluation`]: a `dict`, the content of `evaluation.json` without the verdict; empty on processes of a launch
+        other than the main one.
 
     Raises:
         ValueError: invalid settings, data or models; raised before anything is written.
@@ -105,7 +147,7 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = 
         return _evaluate(args)
 
 
-def _evaluate(args: EvaluateArguments) -> dict:
+def _evaluate(args: EvaluateArguments) -> Evaluation:
     folder = Path(args.output_dir)
     joined_group()  # gives each process its device
     check_writable(folder)
@@ -174,7 +216,7 @@ def _evaluate(args: EvaluateArguments) -> dict:
             work=work,
         )
     if not work.is_main:
-        return {}
+        return Evaluation({}, folder)
     tests = {symbol: one["test"] for symbol, one in evaluation["data"].items()}
     chosen_on: dict[str, tuple[list[str], list[str]]] = {}
     for one in forecasters:
@@ -201,4 +243,4 @@ def _evaluate(args: EvaluateArguments) -> dict:
     write_report(evaluation, folder)  # first without pictures: an error while drawing must not lose the results
     pictures = draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder)
     write_text(folder / REPORT_FILE, markdown(evaluation, pictures))
-    return evaluation
+    return Evaluation(evaluation, folder)

@@ -72,7 +72,7 @@ class SamplingArguments(CandleArguments):
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, ...; default: the accelerator, else cpu."})
 
     def __post_init__(self):
-        if not self.data:
+        if self.data is None or (isinstance(self.data, str) and not self.data):
             raise ValueError("data is not set; pass --data FILE, or --data sample for the embedded BTC candles")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")

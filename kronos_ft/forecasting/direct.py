@@ -125,6 +125,14 @@ class QuantilePredictor:
         sizes = {"lookback": model.config.lookback, "horizon": model.config.horizon}
         self.found = found or FoundModel("the model", "", "", forecaster=sizes, is_head=True)
 
+    def __repr__(self) -> str:
+        size = sum(one.numel() for one in self.model.parameters())
+        paths = "blocks of past bars" if self.sampler is None else "the sampling predictor"
+        return (
+            f"{type(self).__name__} of {self.found.name}: {size:,} parameters on {self.device}\n"
+            f"{self.lookback} bars of context, {self.horizon} bars ahead, paths from {paths}"
+        )
+
     def sampling(self, **asked: float | None) -> dict[str, float]:
         """How the predictor samples paths: as asked, else as it was calibrated."""
         return (self.sampler.found if self.sampler is not None else self.found).sampling(**asked)

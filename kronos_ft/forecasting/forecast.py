@@ -112,6 +112,11 @@ class DirectQuantiles:
                 )
             object.__setattr__(self, name, table)
 
+    def __repr__(self) -> str:
+        known = [name for name in DIRECT_TARGETS if getattr(self, name) is not None]
+        levels = f"{len(self.levels)} levels from {self.levels[0]:g} to {self.levels[-1]:g}"
+        return f"DirectQuantiles of {', '.join(known)}: {len(self.close)} bars, {levels}"
+
     def at(self, name: str, levels: Sequence[float]) -> np.ndarray:
         """Quantiles of a target at any levels, `(H, len(levels))`.
 
@@ -314,7 +319,8 @@ class Forecast:
         """Draws the last known candles, some paths, the median and the 50, 80 and 90 % intervals of the close.
 
         Args:
-            ax (`matplotlib.axes.Axes`, *optional*): to draw on; by default new axes of a new figure.
+            ax (`matplotlib.axes.Axes`, *optional*): to draw on; by default new axes of a new figure, which a notebook
+                shows.
 
         Returns:
             the axes; `ax.figure.savefig(FILE)` writes them.

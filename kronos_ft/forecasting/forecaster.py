@@ -8,17 +8,12 @@ forecast.quantiles([0.05, 0.5, 0.95])
 """
 
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from ..data.candles import CandleSeries, load_candles
-from ..data.columns import match_columns
-from ..data.sources import load_sample
+from ..data.columns import ColumnNames
+from ..data.sources import Source, candle_series
 from ..models.found_model import FoundModel, find_model
 from .direct import QuantilePredictor
 from .forecast import Forecast
@@ -27,9 +22,6 @@ from .predictor import KronosPredictor
 from .series import forecast_series
 
 logger = logging.getLogger(__name__)
-
-Candles = pd.DataFrame | CandleSeries | str | Path
-Source = Candles | Sequence[Candles] | Mapping[str, Candles]
 
 
 class KronosForecaster:
@@ -122,6 +114,7 @@ class KronosForecaster:
         lookback: int | None = None,
         policy: str = "error",
         timezone: str = "UTC",
+        columns: ColumnNames | None = None,
         **options,
     ) -> Forecast | dict[str, Forecast]:
         """Forecasts the bars after the end of the candles, or after an earlier time.
@@ -138,6 +131,8 @@ class KronosForecaster:
             lookback (`int`, *optional*): bars of context; by default those of the training windows, else 400.
             policy (`str`): what to do with defective rows, as in [`~kronos_ft.load_candles`].
             timezone (`str`): time zone of times without an offset.
+            columns (`str` or `Mapping`, *optional*): names of columns that are not recognised, as in
+                [`~kronos_ft.load_candles`].
             options: as for [`KronosPredictor.predict_paths`], such as `T` and `top_p`.
 
         Returns:
@@ -147,7 +142,7 @@ class KronosForecaster:
         Raises:
             ValueError: defective candles, too few bars, times without a regular pattern, or settings out of range.
         """
-        series, is_several = candle_series(data, policy, timezone)
+        series, is_several = candle_series(data, policy, timezone, columns)
         if lookback is not None and (remark := self.found.context_remark(lookback)):
             logger.warning(remark)
         found = forecast_series(
@@ -161,60 +156,3 @@ class KronosForecaster:
             **options,
         )
         return {one.series.symbol: one.forecast for one in found} if is_several else found[0].forecast
-
-
-def _has_symbols(frame: pd.DataFrame) -> bool:
-    try:
-        return "symbol" in match_columns(
-            [*frame.columns, *(["time"] if isinstance(frame.index, pd.DatetimeIndex) else [])]
-        )
-    except ValueError:  # not candles: reading them raises the error for the user
-        return False
-
-
-def candle_series(data: Source, policy: str = "error", timezone: str = "UTC") -> tuple[list[CandleSeries], bool]:
-    """Candles in any form as series, and whether they were given as several.
-
-    Args:
-        data, policy, timezone: as for [`~KronosForecaster.predict`].
-
-    Raises:
-        ValueError: an empty list, a symbol that occurs twice, or as [`~kronos_ft.load_candles`].
-    """
-    if isinstance(data, CandleSeries):
-        return [data], False
-    if isinstance(data, pd.DataFrame):
-        return load_candles(data, policy, timezone), _has_symbols(data)
-    if isinstance(data, str | Path):
-        found = load_sample() if str(data) == "sample" else load_candles(str(data), policy, timezone)
-        is_glob = not Path(data).exists() and any(mark in str(data) for mark in "*?[")
-        return found, len(found) > 1 or is_glob or Path(data).is_dir()
-    if isinstance(data, Mapping):
-        found = [one for symbol, part in data.items() for one in _named_series(str(symbol), part, policy, timezone)]
-    elif isinstance(data, Sequence):
-        found = []
-        for position, part in enumerate(data):
-            if isinstance(part, pd.DataFrame) and not _has_symbols(part):
-                found += _named_series(str(position), part, policy, timezone)
-            elif isinstance(part, pd.DataFrame | CandleSeries | str | Path):
-                found += candle_series(part, policy, timezone)[0]
-            else:
-                raise ValueError(f"data[{position}] is a {type(part).__name__}, not candles; pass DataFrames or files")
-    else:
-        raise ValueError(
-            f"data is a {type(data).__name__}, not candles; pass a DataFrame, a CandleSeries, a file, or a list of them"
-        )
-    if not found:
-        raise ValueError("data contains no series; pass at least one")
-    symbols = Counter(one.symbol for one in found)
-    for symbol, count in symbols.items():
-        if count > 1:
-            raise ValueError(f"symbol {symbol} occurs {count} times; pass a dict of symbol to candles")
-    return found, True
-
-
-def _named_series(symbol: str, data: Candles, policy: str, timezone: str) -> list[CandleSeries]:
-    """Candles under the name that the caller gave them."""
-    if isinstance(data, CandleSeries):
-        return [replace(data, symbol=symbol)]
-    return load_candles({symbol: str(data) if isinstance(data, Path) else data}, policy, timezone)

@@ -1,8 +1,4 @@
-"""Pictures of a forecast and of an evaluation, readable on light and on dark pages.
-
-Notable:
-- Dark ink on an opaque neutral background: the picture does not depend on the page's colour.
-- Figures are built without pyplot: no global state, safe in threads.
+"""Pictures of a forecast and of an evaluation, in the style of `ft_core.io.figures`.
 
 Shapes: L bars of context, P paths, H horizon.
 """
@@ -12,58 +8,31 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
+from matplotlib.collections import LineCollection
 
-from ft_core.io.files import write_file
-from ft_core.training.curves import COLOURS, plain_text
+from ft_core.io.figures import (
+    COLOURS,
+    INK,
+    PANEL,
+    draw_candles,
+    draw_legend,
+    label_times,
+    new_axes,
+    plain_text,
+    save_figure,
+)
 
-PAGE, PANEL, INK, GRID = "#E9E9E6", "#F6F6F4", "#22252A", "#C4C4C0"
-UP, DOWN = "#2F9E86", "#8F1D1D"  # also differ in lightness, for colour-blind readers
 SHOWN_PATHS = 20
 SHOWN_CONTEXT = 3  # context to draw, in horizons ...
 LEAST_CONTEXT = 60  # ... and its minimum, in bars
-OPEN, HIGH, LOW, CLOSE = range(4)
+CLOSE = 3
 BAND_LEVELS = (0.5, 0.8, 0.9)
 
 
-def _new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAGE)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_facecolor(PANEL)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9, colors=INK)
-    for side, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(side in ("left", "bottom"))
-    figure.suptitle(plain_text(title), fontsize=11.5, x=0.01, ha="left", color=INK)
-    return figure, axes
-
-
-def _save(figure: Figure, path: Path) -> None:
-    write_file(path, lambda temporary: figure.savefig(temporary, dpi=120, facecolor=PAGE, format="png"))
-
-
-def _legend(axes: Axes, **options) -> None:
-    axes.legend(fontsize=8.5, labelcolor=INK, facecolor=PANEL, edgecolor=GRID, framealpha=1.0, **options)
-
-
-def _draw_candles(axes: Axes, positions: np.ndarray, candles: np.ndarray, *, hollow: bool) -> None:
-    """Draws wicks and bodies; hollow bodies are actual candles after the origin."""
-    colours = np.where(candles[:, CLOSE] >= candles[:, OPEN], UP, DOWN)
-    wicks = [[(x, bar[LOW]), (x, bar[HIGH])] for x, bar in zip(positions, candles, strict=True)]
-    axes.add_collection(LineCollection(wicks, colors=colours, linewidths=0.9, zorder=3))
-    bodies = [
-        [(x - 0.33, bar[OPEN]), (x + 0.33, bar[OPEN]), (x + 0.33, bar[CLOSE]), (x - 0.33, bar[CLOSE])]
-        for x, bar in zip(positions, candles, strict=True)
-    ]
-    faces = PANEL if hollow else colours
-    axes.add_collection(PolyCollection(bodies, facecolors=faces, edgecolors=colours, linewidths=0.9, zorder=4))
+def forecast_axes(title: str, *, inline: bool = False) -> Axes:
+    """New axes for a forecast; `inline` shows them in a notebook."""
+    return new_axes(10, 5, title, inline=inline)
 
 
 def draw_forecast(
@@ -83,7 +52,7 @@ def draw_forecast(
     Args:
         context (`np.ndarray` of shape `(L, 4 or more)`): open, high, low, close before the origin; L may be 0.
         paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths; P may be 0 with `quantiles`.
-        axes (`matplotlib.axes.Axes`, *optional*): to draw on; by default new ones with a title.
+        axes (`matplotlib.axes.Axes`, *optional*): to draw on; by default new ones with a title, shown in a notebook.
         times (`np.ndarray` of `datetime64`, shape `(L + H,)`, *optional*): times of context and forecast, UTC.
         truth (`np.ndarray` of shape `(H, 4 or more)`, *optional*): the actual candles after the origin, if known.
         levels (`Sequence[float]`): levels of the prediction intervals.
@@ -92,7 +61,7 @@ def draw_forecast(
         title (`str`): heading of new axes.
     """
     if axes is None:
-        _, axes = _new_figure(10, 5, title)
+        axes = forecast_axes(title, inline=True)
     horizon, closes = paths.shape[1], paths[:, :, CLOSE]
     quantiles = quantiles or (lambda at: np.quantile(closes, at, axis=0, method="weibull").T)
     shown = min(len(context), max(LEAST_CONTEXT, SHOWN_CONTEXT * horizon))
@@ -115,9 +84,9 @@ def draw_forecast(
     median = from_last(quantiles((0.5,))[:, 0])
     axes.plot(ahead, median, color="#003F66", linewidth=1.8, zorder=5, label="median close")
     if shown:
-        _draw_candles(axes, past, context[-shown:, :4], hollow=False)
+        draw_candles(axes, past, context[-shown:, :4])
     if truth is not None and len(truth):
-        _draw_candles(axes, np.arange(len(truth)), truth[:, :4], hollow=True)
+        draw_candles(axes, np.arange(len(truth)), truth[:, :4], hollow=True)
         axes.plot([], [], "s", color=INK, markerfacecolor=PANEL, label="actual candles (hollow)")
     axes.axvline(-0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_xlim(-shown - 1, horizon)
@@ -128,23 +97,22 @@ def draw_forecast(
         axes.set_xlabel("bars after the origin", fontsize=9, color=INK)
     else:
         ticks = np.unique(np.linspace(-shown, horizon - 1, 7).round().astype(int))
-        labels = pd.DatetimeIndex(times[len(context) + ticks]).strftime("%Y-%m-%d\n%H:%M")
-        axes.set_xticks(ticks, labels)
-        axes.set_xlabel("UTC", fontsize=9, color=INK)
+        label_times(axes, ticks, times[len(context) + ticks])
     # above the axes: candles may be anywhere inside
-    _legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
+    draw_legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
     return axes
 
 
-def plot_forecast(context: np.ndarray, paths: np.ndarray, path: Path, **options) -> None:
+def plot_forecast(context: np.ndarray, paths: np.ndarray, path: Path, title: str = "Forecast", **options) -> None:
     """Draws a forecast as a PNG file.
 
     Args:
         context, paths: as for [`draw_forecast`].
         path (`Path`): the PNG file.
+        title (`str`): heading.
         options: as for [`draw_forecast`].
     """
-    _save(draw_forecast(context, paths, **options).figure, path)
+    save_figure(draw_forecast(context, paths, forecast_axes(title), **options), path)
 
 
 def plot_reliability(
@@ -162,7 +130,7 @@ def plot_reliability(
         path (`Path`): the PNG file.
         title (`str`): heading.
     """
-    figure, axes = _new_figure(6, 5.2, title)
+    axes = new_axes(6, 5.2, title)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="perfect calibration")
     for colour, name in zip(cycle(COLOURS), before, strict=False):
         axes.plot(levels, before[name], "o-", color=colour, linewidth=1.6, markersize=5, label=plain_text(name))
@@ -181,28 +149,29 @@ def plot_reliability(
     axes.set_ylim(0, 1)
     axes.set_xlabel("nominal coverage", fontsize=9, color=INK)
     axes.set_ylabel("actual coverage", fontsize=9, color=INK)
-    _legend(axes, loc="upper left")
-    _save(figure, path)
+    draw_legend(axes, loc="upper left")
+    save_figure(axes, path)
 
 
-def plot_skill(
+def draw_skill(
     skills: Mapping[str, Sequence[float | None]],
-    path: Path,
+    axes: Axes | None = None,
     title: str = "Skill by horizon",
     *,
     p_values: Mapping[str, Sequence[float | None]] | None = None,
     significant: float = 0.05,
-) -> None:
+) -> Axes:
     """Draws skill against each reference over the horizon; filled dots are significant by the Diebold-Mariano test.
 
     Args:
         skills: 1 - loss / loss of the reference at horizons 1, 2, ..., by label; None where undefined.
-        path (`Path`): the PNG file.
-        title (`str`): heading.
+        axes (`matplotlib.axes.Axes`, *optional*): to draw on; by default new ones with a title, shown in a notebook.
+        title (`str`): heading of new axes.
         p_values (*optional*): in the same form as `skills`.
         significant (`float`): p-values below this are drawn as filled dots.
     """
-    figure, axes = _new_figure(8, 4.6, title)
+    if axes is None:
+        axes = new_axes(8, 4.6, title, inline=True)
     axes.axhline(0, color=INK, linewidth=1.0)
     for colour, (name, values) in zip(cycle(COLOURS), skills.items(), strict=False):
         heights = np.array([np.nan if value is None else 100 * value for value in values])
@@ -216,5 +185,12 @@ def plot_skill(
         axes.plot([], [], "o", color=INK, markersize=4.5, label=f"p < {significant:g} (hollow: p >= {significant:g})")
     axes.set_xlabel("bars ahead", fontsize=9, color=INK)
     axes.set_ylabel("skill, % (above 0: better than the reference)", fontsize=9, color=INK)
-    _legend(axes, loc="best")
-    _save(figure, path)
+    draw_legend(axes, loc="best")
+    return axes
+
+
+def plot_skill(
+    skills: Mapping[str, Sequence[float | None]], path: Path, title: str = "Skill by horizon", **options
+) -> None:
+    """Draws skill by horizon as a PNG file; other arguments as for [`draw_skill`]."""
+    save_figure(draw_skill(skills, new_axes(8, 4.6, title), **options), path)

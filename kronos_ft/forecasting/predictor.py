@@ -18,6 +18,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ft_core.io.notebook import in_notebook
+from ft_core.io.progress_lines import LineProgress
+
 from ..models.found_model import FoundModel
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -89,6 +92,14 @@ class KronosPredictor:
         self.found = found or FoundModel(name, name, "", forecaster=getattr(model, "forecaster", None) or {})
         if found is None and self.found.forecaster.get("predictor_sha256"):
             self.found.check_calibration(weights_hash(model))
+
+    def __repr__(self) -> str:
+        size = sum(one.numel() for one in self.model.parameters())
+        sampling = ", ".join(f"{name}={value:g}" for name, value in self.sampling().items())
+        return (
+            f"{type(self).__name__} of {self.found.name}: {size:,} parameters on {self.device}\n"
+            f"up to {self.max_context} bars of context, {sampling}"
+        )
 
     def sampling(self, **asked: float | None) -> dict[str, float]:
         """`T`, `top_p` and `top_k`: as asked, else as calibrated, else the whole distribution."""
@@ -162,7 +173,8 @@ class KronosPredictor:
                 raise ValueError(f"{label}{error}") from error
             stamps.append(stamps_of(past))
             futures.append(stamps_of(future))
-        with tqdm(unit="bar", disable=not verbose) as bar:
+        in_cell = LineProgress("forecast") if verbose and in_notebook() else None
+        with tqdm(unit="bar", disable=not verbose or in_cell is not None) as bar:
 
             def show(done: int, total: int) -> None:
                 bar.total = total
@@ -177,7 +189,7 @@ class KronosPredictor:
                 T=T,
                 top_k=top_k,
                 top_p=top_p,
-                progress=show,
+                progress=in_cell or show,
                 **{"project": False, "published_scale": True, **options},
             )
         means = [forecast.mean(pd.Index(index)) for forecast, index in zip(forecasts, y_timestamp_list, strict=True)]

@@ -1,18 +1,22 @@
 """Forecasts of candle series: origin, context and times of each, the seeds of their paths, and what to say of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ..data.candles import CandleSeries
-from ..data.columns import FEATURES
+from ..data.columns import FEATURES, ColumnNames
+from ..data.sources import Source, loaded_series
 from ..data.timestamps import calendar_features
 from .context import build_context, inferred_times, origin_seed
 from .forecast import Forecast
 from .predictor import KronosPredictor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CLOSE = 3
 SHOWN_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -45,20 +49,34 @@ class SymbolForecast:
         known = len(same) if same.all() else int(same.argmin())
         return self.series.values[self.origin : self.origin + known]
 
-    def plot(self, path: str | Path) -> None:
-        """Draws candles, paths, intervals and, if known, the actual candles as a PNG file."""
-        from .plots import plot_forecast  # here: matplotlib takes a second to import
+    def plot(self, path: str | Path | None = None, *, ax: "Axes | None" = None) -> "Axes":
+        """Draws candles, paths, intervals and, if known, the actual candles.
+
+        Args:
+            path (`str` or `Path`, *optional*): a PNG file to write instead of showing the picture in a notebook.
+            ax (`matplotlib.axes.Axes`, *optional*): to draw on; by default new axes of a new figure.
+
+        Returns:
+            the axes.
+        """
+        from .plots import draw_forecast, forecast_axes, save_figure  # here: matplotlib takes a second to import
 
         series, first, truth = self.series, self.origin - self.lookback, self.truth()
-        plot_forecast(
+        title = f"{series.symbol}: {self.forecast.horizon} bars, {self.forecast.num_paths} paths"
+        ax = draw_forecast(
             series.values[first : self.origin],
             self.forecast.paths,
-            Path(path),
+            ax or forecast_axes(title, inline=path is None),
             times=np.concatenate((series.timestamps[first : self.origin], self.times)),
             truth=truth if len(truth) else None,
             quantiles=lambda levels: self.forecast.quantiles(levels).to_numpy(),
-            title=f"{series.symbol}: {self.forecast.horizon} bars, {self.forecast.num_paths} paths",
         )
+        if path is not None:
+            save_figure(ax, Path(path))
+        return ax
+
+    def __repr__(self) -> str:
+        return f"{self.forecast}\n{self.lookback} bars of context; {len(self.truth())} of the bars are known"
 
 
 def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
@@ -127,32 +145,40 @@ def check_series(series: CandleSeries, horizon: int, lookback: int, origin: str 
 
 def forecast_series(
     predictor: KronosPredictor,
-    series: Sequence[CandleSeries],
+    series: Source,
     horizon: int | None = None,
     *,
     lookback: int | None = None,
     num_paths: int = 100,
     origin: str | None = None,
     seed: int = 42,
+    policy: str = "error",
+    timezone: str = "UTC",
+    columns: ColumnNames | None = None,
     **options,
 ) -> list[SymbolForecast]:
     """Forecasts the bars after the end of each series, or after an earlier time.
 
     Args:
         predictor ([`KronosPredictor`]): model and tokenizer.
-        series (`Sequence` of [`CandleSeries`]): as from `load_candles`.
+        series: a DataFrame, a file, a [`CandleSeries`], or several of them, as for [`KronosForecaster.predict`].
         horizon (`int`, *optional*): bars to forecast; their times follow the step and sessions of the data. By default
             that of the training windows, or 24 if it is not known.
         lookback (`int`, *optional*): bars of context; by default those of the training windows, or 400.
         num_paths (`int`): paths per series.
         origin (`str`, *optional*): UTC time of the first bar to forecast; hides this and all later bars.
         seed (`int`): the paths of a series depend only on (seed, symbol, time of its last known bar).
+        policy, timezone, columns: of a DataFrame or file, as for [`~kronos_ft.load_candles`].
         options: as for [`KronosPredictor.predict_paths`]. `T`, `top_p` and `top_k` are by default those that the model
             was calibrated with, or 1, 1 and 0: the whole distribution of the model.
 
+    Returns:
+        one [`SymbolForecast`] per series, in a list.
+
     Raises:
-        ValueError: sizes out of range, too few bars, or times without a regular pattern.
+        ValueError: defective candles, sizes out of range, too few bars, or times without a regular pattern.
     """
+    series = loaded_series(series, policy, timezone, columns)
     horizon, lookback = predictor.found.horizon(horizon), predictor.found.lookback(lookback)
     if lookback < 2 or horizon < 1:
         raise ValueError(f"lookback={lookback} or horizon={horizon} is too small; use at least 2 and 1")

@@ -46,6 +46,14 @@ class FoundModel:
     is_overridden: bool = False
     is_head: bool = False
 
+    def __repr__(self) -> str:
+        kind = "quantile head" if self.is_head else "predictor"
+        trained = f", {self.steps():,} steps" if self.steps() is not None else ""
+        return (
+            f"FoundModel {self.name}: {kind} {self.model}, tokenizer {self.tokenizer or 'none'}\n"
+            f"{self.lookback()} bars of context, {self.horizon()} bars ahead{trained}"
+        )
+
     def data_settings(self) -> dict:
         """Recorded data, policy, timezone and window of the run, or an empty dict."""
         return self.record.get("data", {})

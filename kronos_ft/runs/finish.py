@@ -13,6 +13,7 @@ from ft_core.io.progress_lines import span
 from ft_core.report.write import report_at_end
 from ft_core.runs.folder import BEST_MODEL, CURVES_FILE, METRICS_FILE
 from ft_core.training.curves import plot_curves
+from ft_core.training.result import TrainingResult
 
 from ..hub.push import kronos_model
 from ..training.window_trainer import WindowTrainer
@@ -69,6 +70,15 @@ def save_best_model(trainer: WindowTrainer) -> Path:
     return path
 
 
+def _outcome(metrics: dict) -> str:
+    """One line: the best evaluation, and the test loss."""
+    best, name = metrics["best"], metrics["metric"]
+    start = f", {_cell(metrics['start'])} before training" if metrics["start"] is not None else ""
+    found = f"best {name} {_cell(best['value'])} at step {best['step']}{start}" if best else "not evaluated"
+    tested = metrics.get("test", {}).get((name or "").removeprefix("eval_"))
+    return found + (f"; test {_cell(tested)}" if tested is not None else "")
+
+
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -114,7 +124,7 @@ def finish_run(
     title: str | None = None,
     say: Callable[[str], None] | None = None,
     selection: dict[str, object] | None = None,
-) -> dict:
+) -> TrainingResult:
     """Writes `best_model/`, figures, curves and the report of a run; call it on every rank after training.
 
     With `push_to_hub` the best model is pushed then, by the main process; a failure is a warning.
@@ -127,7 +137,7 @@ def finish_run(
         selection (`dict`, *optional*): how the weights were chosen, kept with the figures as `selection`.
 
     Returns:
-        `dict`: the figures of [`training_metrics`].
+        [`TrainingResult`]: a `dict` of the figures of [`training_metrics`], which prints as a few lines.
     """
     run = Path(trainer.args.output_dir)
     save_best_model(trainer)
@@ -144,4 +154,4 @@ def finish_run(
     trainer.accelerator.wait_for_everyone()  # a launcher ends all when one ends badly
     with lines_to(say) if say else nullcontext():
         push_finished(trainer.program, trainer.args, kronos_model, trainer.push_checkpoints)
-    return metrics
+    return TrainingResult(metrics, run, _outcome(metrics), trainer.state.log_history, trainer.panels[0])

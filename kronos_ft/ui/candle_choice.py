@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.candles import CandleSeries, load_candles
-from ..data.check import duration
+from ..data.rhythm import duration
 from ..data.sources import load_source
 from ..models.found_model import FoundModel
 

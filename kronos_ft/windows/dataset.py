@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from ..data.candle_table import PIECE, joined
 from ..data.candles import CandleReport, CandleSeries
+from ..data.sources import Source, loaded_series
 from .augmentation import AugmentationArguments, WindowAugmenter
 from .splits import SPLITS, split_bounds, too_long_gaps
 
@@ -61,6 +62,10 @@ class WindowShape:
     def length(self) -> int:
         """Bars of a window: lookback + horizon + 1."""
         return self.lookback + self.horizon + 1
+
+    def words(self) -> str:
+        """The size and spacing as text."""
+        return f"L = {self.lookback} + {self.horizon} + 1 = {self.length} bars, one window every {self.stride} bars"
 
 
 def scale_of(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -103,7 +108,8 @@ class WindowDataset(Dataset):
     indices gives a batch.
 
     Args:
-        series (`list` of [`CandleSeries`]): the symbols.
+        series: the symbols, a `list` of [`CandleSeries`]; or one, a DataFrame, a file or `sample`, which are read as by
+            [`load_candles`].
         split (`str`): `train`, `validation` or `test`.
         shape ([`WindowShape`]): size and spacing of windows.
         ratios, dates, embargo: as in [`split_bounds`], applied to each symbol separately.
@@ -116,7 +122,7 @@ class WindowDataset(Dataset):
 
     def __init__(
         self,
-        series: list[CandleSeries],
+        series: Source,
         split: str,
         shape: WindowShape | None = None,
         *,
@@ -131,6 +137,7 @@ class WindowDataset(Dataset):
         augment = augmentation is not None and augmentation.enabled
         if augment and split != "train":
             raise ValueError(f"augmentation is enabled for split={split}, but only the train split can be augmented")
+        series = loaded_series(series)
         self.split = split
         self.shape = shape or WindowShape()
         self.symbols = [one.symbol for one in series]
@@ -177,6 +184,15 @@ class WindowDataset(Dataset):
         return (
             f"no window of {self.shape.length} bars fits between the gaps of the {self.split} split ({bars} bars); "
             f"raise max_gap or shorten lookback_window"
+        )
+
+    def __repr__(self) -> str:
+        symbols = self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} symbols"
+        dates = [day[:10] for span in self.spans().values() for day in span]
+        augmented = ", augmented" if self.augmented else ""
+        return (
+            f"WindowDataset of {symbols}, {self.split} split: {len(self):,} windows, {min(dates)} to {max(dates)}\n"
+            f"{self.shape.words()}{augmented}; candles and target (L, 6), stamps (L, 5)"
         )
 
     def reports(self) -> list[CandleReport]:

@@ -179,6 +179,11 @@ class QuantileWindowDataset(TokenWindowDataset):
         data = super().fingerprint() if self.has_tokens and self._own_tokenizer is None else self.windows.fingerprint()
         return hashlib.sha256(f"{data}{CONTEXT_FEATURES}{QUANTILE_TARGETS}".encode()).hexdigest()
 
+    @property
+    def _items(self) -> str:
+        tokens = "s1 and s2 (lookback,), " if self.has_tokens else ""
+        return f"{tokens}features ({len(CONTEXT_FEATURES)},), targets ({self.shape.horizon}, {len(QUANTILE_TARGETS)})"
+
     def outcomes(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Features `(B, F)` and targets `(B, H, 5)` of windows."""
         lookback, horizon = self.shape.lookback, self.shape.horizon

@@ -109,6 +109,8 @@ class TokenWindowDataset(Dataset):
         file = TokenFile(folder / f"{windows.split}.safetensors", names, shape, dtypes, machine)
         self.s1, self.s2 = self._load_or_make(file, tokenizer)
 
+    _items = "s1 and s2 (L,), stamps (L, 5)"
+
     # Attributes of the windows
 
     split = property(lambda self: self.windows.split)
@@ -119,6 +121,10 @@ class TokenWindowDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.windows)
+
+    def __repr__(self) -> str:
+        heading = repr(self.windows).partition("\n")[0].removeprefix("WindowDataset")
+        return f"{type(self).__name__}{heading}\n{self.shape.words()}; {self._items}"
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return (self[index] for index in range(len(self)))

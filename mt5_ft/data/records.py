@@ -50,6 +50,7 @@ CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")  # signs of damaged 
 SEPARATOR = re.compile(r"[\x0b\x0c\x1c-\x1f\x80-\x9f]")  # harmless: cleaned
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 OTHER_ID = "name another field with --id_field, or none to number the rows"
+SHOWN_TEXT = 60  # characters of a record that its repr shows
 MAX_LINES = 5  # line numbers shown per kind
 
 
@@ -110,6 +111,12 @@ def named_fields(
     return replace(fields, id=id_field) if id_field else fields
 
 
+def _cut(text: str) -> str:
+    """The beginning of a text in one line, and its length."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= SHOWN_TEXT else f"{plain[:SHOWN_TEXT]}... ({len(text):,} characters)"
+
+
 @dataclass(frozen=True)
 class Record:
     """A row as source and target text; `row` is the JSON object of line `line`. `target` may be empty if not needed."""
@@ -119,6 +126,9 @@ class Record:
     target: str
     line: int
     row: dict = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"Record {self.id!r}, line {self.line}\nsource: {_cut(self.source)}\ntarget: {_cut(self.target)}"
 
     def id_value(self, name: str) -> object:
         """The id with the type that it has in the field `name`, or the line number as text."""
@@ -157,6 +167,13 @@ class RecordReport:
         if self.cleaned:
             lines.append(f"{self.path}: control characters such as U+0085 became spaces (texts: {self.cleaned})")
         return lines
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{DEFECTS[kind]} in {len(lines)}" for kind, lines in self.defects.items())
+        return (
+            f"RecordReport of {self.path}: {self.rows_read:,} rows read, {self.rows_kept:,} kept; "
+            f"defects: {found or 'none'}"
+        )
 
     def noteworthy(self) -> list[str]:
         """[`lines`] if there is anything to report, else nothing."""

@@ -1,5 +1,6 @@
 """Finishes a run: saves final/, metrics and curves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ft_core.io.files import write_folder, write_json, write_text
@@ -7,6 +8,7 @@ from ft_core.io.progress_lines import span
 from ft_core.report.write import report_at_end
 from ft_core.runs.folder import CURVES_FILE, FINAL_MODEL, KEPT_IDS_FILE, METRICS_FILE
 from ft_core.training.curves import Panel, plot_curves
+from ft_core.training.result import TrainingResult
 
 from ..models.task import write_task
 from ..summaries.health import health_warnings
@@ -58,9 +60,12 @@ def finish_training(
     data: MT5DataArguments,
     trimming: Trimming | None = None,
     score: bool = True,
-) -> dict:
-    """Scores the whole validation split, unless `score` is off, and writes `final/`, figures and curves; returns the
-    figures."""
+) -> TrainingResult:
+    """Scores the whole validation split, unless `score` is off, and writes `final/`, figures and curves.
+
+    Returns:
+        [`TrainingResult`]: a `dict` of the figures, which prints as a few lines.
+    """
     trainer.generate_all_rows = True
     scores = trainer.evaluate(metric_key_prefix="final") if score else {}
     save_final(trainer, settings, data, trimming)
@@ -71,7 +76,18 @@ def finish_training(
         write_json(run / METRICS_FILE, metrics)  # marks the run as complete
         keep_within_limit(run, trainer.args.save_total_limit)
         report_at_end(run, "mt5_ft.report.views")
-    return metrics
+    return result_of(metrics, trainer.args.output_dir, trainer.state.log_history)
+
+
+def result_of(metrics: dict, run: str | Path, history: Sequence[dict] = ()) -> TrainingResult:
+    """Figures of a run with their short text; without a history for a run that was finished before."""
+    loss, final = metrics["validation_loss"], metrics["final"]
+    found = ["not evaluated" if loss["best"] is None else f"best validation loss {loss['best']:.4f}"]
+    if loss["first"] is not None:
+        found[0] += f", {loss['first']:.4f} at first"
+    scores = ", ".join(f"{name} {final[name]:.1f}" for name in SCORES if name in final)
+    found += [f"{scores} (of 100, validation)"] if scores else []
+    return TrainingResult(metrics, run, "; ".join(found), history, PANELS[0])
 
 
 def _metrics_of(trainer: MT5Trainer, scores: dict[str, float]) -> dict:

@@ -130,6 +130,14 @@ class Plan:
         ]
         return lines + self.notes()
 
+    def __repr__(self) -> str:
+        return (
+            f"Plan: {self.steps:,} steps over {self.epochs:g} epochs, about {span(self.seconds)}\n"
+            f"{self.parameters:,} parameters, {self.effective_batch} records per step\n"
+            f"memory about {_gib(self.peak_memory)}, disk {_gib(self.peak_disk)} at the peak; warnings and remarks: "
+            f"{len(self.notes())}"
+        )
+
     def notes(self) -> list[str]:
         """The warnings and remarks on the plan."""
         lines = [*self.advice]

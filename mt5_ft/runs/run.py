@@ -15,6 +15,7 @@ from ft_core.hub.resolve import Start
 from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo
 from ft_core.io.memory import free_memory, is_out_of_memory
+from ft_core.io.notebook import without_text_bars
 from ft_core.runs.folder import FINAL_MODEL, KEPT_IDS_FILE
 from ft_core.training.budget.choice import (
     FACT as BUDGET,
@@ -27,6 +28,7 @@ from ft_core.training.budget.choice import (
 )
 from ft_core.training.budget.duration import is_open
 from ft_core.training.find_lr.search import FACT, FoundRate, adopt_recorded_rate, find_rate, settle_rate
+from ft_core.training.result import TrainingResult
 from ft_core.training.run import preflight, resume_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records
@@ -38,7 +40,7 @@ from ..training.resuming import ASKED, adopt_recorded, batch_asked, check_resuma
 from ..training.trainer import MT5Trainer
 from .cleaning import keep_within_limit
 from .data import content_digest, read_splits
-from .finish import finish_training
+from .finish import finish_training, result_of
 from .lengths import ChosenLengths, adopt_recorded_lengths, choose_lengths
 from .out_of_memory import REMEDY, train_with_fitting_batch
 from .planning import Plan, cost_of, make_plan
@@ -110,7 +112,7 @@ def prepare(
         tokenizer = trimming.tokenizer
     limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
     limits |= {"prefix": data.prefix, "cache": data.token_cache}
-    with PartialState().main_process_first():
+    with PartialState().main_process_first(), without_text_bars():
         train_tokens, lengths = tokenize_records(train, tokenizer, **limits)
         validation_tokens, _ = tokenize_records(validation, tokenizer, **limits)
     facts = _facts(model, data, train, validation) | _found(train, validation, lengths, trimming)
@@ -251,7 +253,7 @@ def run_training(
     callbacks: Sequence[TrainerCallback] = (),
     score: bool = True,
     only_find_rate: bool = False,
-) -> dict | FoundRate:
+) -> TrainingResult | FoundRate:
     """Fine-tunes mT5 from settings to run folder.
 
     Args:
@@ -262,8 +264,8 @@ def run_training(
 
     Returns:
         What was found, with `only_find_rate`; otherwise
-        `dict`: the figures of `training_metrics.json`: loss first, best and last, scores of the whole validation split,
-        examples, steps and time.
+        [`TrainingResult`]: a `dict` of the figures of `training_metrics.json`: loss first, best and last, scores of the
+        whole validation split, examples, steps and time.
 
     Raises:
         ValueError: settings, data or model that cannot be used, or too little disk; nothing has been written then.
@@ -282,7 +284,7 @@ def run_training(
             check_resumable(run, _facts(model, data, *splits), args)
             if metrics := resume_finished(args, MT5Trainer.program, FINAL_MODEL, mt5_model):
                 keep_within_limit(run, args.save_total_limit)  # a kill may have come between
-                return metrics
+                return result_of(metrics, run)
 
         def attempt(trainer: MT5Trainer) -> None:
             for callback in callbacks:

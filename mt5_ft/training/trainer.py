@@ -62,6 +62,10 @@ SHOWN_EXAMPLES = 3
 class MT5Collator(DataCollatorForSeq2Seq):
     """Pads the model's inputs dynamically and drops columns that only the sampler reads."""
 
+    def __repr__(self) -> str:
+        multiple = f", to a multiple of {self.pad_to_multiple_of}" if self.pad_to_multiple_of else ""
+        return f"MT5Collator: pads the sources and targets of a batch to the longest{multiple}"
+
     def __call__(self, features: list, return_tensors: str | None = None) -> dict[str, Tensor] | list:
         if isinstance(features[0], list):  # an optimizer step, as a list of micro-batches
             return [self(rows, return_tensors) for rows in features[0]]

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 from ...cli.auto_rate import LEARNING_RATE
+from ...io.figures import COLOURS, plain_text
 from ...io.files import write_file, write_json
-from ..curves import COLOURS, plain_text
 from .rule import changes, smoothed
 from .search import FoundRate
 

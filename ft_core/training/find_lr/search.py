@@ -65,6 +65,9 @@ class FoundRate:
         """The settings as written on the command line."""
         return " ".join(f"--{name} {value:g}" for name, value in self.rates.items())
 
+    def __repr__(self) -> str:
+        return f"FoundRate {self.line()}" if self.rates else f"FoundRate: no rate yet, {len(self.trials)} trials"
+
     def line(self) -> str:
         """What was found, in one line."""
         rate = self.rates[LEARNING_RATE]

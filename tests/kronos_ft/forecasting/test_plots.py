@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from kronos_ft.forecasting.plots import PAGE, plot_forecast, plot_reliability, plot_skill
+from ft_core.io.figures import PAGE
+from kronos_ft.forecasting.plots import plot_forecast, plot_reliability, plot_skill
 
 
 @pytest.fixture
