@@ -56,7 +56,7 @@ test-faults: $(READY_DEV)
 	$(PYTEST) -n 2 -m "fault or thorough or hypothesis" --hypothesis-profile=everything --kills=50 --fault-table=benchmarks/results/faults.json tests
 	$(BIN)/python -m tests.fault_table benchmarks/results/faults.json docs/reliability.md
 
-# every command and every Python block of README and docs/, on small data, beside a Hub on this machine
+# every command and every Python block of README and docs/, on small data, beside a Hub on this machine; the notebooks
 test-docs: $(READY_DEV)
 	$(INSTALL) --quiet -e ".[dev,tracking]"
 	$(PYTEST) -n 2 -m docs tests/docs

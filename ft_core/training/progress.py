@@ -101,7 +101,7 @@ class Progress(TrainerCallback):
             self._bar.close()
             self._bar = None
         if self._table is not None:
-            self._table.update(state.global_step, force_update=True)
+            self._table.update(state.global_step, force_update=True, comment=self._terms_text())
             self._table = None
 
     def _terms_text(self) -> str:

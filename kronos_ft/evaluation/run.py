@@ -44,7 +44,7 @@ from .walk_forward import check_steps, evaluate_forecasters
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN_SYMBOLS, LONGEST_LINE = 3, 160  # of the short text
+SHOWN_SYMBOLS, LONGEST_LINE = 3, 170  # of the short text
 OWN_FILES = (EVALUATION_FILE, REPORT_FILE, *PICTURES.values())
 PARTS = ".parts"  # folder of finished forecasts of an unfinished evaluation
 NO_MATTER = ("output_dir", "overwrite", "verbose", "data")  # settings that change no forecast; candles are compared
@@ -113,7 +113,8 @@ class Evaluation(dict):
         heading = f"Evaluation of {', '.join(models_of(self))} on {symbols}: {count:,} origins, {horizon} bars ahead"
         warnings = len(self["warnings"])
         noted = f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
-        return "\n".join([*(shorten(line, LONGEST_LINE) for line in (heading, verdict(self))), f"{self.folder}{noted}"])
+        said = [shorten(line, LONGEST_LINE, placeholder=" ...") for line in (heading, verdict(self))]
+        return "\n".join([*said, f"{self.folder}{noted}"])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draws the skill of the close by horizon; filled dots are significant.
