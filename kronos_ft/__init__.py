@@ -9,8 +9,6 @@ Nothing can do this later at no cost: a registration needs the model classes, an
 
 import sys
 
-import ft_core
-
 TYPE_CHECKING = False  # of `typing`, which is not imported: Ctrl-C here would print a traceback
 
 if TYPE_CHECKING:
@@ -117,6 +115,7 @@ def __getattr__(name: str) -> object:
         return version("kronos-ft")
     from importlib import import_module
 
+    import_module("ft_core")  # before transformers, for notebooks
     if name not in _HOMES:
         raise AttributeError(f"module 'kronos_ft' has no attribute {name!r}")
     found = getattr(import_module(_HOMES[name], __name__), name)

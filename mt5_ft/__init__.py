@@ -3,8 +3,6 @@
 The names below are loaded on first use, so that `mt5-ft --help` answers without importing torch.
 """
 
-import ft_core  # noqa: F401
-
 TYPE_CHECKING = False  # of `typing`, which is not imported: Ctrl-C here would print a traceback
 
 if TYPE_CHECKING:
@@ -86,6 +84,7 @@ def __getattr__(name: str) -> object:
         return version("kronos-ft")
     from importlib import import_module
 
+    import_module("ft_core")  # before transformers, for notebooks
     if name not in _HOMES:
         raise AttributeError(f"module 'mt5_ft' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name], __name__), name)
