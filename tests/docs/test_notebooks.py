@@ -66,6 +66,7 @@ def test_a_notebook_is_short_and_begins_with_a_line_in_chinese(path):
 def test_a_notebook_runs(path, tmp_path):
     shutil.copy(path, tmp_path)
     settings = {"HF_HUB_OFFLINE": "1", "KRONOS_FT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    settings |= {"OMP_NUM_THREADS": "1", "KRONOS_FT_SPEED": "auto"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", "--nbmake-timeout=900"]
     found = subprocess.run(
         [*command, "--rootdir", str(tmp_path), path.name],
