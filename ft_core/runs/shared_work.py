@@ -8,9 +8,11 @@ Notable:
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +28,7 @@ from ..io.formats import read_json
 from .lock import launched_processes, run_lock
 from .processes import leave_group_at_exit, lost_process, process_group
 
+PART_NAME = re.compile(r"\.?[a-z]+-\d{6}")  # hidden: not yet complete
 MANIFEST, ARRAYS, TABLE = "manifest.json", "arrays.safetensors", ".parquet"
 PATIENCE = timedelta(days=7)  # of a process that waits for the others; a launcher ends all when one is killed
 Unit, Result = TypeVar("Unit"), TypeVar("Result")
@@ -51,7 +54,8 @@ def shared_out(sizes: Sequence[float], processes: int) -> list[list[int]]:
 
 def job_hash(values: Mapping[str, object]) -> str:
     """SHA-256 of the settings and the hashes of inputs that determine a job's results."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+    own = {"version": version("kronos-ft")}
+    return hashlib.sha256(json.dumps(own | dict(values), sort_keys=True, default=str).encode()).hexdigest()
 
 
 class SharedWork:
@@ -88,8 +92,8 @@ class SharedWork:
             work (`Callable`): makes the part of a unit: tables and arrays by name. Not called for a part that an
                 interrupted job has finished.
             sizes (`Sequence` of `float`, *optional*): cost of each unit; by default equal.
-            progress (*optional*): called with (units done, all units), counting those of the other processes as done at
-                the same pace.
+            progress (*optional*): called with (units done, all units); assumes that the other processes are equally
+                far.
 
         Raises:
             ValueError: an error of `work`, or another process has ended.
@@ -188,9 +192,13 @@ def write_part(folder: Path, part: Part) -> None:
             value.to_parquet(folder / f"{name}{TABLE}", index=False)
 
 
-def joined_group() -> tuple[int, int]:
-    """Number of this process and of all processes of the launch, after joining their group."""
-    if launched_processes() == 1:
+def joined_group(share: bool = True) -> tuple[int, int]:
+    """Number of this process and of all processes of the launch, after joining their group; all of them must call it.
+
+    Args:
+        share (`bool`): with False, this process works alone and joins nothing.
+    """
+    if not share or launched_processes() == 1:
         return 0, 1
     state = process_group(PATIENCE)
     leave_group_at_exit()
@@ -198,21 +206,23 @@ def joined_group() -> tuple[int, int]:
 
 
 @contextmanager
-def shared_work(folder: Path, job: Job, keep_parts: bool = False) -> Iterator[SharedWork]:
+def shared_work(folder: Path, job: Job, keep_parts: bool = False, share: bool = True) -> Iterator[SharedWork]:
     """The processes of this launch; removes their parts when the context ends without an error.
 
     Args:
         folder (`Path`): for parts, beside the results; all processes see it. A single process makes none.
         job (`Callable`): gives what determines the results: settings, and hashes of data and weights.
         keep_parts (`bool`): write parts in a single process too, so that an interrupted job continues.
+        share (`bool`): with False, this process works alone, also under a launcher.
 
     Raises:
-        ValueError: another job uses the folder now, or another process has ended.
+        ValueError: another job uses the folder now, it holds files of something else, or another process has ended.
     """
-    if launched_processes() == 1 and not keep_parts:
+    rank, processes = joined_group(share)
+    if processes == 1 and not keep_parts:
         yield SharedWork()
         return
-    work = SharedWork(folder, *joined_group())
+    work = SharedWork(folder, rank, processes)
     with parts_of(job, work):
         yield work
 
@@ -239,7 +249,7 @@ def parts_of(job: Job, work: SharedWork) -> Iterator[None]:
 
 
 def _part_folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir()]
+    return [path for path in folder.iterdir() if path.is_dir() and PART_NAME.match(path.name)]
 
 
 def _clear(folder: Path) -> None:
@@ -249,8 +259,15 @@ def _clear(folder: Path) -> None:
 
 
 def _prepare(folder: Path, job: str) -> None:
-    """Keeps the parts of the same job, and removes those of another."""
+    """Keeps the parts of the same job, and removes those of another.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
     manifest = folder / MANIFEST
+    foreign = [path for path in folder.iterdir() if not path.name.startswith((".lock", MANIFEST, f".{MANIFEST}"))]
+    if foreign and not manifest.exists():
+        raise ValueError(f"{folder} is needed for unfinished parts but holds {foreign[0].name}; rename the folder")
     try:
         known = read_json(manifest, "remove it", dict).get("job") if manifest.is_file() else None
     except ValueError:

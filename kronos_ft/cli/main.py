@@ -177,7 +177,7 @@ def run_evaluate_command(argv: Sequence[str]) -> int:
     from ..evaluation.run import run_evaluation
 
     logging.disable_progress_bar()  # transformers' own, of loading weights
-    evaluation = run_evaluation(args)
+    evaluation = run_evaluation(args, share=True)
     if evaluation:  # only the main process of a launch has it
         print(terminal_text(evaluation, args.verbose))
         print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
@@ -197,7 +197,7 @@ def run_forecast_command(argv: Sequence[str]) -> int:
     from ..daily.run import run_forecast
 
     logging.disable_progress_bar()
-    run_forecast(args)
+    run_forecast(args, share=True)
     for name, file in (("paths", args.output), ("quantiles", args.quantiles), ("picture", args.plot)):
         if file:
             echo(f"{name:18}{file}")
@@ -225,7 +225,7 @@ def run_calibrate_command(argv: Sequence[str]) -> int:
     from ..runs.calibration import run_calibration
 
     logging.disable_progress_bar()
-    run_calibration(args)
+    run_calibration(args, share=True)
     return 0
 
 

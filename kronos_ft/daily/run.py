@@ -1,8 +1,8 @@
 """`kronos-ft forecast`: from settings to a table of paths, a quantile file and pictures.
 
-Symbols are forecast in parts. A single process adds each part to the quantile file at once: after an interruption, the
-same command with `--append` continues with the symbols that the file lacks. The processes of a launch share the parts,
-and the first one writes the files.
+Symbols are forecast in parts. A single process adds rows to the quantile file every 256 symbols: after an interruption,
+the same command with `--append` continues with the symbols that the file lacks. The processes of a launch share the
+parts, and the first one writes the files when all parts are finished.
 """
 
 import re
@@ -35,12 +35,13 @@ from ..forecasting.series import (
     origin_of,
 )
 from ..models.found_model import FoundModel, find_model
-from ..models.identity import weights_hash
+from ..models.identity import predictor_hashes, weights_hash
 from .finished_bars import finished_bars, is_unfinished
-from .quantile_log import Key, append_rows, keys_of, origin_time, quantile_rows, read_log
+from .quantile_log import Key, append_rows, keys_of, quantile_rows, read_log
 
 LEAST_PART, MOST_PART = 32, 128  # symbols that are forecast at once
 WRITTEN_AT_ONCE = 256  # symbols; each time the quantile file is read and written
+NO_MATTER = ("engine", "overwrite", "append", "strict")  # settings that change no part
 PARTS = ".parts"  # suffix of the folder of parts, beside the first output file
 
 
@@ -67,14 +68,14 @@ def _part_size(num_paths: int) -> int:
     return min(MOST_PART, at_once * -(-LEAST_PART // at_once))
 
 
-def _parts_folder(args: ForecastArguments) -> Path:
+def _parts_folder(args: ForecastArguments, share: bool) -> Path:
     """The folder of parts, beside the first file to write; several processes need one.
 
     Raises:
         ValueError: several processes, and no file to write.
     """
     target = args.output or args.quantiles or args.plot
-    if target is None and (launched_processes() > 1 or args.engine == "ray"):
+    if target is None and ((share and launched_processes() > 1) or args.engine == "ray"):
         raise ValueError("several processes need a file to write; pass --output, --quantiles or --plot")
     return Path(f"{target or 'forecast'}{PARTS}")
 
@@ -139,8 +140,12 @@ def _resolved(args: ForecastArguments, found: FoundModel) -> ForecastArguments:
     return replace(args, horizon=found.horizon(args.horizon), lookback=found.lookback(args.lookback))
 
 
-def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
+def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[SymbolForecast]:
     """Forecasts each symbol and writes paths, quantiles and pictures, if set.
+
+    Args:
+        args ([`ForecastArguments`]): the settings.
+        share (`bool`): share the symbols among the processes of the launch, all of which call this function.
 
     Returns:
         `list` of [`SymbolForecast`]: those that this process made; of a single process those of all symbols.
@@ -150,7 +155,7 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
         HubUnreachable: a published model cannot be downloaded and is not in the cache.
     """
     args.check_files()
-    joined_group()  # gives each process its device
+    joined_group(share)  # gives each process its device
     left_out: list[str] = []
     series = load_source(args.data, args.policy, args.timezone, args.columns, None if args.strict else left_out)
     model = find_model(args.model, args.tokenizer)
@@ -203,31 +208,38 @@ def run_forecast(args: ForecastArguments) -> list[SymbolForecast]:
             project=not args.raw,
             progress=LineProgress("forecast bars") if len(series) <= size else None,
         )
-        found.extend(part)
+        if args.engine == "local":
+            found.extend(part)
         for one, picture in zip(part, pictures[first : first + size], strict=False):
             one.plot(picture)
         lines = [line for one in part for line in describe_forecast(one, all_bars=args.all_bars)]
         tables = {"lines": pd.DataFrame({"line": lines})}
         if args.output:
             tables["paths"] = forecast_table(part)
-        fresh = [one for one in part if (one.series.symbol, origin_time(one), sha256) not in known]
-        if args.quantiles and fresh:
-            tables["quantiles"] = pd.concat([quantile_rows(one, sha256) for one in fresh], ignore_index=True)
+        if args.quantiles:
+            tables["quantiles"] = pd.concat([quantile_rows(one, sha256) for one in part], ignore_index=True)
         return tables
 
     def job() -> dict[str, object]:
-        return {"settings": {**vars(args), "engine": None}, "model": sha256, "candles": fingerprint(series)}
+        matters = {name: value for name, value in vars(args).items() if name not in NO_MATTER}
+        return {"settings": matters | kept, "models": predictor_hashes(predictor), "candles": fingerprint(series)}
 
     starts = range(0, len(series), size)
     progress = LineProgress("parts forecast") if len(series) > size else None
     lines, paths, rows, written = [], [], [], False
-    share = partial(ray_work, devices=int(predictor.device.type != "cpu")) if args.engine == "ray" else shared_work
-    with share(_parts_folder(args), job) as work:
+    if args.engine == "ray":
+        engine = partial(ray_work, devices=int(predictor.device.type != "cpu"))
+    else:
+        engine = partial(shared_work, share=share)
+    with engine(_parts_folder(args, share), job) as work:
         for number, part in enumerate(work.parts("forecast", starts, forecast_part, progress=progress), start=1):
             lines += part["lines"]["line"].tolist()
             paths += [part["paths"]] if args.output else []
-            rows += [one for _, one in part["quantiles"].groupby("symbol", sort=False)] if "quantiles" in part else []
-            if args.quantiles and (len(rows) >= WRITTEN_AT_ONCE or number == len(starts)):
+            if args.quantiles:
+                tables = [one for _, one in part["quantiles"].groupby("symbol", sort=False)]
+                rows += [one for one in tables if not keys_of(one) & known]
+            is_due = work.folder is None and len(rows) >= WRITTEN_AT_ONCE  # kept parts are written at once
+            if args.quantiles and (is_due or number == len(starts)):
                 refused += append_rows(Path(args.quantiles), rows, new=not args.append and not written)
                 rows, written = [], True
         if args.output and work.is_main:

@@ -339,8 +339,14 @@ def _is_data_file(path: Path) -> bool:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """The files of a folder, or its partitions by symbol."""
-    return partitions_of(folder) or sorted(filter(_is_data_file, folder.iterdir()))
+    """The files of a folder, or its partitions by symbol; not both."""
+    partitions, files = partitions_of(folder), sorted(filter(_is_data_file, folder.iterdir()))
+    if partitions and files and partitions != [folder]:
+        raise ValueError(
+            f"data folder {folder} has {files[0].name} beside {partitions[0].name}; put the files of a symbol into a "
+            "folder of its own, or elsewhere"
+        )
+    return partitions or files
 
 
 def read_tables(source: object, given: Mapping[str, str] | None = None) -> Iterator[RawTable]:

@@ -21,7 +21,7 @@ from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
 from ..forecasting.networks import pairing_remark
 from ..forecasting.plots import draw_skill
-from ..models.identity import weights_hash
+from ..models.identity import predictor_hashes
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
 from .leakage import (
@@ -32,7 +32,7 @@ from .leakage import (
     clean_dates,
     training_remarks,
 )
-from .models import EvaluatedModel, identity, load_forecasters, model_sources, with_trained_sizes
+from .models import EvaluatedModel, ModelSource, identity, load_forecasters, model_sources, with_trained_sizes
 from .origins import Origins, plan_origins, with_step
 from .pictures import PICTURES, SKILL_TITLE, draw_pictures, skill_lines
 from .report import EVALUATION_FILE, REPORT_FILE, markdown, write_report
@@ -130,12 +130,16 @@ class Evaluation(dict):
         return draw_skill(skills, ax, SKILL_TITLE, p_values=p_values)
 
 
-def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = None) -> Evaluation:
+def run_evaluation(
+    args: EvaluateArguments, say: Callable[[str], None] | None = None, *, share: bool = False
+) -> Evaluation:
     """Evaluates models and writes `evaluation.json`, `evaluation.md` and pictures.
 
     Args:
         args ([`EvaluateArguments`]): the settings; `data` may also be a DataFrame or a [`CandleSeries`], or several.
         say (`Callable`, *optional*): receives each line of text instead of standard output.
+        share (`bool`): share the work among the processes of the launch, all of which call this function; otherwise
+            this process evaluates alone.
 
     Returns:
         [`Evaluation`]: a `dict`, the content of `evaluation.json` without the verdict; empty on processes of a launch
@@ -145,12 +149,12 @@ def run_evaluation(args: EvaluateArguments, say: Callable[[str], None] | None = 
         ValueError: invalid settings, data or models; raised before anything is written.
     """
     with lines_to(say) if say else nullcontext():
-        return _evaluate(args)
+        return _evaluate(args, share)
 
 
-def _evaluate(args: EvaluateArguments) -> Evaluation:
+def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
     folder = Path(args.output_dir)
-    joined_group()  # gives each process its device
+    joined_group(share)  # gives each process its device
     check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")
@@ -201,10 +205,11 @@ def _evaluate(args: EvaluateArguments) -> Evaluation:
 
     def job() -> dict[str, object]:
         matters = {name: value for name, value in vars(args).items() if name not in NO_MATTER}
-        weights = [[weights_hash(one.predictor.model), one.sampling_record(**asked_sampling)] for one in forecasters]
+        weights = [[predictor_hashes(one.predictor), one.sampling_record(**asked_sampling)] for one in forecasters]
         return {"settings": matters, "models": weights, "candles": fingerprint(series)}
 
-    with shared_work(folder / PARTS, job, keep_parts=total > FEW_BATCHES * settings.batch_size) as work:
+    keep_parts = total > FEW_BATCHES * settings.batch_size
+    with shared_work(folder / PARTS, job, keep_parts, share) as work:
         if work.is_main:
             _tell_duration(forecasters, series, origins["test"], total, settings)
         evaluation = evaluate_forecasters(
@@ -216,8 +221,29 @@ def _evaluate(args: EvaluateArguments) -> Evaluation:
             clean_from=clean_dates(identities),
             work=work,
         )
-    if not work.is_main:
-        return Evaluation({}, folder)
+        if not work.is_main:
+            return Evaluation({}, folder)
+        evaluation["models"] = identities
+        _add_remarks(evaluation, args, sources, forecasters, remarks)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_report(evaluation, folder)  # first without pictures: an error while drawing must not lose the results
+    for name in PICTURES.values():  # of an earlier evaluation
+        (folder / name).unlink(missing_ok=True)
+    pictures = draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder)
+    write_text(folder / REPORT_FILE, markdown(evaluation, pictures))
+    return Evaluation(evaluation, folder)
+
+
+def _add_remarks(
+    evaluation: dict,
+    args: EvaluateArguments,
+    sources: Sequence[ModelSource],
+    forecasters: Sequence[EvaluatedModel],
+    remarks: Sequence[str | None],
+) -> None:
+    """Adds how paths were sampled, and what makes the results doubtful; `remarks` are those on each tokenizer."""
+    asked_sampling = {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
+    mismatched = [remark for remark in remarks if remark]
     tests = {symbol: one["test"] for symbol, one in evaluation["data"].items()}
     chosen_on: dict[str, tuple[list[str], list[str]]] = {}
     for one in forecasters:
@@ -227,7 +253,6 @@ def _evaluate(args: EvaluateArguments) -> Evaluation:
             chosen_on[one.name] = calibration_remarks(one.name, one.sampled_by.forecaster, tests)
     # sampling: of the first model, for readers of earlier versions; that of each is under `forecasters`
     evaluation["settings"] |= {"num_paths": args.num_paths, **args.sampling(sources[0].found)}
-    evaluation["models"] = identities
     first = {symbol: one["first"] for symbol, one in tests.items()}
     seen, maybe = training_remarks(sources, args, first)
     for certain, doubtful in chosen_on.values():
@@ -238,10 +263,3 @@ def _evaluate(args: EvaluateArguments) -> Evaluation:
     doubts += [(source, CALIBRATED_ON_TEST) for source in sources if chosen_on.get(source.name, ([],))[0]]
     evaluation["doubts"] = [{"model": source.name, "kind": kind} for source, kind in doubts]
     evaluation["notes"] = [*evaluation["warnings"], *evaluation["notes"], *maybe]
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in OWN_FILES:
-        (folder / name).unlink(missing_ok=True)
-    write_report(evaluation, folder)  # first without pictures: an error while drawing must not lose the results
-    pictures = draw_pictures(evaluation, series, forecasters[-1], origins["test"], folder)
-    write_text(folder / REPORT_FILE, markdown(evaluation, pictures))
-    return Evaluation(evaluation, folder)

@@ -132,6 +132,8 @@ class ForecastArguments(SamplingArguments):
             raise ValueError("model is not set; pass --model RUN, e.g. the folder of kronos-ft finetune")
         if self.engine not in ENGINES:
             raise ValueError(f"engine={self.engine!r} is not known; use one of {', '.join(ENGINES)}")
+        if self.engine == "ray" and self.plot:
+            raise ValueError("plot cannot be drawn with engine=ray, whose nodes may have other disks; omit one of them")
         for name, least in (("horizon", 1), ("lookback", 2), ("num_paths", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

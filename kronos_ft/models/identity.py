@@ -18,3 +18,10 @@ def weights_hash(model: PreTrainedModel) -> str:
         value = value.float() if value.is_floating_point() else value
         digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def predictor_hashes(predictor: object) -> list[str]:
+    """[`weights_hash`] of all networks that make a forecast: model, tokenizer, and those of a head's sampled paths."""
+    sampler = getattr(predictor, "sampler", None)
+    networks = [predictor.model, predictor.tokenizer, *([sampler.model, sampler.tokenizer] if sampler else [])]
+    return [weights_hash(one) for one in networks if one is not None]

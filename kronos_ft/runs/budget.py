@@ -16,6 +16,7 @@ from ft_core.training.budget.choice import (
     recorded_choice,
     settle,
     settle_as_recorded,
+    steps_of,
 )
 from ft_core.training.budget.duration import is_open, read_duration
 from ft_core.training.find_lr.search import MOST_SAMPLES, USUAL_TRIALS, search_steps
@@ -146,6 +147,12 @@ def settle_stages(
     if not is_open(first):
         return None
     if recorded := recorded_choice(first, run):
+        missing = [stage for stage in arguments if steps_of(recorded, stage) is None]
+        if missing:
+            raise ValueError(
+                f"time_budget={first.time_budget} was shared among the stages that the run began with; train the "
+                f"{missing[0]} by itself: kronos-ft {missing[0]}, or begin again with --overwrite"
+            )
         for stage, args in arguments.items():
             settle_as_recorded(args, recorded, stage)
             settings[stage][0].model = recorded["stages"][stage].get("model") or settings[stage][0].model

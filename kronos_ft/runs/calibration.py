@@ -20,7 +20,7 @@ from ..data.sources import load_source
 from ..forecasting.arguments import CalibrateArguments
 from ..forecasting.networks import load_predictor, remarks_on
 from ..models.found_model import FoundModel, find_model
-from ..models.identity import weights_hash
+from ..models.identity import predictor_hashes, weights_hash
 from ..models.pairing import FORECASTER_FILE, write_forecaster
 from ..training.arguments import DataArguments
 from ..windows.arguments import RATIOS
@@ -47,11 +47,12 @@ def with_recorded_split(args: CalibrateArguments, found: FoundModel) -> Calibrat
     return replace(args, **{name: recorded[name] for name in taken})
 
 
-def run_calibration(args: CalibrateArguments) -> dict[str, object]:
+def run_calibration(args: CalibrateArguments, *, share: bool = False) -> dict[str, object]:
     """Scores each temperature and top_p on the validation split and stores the best in `forecaster.json`.
 
     Args:
         args ([`CalibrateArguments`]): the settings.
+        share (`bool`): share the work among the processes of the launch, all of which call this function.
 
     Returns:
         `dict`: `T`, `top_p`, `crps` in basis points by setting, `origins`, and `file`; empty on processes of a launch
@@ -60,7 +61,7 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
     Raises:
         ValueError: a model of the Hub or a quantile head, or data without a validation origin; nothing is written then.
     """
-    joined_group()  # gives each process its device
+    joined_group(share)  # gives each process its device
     found = find_model(args.model, args.tokenizer, head=False)
     folder = Path(found.model)
     if not folder.is_dir():
@@ -90,24 +91,24 @@ def run_calibration(args: CalibrateArguments) -> dict[str, object]:
         )
     echo(f"validation  {len(score)} origins, {lookback} bars of context, {horizon} bars ahead, {args.num_paths} paths")
     grid = [(temperature, top_p) for temperature in TEMPERATURES for top_p in TOP_PS]
-    matters = vars(args) | {"candles": fingerprint(series), "model": weights_hash(predictor.model)}
+    matters = vars(args) | {"candles": fingerprint(series), "models": predictor_hashes(predictor)}
 
     def scored(setting: tuple[float, float]) -> Part:
         temperature, top_p = setting
         return {"crps": np.array([1e4 * score(predictor.model, predictor.device, T=temperature, top_p=top_p)])}
 
-    with shared_work(folder / PARTS, lambda: matters) as work:
+    with shared_work(folder / PARTS, lambda: matters, share=share) as work:
         parts = work.parts("setting", grid, scored, progress=LineProgress("settings tried"))
         crps = {setting: float(part["crps"][0]) for setting, part in zip(grid, parts, strict=work.is_main)}
-    if not work.is_main:
-        return {}
-    best = min(grid, key=crps.__getitem__)
+        if not work.is_main:
+            return {}
+        best = min(grid, key=crps.__getitem__)
+        sampling = {"T": best[0], "top_p": best[1], "top_k": 0}
+        chosen_on = {"predictor_sha256": weights_hash(predictor.model), "calibrated_on": score.spans}
+        write_forecaster(folder, {**sampling, **chosen_on})
     echo(f"{'CRPS, bp':12}" + "".join(f"{f'top_p {top_p:g}':>12}" for top_p in TOP_PS))
     for temperature in TEMPERATURES:
         echo(f"{f'T {temperature:g}':12}" + "".join(f"{crps[temperature, top_p]:>12.2f}" for top_p in TOP_PS))
-    sampling = {"T": best[0], "top_p": best[1], "top_k": 0}
-    chosen_on = {"predictor_sha256": weights_hash(predictor.model), "calibrated_on": score.spans}
-    write_forecaster(folder, {**sampling, **chosen_on})
     gain = 1 - crps[best] / crps[1.0, 0.9]
     echo(f"chosen      T {best[0]:g}, top_p {best[1]:g}: CRPS {gain:+.1%} better than the published T 1, top_p 0.9")
     echo(f"stored      {folder / FORECASTER_FILE}")

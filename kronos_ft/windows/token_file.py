@@ -4,17 +4,20 @@ Notable:
 - It is a safetensors file, read through a memory map: ranks and workers share its pages, and no process holds it.
 - It is filled in place under another name, and renamed when complete. Each finished block is noted with its hash beside
   it: after a kill, only the blocks that are missing or damaged are computed again.
+- A lock tells whether another run fills the same file at this moment; then this one fills a file of its own.
 
 Shapes: N windows, L bars of a window.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from torch import Tensor
 
@@ -54,7 +57,9 @@ class TokenFile:
     ):
         self.path, self.names, self.shape = path, dict(names), shape
         self.dtypes = [np.dtype(one) for one in dtypes]
-        self.part = path.with_name(f"{path.name}.part" + (f".{machine}" if machine else ""))
+        self.machine = machine
+        self.part: Path | None = None  # the unfinished file of this process, after `begin`
+        self._lock: FileLock | None = None
         sizes = [shape[0] * shape[1] * one.itemsize for one in self.dtypes]
         self._start = len(self._header(NO_HASH))
         self._offsets = [self._start, self._start + sizes[0]]
@@ -85,42 +90,60 @@ class TokenFile:
             OSError: no space, or a folder that cannot be written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        usual = self.path.with_name(f"{self.path.name}.part" + (f".{self.machine}" if self.machine else ""))
+        self._lock = FileLock(usual.with_name(f"{usual.name}.lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            usual = usual.with_name(f"{usual.name}.{os.getpid()}")
+        self._prepare(usual)
+        self.part = usual
+
+    def _prepare(self, part: Path) -> None:
         header = self._header(NO_HASH)
-        if self.part.is_file() and self.part.stat().st_size == self._size:
-            with open(self.part, "rb") as file:
+        if part.is_file() and part.stat().st_size == self._size:
+            with open(part, "rb") as file:
                 if file.read(len(header)) == header:
                     return
-        for note in self._notes():
+        for note in _notes(part):
             note.unlink()
         try:
-            with open(self.part, "wb") as file:
+            with open(part, "wb") as file:
                 file.write(header)
                 file.truncate(self._size)
                 if hasattr(os, "posix_fallocate"):  # a full disk is told now
                     os.posix_fallocate(file.fileno(), 0, self._size)
         except OSError:
-            self.part.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
-    def missing(self) -> list[int]:
-        """Numbers of the blocks to compute: those that are not noted, or not as noted."""
+    def missing(self, part: Path) -> list[int]:
+        """Numbers of the blocks to compute of an unfinished file: those that are not noted, or not as noted."""
         noted: dict[int, str] = {}
-        for note in self._notes():
+        for note in _notes(part):
             for line in note.read_text(encoding="utf-8", errors="replace").splitlines():
                 number, _, digest = line.partition(" ")
                 if number.isdecimal():
                     noted[int(number)] = digest
-        return [number for number in range(self.blocks) if noted.get(number) != self._hash_of(number, noted)]
+        return [number for number in range(self.blocks) if noted.get(number) != self._hash_of(part, number, noted)]
 
     @property
     def blocks(self) -> int:
         """How many blocks the windows make."""
         return -(-self.shape[0] // BLOCK)
 
-    def fill(self, numbers: Sequence[int], make: MakeBlock, process: int = 0, progress: Progress | None = None) -> None:
+    def fill(
+        self,
+        part: Path,
+        numbers: Sequence[int],
+        make: MakeBlock,
+        process: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
         """Computes blocks and writes them into the unfinished file.
 
         Args:
+            part (`Path`): of the process that began it.
             numbers (`Sequence[int]`): of the blocks.
             make (`Callable`): gives the two halves of a range of windows, integers of shape `(rows, L)`.
             process (`int`): number of this process on this machine.
@@ -130,7 +153,8 @@ class TokenFile:
             OSError: the file cannot be written.
         """
         total, done = sum(len(self._rows(number)) for number in numbers), 0
-        with open(self.part, "r+b") as file, open(self._note(process), "a", encoding="utf-8") as notes:
+        note = part.with_name(f"{part.name}.done.{process}")
+        with open(part, "r+b") as file, open(note, "a", encoding="utf-8") as notes:
             for number in numbers:
                 rows = self._rows(number)
                 halves = [
@@ -148,15 +172,23 @@ class TokenFile:
                     progress(done, total)
 
     def finish(self) -> None:
-        """Completes the file when all blocks are filled, and renames it; called by one process."""
-        content = content_hash([self._mapped(place) for place in range(2)])
+        """Completes the file when all blocks are filled, and renames it; called by the process that began it."""
+        content = content_hash([self._mapped(self.part, place) for place in range(2)])
         with open(self.part, "r+b") as file:
             file.write(self._header(content))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(self.part, self.path)
-        for note in self._notes():
+        try:
+            os.replace(self.part, self.path)
+        except PermissionError:  # Windows: another run has completed and mapped the same file
+            self.part.unlink()
+        for note in _notes(self.part):
             note.unlink()
+        if self._lock.is_locked:
+            self._lock.release()
+            with contextlib.suppress(OSError):
+                Path(self._lock.lock_file).unlink()
+        self.part = None
 
     def _header(self, content: str) -> bytes:
         """The header of a safetensors file; its length does not depend on the hash."""
@@ -172,18 +204,17 @@ class TokenFile:
     def _rows(self, number: int) -> range:
         return range(number * BLOCK, min((number + 1) * BLOCK, self.shape[0]))
 
-    def _mapped(self, place: int) -> np.ndarray:
-        return np.memmap(self.part, self.dtypes[place], "r", self._offsets[place], self.shape)
+    def _mapped(self, part: Path, place: int) -> np.ndarray:
+        return np.memmap(part, self.dtypes[place], "r", self._offsets[place], self.shape)
 
-    def _hash_of(self, number: int, noted: Mapping[int, str]) -> str:
+    def _hash_of(self, part: Path, number: int, noted: Mapping[int, str]) -> str:
         """The hash of a block in the file; an impossible one if the block is not noted."""
         if number not in noted:
             return NO_HASH
         rows = self._rows(number)
-        return content_hash([self._mapped(place)[rows.start : rows.stop] for place in range(2)])
+        return content_hash([self._mapped(part, place)[rows.start : rows.stop] for place in range(2)])
 
-    def _note(self, process: int) -> Path:
-        return self.part.with_name(f"{self.part.name}.done.{process}")
 
-    def _notes(self) -> Iterator[Path]:
-        return self.part.parent.glob(f"{self.part.name}.done.*")
+def _notes(part: Path) -> list[Path]:
+    """The files that note the finished blocks, one for each process."""
+    return list(part.parent.glob(f"{part.name}.done.*"))

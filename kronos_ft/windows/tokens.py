@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -175,39 +176,41 @@ class TokenWindowDataset(Dataset):
         return halves
 
     def _load_or_make(self, file: TokenFile, tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
-        """Tokens of the file; all processes call it and do the same, since they wait for each other."""
-        group, unusable = process_group(), None
-        if file.path.is_file():
+        """Tokens of the file. All processes wait for each other equally often, whatever each of them finds."""
+        group, found = process_group(), self._read(file)
+        if all(gather_object([found is not None])):
+            return found
+        if found is None and group.is_local_main_process:
             try:
-                return file.read()
-            except (SafetensorError, OSError, ValueError) as error:
-                unusable = error
-        if unusable is not None:
-            logger.warning(
-                f"cached tokens {file.path} are unusable ({' '.join(str(unusable).split())}): computing them again"
-            )
-        try:
-            if group.is_local_main_process:
                 file.begin()
-        except OSError as error:
-            logger.warning(
-                f"cannot cache tokens in {file.path.parent} ({error.strerror or error}): the next run computes them "
-                "again"
-            )
-        group.wait_for_everyone()
-        if not file.part.is_file():
-            return self._make(tokenizer)
-        missing = file.missing()
+            except OSError as error:
+                logger.warning(
+                    f"cannot cache tokens in {file.path.parent} ({error.strerror or error}): the next run computes "
+                    "them again"
+                )
+        parts = dict(gather_object([(file.machine, file.part)] if group.is_local_main_process else []))
+        part = parts.get(file.machine)
+        missing = [] if part is None else file.missing(part)
         group.wait_for_everyone()  # nobody fills a block before all know what is missing
         place, processes = group.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-        mine = missing[place::processes] if place < processes else []
-        frozen = freeze(tokenizer)
-        file.fill(mine, lambda rows: self._tokens_of(frozen, rows), place, self._progress)
+        if part is not None and place < processes:
+            frozen = freeze(tokenizer)
+            work = lambda rows: self._tokens_of(frozen, rows)  # noqa: E731
+            file.fill(part, missing[place::processes], work, place, self._progress)
         group.wait_for_everyone()
-        if group.is_local_main_process:
+        if file.part is not None:
             file.finish()
         group.wait_for_everyone()
-        return file.read()
+        return found or self._read(file) or self._make(tokenizer)
+
+    def _read(self, file: TokenFile) -> tuple[Tensor, Tensor] | None:
+        """The tokens of the file; None without a file, or if it is damaged, with a warning."""
+        try:
+            return file.read() if file.path.is_file() else None
+        except (SafetensorError, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            logger.warning(f"cached tokens {file.path} are unusable ({reason}): computing them again")
+            return None
 
 
 def _dtype(bits: int) -> str:

@@ -151,6 +151,7 @@ def summarize_command(argv: Sequence[str]) -> int:
         prefix=prefix,
         overwrite=options.overwrite,
         progress=LineProgress("summarised"),
+        share=True,
     )
     went_on = f" ({resumed:,} were done before)" if resumed else ""
     echo(f"{len(records):,} summaries{went_on} in {options.output}")

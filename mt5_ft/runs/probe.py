@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 
 from ft_core.io.memory import free_memory, is_out_of_memory
@@ -235,7 +235,10 @@ def measure(trainer: MT5Trainer) -> Measured:
         torch.OutOfMemoryError: when a training step does not fit, in any process.
     """
     args = trainer.args
-    found = remembered(Measured, _shape(trainer), args.device, lambda: _measure_now(trainer))
+    if args.world_size > 1:  # always tried: in a step, processes cannot agree on a smaller batch
+        (found,) = broadcast_object_list([_measure_now(trainer)])
+    else:
+        found = remembered(Measured, _shape(trainer), args.device, lambda: _measure_now(trainer))
     args.per_device_eval_batch_size = found.eval_batch
     return found
 
@@ -243,14 +246,13 @@ def measure(trainer: MT5Trainer) -> Measured:
 def _measure_now(trainer: MT5Trainer) -> Measured:
     try:
         found, failure = _measure_here(trainer), None
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
+    except (RuntimeError, MemoryError, ValueError) as error:
         found, failure = None, error
     if trainer.args.world_size > 1:  # all processes train with the same batch, so all of them give up
-        failed = gather_object([failure is not None])
-        if any(failed) and failure is None:
-            raise torch.OutOfMemoryError(f"out of memory in process {failed.index(True)}")
+        failed = gather_object([None if failure is None else (is_out_of_memory(failure), str(failure))])
+        if failure is None and any(failed):
+            lacks_memory, text = next(one for one in failed if one)
+            raise torch.OutOfMemoryError(text) if lacks_memory else ValueError(text)
     if failure is not None:
         raise failure
     return found

@@ -205,10 +205,9 @@ def summarize_file(
     prefix: str = "",
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    share: bool = False,
 ) -> int:
     """Writes one JSON line per record, in input order, atomically; resumes an interrupted run.
-
-    The processes of a launch share the batches; the first of them writes the file.
 
     The input determines the batches, and finished ones are kept in `OUTPUT.part`, so an interruption does not change
     the result. A line has the record's id (with its type), the prediction, one field per target if there are several,
@@ -224,6 +223,8 @@ def summarize_file(
         prefix (`str`): added before each source.
         overwrite (`bool`): start again if an interrupted run had another header.
         progress (*optional*): called with (records done, total records).
+        share (`bool`): share the batches among the processes of the launch, all of which call this function; the first
+            of them writes the file.
 
     Returns:
         `int`: number of records from an interrupted run.
@@ -231,7 +232,7 @@ def summarize_file(
     Raises:
         ValueError: an interrupted run with another header, or an unreadable part file.
     """
-    work = SharedWork(output.parent, *joined_group())
+    work = SharedWork(output.parent, *joined_group(share))
     part = PartFile(output, header, work.rank)
     part.read(discard=overwrite)
     work.wait()  # all processes find the same batches missing

@@ -45,6 +45,7 @@ def machine(device: torch.device) -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "memory": torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None,
         "torch": torch.__version__,
     }
 

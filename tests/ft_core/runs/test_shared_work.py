@@ -109,3 +109,16 @@ def test_a_job_that_fails_at_once_leaves_nothing(tmp_path):
 
 def test_results_are_in_order_of_the_units():
     assert SharedWork().results([3, 1, 2], lambda unit: unit * 10) == [30, 10, 20]
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "parts" / "mine").mkdir(parents=True)
+    with pytest.raises(ValueError, match="parts is needed for unfinished parts but holds mine; rename the folder"):
+        interrupted(tmp_path / "parts", JOB, after=6)
+    assert (tmp_path / "parts" / "mine").is_dir()
+
+
+def test_a_process_under_a_launcher_works_alone_unless_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with shared_work(tmp_path / "parts", dict, share=False) as work:
+        assert (work.rank, work.processes, work.folder) == (0, 1, None)

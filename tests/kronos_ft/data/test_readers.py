@@ -350,3 +350,8 @@ class TestPartitions:
         usable, refused = load_usable(str(panel))
         assert [one.symbol for one in usable] == ["BTC/USDT", "ETH"]
         assert "symbol=XRP" in refused[0]
+
+    def test_files_beside_partitions_are_not_overlooked(self, panel, frame):
+        frame.to_csv(panel / "SOL.csv", index=False)
+        with pytest.raises(ValueError, match=r"has SOL.csv beside symbol=BTC%2FUSDT; put the files of a symbol into"):
+            load_candles(str(panel))
