@@ -96,8 +96,8 @@ def measure(folder: Path, name: str) -> list[Row]:
         Row(
             f"{name}: processor seconds, one by the busier of two",
             "one process",
-            one["work"] / busier,
             1.7,
+            one["work"] / busier,
             is_same,
             "output equal byte for byte" if is_same else "OUTPUT DIFFERS",
             "s",
@@ -108,8 +108,8 @@ def measure(folder: Path, name: str) -> list[Row]:
         Row(
             f"{name}: processor seconds of both by those of one",
             "one process",
-            total / one["work"],
             1.05,
+            total / one["work"],
             is_same,
             "what sharing adds",
             "s",
