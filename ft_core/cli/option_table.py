@@ -18,6 +18,7 @@ from .auto_rate import LEARNING_RATE
 from .options import Option, Unconverted
 
 TABLE_FILE = "options.json"
+REPORT_TO = "report_to"
 _NAMES = {int: "int", float: "float", str: "str", Path: "path"}
 
 
@@ -64,7 +65,7 @@ def _options(types: tuple[type, ...]) -> tuple[Option, ...]:
                 kind=kind,
                 help=(action.help or "").strip(),
                 default=_plain(action.default),
-                nargs=action.nargs,
+                nargs="+" if action.dest == REPORT_TO else action.nargs,  # a text or a list of them
                 const=action.const,
                 choices=tuple(_plain(list(action.choices))) if action.choices else None,
                 own=action.dest in own,

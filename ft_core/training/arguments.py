@@ -45,6 +45,8 @@ class RunArguments:
     """
 
     no_effect: ClassVar[NoEffect] = NOT_USED
+    further_settings: ClassVar[dict[str, object]] = {}  # of model and data, for trackers; the trainer sets them
+    chosen_run_name: ClassVar[str | None] = None  # a run_name that nobody set
 
     resume: bool = field(default=False, metadata={"help": "Resume from the newest complete checkpoint of output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
@@ -132,6 +134,10 @@ class RunArguments:
         super().__post_init__()
         if is_muon:
             self.optim = MUON
+
+    def to_dict(self) -> dict[str, object]:
+        """Calls the parent; trackers log this, so the settings of model and data follow."""
+        return super().to_dict() | self.further_settings
 
     def check_run_arguments(self) -> None:
         """Raises ValueError for invalid values; `learning_rate="auto"` becomes an [`AutoRate`]."""

@@ -57,6 +57,7 @@ from .muon import MUON, build_muon
 from .progress import Progress
 from .stock.inputs import StockInputs
 from .stock.push import PushOnRequest
+from .stock.trackers import TrackerRuns, check_trackers
 from .weight_average import TRAINING_WEIGHTS, AverageWeights, WeightAverage, restore_training_weights
 
 logger = logging.get_logger(__name__)
@@ -107,10 +108,12 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
     def __init__(self, *, args: TrainingArguments, callbacks: list[TrainerCallback] | None = None, **kwargs):
         check_world_size(args.expected_world_size)
         check_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), args.device.type)
+        check_trackers(args)
         if args.world_size > 1:
             leave_group_at_exit()
         self.meter, self.eval_meter = LossMeter(), LossMeter()
         self.recorder = RunRecorder()
+        self.trackers = TrackerRuns(self.stage)
         self._busy_elsewhere = 0.0
         self._logged_at: float | None = None
         self._digest: str | None = None
@@ -128,6 +131,8 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
             self.push_checkpoints = PushCheckpoints(self.program, self.describe_pushed)
             own.append(self.push_checkpoints)
         super().__init__(args=args, callbacks=[*own, *(callbacks or []), self._stop_at_signal], **kwargs)
+        self.trackers.callbacks = self.callback_handler.callbacks
+        self.callback_handler.callbacks.insert(0, self.trackers)  # before the stock ones, which would open their own
         warn_of_ignored_sharding(self.is_fsdp_enabled)
         for name, is_on in (("optim=muon", args.optim == MUON), (f"ema_decay={args.ema_decay:g}", args.ema_decay)):
             if is_on and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
@@ -176,6 +181,8 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
             if resume_from_checkpoint:
                 self._check_whole(Path(resume_from_checkpoint), checkpoint)
             self.recorder.run_id = self._id_of(run, resume_from_checkpoint)
+            self.trackers.run_id = self.recorder.run_id
+            self.trackers.settings = self.recorder.facts | {"observed": self.recorder.observed}
             if resume_from_checkpoint:
                 self.check_unchanged(run, Path(resume_from_checkpoint))
                 state = load_state(Path(resume_from_checkpoint))
@@ -196,6 +203,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
             except BaseException as error:
                 if self.push_checkpoints is not None:
                     self.push_checkpoints.abandon(self.args)
+                self.trackers.close(failed=True)
                 reason = error.name if isinstance(error, StoppedBySignal) else type(error).__name__
                 status = PRUNED if isinstance(error, RunPruned) else f"interrupted: {reason}"
                 with contextlib.suppress(OSError):  # as on a full disk
@@ -280,6 +288,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
         )
         self.state = state
         self.recorder.take_over(self.args, self.state)
+        self.trackers.on_train_begin(self.args, self.state, self.control)
         # the callbacks of that save may have been interrupted
         self.callback_handler.on_save(self.args, self.state, self.control)
         self.relocate_best(Path(self.args.output_dir))

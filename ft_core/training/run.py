@@ -16,6 +16,7 @@ from ..runs.faults import environment_fault
 from ..runs.folder import METRICS_FILE, RUN_FILE, check_output_folder, check_writable, tidy
 from ..runs.lock import run_lock
 from ..runs.processes import check_world_size
+from .stock.trackers import check_trackers
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def preflight(folder: Path, *runs: TrainingArguments) -> Iterator[None]:
         runs: training settings of each run.
 
     Raises:
-        ValueError: the launch, a folder or the Hub's settings cannot be used; nothing has been written then.
+        ValueError: the launch, a folder, a tracker or the Hub's settings cannot be used; nothing has been written then.
     """
     first = runs[0]
     check_world_size(first.expected_world_size)
@@ -39,6 +40,7 @@ def preflight(folder: Path, *runs: TrainingArguments) -> Iterator[None]:
         for args in runs:
             if len(runs) > 1:
                 check_output_folder(Path(args.output_dir), args.resume, args.overwrite)
+            check_trackers(args)
             check_hub(args)
         if first.resume and PartialState().is_main_process:
             for args in runs:

@@ -147,6 +147,7 @@ def finish_run(
     if test_dataset is not None:
         scores = trainer.evaluate(test_dataset, metric_key_prefix="test")
         metrics["test"] = {term: scores.get(f"test_{term}") for term in trainer.summary_terms}
+    trainer.trackers.close()
     if trainer.is_world_process_zero():
         plot_curves(trainer.state.log_history, trainer.panels, title or trainer.title, run / CURVES_FILE)
         write_json(run / METRICS_FILE, metrics)  # marks the run as complete

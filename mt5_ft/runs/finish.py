@@ -68,6 +68,7 @@ def finish_training(
     """
     trainer.generate_all_rows = True
     scores = trainer.evaluate(metric_key_prefix="final") if score else {}
+    trainer.trackers.close()
     save_final(trainer, settings, data, trimming)
     metrics = _metrics_of(trainer, scores)
     if trainer.is_world_process_zero():
