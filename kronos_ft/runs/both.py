@@ -47,6 +47,9 @@ def parse_finetune(argv: Sequence[str]) -> FinetuneSettings:
     """
     folder, given = read_finetune(argv)
     built = {stage: build_settings(STAGE_TYPES[stage], values) for stage, values in given.items()}
+    for stage, settings in built.items():
+        if settings[-1].run_name:  # trackers would show the stages as one run
+            settings[-1].run_name += f"-{stage}"
     return FinetuneSettings(**built, folder=folder)
 
 

@@ -29,7 +29,9 @@ PACKAGES = {  # module that is imported, and what to install
     "wandb": ("wandb", "wandb"),
 }
 STOCK_PROJECT = TrainingArguments.project
-NOT_LOGGED_BY_TRACKIO = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
+NOT_LOGGED_BY_TRACKIO = (  # by its stock callback
+    *("train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"),
+)
 
 
 def check_trackers(args: TrainingArguments) -> None:
@@ -45,18 +47,19 @@ def check_trackers(args: TrainingArguments) -> None:
 
 
 def flat_settings(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested facts as one level, names joined by `/`: values and lists of values, without lists of tables."""
+    """Nested facts as one level, names joined by `/`: values and lists of values.
+
+    Left out are tokens, lists of tables, and the model's configuration, which the stock callbacks log.
+    """
     found: dict[str, object] = {}
     for name, value in plain(dict(facts)).items():
+        if name == "config" or name.endswith("_token"):
+            continue
         if isinstance(value, dict):
             found |= flat_settings(value, f"{prefix}{name}/")
-        elif not name.endswith("_token") and not (isinstance(value, list) and any(map(_is_nested, value))):
+        elif not (isinstance(value, list) and any(isinstance(one, dict | list) for one in value)):
             found[prefix + name] = value
     return found
-
-
-def _is_nested(value: object) -> bool:
-    return isinstance(value, dict | list)
 
 
 @dataclass(frozen=True)

@@ -306,7 +306,8 @@ def test_settings_of_both_and_of_one_stage(tmp_path):
     config.write_text("learning_rate: 1e-3\npredictor_max_steps: 9\ntokenizer_model: 2k\nuse_cpu: true\n")
     settings = parse_finetune(
         ["--config", str(config), "--predictor_learning_rate", "5e-4", "--data", "sample", "--max_steps=7",
-         "--split_ratios", "0.6", "0.2", "0.2", "--lora", "--preset", "optimized", "--predictor_preset", "baseline"]
+         "--split_ratios", "0.6", "0.2", "0.2", "--lora", "--preset", "optimized", "--predictor_preset", "baseline",
+         "--run_name", "first"]
     )  # fmt: skip
     (t_model, t_data, t_augmentation, t_args), (p_model, p_data, p_augmentation, p_args) = (
         settings.tokenizer,
@@ -320,6 +321,7 @@ def test_settings_of_both_and_of_one_stage(tmp_path):
     assert (t_model.preset, p_model.preset) == ("optimized", "baseline")
     assert (t_augmentation.augment_noise, p_augmentation.augment_noise) == (True, False)
     assert (t_args.output_dir, p_args.output_dir) == ("runs/finetune/tokenizer", "runs/finetune/predictor")
+    assert (t_args.run_name, p_args.run_name) == ("first-tokenizer", "first-predictor")
 
 
 def test_bad_settings_of_both(both, run, capsys, tiny_predictor, tmp_path):
