@@ -39,10 +39,15 @@ def train(folder, *words):
         "SWANLAB_MODE": "offline",
         "SWANLAB_LOG_DIR": str(folder / "swanlog"),
     }
+    no_network = {
+        **{"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"},
+        **{"HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"},
+    }
+    path = os.pathsep.join([str(ROOT), *sys.path[1:]])
     done = subprocess.run(
         [sys.executable, *words, "--output_dir", str(folder / "run")],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]), "HF_HUB_OFFLINE": "1", **stores},
+        env={**os.environ, "PYTHONPATH": path, **no_network, **stores},
         capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
