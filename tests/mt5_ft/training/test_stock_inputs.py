@@ -85,7 +85,11 @@ def test_plain_settings(make, tmp_path):
     plain = Seq2SeqTrainingArguments(str(tmp_path / "run"), max_steps=2, learning_rate=0.3, use_cpu=True)
     trainer = make(args=plain)
     assert type(trainer.args) is MT5Arguments
-    assert (trainer.args.learning_rate, trainer.args.max_steps, trainer.args.eval_steps) == (0.3, 2, 1000)
+    assert (trainer.args.learning_rate, trainer.args.max_steps, trainer.args.eval_steps) == (
+        0.3,
+        2,
+        2,
+    )  # an evaluation at the end of an epoch of few steps
     with pytest.raises(ValueError, match="bf16=True has no effect here: set precision to bf16"):
         make(args=Seq2SeqTrainingArguments(str(tmp_path / "run"), bf16=True, use_cpu=True))
 
