@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 METHODS = ("tpe", "grid", "random")
 # no hyperband: Optuna sets its brackets at the first trial that ends in this process, so a resume would change them
 PRUNERS = ("median", "halving", "none")
+ENGINES = ("local", "ray")
 DEFAULT_TRIALS = 20
 
 
@@ -32,6 +33,10 @@ class SweepArguments:
     workers: int = field(
         default=1, metadata={"help": "Number of parallel processes; each uses one device or a share of the cores."}
     )
+    engine: str = field(
+        default="local",
+        metadata={"help": "What runs the workers: local (processes of this machine) or ray (the nodes of a cluster)."},
+    )
     keep_models: int = field(default=3, metadata={"help": "Number of best trials whose models are kept on disk."})
     most_failures: int = field(default=5, metadata={"help": "Stop after this many consecutive failed trials."})
     sampler_seed: int = field(default=42, metadata={"help": "Random seed of the search."})
@@ -45,7 +50,7 @@ class SweepArguments:
     def __post_init__(self):
         if not self.space:
             raise ValueError("space is not set; pass --space FILE.yaml with the settings to search over")
-        for name, known in (("method", METHODS), ("pruner", PRUNERS)):
+        for name, known in (("method", METHODS), ("pruner", PRUNERS), ("engine", ENGINES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known; use one of {', '.join(known)}")
         least = {"workers": 1, "keep_models": 1, "most_failures": 1, "prune_startup": 1, "prune_warmup": 0}

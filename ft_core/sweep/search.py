@@ -12,8 +12,11 @@ from ..runs.folder import REPEATS, TRIALS, check_outside_of_runs, check_writable
 from ..runs.lock import run_lock
 from ..runs.processes import process_group
 from ..training.interruption import StoppedBySignal
+from .engines.interface import Engine, SweepCommand
+from .engines.local import local_engine
+from .engines.ray_cluster import ray_engine
 from .importance import importance_of, note_on, plot_importance
-from .plan import SweepPlan, parse_sweep
+from .plan import SweepPlan
 from .repeats import drop_stale, gain_lines, gain_of, run_repeats
 from .results import (
     BEST_FILE,
@@ -41,7 +44,8 @@ from .study import (
     running_trials,
 )
 from .table import final_table, values_of
-from .workers import run_trials, run_workers
+
+ENGINES: dict[str, Engine] = {"local": local_engine, "ray": ray_engine}
 
 
 class NoTrialFinished(ValueError):
@@ -61,14 +65,15 @@ def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
             trials in a row; no trial that finished.
         StoppedBySignal: after SIGTERM or Ctrl-C, once the running trials are saved.
     """
-    plan = parse_sweep(make_stage(), argv, program)
+    command = SweepCommand(make_stage, list(argv), program)
+    plan = command.plan()
     if process_group().num_processes > 1:
         raise ValueError(
             f"{program} runs each trial in one process; start it without a launcher, and pass --workers N to run "
             "several trials in parallel"
         )
     check_writable(plan.folder)
-    with run_lock(plan.folder, plan.overwrite_lock):
+    with ENGINES[plan.search.engine](plan, command) as run_trials, run_lock(plan.folder, plan.overwrite_lock):
         _check_folder(plan)
         identity = plan.identity(plan.stage.check(plan.settings(plan.folder, {})))
         record = _settle_folder(plan, identity)
@@ -80,10 +85,7 @@ def run_sweep(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
         for line in _describe(plan, study):
             echo(line)
         try:
-            if plan.search.workers > 1:
-                run_workers(study, plan, make_stage, argv, program)
-            else:
-                run_trials(study, plan)
+            run_trials(study)
             write_results(study, plan, identity, "running", further)
             with claim_lock(plan):
                 free_disk(study, plan)  # the process may have been killed in between

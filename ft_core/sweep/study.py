@@ -8,6 +8,7 @@ Notable:
 """
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import optuna
@@ -95,8 +96,13 @@ def best_trials(study: Study) -> list[FrozenTrial]:
     return sorted(found, key=lambda trial: (sign * trial.value, trial.number))
 
 
-def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
+def claim_trial(study: Study, plan: SweepPlan, in_work: Collection[int] = ()) -> Trial | None:
     """The next trial to run, with its values: an abandoned trial, or a new one; None if there are enough.
+
+    Args:
+        study: with its trials.
+        plan: the search.
+        in_work: numbers of trials that this process has claimed for workers that run them now.
 
     Raises:
         TooManyFailures: the last trials have all failed.
@@ -105,6 +111,8 @@ def claim_trial(study: Study, plan: SweepPlan) -> Trial | None:
         check_failures(study, plan)
         for frozen in running_trials(study):
             owner = frozen.user_attrs.get(OWNER)
+            if frozen.number in in_work:
+                continue
             if owner is None or is_this_process(owner) or is_gone(owner):
                 trial = _take_over(study, plan, frozen)
                 if trial is not None:

@@ -1,5 +1,8 @@
 """One trial: a complete run, pruned at its evaluations, and its outcome."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from optuna.study import Study
@@ -22,6 +25,23 @@ from .study import claim_lock, fail_trial, free_disk, release_trial
 
 TRIAL_FAULTS = (ValueError, RuntimeError, MemoryError, OSError, ImportError, ArithmeticError)
 MOST_REASON = 300  # characters
+# takes a value, the number of its evaluation and whether the trial may be pruned; returns whether it is pruned
+Report = Callable[[float, int, bool], bool]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run of a trial ended.
+
+    Attributes:
+        value (`float`, *optional*): the objective of a run that finished.
+        state (*optional*): `PRUNED` for a pruned run.
+        reason (`str`, *optional*): why a run failed.
+    """
+
+    value: float | None = None
+    state: TrialState | None = None
+    reason: str | None = None
 
 
 class ReportToTrial(TrainerCallback):
@@ -31,12 +51,12 @@ class ReportToTrial(TrainerCallback):
     of steps compares trials with different batch sizes at the same share of their training.
 
     Args:
-        trial: of Optuna.
+        report ([`Report`]): tells the study, and returns its decision.
         metric (`str`): logged name of the objective.
     """
 
-    def __init__(self, trial: Trial, metric: str):
-        self.trial = trial
+    def __init__(self, report: Report, metric: str):
+        self.report = report
         self.metric = metric
 
     def on_evaluate(
@@ -45,11 +65,16 @@ class ReportToTrial(TrainerCallback):
         history = [value for step, value in metric_history(state, self.metric) if step > 0]
         if state.global_step == 0 or not history:
             return
-        # a resumed run repeats the evaluations after its checkpoint; each value counts once
-        if len(history) not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:
-            self.trial.report(history[-1], len(history))
-        if state.global_step < state.max_steps and self.trial.should_prune():
+        if self.report(history[-1], len(history), state.global_step < state.max_steps):
             raise RunPruned(f"pruned after {len(history)} evaluations")
+
+
+def report_evaluation(trial: Trial, value: float, evaluation: int, may_prune: bool) -> bool:
+    """Records an evaluation of a trial in the study; returns whether the trial is pruned."""
+    # a resumed run repeats the evaluations after its checkpoint; each value counts once
+    if evaluation not in trial.storage.get_trial(trial._trial_id).intermediate_values:
+        trial.report(value, evaluation)
+    return may_prune and trial.should_prune()
 
 
 def objective_of(folder: Path, metric: str, direction: str) -> float:
@@ -84,34 +109,56 @@ def fault_in_one_line(error: BaseException) -> str:
     return message[:MOST_REASON]
 
 
-def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
-    """Runs a claimed trial from its start or its checkpoint to its end, and records the outcome in the study.
+def train_trial(
+    plan: SweepPlan, number: int, values: Mapping[str, object], report: Report, **further: object
+) -> Outcome:
+    """Runs a trial from its start or its checkpoint to its end; the study is not changed, except by `report`.
+
+    Args:
+        plan: the search.
+        number (`int`): of the trial.
+        values: of the settings that are searched over.
+        report ([`Report`]): called after each evaluation.
+        further: other settings of this run alone.
 
     Raises:
         ValueError: the disk is full, so other trials would fail too.
         StoppedBySignal: after SIGTERM or Ctrl-C, once the step is saved; a resumed search continues the trial.
     """
-    folder = plan.trial_folder(trial.number)
-
-    reason = state = value = None
+    folder = plan.trial_folder(number)
     try:
-        settings = plan.settings(folder, trial.params, resume=folder.exists())
+        settings = plan.settings(folder, dict(values), resume=folder.exists(), **further)
         free_memory()  # from the previous trial
         # lines of several workers do not show which trial they belong to
         with quiet(notes=plan.search.workers > 1), trials_of(plan.folder):
-            plan.stage.run(settings, [ReportToTrial(trial, plan.metric)])
-        value = objective_of(folder, plan.metric, plan.direction)
+            plan.stage.run(settings, [ReportToTrial(report, plan.metric)])
+        return Outcome(value=objective_of(folder, plan.metric, plan.direction))
     except RunPruned:
-        state = TrialState.PRUNED
+        return Outcome(state=TrialState.PRUNED)
+    except TRIAL_FAULTS as error:
+        return Outcome(reason=fault_in_one_line(error))
+
+
+def end_trial(study: Study, plan: SweepPlan, trial: Trial, outcome: Outcome) -> None:
+    """Records the outcome of a trial in the study and the files, and removes what is no longer needed of it."""
+    with claim_lock(plan):
+        if outcome.reason is not None:
+            fail_trial(study, trial, outcome.reason)
+        else:
+            study.tell(trial.number, outcome.value, outcome.state)
+        free_disk(study, plan)
+        renew_results(study, plan)
+
+
+def run_trial(study: Study, plan: SweepPlan, trial: Trial) -> None:
+    """Runs a claimed trial, and records its outcome.
+
+    Raises:
+        ValueError, StoppedBySignal: as [`train_trial`].
+    """
+    try:
+        outcome = train_trial(plan, trial.number, trial.params, partial(report_evaluation, trial))
     except StoppedBySignal:
         release_trial(trial)
         raise
-    except TRIAL_FAULTS as error:
-        reason = fault_in_one_line(error)
-    with claim_lock(plan):
-        if reason is not None:
-            fail_trial(study, trial, reason)
-        else:
-            study.tell(trial.number, value, state)
-        free_disk(study, plan)
-        renew_results(study, plan)
+    end_trial(study, plan, trial, outcome)

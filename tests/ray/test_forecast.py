@@ -30,16 +30,8 @@ def folder(tmp_path_factory):
 
 
 def forecast(folder, out, *more):
-    words = [
-        "forecast",
-        "--model",
-        folder / "predictor",
-        "--tokenizer",
-        folder / "tokenizer",
-        "--data",
-        folder / "many",
-    ]
-    words += ["--lookback", 20, "--horizon", 3, "--num_paths", PATHS, *more]
+    words = ["forecast", "--model", folder / "predictor", "--tokenizer", folder / "tokenizer"]
+    words += ["--data", folder / "many", "--lookback", 20, "--horizon", 3, "--num_paths", PATHS, *more]
     words += ["--output", out / "paths.parquet", "--quantiles", out / "quantiles.csv"]
     return main([str(word) for word in words])
 

@@ -17,7 +17,8 @@ from optuna.importance import FanovaImportanceEvaluator
 
 from ft_core.io.console import lines_to
 from ft_core.runs import clearing
-from ft_core.sweep import importance, repeats, samplers, search as search_module, trial, workers
+from ft_core.sweep import importance, repeats, samplers, search as search_module, trial
+from ft_core.sweep.engines import local
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
 from tests.sweep_stage import Died, toy_stage
@@ -160,7 +161,7 @@ def test_a_search_goes_on_on_another_machine(sweep, tmp_path, usual, monkeypatch
 
 
 def test_no_best_trial_is_named_while_one_is_not_over(sweep, monkeypatch):
-    monkeypatch.setattr(search_module, "run_trials", lambda study, plan: study.ask())
+    monkeypatch.setattr(local, "run_trials", lambda study, plan: study.ask())
     with pytest.raises(ValueError, match="trial 0 is not finished, and no process works on it; continue with --resume"):
         sweep("--trials", 1)
 
@@ -352,7 +353,7 @@ def test_the_files_are_written_after_each_trial(sweep, tmp_path, monkeypatch):
         assert record["identity"]["stage"] == "toy train"
         return "progress"
 
-    monkeypatch.setattr(workers, "progress_line", look)
+    monkeypatch.setattr(local, "progress_line", look)
     sweep("--trials", 3)
     assert seen == [("running", number, number, True) for number in (1, 2, 3)]
 

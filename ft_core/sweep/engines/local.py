@@ -1,4 +1,4 @@
-"""Runs the trials in this process, or in several workers with a device or a share of the cores each.
+"""The local engine: the trials run in this process, or in several workers with a device or a share of the cores each.
 
 Notable:
 - Workers share only the folder of the search. A worker that dies is replaced, and another one resumes its trial.
@@ -12,24 +12,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import torch
 from optuna.study import Study
 
-from ..io.console import echo
-from ..training.interruption import StoppedBySignal
-from .plan import SweepPlan, parse_sweep
-from .stage import MakeStage
-from .study import TooManyFailures, check_failures, claim_trial, had_trial, open_study
-from .table import progress_line, trial_line
-from .trial import run_trial
+from ...io.console import echo
+from ...training.interruption import StoppedBySignal
+from ..plan import SweepPlan
+from ..study import TooManyFailures, check_failures, claim_trial, had_trial, open_study
+from ..table import progress_line, trial_line
+from ..trial import run_trial
+from .interface import LostWorkers, RunTrials, SweepCommand, signals_to
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 THREADS = "OMP_NUM_THREADS"
-MOST_STARTS = 3  # consecutive workers that end before they claim a trial
 STOP_CODE = 3  # exit code of a worker: too many failures, or an error that is not the trial's
 
 
@@ -79,22 +78,28 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def work(make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
+def work(command: SweepCommand) -> None:
     """The main function of a worker: runs trials. Exits with [`STOP_CODE`] if the search cannot continue."""
     os.setpgrp()
     _end_with_parent()
     torch.set_num_threads(int(os.environ[THREADS]))
     try:
-        plan = parse_sweep(make_stage(), argv, program)
+        plan = command.plan()
         run_trials(open_study(plan), plan)
     except TooManyFailures:
         sys.exit(STOP_CODE)  # the parent process logs the reason
     except ValueError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{command.program}: {error}", file=sys.stderr)
         sys.exit(STOP_CODE)
 
 
-def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequence[str], program: str) -> None:
+@contextlib.contextmanager
+def local_engine(plan: SweepPlan, command: SweepCommand) -> Iterator[RunTrials]:
+    """The engine of one machine; see [`run_trials`] and [`run_workers`]."""
+    yield lambda study: run_workers(study, plan, command) if plan.search.workers > 1 else run_trials(study, plan)
+
+
+def run_workers(study: Study, plan: SweepPlan, command: SweepCommand) -> None:
     """Runs trials in `workers` processes until the requested number is reached.
 
     Raises:
@@ -103,16 +108,19 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequ
     """
     number = min(plan.search.workers, plan.trials)
     context = multiprocessing.get_context("spawn")
+    lost = LostWorkers("above")
 
     def start(worker: int) -> BaseProcess:
-        process = context.Process(target=work, args=(make_stage, list(argv), program))
+        process = context.Process(target=work, args=(command,))
         with _environment(device_share(worker, number)):
             process.start()
         return process
 
-    with _stopped_by_signals():
+    def stop(number: int) -> None:
+        raise StoppedBySignal(number)
+
+    with signals_to(stop):
         running = {worker: start(worker) for worker in range(number)}
-        in_vain = 0
         try:
             while running:
                 wait([process.sentinel for process in running.values()])
@@ -130,33 +138,10 @@ def run_workers(study: Study, plan: SweepPlan, make_stage: MakeStage, argv: Sequ
                             "continue with --resume"
                         )
                     name = signal.Signals(-process.exitcode).name
-                    in_vain = 0 if had_trial(study, process.pid) else in_vain + 1
-                    if in_vain == MOST_STARTS:
-                        raise ValueError(
-                            f"{in_vain} workers in a row were killed by {name} before they started a trial; see above "
-                            "(a device or memory problem?), then use --resume, perhaps with fewer --workers"
-                        )
-                    echo(f"worker      killed by {name}; another worker resumes its trial from the last checkpoint")
+                    lost.add(f"killed by {name}", had_trial(study, process.pid))
                     running[worker] = start(worker)
         finally:
             _end(list(running.values()))
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Raises StoppedBySignal for SIGTERM and Ctrl-C where this process waits."""
-
-    def stop(number: int, frame: object) -> None:
-        raise StoppedBySignal(number)
-
-    before: dict[int, Callable | int | None] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end(processes: list[BaseProcess]) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ft_core.io.console import lines_to
+from ft_core.sweep.engines.local import DEVICES, THREADS, device_share
 from ft_core.sweep.search import run_sweep
-from ft_core.sweep.workers import DEVICES, THREADS, device_share
 from tests.sweep_stage import toy_stage
 
 
@@ -56,4 +56,4 @@ def test_workers_that_never_begin_are_not_started_for_ever(tmp_path):
     with unusable as error, lines_to(said.append):
         run_sweep(crashing_stage, list(map(str, words)), "toy sweep")
     assert "\n" not in str(error.value)
-    assert sum("ended by SIGSEGV" in line for line in said) == 2
+    assert sum("killed by SIGSEGV" in line for line in said) == 2
