@@ -14,7 +14,7 @@ INSTALL = $(UV) pip install --python $(BIN)/python $(FROM_PIP) -c constraints.tx
 # uv compiles nothing: what is imported is compiled once, then kept
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-mt5 test test-ddp test-ui test-faults test-docs wheel-check docs bench bench-long bench-gpu quality clean
+.PHONY: demo demo-mt5 test test-ddp test-ui test-ray test-faults test-docs wheel-check docs bench bench-long bench-gpu quality clean
 
 $(BIN)/python:
 	@echo "making .venv (once; 1.5 to 6 GB, torch is the largest part)"
@@ -50,6 +50,11 @@ test-ui: $(READY_DEV)
 	@command -v chromium >/dev/null || { echo "make test-ui needs Chromium: apt-get install -y chromium"; exit 2; }
 	$(INSTALL) --quiet -e ".[dev,ui]" playwright
 	$(PYTEST) -m "ui or not ui" tests/kronos_ft/ui
+
+# a cluster of Ray with two nodes of one core, on this machine
+test-ray: $(READY_DEV)
+	$(INSTALL) --quiet -e ".[dev,ray,sweep]"
+	$(PYTEST) -m ray tests/ray
 
 # every fault, 50 kills each, and all examples of every property; writes the table of docs/reliability.md
 test-faults: $(READY_DEV)

@@ -17,7 +17,7 @@ from ft_core.io.console import lines_to
 from ft_core.sweep.engines.ray_cluster import WorkerShare, share_of_nodes
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
-from tests.ray.held_stage import HOLD, PLACES, held_stage
+from tests.ray.held_stage import HOLD, PLACES, crashing_stage, held_stage
 from tests.sweep_stage import toy_stage
 
 pytestmark = pytest.mark.ray
@@ -165,7 +165,7 @@ def test_what_ends_a_search(cluster, tmp_path):
         search(tmp_path, *ONE, "--kind", "memory", "--most_failures", 2)
     assert record_of(tmp_path)["status"] == "failed"
     shutil.rmtree(tmp_path / "sweep")
-    with pytest.raises(ValueError, match="3 workers in a row were lost, .* before they started a trial; see the logs"):
+    with pytest.raises(ValueError, match=r"3 workers in a row were lost, .* before they started a trial; see the logs"):
         search(tmp_path, *ONE, stage=crashing_stage)
 
 
