@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ft_core.io.console import lines_to
-from ft_core.sweep.engines.ray_cluster import WorkerShare, share_of_nodes
+from ft_core.sweep.engines import interface
 from ft_core.sweep.search import run_sweep
 from ft_core.training.interruption import StoppedBySignal
 from tests.ray.held_stage import HOLD, PLACES, crashing_stage, held_stage
@@ -118,9 +118,7 @@ def test_the_trial_of_a_lost_node_is_run_by_the_other(cluster, tmp_path, locally
     _, lines = search(tmp_path, *TWO)
     thread.join(WAIT)
     assert len(lost) == 1
-    assert (
-        "worker      lost, alone or with its node; another worker resumes its trial from the last checkpoint" in lines
-    )
+    assert "worker      lost; another worker resumes its trial from the last checkpoint" in lines
     assert [number for number, _ in places(tmp_path)].count(lost[0]) == 2
     assert_as_locally(tmp_path, locally)
 
@@ -157,7 +155,7 @@ def test_a_killed_driver_and_both_engines(cluster, tmp_path, locally):
     assert_as_locally(tmp_path, locally)
 
 
-def test_what_ends_a_search(cluster, tmp_path):
+def test_what_ends_a_search(cluster, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="workers=3 but the cluster has room for 2 with a CPU each; use --workers 2"):
         search(tmp_path, *ONE, "--workers", 3)
     assert not (tmp_path / "sweep").exists()
@@ -165,16 +163,8 @@ def test_what_ends_a_search(cluster, tmp_path):
         search(tmp_path, *ONE, "--kind", "memory", "--most_failures", 2)
     assert record_of(tmp_path)["status"] == "failed"
     shutil.rmtree(tmp_path / "sweep")
-    with pytest.raises(ValueError, match=r"3 workers in a row were lost, .* before they started a trial; see the logs"):
+    monkeypatch.setattr(interface, "MOST_STARTS", 1)
+    with pytest.raises(
+        ValueError, match="1 workers in a row were lost before they started a trial; see the logs of Ray"
+    ):
         search(tmp_path, *ONE, stage=crashing_stage)
-
-
-def test_shares():
-    nodes = [{"CPU": 16.0, "GPU": 2.0}, {"CPU": 6.0, "GPU": 2.0}, {"memory": 1.0}]
-    assert share_of_nodes(nodes, 4) == WorkerShare(3, 1)
-    assert share_of_nodes(nodes, 2) == WorkerShare(8, 1)
-    assert share_of_nodes([{"CPU": 8.0}, {"CPU": 4.0}], 3) == WorkerShare(4, 0)
-    with pytest.raises(ValueError, match="has room for 4 with a CPU and a GPU each; use --workers 4, or add nodes"):
-        share_of_nodes(nodes, 5)
-    with pytest.raises(ValueError, match="has room for 0 with a CPU each; start nodes with CPUs"):
-        share_of_nodes([{"memory": 1.0}], 1)

@@ -70,7 +70,8 @@ class LostWorkers:
                 f"{self._in_vain} workers in a row were {how} before they started a trial; see {self._output} (a "
                 "device or memory problem?), then use --resume, perhaps with fewer --workers"
             )
-        echo(f"worker      {how}; another worker resumes its trial from the last checkpoint")
+        remedy = "resumes its trial from the last checkpoint" if had_trial else "is started"
+        echo(f"worker      {how}; another worker {remedy}")
 
 
 @contextlib.contextmanager

@@ -249,7 +249,7 @@ class _Pool:
             raise error.cause from None
         except ray.exceptions.RayError:
             ray.kill(worker)
-            self._lost.add("lost, alone or with its node", trial is not None)
+            self._lost.add("lost", trial is not None)
             if trial is not None:
                 self._lost_trials.add(trial.number)
             self.start()
