@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 POLL = 1.0  # seconds between two looks whether a signal has arrived
-PATIENCE = 60.0  # seconds without a running trial before a note
+PATIENCE = 180.0  # seconds without a running trial before a note
 LOCK_SECONDS = 30.0  # seconds for which the process of a lost actor may still hold the folder of its trial
 
 
