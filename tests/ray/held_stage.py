@@ -20,7 +20,7 @@ PLACES, HOLD = "places.txt", "hold"
 
 
 class Hold(TrainerCallback):
-    """Notes the node of a trial beside the folder of the search, and waits while `hold` is there."""
+    """Notes node and process of a trial beside the folder of the search, and waits while `hold` is there."""
 
     def __init__(self, trial: Path):
         self.trial = trial
@@ -32,7 +32,7 @@ class Hold(TrainerCallback):
         import ray
 
         with open(self.beside / PLACES, "a") as file:
-            file.write(f"{int(self.trial.name)} {ray.get_runtime_context().get_node_id()}\n")
+            file.write(f"{int(self.trial.name)} {ray.get_runtime_context().get_node_id()} {os.getpid()}\n")
         while (self.beside / HOLD).exists():
             time.sleep(0.05)
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -25,7 +27,7 @@ GRID = "learning_rate: [1e-4, 1e-3, 1e-2]\nlayers: [2, 4]\n"
 EXACT = ["--method", "grid", "--pruner", "none"]
 ONE = ["--engine", "ray"]
 TWO = [*ONE, "--workers", 2]
-WAIT = 120  # seconds
+WAIT = 300  # seconds until a wait is given up
 
 
 def argv(folder, output, *words):
@@ -62,7 +64,7 @@ def locally(tmp_path_factory):
 
 
 def places(folder):
-    """The trials that have come to the second evaluation, each with its node."""
+    """The trials that have come to the second evaluation, each with its node and process."""
     path = folder / PLACES
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -86,66 +88,65 @@ def assert_as_locally(folder, locally):
     assert files[0] == files[1]
 
 
+@contextmanager
+def once_at(folder, count, act):
+    """Within it, trials wait after their second evaluation; `act` is called when so many have come there."""
+    (folder / HOLD).touch()
+
+    def watch():
+        try:
+            wait_for(lambda: len(places(folder)) >= count)
+            act()
+        except BaseException:
+            (folder / HOLD).unlink(missing_ok=True)
+            raise
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield
+    thread.join(WAIT)
+
+
 def test_two_nodes_leave_what_local_workers_leave(cluster, tmp_path, locally):
     """The first trial of each node waits for the other one's."""
-    (tmp_path / HOLD).touch()
-
-    def release():
-        wait_for(lambda: len(places(tmp_path)) == 2)
-        (tmp_path / HOLD).unlink()
-
-    thread = threading.Thread(target=release, daemon=True)
-    thread.start()
-    _, lines = search(tmp_path, *TWO)
-    thread.join(WAIT)
+    with once_at(tmp_path, 2, (tmp_path / HOLD).unlink):
+        _, lines = search(tmp_path, *TWO)
     assert "cluster     2 nodes; each worker has 1 CPU" in lines
-    assert {node for _, node in places(tmp_path)} == {node.node_id for node in cluster.list_all_nodes()}
+    assert {node for _, node, _ in places(tmp_path)} == {node.node_id for node in cluster.list_all_nodes()}
     assert_as_locally(tmp_path, locally)
 
 
 def test_the_trial_of_a_lost_node_is_run_by_the_other(cluster, tmp_path, locally):
-    (tmp_path / HOLD).touch()
     lost = []
 
     def lose_a_node():
-        wait_for(lambda: len(places(tmp_path)) == 2)
-        lost.extend(number for number, node in places(tmp_path) if node == cluster.second.node_id)
+        ((number, _, process),) = [one for one in places(tmp_path) if one[1] == cluster.second.node_id]
         cluster.remove_node(cluster.second)
+        wait_for(lambda: not psutil.pid_exists(int(process)))
+        lost.append(number)
         (tmp_path / HOLD).unlink()
 
-    thread = threading.Thread(target=lose_a_node, daemon=True)
-    thread.start()
-    _, lines = search(tmp_path, *TWO)
-    thread.join(WAIT)
+    with once_at(tmp_path, 2, lose_a_node):
+        _, lines = search(tmp_path, *TWO)
     assert len(lost) == 1
     assert "worker      lost; another worker resumes its trial from the last checkpoint" in lines
-    assert [number for number, _ in places(tmp_path)].count(lost[0]) == 2
+    assert [number for number, _, _ in places(tmp_path)].count(lost[0]) == 2
     assert_as_locally(tmp_path, locally)
 
 
 def test_a_killed_driver_and_both_engines(cluster, tmp_path, locally):
     """The search is begun with Ray, killed, resumed with Ray, stopped, and finished locally."""
-    (tmp_path / HOLD).touch()
     command = [sys.executable, "-m", "tests.ray.held_stage", *argv(tmp_path, "sweep", *TWO)]
     driver = subprocess.Popen(command, cwd=Path(__file__).parents[2])
-    try:
-        wait_for(lambda: len(places(tmp_path)) == 2 or driver.poll() is not None)
-    finally:
-        driver.kill()
+    with once_at(tmp_path, 2, driver.kill):
         driver.wait(WAIT)
-    killed = [number for number, _ in places(tmp_path)]
+    killed = [number for number, _, _ in places(tmp_path)]
+    for _, _, process in places(tmp_path):
+        wait_for(lambda process=process: not psutil.pid_exists(int(process)))
     assert record_of(tmp_path)["status"] == "running"
     assert not record_of(tmp_path)["trials"]
-
-    def stop():
-        wait_for(lambda: len(places(tmp_path)) >= 4)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=stop, daemon=True)
-    thread.start()
-    with pytest.raises(StoppedBySignal):
+    with once_at(tmp_path, 4, lambda: os.kill(os.getpid(), signal.SIGTERM)), pytest.raises(StoppedBySignal):
         search(tmp_path, *TWO, "--resume")
-    thread.join(WAIT)
     assert record_of(tmp_path)["status"] == "interrupted: SIGTERM"
     (tmp_path / HOLD).unlink()
     search(tmp_path, "--resume", stage=toy_stage)
