@@ -19,6 +19,7 @@ from ft_core.training.run import preflight
 
 def arguments(folder, **further):
     values = {"output_dir": str(folder), "resume": True, "overwrite": False, "overwrite_lock": False}
+    further = {"report_to": [], **further}
     return SimpleNamespace(**values, expected_world_size=None, push_to_hub=False, hub_model_id=None, **further)
 
 
