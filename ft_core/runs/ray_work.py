@@ -8,6 +8,8 @@ Notable:
 """
 
 import importlib.util
+import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,16 @@ from ..io.files import write_folder
 from .lock import launched_processes
 from .shared_work import Job, Part, SharedWork, Unit, parts_of, write_part
 
+ADDRESS_SECONDS = 20.0  # seconds in which a cluster must answer
 RETRIES = 3  # of a unit whose node or process is lost
 _unpacked: dict[str, Callable] = {}  # the work of the current job, in a process of Ray
+
+
+def _check_address(address: str) -> None:
+    """Raises OSError if nothing answers at `HOST:PORT`; Ray 2.60 would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ADDRESS_SECONDS).close()
 
 
 @contextmanager
@@ -37,8 +47,9 @@ def connected() -> Iterator[None]:
     was_connected = ray.is_initialized()
     if not was_connected:
         try:
+            _check_address(os.environ.get("RAY_ADDRESS", ""))
             ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"engine=ray: the cluster cannot be reached ({' '.join(str(error).split())[:160]}); start it with "
                 "'ray start --head', or unset RAY_ADDRESS"
