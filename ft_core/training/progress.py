@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..checkpoints.retention import metric_history
 from ..io.console import note, shows_notes
@@ -112,3 +112,17 @@ class Progress(TrainerCallback):
             self._bar.write(line, file=sys.stderr)
         else:
             note(line)
+
+
+def describe_trainer(trainer: Trainer) -> str:
+    """A trainer in three lines: its model, its samples and steps, and its folder."""
+    model, args, state = trainer.model, trainer.args, trainer.state
+    parameters = sum(one.numel() for one in model.parameters())
+    samples = [
+        f"{len(one):,}" if hasattr(one, "__len__") else "no" for one in (trainer.train_dataset, trainer.eval_dataset)
+    ]
+    return (
+        f"{type(trainer).__name__} of {type(model).__name__}: {parameters:,} parameters on {args.device}\n"
+        f"{samples[0]} training and {samples[1]} validation samples; step {state.global_step} of "
+        f"{max(state.max_steps, args.max_steps)}\noutput_dir {args.output_dir}"
+    )

@@ -54,7 +54,7 @@ from .guarded_steps import GuardedSteps
 from .interruption import PRUNED, RunPruned, StopAtSignal, StoppedBySignal, start_worker
 from .loss_meter import LossMeter
 from .muon import MUON, build_muon
-from .progress import Progress
+from .progress import Progress, describe_trainer
 from .stock.inputs import StockInputs
 from .stock.push import PushOnRequest
 from .stock.trackers import TrackerRuns, check_trackers
@@ -144,13 +144,7 @@ class RecordedTrainer(GuardedSteps, AtomicCheckpoints, PushOnRequest, StockInput
             logging.disable_progress_bar()  # or transformers shows one for each file of each checkpoint
 
     def __repr__(self) -> str:
-        parameters = sum(one.numel() for one in self.model.parameters())
-        rows = [f"{len(one):,}" if hasattr(one, "__len__") else "no" for one in (self.train_dataset, self.eval_dataset)]
-        return (
-            f"{type(self).__name__} of {type(self.model).__name__}: {parameters:,} parameters on {self.args.device}\n"
-            f"{rows[0]} training and {rows[1]} validation samples; step {self.state.global_step} of "
-            f"{max(self.state.max_steps, self.args.max_steps)}\noutput_dir {self.args.output_dir}"
-        )
+        return describe_trainer(self)
 
     # Training
 
