@@ -1,10 +1,7 @@
 """kronos-ft: fine-tune the Kronos candlestick foundation model with the Hugging Face Trainer.
 
 The names below are loaded on first use, so that `kronos-ft --help` answers without importing torch. The models are
-registered with `AutoConfig` and `AutoModel` as soon as both this package and transformers are in use: by
-`import kronos_ft` after `import transformers`, and by the first of the names below that needs transformers. After
-`import kronos_ft` alone, followed by transformers, they are not registered yet: write `from kronos_ft import Kronos`.
-Nothing can do this later at no cost: a registration needs the model classes, and these need torch.
+registered with `AutoConfig` and `AutoModel` as soon as both this package and transformers are imported, in any order.
 """
 
 import sys
@@ -133,4 +130,30 @@ def _register_models() -> None:
         from .models import modeling_quantiles
 
 
-_register_models()
+class _AfterTransformers:
+    """An import hook that registers the models when transformers is imported after this package."""
+
+    def find_spec(self, name: str, *where: object) -> object:
+        if name != "transformers":
+            return None
+        from importlib.util import find_spec
+
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def and_register(module: object) -> None:
+            execute(module)
+            if not any(name.startswith("kronos_ft.models.") for name in sys.modules):  # else their import does
+                _register_models()
+
+        spec.loader.exec_module = and_register
+        return spec
+
+
+if "transformers" in sys.modules:
+    _register_models()
+else:
+    sys.meta_path.insert(0, _AfterTransformers())

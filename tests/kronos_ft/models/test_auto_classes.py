@@ -37,9 +37,12 @@ def folders(tmp_path_factory):
     [
         "from transformers import AutoConfig, AutoModel\nimport kronos_ft",
         "from kronos_ft import Kronos\nfrom transformers import AutoConfig, AutoModel",
+        "import kronos_ft\nfrom transformers import AutoConfig, AutoModel",
+        "import kronos_ft, transformers\nfrom transformers import AutoConfig, AutoModel",
+        "import kronos_ft\nfrom transformers import Trainer, AutoConfig, AutoModel",
     ],
 )
-def test_both_orders_of_import(folders, imports):
+def test_every_order_of_import(folders, imports):
     done = subprocess.run([sys.executable, "-c", imports + LOADED], cwd=folders, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [
