@@ -10,6 +10,7 @@ Shapes: N bars of all symbols.
 """
 
 import logging
+import math
 import tempfile
 from collections.abc import Sequence
 from functools import cached_property
@@ -57,7 +58,7 @@ class _Rows:
         self.count += len(part)
         if self.file is None:
             self.parts.append(part)
-            if self.mappable and sum(one.nbytes for one in self.parts) > IN_MEMORY:
+            if self.mappable and self.count * math.prod(self.row_shape) * self.dtype.itemsize > IN_MEMORY:
                 self._move_to_file()
         else:
             try:

@@ -168,6 +168,8 @@ def _is_zero(column: pd.Series, numbers: np.ndarray) -> bool:
 def _unreadable(names: dict, frame: pd.DataFrame, found: dict[str, np.ndarray]) -> str:
     """The first cell with content that is not a number, with its column; empty if there is none."""
     for name, numbers in found.items():
+        if not np.isnan(numbers).any():
+            continue
         column = frame[names[name]]
         cells = column[np.isnan(numbers) & column.notna().to_numpy()].astype("string").str.strip()
         cells = cells[cells != ""]

@@ -34,7 +34,9 @@ def decimal_mark(columns: list[pd.Series]) -> str:
         ValueError: a comma may separate decimals or thousands.
     """
     cells = [_text_of(column.dropna()) for column in columns if _is_text(column)]
-    text = pd.concat(cells) if cells else pd.Series([], dtype="string")
+    if not cells:
+        return "."
+    text = pd.concat(cells)
     text = text[text.str.contains(",", regex=False)].str.replace(_SUFFIXED, r"\1", regex=True)
     if text.empty or text.str.contains(r",.*,|,.*\.", regex=True).any():
         return "."

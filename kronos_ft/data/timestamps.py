@@ -75,6 +75,9 @@ def _day_first(text: pd.Series) -> bool:
 
 
 def _in_range(parsed: pd.Series) -> pd.Series:
+    first, last = parsed.min(), parsed.max()
+    if not (first is pd.NaT or first.year < _FIRST_YEAR or last.year > _LAST_YEAR):
+        return parsed
     return parsed.where(parsed.dt.year.between(_FIRST_YEAR, _LAST_YEAR))
 
 
@@ -175,5 +178,14 @@ def calendar_features(timestamps: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of int8, shape `(N, 5)`, in the order of `CALENDAR_FEATURES`.
     """
-    index = pd.DatetimeIndex(timestamps)
-    return np.stack([getattr(index, name) for name in CALENDAR_FEATURES], axis=1).astype(np.int8)
+    times = np.asarray(timestamps, dtype="datetime64[ns]")
+    days, months = times.astype("datetime64[D]"), times.astype("datetime64[M]")
+    minutes = times.view(np.int64) // 60_000_000_000
+    features = {
+        "minute": minutes % 60,
+        "hour": minutes // 60 % 24,
+        "weekday": (days.view(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday
+        "day": (days - months.astype("datetime64[D]")).view(np.int64) + 1,
+        "month": months.view(np.int64) % 12 + 1,
+    }
+    return np.stack([features[name] for name in CALENDAR_FEATURES], axis=1).astype(np.int8)
