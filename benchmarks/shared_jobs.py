@@ -1,11 +1,12 @@
-"""One process against two that share a forecast or an evaluation, each on one core.
+"""One process against two that share a forecast or an evaluation, each on one core; and one node of Ray against two.
 
-    python -m benchmarks.shared_jobs [--output benchmarks/results/shared_jobs.json]
+    python -m benchmarks.shared_jobs [--only forecast evaluate ray] [--output benchmarks/results/shared_jobs.json]
 
 Runs the commands on simulated candles with weights from a seed. Rows: processor seconds of one process by those of the
 busier of two, and what sharing adds to the sum of both. Start-up (imports, which each process repeats) is counted
 apart. The files of both must be equal byte for byte. Processor time is used because wall time of a busy machine says
-little.
+little. Ray's clusters have nodes of one core on this machine: its rows count the processes that make the parts, not
+the driver, which reads the candles and writes the files.
 """
 
 import argparse
@@ -18,16 +19,21 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
 from benchmarks.comparison import RESULTS, Row, print_rows, write_rows
 from kronos_ft.data.sources import simulate_candles
 
 OUTPUT = RESULTS / "shared_jobs.json"
+PATHS = ["--num_paths", "30"]
 JOBS = {
-    "forecast, mini, 200 series x 30 paths x 24 bars": ("mini", "2k", 200, ["forecast", "--num_paths", "30"]),
-    "forecast, tiny, 5,000 series x 30 paths x 24 bars": ("tiny", "tiny", 5000, ["forecast", "--num_paths", "30"]),
-    "evaluate, mini, 400 origins x 30 paths x 24 bars": ("mini", "2k", 1, ["evaluate", "--max_origins", "200"]),
+    "forecast, mini, 200 series x 30 paths x 24 bars": ("mini", 200, ["forecast", *PATHS]),
+    "forecast, tiny, 5,000 series x 30 paths x 24 bars": ("tiny", 5000, ["forecast", *PATHS]),
+    "evaluate, mini, 400 origins x 30 paths x 24 bars": ("mini", 1, ["evaluate", "--max_origins", "200"]),
+    "ray, forecast, mini, 200 series x 30 paths x 24 bars": ("mini", 200, ["forecast", "--engine", "ray", *PATHS]),
 }
+GOAL, RAY_GOAL, MOST_ADDED = 1.7, 1.6, 1.05
+WARM = 70  # series of the forecast in which Ray's processes import: at least one part for each node
 
 
 def _processor_seconds() -> float:
@@ -35,9 +41,8 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def rank(argv: list[str]) -> int:
+def rank(note: str, words: list[str]) -> int:
     """One process: runs the command, and notes the processor seconds until its imports were done and of the rest."""
-    note, *words = argv
     import kronos_ft.daily.run
     import kronos_ft.evaluation.run  # noqa: F401
     from kronos_ft.cli.main import main
@@ -46,6 +51,41 @@ def rank(argv: list[str]) -> int:
     code = main(words)
     figures = {"start": start, "work": _processor_seconds() - start}
     Path(f"{note}.{os.environ.get('RANK', '0')}").write_text(json.dumps(figures), encoding="utf-8")
+    return code
+
+
+def _seconds_by_node() -> dict[int, float]:
+    """Processor seconds of the processes that make parts, by the node that started them."""
+    found: dict[int, float] = {}
+    for process in psutil.process_iter(["ppid", "cmdline", "cpu_times"]):
+        if "".join(process.info["cmdline"] or "").startswith("ray::"):
+            used = process.info["cpu_times"]
+            found[process.info["ppid"]] = found.get(process.info["ppid"], 0.0) + used.user + used.system
+    return found
+
+
+def driver(note: str, nodes: int, words: list[str]) -> int:
+    """Ray's driver: a small forecast, in which the nodes import, and the forecast that counts."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from kronos_ft.cli.main import main
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for _ in range(nodes - 1):
+        cluster.add_node(num_cpus=1)
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    many = words[words.index("--data") + 1]
+    code = main([word.replace(many, many.replace("200", str(WARM))) for word in words])
+    start = _seconds_by_node()
+    code = code or main(words)
+    work = [
+        {"start": start.get(node, 0.0), "work": now - start.get(node, 0.0)} for node, now in _seconds_by_node().items()
+    ]
+    for number, figures in enumerate(work):
+        Path(f"{note}.{number}").write_text(json.dumps(figures), encoding="utf-8")
+    ray.shutdown()
+    cluster.shutdown()
     return code
 
 
@@ -59,17 +99,22 @@ def _prepared(folder: Path) -> None:
     for size, tokenizer in (("mini", "2k"), ("tiny", "tiny")):
         Kronos(KronosConfig.from_size(size)).save_pretrained(folder / size)
         KronosTokenizer(KronosTokenizerConfig.from_size(tokenizer)).save_pretrained(folder / f"tokenizer-{size}")
-    simulate_candles(4000, seed=1).to_parquet(folder / "one.parquet")
+    simulate_candles(4000, seed=1).to_parquet(folder / "1.parquet")
     frame = simulate_candles(5200, seed=2)
-    for count in (200, 5000):
+    for count in (WARM, 200, 5000):
         parts = [frame[first : first + 120].assign(symbol=f"s{first:04d}") for first in range(count)]
         pd.concat(parts).to_parquet(folder / f"{count}.parquet")
 
 
-def _run(folder: Path, processes: int, words: list[str]) -> list[dict[str, float]]:
-    note = folder / f"note-{processes}"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if processes > 1 else []
-    command = [sys.executable, *launcher, __file__, "--rank", str(note), *words]
+def _run(note: Path, processes: int, words: list[str]) -> list[dict[str, float]]:
+    """Runs the command by so many processes; processor seconds of each."""
+    if "ray" in words:
+        launcher, part = [], ["--nodes", str(processes)]
+    elif processes == 1:
+        launcher, part = [], ["--rank"]
+    else:
+        launcher, part = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], ["--rank"]
+    command = [sys.executable, *launcher, __file__, *part, "--note", str(note), *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return [json.loads(Path(f"{note}.{number}").read_text(encoding="utf-8")) for number in range(processes)]
@@ -77,60 +122,40 @@ def _run(folder: Path, processes: int, words: list[str]) -> list[dict[str, float
 
 def measure(folder: Path, name: str) -> list[Row]:
     """The rows of one job."""
-    size, _, series, words = JOBS[name]
-    data = folder / ("one.parquet" if series == 1 else f"{series}.parquet")
-    sizes = ["--lookback", "90", "--horizon", "24", "--seed", "1"]
-    words = [*words, "--model", str(folder / size), "--tokenizer", str(folder / f"tokenizer-{size}"), *sizes]
+    size, series, words = JOBS[name]
+    on_ray, writes_file = "ray" in words, words[0] == "forecast"
+    words = [*words, "--model", str(folder / size), "--tokenizer", str(folder / f"tokenizer-{size}")]
+    words += ["--lookback", "90", "--horizon", "24", "--seed", "1", "--data", str(folder / f"{series}.parquet")]
     found, outputs = {}, {}
     for processes in (1, 2):
-        out = folder / f"out-{processes}"
+        out = folder / f"{name.split(',')[0]}-{processes}"
         out.mkdir(exist_ok=True)
-        where = ["--output_dir", str(out)] if series == 1 else ["--output", str(out / "paths.parquet")]
-        found[processes] = _run(folder, processes, [*words, "--data", str(data), *where, "--overwrite"])
-        outputs[processes] = (out / ("evaluation.json" if series == 1 else "paths.parquet")).read_bytes()
-    one, two = found[1][0], found[2]
-    is_same = outputs[1] == outputs[2]
-    busier, total = max(entry["work"] for entry in two), sum(entry["work"] for entry in two)
-    details = {"one": one, "two": two}
+        where = ["--output", str(out / "paths.parquet")] if writes_file else ["--output_dir", str(out)]
+        found[processes] = _run(out / "note", processes, [*words, *where, "--overwrite"])
+        outputs[processes] = (out / ("paths.parquet" if writes_file else "evaluation.json")).read_bytes()
+    one, busier = found[1][0]["work"], max(entry["work"] for entry in found[2])
+    total = sum(entry["work"] for entry in found[2])
+    is_same, beside = outputs[1] == outputs[2], "one node" if on_ray else "one process"
+    note = "output equal byte for byte" if is_same else "OUTPUT DIFFERS"
+    details = {"one": found[1][0], "two": found[2]}
+    goal = RAY_GOAL if on_ray else GOAL
+    ratio, added = (f"{name}: processor seconds, one by the busier of two", f"{name}: processor seconds, both by one")
     return [
-        Row(
-            f"{name}: processor seconds, one by the busier of two",
-            "one process",
-            1.7,
-            one["work"] / busier,
-            is_same,
-            "output equal byte for byte" if is_same else "OUTPUT DIFFERS",
-            "s",
-            one["work"],
-            busier,
-            details=details,
-        ),
-        Row(
-            f"{name}: processor seconds of both by those of one",
-            "one process",
-            1.05,
-            total / one["work"],
-            is_same,
-            "what sharing adds",
-            "s",
-            one["work"],
-            total,
-            at_most=True,
-            details=details,
-        ),
+        Row(ratio, beside, goal, one / busier, is_same, note, "s", one, busier, details=details),
+        Row(added, beside, MOST_ADDED, total / one, is_same, "what sharing adds", "s", one, total, True, details),
     ]
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--rank"]:
-        return rank(sys.argv[2:])
+    """Measures the jobs, or is one of their processes."""
+    kinds = list(dict.fromkeys(name.split(",")[0] for name in JOBS))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--only", choices=[one.split(",")[0] for one in JOBS])
+    parser.add_argument("--only", choices=kinds, nargs="+", default=kinds)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         _prepared(Path(name))
-        chosen = [job for job in JOBS if options.only in (None, job.split(",")[0])]
+        chosen = [job for job in JOBS if job.split(",")[0] in options.only]
         rows = [row for job in chosen for row in measure(Path(name), job)]
     print_rows(rows)
     write_rows(options.output, rows)
@@ -138,4 +163,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--rank"]:  # --rank --note NOTE WORDS
+        sys.exit(rank(sys.argv[3], sys.argv[4:]))
+    if sys.argv[1:2] == ["--nodes"]:  # --nodes N --note NOTE WORDS
+        sys.exit(driver(sys.argv[4], int(sys.argv[2]), sys.argv[5:]))
     sys.exit(main())
