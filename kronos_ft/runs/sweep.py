@@ -26,8 +26,8 @@ from .tokenizer import run_tokenizer
 _SAME_WINDOWS = "all trials must use the same validation windows; run one sweep per value"
 _SAME_TOKENS = "losses of different tokenizers cannot be compared; run one sweep per tokenizer"
 VALIDATION_SETTINGS = (
-    *("data", "policy", "timezone", "lookback_window", "predict_window", "validation_stride", "max_gap", "clip"),
-    *("split_ratios", "split_dates", "embargo"),
+    *("data", "policy", "timezone", "columns", "lookback_window", "predict_window", "validation_stride", "max_gap"),
+    *("clip", "split_ratios", "split_dates", "embargo"),
 )
 FIXED = COMMON_FIXED | dict.fromkeys(VALIDATION_SETTINGS, _SAME_WINDOWS)
 

@@ -32,12 +32,13 @@ class CandleChoice:
 
     Attributes:
         data (`str`, *optional*): file, folder, glob or `sample`, from the run record or the command line.
-        policy, timezone (`str`): settings for reading it.
+        policy, timezone (`str`), columns (`str`, *optional*): settings for reading it.
     """
 
     data: str | None
     policy: str = "error"
     timezone: str = "UTC"
+    columns: str | None = None
     _read: dict[str, list[CandleSeries]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -51,6 +52,7 @@ class CandleChoice:
             own if isinstance(own, str) else None,
             str(settings.get("policy") or "error"),
             str(settings.get("timezone") or "UTC"),
+            settings.get("columns"),
         )
 
     def kinds(self) -> dict[str, str]:
@@ -78,7 +80,7 @@ class CandleChoice:
         if kind not in self._read:
             self._read[kind] = load_source(
                 "sample" if kind == SAMPLE else self.data,
-                *((self.policy, self.timezone) if kind == OWN else ("error", "UTC")),
+                *((self.policy, self.timezone, self.columns) if kind == OWN else ("error", "UTC")),
             )
         return self._read[kind]
 

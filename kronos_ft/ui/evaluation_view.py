@@ -204,8 +204,9 @@ def evaluation_tab(shown: FoundModel, folder: Path | None, words: Mapping[str, s
     """
     if folder is None:
         place = Path(shown.run or "runs") / "evaluation"
-        data = shown.data_settings().get("data") or "sample"
-        line = ["kronos-ft", "evaluate", "--data", data, "--model", shown.name]
+        own = shown.data_settings()
+        line = ["kronos-ft", "evaluate", "--data", own.get("data") or "sample", "--model", shown.name]
+        line += ["--columns", own["columns"]] if own.get("columns") else []
         # a tokenizer of the command line is not the one that the name finds
         line += ["--tokenizer", shown.tokenizer] if shown.is_overridden else []
         line += ["--output_dir", place]

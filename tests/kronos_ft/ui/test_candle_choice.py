@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kronos_ft.data.sources import simulate_candles
+from kronos_ft.models.found_model import FoundModel
 from kronos_ft.ui.candle_choice import OWN, SAMPLE, UPLOAD, CandleChoice, describe, moved_origin, past_origin, series_of
 from kronos_ft.ui.words import words_of
 
@@ -16,6 +17,14 @@ def test_own_candles_come_from_the_record_or_the_command_line(run, shown):
     assert choice.read(OWN)[0] is own  # read once
     assert CandleChoice.of(shown, "sample").kinds() == {SAMPLE: "", UPLOAD: ""}
     assert CandleChoice.of(shown, "other.parquet").kinds()[OWN] == "other.parquet"
+
+
+def test_own_candles_have_the_columns_of_their_run(tmp_path):
+    path = tmp_path / "candles.csv"
+    simulate_candles(50).rename(columns={"timestamps": "Datum", "close": "Schluss"}).to_csv(path, index=False)
+    data = {"data": str(path), "policy": "error", "timezone": "UTC", "columns": "time=Datum,close=Schluss"}
+    found = FoundModel("run", "model", "tokenizer", record={"data": data})
+    assert len(CandleChoice.of(found).read(OWN)[0]) == 50
 
 
 def test_an_upload_is_read_and_deleted(tmp_path):
