@@ -9,6 +9,7 @@ Shapes: N bars; values (N, 6) in the order of `FEATURES`.
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -162,7 +163,9 @@ class CandleSeries:
 
 def _is_zero(column: pd.Series, numbers: np.ndarray) -> bool:
     """Whether every cell that has content is the number 0."""
-    return bool((numbers[column.notna().to_numpy()] == 0).all())
+    if np.isnan(numbers).any():
+        numbers = numbers[column.notna().to_numpy()]
+    return bool((numbers == 0).all())
 
 
 def _unreadable(names: dict, frame: pd.DataFrame, found: dict[str, np.ndarray]) -> str:
@@ -190,7 +193,7 @@ def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[
                 columns["volume"], found["volume"] = ticks, numbers
                 break
     for name in ("volume", "amount"):
-        if name in found and is_empty(frame[columns[name]]):
+        if name in found and np.isnan(found[name]).all() and is_empty(frame[columns[name]]):
             remarks.append(f"the {name} column is empty")
             del found[name]
     values = np.zeros((len(frame), len(FEATURES)))
@@ -345,8 +348,8 @@ def _refusal(report: CandleReport, others: int = 0) -> str:
 
 
 def _check_symbols(loaded: list[CandleSeries]) -> None:
-    symbols = [series.symbol for series in loaded]
-    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+    counts = Counter(series.symbol for series in loaded)
+    twice = sorted(symbol for symbol, count in counts.items() if count > 1)
     if twice:
         raise ValueError(
             f"symbol {twice[0]} occurs in two tables; keep one file per symbol, or pass a dict of symbol to table"
