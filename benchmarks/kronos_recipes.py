@@ -78,6 +78,7 @@ BEST_CHANGES: dict[str, dict[str, object]] = {
     "ema-0.95": {"ema_decay": 0.95},
     "ema-0.99": {"ema_decay": 0.99},
     "b8-9": {"per_device_train_batch_size": 8, "num_train_epochs": 9},
+    "b8-9-5e-3": {"per_device_train_batch_size": 8, "num_train_epochs": 9, "learning_rate": 5e-3},
     "60": {"num_train_epochs": 60, "early_stopping": False},
 }
 CANDIDATES: dict[str, dict[str, object]] = {
