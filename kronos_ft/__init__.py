@@ -133,23 +133,28 @@ def _register_models() -> None:
 class _AfterTransformers:
     """An import hook that registers the models when transformers is imported after this package."""
 
+    is_searching = False
+
     def find_spec(self, name: str, *where: object) -> object:
-        if name != "transformers":
+        if name != "transformers" or self.is_searching:
             return None
         from importlib.util import find_spec
 
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        if spec is None:
-            return None
-        execute = spec.loader.exec_module
+        self.is_searching = True  # the other finders are asked
+        try:
+            spec = find_spec(name)
+        finally:
+            self.is_searching = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
 
-        def and_register(module: object) -> None:
-            execute(module)
-            if not any(name.startswith("kronos_ft.models.") for name in sys.modules):  # else their import does
-                _register_models()
+            def and_register(module: object) -> None:
+                sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+                execute(module)
+                if not any(name.startswith("kronos_ft.models.") for name in sys.modules):  # else their import does
+                    _register_models()
 
-        spec.loader.exec_module = and_register
+            spec.loader.exec_module = and_register
         return spec
 
 

@@ -38,6 +38,8 @@ def folders(tmp_path_factory):
         "from transformers import AutoConfig, AutoModel\nimport kronos_ft",
         "from kronos_ft import Kronos\nfrom transformers import AutoConfig, AutoModel",
         "import kronos_ft\nfrom transformers import AutoConfig, AutoModel",
+        "import kronos_ft, importlib.util\nimportlib.util.find_spec('transformers')\n"
+        "from transformers import AutoConfig, AutoModel",
         "import kronos_ft, transformers\nfrom transformers import AutoConfig, AutoModel",
         "import kronos_ft\nfrom transformers import Trainer, AutoConfig, AutoModel",
     ],
