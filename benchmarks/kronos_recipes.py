@@ -72,12 +72,15 @@ BEST_CHANGES: dict[str, dict[str, object]] = {
     "2e-3": {"learning_rate": 2e-3},
     "5e-3": {"learning_rate": 5e-3},
     "7e-3": {"learning_rate": 7e-3},
+    "3e-3": {"learning_rate": 3e-3},
     "1e-2": {"learning_rate": 1e-2},
     "5e-3-pct-0.25": {"learning_rate": 5e-3, "pct_start": 0.25},
     "adamw-3e-3-muon-1e-2": {"learning_rate": 3e-3, "muon_learning_rate": 1e-2},
     "ema-0.95": {"ema_decay": 0.95},
     "ema-0.99": {"ema_decay": 0.99},
     "b8-9": {"per_device_train_batch_size": 8, "num_train_epochs": 9},
+    "b8-8-1e-2": {"per_device_train_batch_size": 8, "num_train_epochs": 8, "learning_rate": 1e-2},
+    "b8-9-1e-2": {"per_device_train_batch_size": 8, "num_train_epochs": 9, "learning_rate": 1e-2},
     "b8-9-5e-3": {"per_device_train_batch_size": 8, "num_train_epochs": 9, "learning_rate": 5e-3},
     "60": {"num_train_epochs": 60, "early_stopping": False},
 }
@@ -107,7 +110,7 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "muon-1e-3-b16-ema-15": _MUON | _SHORT | _EMA | _rates(adamw=1e-3) | {"num_train_epochs": 15},
     "muon-2e-3-b16-ema-15": _MUON | _SHORT | _EMA | _rates(adamw=2e-3) | {"num_train_epochs": 15},
     "muon-3e-3-b16-ema-15": _MUON | _SHORT | _EMA | _rates(adamw=3e-3) | {"num_train_epochs": 15},
-    **{f"best-{name}": {"preset": "best"} | change for name, change in BEST_CHANGES.items()},
+    **{f"best-{name}": {"preset": "best", "learning_rate": 3e-3} | change for name, change in BEST_CHANGES.items()},
 }
 
 

@@ -238,6 +238,25 @@ def _tokenizer_of(folder: Path) -> str:
     return named
 
 
+def stage_folder(named: str, stage: str) -> str:
+    """The folder of a stage if a run of several stages is named; otherwise the name itself."""
+    return str(Path(named) / stage) if (Path(named) / stage / BEST_MODEL).is_dir() else named
+
+
+def own_tokenizer(named: str) -> str | None:
+    """The tokenizer of a predictor in a folder here: that of its run, or the recorded one; None without one.
+
+    Raises:
+        ValueError: the recorded tokenizer no longer exists.
+    """
+    path = Path(named)
+    if (path / "tokenizer" / BEST_MODEL).is_dir():
+        return str(path / "tokenizer")
+    folder = path / BEST_MODEL if (path / BEST_MODEL).is_dir() else path
+    is_recorded = (folder / CONFIG_NAME).is_file() and _recorded_tokenizer(folder) is not None
+    return _tokenizer_of(folder) if is_recorded else None
+
+
 def _find_on_hub(named: str, tokenizer: str | None, head: bool) -> FoundModel:
     """As [`find_model`], for a name that is not a folder here."""
     name, revision = split_revision(named)

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedConfig
 
 from ft_core.hub.resolve import HubUnreachable, Start, pin
 
+from ..models.found_model import own_tokenizer, stage_folder
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.pretrained import find_pretrained
 from ..models.sizes import (
@@ -51,7 +53,8 @@ def _resolve(
         HubUnreachable: the Hub cannot be reached and the cache does not hold the model.
     """
     name = name or model.model
-    place = named_place(name, published)
+    stage = "tokenizer" if published is PUBLISHED_TOKENIZERS else "predictor"
+    place = stage_folder(named_place(name, published), stage)
     recorded_as = getattr(model, prefix.rstrip("_") or "model")
     run = Path(args.output_dir) if args.resume else None
     try:
@@ -84,6 +87,8 @@ def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Sta
         ValueError, HubUnreachable: as [`_resolve`].
     """
     remedy = "--tokenizer takes RUN/best_model of a tokenizer run"
+    if not model.tokenizer and not model.from_scratch:
+        model = replace(model, tokenizer=own_tokenizer(model.model))
     return _resolve(model, args, PUBLISHED_TOKENIZERS, remedy, named_tokenizer(model), prefix="tokenizer_")
 
 
@@ -122,7 +127,9 @@ def build_predictor(start: Start, args: KronosArguments) -> Kronos:
 
 
 def named_tokenizer(model: PredictorModelArguments) -> str:
-    """The tokenizer that the settings name, or that of the model's size."""
+    """The tokenizer that the settings name, that of the model's run, or that of its size."""
+    if not model.tokenizer and not model.from_scratch and (own := own_tokenizer(model.model)):
+        return own
     return model.tokenizer or TOKENIZER_OF_PUBLISHED.get(model.model, "base")
 
 

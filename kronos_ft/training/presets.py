@@ -37,7 +37,7 @@ _EARLY_STOPPING = {"early_stopping": True, "early_stopping_patience": 5, "early_
 # passes and averaged weights. Published weights may need a lower rate: compare with `gentle`.
 PRESETS["best"] = PRESETS["baseline"] | {
     "optim": "muon",
-    "learning_rate": 3e-3,
+    "learning_rate": 1e-2,
     "per_device_train_batch_size": 16,
     "max_grad_norm": 1.0,
     "num_train_epochs": 12,
@@ -72,7 +72,7 @@ PRESETS["cpu"] = PRESETS["gentle"] | _LAPTOP | {"model": "2k", "max_steps": 200}
 PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "baseline": {**PRESETS["baseline"], "learning_rate": 4e-5, "max_grad_norm": 3.0},
     "optimized": {**PRESETS["optimized"], "learning_rate": 2e-5},
-    "best": {**PRESETS["best"], "num_train_epochs": 10, "early_stopping_patience": 5},
+    "best": {**PRESETS["best"], "learning_rate": 3e-3, "num_train_epochs": 10, "early_stopping_patience": 5},
     "gentle": PRESETS["gentle"],
     "cpu": PRESETS["gentle"] | _LAPTOP | {"model": "mini", "max_steps": 600},
 }

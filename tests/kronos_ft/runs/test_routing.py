@@ -1,11 +1,17 @@
 """Settings of `finetune` before they reach a stage: whatever the YAML file holds is a value or one line."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from kronos_ft.cli.main import main
+from kronos_ft.models.found_model import find_model
 from kronos_ft.runs.routing import read_finetune, route_settings
+
+SHORT = {"lookback_window": 20, "predict_window": 4, "max_steps": 2, "per_device_train_batch_size": 8}
+SHORT |= {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
+SETTINGS = [f"--{name}={value}" for name, value in SHORT.items()]
 
 
 def test_the_run_folder_and_its_stages():
@@ -37,3 +43,17 @@ def test_muon_is_not_for_the_head_of_a_frozen_body():
     assert not {"optim", "muon_learning_rate"} & found["quantiles"].keys()
     own = route_settings({"quantiles_optim": ["muon"], "quantiles_body": ["full"]})
     assert own["quantiles"]["optim"] == ["muon"]
+
+
+def test_a_run_folder_names_both_models_to_start_from(finetuned, run, tmp_path):
+    _, given = read_finetune(["--model", str(finetuned.folder), "--data", "sample"])
+    assert given["tokenizer"]["model"] == str(finetuned.folder / "tokenizer")
+    _, given = read_finetune(["--model", str(finetuned.folder), "--tokenizer", "base", "--data", "sample"])
+    assert given["tokenizer"]["model"] == "base"
+    words = ["--data", finetuned.data, "--model", finetuned.folder, *SETTINGS]
+    assert run("finetune", *words, "--output_dir", tmp_path / "again")[0] == 0
+    recorded = json.loads((tmp_path / "again" / "tokenizer" / "run.json").read_text(encoding="utf-8"))
+    assert recorded["model"]["model"] == str(finetuned.folder / "tokenizer")
+    assert run("predictor", *words, "--output_dir", tmp_path / "alone")[0] == 0
+    found = find_model(str(tmp_path / "alone"))
+    assert Path(found.tokenizer) == finetuned.folder / "tokenizer"
