@@ -11,12 +11,15 @@ import lzma
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 LIMIT_VARIABLE = "KRONOS_FT_MAX_UNPACKED"
 LIMIT_MIB = 2048  # about 20 million candles or a million long records as text
 PIECE = 2**20
+START = 10  # bytes that show the compression
 
 GZIP_MAGIC, BZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"BZh", b"PK\x03\x04"
 REFUSED_MAGICS = {
@@ -49,27 +52,65 @@ def too_large(path: Path, limit: int) -> ValueError:
     )
 
 
-def _read(path: Path, stream: IO[bytes], limit: int) -> bytes:
-    pieces, size = [], 0
-    while piece := stream.read(PIECE):
-        size += len(piece)
-        if size > limit:
-            raise too_large(path, limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+def _zip_member(path: Path, file: IO[bytes]) -> IO[bytes]:
+    archive = zipfile.ZipFile(file)
+    members = [
+        entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX")
+    ]
+    if len(members) != 1:
+        raise ValueError(f"data file {path} is a zip archive of {len(members)} files; unpack it and pass one")
+    if members[0].flag_bits & 1:
+        raise ValueError(f"data file {path} is an encrypted zip archive; unpack it and pass the file in it")
+    return archive.open(members[0])
 
 
-def _read_zip(path: Path, content: bytes, limit: int) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = [
-            entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX")
-        ]
-        if len(members) != 1:
-            raise ValueError(f"data file {path} is a zip archive of {len(members)} files; unpack it and pass one")
-        if members[0].flag_bits & 1:
-            raise ValueError(f"data file {path} is an encrypted zip archive; unpack it and pass the file in it")
-        with archive.open(members[0]) as stream:
-            return _read(path, stream, limit)
+def _kind(path: Path, start: bytes) -> str:
+    """The compression by the first bytes of a file; empty if it has none."""
+    for magic, kind in REFUSED_MAGICS.items():
+        if start.startswith(magic):
+            raise ValueError(f"data file {path} is {kind}, which is not supported; unpack it or compress it with gzip")
+    if start.startswith(BZIP_MAGIC) and start[4:10] == b"1AY&SY":
+        return "bzip2"
+    if start.startswith(GZIP_MAGIC):
+        return "gzip"
+    return "zip" if start.startswith(ZIP_MAGIC) else ""
+
+
+def unpacked_blocks(path: Path, file: IO[bytes], limit: int | None = None) -> Iterator[bytes]:
+    """The content of a file in blocks of at most `PIECE` bytes, unpacked as [`unpack`] does.
+
+    Args:
+        path (`Path`): for messages.
+        file: the open file, at its start.
+        limit (`int`, *optional*): maximum unpacked bytes; default [`unpacked_limit`].
+
+    Raises:
+        ValueError: as [`unpack`].
+    """
+    kind = _kind(path, file.read(START))
+    file.seek(0)
+    if not kind:
+        yield from iter(partial(file.read, PIECE), b"")
+        return
+    limit, size = unpacked_limit() if limit is None else limit, 0
+    openers = {"gzip": lambda: gzip.GzipFile(fileobj=file), "bzip2": lambda: bz2.BZ2File(file)}
+    try:
+        stream = openers.get(kind, lambda: _zip_member(path, file))()
+        while piece := stream.read(PIECE):
+            size += len(piece)
+            if size > limit:
+                raise too_large(path, limit)
+            yield piece
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise ValueError(f"data file {path} is a damaged {kind} file ({error}); download it again") from error
 
 
 def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
@@ -83,26 +124,6 @@ def unpack(path: Path, content: bytes, limit: int | None = None) -> bytes:
     Raises:
         ValueError: damaged, more than the limit, an archive of several files, or another kind of compression.
     """
-    for magic, kind in REFUSED_MAGICS.items():
-        if content.startswith(magic):
-            raise ValueError(f"data file {path} is {kind}, which is not supported; unpack it or compress it with gzip")
-    limit = unpacked_limit() if limit is None else limit
-    try:
-        if content.startswith(GZIP_MAGIC):
-            return _read(path, gzip.GzipFile(fileobj=io.BytesIO(content)), limit)
-        if content.startswith(BZIP_MAGIC) and content[4:10] == b"1AY&SY":
-            return _read(path, bz2.BZ2File(io.BytesIO(content)), limit)
-        if content.startswith(ZIP_MAGIC):
-            return _read_zip(path, content, limit)
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        kind = {GZIP_MAGIC: "gzip", ZIP_MAGIC[:2]: "zip"}.get(content[:2], "bzip2")
-        raise ValueError(f"data file {path} is a damaged {kind} file ({error}); download it again") from error
-    return content
+    if not _kind(path, content[:START]):
+        return content
+    return b"".join(unpacked_blocks(path, io.BytesIO(content), limit))

@@ -13,13 +13,18 @@ _LIKELY = 0.1  # greatest difference to the mess of the best guess
 _FOREIGN_WORD = re.compile(r"[^\W\d_a-zA-Z][^\W\d_]*")
 
 
+def utf16_of(content: bytes) -> str | None:
+    """The UTF-16 encoding of a file by its first bytes, or None."""
+    return UTF16_MARKS.get(content[:2]) or _UTF16_STARTS.get(content[:2])
+
+
 def as_utf8(path: Path, content: bytes) -> bytes:
     """A file's content with UTF-16 converted to UTF-8.
 
     Raises:
         ValueError: damaged UTF-16.
     """
-    encoding = UTF16_MARKS.get(content[:2]) or _UTF16_STARTS.get(content[:2])
+    encoding = utf16_of(content)
     if encoding is None:
         return content
     try:

@@ -6,8 +6,10 @@ Notable:
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ft_core.io.formats import parse_json
 from ft_core.io.pickles import refuse_pickled_data
@@ -43,8 +45,8 @@ def quoted(names: object) -> str:
     return ", ".join(shown[:MAX_NAMES]) + more
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+def open_file(path: Path) -> IO[bytes]:
+    """A file, open for reading.
 
     Raises:
         ValueError: the file is missing, a folder, a pickle, unreadable or empty.
@@ -53,26 +55,38 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(f"data file {path} is a folder; pass the JSONL file in it")
     refuse_pickled_data(path, "to_json('{stem}.jsonl', orient='records', lines=True)")
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
+        if file.peek(1):
+            return file
     except FileNotFoundError as error:
         raise ValueError(f"data file {path} does not exist; correct the path") from error
     except OSError as error:
         raise ValueError(f"data file {path} cannot be read ({error.strerror}); correct its permissions") from error
-    if not content:
-        raise ValueError(f"data file {path} is empty; pass a file with one JSON object per line")
-    return content
+    file.close()
+    raise empty_file(path)
 
 
-def numbered_lines(path: Path, content: bytes) -> list[tuple[int, bytes]]:
-    """Lines with their numbers (from 1) and line endings, including blank lines, without the byte order mark.
+def empty_file(path: Path) -> ValueError:
+    """The error for a file without a line."""
+    return ValueError(f"data file {path} is empty; pass a file with one JSON object per line")
 
-    Raises:
-        ValueError: all lines are blank.
-    """
-    lines = content.removeprefix(BOM).splitlines(keepends=True)
-    if not any(line.strip() for line in lines):
-        raise ValueError(f"data file {path} is empty; pass a file with one JSON object per line")
-    return list(enumerate(lines, start=1))
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; raises ValueError as [`open_file`]."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def split_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a file that is read in blocks, with their line endings, also the blank ones."""
+    rest: list[bytes] = []  # the last line: its end may be in a later block
+    for block in blocks:
+        rest.append(block)
+        if b"\n" in block or b"\r" in block:
+            *lines, last = b"".join(rest).splitlines(keepends=True)
+            yield from lines
+            rest = [last]
+    yield from b"".join(rest).splitlines(keepends=True)
 
 
 def _json_defect(number: int, error: ValueError) -> Defect:

@@ -3,18 +3,22 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from ft_core.io.cache_folder import own_cache
 
+from .record_table import encoded
 from .records import Record
 
 NOTHING = "none"
 MOST = 0.95
+IDS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,16 @@ def _cache_file(cache: str | None, key: str) -> str | None:
     return str(folder / f"{key}.arrow")
 
 
-def _content_key(records: list[Record], tokenizer: PreTrainedTokenizerBase, settings: dict) -> str:
+def _content_key(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, settings: dict) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass"))
-    for record in records:
-        digest.update(f"{record.id}\0{record.source}\0{record.target}\1".encode("utf-8", "surrogatepass"))
+    for text in encoded(records):
+        digest.update(text)
     return digest.hexdigest()
 
 
 def tokenize_records(
-    records: list[Record],
+    records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
     *,
     prefix: str = "",
@@ -78,7 +82,7 @@ def tokenize_records(
     """Token ids of records, truncated at the limits.
 
     Args:
-        records (`list` of [`Record`]): texts.
+        records (`Sequence[Record]`): texts, read in parts.
         tokenizer: the model's tokenizer.
         prefix (`str`): added before each source.
         max_source_length, max_target_length (`int`): limits in tokens, including the end token.
@@ -93,13 +97,13 @@ def tokenize_records(
         if value < 2:
             raise ValueError(f"{name}={value} is too small for a text; use at least 2 tokens")
     settings = {"prefix": prefix, "source": max_source_length, "target": max_target_length, "version": 1}
-    plain = Dataset.from_dict(
-        {"source": [record.source for record in records], "target": [record.target for record in records]}
-    )
+    key = _content_key(records, tokenizer, settings)
+    places = Dataset.from_dict({"place": range(len(records))})
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list]:
-        sources = tokenizer([prefix + text for text in batch["source"]], add_special_tokens=True)["input_ids"]
-        targets = tokenizer(batch["target"], add_special_tokens=True)["input_ids"]
+    def encode(batch: dict[str, list[int]]) -> dict[str, list]:
+        part = list(records[batch["place"][0] : batch["place"][-1] + 1])
+        sources = tokenizer([prefix + record.source for record in part], add_special_tokens=True)["input_ids"]
+        targets = tokenizer([record.target for record in part], add_special_tokens=True)["input_ids"]
         inputs = [_cut(ids, max_source_length) for ids in sources]
         labels = [_cut(ids, max_target_length) for ids in targets]
         return {
@@ -111,17 +115,18 @@ def tokenize_records(
             "target_tokens": [len(ids) for ids in targets],
         }
 
-    encoded = plain.map(
+    tokens = places.map(
         encode,
         batched=True,
         num_proc=processes,
-        remove_columns=["source", "target"],
-        cache_file_name=_cache_file(cache, _content_key(records, tokenizer, settings)),
+        remove_columns=["place"],
+        cache_file_name=_cache_file(cache, key),
+        new_fingerprint=key,  # or the library would hash the records with the function
         keep_in_memory=cache == NOTHING,
         load_from_cache_file=cache != NOTHING,
         desc="tokenising",
     )
-    sources, targets = encoded["source_tokens"][:], encoded["target_tokens"][:]
+    sources, targets = tokens["source_tokens"][:], tokens["target_tokens"][:]
     lengths = TokenLengths(
         source_mean=sum(sources) / len(sources),
         target_mean=sum(targets) / len(targets),
@@ -130,9 +135,10 @@ def tokenize_records(
         source_most=fitting_length(sources),
         target_most=fitting_length(targets),
     )
-    encoded = encoded.remove_columns(["source_tokens", "target_tokens"])
-    encoded = encoded.add_column("row", range(len(records))).add_column("record", [record.id for record in records])
-    return encoded, lengths
+    tokens = tokens.remove_columns(["source_tokens", "target_tokens"]).add_column("row", range(len(records)))
+    parts = (records[first : first + IDS_AT_ONCE] for first in range(0, len(records), IDS_AT_ONCE))
+    ids = pyarrow.chunked_array([[record.id for record in part] for part in parts], pyarrow.string())
+    return tokens.add_column("record", ids), lengths
 
 
 def fitting_length(lengths: list[int]) -> int:

@@ -13,15 +13,31 @@ import gzip
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from ft_core.io.files import write_file
 
+from .fields import (
+    EMOTION_SUMMARY,
+    FIVE_ASPECTS,
+    MISSING,
+    NO_ID,
+    TASKS,
+    Settled,
+    TaskFields,
+    Witnesses,
+    lookup,
+    named_fields,
+)
 from .jsonl import Defect, json_name, quoted
-from .rows import MISSING, lookup, read_rows
-from .shapes import find_fields
+from .rows import numbered_rows
 from .targets import join_targets, split_targets
 
 __all__ = [
@@ -30,8 +46,6 @@ __all__ = [
 ]  # fmt: skip
 
 POLICIES = ("error", "drop")
-DEFAULT_ID = "id"
-NO_ID = "none"  # as the name of the id field: records are numbered
 DEFECTS = {
     "bad_json": "bad JSON",
     "duplicate_key": "key given twice",
@@ -52,63 +66,7 @@ LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 OTHER_ID = "name another field with --id_field, or none to number the rows"
 SHOWN_TEXT = 60  # characters of a record that its repr shows
 MAX_LINES = 5  # line numbers shown per kind
-
-
-@dataclass(frozen=True)
-class TaskFields:
-    """The source and target fields of a task.
-
-    Args:
-        sources (`tuple[str, ...]`): fields of the source text, joined by newlines in this order.
-        targets (`tuple[str, ...]`): fields of the target text; several fields are joined under headings.
-        id (`str`): field that identifies a row; `none` numbers the rows. In a file without the field `id`, the line
-            number is the id.
-
-    Raises:
-        ValueError: no field, a plain string, or a field named twice.
-    """
-
-    sources: tuple[str, ...]
-    targets: tuple[str, ...]
-    id: str = DEFAULT_ID
-
-    def __post_init__(self) -> None:
-        for name in ("sources", "targets"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                raise ValueError(f"{name}={value!r} is a string; pass a tuple of field names, ({value!r},)")
-            if not value:
-                raise ValueError(f"{name}={value!r} is empty; name at least one field")
-        names = [*self.sources, *self.targets, self.id]
-        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"field {twice[0]!r} is named twice; use each field only once, as id, source or target")
-
-
-EMOTION_SUMMARY = TaskFields(
-    sources=("case_description", "consultation_process"), targets=("experience_and_reflection",)
-)
-FIVE_ASPECTS = TaskFields(
-    sources=("case_description", "consultation_process", "experience_and_reflection"),
-    targets=("causes", "symptoms", "treatment_process", "characteristics_of_illness", "treatment_effect"),
-)
-TASKS = {"emotion_summary": EMOTION_SUMMARY, "five_aspects": FIVE_ASPECTS}
-
-
-def named_fields(
-    task: str, sources: Sequence[str] | None, targets: Sequence[str] | None, id_field: str | None = None
-) -> TaskFields:
-    """The fields of a task, or the given source and target fields; `id_field` replaces the field `id`.
-
-    Raises:
-        ValueError: an unknown task, or only one of sources and targets.
-    """
-    if bool(sources) != bool(targets):
-        raise ValueError("source_fields and target_fields belong together; set both or neither")
-    if not sources and task not in TASKS:
-        raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}, or name the fields")
-    fields = TaskFields(tuple(sources), tuple(targets)) if sources else TASKS[task]
-    return replace(fields, id=id_field) if id_field else fields
+FIRST_ROWS = 100  # read before the fields are settled
 
 
 def _cut(text: str) -> str:
@@ -254,37 +212,6 @@ def _read_row(
     return Record(row_id or "", source, target or "", line, row), defects
 
 
-def _check_names(path: Path, rows: list[dict], fields: TaskFields, need_target: bool) -> None:
-    wanted = {"sources": fields.sources, "targets": fields.targets if need_target else ()}
-    wanted["id"] = () if fields.id in (DEFAULT_ID, NO_ID) else (fields.id,)
-    for role, names in wanted.items():
-        unknown = [name for name in names if all(lookup(row, name) is MISSING for row in rows)]
-        if rows and unknown:
-            known = dict.fromkeys(name for row in rows for name in row)
-            found = f"use existing fields: {quoted(known)}" if known else "its rows have no fields"
-            raise ValueError(f"{path}: no row of the file has {role} {quoted(unknown)}; {found}")
-
-
-def _fitting_fields(path: Path, rows: list[dict], fields: TaskFields, need_target: bool) -> tuple[TaskFields, str]:
-    """The fields of a task, or those that the rows have instead of them, with a line that says so.
-
-    Raises:
-        ValueError: two fields that could be the source, or the target.
-    """
-    names = (*fields.sources, *fields.targets)
-    is_task = any((fields.sources, fields.targets) == (task.sources, task.targets) for task in TASKS.values())
-    if not is_task or any(lookup(row, name) is not MISSING for row in rows for name in names):
-        return fields, ""
-    try:
-        found = find_fields(rows, need_target)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    if found is None:
-        return fields, ""
-    sources, targets, remark = found
-    return replace(fields, sources=sources, targets=targets), remark
-
-
 def _cleaned(record: Record, report: RecordReport) -> Record:
     """The record with spaces in place of separator characters."""
     source, target = (SEPARATOR.sub(" ", text) for text in (record.source, record.target))
@@ -305,10 +232,10 @@ def read_records(
 
     Args:
         path (`str` or `Path`): JSON Lines, JSON, CSV, Parquet or a data set of the Hub, as
-            [`~mt5_ft.data.rows.read_rows`] reads it.
+            [`~mt5_ft.data.rows.numbered_rows`] reads it.
         fields (`TaskFields`): source, target and id fields. A source or target of several fields is empty if all of
             them are empty. Of a task of `TASKS` whose fields no row has, the fields are found in the rows
-            ([`~mt5_ft.data.shapes.find_fields`]); `fields` of the report names them.
+            ([`~mt5_ft.data.fields.find_fields`]); `fields` of the report names them.
         policy (`str`): `error` raises at the first defect, `drop` removes defective rows. Of rows with the same id, the
             first valid row is kept.
         need_target (`bool`): False for rows without a target, e.g. to summarise; the target is then not checked.
@@ -322,57 +249,135 @@ def read_records(
         ValueError: a defect under policy `error`; under both policies a missing, empty or unreadable file, fields that
             no row has, only empty targets, or no usable row.
     """
+    records, report = collect_records(path, fields, policy, list, need_target=need_target, need_id=need_id)
+    if not need_id:
+        for place in np.flatnonzero(repeated(np.array([text_key(record.id) for record in records], np.uint64))):
+            records[place] = replace(records[place], id=f"line {records[place].line}")
+    return records, report
+
+
+def text_key(text: str) -> int:
+    """A hash of a text that is below 2^64; 0 for the empty text."""
+    if not text:
+        return 0
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def repeated(keys: np.ndarray) -> np.ndarray:
+    """Where a key of [`text_key`] is that of the empty text or of an earlier text: bool of the shape of `keys`."""
+    result = np.ones(len(keys), dtype=bool)
+    result[np.unique(keys, return_index=True)[1]] = False
+    return result | (keys == 0)
+
+
+def collect_records(
+    path: str | Path,
+    fields: TaskFields,
+    policy: str,
+    into: Callable[[], "Collection"],
+    *,
+    need_target: bool = True,
+    need_id: bool = True,
+) -> tuple["Collection", RecordReport]:
+    """Reads and validates a file as [`read_records`] does, one row at a time; appends each record to `into()`.
+
+    The rows are read again from the start if a later one changes which fields are read. With `need_id=False`, a record
+    whose id cannot be used has an empty id, and repeated ids are left.
+    """
     if policy not in POLICIES:
         raise ValueError(f"policy={policy!r} is not known; use one of {', '.join(POLICIES)}")
     path = Path(path)
-    parsed = read_rows(path)
-    rows = {number: row for number, row in parsed.items() if isinstance(row, dict)}
-    fields, remark = _fitting_fields(path, list(rows.values()), fields, need_target)
-    _check_names(path, list(rows.values()), fields, need_target)
-    has_id = fields.id != NO_ID and any(lookup(row, fields.id) is not MISSING for row in rows.values())
+    witnesses = Witnesses(path, fields, need_target)
+    while True:
+        rows = numbered_rows(path)
+        head = list(islice(rows, FIRST_ROWS))
+        for _, row in head:
+            witnesses.add(row)
+        reading = _Reading(path, witnesses.settled(), into(), need_target, need_id)
+        for number, row in chain(head, rows):
+            if witnesses.add(row) and witnesses.settled() != reading.settled:
+                break
+            reading.add(number, row)
+        else:
+            witnesses.settle()
+            return reading.records, reading.finish(policy)
 
-    report = RecordReport(path, rows_read=len(parsed), has_ids=has_id, fields=fields, remark=remark)
-    records: list[Record] = []
-    defects: list[Defect] = []
-    line_of_id: dict[str, int] = {}
-    for number, row in parsed.items():
+
+class Collection(Protocol):
+    """What records are appended to."""
+
+    def append(self, record: Record) -> None:
+        """Adds a record."""
+
+    def __len__(self) -> int: ...
+
+
+class _Reading:
+    """Validates the rows of a file one after another, once its fields are settled."""
+
+    def __init__(self, path: Path, settled: Settled | None, records: Collection, need_target: bool, need_id: bool):
+        self.settled, self.records = settled, records
+        self.need_target, self.need_id = need_target, need_id
+        self.report = RecordReport(path, rows_read=0)
+        if settled is not None:
+            self.report.has_ids, self.report.fields = settled.has_id, settled.fields
+            self.report.remark = settled.remark
+        self.objects = 0
+        self.line_of_id: dict[str, int] = {}
+
+    def add(self, number: int, row: "dict | Defect") -> None:
+        """Reads a row; only counts it while the fields are not settled."""
+        report, settled = self.report, self.settled
+        report.rows_read += 1
+        if settled is None:
+            return
         if isinstance(row, Defect):
-            defects.append(row)
-            report.dropped_ids |= set() if has_id else {str(number)}
-            continue
-        record, found = _read_row(number, row, fields, has_id=has_id, need_target=need_target, need_id=need_id)
+            report.details.append(row)
+            report.dropped_ids |= set() if settled.has_id else {str(number)}
+            return
+        self.objects += 1
+        record, found = _read_row(
+            number, row, settled.fields, has_id=settled.has_id, need_target=self.need_target, need_id=self.need_id
+        )
         if not found:
-            first = line_of_id.setdefault(record.id, number) if record.id else None
-            if first != number and not need_id:
-                record, first = replace(record, id=f"line {number}"), number
+            first = self.line_of_id.setdefault(record.id, number) if self.need_id else number
             if first == number:
-                records.append(_cleaned(record, report))
-                continue
+                self.records.append(_cleaned(record, report))
+                return
             message = f"id {record.id!r} is already used in line {first}; {OTHER_ID}"
             found = [Defect(number, "duplicate_id", message)]
         report.dropped_ids.add(record.id)
-        defects.extend(found)
+        report.details.extend(found)
 
-    report.rows_kept, report.details = len(records), defects
-    for defect in defects:
-        numbers = report.defects.setdefault(defect.kind, [])
-        if defect.line not in numbers[-1:]:
-            numbers.append(defect.line)
-    if rows and len(report.defects.get("empty_target", ())) == len(rows):
-        raise ValueError(
-            f"{path}: every target is empty ({quoted(fields.targets)} in all {len(rows)} rows); set target_fields to "
-            "the field with the target text"
-        )
-    counts = {kind: len(numbers) for kind, numbers in report.defects.items()}
-    if defects and policy == "error":
-        first = defects[0]
-        counts[first.kind] -= 1
-        others = sum(counts.values())
-        more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
-        raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass --policy drop")
-    if not records:
-        raise ValueError(f"{path}: none of the {len(parsed)} rows is usable ({_counts(counts)}); correct the file")
-    return records, report
+    def finish(self, policy: str) -> RecordReport:
+        """The report of all rows.
+
+        Raises:
+            ValueError: a defect under policy `error`, only empty targets, or no usable row.
+        """
+        report, path, defects = self.report, self.report.path, self.report.details
+        report.rows_kept = len(self.records)
+        for defect in defects:
+            numbers = report.defects.setdefault(defect.kind, [])
+            if defect.line not in numbers[-1:]:
+                numbers.append(defect.line)
+        if self.objects and len(report.defects.get("empty_target", ())) == self.objects:
+            raise ValueError(
+                f"{path}: every target is empty ({quoted(report.fields.targets)} in all {self.objects} rows); set "
+                "target_fields to the field with the target text"
+            )
+        counts = {kind: len(numbers) for kind, numbers in report.defects.items()}
+        if defects and policy == "error":
+            first = defects[0]
+            counts[first.kind] -= 1
+            others = sum(counts.values())
+            more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
+            raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass --policy drop")
+        if not report.rows_kept:
+            raise ValueError(
+                f"{path}: none of the {report.rows_read} rows is usable ({_counts(counts)}); correct the file"
+            )
+        return report
 
 
 def write_records(path: str | Path, rows: Iterable[dict]) -> None:

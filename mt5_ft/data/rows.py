@@ -7,72 +7,92 @@ Notable:
 """
 
 import csv
-import io
 import json
-import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from ft_core.io.compressed import SUFFIXES, too_large, unpack, unpacked_limit
+from ft_core.io.compressed import SUFFIXES, too_large, unpacked_blocks, unpacked_limit
 from ft_core.io.formats import parse_json
 
-from .encodings import BOM, as_utf8, describe_encoding
-from .hub_rows import is_hub_name, load_hub_rows
-from .jsonl import Defect, numbered_lines, parse_line, read_bytes
-from .shapes import text_of_turns
+from .encodings import BOM, as_utf8, describe_encoding, utf16_of
+from .hub_rows import ROWS_AT_ONCE, is_hub_name, load_hub_rows
+from .jsonl import Defect, empty_file, open_file, parse_line, split_lines
 
 PARQUET_MAGIC = b"PAR1"
 TABLES = {".csv": ",;|\t", ".tsv": "\t"}  # delimiters
 WRAPPERS = ("data", "records", "rows", "examples")  # of one object: where its rows are
 LONGEST_CELL = 2**31 - 1
-MISSING = object()
-_FIRST_LINE = re.compile(rb"[^\r\n]*")
 
 Rows = dict[int, "dict | Defect"]
+Numbered = Iterator[tuple[int, "dict | Defect"]]
 
 
-def lookup(row: dict, name: str) -> object:
-    """The value of a field, `MISSING` if there is none.
+@dataclass(frozen=True)
+class Source:
+    """A file of records that is unpacked and in UTF-8; `content` holds it if it was read into memory.
 
-    `a.b` is also the field `b` of an object `a`, and the source or the target of a list `a` of turns
-    ([`~mt5_ft.data.shapes.text_of_turns`]).
+    Raises:
+        ValueError: a missing, empty, damaged or unreadable file.
     """
-    if name in row:
-        return row[name]
-    value: object = row
-    for part in name.split("."):
-        if isinstance(value, list):
-            turns = text_of_turns(value, part)
-            return MISSING if turns is None else turns
-        if not isinstance(value, dict) or part not in value:
-            return MISSING
-        value = value[part]
-    return value
+
+    path: Path
+    content: bytes | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """A file on disk; UTF-16 and compressed Parquet are read into memory."""
+        file = cls(path)
+        first = next(file.blocks(), b"")
+        with open_file(path) as opened:
+            is_parquet = opened.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+        if utf16_of(first) or (first.startswith(PARQUET_MAGIC) and not is_parquet):
+            return cls(path, as_utf8(path, file.read()))
+        return file
+
+    def blocks(self) -> Iterator[bytes]:
+        """The content in blocks, from its start."""
+        if self.content is not None:
+            yield self.content
+            return
+        with open_file(self.path) as file:
+            yield from unpacked_blocks(self.path, file)
+
+    def read(self) -> bytes:
+        """The complete content."""
+        return b"".join(self.blocks())
+
+    def lines(self) -> Iterator[bytes]:
+        """Lines with their endings, also blank ones, without the byte order mark of the file."""
+        lines = split_lines(self.blocks())
+        yield next(lines, b"").removeprefix(BOM)
+        yield from lines
 
 
-def kind_of(path: Path, content: bytes) -> str:
-    """The form of an unpacked UTF-8 file: `lines`, `JSON`, `CSV` or `Parquet`."""
-    if content.startswith(PARQUET_MAGIC):
+def kind_of(source: Source) -> str:
+    """The form of a file: `lines`, `JSON`, `CSV` or `Parquet`."""
+    if next(source.blocks(), b"").startswith(PARQUET_MAGIC):
         return "Parquet"
-    if _table_suffix(path):
+    if _table_suffix(source.path):
         return "CSV"
-    text = content.removeprefix(BOM).lstrip()
-    if not text.startswith((b"{", b"[")):
+    lines = (line.strip() for line in source.lines())
+    first = next(filter(None, lines), b"")
+    if not first.startswith((b"{", b"[")):
         return "lines"
-    first = _FIRST_LINE.match(text)[0]
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):
-        return "JSON" if text.startswith(b"[") or _begins_with_object(text) else "lines"
-    is_all = len(first.rstrip()) == len(text.rstrip())
+        return "JSON" if first.startswith(b"[") or _begins_with_object(source) else "lines"
+    is_all = not any(lines)
     has_rows = isinstance(value, list) and (not value or any(isinstance(row, dict) for row in value))
     return "JSON" if is_all and (has_rows or _wrapped(value) is not None) else "lines"
 
 
-def _begins_with_object(text: bytes) -> bool:
-    """Whether a text that does not begin with a line of JSON begins with an object on several lines."""
+def _begins_with_object(source: Source) -> bool:
+    """Whether a file that does not begin with a line of JSON begins with an object on several lines."""
     try:
-        json.JSONDecoder().raw_decode(text.decode("utf-8"))
+        json.JSONDecoder().raw_decode(source.read().removeprefix(BOM).lstrip().decode("utf-8"))
     except (ValueError, RecursionError):
         return False
     return True
@@ -83,8 +103,10 @@ def _table_suffix(path: Path) -> str | None:
     return suffixes[-1] if suffixes and suffixes[-1] in TABLES else None
 
 
-def read_rows(path: str | Path) -> Rows:
-    """The rows of a file by number; a row that cannot be used is a [`Defect`].
+def numbered_rows(path: str | Path) -> Numbered:
+    """The rows of a file with their numbers; a row that cannot be used is a [`Defect`].
+
+    JSON Lines, CSV and Parquet are read in blocks, and data sets of the Hub are mapped; JSON is read into memory.
 
     Args:
         path (`str` or `Path`): JSON Lines, JSON, CSV or Parquet, in UTF-8 or UTF-16, compressed or not; or the name of
@@ -94,38 +116,61 @@ def read_rows(path: str | Path) -> Rows:
         ValueError: a missing, empty, damaged or unreadable file.
     """
     path = Path(path)
-    if is_hub_name(path):
-        return load_hub_rows(path)
-    return rows_of(path, as_utf8(path, unpack(path, read_bytes(path))))
+    return load_hub_rows(path) if is_hub_name(path) else rows_of(Source.of(path))
 
 
-def rows_of(path: Path, content: bytes) -> Rows:
-    """The rows of an unpacked UTF-8 file, as [`read_rows`] returns them."""
-    kind = kind_of(path, content)
-    if kind == "Parquet":
-        return _parquet_rows(path, content)
-    if kind == "lines":
-        return _line_rows(path, content)
+def read_rows(path: str | Path) -> Rows:
+    """All rows by number, as [`numbered_rows`] reads them."""
+    return dict(numbered_rows(path))
+
+
+def rows_of(source: Source) -> Numbered:
+    """The rows of a file, as [`numbered_rows`] returns them."""
+    kind = kind_of(source)
+    readers = {"Parquet": _parquet_rows, "CSV": _csv_rows, "JSON": _json_rows, "lines": _line_rows}
+    rows = readers[kind](source)
+    first = next(rows, None)
+    if first is None and kind == "lines":
+        raise empty_file(source.path)
+    if first is None:
+        raise ValueError(f"data file {source.path} is empty; pass a file with records")
+    yield first
+    yield from rows
+
+
+def _line_rows(source: Source) -> Numbered:
+    is_first = True
+    for number, line in enumerate(source.lines(), start=1):
+        if not line.strip():
+            continue
+        row = parse_line(number, line)
+        if is_first and isinstance(row, Defect) and row.kind == "not_utf8":
+            is_first = False
+            hint = describe_encoding(source.path.name, filter(_is_foreign, islice(source.lines(), number - 1, None)))
+            row = Defect(number, row.kind, f"{row.text}; {hint}")
+        yield number, row
+
+
+def _is_foreign(line: bytes) -> bool:
     try:
-        text = content.removeprefix(BOM).decode("utf-8")
+        line.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _text(source: Source) -> str:
+    """The content of a file as text.
+
+    Raises:
+        ValueError: not UTF-8.
+    """
+    content = source.read().removeprefix(BOM)
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        hint = describe_encoding(path.name, [content])
-        raise ValueError(f"data file {path} is not UTF-8 text (byte {error.start + 1}); {hint}") from error
-    rows = dict(_csv_rows(path, text)) if kind == "CSV" else dict(enumerate(_json_rows(path, text), start=1))
-    if not rows:
-        raise ValueError(f"data file {path} is empty; pass a file with records")
-    return rows
-
-
-def _line_rows(path: Path, content: bytes) -> Rows:
-    lines = {number: line.removeprefix(BOM) for number, line in numbered_lines(path, content)}
-    rows = {number: parse_line(number, line) for number, line in lines.items() if line.strip()}
-    foreign = [number for number, row in rows.items() if isinstance(row, Defect) and row.kind == "not_utf8"]
-    if foreign:
-        first = rows[foreign[0]]
-        hint = describe_encoding(path.name, (lines[number] for number in foreign))
-        rows[foreign[0]] = Defect(first.line, first.kind, f"{first.text}; {hint}")
-    return rows
+        hint = describe_encoding(source.path.name, [content])
+        raise ValueError(f"data file {source.path} is not UTF-8 text (byte {error.start + 1}); {hint}") from error
 
 
 def _wrapped(value: object) -> list[dict] | None:
@@ -169,7 +214,8 @@ def _json_texts(text: str) -> Iterator[str]:
         raise json.JSONDecodeError("Unterminated array", text, len(text))
 
 
-def _json_rows(path: Path, text: str) -> Iterator[dict | Defect]:
+def _json_rows(source: Source) -> Numbered:
+    path, text = source.path, _text(source)
     try:
         texts = list(_json_texts(text))
         wrapped = _wrapped(json.loads(texts[0])) if len(texts) == 1 else None
@@ -183,17 +229,18 @@ def _json_rows(path: Path, text: str) -> Iterator[dict | Defect]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable JSON ({str(error)[:200]}); correct the file") from error
     if wrapped is not None:
-        yield from wrapped
+        yield from enumerate(wrapped, start=1)
         return
     for number, part in enumerate(texts, start=1):
-        yield parse_line(number, part.encode("utf-8", "surrogatepass"))
+        yield number, parse_line(number, part.encode("utf-8", "surrogatepass"))
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict | Defect]]:
-    delimiter = max(TABLES[_table_suffix(path)], key=text.split("\n", 1)[0].count)
+def _csv_rows(source: Source) -> Numbered:
+    path, start = source.path, next(source.lines(), b"")
+    delimiter = max(TABLES[_table_suffix(path)], key=lambda mark: start.count(mark.encode()))
     before = csv.field_size_limit(LONGEST_CELL)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader((line.decode("utf-8") for line in source.lines()), delimiter=delimiter, strict=True)
         header = next(reader, [])
         twice = [name for name in header if header.count(name) > 1]
         if twice:
@@ -204,25 +251,27 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict | Defect]]:
             elif cells:
                 message = f"the row has {len(cells)} cells, but the header has {len(header)}"
                 yield number, Defect(number, "bad_cells", message)
+    except UnicodeDecodeError:
+        _text(source)  # names the byte of the file
+        raise
     except csv.Error as error:
         raise ValueError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes") from error
     finally:
         csv.field_size_limit(before)
 
 
-def _parquet_rows(path: Path, content: bytes) -> Rows:
+def _parquet_rows(source: Source) -> Numbered:
     import pyarrow
     from pyarrow import parquet
 
+    place = source.path if source.content is None else pyarrow.BufferReader(source.content)
     try:
-        file = parquet.ParquetFile(pyarrow.BufferReader(content))
-        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
-        if sum(group.total_byte_size for group in groups) > unpacked_limit():
-            raise too_large(path, unpacked_limit())
-        rows = file.read().to_pylist()
+        with parquet.ParquetFile(place) as file:
+            groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+            if sum(group.total_byte_size for group in groups) > unpacked_limit():
+                raise too_large(source.path, unpacked_limit())
+            parts = file.iter_batches(ROWS_AT_ONCE)
+            yield from enumerate((row for part in parts for row in part.to_pylist()), start=1)
     except (pyarrow.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:200]
-        raise ValueError(f"data file {path} is a damaged Parquet file ({text}); write it again") from error
-    if not rows:
-        raise ValueError(f"data file {path} is empty; pass a file with records")
-    return dict(enumerate(rows, start=1))
+        raise ValueError(f"data file {source.path} is a damaged Parquet file ({text}); write it again") from error

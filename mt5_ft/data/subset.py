@@ -23,10 +23,11 @@ from ft_core.io.compressed import GZIP_MAGIC, SUFFIXES, unpack
 from ft_core.io.files import write_file
 
 from .encodings import BOM, as_utf8
+from .fields import MISSING, lookup
 from .hub_rows import is_hub_name, load_hub_rows
-from .jsonl import Defect, numbered_lines, quoted, read_bytes
+from .jsonl import Defect, quoted, read_bytes
 from .records import encode_row
-from .rows import MISSING, kind_of, lookup, rows_of
+from .rows import Source, kind_of, rows_of
 from .stratified import choose_rows, ks_statistic, text_length
 
 BACKUP_SUFFIX = ".backup"
@@ -161,14 +162,14 @@ def drop_subset(
     from_hub = is_hub_name(given)
     if from_hub:
         output = path = Path(given.as_posix().replace("/", "_").replace(":", "_") + ".jsonl").resolve()
-        original = content = b"".join(line for _, line in _written_lines(given, load_hub_rows(given)))
+        original = content = b"".join(line for _, line in _written_lines(given, dict(load_hub_rows(given))))
         kind, backup = "lines", given
     else:
         path = given.resolve()  # for a link, change its target
         original = read_bytes(path)
         unpacked = unpack(path, original)
         content = as_utf8(path, unpacked)
-        kind = kind_of(path, content)
+        kind = kind_of(Source(path, content))
         output = _output_file(path, original, kind, unpacked is not original)
         backup = path.with_name(path.name + BACKUP_SUFFIX) if output == path else path
     replaces = output == path and not from_hub
@@ -177,11 +178,12 @@ def drop_subset(
         raise ValueError(f"backup {backup} exists; restore or remove it first")
     if not replaces and (output.exists() or output.is_symlink()):
         raise ValueError(f"output file {output} exists; rename or remove it, or pass it instead of {given.name}")
-    rows = rows_of(path, content)
+    source = Source(path, content)
+    rows = dict(rows_of(source))
     defect = next((row for row in rows.values() if isinstance(row, Defect)), None)
     if defect:
         raise ValueError(f"{path}:{defect.line}: {defect.text}; correct the file")
-    lines = numbered_lines(path, content) if kind == "lines" else _written_lines(path, rows)
+    lines = enumerate(source.lines(), start=1) if kind == "lines" else _written_lines(path, rows)
     keep = round(len(rows) * (1 - drop))
     if keep in (0, len(rows)):
         raise ValueError(f"drop={drop} of {len(rows)} rows keeps {keep}; use a share that removes some rows, not all")

@@ -10,7 +10,7 @@ Notable:
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -129,16 +129,17 @@ def check_languages(languages: Sequence[str], extra: int) -> None:
         raise ValueError(f"extra={extra} is negative; use 0 or more pieces")
 
 
-def used_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[int]:
+def used_ids(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> set[int]:
     """Ids that occur in texts, including the end token."""
     found: set[int] = set()
-    for first in range(0, len(texts), TEXTS_AT_ONCE):
-        found.update(*tokenizer(texts[first : first + TEXTS_AT_ONCE], add_special_tokens=True)["input_ids"])
+    texts = iter(texts)
+    while part := list(islice(texts, TEXTS_AT_ONCE)):
+        found.update(*tokenizer(part, add_special_tokens=True)["input_ids"])
     return found
 
 
 def choose_pieces(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], languages: Sequence[str] = (), extra: int = 0
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], languages: Sequence[str] = (), extra: int = 0
 ) -> KeptIds:
     """Chooses the pieces to keep.
 
@@ -146,7 +147,7 @@ def choose_pieces(
 
     Args:
         tokenizer: the full tokenizer, from [`~mt5_ft.models.loading.load_tokenizer`].
-        texts (`Sequence[str]`): the corpus.
+        texts (`Iterable[str]`): the corpus.
         languages (`Sequence[str]`): keys of `LANGUAGES`, for texts outside the corpus.
         extra (`int`): number of most frequent pieces to keep per language.
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import regex
 
+from ..data.fields import MISSING, lookup
 from ..data.jsonl import Defect
 from ..data.preprocessing import fitting_length
 from ..data.records import DEFECTS, Record, TaskFields, read_records
-from ..data.rows import MISSING, lookup
 from ..summaries.rouge import HAN, normalise_text
 
 SIDES = ("source", "target")

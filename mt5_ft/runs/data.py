@@ -1,15 +1,17 @@
 """Training and validation records: from two files, or a random split of one file; no source occurs in both."""
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import as_file, files
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from ft_core.io.console import echo
 
-from ..data.records import Record, read_records
-from ..data.rows import MISSING, lookup
+from ..data.record_table import RecordTable, encoded, read_table
+from ..data.records import Record
 from ..training.arguments import MT5DataArguments
 
 
@@ -19,7 +21,7 @@ def sample_path() -> Path:
         return path
 
 
-def read_splits(data: MT5DataArguments, seed: int) -> tuple[list[Record], list[Record]]:
+def read_splits(data: MT5DataArguments, seed: int) -> tuple[RecordTable, RecordTable]:
     """Training and validation records.
 
     Records with the same source stay together, so that no text is validated on that was trained on.
@@ -48,18 +50,15 @@ def read_splits(data: MT5DataArguments, seed: int) -> tuple[list[Record], list[R
             f"{path} has {len(records)} records, too few to hold out {held_out} for validation; add records"
         )
     chosen = _hold_out(records, held_out, seed)
-    if len(chosen) == len(records):
+    if chosen.all():
         raise ValueError(
             f"{path}: all {len(records)} records have the same source, so none can be held out; set validation_data"
         )
-    return (
-        [record for position, record in enumerate(records) if position not in chosen],
-        [record for position, record in enumerate(records) if position in chosen],
-    )
+    return records.select(~chosen), records.select(chosen)
 
 
-def _read(path: Path, data: MT5DataArguments) -> list[Record]:
-    records, report = read_records(path, data.fields(), data.policy, need_id=False)
+def _read(path: Path, data: MT5DataArguments) -> RecordTable:
+    records, report = read_table(path, data.fields(), data.policy)
     for line in report.noteworthy():
         echo(line)
     if report.remark:  # the validation data, the run's record and its model have the same fields
@@ -67,48 +66,40 @@ def _read(path: Path, data: MT5DataArguments) -> list[Record]:
     return records
 
 
-def _hold_out(records: list[Record], wanted: int, seed: int) -> set[int]:
-    """Validation positions: a seeded random selection that keeps all records of a source together."""
-    same_source: dict[str, list[int]] = {}
-    for position, record in enumerate(records):
-        same_source.setdefault(record.source.strip(), []).append(position)
-    chosen: set[int] = set()
-    for position in np.random.default_rng(seed).permutation(len(records)).tolist():
-        if len(chosen) >= wanted:
+def _hold_out(records: RecordTable, wanted: int, seed: int) -> np.ndarray:
+    """The mask of validation: a seeded random selection that keeps all records of a source together."""
+    _, source_of, sizes = np.unique(records.sources, return_inverse=True, return_counts=True)
+    is_chosen, count = np.zeros(len(sizes), dtype=bool), 0
+    for source in source_of[np.random.default_rng(seed).permutation(len(records))]:
+        if count >= wanted:
             break
-        chosen.update(same_source[records[position].source.strip()])
-    return chosen
+        count += 0 if is_chosen[source] else sizes[source]
+        is_chosen[source] = True
+    return is_chosen[source_of]
 
 
-def _without_overlap(records: list[Record], validation: list[Record], data: MT5DataArguments) -> list[Record]:
+def _without_overlap(records: RecordTable, validation: RecordTable, data: MT5DataArguments) -> RecordTable:
     """Training records whose source is not among the validation records."""
-    sources = {record.source.strip() for record in validation}
-    kept = [record for record in records if record.source.strip() not in sources]
-    lost = [record for record in records if record.source.strip() in sources]
+    is_shared = np.isin(records.sources, validation.sources)
+    lost, kept = int(is_shared.sum()), records.select(~is_shared)
     if lost and (data.policy == "error" or not kept):
         remedy = "or pass --policy drop to train without them" if kept else "no record would remain for training"
         raise ValueError(
-            f"{len(lost)} of {len(records)} records of {data.data} (first on line {lost[0].line}) have the source of a "
-            f"record in {data.validation_data}; remove them, {remedy}"
+            f"{lost} of {len(records)} records of {data.data} (first on line {records[int(is_shared.argmax())].line}) "
+            f"have the source of a record in {data.validation_data}; remove them, {remedy}"
         )
     if lost:
-        echo(f"{data.data}: {len(lost)} records excluded from training: their source is in {data.validation_data}")
-    ids = {record.id for record in validation if _has_own_id(record, data)}
-    shared = sum(record.id in ids and _has_own_id(record, data) for record in kept)
+        echo(f"{data.data}: {lost} records excluded from training: their source is in {data.validation_data}")
+    shared = np.isin(kept.ids[kept.has_own_id], validation.ids[validation.has_own_id]).sum()
     if shared:
         echo(f"WARNING     {shared} ids occur in both files with different texts; check that both files are correct")
     return kept
 
 
-def _has_own_id(record: Record, data: MT5DataArguments) -> bool:
-    """Whether the id of a record is from its row, and not its line number."""
-    return lookup(record.row, data.fields().id) is not MISSING and record.id != f"line {record.line}"
-
-
-def content_digest(train: list[Record], validation: list[Record]) -> str:
+def content_digest(train: Sequence[Record], validation: Sequence[Record]) -> str:
     """A short hash of all texts, to notice that a data file was replaced."""
     digest = hashlib.sha256()
-    for record in (*train, *validation):
-        digest.update(f"{record.id}\0{record.source}\0{record.target}\1".encode("utf-8", "surrogatepass"))
+    for text in chain(encoded(train), encoded(validation)):
+        digest.update(text)
     digest.update(f"{len(train)} {len(validation)}".encode())
     return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback
@@ -32,6 +33,7 @@ from ft_core.training.result import TrainingResult
 from ft_core.training.run import preflight, resume_finished
 
 from ..data.preprocessing import TokenLengths, tokenize_records
+from ..data.record_table import RecordTable
 from ..data.records import Record
 from ..hub.push import mt5_model
 from ..training.arguments import LEARNING_RATES, MT5Arguments, MT5DataArguments, MT5ModelArguments
@@ -60,8 +62,8 @@ class Prepared:
     data: MT5DataArguments
     chosen: ChosenLengths
     tokenizer: PreTrainedTokenizerBase
-    train: list[Record]
-    validation: list[Record]
+    train: Sequence[Record]
+    validation: Sequence[Record]
     train_tokens: Dataset
     validation_tokens: Dataset
     lengths: TokenLengths
@@ -70,7 +72,7 @@ class Prepared:
 
 
 def _facts(
-    model: MT5ModelArguments, data: MT5DataArguments, train: list[Record], validation: list[Record]
+    model: MT5ModelArguments, data: MT5DataArguments, train: Sequence[Record], validation: Sequence[Record]
 ) -> dict[str, object]:
     """Facts that affect the result of a run, in addition to its settings."""
     kept = {name: value for name, value in vars(data).items() if name not in ("token_cache", "id_field")}
@@ -78,13 +80,13 @@ def _facts(
 
 
 def _found(
-    train: list[Record], validation: list[Record], lengths: TokenLengths, trimming: Trimming | None
+    train: Sequence[Record], validation: Sequence[Record], lengths: TokenLengths, trimming: Trimming | None
 ) -> dict[str, object]:
     """Facts on the data for the report: lengths, texts in both splits, vocabulary."""
-    sources = {record.source.strip() for record in validation}
+    of_train, of_validation = (RecordTable.of(records).sources for records in (train, validation))
     found: dict[str, object] = {
         "lengths": asdict(lengths),
-        "shared_sources": sum(record.source.strip() in sources for record in train),
+        "shared_sources": int(np.isin(of_train, of_validation).sum()),
     }
     if trimming is not None:
         pieces = {"before": len(trimming.full), "after": len(trimming.tokenizer)}
@@ -94,7 +96,7 @@ def _found(
 
 
 def prepare(
-    start: Start, data: MT5DataArguments, args: MT5Arguments, splits: tuple[list[Record], list[Record]]
+    start: Start, data: MT5DataArguments, args: MT5Arguments, splits: tuple[Sequence[Record], Sequence[Record]]
 ) -> Prepared:
     """Loads the tokenizer and tokenises the records.
 
@@ -108,7 +110,7 @@ def prepare(
     tokenizer, trimming = start_tokenizer(start, args, train), None
     data, chosen = choose_lengths(data, train, tokenizer, args.tokens_per_batch)
     if model.trim_vocab:
-        trimming = choose_trimming(tokenizer, model, data, args, [*train, *validation])
+        trimming = choose_trimming(tokenizer, model, data, args, (train, validation))
         tokenizer = trimming.tokenizer
     limits = {"max_source_length": data.max_source_length, "max_target_length": data.max_target_length}
     limits |= {"prefix": data.prefix, "cache": data.token_cache}

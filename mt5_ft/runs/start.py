@@ -1,6 +1,7 @@
 """Loads the starting model of a run, with adapters if requested."""
 
 import copy
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def resolve_model(settings: MT5ModelArguments, args: MT5Arguments) -> Start:
     return pin(settings, settings.model, lambda revision: find_model(settings.model, revision, True), run)
 
 
-def start_tokenizer(start: Start, args: MT5Arguments, train: list[Record]) -> PreTrainedTokenizerBase:
+def start_tokenizer(start: Start, args: MT5Arguments, train: Sequence[Record]) -> PreTrainedTokenizerBase:
     """The model's tokenizer, or one of the training records; a resumed run takes that of its checkpoint.
 
     Raises:
@@ -50,7 +51,7 @@ def start_tokenizer(start: Start, args: MT5Arguments, train: list[Record]) -> Pr
     return train_tokenizer(texts)
 
 
-def vocabulary_sample(train: list[Record]) -> list[str]:
+def vocabulary_sample(train: Sequence[Record]) -> list[str]:
     """Texts to train a vocabulary on: evenly spaced records, each cut to an equal share of `VOCABULARY_CHARACTERS`.
 
     A share that short records leave is given to longer ones.

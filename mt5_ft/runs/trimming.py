@@ -1,7 +1,8 @@
 """Runs with a trimmed vocabulary: pieces are selected from the records and stored in the run folder and the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -85,9 +86,9 @@ class KeepIds(TrainerCallback):
             write_text(Path(args.output_dir) / KEPT_IDS_FILE, self.trimming.listed())
 
 
-def _texts(records: Sequence[Record], prefix: str) -> list[str]:
+def _texts(records: Iterable[Record], prefix: str) -> Iterator[str]:
     """Sources and targets in turns, as the model reads and writes them."""
-    return [text for record in records for text in (prefix + record.source, record.target)]
+    return (text for record in records for text in (prefix + record.source, record.target))
 
 
 def _recorded(run: Path, full: PreTrainedTokenizerBase) -> KeptIds | None:
@@ -117,14 +118,14 @@ def choose_trimming(
     settings: MT5ModelArguments,
     data: MT5DataArguments,
     args: MT5Arguments,
-    records: Sequence[Record],
+    splits: Sequence[Sequence[Record]],
 ) -> Trimming:
     """Selects the pieces to keep; a resumed run keeps its earlier selection.
 
     Args:
         full: the model's tokenizer.
         settings, data, args: the run's.
-        records (`Sequence[Record]`): those that are trained and validated on.
+        splits (`Sequence[Sequence[Record]]`): records that are trained on, and those that are validated on.
 
     Raises:
         ValueError: a tokenizer that cannot be trimmed, or a damaged record of a resumed run.
@@ -132,9 +133,10 @@ def choose_trimming(
     choice = settings.trim_languages, settings.trim_extra
     kept = _recorded(Path(args.output_dir), full) if args.resume else None
     if kept is None:
-        kept = choose_pieces(full, _texts(records, data.prefix), *choice)
+        kept = choose_pieces(full, _texts(chain(*splits), data.prefix), *choice)
     trimmed = trim_tokenizer(full, kept)
-    some = _texts(records[:: -(-len(records) // MEASURED_RECORDS)], data.prefix)
+    every = -(-sum(map(len, splits)) // MEASURED_RECORDS)
+    some = list(_texts(islice(chain(*splits), 0, None, every), data.prefix))
     return Trimming(
         full, trimmed, kept, measure_texts(full, trimmed, kept, some), measure_unseen(full, some, *choice, texts_each=2)
     )

@@ -69,8 +69,10 @@ def data_digest(path: Path) -> str:
     """SHA-256 of a file, or of the rows of a data set of the Hub."""
     if not is_hub_name(path):
         return file_digest(path)
-    rows = "".join(json.dumps(row, default=str) + "\n" for row in load_hub_rows(path).values())
-    return hashlib.sha256(rows.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for _, row in load_hub_rows(path):
+        digest.update(f"{json.dumps(row, default=str)}\n".encode())
+    return digest.hexdigest()
 
 
 def _differences(before: object, now: dict) -> str:

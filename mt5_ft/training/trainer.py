@@ -14,7 +14,7 @@ Notable:
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -50,7 +50,7 @@ from ..summaries.generation import GenerationSettings, generate_ids, summarize_t
 from ..summaries.metrics import score_texts
 from .arguments import MT5Arguments
 from .resuming import DECISIVE_SETTINGS, check_resumable, settle_intervals
-from .token_steps import TokenSteps
+from .token_steps import TokenSteps, token_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         args ([`MT5Arguments`]): settings.
         tokenizer: its tokenizer.
         train_dataset, eval_dataset (`Dataset`): from [`tokenize_records`].
-        eval_records (`list` of [`Record`], *optional*): the validation records, in the order of `eval_dataset`; needed
+        eval_records (`Sequence[Record]`, *optional*): the validation records, in the order of `eval_dataset`; needed
             for generated summaries.
         prefix (`str`): put before each source, as in training.
         callbacks (*optional*): further callbacks; the list is not changed.
@@ -134,7 +134,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         tokenizer: PreTrainedTokenizerBase | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
-        eval_records: list[Record] | None = None,
+        eval_records: Sequence[Record] | None = None,
         prefix: str = "",
         callbacks: list[TrainerCallback] | None = None,
         data_collator: Callable[[list], dict[str, Tensor]] | None = None,
@@ -219,7 +219,7 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
 
     def longest_source(self) -> int:
         """Tokens of the longest validation source."""
-        return max(len(ids) for ids in self.eval_dataset["input_ids"])
+        return int(token_lengths(self.eval_dataset, "input_ids").max())
 
     def _issue_warnings_after_load(self, load_result: object) -> None:
         """Refuses a checkpoint whose tensors do not fit; tied embeddings are saved once, as `shared`.

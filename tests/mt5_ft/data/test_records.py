@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
+from mt5_ft.data.jsonl import split_lines
 from mt5_ft.data.records import (
     DEFECTS,
     EMOTION_SUMMARY,
@@ -315,3 +316,44 @@ def test_separators_become_spaces(file, separator):
     )
     write_lines(file, GOOD % "a")
     assert not read_records(file, PAIR)[1].noteworthy()
+
+
+LATE = {
+    "id": [{"text": "t"}, {"text": "u", "id": 4}],
+    "inner id": [{"text": "t", "case": {}}, {"text": "u", "case": {"no": 4}}],
+    "task": [{"text": "t", "summary": "s"}, {"case_description": "t"}, {"experience_and_reflection": "s"}],
+    "named": [{"text": "t"}, {"text": "t", "summary": "s"}],
+    "conversation": [
+        {"messages": [], "text": "t"},
+        {"messages": [{"role": "user", "content": "t"}, {"role": "assistant", "content": "s"}]},
+    ],
+    "ambiguous": [{"text": "t", "summary": "s"}, {"document": "t"}],
+    "no longer ambiguous": [{"text": "t", "input": "i", "output": "s"}, {"instruction": "t", "output": "s"}],
+    "unknown": [{"a": 1}, {"b": 2}],
+    "later defect": [{"text": "t", "summary": "s"}, {"text": "t", "summary": 3}],
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+@pytest.mark.parametrize("fields", [EMOTION_SUMMARY, PAIR, TaskFields(("text",), ("summary",), id="case.no")])
+@pytest.mark.parametrize("need_target", [False, True])
+def test_a_later_row_decides_the_fields_as_a_first_one_would(file, monkeypatch, name, fields, need_target):
+    write_lines(file, *(json.dumps(row) for row in LATE[name]))
+
+    def found():
+        try:
+            records, report = read_records(file, fields, "drop", need_target)
+            return records, report, report.details
+        except ValueError as error:
+            return str(error)
+
+    expected = found()
+    monkeypatch.setattr("mt5_ft.data.records.FIRST_ROWS", 1)
+    assert found() == expected
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"bc", b"\x85"])), st.integers(1, 4))
+def test_lines_do_not_depend_on_the_blocks(pieces, size):
+    content = b"".join(pieces)
+    blocks = [content[first : first + size] for first in range(0, len(content), size)]
+    assert list(split_lines(blocks)) == content.splitlines(keepends=True)

@@ -12,8 +12,9 @@ from hypothesis import given, strategies as st
 
 from mt5_ft.cli.main import main
 from mt5_ft.data.encodings import conversion
+from mt5_ft.data.fields import MISSING, lookup
 from mt5_ft.data.records import TaskFields, read_records
-from mt5_ft.data.rows import MISSING, lookup, read_rows
+from mt5_ft.data.rows import read_rows
 from mt5_ft.data.subset import drop_subset, restore
 from tests.examples import examples
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mt5_ft.cli.main import main
+from mt5_ft.data.fields import MISSING, lookup
 from mt5_ft.data.records import EMOTION_SUMMARY, TaskFields, read_records, write_records
-from mt5_ft.data.rows import MISSING, lookup
 from mt5_ft.models.task import read_task
 
 SHAREGPT = {"conversations": [{"from": "human", "value": "A long text."}, {"from": "gpt", "value": "Short."}]}
