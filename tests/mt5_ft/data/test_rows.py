@@ -133,6 +133,17 @@ CASES = {
 }
 
 
+def test_rows_of_parquet_are_numbered_over_its_parts(tmp_path, monkeypatch):
+    import pandas
+
+    monkeypatch.setattr("mt5_ft.data.rows.ROWS_AT_ONCE", 7)
+    frame = pandas.DataFrame({"text": [f"t{n}" for n in range(50)], "summary": "s"})
+    frame.to_parquet(tmp_path / "a.parquet", row_group_size=20)
+    assert list(read_rows(tmp_path / "a.parquet").items()) == list(enumerate(frame.to_dict("records"), start=1))
+    (tmp_path / "b.parquet").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    assert read_rows(tmp_path / "b.parquet") == read_rows(tmp_path / "a.parquet")
+
+
 @pytest.mark.parametrize("encoding", CASES)
 @pytest.mark.parametrize("form", ["lines", "csv"])
 @pytest.mark.fault(18)
