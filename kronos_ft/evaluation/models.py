@@ -14,6 +14,7 @@ from ..data.columns import PRICES
 from ..data.timestamps import calendar_features
 from ..forecasting.context import inferred_times, origin_seed
 from ..forecasting.networks import load_network, load_predictor
+from ..models.descent import ancestors
 from ..models.found_model import DEFAULT_HORIZON, FoundModel, find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -92,6 +93,33 @@ def with_trained_sizes(args: EvaluateArguments, sources: list[ModelSource]) -> E
         lookback=max(one.found.lookback(args.lookback) for one in sources),
         horizon=args.horizon if args.horizon is not None else min(horizons, default=DEFAULT_HORIZON),
     )
+
+
+def horizon_remark(args: EvaluateArguments, sources: Sequence[ModelSource], asked: int | None) -> str | None:
+    """Which horizon is judged, if the models forecast different numbers of bars by default; else None.
+
+    Args:
+        args ([`EvaluateArguments`]): with the horizon that is judged.
+        sources (`Sequence` of [`ModelSource`]): the models.
+        asked (`int`, *optional*): the horizon that the user passed.
+    """
+    own = {one.name: one.found.horizon() for one in sources}
+    if len(set(own.values())) < 2:
+        return None
+    bars = "1 bar is" if args.horizon == 1 else f"{args.horizon} bars are"
+    models = ", ".join(f"{name} {number}" for name, number in own.items())
+    why = "the shortest that a model was trained for" if asked is None else "as asked"
+    return f"{bars} judged, {why}; the models forecast {models} bars by default; --horizon judges another number"
+
+
+def is_tuned_from(source: ModelSource, first: ModelSource) -> bool:
+    """Whether the run records say that a model was fine-tuned from another; not for stages of one run."""
+    starts, start, run = ancestors(source.model)[1:], Path(first.model).resolve(), source.found.run
+    if run is not None and run.resolve() in start.parents:
+        return False
+    if start.is_dir():
+        return start in {Path(name).resolve() for name in starts}
+    return bool({*ancestors(first.model)} & {*starts})
 
 
 def identity(

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..data.candles import CandleSeries
 from ..forecasting.plots import plot_forecast, plot_reliability, plot_skill
+from .facts import PERSISTENCE, best_distribution, models_of
 from .models import EvaluatedModel
 from .origins import Origins
-from .verdict import PERSISTENCE, best_distribution, models_of
 
 PICTURES = {"forecast": "forecast.png", "reliability": "reliability.png", "skill": "skill.png"}
 SKILL_TITLE = "Skill of the close by horizon, test split"

@@ -1,7 +1,7 @@
 """Writes an evaluation as JSON and Markdown, and a short form for the terminal.
 
-Both texts start with the verdicts, the best supported first, and the warnings that invalidate them (a model has seen
-test bars), and end with the back-test and its limitations.
+Both texts start with the headline, a table with one result per row, and the warnings that invalidate them (a model has
+seen test bars). The sentences of the verdict follow. The back-test and its limitations come last.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from ft_core.io.files import write_json, write_text
 from ft_core.io.spreadsheet import markdown_text
 
 from ..scoring.regimes import REGIMES
+from .facts import models_of
 from .tables import (
     BACKTEST_HEADER,
     CALIBRATION_HEADER,
@@ -20,6 +21,7 @@ from .tables import (
     RELIABILITY_HEADER,
     SCORE_HEADER,
     SKILL_HEADER,
+    SUMMARY_HEADER,
     backtest_rows,
     backtest_title,
     calibration_rows,
@@ -35,10 +37,11 @@ from .tables import (
     short_header,
     short_rows,
     skill_rows,
+    summary_rows,
     target_table,
     text_table,
 )
-from .verdict import models_of, p_words, verdict, verdicts
+from .verdict import corrected_values, correction_note, headline, p_words, verdict, verdicts
 
 SKILL_NOTE = (
     "Above 0 %: better than the reference. p: two-sided Diebold-Mariano test (HAC variance); without any difference, "
@@ -98,9 +101,14 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
         pictures (`Sequence` of (title, file)): shown after the tables.
     """
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
-    lines = [line for said in verdicts(evaluation).values() for line in (f"**{markdown_text(said)}.**", "")]
-    for warning in evaluation.get("warnings", ()):
-        lines += [f"**WARNING: {markdown_text(warning)}.**", ""]
+    said, title = verdicts(evaluation), headline(evaluation)
+    lines = [f"**{markdown_text(title)}.**", ""] if title else []
+    if rows := summary_rows(evaluation):
+        lines += markdown_table(SUMMARY_HEADER, [[name, markdown_text(other), *row] for name, other, *row in rows])
+        lines += [f"{correction_note(evaluation)}.", ""] if correction_note(evaluation) else []
+    warned = [line for one in evaluation.get("warnings", ()) for line in (f"**WARNING: {markdown_text(one)}.**", "")]
+    sentences = [line for one in said.values() for line in (f"**{markdown_text(one)}.**", "")]
+    lines += [*warned, *sentences] if title else [*sentences, *warned]
     lines += _conditions(evaluation)
     lines += [f"## Close, {horizon} bars ahead", "", *markdown_table(SCORE_HEADER, score_rows(evaluation))]
     lines += ["bp: 0.01 % of log return. Direction: accuracy with 95 % confidence interval. IC: over origins.", ""]
@@ -146,7 +154,7 @@ def markdown(evaluation: dict, pictures: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def terminal_text(evaluation: dict, verbose: bool = False) -> str:
-    """The verdicts, scores of the close, calibration of the models' intervals, and the back-test with its warning.
+    """The headline, results, sentences, scores of the close, calibration of the models' intervals, and the back-test.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
@@ -154,7 +162,11 @@ def terminal_text(evaluation: dict, verbose: bool = False) -> str:
     """
     horizon, models = evaluation["settings"]["horizon"], models_of(evaluation)
     warnings = evaluation.get("warnings", [])
-    lines = [*verdicts(evaluation).values(), *(f"WARNING: {warning}" for warning in warnings), ""]
+    said, title, note = verdicts(evaluation).values(), headline(evaluation), correction_note(evaluation)
+    lines, warned = [], [f"WARNING: {warning}" for warning in warnings]
+    if rows := summary_rows(evaluation):
+        lines = [*([title] if title else []), *text_table(SUMMARY_HEADER, rows), *([f"({note})"] if note else [])]
+    lines += [*warned, "", *said, ""] if title else [*said, *warned, ""]
     lines += [f"note: {note}" for note in evaluation["notes"] if note not in warnings]
     lines += [line for line in _survivors(evaluation) if line]
     lines += [f"close, {horizon} bars ahead (bp: 0.01 % of log return)"]
@@ -231,7 +243,12 @@ def _survivors(evaluation: dict) -> list[str]:
 
 
 def write_report(evaluation: dict, folder: Path, pictures: Sequence[tuple[str, str]] = ()) -> None:
-    """Writes `evaluation.json` (with the verdicts) and `evaluation.md`, each atomically."""
-    said = {"verdict": verdict(evaluation), "verdicts": verdicts(evaluation)}
+    """Writes `evaluation.json` (with the verdicts and corrected p-values) and `evaluation.md`, each atomically."""
+    said = {
+        "headline": headline(evaluation),
+        "verdict": verdict(evaluation),
+        "verdicts": verdicts(evaluation),
+        "corrected": corrected_values(evaluation),
+    }
     write_json(folder / EVALUATION_FILE, {**said, **evaluation}, indent=None)
     write_text(folder / REPORT_FILE, markdown(evaluation, pictures))

@@ -24,6 +24,7 @@ from ..forecasting.plots import draw_skill
 from ..models.identity import predictor_hashes
 from ..scoring.targets import TARGETS
 from .arguments import EvaluateArguments
+from .facts import LEAST_ORIGINS, models_of
 from .leakage import (
     CALIBRATED_ON_TEST,
     OTHER_TOKENIZER,
@@ -32,13 +33,22 @@ from .leakage import (
     clean_dates,
     training_remarks,
 )
-from .models import EvaluatedModel, ModelSource, identity, load_forecasters, model_sources, with_trained_sizes
+from .models import (
+    EvaluatedModel,
+    ModelSource,
+    horizon_remark,
+    identity,
+    is_tuned_from,
+    load_forecasters,
+    model_sources,
+    with_trained_sizes,
+)
 from .origins import Origins, plan_origins, with_step
 from .pictures import PICTURES, SKILL_TITLE, draw_pictures, skill_lines
 from .report import EVALUATION_FILE, REPORT_FILE, markdown, write_report
 from .settings import EvaluationSettings
 from .usable_origins import told_origins
-from .verdict import LEAST_ORIGINS, models_of, verdict
+from .verdict import verdict
 from .walk_forward import check_steps, evaluate_forecasters
 
 if TYPE_CHECKING:
@@ -158,7 +168,7 @@ def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
     check_writable(folder)
     if not args.overwrite and any((folder / name).exists() for name in OWN_FILES):
         raise ValueError(f"output_dir={folder} contains an evaluation; pass --overwrite, or another folder")
-    sources, asked = model_sources(args), args.lookback
+    sources, asked, asked_horizon = model_sources(args), args.lookback, args.horizon
     args = with_trained_sizes(args, sources)
     settings = args.settings()
     baselines = default_baselines(args.lookback, args.seed, args.garch, args.statistical)
@@ -167,6 +177,8 @@ def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
         raise ValueError(f"a model has the name of a baseline, {taken.pop()!r}; give it another name with NAME=DIR")
     series = load_source(args.data, args.policy, args.timezone, args.columns)
     check_steps(series)
+    if horizon := horizon_remark(args, sources, asked_horizon):
+        echo(f"horizon     {horizon}")
     settings = replace(settings, plan=with_step(series, settings.plan))
     origins = {
         split: told_origins(series, plan_origins(series, split, settings.plan), args.horizon, split)
@@ -201,6 +213,9 @@ def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
         identity(source, one.predictor.model, one.predictor.tokenizer, asked)
         for source, one in zip(sources, forecasters, strict=True)
     ]
+    for one, source in zip(identities[1:], sources[1:], strict=True):
+        if is_tuned_from(source, sources[0]):
+            one["tuned_from"] = sources[0].name
     total, asked_sampling = sum(counts.values()), {"T": args.T, "top_p": args.top_p, "top_k": args.top_k}
 
     def job() -> dict[str, object]:

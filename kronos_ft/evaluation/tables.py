@@ -10,7 +10,8 @@ from ft_core.io.spreadsheet import markdown_text
 
 from ..baselines.references import JUDGED
 from ..scoring.targets import TARGETS
-from .verdict import PERSISTENCE, best_distribution, models_of, p_words
+from .facts import PERSISTENCE, best_distribution, best_on_test, comparisons, models_of
+from .verdict import p_words, percent
 
 SHOWN_HORIZONS = 8
 NOTHING = "-"
@@ -25,8 +26,19 @@ OTHER_HEADER = (
     *("forecaster", "WQL", "energy bp", "volatility QLIKE", "variance RMSE bp2", "Brier", "log score"),
     *("range CRPS bp", "volume CRPS"),
 )
+SUMMARY_HEADER = ("", "against", "skill", "p", "corrected p", "result")
 RELIABILITY_HEADER = ("forecast probability", "origins", "mean forecast", "rose", "95 % interval")
 PANEL_HEADER = ("forecaster", "RankIC", "t", "dates", "top fifth bp", "all bp", "difference bp", "t", "turnover")
+LOSS_NAMES = {"absolute": "absolute error", "crps": "CRPS", "qlike": "QLIKE", "brier": "Brier"}
+RESULTS = {  # of a comparison
+    "better": "better",
+    "worse": "worse",
+    "seems_better": "not significant",
+    "not_better": "not better",
+    "no_error": "not comparable",
+    "same": "equal",
+    "untestable": "not testable",
+}
 MEMORISED_HEADER = ("", "possibly memorised", "clean", "difference")
 
 
@@ -98,6 +110,25 @@ def _score_row(name: str, scores: dict) -> list[str]:
         _figure(_at(scores["ic"])),
         _figure(_at(scores["rank_ic"])),
     ]
+
+
+def summary_rows(evaluation: dict) -> list[list[str]]:
+    """One row per result that the verdict states, close first, under `SUMMARY_HEADER`.
+
+    A reference that is better than the model on the test split, and was not chosen, has a row without a test.
+    """
+    rows, several = [], len(models_of(evaluation)) > 2
+    for one in comparisons(evaluation):
+        label = f"{one.model}: " * several + f"{one.judged}, {LOSS_NAMES[one.loss]}"
+        found = [
+            NOTHING if value is None else p_words(value).removeprefix("p ").removeprefix("= ")
+            for value in (one.p_value, one.corrected)
+        ]
+        skill = NOTHING if one.skill is None else percent(one.skill)
+        rows.append([label, one.reference, skill, *found, RESULTS[one.result]])
+        if better := best_on_test(evaluation, one):
+            rows.append([label, better[0], percent(better[1]), NOTHING, NOTHING, "not better, best on test"])
+    return rows
 
 
 def score_rows(evaluation: dict, target: str = "close") -> list[list[str]]:

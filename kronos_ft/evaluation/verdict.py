@@ -1,21 +1,31 @@
-"""The verdict of an evaluation: one sentence for the close, volatility, probability up, range and volume.
+"""The verdict of an evaluation: a headline, and a sentence for the close, volatility, probability up, range and volume.
 
 Notable:
 - Point forecasts are compared with persistence by absolute error: by CRPS, most distributions beat a point forecast.
   The distribution is compared by CRPS with the reference that is best on the validation split, and so are range and
   volume; volatility is compared by QLIKE, and the probability that the price rises by the Brier score.
-- "Better" and "worse" need a two-sided Diebold-Mariano test with p < 0.05. With fewer than 30 origins, the verdict only
-  states that there are too few.
+- "Better" and "worse" need a two-sided Diebold-Mariano test with p < 0.05 after Holm's correction for all tests that
+  the verdict states. With fewer than 30 origins, the verdict only states that there are too few.
+- If another reference than the chosen one is the best on the test split, and better than the model, the sentence names
+  it, and the headline does not call the model better.
 - Origins that a model may have memorised do not count.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..baselines.references import JUDGED
+from .facts import (
+    LEAST_ORIGINS,
+    PERSISTENCE,
+    SIGNIFICANT,
+    Comparison,
+    best_on_test,
+    comparisons,
+    counted_skill,
+    models_of,
+    observations_of,
+)
 
-SIGNIFICANT = 0.05
-LEAST_ORIGINS = 30
-PERSISTENCE = "persistence"
 PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "better": ("better than {name} (skill {skill}, {p})", "优于 {name}（预测技能 {skill}，{p}）"),
     "worse": ("worse than {name} (skill {skill}, {p})", "劣于 {name}（预测技能 {skill}，{p}）"),
@@ -68,6 +78,30 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "（Diebold-Mariano 检验，{origins:,} 个预测起点{since}{chosen}）",
     ),
     "coin": ("a constant 50 %", "恒定的 50 %"),
+    "corrected": ("{p}; corrected for {tests} tests {corrected}", "{p}；按 {tests} 次检验校正后 {corrected}"),
+    "but": (
+        ", but not better than {name} (skill {skill}; the best reference on the test split)",
+        "，但不优于 {name}（预测技能 {skill}；测试集上最好的参照）",
+    ),
+    "also": (
+        ", and not better than {name} (skill {skill}; the best reference on the test split)",
+        "，也不优于 {name}（预测技能 {skill}；测试集上最好的参照）",
+    ),
+    "helped": ("fine-tuning helped: {found}", "微调有帮助：{found}"),
+    "than_first": ("{model} better than {first}: {found}", "{model} 优于 {first}：{found}"),
+    "than_simple": ("better than the best simple forecast: {found}", "优于最好的简单预测：{found}"),
+    "model_than_simple": (
+        "{model} better than the best simple forecast: {found}",
+        "{model} 优于最好的简单预测：{found}",
+    ),
+    "answer": ("{judged} {word}", "{judged} {word}"),
+    "yes": ("yes", "是"),
+    "no": ("no", "否"),
+    "no_worse": ("no (worse)", "否（更差）"),
+    "note": (
+        "better and worse: p < 0.05 after Holm's correction for the {tests} tests of this verdict; p is without it",
+        "“优于”和“劣于”：按本结论的 {tests} 次检验作 Holm 校正后 p < 0.05；所列 p 值未经校正",
+    ),
     "since": (" from {until} on", "，均在 {until} 之后"),
     "chosen": ("; {name}: the best reference in validation", "；{name}：验证集上最好的参照"),
 }
@@ -98,60 +132,15 @@ def p_words(p_value: float) -> str:
     return f"p = {p_value:.4f}" if float(text) == SIGNIFICANT else f"p = {text}"
 
 
-def _test_at(skill: dict, at: int | None) -> tuple[float | None, float | None]:
-    """Skill and p-value at a horizon (position), or over all horizons."""
-    if at is None:
-        return skill["skill"]["overall"], skill["p_value"]["overall"]
-    return skill["skill"]["by_horizon"][at], skill["p_value"]["by_horizon"][at]
-
-
-def relation(skill: dict, reference: str, at: int | None = -1, language: str = "en") -> str:
-    """Describes how a forecaster compares with a reference.
-
-    Args:
-        skill (`dict`): outcome of [`compare_losses`] for one target and loss.
-        reference (`str`): name of the reference.
-        at (`int`, *optional*): position of the horizon; None for all horizons together.
-        language (`str`): en or zh.
-
-    Returns:
-        `str`, such as `not better than persistence (skill -3.1 %, p = 0.41)`.
-    """
-    value, p_value = _test_at(skill, at)
-    if value is None:
-        return _say("no_error", language, name=reference)
-    if p_value is None:
-        if skill["note"] == "the losses are identical":
-            return _say("same", language, name=reference)
-        return _say("untestable", language, name=reference, skill=percent(value), note=skill["note"])
-    if p_value < SIGNIFICANT:
-        found = "better" if value > 0 else "worse"
-    else:
-        found = "seems_better" if value > 0 else "not_better"
-    return _say(found, language, name=reference, skill=percent(value), p=p_words(p_value))
-
-
-def best_distribution(evaluation: dict, target: str = "close") -> str | None:
-    """The reference that a model's distribution is compared with, or None.
-
-    The best on the validation split ([`~kronos_ft.baselines.references.choose_references`]); in evaluations of earlier
-    versions, the baseline with a distribution that has the lowest CRPS at the last horizon of the test split.
-    """
-    if "references" in evaluation:
-        chosen = evaluation["references"].get("close")
-        return chosen["name"] if chosen else None
-    scores = {
-        name: evaluation["scores"][name][target]["crps"]["by_horizon"][-1]
-        for name, one in evaluation["forecasters"].items()
-        if one["role"] == "baseline" and one["num_paths"] > 1
-    }
-    return min(scores, key=scores.__getitem__) if scores else None
-
-
-def counted_skill(evaluation: dict) -> dict:
-    """Skill by model and reference on the origins that count: without those that a model may have memorised."""
-    memorised = evaluation.get("memorised")
-    return memorised["skill"]["clean"] if memorised else evaluation["skill"]
+def relation(one: Comparison, name: str, language: str = "en") -> str:
+    """How a model compares with the reference of this name: `not better than NAME (skill -3.1 %, p = 0.41)`."""
+    shown = {} if one.skill is None else {"skill": percent(one.skill), "note": one.outcome["note"]}
+    if one.p_value is not None:
+        shown["p"] = p_words(one.p_value)
+        if one.corrected >= SIGNIFICANT > one.p_value:
+            corrected = p_words(one.corrected)
+            shown["p"] = _say("corrected", language, p=shown["p"], tests=one.tests, corrected=corrected)
+    return _say(one.result, language, name=name, **shown)
 
 
 def _counted(evaluation: dict, language: str) -> tuple[int, str]:
@@ -172,41 +161,34 @@ def _chosen(evaluation: dict, judged: str, language: str) -> str:
     return _say("chosen", language, name=_say("coin", language) if coin else name)
 
 
-def models_of(evaluation: dict) -> list[str]:
-    """Names of the evaluated models, in the given order."""
-    return [name for name, one in evaluation["forecasters"].items() if one["role"] == "model"]
+def _words(evaluation: dict, found: Sequence[Comparison], language: str) -> str:
+    """How a model compares with several others by one loss, and which reference is the best on the test split."""
+    text = _say("and", language).join(
+        relation(one, _named(evaluation, one.reference, one.judged, one.loss, language), language) for one in found
+    )
+    last = found[-1]
+    beaten = best_on_test(evaluation, last)
+    if beaten is None:
+        return text
+    name = _named(evaluation, beaten[0], last.judged, last.loss, language)
+    return text + _say("but" if last.result == "better" else "also", language, name=name, skill=percent(beaten[1]))
 
 
-def _about(evaluation: dict, model: str, target: str, language: str) -> str:
-    """One model against the first model, persistence and the best reference distribution."""
-    against = counted_skill(evaluation)[model]
-    first = models_of(evaluation)[0]
-    others = [first] if model != first else []
-    both = _say("and", language)
-    points = [name for name in (*others, PERSISTENCE) if "absolute" in against.get(name, {}).get(target, {})]
-    text = both.join(relation(against[name][target]["absolute"], name, language=language) for name in points)
-    num_paths = {name: one["num_paths"] for name, one in evaluation["forecasters"].items()}
-    best = best_distribution(evaluation, target)
-    comparable = [name for name in (*others, best) if "crps" in against.get(name, {}).get(target, {})]
-    spreads = [name for name in comparable if num_paths[name] > 1]
-    if num_paths[model] > 1 and spreads:
-        named = {
-            name: _say("best_distribution" if name == best else "distribution_of", language, name=name)
-            for name in spreads
-        }
-        words = [relation(against[name][target]["crps"], named[name], language=language) for name in spreads]
-        text += _say("then", language) * bool(text) + _say("distribution", language, words=both.join(words))
-    return text or _say("nothing", language)
+def _about(evaluation: dict, found: Sequence[Comparison], language: str) -> str:
+    """The close of a model against the first model, persistence and the best reference distribution."""
+    parts = {loss: [one for one in found if one.loss == loss] for loss in ("absolute", "crps")}
+    words = {loss: _words(evaluation, some, language) for loss, some in parts.items() if some}
+    if "crps" in words:
+        words["crps"] = _say("distribution", language, words=words["crps"])
+    return _say("then", language).join(words.values()) or _say("nothing", language)
 
 
-def _too_few(evaluation: dict, target: str, observations: int, language: str) -> str:
+def _too_few(evaluation: dict, observations: int, language: str) -> str:
     """The verdict with too few origins for a test: only the untested skills."""
     found = []
     for model, against in counted_skill(evaluation).items():
         for name, outcome in against.items():
-            if "absolute" not in outcome.get(target, {}):
-                continue  # one of both does not forecast it
-            value = outcome[target]["absolute"]["skill"]["by_horizon"][-1]
+            value = outcome["close"]["absolute"]["skill"]["by_horizon"][-1]
             if value is not None and name in (PERSISTENCE, models_of(evaluation)[0]):
                 found.append(_say("untested", language, model=model, name=name, skill=percent(value)))
     skills = _say("untested_skills", language, found=_say("list", language).join(found)) if found else ""
@@ -217,30 +199,23 @@ def _too_few(evaluation: dict, target: str, observations: int, language: str) ->
     return _say("too_few", language, **counts)
 
 
-def _observations(evaluation: dict, target: str) -> int:
-    """The smallest number of distinct times in the tests of all models that forecast the target."""
-    outcomes = [one for against in counted_skill(evaluation).values() for one in against.values()]
-    tests = [one[target]["absolute"]["observations"] for one in outcomes if one.get(target)]
-    return min(tests, default=_counted(evaluation, "en")[0])
-
-
-def verdict(evaluation: dict, target: str = "close", language: str = "en") -> str:
-    """One sentence about the last horizon.
+def verdict(evaluation: dict, language: str = "en") -> str:
+    """One sentence about the close at the last horizon.
 
     Compares each model with persistence and with the best naive distribution, and each further model with the first.
 
     Args:
         evaluation (`dict`): from [`evaluate_forecasters`].
-        target (`str`): one of `TARGETS`.
         language (`str`): en or zh.
     """
-    models, observations = models_of(evaluation), _observations(evaluation, target)
-    bars = _bars(evaluation, target, language)
+    models, observations = models_of(evaluation), observations_of(evaluation, "close")
+    bars = _bars(evaluation, "close", language)
     if observations < LEAST_ORIGINS:
-        return _say("sentence", language, bars=bars, about=_too_few(evaluation, target, observations, language))
-    parts = []
+        return _say("sentence", language, bars=bars, about=_too_few(evaluation, observations, language))
+    stated, parts = comparisons(evaluation), []
     for model in models[1:] or models:
-        about = _about(evaluation, model, target, language)
+        found = [one for one in stated if (one.model, one.judged) == (model, "close")]
+        about = _about(evaluation, found, language)
         parts.append(_say("model", language, model=model, about=about) if len(models) > 1 else about)
     said = _say("sentence", language, bars=bars, about=_say("then", language).join(parts))
     origins, since = _counted(evaluation, language)
@@ -253,21 +228,11 @@ def _bars(evaluation: dict, target: str, language: str) -> str:
     return _say("bar" if horizon == 1 else "bars", language, target=target, horizon=horizon)
 
 
-def _judged_against(evaluation: dict, judged: str, model: str) -> dict[str, dict]:
-    """Outcomes of the tests of one model by its loss: against the first model and the chosen reference."""
-    target, loss = JUDGED[judged]
-    reference = evaluation.get("references", {}).get(judged)
-    first = models_of(evaluation)[0]
-    names = [*([first] if model != first else []), *([reference["name"]] if reference else [])]
-    against = counted_skill(evaluation)[model]
-    return {name: against[name][target][loss] for name in names if loss in against.get(name, {}).get(target, {})}
-
-
-def _named(evaluation: dict, name: str, judged: str, language: str) -> str:
+def _named(evaluation: dict, name: str, judged: str, loss: str, language: str) -> str:
     """A reference or a model, as a sentence on this quantity names it; a point forecast by its name alone."""
     if name == PERSISTENCE and judged == "probability up":
         return _say("coin", language)
-    if evaluation["forecasters"][name]["num_paths"] == 1 and JUDGED[judged][1] == "crps":
+    if loss == "absolute" or (evaluation["forecasters"][name]["num_paths"] == 1 and loss == "crps"):
         return name
     is_model = name in models_of(evaluation)
     return _say("distribution_of" if is_model else "best_distribution", language, name=name)
@@ -286,23 +251,14 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
         origins (which the sentence on the close states).
     """
     if judged == "close":
-        return verdict(evaluation, language=language)
-    models = models_of(evaluation)
-    if judged not in evaluation.get("references", {}):  # of an earlier version, or nothing to compare with
-        return None
-    if _observations(evaluation, JUDGED[judged][0]) < LEAST_ORIGINS:
-        return None
-    parts, counts = [], []
+        return verdict(evaluation, language)
+    models, parts = models_of(evaluation), []
+    stated = [one for one in comparisons(evaluation) if one.judged == judged]
     for model in models[1:] or models:
-        outcomes = _judged_against(evaluation, judged, model)
-        words = [
-            relation(outcome, _named(evaluation, name, judged, language), language=language)
-            for name, outcome in outcomes.items()
-        ]
-        counts += [outcome["origins"] for outcome in outcomes.values() if "origins" in outcome]
-        if words:
+        if found := [one for one in stated if one.model == model]:
             owner = _say("of_model", language, model=model) if len(models) > 1 else _say("its", language)
-            parts.append(_say(JUDGED_BY[judged], language, owner=owner, words=_say("and", language).join(words)))
+            words = _words(evaluation, found, language)
+            parts.append(_say(JUDGED_BY[judged], language, owner=owner, words=words))
     if not parts:
         return None
     said = _say(
@@ -311,28 +267,63 @@ def target_verdict(evaluation: dict, judged: str, language: str = "en") -> str |
     origins, since = _counted(evaluation, language)
     chosen = _chosen(evaluation, judged, language)
     # volume is judged at the origins of some symbols; evaluations of earlier versions have no count
+    counts = [one.outcome["origins"] for one in stated if "origins" in one.outcome]
     return said + _say("tested", language, origins=min(counts, default=origins), since=since, chosen=chosen)
 
 
-def _support(evaluation: dict, judged: str) -> float:
-    """The smallest p-value behind a sentence, at least 0.001, and 1 if nothing is significant."""
-    found, models = [], models_of(evaluation)
-    for model in models[1:] or models:
-        found += _judged_against(evaluation, judged, model).values()
-        against = counted_skill(evaluation)[model]
-        if judged == "close" and PERSISTENCE in against:
-            found.append(against[PERSISTENCE]["close"]["absolute"])
-    p_values = [value for one in found if (value := _test_at(one, -1)[1]) is not None and value < SIGNIFICANT]
-    return max(min(p_values, default=1.0), 0.001)
-
-
 def verdicts(evaluation: dict, language: str = "en") -> dict[str, str]:
-    """A sentence for everything that is judged, the best supported one first, whichever way it goes.
-
-    The best supported sentence has the smallest significant p-value; those below 0.001 count as equal, and equal ones
-    keep the order close, volatility, probability up, range, volume.
-    """
+    """A sentence for everything that is judged: close, volatility, probability up, range, volume."""
     said = {judged: target_verdict(evaluation, judged, language) for judged in JUDGED}
-    order = sorted((judged for judged in JUDGED if said[judged]), key=lambda judged: _support(evaluation, judged))
-    first = order[:1]
-    return {judged: said[judged] for judged in (*first, *(one for one in JUDGED if said[one] and one not in first))}
+    return {judged: sentence for judged, sentence in said.items() if sentence}
+
+
+def _answers(evaluation: dict, found: Sequence[Comparison], language: str) -> str:
+    """`close no, range yes`: whether a model is better, by the last comparison of each quantity."""
+    said = []
+    for one in {one.judged: one for one in found}.values():
+        word = {"better": "yes", "worse": "no_worse"}.get(one.result, "no")
+        if word == "yes" and best_on_test(evaluation, one):
+            word = "no"
+        said.append(_say("answer", language, judged=one.judged, word=_say(word, language)))
+    return _say("list", language).join(said)
+
+
+def headline(evaluation: dict, language: str = "en") -> str | None:
+    """One line: is each judged quantity better than that of the first model, and than the best simple forecast?
+
+    "Yes" needs a significant test against the chosen reference, and that no reference has a lower loss. If
+    the run record of a model names the first one as its start, the line says whether fine-tuning helped.
+
+    Args:
+        evaluation (`dict`): from [`evaluate_forecasters`].
+        language (`str`): en or zh.
+
+    Returns:
+        `str`; None if nothing is tested, which the sentence on the close states.
+    """
+    models, parts = models_of(evaluation), []
+    stated, first = comparisons(evaluation), models[0]
+    tuned = {one["name"] for one in evaluation.get("models", ()) if one.get("tuned_from") == first}
+    for model in models[1:] or models:
+        of_model = [one for one in stated if one.model == model]
+        if found := [one for one in of_model if one.reference == first]:
+            fields = {"model": model, "first": first, "found": _answers(evaluation, found, language)}
+            phrase = "helped" if model in tuned and len(models) == 2 else "than_first"
+            parts.append(_say(phrase, language, **fields))
+        if found := [one for one in of_model if one.reference != first]:
+            phrase = "than_simple" if len(models) <= 2 else "model_than_simple"
+            parts.append(_say(phrase, language, model=model, found=_answers(evaluation, found, language)))
+    return _say("then", language).join(parts) or None
+
+
+def correction_note(evaluation: dict, language: str = "en") -> str | None:
+    """What "better" and "worse" mean; None without any test."""
+    tests = max((one.tests for one in comparisons(evaluation) if one.corrected is not None), default=0)
+    return _say("note", language, tests=tests) if tests else None
+
+
+def corrected_values(evaluation: dict) -> dict:
+    """The corrected p-values of all comparisons that the verdict states, for `evaluation.json`."""
+    names = ("model", "reference", "judged", "loss", "skill", "p_value", "corrected")
+    tests = [{name: getattr(one, name) for name in names} for one in comparisons(evaluation)]
+    return {"method": "Holm", "tests": tests}

@@ -7,11 +7,11 @@ from ft_core.hub.card import CardFacts, Result
 from ft_core.io.spreadsheet import markdown_text
 from ft_core.runs.folder import BEST_MODEL
 
-from ..evaluation.facts import read_evaluation, rendering
+from ..evaluation.facts import PERSISTENCE, read_evaluation, rendering
 from ..evaluation.leakage import CALIBRATED_ON_TEST, DONE_WITH, OTHER_TOKENIZER, SEEN_TEST_BARS
 from ..evaluation.report import EVALUATION_FILE
 from ..evaluation.tables import SCORE_HEADER, markdown_table, score_rows
-from ..evaluation.verdict import PERSISTENCE, verdict
+from ..evaluation.verdict import verdict
 
 THIS = "this model"
 DATA_TYPE = "candles, walk-forward origins"  # not the windows that training figures are of

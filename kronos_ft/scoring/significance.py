@@ -15,6 +15,7 @@ Losses of log returns ([`kronos_ft.scoring.targets`]) are comparable between sym
 Shapes: N origins.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,3 +122,23 @@ def diebold_mariano(
     shrink = np.sqrt((number + 1 - 2 * h + h * (h - 1) / number) / number)
     statistic = shrink * mean / np.sqrt(variance)
     return DieboldMariano(float(statistic), float(2 * stdtr(number - 1, -abs(statistic))), mean, number, lag)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for the number of tests by Holm's step-down method (Holm 1979).
+
+    The k-th smallest of n is multiplied by n - k + 1, is at least as large as the corrected ones before it, and at most
+    1. If no null hypothesis is false, the probability that any corrected p-value is below 0.05 is at most 5 %, whatever
+    the dependence of the tests.
+
+    Args:
+        p_values (`Sequence` of `float`): of all tests of the family.
+
+    Returns:
+        `list` of `float`, in the given order.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty_like(values)
+    corrected[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1)
+    return corrected.tolist()

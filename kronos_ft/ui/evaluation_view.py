@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..evaluation.facts import read_evaluation, rendering
+from ..evaluation.facts import PERSISTENCE, counted_skill, models_of, read_evaluation, rendering
 from ..evaluation.pictures import PICTURES
 from ..evaluation.report import EVALUATION_FILE
 from ..evaluation.tables import (
@@ -20,7 +20,7 @@ from ..evaluation.tables import (
     score_rows,
     skill_rows,
 )
-from ..evaluation.verdict import PERSISTENCE, counted_skill, models_of, p_words, percent, verdicts
+from ..evaluation.verdict import correction_note, headline, p_words, percent, verdicts
 from ..hub.evaluation_card import entry_of
 from ..models.found_model import FoundModel
 from .markup import command, notice, table, text
@@ -179,11 +179,13 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
             words["skill_title"]: (SKILL_HEADER, skill_rows(evaluation), []),
             words["calibration_title"]: (CALIBRATION_HEADER, _calibrated(evaluation, models), []),
         }
-        said = verdicts(evaluation, words["language"])
+        said, title = verdicts(evaluation, words["language"]), headline(evaluation, words["language"])
+        note = correction_note(evaluation, words["language"])
         targets = _judged_tables(evaluation, list(said), words)
         warnings, notes = evaluation.get("warnings", []), evaluation["notes"]
     sentences = "".join(f"<p>{text(sentence)}{words['full_stop']}</p>" for sentence in said.values())
-    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span>{sentences}</div>']
+    first = f"<p><strong>{text(title)}{words['full_stop']}</strong></p>" if title else ""
+    parts = [f'<div class="kf-verdict"><span>{text(words["verdict"])}</span>{first}{sentences}</div>']
     parts += [notice(f"{words['warning']}: {warning}", "warning") for warning in warnings]
     parts.append(targets)
     for title, (header, rows, marked) in titled.items():
@@ -191,6 +193,7 @@ def evaluation_page(evaluation: dict, folder: Path, words: Mapping[str, str]) ->
             parts.append(f'<h3 class="kf-head">{text(title)}</h3>')
             parts.append(table(_translated(header, words), rows, marked=marked))
     parts.append(f'<p class="kf-small">{text(words["skill_note"])}</p>')
+    parts.append(f'<p class="kf-small">{text(note)}{words["full_stop"]}</p>' if note else "")
     pictures = "".join(_picture(folder, name) for name in SHOWN_PICTURES)
     parts.append(f'<div class="kf-pictures">{pictures}</div>' if pictures else "")
     parts += [f'<p class="kf-small">{text(note)}</p>' for note in notes if note not in warnings]

@@ -19,7 +19,7 @@ from kronos_ft.evaluation.tables import (
     shown_horizons,
     text_table,
 )
-from kronos_ft.evaluation.verdict import verdict, verdicts
+from kronos_ft.evaluation.verdict import corrected_values, headline, verdict, verdicts
 from kronos_ft.evaluation.walk_forward import evaluate_forecasters
 from kronos_ft.scoring.backtest import WARNING
 
@@ -42,7 +42,8 @@ def evaluation(series):
 def test_the_verdict_comes_first_and_the_backtest_last(evaluation):
     for text in (markdown(evaluation), terminal_text(evaluation)):
         lines = text.strip().splitlines()
-        assert next(iter(verdicts(evaluation).values())) in lines[0]
+        assert headline(evaluation) in lines[0]
+        assert "against" in lines[1] + lines[2]  # the table of results
         assert all(said in text for said in verdicts(evaluation).values())
         assert WARNING in lines[-1]
     sections = [line for line in markdown(evaluation).splitlines() if line.startswith("## ")]
@@ -157,6 +158,8 @@ def test_files_are_written_whole(evaluation, tmp_path):
     )
     assert read.pop("verdict") == verdict(evaluation)
     assert read.pop("verdicts") == verdicts(evaluation)
+    assert read.pop("headline") == headline(evaluation)
+    assert read.pop("corrected") == corrected_values(evaluation)
     assert read == evaluation
     text = (tmp_path / "evaluation.md").read_text()
     assert "![Skill](skill.png)" in text
@@ -194,7 +197,8 @@ def test_an_evaluation_of_an_earlier_version_is_still_shown(evaluation):
                     target.pop(name, None)
     assert verdict(old).startswith("close, 6 bars: ")
     assert "## Back-test" in markdown(old)
-    assert terminal_text(old).splitlines()[0] == verdict(old)
+    assert terminal_text(old).splitlines()[0] == headline(old)
+    assert verdict(old) in terminal_text(old)
 
 
 def test_shown_horizons_begin_close_together():

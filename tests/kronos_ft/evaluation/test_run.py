@@ -12,7 +12,7 @@ from kronos_ft.baselines.references import default_baselines
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.evaluation.arguments import EvaluateArguments
-from kronos_ft.evaluation.models import model_sources, with_trained_sizes
+from kronos_ft.evaluation.models import horizon_remark, is_tuned_from, model_sources, with_trained_sizes
 from kronos_ft.evaluation.run import check_space
 from kronos_ft.models.configuration_kronos import KronosConfig, KronosTokenizerConfig
 from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
@@ -78,9 +78,12 @@ def test_one_model(csv, out, models, capsys):
     text = capsys.readouterr().out
     read = json.loads((out / "evaluation.json").read_text())
     assert read["verdict"] in text
-    first = next(iter(read["verdicts"].values()))
-    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{first}.**"
-    assert first in text.splitlines()
+    assert read["headline"].startswith("better than the best simple forecast: close ")
+    assert (out / "evaluation.md").read_text().splitlines()[0] == f"**{read['headline']}.**"
+    lines = text.splitlines()
+    assert lines.index(read["headline"]) < lines.index(read["verdict"])
+    assert {one["judged"] for one in read["corrected"]["tests"]} == set(read["verdicts"])
+    assert "horizon   " not in text
     assert read["verdicts"]["close"] == read["verdict"]
     assert "33 origins, every 3 bars" in text
     assert re.search(r"^time +about \d+ s for 66 forecasts$", text, re.MULTILINE)
@@ -157,12 +160,14 @@ def test_a_model_that_has_seen_test_bars_is_told_after_the_verdict(csv, out, mod
     assert read["doubts"] == [{"model": "longer", "kind": "seen_test_bars"}]
     lines = (out / "evaluation.md").read_text().splitlines()
     said = list(read["verdicts"].values())
-    assert lines[: 2 * len(said) : 2] == [f"**{one}.**" for one in said]
-    assert lines[2 * len(said)].startswith(f"**WARNING: {warning}")
+    at = lines.index(f"**{said[0]}.**")
+    assert lines[at : at + 2 * len(said) : 2] == [f"**{one}.**" for one in said]
+    assert lines[at - 2].startswith(f"**WARNING: {warning}")
     lines = capsys.readouterr().out.splitlines()
     at = lines.index(said[0])
     assert lines[at : at + len(said)] == said
-    assert lines[at + len(said)].startswith(f"WARNING: {warning}")
+    assert lines[at - 2].startswith(f"WARNING: {warning}")
+    assert lines.index(read["headline"]) < at - 2
 
 
 def sources_of(*compare, tokenizer="tok"):
@@ -200,6 +205,51 @@ def test_a_run_is_enough_and_sets_the_sizes(finetuned):
     args = EvaluateArguments(data="sample", compare=["small", str(finetuned.folder)], lookback=50, horizon=7)
     plan = with_trained_sizes(args, sources).settings().plan
     assert (plan.lookback, plan.horizon) == (50, 7)
+
+
+def test_the_judged_horizon_of_models_with_different_ones(finetuned):
+    compare = ["small", f"tuned={finetuned.folder}"]
+    sources = sources_of(*compare, tokenizer=None)
+    args = with_trained_sizes(EvaluateArguments(data="sample", compare=compare), sources)
+    assert horizon_remark(args, sources, None) == (
+        "4 bars are judged, the shortest that a model was trained for; the models forecast small 24, tuned 4 bars by "
+        "default; --horizon judges another number"
+    )
+    args = EvaluateArguments(data="sample", compare=compare, horizon=1)
+    assert horizon_remark(args, sources, 1).startswith("1 bar is judged, as asked; the models forecast small 24, ")
+    assert horizon_remark(args, sources[1:] * 2, 1) is None
+
+
+def test_a_run_names_the_model_that_it_was_tuned_from(models, finetuned, tmp_path):
+    shutil.copytree(models / "run", tmp_path / "tuned")
+    record = tmp_path / "tuned" / "run.json"
+    base, run, tuned = sources_of(models / "base", models / "run", tmp_path / "tuned")
+    assert not is_tuned_from(tuned, base)
+    record.write_text(json.dumps({"model": {"model": str(models / "base"), "from_scratch": False}}))
+    assert is_tuned_from(tuned, base)
+    assert not is_tuned_from(tuned, run)
+    assert not is_tuned_from(base, tuned)
+    record.write_text(json.dumps({"model": {"model": "small", "repository": "NeoQuasar/Kronos-small"}}))
+    assert is_tuned_from(tuned, sources_of("small", "mini", tokenizer=None)[0])
+    assert not is_tuned_from(tuned, sources_of("small", "mini", tokenizer=None)[1])
+    whole, stage = sources_of(f"whole={finetuned.folder}", f"stage={finetuned.folder / 'predictor'}", tokenizer=None)
+    assert not is_tuned_from(whole, stage)  # stages of one run
+
+
+def test_the_headline_of_a_run_and_its_start(csv, out, models, capsys, tmp_path):
+    """The horizon that is judged is told before the work."""
+    shutil.copytree(models / "run", tmp_path / "tuned")
+    record = {"model": {"model": str(models / "base")}, "data": {"predict_window": 8}}
+    (tmp_path / "tuned" / "run.json").write_text(json.dumps(record))
+    words = ["--data", csv, "--tokenizer", models / "tokenizer", "--output_dir", out, *SMALL, "--max_origins", "32"]
+    assert evaluate(*words, "--compare", models / "base", tmp_path / "tuned") == 0
+    text, read = capsys.readouterr().out, json.loads((out / "evaluation.json").read_text())
+    assert read["models"][1]["tuned_from"] == "base"
+    assert "tuned_from" not in read["models"][0]
+    assert read["headline"].startswith("fine-tuning helped: close ")
+    assert read["headline"] in text.splitlines()
+    line = "horizon     4 bars are judged, as asked; the models forecast base 24, tuned 8 bars by default; "
+    assert text.index(line) < text.index("32 origins") < text.index(read["headline"])
 
 
 def test_an_evaluation_of_a_run_needs_no_other_option(finetuned, out, capsys):

@@ -4,9 +4,13 @@ from string import Formatter
 
 import pytest
 
+from kronos_ft.evaluation.facts import Comparison, best_distribution, comparisons
+from kronos_ft.evaluation.tables import summary_rows
 from kronos_ft.evaluation.verdict import (
     PHRASES,
-    best_distribution,
+    corrected_values,
+    correction_note,
+    headline,
     p_words,
     relation,
     target_verdict,
@@ -23,6 +27,12 @@ def outcome(skill, p_value, observations=200, note=None):
         "observations": observations,
         "note": note,
     }
+
+
+def compared(found, corrected=None, tests=1):
+    """A comparison of kronos with naive."""
+    p_value = found["p_value"]["by_horizon"][-1]
+    return Comparison("kronos", "naive", "close", "absolute", found, p_value if corrected is None else corrected, tests)
 
 
 def evaluation(*tests, models=("kronos",), origins=200, crps=None):
@@ -63,7 +73,7 @@ def evaluation(*tests, models=("kronos",), origins=200, crps=None):
     ],
 )
 def test_relations(found, words):
-    assert relation(found, "naive") == words
+    assert relation(compared(found), "naive") == words
 
 
 def test_p_values_are_not_rounded_across_the_border():
@@ -95,17 +105,17 @@ def test_the_distribution_is_compared_with_the_best_naive_one():
 
 def test_two_models():
     found = evaluation(
-        ("tuned", "base", "absolute", outcome(0.014, 0.02)),
+        ("tuned", "base", "absolute", outcome(0.014, 0.01)),
         ("tuned", "persistence", "absolute", outcome(-0.01, 0.6)),
         ("tuned", "base", "crps", outcome(0.2, 0.003)),
-        ("tuned", "cone", "crps", outcome(-0.1, 0.04)),
+        ("tuned", "cone", "crps", outcome(-0.1, 0.02)),
         models=("base", "tuned"),
         origins=1200,
     )
     assert verdict(found) == (
-        "close, 24 bars: tuned is better than base (skill +1.4 %, p = 0.02) and not better than persistence (skill "
+        "close, 24 bars: tuned is better than base (skill +1.4 %, p = 0.01) and not better than persistence (skill "
         "-1.0 %, p = 0.60); its distribution (CRPS) is better than base's (skill +20.0 %, p = 0.003) and worse than "
-        "the cone's (skill -10.0 %, p = 0.04) (absolute error, Diebold-Mariano test, 1,200 origins)"
+        "the cone's (skill -10.0 %, p = 0.02) (absolute error, Diebold-Mariano test, 1,200 origins)"
     )
 
 
@@ -158,7 +168,7 @@ def test_both_languages_name_the_same_figures(phrase):
     ],
 )
 def test_chinese_relations(found, words):
-    assert relation(found, "naive", language="zh") == words
+    assert relation(compared(found), "naive", language="zh") == words
 
 
 def judged(*tests, models=("kronos",), split="validation", **references):
@@ -199,37 +209,112 @@ def test_a_sentence_for_each_target_against_its_own_reference():
     assert "in validation" not in verdict(judged(split="test"))
 
 
-@pytest.mark.parametrize(
-    ("tests", "order"),
-    [
-        ([], ["close", "volatility", "probability up"]),
-        ([("kronos", "har", "volatility", "qlike", outcome(-0.5, 0.01))], ["volatility", "close", "probability up"]),
-        (
-            [
-                ("kronos", "har", "volatility", "qlike", outcome(-0.5, 0.01)),
-                ("kronos", "persistence", "close", "brier", outcome(0.1, 0.002)),
-            ],
-            ["probability up", "close", "volatility"],
-        ),
-        (
-            [
-                ("kronos", "har", "volatility", "qlike", outcome(0.5, 1e-9)),
-                ("kronos", "persistence", "close", "absolute", outcome(-0.1, 1e-5)),
-            ],
-            ["close", "volatility", "probability up"],
-        ),
-        # not significant, so not supported
-        ([("kronos", "har", "volatility", "qlike", outcome(0.5, 0.06))], ["close", "volatility", "probability up"]),
-    ],
-)
-def test_the_best_supported_sentence_comes_first(tests, order):
-    assert list(verdicts(judged(*tests))) == order
+def test_the_close_comes_first_whatever_is_significant():
+    found = judged(("kronos", "har", "volatility", "qlike", outcome(-0.5, 1e-9)))
+    assert list(verdicts(found)) == ["close", "volatility", "probability up"]
+    assert [row[0] for row in summary_rows(found)] == [
+        "close, absolute error",
+        "close, CRPS",
+        "volatility, QLIKE",
+        "probability up, Brier",
+    ]
+
+
+def test_better_and_worse_need_the_corrected_p_value():
+    """Four tests: the smallest p-value is multiplied by 4, the second by 3."""
+    tests = [
+        ("kronos", "garch", "close", "crps", outcome(0.013, 0.032)),
+        ("kronos", "har", "volatility", "qlike", outcome(-0.5, 0.004)),
+    ]
+    found = judged(*tests)
+    assert "not significantly better than the garch's (skill +1.3 %, p = 0.032; corrected for 4 tests p = 0.096)" in (
+        verdict(found)
+    )
+    assert "worse than the har's (skill -50.0 %, p = 0.004) (" in target_verdict(found, "volatility")
+    assert "优于 garch 的分布，但差异不显著（预测技能 +1.3 %，p = 0.032；按 4 次检验校正后 p = 0.096）" in verdict(
+        found, "zh"
+    )
+    values = {one["judged"]: one for one in corrected_values(found)["tests"] if one["loss"] != "absolute"}
+    assert values["close"]["p_value"] == 0.032  # as the test gave it
+    assert values["close"]["corrected"] == pytest.approx(0.096)
+    assert values["volatility"]["corrected"] == pytest.approx(0.016)
+    assert correction_note(found) == (
+        "better and worse: p < 0.05 after Holm's correction for the 4 tests of this verdict; p is without it"
+    )
+    assert ["close, CRPS", "garch", "+1.3 %", "0.032", "0.096", "not significant"] in summary_rows(found)
+    assert correction_note(evaluation(origins=12) | {"skill": {"kronos": {}}}) is None
+
+
+def test_a_reference_that_was_not_chosen_and_is_better_is_named():
+    """A random walk: the chosen reference is the worst of the test split."""
+    tests = [
+        ("kronos", "garch", "close", "crps", outcome(0.013, 0.001)),
+        ("kronos", "cone", "close", "crps", outcome(-0.007, 0.4)),
+        ("kronos", "drift", "close", "absolute", outcome(-0.2, 0.4)),  # the close is judged by CRPS
+    ]
+    found = judged(*tests)
+    assert (
+        "its distribution (CRPS) is better than the garch's (skill +1.3 %, p = 0.001), but not better than the cone's "
+        "(skill -0.7 %; the best reference on the test split) (" in verdict(found)
+    )
+    assert "，但不优于 cone 的分布（预测技能 -0.7 %；测试集上最好的参照）" in verdict(found, "zh")
+    assert "drift" not in verdict(found)
+    assert headline(found) == "better than the best simple forecast: close no, volatility no, probability up no"
+    rows = summary_rows(found)
+    at = rows.index(["close, CRPS", "garch", "+1.3 %", "0.001", "0.004", "better"])
+    assert rows[at + 1] == ["close, CRPS", "cone", "-0.7 %", "-", "-", "not better, best on test"]
+    found["skill"]["kronos"]["cone"]["close"]["crps"] = outcome(0.02, 0.4)
+    assert headline(found) == "better than the best simple forecast: close yes, volatility no, probability up no"
+    assert "test split" not in verdict(found)
+    found["skill"]["kronos"]["garch"]["close"]["crps"] = outcome(-0.05, 0.4)  # the chosen one is the best of both
+    found["skill"]["kronos"]["cone"]["close"]["crps"] = outcome(-0.02, 0.4)
+    assert "test split" not in verdict(found)
+    found["skill"]["kronos"]["cone"]["close"]["crps"] = outcome(-0.06, 0.4)
+    assert ", and not better than the cone's (skill -6.0 %; " in verdict(found)
+
+
+def test_the_headline_of_a_point_forecast_is_about_its_absolute_error():
+    found = judged(("kronos", "persistence", "close", "absolute", outcome(0.1, 0.001)))
+    found["forecasters"]["kronos"]["num_paths"] = 1
+    assert headline(found).startswith("better than the best simple forecast: close yes, ")
+    found["skill"]["kronos"]["drift"]["close"]["absolute"] = outcome(-0.1, 0.3)
+    assert headline(found).startswith("better than the best simple forecast: close no, ")
+    assert "but not better than drift (skill -10.0 %; the best reference on the test split)" in verdict(found)
+
+
+def test_the_headline_says_whether_fine_tuning_helped():
+    tests = [
+        ("tuned", "base", "close", "crps", outcome(0.1, 0.2)),
+        ("tuned", "base", "volatility", "qlike", outcome(0.2, 0.001)),
+        ("tuned", "base", "close", "brier", outcome(-0.2, 0.001)),
+    ]
+    found = judged(*tests, models=("base", "tuned"))
+    found["models"] = [{"name": "base"}, {"name": "tuned"}]
+    assert headline(found) == (
+        "tuned better than base: close no, volatility yes, probability up no (worse); better than the best simple "
+        "forecast: close no, volatility no, probability up no"
+    )
+    found["models"][1]["tuned_from"] = "base"
+    assert headline(found).startswith(
+        "fine-tuning helped: close no, volatility yes, probability up no (worse); better than the best simple forecast"
+    )
+    assert headline(found, "zh").startswith("微调有帮助：close 否，volatility 是，probability up 否（更差）；")
+    three = headline(judged(models=("base", "one", "two")))
+    assert three.startswith("one better than base: close no, ")
+    assert "; two better than the best simple forecast: close no, " in three
+    assert summary_rows(judged(models=("base", "one", "two")))[0][0] == "one: close, absolute error"
+
+
+def test_too_few_origins_or_references_have_no_headline():
+    few = evaluation(("kronos", "persistence", "absolute", outcome(0.5, 0.0001, 12)), origins=12)
+    assert headline(few) is None
+    assert comparisons(few) == summary_rows(few) == []
 
 
 def test_two_models_are_compared_on_every_target():
-    found = judged(("tuned", "base", "volatility", "qlike", outcome(0.2, 0.01)), models=("base", "tuned"))
+    found = judged(("tuned", "base", "volatility", "qlike", outcome(0.2, 0.001)), models=("base", "tuned"))
     assert target_verdict(found, "volatility") == (
-        "volatility, 24 bars: tuned's variance forecast (QLIKE) is better than base's (skill +20.0 %, p = 0.01) "
+        "volatility, 24 bars: tuned's variance forecast (QLIKE) is better than base's (skill +20.0 %, p = 0.001) "
         "and not better than the har's (skill -50.0 %, p = 0.40) (Diebold-Mariano test, 200 origins; har: the best "
         "reference in validation)"
     )
@@ -256,26 +341,26 @@ def test_range_and_volume_against_their_own_references():
             "name": reference, "target": name, "loss": "crps", "split": "validation", "losses": {},
         }  # fmt: skip
         for one in (reference, "base"):
-            result = outcome(0.2, 0.01) if one == "base" else outcome(-0.04, 0.3)
+            result = outcome(0.2, 0.001) if one == "base" else outcome(-0.04, 0.3)
             found["skill"]["tuned"].setdefault(one, {})[name] = dict.fromkeys(("absolute", "crps"), result)
     for one in ("persistence", "base"):
         found["skill"]["tuned"][one]["volume"]["crps"]["origins"] = 90
     assert target_verdict(found, "range") == (
-        "range, 24 bars: tuned's range forecast (CRPS) is better than base's (skill +20.0 %, p = 0.01) and not better "
+        "range, 24 bars: tuned's range forecast (CRPS) is better than base's (skill +20.0 %, p = 0.001) and not better "
         "than the har's (skill -4.0 %, p = 0.30) (Diebold-Mariano test, 200 origins; har: the best reference in "
         "validation)"
     )
     assert target_verdict(found, "volume") == (
-        "volume, 24 bars: tuned's volume forecast (CRPS) is better than base's (skill +20.0 %, p = 0.01) and not "
+        "volume, 24 bars: tuned's volume forecast (CRPS) is better than base's (skill +20.0 %, p = 0.001) and not "
         "better than persistence (skill -4.0 %, p = 0.30) (Diebold-Mariano test, 90 origins; persistence: the best "
         "reference in validation)"
     )
     assert target_verdict(found, "volume", "zh") == (
-        "volume，24 根 K 线：tuned 的成交量预测（按 CRPS）优于 base 的分布（预测技能 +20.0 %，p = 0.01），"
+        "volume，24 根 K 线：tuned 的成交量预测（按 CRPS）优于 base 的分布（预测技能 +20.0 %，p = 0.001），"
         "不优于 persistence（预测技能 -4.0 %，p = 0.30）"
         "（Diebold-Mariano 检验，90 个预测起点；persistence：验证集上最好的参照）"
     )
-    assert next(iter(verdicts(found))) == "range"
+    assert list(verdicts(found)) == ["close", "volatility", "probability up", "range", "volume"]
     for against in found["skill"].values():  # the models do not forecast volume
         for one in against.values():
             one["volume"] = {}

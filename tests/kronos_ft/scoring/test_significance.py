@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kronos_ft.scoring.significance import diebold_mariano
+from kronos_ft.scoring.significance import diebold_mariano, holm
 
 
 def moving_sums(generator, runs, number, overlap):
@@ -125,3 +125,18 @@ def test_wrong_input_is_named():
         diebold_mariano([1.0], [0.0], -1)
     with pytest.raises(ValueError, match="groups of shape"):
         diebold_mariano(np.ones(9), np.zeros(9), 0, groups=np.zeros(8))
+
+
+def test_holm_by_hand():
+    """4 x 0.01; 3 x 0.02; 2 x 0.03 = 0.06; 1 x 0.04, raised to the one before."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.4, 0.7]) == pytest.approx([0.8, 0.8])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_is_that_of_statsmodels():
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    values = np.random.default_rng(4).uniform(size=12) ** 3
+    assert holm(values) == pytest.approx(multitest.multipletests(values, method="holm")[1])

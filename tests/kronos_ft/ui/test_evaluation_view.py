@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from kronos_ft.evaluation.facts import read_evaluation
-from kronos_ft.evaluation.verdict import p_words, verdict, verdicts
+from kronos_ft.evaluation.verdict import headline, p_words, verdict, verdicts
 from kronos_ft.models.found_model import find_model
 from kronos_ft.models.identity import weights_hash
 from kronos_ft.ui.evaluation_view import check_named, evaluation_page, evaluation_tab, find_evaluation
@@ -59,13 +59,15 @@ def tables(page):
 
 
 def test_a_sentence_and_a_table_for_each_judged_quantity(head_run):
-    """All that the file contains, the best supported first."""
+    """All that the file contains, after the headline, the close first."""
     evaluation = read_evaluation(head_run / "evaluation" / "evaluation.json")
     page = evaluation_tab(find_model(str(head_run)), head_run / "evaluation", WORDS)
     said = verdicts(evaluation)
     assert len(said) > 1
     places = [page.index(f"<p>{text(sentence)}.</p>") for sentence in said.values()]
     assert places == sorted(places)
+    assert page.index(f"<strong>{text(headline(evaluation))}.</strong>") < places[0]
+    assert next(iter(said)) == "close"
     found = tables(page)
     titles = {judged: f"{name}: skill and coverage, 3 bars ahead" for judged, name in NAMES.items()}
     expected = dict.fromkeys((*said, *evaluation["references"]))
