@@ -15,9 +15,9 @@ from importlib import import_module, resources
 from pathlib import Path
 
 from .auto_rate import LEARNING_RATE
+from .nearest import TABLE_FILE
 from .options import Option, Unconverted
 
-TABLE_FILE = "options.json"
 REPORT_TO = "report_to"
 _NAMES = {int: "int", float: "float", str: "str", Path: "path"}
 

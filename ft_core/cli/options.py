@@ -1,14 +1,13 @@
 """Options: a misspelt name is rejected, with the nearest known name."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .auto_rate import read_rate
-from .foreign_names import foreign_hint
+from .nearest import hint
 from .program import OneLineParser
 
 TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
@@ -122,10 +121,6 @@ class ExactParser(OneLineParser):
         for word in sys.argv[1:] if args is None else args:
             name = word.split("=")[0]
             if len(name) > 2 and name.startswith("--") and name not in self._option_string_actions:
-                foreign = foreign_hint(
-                    name[2:].replace("-", "_"), [known.lstrip("-") for known in self._option_string_actions]
-                )
-                close = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0.5)
-                nearest = f"did you mean {close[0]}?" if close else "see --help"
-                raise ValueError(f"{name} is not an option; {foreign or nearest}")
+                known = [one for one in self._option_string_actions if one.startswith("--")]
+                raise ValueError(f"{name} is not an option; {hint(name, known, self.prog, 'see --help')}")
         return super().parse_args(args, namespace)

@@ -7,7 +7,6 @@ transformers are imported.
 import argparse
 import copy
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import NoReturn
 
 from ..io.formats import read_yaml
 from .auto_rate import AUTO, LEARNING_RATE, AutoRate
-from .foreign_names import foreign_hint
+from .nearest import hint
 from .options import KINDS, Option, Unconverted
 
 TIME_BUDGET, MAX_STEPS = "time_budget", "max_steps"
@@ -92,7 +91,7 @@ class SettingsParser(argparse.ArgumentParser):
             if word.startswith("--") and len(word) > 2 and word.split("=")[0] not in self._option_string_actions:
                 name = word[2:].split("=")[0].replace("-", "_")
                 known = [*(option.name for option in self._options), "config"]
-                raise ValueError(f"--{name} is not a setting; {nearest_name(name, known)}")
+                raise ValueError(f"--{name} is not a setting; {nearest_name(name, known, self.prog)}")
         found, rest = self.parse_known_args(argv)
         for word in rest:
             raise ValueError(f"{word!r} is not expected here; write settings as --name value")
@@ -117,12 +116,9 @@ def field_names(types: Sequence[type]) -> list[str]:
     return [field.name for kind in types for field in dataclasses.fields(kind) if field.init]
 
 
-def nearest_name(name: str, known: Sequence[str]) -> str:
-    """A hint at our name for a setting of other scripts, at the known name closest to a misspelt one, or at all."""
-    if foreign := foreign_hint(name, known):
-        return foreign
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else "see --help for all names"
+def nearest_name(name: str, known: Sequence[str], program: str = "") -> str:
+    """A hint at our name for a setting of other scripts, a near name, or commands of the program that have it."""
+    return hint(name, known, program, "see --help for all names")
 
 
 def _from_file(path: str | None) -> dict[str, object]:

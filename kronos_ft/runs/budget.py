@@ -1,5 +1,6 @@
 """What a stage costs on this machine, and the steps (and sizes) of the stages that fit into a time budget."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ft_core.training.budget.choice import (
     choose,
     explain,
     fitting_steps,
+    measured_for,
     record_of,
     recorded_choice,
     settle,
@@ -93,11 +95,13 @@ def cost_of(
         return steps * units.step + evaluations * evaluation + compiling + others(steps)
 
     batch = args.per_device_train_batch_size
-    cost = StageCost(trainer.stage, planned, per_epoch, units.step, seconds, batch)
+    cost = StageCost(trainer.stage, planned, per_epoch, units.step, seconds, batch, units)
     per = f"{units.step:.3g} s a step, {count_evaluations(args, planned, per_epoch)} evaluations of {evaluation:.3g} s"
     per += f", {span(others(planned))} before and after"
     compiling, why = planned_compile(trainer, planned, micro)
     per += f", compiling {span(compiling)} ({why})" if compiling else f", blocks not compiled ({why})"
+    if units.is_disturbed:
+        per += f"; {units.circumstances()}"
     return cost, f"time        about {span(seconds(planned))}: {per}"
 
 
@@ -157,8 +161,12 @@ def settle_stages(
             settle_as_recorded(args, recorded, stage)
             settings[stage][0].model = recorded["stages"][stage].get("model") or settings[stage][0].model
         return recorded
-    budget = first.time_budget
-    costs = [measure(stage) for stage in settings]
+    budget, began = first.time_budget, time.time()
+
+    def measure_all() -> list[StageCost]:
+        return [measure(stage) for stage in settings]
+
+    costs = measured_for(budget, measure_all, began)
     while fitting_steps(costs, read_duration(budget)) is None:
         smaller = smaller_sizes(settings)
         for stage, size in smaller.items():
@@ -167,7 +175,7 @@ def settle_stages(
             model.model = size
         if not smaller:
             break
-        costs = [measure(stage) for stage in settings]
+        costs = measured_for(budget, measure_all, began)
     free_memory()  # of the models that were measured
     steps = choose(costs, budget, _remedies(settings, costs))
     explain(costs, steps, budget)

@@ -24,6 +24,7 @@ def demo_parser(program: str = "mt5-ft demo") -> argparse.ArgumentParser:
     parser.add_argument("--target_fields", nargs="+", help="default: experience_and_reflection")
     parser.add_argument("--output_dir", default=DEMO_RUN, help=f"run folder (default {DEMO_RUN})")
     parser.add_argument("--max_steps", type=int, default=-1, help="maximum number of steps (default: all epochs)")
+    parser.add_argument("--time_budget", help="train as many steps as fit into this time, e.g. 10m")
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -66,6 +67,7 @@ def demo_command(argv: Sequence[str], program: str = "mt5-ft demo") -> int:
         overwrite=options.overwrite or (in_its_own and not options.resume),
         num_train_epochs=3,
         max_steps=options.max_steps,
+        time_budget=options.time_budget,
         per_device_train_batch_size=8,
         gradient_accumulation_steps=1,
         warmup_steps=0.1,

@@ -108,6 +108,7 @@ class Plan:
     warmup: int = 0
     advice: list[str] = field(default_factory=list)
     lengths: str = ""
+    circumstances: str = ""  # of a measurement that other programs disturbed
     each_epoch: int = 0
 
     def lines(self) -> list[str]:
@@ -121,7 +122,8 @@ class Plan:
             f"{self.pieces:,} pieces",
             f"batch       {self._batch_words(together)}",
             f"steps       {self.steps:,} over {self.epochs:g} epochs",
-            f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s per step)",
+            f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s per step)"
+            f"{self.circumstances and '; ' + self.circumstances}",
             f"memory      about {_gib(self.peak_memory)} ({where}, measured in a few steps)",
             f"disk        {_gib(self.peak_disk)} at the peak, {_gib(self.final_disk)} at the end; "
             f"{_gib(self.free_disk)} free",
@@ -244,6 +246,7 @@ def cost_of(trainer: MT5Trainer) -> StageCost:
         per_epoch=per_epoch,
         step_seconds=step,
         seconds=lambda steps: run_seconds(trainer, measured, steps) + finds_rate * search_steps(steps) * step,
+        measured=measured,
     )
 
 
@@ -289,6 +292,7 @@ def make_plan(trainer: MT5Trainer, preset: str, *, adapters: bool = False, merge
         step_seconds=step_seconds,
         rows_per_second=trainer.effective_batch() / step_seconds,
         device=args.device.type,
+        circumstances=measured.circumstances() if measured.is_disturbed else "",
         peak_memory=measured.peak_memory,
         checkpoint_bytes=checkpoint,
         state_bytes=state,

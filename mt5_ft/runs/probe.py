@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from ft_core.io.memory import free_memory, is_out_of_memory
 from ft_core.training.budget.probe import Limit, StepProbe, left_as_it_was, timed
-from ft_core.training.budget.remembered import architecture, remembered
+from ft_core.training.budget.remembered import Measurement, architecture, remembered
 
 from ..summaries.generation import GenerationSettings, generate_batch
 from ..training.token_steps import token_lengths
@@ -31,7 +31,7 @@ SAMPLE_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Measurement):
     """Seconds on this machine and bytes at the peak.
 
     Attributes:

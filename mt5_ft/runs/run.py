@@ -1,5 +1,6 @@
 """A complete mT5 run, from settings to run folder; called by the command line and the example."""
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from ft_core.training.budget.choice import (
     FACT as BUDGET,
     choose,
     explain,
+    measured_for,
     record_of,
     recorded_choice,
     settle,
@@ -202,9 +204,11 @@ def _plan(trainer: MT5Trainer, prepared: Prepared) -> Plan:
 
 def _settle_budget(prepared: Prepared, data: MT5DataArguments, args: MT5Arguments) -> MT5Arguments:
     """The settings with the steps of the time budget, and with a batch that fits into memory; recorded with the run."""
+    began = time.time()
 
     def choose_steps(trainer: MT5Trainer) -> None:
-        cost, budget = cost_of(trainer), trainer.args.time_budget
+        budget = trainer.args.time_budget
+        (cost,) = measured_for(budget, lambda: [cost_of(trainer)], began)
         steps = choose([cost], budget, SMALLER)
         explain([cost], steps, budget)
         prepared.facts[BUDGET] = record_of([cost], steps, budget)

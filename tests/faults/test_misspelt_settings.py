@@ -51,7 +51,22 @@ def test_other_commands_with_settings(capsys, main, command, words):
         (mt5, ["evaluate", "--prediction", "x"], "--prediction is not an option; did you mean --predictions?"),
         (mt5, ["subset", "x", "--dorp=0.5"], "--dorp is not an option; did you mean --drop?"),
         (mt5, ["restore", "x", "--forse"], "--forse is not an option; did you mean --force?"),
-        (mt5, ["clean", "x", "--jess"], "--jess is not an option"),
+        (mt5, ["clean", "x", "--jess"], "--jess is not an option; see --help"),
+        (
+            mt5,
+            ["evaluate", "--learning_rate", "1"],
+            "--learning_rate is not an option; mt5-ft train, plan, sweep have it",
+        ),
+        (
+            kronos,
+            ["demo", "--time_budget", "2m"],
+            "is not an option; kronos-ft tokenizer, predictor, quantiles have it",
+        ),
+        (
+            kronos,
+            ["forecast", "--warmup_steps", "1"],
+            "is not a setting; kronos-ft tokenizer, predictor, quantiles have",
+        ),
         (mt5, ["subset", "x", "y"], "unrecognized arguments: y"),
         (mt5, ["plan", "--compare", "original", "optimised", "--data", "sample"], "preset='optimised' is not known"),
     ],

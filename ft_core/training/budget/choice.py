@@ -16,6 +16,7 @@ from ...io.formats import is_number
 from ...io.progress_lines import span
 from ...runs.record_schema import recorded_group
 from .duration import SettledBudget, is_open, read_duration
+from .remembered import UNKNOWN, Measurement, measuring_again
 
 FACT = "budget"  # in run.json
 LEAST_STEPS = 100  # fewer teach a model next to nothing
@@ -35,6 +36,7 @@ class StageCost:
         seconds (`Callable`): of the whole stage with a number of steps: what comes before the first step, evaluations,
             and what follows the last step.
         batch (`int`, *optional*): samples of a micro-batch, if it can be made smaller.
+        measured ([`Measurement`]): when the seconds were measured, and how busy the machine was.
     """
 
     stage: str
@@ -43,6 +45,7 @@ class StageCost:
     step_seconds: float
     seconds: Callable[[int], float]
     batch: int | None = None
+    measured: Measurement = UNKNOWN
 
     @property
     def least(self) -> int:
@@ -100,10 +103,30 @@ def refusal(costs: Sequence[StageCost], time_budget: str, remedies: Sequence[str
     slowest = max(costs, key=lambda cost: cost.seconds(cost.least))
     steps = " + ".join(f"{cost.least:,} steps of the {cost.stage}" for cost in costs)
     remedies = [f"--time_budget {in_words(needed(costs))}", *remedies]
+    circumstances = slowest.measured.circumstances()
+    if slowest.measured.is_disturbed:
+        remedies.append("the same budget when the machine is less busy")
     return ValueError(
         f"time_budget={time_budget} is too short for {steps} ({slowest.stage}: {slowest.step_seconds:.3g} s a step on "
-        f"this machine); use {', or '.join(remedies)}"
+        f"this machine{circumstances and ', ' + circumstances}); use {', or '.join(remedies)}"
     )
+
+
+def measured_for(time_budget: str, measure: Callable[[], list[StageCost]], since: float) -> list[StageCost]:
+    """Costs of the stages; remembered ones that would refuse a budget are measured again.
+
+    Args:
+        time_budget (`str`): the budget.
+        measure (`Callable`): measures, or remembers.
+        since (`float`): when this command began, in seconds since 1970: what is older is remembered.
+    """
+    costs = measure()
+    is_refused = fitting_steps(costs, read_duration(time_budget)) is None
+    (is_stale,) = broadcast_object_list([is_refused and any(0 < cost.measured.at < since for cost in costs)])
+    if is_stale:
+        with measuring_again():
+            costs = measure()
+    return costs
 
 
 def choose(costs: Sequence[StageCost], time_budget: str, remedies: Sequence[str] = ()) -> list[int]:

@@ -19,7 +19,8 @@ from ...io.memory import free_memory
 from ..loss_meter import LossMeter
 from ..weight_average import WeightAverage
 
-REPEATS = 3
+REPEATS, MOST_REPEATS = 3, 9  # more than three where they differ
+UNEVEN = 1.5  # ratio of the slowest to the fastest, above which they differ
 LIMIT = 20.0  # seconds of processor time of a probe
 clock = time.perf_counter  # seconds of a step are those of the wall
 processor_clock = time.process_time  # of all threads
@@ -79,18 +80,35 @@ def thrifty(work: Callable[[int], float], few: int, many: int, limit: Limit, sha
     Returns:
         `tuple`: seconds of `many` items, in proportion where fewer were measured, and how many were.
     """
-    few = min(few, many)
-    before = processor_clock()
-    seconds = work(few)
-    spent = processor_clock() - before
+
+    def spending(count: int) -> tuple[float, float]:
+        before = processor_clock()
+        seconds = work(count)
+        return seconds, processor_clock() - before
+
+    count = few = min(few, many)
+    seconds, spent = spending(few)
     allowed = share * limit.left()
-    if few == many and spent > allowed:
-        return seconds, few
-    count = many if spent * many / few <= allowed else max(int(few * allowed / spent), few)
-    measured = [work(count)] if count > few or spent <= allowed else [seconds]
-    while len(measured) < REPEATS and (len(measured) + 1) * spent * count / few <= allowed:
-        measured.append(work(count))
+    if spent * many / few <= allowed:
+        count = many
+    elif spent <= allowed:
+        count = max(int(few * allowed / spent), few)
+    else:
+        return seconds * many / few, few
+    measured: list[float] = []
+    each = spent / few
+    while not measured or (len(measured) < _repeats(measured) and each * count <= allowed):
+        seconds, spent = spending(count)
+        measured.append(seconds)
+        allowed, each = allowed - spent, spent / count
+        if count < many and each * many <= allowed:  # only the first try was slow
+            count, measured = many, []
     return min(measured) * many / count, count  # the fastest: others were disturbed
+
+
+def _repeats(measured: Sequence[float]) -> int:
+    """How often work is measured that took so many seconds until now."""
+    return MOST_REPEATS if max(measured) > UNEVEN * min(measured) else REPEATS
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Measurements of this machine, kept in the user's cache folder, so that a second dry run measures nothing.
 
 A measurement is found again for the same machine (processor, threads, device, version of torch) and the same shape of a
-run (model, batch, lengths, precision, optimizer). The file may be deleted at any time.
+run (model, batch, lengths, precision, optimizer), unless other programs disturbed it and do so no longer. The file may
+be deleted at any time.
 """
 
 import contextlib
@@ -9,8 +10,12 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +32,63 @@ FILE = "measured_steps.json"
 MOST_ENTRIES = 500
 CPU_FACTS = Path("/proc/cpuinfo")
 
-Found = TypeVar("Found")
+BUSY = 1.25  # programs that wanted a core, for each core, above which they disturbed a measurement
+_again: ContextVar[bool] = ContextVar("measured again", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What all measurements say of themselves.
+
+    Attributes:
+        at (`float`): when it was made, in seconds since 1970; 0 if that is not known.
+        load (`float`): programs that wanted a core then, for each core of the machine; 0 if that is not known.
+    """
+
+    at: float = 0.0
+    load: float = 0.0
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether other programs used the cores too."""
+        return self.load > BUSY
+
+    def circumstances(self) -> str:
+        """When it was made and, if that mattered, how busy the machine was; empty if it is not known."""
+        if not self.at:
+            return ""
+        when = f"{datetime.fromtimestamp(self.at, UTC):%Y-%m-%d %H:%M} UTC"
+        busy = f" with {self.load:.1f} programs waiting for each core" if self.is_disturbed else ""
+        return f"measured {when}{busy}"
+
+
+UNKNOWN = Measurement()
+Found = TypeVar("Found", bound=Measurement)
+
+
+def load_of_cores() -> float:
+    """Programs that wanted a core in the last minute, for each core; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # Windows
+        return 0.0
+
+
+@contextmanager
+def measuring_again() -> Iterator[None]:
+    """Inside of it nothing is remembered: measurements are made again, and replace the kept ones."""
+    token = _again.set(True)
+    try:
+        yield
+    finally:
+        _again.reset(token)
+
+
+def _is_usable(found: Measurement | None) -> bool:
+    """Whether a kept measurement is taken: not while all are made again, nor if it can now be made undisturbed."""
+    if found is None or not found.at or _again.get():
+        return False
+    return not found.is_disturbed or load_of_cores() > BUSY
 
 
 def _processor() -> str:
@@ -80,7 +141,7 @@ def remembered(
     A cache file that cannot be read or written is not an error. All processes get the values of the first one.
 
     Args:
-        kind: dataclass of numbers that are not negative.
+        kind: subclass of [`Measurement`] whose values are numbers that are not negative.
         shape (`Mapping`): all that decides the numbers besides the machine.
         device: that the run uses.
         measure: measures.
@@ -89,10 +150,12 @@ def remembered(
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = own_cache() / FILE
     # one process decides: the others may have another cache, and measuring is a work of all of them
-    (found,) = broadcast_object_list([_values_of(_read(path).get(key), kind)])
+    kept = _values_of(_read(path).get(key), kind)
+    (found,) = broadcast_object_list([kept if _is_usable(kept) else None])
     if found is not None:
         return found
-    (found,) = broadcast_object_list([measure()])
+    load = load_of_cores()
+    (found,) = broadcast_object_list([replace(measure(), at=round(time.time()), load=round(load, 2))])
     if is_main_process():
         entries = {**_read(path), key: {**facts, "seconds": asdict(found)}}  # read again: another run may have written
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from ft_core.cli.program import TRACEBACK, one_line_errors, run_command
+from ft_core.cli.program import SPINNING, SPINNING_CHOICES, TRACEBACK, limit_spinning, one_line_errors, run_command
 from ft_core.io.files import is_full_disk, write_folder, write_text
 from ft_core.io.memory import is_out_of_memory
 
@@ -116,3 +116,15 @@ def test_what_an_encoding_cannot_hold_is_escaped(encoding):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\U0001f600" in done.stdout
+
+
+@pytest.mark.parametrize("choice", [None, *SPINNING_CHOICES])
+def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch, choice):
+    for name in SPINNING_CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    if choice:
+        monkeypatch.setenv(choice, "7")
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    limit_spinning()
+    expected = {choice: "7"} if choice else SPINNING
+    assert {name: os.environ[name] for name in SPINNING_CHOICES if name in os.environ} == expected

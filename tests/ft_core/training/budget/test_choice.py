@@ -1,6 +1,7 @@
 """The steps that fit: one share of all recipes, evaluations included; what is recorded; what a refusal names."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,11 +14,13 @@ from ft_core.training.budget.choice import (
     choose,
     explain,
     fitting_steps,
+    measured_for,
     needed,
     record_of,
     recorded_choice,
     settle_as_recorded,
 )
+from ft_core.training.budget.remembered import Measurement
 
 
 def cost(stage="training", planned=10_000, step=1.0, fixed=0.0, evaluation=0.0, every=500):
@@ -65,6 +68,30 @@ def test_a_refusal_names_a_budget_that_fits():
     assert needed(costs) <= 19 * 60
     assert min(choose(costs, "19m")) >= LEAST_STEPS
     assert fitting_steps(costs, 18 * 60) is None
+
+
+def test_a_refusal_says_that_the_machine_was_busy():
+    one = replace(cost(step=3.0), measured=Measurement(at=1764475200.0, load=3.0))
+    with pytest.raises(ValueError, match="time_budget=1m is too short") as refused:
+        choose([one], "1m")
+    assert str(refused.value).endswith(
+        "(training: 3 s a step on this machine, measured 2025-11-30 04:00 UTC with 3.0 programs waiting for each "
+        "core); use --time_budget 6m, or the same budget when the machine is less busy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "budget", "times"),
+    [
+        (50.0, "5m", 2),  # older than this command: not refused without another measurement
+        (150.0, "5m", 1),
+        (50.0, "20m", 1),
+    ],
+)
+def test_a_remembered_measurement_is_made_again_before_it_refuses_a_budget(at, budget, times):
+    slow, fast = replace(cost(step=7.5), measured=Measurement(at=at)), cost(step=0.1)
+    answers = iter([[slow], [fast]])
+    assert measured_for(budget, lambda: next(answers), since=100.0) == ([slow], [fast])[times - 1]
 
 
 def test_the_choice_and_its_share_are_said():

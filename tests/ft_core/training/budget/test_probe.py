@@ -40,13 +40,29 @@ def test_what_is_measured_stays_within_the_limit(processor, many, share, counted
 
 
 def test_the_fastest_of_several_counts(processor):
-    times = iter([9.0, 3.0, 1.0, 2.0])
+    times = iter([9.0, 3.0, 1.0, 2.0, *[4.0] * (probe.MOST_REPEATS - 3)])
 
     def work(count):
         processor[1](count)
         return next(times)
 
     assert thrifty(work, 1, 1, Limit(100), 0.5) == (1.0, 1)
+    assert not list(times)  # they differ, so there were more repeats than the usual three
+
+
+def test_a_slow_first_try_does_not_keep_the_whole_batch_from_being_measured(monkeypatch):
+    spent, counts = [0.0], []
+    monkeypatch.setattr(probe, "processor_clock", lambda: spent[0])
+
+    def work(count):
+        seconds = 0.01 * count if counts else 5.0  # the first one loads and compiles
+        spent[0] += seconds
+        counts.append(count)
+        return seconds
+
+    seconds, count = thrifty(work, 4, 16, Limit(20), 0.4)
+    assert (round(seconds, 9), count) == (0.16, 16)
+    assert counts == [4, 4, *[16] * probe.REPEATS]
 
 
 @pytest.mark.parametrize("settings", [{}, {"optim": "muon"}, {"ema_decay": 0.9}, {"weight_decay": 0.5}])

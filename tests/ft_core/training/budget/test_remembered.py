@@ -1,20 +1,20 @@
 """Measurements are found again for the same machine and shape; a damaged file is measured again."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from ft_core.io.cache_folder import own_cache
 from ft_core.training.budget import remembered as module
-from ft_core.training.budget.remembered import FILE, machine, remembered
+from ft_core.training.budget.remembered import FILE, Measurement, machine, measuring_again, remembered
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Seconds:
+class Seconds(Measurement):
     step: float
     batch: int = 1
 
@@ -26,7 +26,8 @@ def ask():
     def ask(**shape):
         calls = []
         found = remembered(Seconds, shape, CPU, lambda: calls.append(1) or Seconds(0.25, 3))
-        return found, bool(calls)
+        assert found.at > 0
+        return replace(found, at=0.0, load=0.0), bool(calls)
 
     return ask
 
@@ -64,6 +65,50 @@ def test_a_damaged_entry_is_measured_again(ask, seconds):
     entry["seconds"] = seconds
     path.write_text(json.dumps(entries), "utf-8")
     assert ask(batch=8)[1]
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A function that sets how many programs want a core, for each core."""
+
+    def set_load(value):
+        monkeypatch.setattr(module, "load_of_cores", lambda: value)
+
+    set_load(0.5)
+    return set_load
+
+
+def test_inside_of_measuring_again_nothing_is_remembered(ask, load):
+    ask(batch=8)
+    with measuring_again():
+        assert ask(batch=8)[1]
+    assert not ask(batch=8)[1]
+
+
+def test_a_disturbed_measurement_is_made_again_when_the_machine_is_less_busy(ask, load):
+    load(3.0)
+    assert ask(batch=8)[1]
+    assert not ask(batch=8)[1]  # still busy: it would be no better
+    load(0.5)
+    assert ask(batch=8)[1]
+    load(3.0)
+    assert not ask(batch=8)[1]
+
+
+def test_a_measurement_of_an_unknown_time_is_made_again(ask, load):
+    ask(batch=8)
+    path = own_cache() / FILE
+    (entry,) = (entries := json.loads(path.read_text("utf-8"))).values()
+    del entry["seconds"]["at"]
+    path.write_text(json.dumps(entries), "utf-8")
+    assert ask(batch=8)[1]
+
+
+def test_a_measurement_says_when_it_was_made_and_how_busy_the_machine_was():
+    assert Measurement().circumstances() == ""
+    assert Measurement(at=1764475200.0, load=0.6).circumstances() == "measured 2025-11-30 04:00 UTC"
+    expected = "measured 2025-11-30 04:00 UTC with 2.1 programs waiting for each core"
+    assert Measurement(at=1764475200.0, load=2.1).circumstances() == expected
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(ask, tmp_path, monkeypatch):
