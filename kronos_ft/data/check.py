@@ -1,6 +1,7 @@
 """The text that `kronos-ft data check` prints about a source."""
 
 from .candles import CandleReport, CandleSeries
+from .columns import FEATURES
 from .quality import DEFECTS
 from .rhythm import duration
 
@@ -9,13 +10,11 @@ def describe(report: CandleReport) -> list[str]:
     """Lines that describe one table: range, step, gaps, defects with row numbers, remarks."""
     quality = report.quality
     lines = [f"{report.name}" + (f" [{report.symbol}]" if report.symbol not in report.name else "")]
-    used = ", ".join(
-        f"{meaning} <- {name}"
+    used = [
+        meaning if name.lower() in (meaning, "timestamps") else f"{meaning} <- {name}"
         for meaning, name in report.columns.items()
-        if name.lower() not in (meaning, "timestamps")
-    )
-    if used:
-        lines.append(f"  columns   {used}")
+    ]
+    lines.append(f"  columns   {', '.join(used)}")
     out = quality.rows_read - quality.rows_kept
     lines.append(f"  rows      {quality.rows_read:,} read" + f", {quality.rows_kept:,} kept" * bool(out))
     if report.step_seconds:
@@ -41,6 +40,14 @@ def describe(report: CandleReport) -> list[str]:
     return lines
 
 
+def _last_bar(one: CandleSeries) -> list[str]:
+    """The last bar as it was read; nothing for a table without bars."""
+    if not len(one):
+        return []
+    values = ", ".join(f"{name} {value:,.10g}" for name, value in zip(FEATURES, one.values[-1], strict=True))
+    return [f"  last bar  {str(one.timestamps[-1].astype('datetime64[s]')).replace('T', ' ')} UTC: {values}"]
+
+
 def check(series: list[CandleSeries], window: int) -> tuple[list[str], bool]:
     """Describes and judges every table.
 
@@ -53,7 +60,7 @@ def check(series: list[CandleSeries], window: int) -> tuple[list[str], bool]:
     """
     lines, passes = [], True
     for one in series:
-        lines += describe(one.report)
+        lines += [*describe(one.report), *_last_bar(one)]
         reasons = one.report.rejections()
         if len(one) < window and len(one) >= 2:
             reasons.append(f"{len(one)} usable bars are fewer than one window of {window} (lookback + horizon + 1)")

@@ -27,14 +27,13 @@ from ..training.predictor_arguments import KronosArguments, PredictorModelArgume
 
 Network = KronosTokenizer | Kronos
 NAMES = {KronosTokenizer: (TOKENIZER_SIZES, PUBLISHED_TOKENIZERS), Kronos: (PREDICTOR_SIZES, PUBLISHED_PREDICTORS)}
-FROM_SCRATCH = "use --from_scratch to train a named size from random weights"
 
 
 def _resolve(
     model: ModelArguments,
     args: WindowTrainingArguments,
     published: Mapping[str, str],
-    remedy: str,
+    remedy: str = "",
     name: str | None = None,
     prefix: str = "",
 ) -> Start:
@@ -44,7 +43,7 @@ def _resolve(
         model ([`ModelArguments`]): the settings.
         args: tell whether the run is resumed.
         published (`Mapping`): repositories of named sizes.
-        remedy (`str`): what to do where the Hub cannot be reached.
+        remedy (`str`): what else to do where the Hub cannot be reached.
         name (`str`, *optional*): the model or tokenizer to look for; `model.model` when not given.
         prefix (`str`): of the fields to set, such as `tokenizer_`.
 
@@ -60,6 +59,8 @@ def _resolve(
     try:
         return pin(model, recorded_as, lambda revision: find_pretrained(place, revision=revision), run, prefix)
     except HubUnreachable as error:
+        if not remedy:
+            raise
         raise HubUnreachable(f"{error}; {remedy}") from error
 
 
@@ -77,7 +78,7 @@ def resolve_start(kind: type[Network], model: ModelArguments, args: WindowTraini
         raise ValueError(
             f"model={model.model} has no published weights; pass --from_scratch, or use {', '.join(published)}"
         )
-    return _resolve(model, args, published, FROM_SCRATCH)
+    return _resolve(model, args, published)
 
 
 def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Start:
