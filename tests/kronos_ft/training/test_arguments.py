@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kronos_ft.training.arguments import KronosTokenizerArguments
-from kronos_ft.training.presets import PRESETS
+from kronos_ft.training.presets import PRESETS, STAGE_PRESETS
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,10 @@ def test_presets_are_those_of_the_recipes():
 
 def test_best_is_muon_with_averaged_weights_and_fewer_passes(tmp_path):
     args = KronosTokenizerArguments(output_dir=str(tmp_path), **PRESETS["best"])
-    assert (args.optim, args.learning_rate, args.muon_learning_rate) == ("muon", 3e-3, None)
+    assert (args.optim, args.learning_rate, args.muon_learning_rate) == ("muon", 1e-2, None)
     assert (args.per_device_train_batch_size, args.num_train_epochs, args.ema_decay) == (16, 12, 0.98)
+    predictor = STAGE_PRESETS["predictor"]["best"]
+    assert (predictor["optim"], predictor["learning_rate"], predictor["num_train_epochs"]) == ("muon", 3e-3, 10)
 
 
 def test_gentle_is_independent_of_best(tmp_path):
