@@ -185,7 +185,10 @@ def run_demo(
         print(f"evaluation         {run}/evaluation/evaluation.md, skill.png, reliability.png")
         print(f"curves             {run}/predictor/loss_curves.png")
         print(f"with your candles  kronos-ft forecast --data FILE --model {run}")
-        print(f"train on them      kronos-ft finetune --data FILE --model {run} --output_dir runs/mine --preset cpu")
+        print(
+            f"train on them      kronos-ft finetune --data FILE --model {run} --output_dir runs/mine --preset cpu "
+            "--stages tokenizer predictor quantiles"
+        )
         print(f"run folder         {run}")
     return run
 

@@ -22,6 +22,11 @@ def is_unfinished(series: CandleSeries) -> bool:
     return bool(utc_now() < series.timestamps[-1].astype("datetime64[ns]") + step)
 
 
+def begins_later(series: CandleSeries) -> bool:
+    """Whether the last bar begins after now: no exchange returns such a bar, so its time is probably not in UTC."""
+    return bool(utc_now() < series.timestamps[-1].astype("datetime64[ns]"))
+
+
 def finished_bars(series: CandleSeries) -> CandleSeries:
     """The series without a last bar that has not ended."""
     if not is_unfinished(series):

@@ -36,7 +36,7 @@ from ..forecasting.series import (
 )
 from ..models.found_model import FoundModel, find_model
 from ..models.identity import predictor_hashes, weights_hash
-from .finished_bars import finished_bars, is_unfinished
+from .finished_bars import begins_later, finished_bars, is_unfinished
 from .quantile_log import Key, append_rows, keys_of, quantile_rows, read_log
 
 LEAST_PART, MOST_PART = 32, 128  # symbols that are forecast at once
@@ -47,6 +47,12 @@ PARTS = ".parts"  # suffix of the folder of parts, beside the first output file
 
 def _with_finished_bars(series: list[CandleSeries], args: ForecastArguments) -> list[CandleSeries]:
     """Leaves out last bars that have not ended, or warns of them if the forecasts would use them."""
+    later = [one.symbol for one in series if begins_later(one)]
+    if later and args.origin is None:
+        echo(
+            f"WARNING     the last candle of {later[0]} begins after the current time (UTC); if the file has local "
+            "times, pass --timezone, e.g. Asia/Shanghai"
+        )
     unfinished = [one.symbol for one in series if is_unfinished(one)]
     if not unfinished:
         return series

@@ -113,7 +113,7 @@ def horizon_remark(args: EvaluateArguments, sources: Sequence[ModelSource], aske
 
 
 def is_tuned_from(source: ModelSource, first: ModelSource) -> bool:
-    """Whether the run records say that a model was fine-tuned from another; not for stages of one run."""
+    """Whether the run records name a model as the start of another. A stage of the same run does not count."""
     starts, start, run = ancestors(source.model)[1:], Path(first.model).resolve(), source.found.run
     if run is not None and run.resolve() in start.parents:
         return False

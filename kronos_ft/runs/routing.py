@@ -10,7 +10,7 @@ from pathlib import Path
 from ft_core.cli.auto_rate import AUTO, LEARNING_RATE
 from ft_core.cli.option_table import read_table
 from ft_core.cli.settings import nearest_name, read_argv, read_options
-from ft_core.runs.record_schema import with_recorded_preset
+from ft_core.runs.record_schema import recorded_group, with_recorded_preset
 
 from ..models.found_model import own_tokenizer
 from ..training.presets import DEFAULT_PRESET, STAGE_PRESETS
@@ -99,7 +99,7 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
             default_preset=DEFAULT_PRESET,
             program="kronos-ft finetune",
         )
-        for stage, settings in route_settings(_with_tokenizer(values)).items()
+        for stage, settings in route_settings(_with_tokenizer(values, folder)).items()
         if stage in stages
     }
     given = {
@@ -108,14 +108,18 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
     return folder, given
 
 
-def _with_tokenizer(values: Mapping[str, object]) -> dict[str, object]:
-    """The settings; if only a predictor's folder is named, its tokenizer is the one to start from."""
+def _with_tokenizer(values: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """The settings; if only a predictor's folder is named, its tokenizer is the one to start from.
+
+    A run that is resumed keeps the tokenizer that it started from.
+    """
     named, scratch = values.get("model"), values.get("from_scratch", False)
     named = named[0] if isinstance(named, list) and len(named) == 1 else named
     is_given = any(name in values for name in ("tokenizer", "tokenizer_model", "tokenizer_from_scratch"))
     if is_given or not isinstance(named, str) or str(scratch).lower() not in ("false", "['false']"):
         return dict(values)
-    own = own_tokenizer(named)
+    known = recorded_group(folder / "tokenizer", "model").get("model") if "resume" in values else None
+    own = known or own_tokenizer(named)
     return dict(values) | ({} if own is None else {"tokenizer": own})
 
 

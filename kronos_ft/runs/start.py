@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedConfig
 
 from ft_core.hub.resolve import HubUnreachable, Start, pin
+from ft_core.runs.record_schema import find_record
 
 from ..models.found_model import own_tokenizer, stage_folder
 from ..models.modeling_kronos import Kronos, KronosTokenizer
@@ -89,8 +90,10 @@ def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Sta
     """
     remedy = "--tokenizer takes RUN/best_model of a tokenizer run"
     if not model.tokenizer and not model.from_scratch:
-        model = replace(model, tokenizer=own_tokenizer(model.model))
-    return _resolve(model, args, PUBLISHED_TOKENIZERS, remedy, named_tokenizer(model), prefix="tokenizer_")
+        known = find_record(Path(args.output_dir)).get("model") if args.resume else None
+        model = replace(model, tokenizer=known.get("tokenizer") if known else own_tokenizer(model.model))
+    name = model.tokenizer or TOKENIZER_OF_PUBLISHED.get(model.model, "base")
+    return _resolve(model, args, PUBLISHED_TOKENIZERS, remedy, name, prefix="tokenizer_")
 
 
 def start_config(kind: type[Network], start: Start) -> PreTrainedConfig:

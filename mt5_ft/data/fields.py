@@ -135,7 +135,7 @@ def lookup(row: dict, name: str) -> object:
 def find_fields(
     rows: Sequence[Mapping], need_target: bool = True
 ) -> tuple[tuple[str, ...], tuple[str, ...], str] | None:
-    """Source and target fields that rows have, and a line that says so; None if they fit no known shape.
+    """The source and target fields of rows, and a line for the user that names them; None for an unknown shape.
 
     Args:
         rows (`Sequence[Mapping]`): rows of a file.
@@ -178,7 +178,7 @@ def find_fields(
 
 
 def _fitting_fields(path: Path, rows: list[dict], fields: TaskFields, need_target: bool) -> tuple[TaskFields, str]:
-    """The fields of a task, or those that the rows have instead of them, with a line that says so.
+    """The fields of a task. If no row has them: the fields found in the rows, and a line for the user that names them.
 
     Raises:
         ValueError: two fields that could be the source, or the target.
@@ -199,7 +199,7 @@ def _fitting_fields(path: Path, rows: list[dict], fields: TaskFields, need_targe
 
 @dataclass(frozen=True)
 class Settled:
-    """The fields of a file, a line that says so if they were found in its rows, and whether a row has an id."""
+    """The fields of a file, a line for the user if they were found in the rows, and whether any row has an id."""
 
     fields: TaskFields
     remark: str

@@ -326,6 +326,17 @@ def test_an_interrupted_batch_goes_on(daily, markets, monkeypatch):
     assert read_log(log).symbol.unique().tolist() == ["one", "two"]
 
 
+def test_a_candle_that_begins_later_asks_for_the_time_zone(daily, monkeypatch):
+    last = np.datetime64(pd.read_csv(daily.folder / "sim.csv").timestamps.iloc[-1], "ns")
+    for hours, is_warned in ((-7, True), (1, False)):
+        monkeypatch.setattr("kronos_ft.daily.finished_bars.utc_now", lambda h=hours: last + np.timedelta64(h, "h"))
+        code, lines, _ = daily("--quantiles", daily.folder / f"zone{hours}.csv", "--drop_unfinished")
+        assert code == 0
+        assert (
+            any("begins after the current time (UTC)" in line and "--timezone" in line for line in lines) is is_warned
+        )
+
+
 def test_a_candle_that_has_not_ended(daily, monkeypatch):
     last = pd.read_csv(daily.folder / "sim.csv").timestamps.iloc[-1]
     monkeypatch.setattr(

@@ -127,3 +127,13 @@ def test_a_table_whose_bars_change_their_length_is_refused():
     with pytest.raises(ValueError, match="changes from 240 min to 60 min at 2020-01-17T1"):
         load_candles({"SIM": turned})
     assert len(load_candles({"SIM": hourly})[0]) == 900
+
+
+def test_a_check_shows_all_columns_and_the_last_bar_as_it_was_read():
+    frame = simulate_candles(300).rename(columns={"timestamps": "Date", "volume": "Vol."})
+    frame["Vol."] = "11.74K"
+    lines, _ = check(inspect_candles(frame), 101)
+    assert "  columns   time <- Date, open, high, low, close, volume <- Vol., amount" in lines
+    (last,) = (line for line in lines if line.startswith("  last bar  "))
+    assert f"{frame['Date'].iloc[-1]:%Y-%m-%d %H:%M:%S} UTC: open " in last
+    assert ", volume 11,740, amount " in last

@@ -57,3 +57,12 @@ def test_a_run_folder_names_both_models_to_start_from(finetuned, run, tmp_path):
     assert run("predictor", *words, "--output_dir", tmp_path / "alone")[0] == 0
     found = find_model(str(tmp_path / "alone"))
     assert Path(found.tokenizer) == finetuned.folder / "tokenizer"
+
+
+def test_a_resumed_run_keeps_the_tokenizer_that_it_started_from(finetuned, run, tmp_path):
+    other = finetuned.folder / "tokenizer" / "best_model"
+    words = ["--data", finetuned.data, "--model", finetuned.folder, *SETTINGS, "--output_dir", tmp_path / "run"]
+    assert run("finetune", *words, "--tokenizer", other)[0] == 0
+    _, given = read_finetune([*map(str, words), "--resume"])
+    assert given["tokenizer"]["model"] == str(other)
+    assert run("finetune", *words, "--resume")[0] == 0
