@@ -9,10 +9,11 @@ Notable:
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ from .processes import leave_group_at_exit, lost_process, process_group
 
 PART_NAME = re.compile(r"\.?[a-z]+-\d{6}")  # hidden: not yet complete
 MANIFEST, ARRAYS, TABLE = "manifest.json", "arrays.safetensors", ".parquet"
+AT_ONCE = 1024  # results that the processes exchange together
 PATIENCE = timedelta(days=7)  # of a process that waits for the others; a launcher ends all when one is killed
 Unit, Result = TypeVar("Unit"), TypeVar("Result")
 Part = dict[str, np.ndarray | pd.DataFrame]
@@ -140,7 +142,7 @@ class SharedWork:
         if self.processes == 1:
             return list(mine.values())
         found: list[dict | None] | None = [None] * self.processes if self.is_main else None
-        with self._together():
+        with _together(self.processes):
             torch_distributed().gather_object(mine, found)
         return [found[position % self.processes][position] for position in range(len(units))] if self.is_main else []
 
@@ -151,28 +153,29 @@ class SharedWork:
             ValueError: another process has ended.
         """
         if self.processes > 1:
-            with self._together():
+            with _together(self.processes):
                 PartialState().wait_for_everyone()
 
     def _agreed(self, value: list[int]) -> list[int]:
         """The value of the main process, on all processes."""
         if self.processes == 1:
             return value
-        with self._together():
+        with _together(self.processes):
             return broadcast_object_list([value])[0]
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            message = lost_process(error, self.processes)
-            if message is None:
-                raise
-            raise ValueError(f"{message}; run the same command again: it continues with the finished parts") from error
 
     def _place(self, name: str, position: int) -> Path:
         return self.folder / f"{name}-{position:06d}"
+
+
+@contextmanager
+def _together(processes: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        message = lost_process(error, processes)
+        if message is None:
+            raise
+        raise ValueError(f"{message}; run the same command again: it continues with the finished parts") from error
 
 
 def torch_distributed() -> object:
@@ -203,6 +206,39 @@ def joined_group(share: bool = True) -> tuple[int, int]:
     state = process_group(PATIENCE)
     leave_group_at_exit()
     return state.process_index, state.num_processes
+
+
+def shared_map(function: Callable[[Unit], Result], units: Iterable[Unit]) -> Iterator[Result]:
+    """Like `map`, but each process calls `function` for its share of the units; every process gets all results.
+
+    All processes of the group (see [`joined_group`]) call it with the same units. `AT_ONCE` results are exchanged at a
+    time, so that no process holds more of them than it uses.
+
+    Raises:
+        ValueError: an error of `function` on any process, the same on all; or another process has ended.
+    """
+    rank, processes = joined_group()
+    if processes == 1:
+        yield from map(function, units)
+        return
+
+    def outcome(unit: Unit) -> Result | ValueError:
+        try:
+            return function(unit)
+        except ValueError as error:
+            return error
+
+    remaining = iter(units)
+    while some := list(islice(remaining, AT_ONCE)):
+        found: list[list[Result | ValueError] | None] = [None] * processes
+        mine = [outcome(unit) for unit in some[rank::processes]]
+        with _together(processes):
+            torch_distributed().all_gather_object(found, mine)
+        for position in range(len(some)):
+            result = found[position % processes][position // processes]
+            if isinstance(result, ValueError):
+                raise result
+            yield result
 
 
 @contextmanager

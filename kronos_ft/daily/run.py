@@ -19,7 +19,7 @@ from ft_core.io.progress_lines import LineProgress
 from ft_core.io.spreadsheet import neutral_frame
 from ft_core.runs.lock import launched_processes
 from ft_core.runs.ray_work import ray_work
-from ft_core.runs.shared_work import Part, joined_group, shared_work
+from ft_core.runs.shared_work import Part, joined_group, shared_map, shared_work
 
 from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
@@ -163,7 +163,9 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
     args.check_files()
     joined_group(share)  # gives each process its device
     left_out: list[str] = []
-    series = load_source(args.data, args.policy, args.timezone, args.columns, None if args.strict else left_out)
+    excluded = None if args.strict else left_out
+    each = shared_map if share else map
+    series = load_source(args.data, args.policy, args.timezone, args.columns, excluded, each)
     model = find_model(args.model, args.tokenizer)
     args = _resolved(args, model)
     known = _known(args)

@@ -10,7 +10,9 @@ Shapes: N bars; values (N, 6) in the order of `FEATURES`.
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,8 @@ from .timestamps import parse_times, time_of_day
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Map = Callable[[Callable, Iterable], Iterable]  # `map`, or one that shares the calls among processes
 
 LOT_TOLERANCE = 0.05
 SPARSE_SHARE = 0.8  # remark if fewer bars than this share follow the previous bar by exactly one step
@@ -325,12 +329,16 @@ def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
 
 
 def inspect_candles(
-    source: object, policy: str = "error", timezone: str = "UTC", columns: ColumnNames | None = None
+    source: object,
+    policy: str = "error",
+    timezone: str = "UTC",
+    columns: ColumnNames | None = None,
+    each: Map = map,
 ) -> list[CandleSeries]:
     """Like [`load_candles`], but records defects in each series' report instead of rejecting them."""
     writer, reports = TableWriter(), []
-    for raw in read_tables(source, parse_columns(columns)):
-        one = _series_of(raw, policy, timezone)
+    check = partial(_series_of, policy=policy, timezone=timezone)
+    for one in each(check, read_tables(source, parse_columns(columns))):
         writer.add(one.timestamps, one.values)
         reports.append(one.report)
     table, rows = writer.finish()
@@ -357,7 +365,11 @@ def _check_symbols(loaded: list[CandleSeries]) -> None:
 
 
 def load_candles(
-    source: object, policy: str = "error", timezone: str = "UTC", columns: ColumnNames | None = None
+    source: object,
+    policy: str = "error",
+    timezone: str = "UTC",
+    columns: ColumnNames | None = None,
+    each: Map = map,
 ) -> list[CandleSeries]:
     """Reads and validates candles.
 
@@ -370,6 +382,7 @@ def load_candles(
         timezone (`str`): time zone of times without an offset.
         columns (`str` or `Mapping`, *optional*): names of columns that are not recognised: `time=Datum,close=Schluss`,
             or `{"time": "Datum", "close": "Schluss"}`.
+        each (`Callable`): checks the tables; [`~ft_core.runs.shared_work.shared_map`] shares them among processes.
 
     Returns:
         `list` of [`CandleSeries`], one per symbol.
@@ -377,7 +390,7 @@ def load_candles(
     Raises:
         ValueError: nothing found, an unreadable table, unknown columns, or a defect under policy `error`.
     """
-    loaded = inspect_candles(source, policy, timezone, columns)
+    loaded = inspect_candles(source, policy, timezone, columns, each)
     rejected = [series.report for series in loaded if series.report.rejections()]
     if rejected:
         raise ValueError(_refusal(rejected[0], len(rejected) - 1))
@@ -386,7 +399,11 @@ def load_candles(
 
 
 def load_usable(
-    source: object, policy: str = "error", timezone: str = "UTC", columns: ColumnNames | None = None
+    source: object,
+    policy: str = "error",
+    timezone: str = "UTC",
+    columns: ColumnNames | None = None,
+    each: Map = map,
 ) -> tuple[list[CandleSeries], list[str]]:
     """As [`load_candles`], but leaves out the tables that cannot be used.
 
@@ -397,12 +414,19 @@ def load_usable(
         ValueError: no table can be used, or a symbol occurs twice.
     """
     files = files_of(source) if isinstance(source, str) else None
-    usable, refused = [], []
-    for part in [source] if files is None else files:
+    parts = [source] if files is None else files
+
+    def inspected(part: object) -> list[CandleSeries] | str:
         try:
-            loaded = inspect_candles(part, policy, timezone, columns)
+            found = inspect_candles(part, policy, timezone, columns, each if len(parts) == 1 else map)
         except ValueError as error:
-            refused.append(str(error))
+            return str(error)
+        return found if len(parts) == 1 else [replace(one, table=None) for one in found]
+
+    usable, refused = [], []
+    for loaded in map(inspected, parts) if len(parts) == 1 else each(inspected, parts):
+        if isinstance(loaded, str):
+            refused.append(loaded)
             continue
         usable += [one for one in loaded if not one.report.rejections()]
         for report in (one.report for one in loaded if one.report.rejections()):

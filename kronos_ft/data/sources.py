@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .candles import CandleSeries, load_candles, load_usable
+from .candles import CandleSeries, Map, load_candles, load_usable
 from .columns import ColumnNames, match_columns, parse_columns
 from .quality import check_policy
 
@@ -34,6 +34,7 @@ def load_source(
     timezone: str,
     columns: ColumnNames | None = None,
     left_out: list[str] | None = None,
+    each: Map = map,
 ) -> list[CandleSeries]:
     """Loads the candles of a `data` setting: `sample` is the embedded data, other names go to [`load_candles`].
 
@@ -41,6 +42,7 @@ def load_source(
         data, policy, timezone, columns: as for [`candle_series`].
         left_out (`list`, *optional*): receives a line for each table that cannot be used, if others can
             ([`~kronos_ft.data.candles.load_usable`]); by default such a table is an error.
+        each (`Callable`): for files, as for [`~kronos_ft.load_candles`].
 
     Raises:
         ValueError: `data` is empty or cannot be used.
@@ -53,8 +55,8 @@ def load_source(
     if data == "sample":
         return load_sample()
     if left_out is None:
-        return load_candles(data, policy, timezone, columns)
-    usable, refused = load_usable(data, policy, timezone, columns)
+        return load_candles(data, policy, timezone, columns, each)
+    usable, refused = load_usable(data, policy, timezone, columns, each)
     left_out += refused
     return usable
 

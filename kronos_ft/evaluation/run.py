@@ -14,7 +14,7 @@ from ft_core.io.console import echo, lines_to
 from ft_core.io.files import write_text
 from ft_core.io.progress_lines import LineProgress, span
 from ft_core.runs.folder import check_writable
-from ft_core.runs.shared_work import joined_group, shared_work
+from ft_core.runs.shared_work import joined_group, shared_map, shared_work
 
 from ..baselines.references import default_baselines
 from ..data.candles import CandleSeries, fingerprint
@@ -175,7 +175,7 @@ def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
     taken = {one.name for one in sources} & {one.name for one in baselines}
     if taken:
         raise ValueError(f"a model has the name of a baseline, {taken.pop()!r}; give it another name with NAME=DIR")
-    series = load_source(args.data, args.policy, args.timezone, args.columns)
+    series = load_source(args.data, args.policy, args.timezone, args.columns, each=shared_map if share else map)
     check_steps(series)
     if horizon := horizon_remark(args, sources, asked_horizon):
         echo(f"horizon     {horizon}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ft_core.io.console import echo
 from ft_core.io.progress_lines import LineProgress
-from ft_core.runs.shared_work import Part, joined_group, shared_work
+from ft_core.runs.shared_work import Part, joined_group, shared_map, shared_work
 
 from ..data.candles import fingerprint
 from ..data.sources import load_source
@@ -78,7 +78,7 @@ def run_calibration(args: CalibrateArguments, *, share: bool = False) -> dict[st
         clip=found.clip,
         **{name: getattr(args, name) for name in SPLIT_SETTINGS},
     )
-    series = load_source(args.data, args.policy, args.timezone, args.columns)
+    series = load_source(args.data, args.policy, args.timezone, args.columns, each=shared_map if share else map)
     uncalibrated = replace(found, forecaster={**found.forecaster, "predictor_sha256": None})
     predictor = load_predictor(uncalibrated, args.device)
     for remark in remarks_on(found, predictor.tokenizer, lookback):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kronos_ft import Kronos, KronosConfig, KronosTokenizer, KronosTokenizerConfig
+from kronos_ft.data.candles import fingerprint, load_candles, load_usable
 from kronos_ft.data.sources import simulate_candles
 from tests.forked import Forked, Ranks, program, run_ranks
 
@@ -81,6 +82,55 @@ def test_several_processes_need_a_file(folder, tmp_path):
     ranks = Ranks(tmp_path, 2, program, "kronos_ft", words, environment=ENVIRONMENT)
     assert ranks.end() == [2, 2]
     assert "several processes need a file to write; pass --output, --quantiles or --plot" in ranks.text()
+
+
+def checks_tables(source, refused, checked):
+    """Loads the candles together with the other processes, and notes which tables this process checked itself."""
+    import kronos_ft.data.candles as candles
+    from ft_core.runs.shared_work import shared_map
+
+    whole, own = candles._series_of, []
+
+    def series_of(table, policy, timezone):
+        own.append(table.symbol)
+        return whole(table, policy, timezone)
+
+    candles._series_of = series_of
+    left_out = None
+    try:
+        if refused:
+            series, left_out = load_usable(source, each=shared_map)
+        else:
+            series = load_candles(source, each=shared_map)
+        found = [fingerprint(series), [one.report.to_dict() for one in series]]
+    except ValueError as error:
+        found = [str(error), []]
+    checked.with_suffix(f".{os.environ['RANK']}").write_text(json.dumps([own, left_out, found]))
+
+
+@pytest.mark.parametrize("form", ["folder", "table"])
+@pytest.mark.parametrize("refused", [False, True], ids=["all or none", "usable"])
+def test_each_process_checks_its_share_of_the_tables(folder, tmp_path, form, refused):
+    (tmp_path / "many").mkdir()
+    tables = {path.stem: pd.read_csv(path) for path in sorted((folder / "many").glob("*.csv"))[:7]}
+    tables["s003"].loc[5, "high"] = -1.0
+    for symbol, table in tables.items():
+        table.to_csv(tmp_path / "many" / f"{symbol}.csv", index=False)
+    pd.concat(table.assign(symbol=symbol) for symbol, table in tables.items()).to_csv(tmp_path / "all.csv", index=False)
+    source = str(tmp_path / ("many" if form == "folder" else "all.csv"))
+    run_ranks(tmp_path, 2, checks_tables, source, refused, tmp_path / "checked", environment=ENVIRONMENT)
+    (own, *first), (other, *second) = (json.loads((tmp_path / f"checked.{rank}").read_text()) for rank in range(2))
+    assert first == second
+    assert sorted(own + other) == sorted(tables)
+    assert len(own) - len(other) == 1
+    if refused:
+        usable, left_out = load_usable(source)
+        assert first == [left_out, [fingerprint(usable), [one.report.to_dict() for one in usable]]]
+        assert len(usable) == 6
+    else:
+        with pytest.raises(ValueError, match="price zero or negative in 1 row") as error:
+            load_candles(source)
+        assert first == [None, [str(error.value), []]]
 
 
 def dies_in_its_part(words):

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from ft_core.io.console import lines_to
 from ft_core.io.files import write_text
-from ft_core.runs.shared_work import MANIFEST, SharedWork, job_hash, shared_out, shared_work
+from ft_core.runs.shared_work import MANIFEST, SharedWork, job_hash, shared_map, shared_out, shared_work
 
 JOB = {"seed": 1, "candles": "abc"}
 
@@ -109,6 +109,14 @@ def test_a_job_that_fails_at_once_leaves_nothing(tmp_path):
 
 def test_results_are_in_order_of_the_units():
     assert SharedWork().results([3, 1, 2], lambda unit: unit * 10) == [30, 10, 20]
+
+
+def test_one_process_maps_one_after_the_other():
+    seen = []
+    results = shared_map(lambda unit: seen.append(unit) or unit * 10, iter([3, 1, 2]))
+    assert next(results) == 30
+    assert seen == [3]
+    assert list(results) == [10, 20]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
