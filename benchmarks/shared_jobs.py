@@ -5,8 +5,9 @@
 Runs the commands on simulated candles with weights from a seed. Rows: processor seconds of one process by those of the
 busier of two, and what sharing adds to the sum of both. Start-up (imports, which each process repeats) is counted
 apart. The files of both must be equal byte for byte. Processor time is used because wall time of a busy machine says
-little. Ray's clusters have nodes of one core on this machine: its rows count the processes that make the parts, not
-the driver, which reads the candles and writes the files.
+little. A process is slower while the other core works, so the one process is measured while a second one does the same
+job in another folder (mean of both). Ray's clusters have nodes of one core on this machine: its rows count the
+processes that make the parts, not the driver, which reads the candles and writes the files; its one node runs alone.
 """
 
 import argparse
@@ -106,43 +107,64 @@ def _prepared(folder: Path) -> None:
         pd.concat(parts).to_parquet(folder / f"{count}.parquet")
 
 
-def _run(note: Path, processes: int, words: list[str]) -> list[dict[str, float]]:
-    """Runs the command by so many processes; processor seconds of each."""
-    if "ray" in words:
+def _start(note: Path, processes: int, argv: list[str]) -> subprocess.Popen:
+    """Starts the command with so many processes, or nodes of Ray."""
+    if "ray" in argv:
         launcher, part = [], ["--nodes", str(processes)]
     elif processes == 1:
         launcher, part = [], ["--rank"]
     else:
         launcher, part = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], ["--rank"]
-    command = [sys.executable, *launcher, __file__, *part, "--note", str(note), *words]
+    command = [sys.executable, *launcher, __file__, *part, "--note", str(note), *argv]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return [json.loads(Path(f"{note}.{number}").read_text(encoding="utf-8")) for number in range(processes)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _run(outs: list[Path], processes: int, argv: list[str]) -> tuple[list[dict[str, float]], bytes]:
+    """Runs the command once for each folder, at the same time.
+
+    Returns:
+        processor seconds of each process, the mean over the folders; and the file that the command wrote.
+    """
+    writes_file, running, outputs = argv[0] == "forecast", [], []
+    for out in outs:
+        out.mkdir(exist_ok=True)
+        where = ["--output", str(out / "paths.parquet")] if writes_file else ["--output_dir", str(out)]
+        running.append(_start(out / "note", processes, [*argv, *where, "--overwrite"]))
+        outputs.append(out / ("paths.parquet" if writes_file else "evaluation.json"))
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise RuntimeError(f"{' '.join(argv)} failed")
+    used = [
+        [json.loads((out / f"note.{number}").read_text(encoding="utf-8")) for out in outs]
+        for number in range(processes)
+    ]
+    mean = [{key: sum(entry[key] for entry in entries) / len(outs) for key in entries[0]} for entries in used]
+    return mean, outputs[0].read_bytes()
 
 
 def measure(folder: Path, name: str) -> list[Row]:
     """The rows of one job."""
-    size, series, words = JOBS[name]
-    on_ray, writes_file = "ray" in words, words[0] == "forecast"
-    words = [*words, "--model", str(folder / size), "--tokenizer", str(folder / f"tokenizer-{size}")]
-    words += ["--lookback", "90", "--horizon", "24", "--seed", "1", "--data", str(folder / f"{series}.parquet")]
+    size, series, argv = JOBS[name]
+    on_ray = "ray" in argv
+    argv = [*argv, "--model", str(folder / size), "--tokenizer", str(folder / f"tokenizer-{size}")]
+    argv += ["--lookback", "90", "--horizon", "24", "--seed", "1", "--data", str(folder / f"{series}.parquet")]
+    out = folder / name.split(",")[0]
     found, outputs = {}, {}
     for processes in (1, 2):
-        out = folder / f"{name.split(',')[0]}-{processes}"
-        out.mkdir(exist_ok=True)
-        where = ["--output", str(out / "paths.parquet")] if writes_file else ["--output_dir", str(out)]
-        found[processes] = _run(out / "note", processes, [*words, *where, "--overwrite"])
-        outputs[processes] = (out / ("paths.parquet" if writes_file else "evaluation.json")).read_bytes()
+        beside = ["", "-beside"] if processes == 1 and not on_ray else [""]
+        outs = [Path(f"{out}-{processes}{suffix}") for suffix in beside]
+        found[processes], outputs[processes] = _run(outs, processes, argv)
     one, busier = found[1][0]["work"], max(entry["work"] for entry in found[2])
     total = sum(entry["work"] for entry in found[2])
-    is_same, beside = outputs[1] == outputs[2], "one node" if on_ray else "one process"
+    is_same, reference = outputs[1] == outputs[2], "one node" if on_ray else "one process, beside another"
     note = "output equal byte for byte" if is_same else "OUTPUT DIFFERS"
     details = {"one": found[1][0], "two": found[2]}
     goal = RAY_GOAL if on_ray else GOAL
     ratio, added = (f"{name}: processor seconds, one by the busier of two", f"{name}: processor seconds, both by one")
     return [
-        Row(ratio, beside, goal, one / busier, is_same, note, "s", one, busier, details=details),
-        Row(added, beside, MOST_ADDED, total / one, is_same, "what sharing adds", "s", one, total, True, details),
+        Row(ratio, reference, goal, one / busier, is_same, note, "s", one, busier, details=details),
+        Row(added, reference, MOST_ADDED, total / one, is_same, "what sharing adds", "s", one, total, True, details),
     ]
 
 
