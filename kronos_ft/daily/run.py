@@ -27,6 +27,7 @@ from ..forecasting.arguments import ForecastArguments
 from ..forecasting.networks import load_predictor, remarks_on
 from ..forecasting.predictor import BATCH_ROWS
 from ..forecasting.series import (
+    MANY_TOUCHED,
     SymbolForecast,
     check_series,
     describe_forecast,
@@ -40,6 +41,7 @@ from .finished_bars import begins_later, finished_bars, is_unfinished
 from .quantile_log import Key, append_rows, keys_of, quantile_rows, read_log
 
 LEAST_PART, MOST_PART = 32, 128  # symbols that are forecast at once
+SHOWN_SYMBOLS, MANY_SYMBOLS = 3, 20  # of many symbols in files, so many are shown
 WRITTEN_AT_ONCE = 256  # symbols; each time the quantile file is read and written
 NO_MATTER = ("engine", "overwrite", "append", "strict")  # settings that change no part
 PARTS = ".parts"  # suffix of the folder of parts, beside the first output file
@@ -200,6 +202,8 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
     refused = [key for key in repeated if key in known]
     pictures = _plot_names(Path(args.plot).resolve(), [one.symbol for one in series]) if args.plot else []
     size, found = _part_size(args.num_paths), []
+    table = args.output or args.quantiles
+    shown = SHOWN_SYMBOLS if table and len(series) > MANY_SYMBOLS else len(series)
 
     def forecast_part(first: int) -> Part:
         part = forecast_series(
@@ -220,8 +224,10 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
             found.extend(part)
         for one, picture in zip(part, pictures[first : first + size], strict=False):
             one.plot(picture)
-        lines = [line for one in part for line in describe_forecast(one, all_bars=args.all_bars)]
-        tables = {"lines": pd.DataFrame({"line": lines})}
+        described = part[: max(0, shown - first)]
+        lines = [line for one in described for line in describe_forecast(one, all_bars=args.all_bars)]
+        poor = [one.series.symbol for one in part if one.forecast.projected_share > MANY_TOUCHED]
+        tables = {"lines": pd.DataFrame({"line": lines}), "poor": pd.DataFrame({"symbol": poor})}
         if args.output:
             tables["paths"] = forecast_table(part)
         if args.quantiles:
@@ -234,7 +240,7 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
 
     starts = range(0, len(series), size)
     progress = LineProgress("parts forecast") if len(series) > size else None
-    lines, paths, rows, written = [], [], [], False
+    lines, poor, paths, rows, written = [], [], [], [], False
     if args.engine == "ray":
         engine = partial(ray_work, devices=int(predictor.device.type != "cpu"))
     else:
@@ -242,6 +248,7 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
     with engine(_parts_folder(args, share), job) as work:
         for number, part in enumerate(work.parts("forecast", starts, forecast_part, progress=progress), start=1):
             lines += part["lines"]["line"].tolist()
+            poor += part["poor"]["symbol"].tolist()
             paths += [part["paths"]] if args.output else []
             if args.quantiles:
                 tables = [one for _, one in part["quantiles"].groupby("symbol", sort=False)]
@@ -254,5 +261,12 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
             _write_table(pd.concat(paths, ignore_index=True), Path(args.output))
     for line in lines:
         echo(line)
+    if work.is_main and len(series) > shown:
+        echo(f"more symbols      {len(series) - shown:,} more forecasts are in {table}")
+        if poor:
+            echo(
+                f"WARNING     {len(poor):,} of {len(series):,} forecasts, e.g. of {poor[0]}, have a high share of "
+                "invalid candles: the model does not fit these data well"
+            )
     _say_refused(refused, args.quantiles or "")
     return found

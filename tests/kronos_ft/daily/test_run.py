@@ -287,6 +287,24 @@ def test_symbols_that_cannot_be_forecast_are_left_out(daily, markets):
     assert left.count("\n") == 3
 
 
+@pytest.mark.parametrize(("share", "warns"), [(-1.0, True), (1.0, False)])
+def test_few_of_many_symbols_are_shown(daily, monkeypatch, share, warns):
+    monkeypatch.setattr("kronos_ft.daily.run.MANY_TOUCHED", share)
+    tables = [simulate_candles(80, seed=seed).assign(symbol=f"s{seed:02}") for seed in range(21)]
+    pd.concat(tables).to_csv(daily.folder / "many.csv", index=False)
+    code, lines, _ = daily("--quantiles", daily.folder / "log.csv", data=daily.folder / "many.csv")
+    assert code == 0
+    assert read_log(daily.folder / "log.csv").symbol.nunique() == 21
+    assert [line[:3] for line in lines if ", close " in line and line.endswith(" UTC")] == ["s00", "s01", "s02"]
+    assert f"more symbols      18 more forecasts are in {daily.folder / 'log.csv'}" in lines
+    warning = (
+        "WARNING     21 of 21 forecasts, e.g. of s00, have a high share of invalid candles: the model does not fit"
+    )
+    assert any(line.startswith(warning) for line in lines) is warns
+    code, lines, _ = daily(data=daily.folder / "many.csv")  # the lines are all there is
+    assert sum(", close " in line and line.endswith(" UTC") for line in lines) == 21
+
+
 def test_strict_refuses_all_of_them(daily, markets):
     for name in ("bad", "text", "short", "still"):
         code, _, errors = daily("--quantiles", daily.folder / "log.csv", "--strict", data=markets)
