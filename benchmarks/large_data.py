@@ -5,11 +5,11 @@
     python -m benchmarks.large_data --records 20000 1000000 [--before FOLDER]    # texts; writes large_records.json
 
 A separate process reads files of simulated candles, one per symbol, and trains a tiny tokenizer for three steps. Rows:
-peak resident memory with 10 million bars; processor seconds per bar of reading with 10x and 100x as much data; windows per second
-with more data, and with the same bars in more symbols. `--panel`: a predictor is trained on tokens of 5,000 symbols of
-2,000 bars. `--records`: a small mT5 from random weights is trained for three steps on records of 200 characters;
-`--before FOLDER` compares reading with an earlier checkout in pairs. Exits 1 if the memory exceeds its limit. Not part
-of `make bench`, because it takes some minutes.
+peak resident memory with 10 million bars; processor seconds per bar of reading with 10x and 100x as much data; windows
+per second with more data, and with the same bars in more symbols. `--panel`: a predictor is trained on tokens of 5,000
+symbols of 2,000 bars. `--records`: a small mT5 from random weights is trained for three steps on records of 200
+characters; `--before FOLDER` compares reading with an earlier checkout in pairs. Exits 1 if the memory exceeds its
+limit. Not part of `make bench`, because it takes some minutes.
 """
 
 import argparse
