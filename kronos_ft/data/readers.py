@@ -374,7 +374,8 @@ def _tables_by_symbol(source: object, given: Mapping[str, str] | None) -> Iterat
             columns = table.columns = match_columns(table.frame.columns, given)
         except ValueError as error:
             raise ValueError(f"{table.name}: {error}") from error
-        twice = [str(name) for name in columns.values() if (table.frame.columns == name).sum() > 1]
+        all_names = table.frame.columns.tolist()
+        twice = [str(name) for name in columns.values() if all_names.count(name) > 1]
         if twice:
             raise ValueError(f"{table.name}: two columns are named {twice[0]}; rename or remove one of them")
         column = columns.get("symbol")
