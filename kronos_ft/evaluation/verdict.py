@@ -81,11 +81,11 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "corrected": ("{p}; corrected for {tests} tests {corrected}", "{p}；按 {tests} 次检验校正后 {corrected}"),
     "but": (
         ", but not better than {name} (skill {skill}; the best reference on the test split)",
-        "，但不优于 {name}（预测技能 {skill}；测试集上最好的参照）",
+        "，但不优于 {name}（预测技能 {skill}；测试集上最好的基准）",
     ),
     "also": (
         ", and not better than {name} (skill {skill}; the best reference on the test split)",
-        "，也不优于 {name}（预测技能 {skill}；测试集上最好的参照）",
+        "，也不优于 {name}（预测技能 {skill}；测试集上最好的基准）",
     ),
     "helped": ("fine-tuning helped: {found}", "微调有帮助：{found}"),
     "than_first": ("{model} better than {first}: {found}", "{model} 优于 {first}：{found}"),
@@ -103,7 +103,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "“优于”和“劣于”：按本结论的 {tests} 次检验作 Holm 校正后 p < 0.05；所列 p 值未经校正",
     ),
     "since": (" from {until} on", "，均在 {until} 之后"),
-    "chosen": ("; {name}: the best reference in validation", "；{name}：验证集上最好的参照"),
+    "chosen": ("; {name}: the best reference in validation", "；{name}：验证集上最好的基准"),
 }
 JUDGED_BY: Mapping[str, str] = {
     "volatility": "variance",

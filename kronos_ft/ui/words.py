@@ -149,7 +149,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "scores_title": ("Close, {horizon} bars ahead, {origins} origins", "收盘价，{horizon} 根之后，{origins} 个起点"),
     "skill_note": (
         SKILL_NOTE,
-        "高于 0 %：优于参照预测。p：双侧 Diebold-Mariano 检验（HAC 方差）；"
+        "高于 0 %：优于基准预测。p：双侧 Diebold-Mariano 检验（HAC 方差）；"
         "即使毫无差别，平均每二十次比较也有一次 p < 0.05。点预测的 CRPS 等于其绝对误差，"
         "多数分布预测都优于它。",
     ),

@@ -257,7 +257,7 @@ def test_a_reference_that_was_not_chosen_and_is_better_is_named():
         "its distribution (CRPS) is better than the garch's (skill +1.3 %, p = 0.001), but not better than the cone's "
         "(skill -0.7 %; the best reference on the test split) (" in verdict(found)
     )
-    assert "，但不优于 cone 的分布（预测技能 -0.7 %；测试集上最好的参照）" in verdict(found, "zh")
+    assert "，但不优于 cone 的分布（预测技能 -0.7 %；测试集上最好的基准）" in verdict(found, "zh")
     assert "drift" not in verdict(found)
     assert headline(found) == "better than the best simple forecast: close no, volatility no, probability up no"
     rows = summary_rows(found)
@@ -358,7 +358,7 @@ def test_range_and_volume_against_their_own_references():
     assert target_verdict(found, "volume", "zh") == (
         "volume，24 根 K 线：tuned 的成交量预测（按 CRPS）优于 base 的分布（预测技能 +20.0 %，p = 0.001），"
         "不优于 persistence（预测技能 -4.0 %，p = 0.30）"
-        "（Diebold-Mariano 检验，90 个预测起点；persistence：验证集上最好的参照）"
+        "（Diebold-Mariano 检验，90 个预测起点；persistence：验证集上最好的基准）"
     )
     assert list(verdicts(found)) == ["close", "volatility", "probability up", "range", "volume"]
     for against in found["skill"].values():  # the models do not forecast volume
