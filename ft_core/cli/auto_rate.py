@@ -1,9 +1,11 @@
-"""`--learning_rate auto`: a learning rate that is found when the run starts. Imports nothing heavy."""
+"""Learning rates that are settled when the run starts: `auto`, and those of a preset. Imports nothing heavy."""
 
 import argparse
+import math
 
 AUTO = "auto"
 LEARNING_RATE = "learning_rate"  # the setting that takes `auto`
+REFERENCE_WIDTH = 32  # of the models that the presets' rates were searched with
 
 
 class AutoRate(float):
@@ -14,6 +16,17 @@ class AutoRate(float):
 
     def __format__(self, specification: str) -> str:
         return AUTO
+
+
+class WidthRate(float):
+    """A preset's learning rate for a model of width `REFERENCE_WIDTH`; [`~WidthRate.at`] scales it to another one."""
+
+    def at(self, width: int) -> float:
+        """The rate of a model of this width (`d_model`), to two digits: `rate * sqrt(REFERENCE_WIDTH / width)`.
+
+        The initial weights of a layer have a spread of `1 / sqrt(width)`; so does the update, relative to them.
+        """
+        return float(f"{self * math.sqrt(REFERENCE_WIDTH / width):.2g}")
 
 
 def read_rate(word: str) -> float | str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..io.formats import read_yaml
-from .auto_rate import AUTO, LEARNING_RATE, AutoRate
+from .auto_rate import AUTO, LEARNING_RATE, AutoRate, WidthRate
 from .nearest import hint
 from .options import KINDS, Option, Unconverted
 
@@ -219,6 +219,8 @@ def read_options(
         found.pop(MAX_STEPS, None)  # the preset's; the budget chooses the steps
     if found.get(LEARNING_RATE) == AUTO and LEARNING_RATE in preset:
         found[LEARNING_RATE] = AutoRate(preset[LEARNING_RATE])
+    elif isinstance(preset.get(LEARNING_RATE), WidthRate) and LEARNING_RATE not in explicit:
+        found[LEARNING_RATE] = preset[LEARNING_RATE]
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, TrainerCallback
 
-from ft_core.cli.auto_rate import AutoRate
+from ft_core.cli.auto_rate import AutoRate, WidthRate
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo, quiet
 from ft_core.runs.folder import BEST_MODEL
@@ -163,6 +163,8 @@ def run_stage(
         settings = (model, data, augmentation, args)
         budget = budget or settle_stages({name: settings}, run, lambda _: _measure_alone(name, build, settings))
         stage = build(windows, args.dry_run)
+        if isinstance(args.learning_rate, WidthRate):
+            args.learning_rate = args.learning_rate.at(stage.network.config.d_model)
         if only_find_rate:
             return find_rate(stage.train_copy, args, stage.scaled)
         search = adopt_recorded_rate(args, stage.scaled)

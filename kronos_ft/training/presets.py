@@ -1,5 +1,7 @@
 """The named recipes. A preset sets defaults; a YAML file and the command line override them."""
 
+from ft_core.cli.auto_rate import WidthRate
+
 PRESETS: dict[str, dict[str, object]] = {
     # the published scripts' recipe
     "baseline": {
@@ -34,10 +36,10 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 _EARLY_STOPPING = {"early_stopping": True, "early_stopping_patience": 5, "early_stopping_min_delta": 1e-5}
 # The best recipe of docs/recipes.md, measured on tiny models: Muon for the matrices of the blocks, small batches, fewer
-# passes and averaged weights. Published weights may need a lower rate: compare with `gentle`.
+# passes and averaged weights. Rates are for a width of 32 and fall with the square root of the model's width.
 PRESETS["best"] = PRESETS["baseline"] | {
     "optim": "muon",
-    "learning_rate": 1e-2,
+    "learning_rate": WidthRate(1e-2),
     "per_device_train_batch_size": 16,
     "max_grad_norm": 1.0,
     "num_train_epochs": 12,
@@ -72,7 +74,7 @@ PRESETS["cpu"] = PRESETS["gentle"] | _LAPTOP | {"model": "2k", "max_steps": 200}
 PREDICTOR_PRESETS: dict[str, dict[str, object]] = {
     "baseline": {**PRESETS["baseline"], "learning_rate": 4e-5, "max_grad_norm": 3.0},
     "optimized": {**PRESETS["optimized"], "learning_rate": 2e-5},
-    "best": {**PRESETS["best"], "learning_rate": 3e-3, "num_train_epochs": 10, "early_stopping_patience": 5},
+    "best": {**PRESETS["best"], "learning_rate": WidthRate(3e-3), "num_train_epochs": 10, "early_stopping_patience": 5},
     "gentle": PRESETS["gentle"],
     "cpu": PRESETS["gentle"] | _LAPTOP | {"model": "mini", "max_steps": 600},
 }

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import ft_core.training.find_lr.search
-from ft_core.cli.auto_rate import AutoRate
+from ft_core.cli.auto_rate import AutoRate, WidthRate
 from ft_core.training.find_lr.rule import best_rate
 from ft_core.training.find_lr.search import scaled_rates
 from ft_core.training.find_lr.trials import random_states_kept, trial_rates
@@ -208,3 +208,29 @@ def test_finetune_finds_a_rate_for_each_stage(run, candles, tmp_path):
     code, lines, errors = run(*words, "--resume")
     assert code == 0, errors
     assert not any("auto: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [((), 0.01), (("--model", "2k"), 0.0035), (("--learning_rate", "0.01", "--model", "2k"), 0.01)],
+    ids=["width 32", "width 256", "chosen by the user"],
+)
+def test_the_rate_of_best_falls_with_the_width(run, candles, tmp_path, words, rate):
+    settings = (*RUN, "--preset", "best", *words, "--dry_run", "--output_dir", tmp_path / "run")
+    code, lines, errors = run("tokenizer", "--data", candles, *settings)
+    assert code == 0, errors
+    assert f"recipe      best, learning rate {rate:g}" in lines
+
+
+def test_the_rates_of_the_published_predictors():
+    assert [WidthRate(3e-3).at(width) for width in (32, 256, 512, 832)] == [3e-3, 1.1e-3, 7.5e-4, 5.9e-4]
+
+
+def test_a_run_of_best_records_its_rate_and_resumes_with_it(run, candles, tmp_path):
+    words = ("tokenizer", "--data", candles, *RUN, *EVALUATE, "--preset", "best")
+    words += ("--model", "2k", "--max_steps", "2", "--output_dir", tmp_path / "run")
+    assert run(*words)[0] == 0
+    assert read(tmp_path / "run" / "run.json")["arguments"]["learning_rate"] == 0.0035
+    code, lines, errors = run(*words, "--resume")
+    assert code == 0, errors
+    assert "recipe      best, learning rate 0.0035" in lines
