@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .candle_table import CandleTable, TableWriter
-from .columns import FEATURES, ColumnNames, match_all, parse_columns, plain_name
+from .columns import FEATURES, ColumnNames, match_all, parse_columns, plain_name, unit_factor
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, files_of, read_tables
@@ -188,7 +188,13 @@ def _unreadable(names: dict, frame: pd.DataFrame, found: dict[str, np.ndarray]) 
 def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[np.ndarray, bool, str]:
     """Returns the six columns, missing ones derived; whether the amount is from the source; an unreadable cell."""
     mark = decimal_mark([frame[columns[name]] for name in FEATURES if name in columns])
-    found = {name: parse_numbers(frame[columns[name]], mark) for name in FEATURES if name in columns}
+    factors = {name: unit_factor(columns[name]) for name in FEATURES if name in columns}
+    found = {name: parse_numbers(frame[columns[name]], mark, factor) for name, factor in factors.items()}
+    remarks += [
+        f"the numbers of {columns[name]} are multiplied by {factor:,.0f}, the unit in its name"
+        for name, factor in factors.items()
+        if factor != 1
+    ]
     if "volume" in found and _is_zero(frame[columns["volume"]], found["volume"]):
         for name, ticks in match_all(frame.columns, "volume").items():
             numbers = parse_numbers(frame[ticks], mark)

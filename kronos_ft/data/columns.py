@@ -33,9 +33,65 @@ BINANCE_KLINE = (
 )  # fmt: skip
 
 
+# A unit in brackets at the end of a name: `成交额(万元)`, `Close (USD)`. Only known units are dropped: the word in the
+# brackets may change the meaning, as in `Close (adj)`.
+_BRACKETS = re.compile(r"(.+?)\s*[(（\[【]([^()（）\[\]【】]+)[)）\]】]", re.DOTALL)
+_SCALES = {
+    "": 1, "千": 1e3, "万": 1e4, "百万": 1e6, "千万": 1e7, "亿": 1e8, "万亿": 1e12,
+    "thousand": 1e3, "thousands": 1e3, "million": 1e6, "millions": 1e6, "mn": 1e6, "mln": 1e6, "billion": 1e9,
+    "billions": 1e9, "bn": 1e9,
+}  # fmt: skip
+_MONEY = (
+    r"元|人民币元?|[美港日欧]元|港币|英镑|(?:us|hk)?\$|[€£¥￥₩₹]|usd|eur|gbp|jpy|cny|cnh|rmb|hkd|twd|krw|inr|sgd|aud|nzd|cad|"
+    r"chf|sek|nok|dkk|pln|czk|huf|try|zar|brl|mxn|rub|usdt|usdc|busd"
+)
+_COIN = "btc|eth|bnb|sol|xrp|doge|ltc|ada"  # money or quantity
+_QUANTITY = "股|手|张|份|枚|个|吨|shares?|lots?|contracts|units|ticks|coins"
+_PER = "股|张|份|枚|吨|千克|克|桶|盎司|share|oz|bbl|barrel|t|mt|kg|lb|coin"
+_UNIT = re.compile(
+    rf"(?:单位\s*[:：]?)?\s*(?P<before>{'|'.join(_SCALES)})\s*"
+    rf"(?:(?P<money>{_MONEY})|(?P<coin>{_COIN})|(?P<quantity>{_QUANTITY}))?\s*(?P<per>/\s*(?:{_PER}))?\s*"
+    rf"(?P<after>{'|'.join(_SCALES)})"
+)
+
+
 def plain_name(name: object) -> str:
-    """Lower case without spaces and punctuation: `Open Time` and `<open_time>` become `opentime`."""
-    return re.sub(r"[\W_]+", "", str(name).strip().lower())
+    """Lower case without spaces and punctuation except `%`: `Open Time` and `<open_time>` become `opentime`."""
+    return re.sub(r"[^\w%]+|_+", "", str(name).strip().lower())
+
+
+def _split_unit(name: object) -> tuple[str, re.Match | None]:
+    """A name without the known unit in brackets at its end, and the unit; the name itself and None without one."""
+    parts = _BRACKETS.fullmatch(str(name).strip())
+    unit = _UNIT.fullmatch(parts[2].strip().lower()) if parts else None
+    if unit is None or (unit["before"] and unit["after"]):
+        return str(name), None
+    return parts[1], unit
+
+
+def unit_factor(name: object) -> float:
+    """What the numbers of a column are multiplied by, from the unit in its name: 1e4 for `成交额(万元)`; 1 without one.
+
+    手 (lots) has the factor 1: the size of a lot depends on the market, and only relative volumes matter to the model.
+    """
+    _, unit = _split_unit(name)
+    return 1.0 if unit is None else float(_SCALES[unit["before"]] * _SCALES[unit["after"]])
+
+
+def _with_units(names: Iterable[object]) -> dict[str, object]:
+    """By meaning, the first column named by an alias and a unit that fits: money for prices and amounts."""
+    found: dict[str, object] = {}
+    for name in names:
+        bare, unit = _split_unit(name)
+        alias = plain_name(bare)
+        meaning = next((one for one in FEATURES if alias in ALIASES[one]), None)
+        if unit is None or meaning is None:
+            continue
+        if meaning == "volume" and unit["money"]:
+            meaning = "amount"  # `Volume (EUR)`
+        if (meaning == "volume" or not unit["quantity"]) and (meaning in PRICES or not unit["per"]):
+            found.setdefault(meaning, name)
+    return found
 
 
 def parse_columns(given: ColumnNames | None) -> dict[str, str]:
@@ -78,6 +134,7 @@ def match_columns(names: Iterable[object], given: Mapping[str, str] | None = Non
         for meaning, aliases in ALIASES.items()
         if any(alias in by_plain for alias in aliases)
     }
+    found = {**_with_units(names), **found}
     have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
     exact = {str(name).strip(): name for name in names}
     for meaning, name in (given or {}).items():

@@ -49,7 +49,7 @@ def decimal_mark(columns: list[pd.Series]) -> str:
     )
 
 
-def parse_numbers(column: pd.Series, mark: str) -> np.ndarray:
+def parse_numbers(column: pd.Series, mark: str, factor: float = 1.0) -> np.ndarray:
     """The numbers of a column, float64 of shape `(N,)`; NaN where a cell is missing or not a number.
 
     K, M, B, T, 万 and 亿 after a number multiply it. A percentage is not a number.
@@ -57,9 +57,12 @@ def parse_numbers(column: pd.Series, mark: str) -> np.ndarray:
     Args:
         column (`pd.Series`): numbers or text, N cells.
         mark (`str`): the decimal mark, from [`decimal_mark`].
+        factor (`float`): what numbers without a suffix are multiplied by, from
+            [`~kronos_ft.data.columns.unit_factor`].
     """
     if not _is_text(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return numbers if factor == 1 else numbers * factor
     text = _text_of(column)
     if mark == ",":
         text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
@@ -68,4 +71,4 @@ def parse_numbers(column: pd.Series, mark: str) -> np.ndarray:
     parts = text.str.extract(_SUFFIXED)
     factors = parts[1].str.lower().map(MULTIPLES).to_numpy(dtype=np.float64, na_value=np.nan)
     bare = pd.to_numeric(parts[0].fillna(text), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return bare * np.where(np.isnan(factors), 1.0, factors)
+    return bare * np.where(np.isnan(factors), factor, factors)

@@ -35,6 +35,11 @@ def test_a_minus_sign_and_missing_cells():
     np.testing.assert_array_equal(parse_numbers(column, "."), [-1.5, -1500, np.nan, np.nan])
 
 
+def test_a_suffix_replaces_the_unit_of_the_column():
+    assert parse_numbers(pd.Series(["2.5", "1.2亿", ""]), ".", 1e4).tolist()[:2] == [25_000, 1.2e8]
+    assert parse_numbers(pd.Series([2.5, 3.0]), ".", 1e4).tolist() == [25_000, 30_000]
+
+
 @pytest.mark.parametrize("cell", UNREADABLE)
 def test_what_is_not_a_number(cell):
     assert np.isnan(parse_numbers(pd.Series(["1", cell]), ".")).tolist() == [False, True]

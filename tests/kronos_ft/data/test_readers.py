@@ -13,7 +13,7 @@ import pytest
 
 from kronos_ft.data import readers
 from kronos_ft.data.candles import load_candles, load_usable
-from kronos_ft.data.columns import match_columns
+from kronos_ft.data.columns import match_columns, unit_factor
 from kronos_ft.data.sources import simulate_candles
 from tests.loopback_hub import LoopbackHub
 
@@ -253,6 +253,31 @@ def test_names_are_matched_by_meaning_not_order():
         "time": "unix", "open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume BTC",
         "amount": "Volume USDT", "symbol": "symbol",
     }  # fmt: skip
+
+
+def test_units_in_brackets_are_dropped_if_they_fit():
+    prices = ["Open (USD)", "最高价（元）", "Low [€/t]", "收盘(单位：港元)"]
+    found = match_columns(["date", *prices, "Volume (EUR)", "成交量(手)", "close (%)"])
+    assert found == {
+        "time": "date", "open": prices[0], "high": prices[1], "low": prices[2], "close": prices[3],
+        "volume": "成交量(手)", "amount": "Volume (EUR)",
+    }  # fmt: skip
+    assert match_columns(["date", "Close (USD)", "open", "high", "low", "close"])["close"] == "close"
+    for name in ("close (%)", "close (adj)", "close (shares)"):
+        with pytest.raises(ValueError, match="no column found for close"):
+            match_columns(["date", "open", "high", "low", name])
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        *(("成交额(元)", 1), ("成交额(千元)", 1e3), ("成交额（万元）", 1e4), ("成交额(亿)", 1e8), ("成交额(千克)", 1)),
+        *(("成交量(手)", 1), ("成交量(万手)", 1e4), ("成交量(万股)", 1e4), ("[volume]", 1), ("Volume (%)", 1)),
+        *(("Turnover (USD million)", 1e6), ("Volume (thousand shares)", 1e3), ("volume", 1), (4, 1)),
+    ],
+)
+def test_factor_of_a_unit(name, factor):
+    assert unit_factor(name) == factor
 
 
 def test_two_columns_of_one_name_are_refused(frame):

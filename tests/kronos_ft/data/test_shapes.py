@@ -30,6 +30,15 @@ def test_each_shape_holds_the_same_candles(path):
         np.testing.assert_array_equal(series.values[:, 4], EXPECTED.values[:, 4])
 
 
+def test_a_unit_in_the_name_scales_the_numbers():
+    (found,), (akshare,) = (load_candles(SHAPES / name) for name in ("units.csv", "akshare.csv"))
+    assert found.report.columns["amount"] == "成交额(万元)"
+    np.testing.assert_allclose(found.values[:, 5], akshare.values[:, 5], rtol=1e-12)
+    assert found.report.quality.remarks == [
+        "the numbers of 成交额(万元) are multiplied by 10,000, the unit in its name"
+    ]
+
+
 @pytest.mark.parametrize("suffix", [".xlsx", ".feather", ".parquet", ".jsonl"])
 def test_tables_that_pandas_writes(tmp_path, suffix):
     path, frame = tmp_path / f"tradingview{suffix}", pd.read_csv(SHAPES / "tradingview.csv")
