@@ -98,14 +98,18 @@ def summary_table(metrics: dict) -> str:
             ratio = metrics["start"] / best["value"]
             fall = f" ({ratio:.1f}x lower)" if not 0 < ratio < 2 else f" ({1 - 1 / ratio:.1%} lower)"
         lines.append(
-            f"best               {metrics['metric']} {_cell(best['value'])} at step {best['step']}{start}{fall}"
+            f"validation         best {metrics['metric']} {_cell(best['value'])} at step {best['step']}{start}{fall}"
         )
         if not metrics["improved"]:
             lines.append("                   NOT better than the starting weights: the model did not improve")
-        lines.append(f"best checkpoint    {metrics['best_checkpoint'] or '-'}")
+        lines.append(f"best checkpoint    {metrics['best_checkpoint'] or 'none kept'} (by {metrics['metric']})")
     if chosen := metrics.get("selection"):
         count, crps = len(chosen["candidates"]), chosen["candidates"][chosen["winner"]]
-        lines.append(f"best_model         {chosen['winner']}: validation CRPS {crps:.2f} bp, the lowest of {count}")
+        mixed = " + the rest of the starting weights" if " of " in chosen["winner"] else ""
+        lines.append(
+            f"best_model         {chosen['winner']}{mixed}: validation CRPS of its forecasts {crps:.2f} bp, the lowest "
+            f"of {count} candidates"
+        )
     if "test" in metrics:
         metric = (metrics["metric"] or "").removeprefix("eval_")
         lines.append(f"test {metric:13} {_cell(metrics['test'].get(metric))} (held out from model selection)")

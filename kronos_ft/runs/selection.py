@@ -36,6 +36,7 @@ ORIGINS, PATHS, LEAST_ORIGINS = 100, 30, 20
 BUDGET = 0.1  # of the arithmetic of the training run, which the selection may cost
 WEIGHTS = "model.safetensors"
 START = "starting weights"
+COMPARING = "candidates for best_model scored by their forecasts:"  # 5 of 7
 
 Weights = dict[str, Tensor]
 Candidate = tuple[str, Callable[[], Weights]]
@@ -187,7 +188,7 @@ def select_weights(
     if not len(score):
         echo("WARNING     no validation origin can be forecast: best_model is the checkpoint with the best loss")
         return None
-    progress = LineProgress("candidates forecast") if trainer.is_world_process_zero() else None
+    progress = LineProgress(COMPARING) if trainer.is_world_process_zero() else None
     found: dict[str, float] = {}
     was_training = model.training
     try:

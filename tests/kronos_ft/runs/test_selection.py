@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from kronos_ft.models.modeling_kronos import Kronos
+from kronos_ft.runs.finish import summary_table
 from kronos_ft.runs.selection import START, ForecastScore, candidates, interpolate
 from kronos_ft.training.arguments import DataArguments
 
@@ -111,6 +112,20 @@ def test_forecasts_choose_among_all(trained):
     ):
         assert any(line.startswith(start) for line in lines)
     Kronos.from_pretrained(run)
+
+
+def test_each_line_of_the_summary_says_by_what_it_is_best(trained):
+    run, lines = trained(1e-3, "--select_by", "forecasts")
+    figures = json.loads((run / "training_metrics.json").read_text())
+    figures["selection"] |= {"winner": "0.5 of checkpoint-4"}
+    best, crps = figures["best"], figures["selection"]["candidates"]["0.5 of checkpoint-4"]
+    table = summary_table(figures).splitlines()
+    assert [line for line in table if "best" in line] == [
+        next(line for line in lines if line.startswith(f"validation         best eval_loss {best['value']:.4f} at ")),
+        f"best checkpoint    {figures['best_checkpoint']} (by eval_loss)",
+        f"best_model         0.5 of checkpoint-4 + the rest of the starting weights: validation CRPS of its forecasts "
+        f"{crps:.2f} bp, the lowest of 6 candidates",
+    ]
 
 
 @pytest.mark.parametrize(
