@@ -62,8 +62,8 @@ def check_name(name: str) -> None:
         raise ValueError(f"model folder {name} does not exist; correct the path")
     try:
         validate_repo_id(name)
-    except HFValidationError as error:
-        raise ValueError(f"model={name!r} is not an existing folder or a Hub name (owner/name); correct it") from error
+    except HFValidationError:
+        raise ValueError(f"model={name!r} is not an existing folder or a Hub name (owner/name); correct it") from None
 
 
 def _refuse_unfinished(path: Path) -> None:
@@ -178,14 +178,14 @@ def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, offline:
     try:
         try:
             return collect(HubFiles(name, options))
-        except RemoteEntryNotFoundError as error:
-            raise _incomplete(name, revision, options.get("token"), kind) from error
+        except RemoteEntryNotFoundError:
+            raise _incomplete(name, revision, options.get("token"), kind) from None
     except RepositoryNotFoundError as error:
         if isinstance(error, GatedRepoError):
-            raise explain(error, name) from error
+            raise explain(error, name) from None
         raise ValueError(
             f"model={name!r} is not a folder or a Hub repository that you can read; correct the name or {LOG_IN}"
-        ) from error
+        ) from None
     except LocalEntryNotFoundError as error:
         failure = explain(error, name, revision)
         if isinstance(failure, ValueError) and not isinstance(error.__cause__, OfflineModeIsEnabled):
@@ -200,11 +200,11 @@ def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, offline:
     except (httpx.HTTPError, ConnectionError) as error:  # includes error responses of the Hub
         found = explain(error, name, revision) or HubFailure(f"the download of {name} failed ({error})")
         if isinstance(found, ValueError):
-            raise found from error
+            raise found from None
         if not options.get("local_files_only"):
             with suppress(LocalEntryNotFoundError):  # the client uses the cache after some failures, but not all
                 return collect(HubFiles(name, {**options, "local_files_only": True, "force_download": False}))
-        raise HubUnreachable(f"{found}; {LATER}") from error
+        raise HubUnreachable(f"{found}; {LATER}") from None
     except OSError as error:
         if "Consistency check failed" not in str(error):
             raise

@@ -330,7 +330,7 @@ def _read_dataset(name: str) -> RawTable:
         raise ValueError(
             f"data={name!r} is not a file and could not be loaded as a data set ({reason}); correct the name or check "
             "the connection"
-        ) from error
+        ) from None
     return RawTable(name, name.split("/")[-1], dataset.to_pandas(), "row")
 
 

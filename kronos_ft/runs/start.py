@@ -62,7 +62,7 @@ def _resolve(
     except HubUnreachable as error:
         if not remedy:
             raise
-        raise HubUnreachable(f"{error}; {remedy}") from error
+        raise HubUnreachable(f"{error}; {remedy}") from None
 
 
 def resolve_start(kind: type[Network], model: ModelArguments, args: WindowTrainingArguments) -> Start:

@@ -39,7 +39,7 @@ def load_hub_rows(path: Path) -> Iterator[tuple[int, dict]]:
         raise ValueError(
             f"data={path.as_posix()!r} is not a file and could not be loaded as a data set of the Hub ({reason}); "
             "correct the name (OWNER/NAME or OWNER/NAME:SPLIT), or check the connection"
-        ) from error
+        ) from None
     if not len(rows):
         raise ValueError(f"data set {path.as_posix()} is empty; pass one with records")
     yield from enumerate((row for part in rows.iter(ROWS_AT_ONCE) for row in part.to_pylist()), start=1)

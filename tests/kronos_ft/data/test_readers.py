@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -240,8 +241,9 @@ def test_places_that_hold_no_candles(tmp_path):
         (tmp_path, "contains no .csv"),
         ("no_such_owner/no_such_data", "is not a file and could not be loaded as a data set"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=message) as error:
             load_candles(source)
+        assert "".join(traceback.format_exception(error.value)).count("Traceback") == 1
     (tmp_path / "c.yaml").write_text("{}")
     with pytest.raises(ValueError, match="has an unknown suffix; use one of"):
         load_candles(tmp_path / "c.yaml")

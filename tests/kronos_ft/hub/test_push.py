@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import traceback
 
 import pytest
 import torch
@@ -276,6 +277,7 @@ def test_a_download_that_fails_is_one_line_and_completes_later(
         KronosTokenizer.from_pretrained("me/x")
     assert "\n" not in str(error.value)
     assert TOKEN not in str(error.value)
+    assert "".join(traceback.format_exception(error.value)).count("Traceback") == 1
     hub.mend()
     assert weights_hash(KronosTokenizer.from_pretrained("me/x")) == weights_hash(tiny_model)
 
