@@ -7,6 +7,10 @@ Notable:
 - matplotlib takes a second to import and is imported when a figure is drawn.
 """
 
+import logging
+import re
+import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,16 @@ from .notebook import in_notebook
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+# of Linux, Windows and macOS, the first that is installed
+CHINESE_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
+    *("Noto Sans CJK JP", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Heiti SC"),
+    *("Arial Unicode MS", "Droid Sans Fallback"),
+)
+_CHINESE = re.compile("[\u3400-\u9fff\uff00-\uffef]")
 
 # dark enough on white, distinct for colour-blind readers (Okabe-Ito)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -67,9 +81,57 @@ def new_axes(width: float, height: float, title: str, *, inline: bool = False) -
     return axes
 
 
+def _set_fonts(figure: "Figure") -> None:
+    """Adds an installed Chinese font, if there is one, to the texts with Chinese characters."""
+    from matplotlib.font_manager import fontManager
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if _CHINESE.search(text.get_text())]
+    installed = {font.name for font in fontManager.ttflist} if texts else set()
+    fonts = [name for name in CHINESE_FONTS if name in installed]
+    for text in texts:
+        text.set_fontfamily([*text.get_fontfamily(), *fonts[:1]])
+
+
+@cache
+def _warn_of_boxes(folder: str) -> None:
+    logger.warning(
+        "no installed font has some characters of the picture, which shows boxes for them; install one, such as "
+        f"fonts-noto-cjk for Chinese, and remove the font cache of matplotlib, {folder}"
+    )
+
+
+def write_figure(figure: "Figure", path: Path, *, dpi: int = 110, colour: str = "white") -> None:
+    """Writes a figure as a PNG file, atomically; warns once of characters without a font.
+
+    Args:
+        figure (`matplotlib.figure.Figure`): texts in it with Chinese characters get a font that has them.
+        path (`Path`): the PNG file.
+        dpi (`int`): dots per inch.
+        colour (`str`): the background.
+    """
+    from matplotlib import get_cachedir
+
+    messages = logging.getLogger("matplotlib.font_manager")  # a line for each text and each font that is missing
+    level = messages.level
+    messages.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            _set_fonts(figure)
+            write_file(path, lambda temporary: figure.savefig(temporary, dpi=dpi, facecolor=colour, format="png"))
+    finally:
+        messages.setLevel(level)
+    for one in found:
+        if str(one.message).startswith("Glyph "):
+            _warn_of_boxes(get_cachedir())
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
 def save_figure(axes: "Axes", path: Path) -> None:
     """Writes the figure of axes as a PNG file, atomically."""
-    write_file(path, lambda temporary: axes.figure.savefig(temporary, dpi=120, facecolor=PAGE, format="png"))
+    write_figure(axes.figure, path, dpi=120, colour=PAGE)
 
 
 def draw_legend(axes: "Axes", **options) -> None:

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 
-from ..io.figures import COLOURS, plain_text
-from ..io.files import write_file
+from ..io.figures import COLOURS, plain_text, write_figure
 from .study import best_trials
 
 FEW_TRIALS = 10  # fewer trials are not enough for the forest
@@ -58,4 +57,4 @@ def plot_importance(values: Mapping[str, float], trials: int, title: str, path: 
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(plain_text(title), fontsize=11, x=0.01, ha="left")
-    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
+    write_figure(figure, path)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.figures import COLOURS, empty_figure, plain_text
-from ..io.files import write_file
+from ..io.figures import COLOURS, empty_figure, plain_text, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,4 +70,4 @@ def plot_curves(history: list[dict], panels: Sequence[Panel], title: str, path: 
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(plain_text(title), fontsize=12, x=0.01, ha="left")
-    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, facecolor="white", format="png"))
+    write_figure(figure, path)

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 from ...cli.auto_rate import LEARNING_RATE
-from ...io.figures import COLOURS, plain_text
-from ...io.files import write_file, write_json
+from ...io.figures import COLOURS, plain_text, write_figure
+from ...io.files import write_json
 from .rule import changes, smoothed
 from .search import FoundRate
 
@@ -46,4 +46,4 @@ def draw_search(found: FoundRate, title: str, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(fontsize=7, frameon=False)
     figure.suptitle(plain_text(title), fontsize=12, x=0.01, ha="left")
-    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, facecolor="white", format="png"))
+    write_figure(figure, path)
