@@ -35,6 +35,22 @@ def forecast_axes(title: str, *, inline: bool = False) -> Axes:
     return new_axes(10, 5, title, inline=inline)
 
 
+def shown_paths(closes: np.ndarray, most: int = SHOWN_PATHS) -> np.ndarray:
+    """The paths to draw: evenly spread by the rank of their last close.
+
+    Args:
+        closes (`np.ndarray` of shape `(P, H)`): closes of the paths.
+        most (`int`): maximum number of paths.
+
+    Returns:
+        `np.ndarray` of int, shape `(min(P, most),)`: row numbers.
+    """
+    if len(closes) <= most:
+        return np.arange(len(closes))
+    middles = (np.arange(most) + 0.5) * len(closes) / most  # of `most` groups of equal size
+    return np.argsort(closes[:, -1], kind="stable")[middles.astype(int)]
+
+
 def draw_forecast(
     context: np.ndarray,
     paths: np.ndarray,
@@ -51,7 +67,8 @@ def draw_forecast(
 
     Args:
         context (`np.ndarray` of shape `(L, 4 or more)`): open, high, low, close before the origin; L may be 0.
-        paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths; P may be 0 with `quantiles`.
+        paths (`np.ndarray` of shape `(P, H, 4 or more)`): forecast paths, drawn as [`shown_paths`] says; P may be 0
+            with `quantiles`.
         axes (`matplotlib.axes.Axes`, *optional*): to draw on; by default new ones with a title, shown in a notebook.
         times (`np.ndarray` of `datetime64`, shape `(L + H,)`, *optional*): times of context and forecast, UTC.
         truth (`np.ndarray` of shape `(H, 4 or more)`, *optional*): the actual candles after the origin, if known.
@@ -79,8 +96,9 @@ def draw_forecast(
         inside = ", ".join(f"{100 * level:g}" for level in sorted(levels))
         of_paths = " of the paths" if len(paths) else " intervals"
         axes.fill_between([], [], color=COLOURS[0], alpha=0.4, linewidth=0, label=f"{inside} %{of_paths}")
-        lines = [np.column_stack((ahead, one)) for one in from_last(closes[:SHOWN_PATHS])]
-        axes.add_collection(LineCollection(lines, colors=COLOURS[0], linewidths=0.6, alpha=0.45, zorder=2))
+        lines = [np.column_stack((ahead, one)) for one in from_last(closes[shown_paths(closes)])]
+        some = f"{SHOWN_PATHS} of {len(paths):,} paths" if len(paths) > SHOWN_PATHS else None
+        axes.add_collection(LineCollection(lines, colors=COLOURS[0], linewidths=0.6, alpha=0.45, zorder=2, label=some))
     median = from_last(quantiles((0.5,))[:, 0])
     axes.plot(ahead, median, color="#003F66", linewidth=1.8, zorder=5, label="median close")
     if shown:
@@ -99,7 +117,7 @@ def draw_forecast(
         ticks = np.unique(np.linspace(-shown, horizon - 1, 7).round().astype(int))
         label_times(axes, ticks, times[len(context) + ticks])
     # above the axes: candles may be anywhere inside
-    draw_legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
+    draw_legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
     return axes
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from ..forecasting.forecast import Forecast
+from ..forecasting.plots import shown_paths
 from .candle_choice import time_text
 from .forecast_view import CLOSE, LEVELS, price
 from .markup import text
@@ -171,7 +172,8 @@ def _ahead(
         bands += [(pair, name) for name, pair in (("90", (0.05, 0.95)), ("50", (0.25, 0.75))) if name in layers]
         parts += [_band(xs, *_quantiles(forecast, pair, last), y, name) for pair, name in bands]
     if "paths" in layers:
-        closes = _from(last, forecast.paths[:SHOWN_PATHS, :, CLOSE])
+        closes = forecast.paths[..., CLOSE]
+        closes = _from(last, closes[shown_paths(closes, SHOWN_PATHS)])
         lines = "".join(_line(xs, [y(value) for value in one]) for one in closes)
         parts.append(f'<path class="paths" d="{lines}"/>')
     (median,) = _quantiles(forecast, (0.5,), last)

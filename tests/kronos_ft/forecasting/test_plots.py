@@ -4,9 +4,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.collections import LineCollection
 
 from ft_core.io.figures import PAGE
-from kronos_ft.forecasting.plots import plot_forecast, plot_reliability, plot_skill
+from kronos_ft.forecasting.plots import draw_forecast, plot_forecast, plot_reliability, plot_skill
 
 
 @pytest.fixture
@@ -35,6 +36,18 @@ def test_forecast(candles, series, tmp_path, num_paths, known):
     assert len(colours_of(tmp_path / "a.png")) > 50
     assert len(colours_of(tmp_path / "b.png")) > 50
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(("num_paths", "drawn", "label"), [(100, 20, "20 of 100 paths"), (20, 20, None), (7, 7, None)])
+def test_the_drawn_paths_are_spread_by_their_last_close(num_paths, drawn, label):
+    closes = np.random.default_rng(0).permutation(num_paths)[:, None] + np.zeros((1, 6))
+    axes = draw_forecast(np.empty((0, 4)), np.repeat(closes[..., None], 4, 2))
+    (lines,) = (found for found in axes.collections if isinstance(found, LineCollection))
+    ends = sorted(segment[-1, 1] for segment in lines.get_segments())
+    step = num_paths / drawn
+    assert ends == [int((position + 0.5) * step) for position in range(drawn)]
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["50, 80, 90 % of the paths", *([label] if label else []), "median close"]
 
 
 def test_reliability_and_skill(tmp_path):
