@@ -4,6 +4,7 @@ Notable:
 - A finding is one line with file, line and what to do. Findings of training (defects, sources in two files) reject a
   file under policy `error`, as `mt5-ft train` would; the others are remarks.
 - Shares of scripts count letters by their Unicode script. This is no language detection.
+- A target in another script than most is a finding where such targets are few; a file in two languages is not one.
 """
 
 from collections import Counter
@@ -21,9 +22,10 @@ from ..summaries.rouge import HAN, normalise_text
 
 SIDES = ("source", "target")
 SHOWN = 5  # findings of a kind
-FEW = 0.2  # share of targets in another script, above which a file counts as mixed
+FEW = 0.2  # share of targets in another script, from which a file counts as mixed, such as the embedded sample
 SCRIPTS = {"Chinese": regex.compile(f"[{HAN}]"), "Latin": regex.compile(r"\p{Latin}")}
 OTHER_SCRIPT = "other"
+_LATIN_WORD = regex.compile(r"\p{Latin}[\p{Latin}\p{M}'’-]*")
 _LETTER, _PLAIN = regex.compile(r"\p{L}"), regex.compile(r"[\p{L}\p{M}\p{N}]+")
 LEAKS = ("same_source_elsewhere", "nearly_same_source_elsewhere")
 REMEDIES = {
@@ -125,6 +127,16 @@ def script_of(text: str) -> Counter[str]:
     return counts
 
 
+def main_script(text: str) -> str | None:
+    """The script that most of a text is in; None without letters.
+
+    Latin is counted in words and the others in letters: a Chinese character says about as much as an English word, so
+    that a few terms such as `cognitive behavioural therapy` do not outweigh the Chinese around them.
+    """
+    counts = script_of(text) | {"Latin": len(_LATIN_WORD.findall(text))}
+    return max(counts, key=lambda name: counts[name]) if any(counts.values()) else None
+
+
 def plain_text(text: str) -> str:
     """A text without case, spaces and punctuation, to find nearly equal ones."""
     return "".join(_PLAIN.findall(normalise_text(text).casefold()))
@@ -164,11 +176,11 @@ def _empty_fields(records: Iterable[Record], fields: TaskFields) -> Iterable[Fin
                 yield Finding("empty_field", record.line, f"field {name!r} is empty")
 
 
-def _other_scripts(records: Sequence[Record], counts: Sequence[Counter[str]]) -> Iterable[Finding]:
-    main = [max(one, key=lambda name: one[name]) if any(one.values()) else None for one in counts]
+def _other_scripts(records: Sequence[Record]) -> Iterable[Finding]:
+    main = [main_script(record.target) for record in records]
     usual = Counter(name for name in main if name is not None).most_common(1)
     others = [place for place, name in enumerate(main) if usual and name not in (None, usual[0][0])]
-    if len(others) > FEW * len(records):
+    if len(others) / len(records) >= FEW:
         return
     for place in others:
         text = f"the target is mostly in {main[place]} script, most targets in {usual[0][0]}"
@@ -234,7 +246,7 @@ def check_files(
         one.findings = [_of_defect(defect) for defect in report.details]
         one.findings += _empty_fields(records, fields)
         one.findings += _duplicates(records)
-        one.findings += _other_scripts(records, scripts["target"])
+        one.findings += _other_scripts(records)
         one.findings += _leaks(file, records, earlier)
         earlier[file] = records
         checked.append(one)

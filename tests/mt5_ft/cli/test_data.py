@@ -6,7 +6,7 @@ import pytest
 
 from mt5_ft.cli.main import main
 from mt5_ft.data.records import write_records
-from mt5_ft.runs.check import plain_text, script_of
+from mt5_ft.runs.check import main_script, plain_text, script_of
 from mt5_ft.runs.data import sample_path
 
 PAIR = ["--source_fields", "text", "--target_fields", "summary"]
@@ -68,6 +68,31 @@ def test_each_finding_names_line_and_remedy(check, rows, finding, code):
     assert found == code
     assert lines[-1].startswith("  REJECTED  under policy error" if code else "  OK        under policy error")
     assert check(rows, words=[*PAIR, "--policy", "drop"])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "script"),
+    [
+        ("用 cognitive behavioural therapy (CBT) 与 mindfulness 练习 12 次后，来访者睡眠改善", "Chinese"),
+        ("She slept better after twelve sessions (正念).", "Latin"),
+        ("Ей стало лучше", "other"),
+        ("12 / 3", None),
+    ],
+)
+def test_the_main_script_counts_latin_words(target, script):
+    assert main_script(target) == script
+
+
+def test_a_few_english_targets_are_named_and_a_bilingual_file_is_not(check):
+    chinese = [row(f"文{n}", "来访者 sleep hygiene 后睡眠改善") for n in range(8)]
+    for english, named in ((1, True), (2, False)):
+        _, lines, _ = check([*chinese, *(row(f"text {n}", "She slept better") for n in range(english))], words=PAIR)
+        assert any("is mostly in Latin script" in line for line in lines) is named
+
+
+def test_the_embedded_sample_has_no_finding(capsys):
+    assert main(["data", "check", "sample"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 7
 
 
 def test_an_empty_field_of_several_is_found(check):
