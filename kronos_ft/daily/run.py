@@ -188,7 +188,8 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
     echo(
         f"{'settings':18}{args.lookback} bars of context, {args.horizon} bars ahead, {args.num_paths} paths, {sampling}"
     )
-    for remark in [*remarks_on(model, predictor.tokenizer, args.lookback), *(f"left out: {one}" for one in left_out)]:
+    remarks = remarks_on(model, predictor.tokenizer, args.lookback, args.horizon)
+    for remark in [*remarks, *(f"left out: {one}" for one in left_out)]:
         echo(f"WARNING     {remark}")
     sha256 = weights_hash(predictor.model)
 

@@ -69,7 +69,7 @@ class KronosForecaster:
         """
         found = find_model(str(name_or_path), None if tokenizer is None else str(tokenizer))
         predictor = load_predictor(found, device, max_context, paths=paths)
-        for remark in remarks_on(found, predictor.tokenizer, found.lookback()):
+        for remark in remarks_on(found, predictor.tokenizer, found.lookback(), found.horizon()):
             logger.warning(remark)
         return cls(predictor)
 
@@ -144,6 +144,8 @@ class KronosForecaster:
         """
         series, is_several = candle_series(data, policy, timezone, columns)
         if lookback is not None and (remark := self.found.context_remark(lookback)):
+            logger.warning(remark)
+        if horizon is not None and (remark := self.found.horizon_remark(horizon)):
             logger.warning(remark)
         found = forecast_series(
             self.predictor,

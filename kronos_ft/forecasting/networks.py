@@ -86,7 +86,8 @@ def _sampler_of(
     return load_predictor(find_model(str(head.run), head.tokenizer, head=False), device, max_context, tokenizer)
 
 
-def remarks_on(found: FoundModel, tokenizer: KronosTokenizer | None, lookback: int) -> list[str]:
-    """Warnings about a model and how it is used: another tokenizer or another context than in training."""
-    remarks = pairing_remark(found.model, found.tokenizer, tokenizer), found.context_remark(lookback)
+def remarks_on(found: FoundModel, tokenizer: KronosTokenizer | None, lookback: int, horizon: int) -> list[str]:
+    """Warnings about a model and how it is used: another tokenizer, context or horizon than in training."""
+    sizes = found.context_remark(lookback), found.horizon_remark(horizon)
+    remarks = pairing_remark(found.model, found.tokenizer, tokenizer), *sizes
     return [remark for remark in remarks if remark]

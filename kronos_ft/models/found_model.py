@@ -121,6 +121,15 @@ class FoundModel:
             f"trained with; forecasts may be worse; omit lookback to use {self.trained_lookback}"
         )
 
+    def horizon_remark(self, horizon: int) -> str | None:
+        """A warning if more bars are forecast than in the training windows, else None."""
+        if self.is_head or horizon <= (self.trained_horizon or horizon):
+            return None
+        return (
+            f"horizon={horizon} exceeds the {self.trained_horizon} bars ahead that {self.name} was trained for; later "
+            f"bars may be worse; train with --predict_window {horizon}, or use {self.trained_horizon} or less"
+        )
+
     def check_calibration(self, sha256: str) -> None:
         """Raises ValueError if the sampling settings were calibrated for other weights.
 

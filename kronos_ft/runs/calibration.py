@@ -81,7 +81,7 @@ def run_calibration(args: CalibrateArguments, *, share: bool = False) -> dict[st
     series = load_source(args.data, args.policy, args.timezone, args.columns, each=shared_map if share else map)
     uncalibrated = replace(found, forecaster={**found.forecaster, "predictor_sha256": None})
     predictor = load_predictor(uncalibrated, args.device)
-    for remark in remarks_on(found, predictor.tokenizer, lookback):
+    for remark in remarks_on(found, predictor.tokenizer, lookback, horizon):
         echo(f"WARNING     {remark}")
     score = ForecastScore(series, data, predictor.tokenizer, args.max_origins, args.seed, args.num_paths)
     if not len(score):

@@ -191,9 +191,11 @@ def test_a_run_is_enough(daily, finetuned):
     table = pd.read_csv(daily.folder / "paths.csv")
     forecast = KronosForecaster.from_pretrained(finetuned.folder).predict(daily.folder / "sim.csv", num_paths=5)
     np.testing.assert_allclose(table.close, forecast.to_frame().close)
-    code, lines, _ = daily("--lookback", 30)
+    code, lines, _ = daily("--lookback", 30, "--horizon", 6)
     assert code == 0
-    assert any(line.startswith("WARNING     lookback=30 differs from the 20 bars") for line in lines)
+    warnings = [line for line in lines if line.startswith("WARNING")]
+    assert [line.startswith("WARNING     lookback=30 differs from the 20 bars") for line in warnings] == [True, False]
+    assert warnings[1].startswith("WARNING     horizon=6 exceeds the 4 bars ahead that")
 
 
 def test_every_bar_on_request(daily):

@@ -119,6 +119,7 @@ def test_settings_override_those_of_the_model(forecaster, frame, caplog):
         found = forecaster.predict(frame, 7, num_paths=3, lookback=50, seed=1, T=0.0)
     assert (found.horizon, found.num_paths, len(found.history)) == (7, 3, 50)
     assert "lookback=50 differs from the 20 bars of context that" in caplog.text
+    assert "horizon=7 exceeds the 4 bars ahead that" in caplog.text
     assert (found.paths == found.paths[0]).all()  # greedy
     assert not np.array_equal(forecaster.predict(frame, seed=1).paths, forecaster.predict(frame, seed=2).paths)
 
