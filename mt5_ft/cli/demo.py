@@ -5,6 +5,7 @@ It trains a small mT5 from random weights, which takes minutes on a CPU; `--mode
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 
 from ft_core.cli.options import ExactParser
@@ -43,8 +44,9 @@ def demo_command(argv: Sequence[str], program: str = "mt5-ft demo") -> int:
     options = demo_parser(program).parse_args(argv)
     from transformers.utils import logging
 
-    from ft_core.runs.folder import FINAL_MODEL
+    from ft_core.runs.folder import FINAL_MODEL, REPORT_HTML
 
+    from ..runs.data import sample_path
     from ..runs.finish import summary_lines
     from ..runs.run import run_training
     from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArguments
@@ -87,8 +89,24 @@ def demo_command(argv: Sequence[str], program: str = "mt5-ft demo") -> int:
     # 3. Training: prints an estimate of time and disk first; the best weights are saved in final/.
     metrics = run_training(model, data, args)
 
-    # 4. What came out: three summaries, the loss and ROUGE of the validation split.
+    # 4. What came out: three summaries, the loss and ROUGE of the validation split; and the commands that go on.
     if args.process_index == 0:
         print("\n".join(summary_lines(metrics)))
-        print(f"model       {args.output_dir}/{FINAL_MODEL}\nrun folder  {args.output_dir}")
+        print(f"model       {args.output_dir}/{FINAL_MODEL}")
+        print(f"report      {args.output_dir}/{REPORT_HTML}")
+        records = sample_path() if options.data == "sample" else options.data
+        print("\n".join(_next_commands(args.output_dir, str(records), args.device.type)))
+        print(f"run folder  {args.output_dir}")
     return 0
+
+
+def _next_commands(run: str, records: str, device: str) -> list[str]:
+    """Commands for a finished run: summaries of a file of records, their scores, and a training on other records."""
+    from ft_core.runs.folder import FINAL_MODEL
+
+    model, summaries, data = (shlex.quote(name) for name in (f"{run}/{FINAL_MODEL}", f"{run}/summaries.jsonl", records))
+    return [
+        f"summarize   mt5-ft summarize --model {model} --input {data} --output {summaries}",
+        f"score       mt5-ft evaluate --predictions {summaries} --data {data}",
+        f"your own    mt5-ft train --data FILE --output_dir runs/mine --preset {'cpu' if device == 'cpu' else 'fast'}",
+    ]
