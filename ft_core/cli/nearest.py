@@ -34,15 +34,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=4)
 def _table(package: str) -> dict[str, set[str]]:
-    """The names of the settings of each command; empty for a program without a table."""
+    """The names of the settings of each command, joint ones first; empty for a program without a table."""
     try:
         text = resources.files(f"{package}.cli").joinpath(TABLE_FILE).read_text(encoding="utf-8")
     except (ImportError, OSError):
         return {}
-    commands = json.loads(text)["commands"]
-    return {
-        name: {one if isinstance(one, str) else one["name"] for one in options} for name, options in commands.items()
+    table = json.loads(text)
+    single = {
+        name: {one if isinstance(one, str) else one["name"] for one in options}
+        for name, options in table["commands"].items()
     }
+    return {name: set().union(*(single[one] for one in others)) for name, others in table["joint"].items()} | single
 
 
 def commands_with(program: str, name: str) -> list[str]:

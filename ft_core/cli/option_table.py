@@ -103,8 +103,15 @@ def read_table(package: str, command: str) -> tuple[Option, ...]:
     )
 
 
-def make_table(commands: Mapping[str, Sequence[type]]) -> dict[str, object]:
-    """The table of a package's commands; an option that several have alike is written once, under its name."""
+def make_table(
+    commands: Mapping[str, Sequence[type]], joint: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, object]:
+    """The table of a package's commands; an option that several have alike is written once, under its name.
+
+    Args:
+        commands: settings dataclasses of each command.
+        joint (*optional*): commands that take the settings of several others, and these.
+    """
     default = {field.name: field.default for field in fields(Option)}
     written = {
         command: [
@@ -125,6 +132,7 @@ def make_table(commands: Mapping[str, Sequence[type]]) -> dict[str, object]:
             command: [one["name"] if shared.get(one["name"]) == one else one for one in options]
             for command, options in written.items()
         },
+        "joint": {command: [*others] for command, others in (joint or {}).items()},
     }
 
 
@@ -133,7 +141,7 @@ def main(packages: Sequence[str]) -> None:
     for package in packages:
         module = import_module(f"{package}.cli.tables")
         path = Path(module.__file__).with_name(TABLE_FILE)
-        table = json.loads(json.dumps(make_table(module.COMMANDS)))
+        table = json.loads(json.dumps(make_table(module.COMMANDS, module.JOINT)))
         path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(path)
 

@@ -60,12 +60,12 @@ def test_other_commands_with_settings(capsys, main, command, words):
         (
             kronos,
             ["demo", "--time_budget", "2m"],
-            "is not an option; kronos-ft tokenizer, predictor, quantiles have it",
+            "is not an option; kronos-ft finetune, tokenizer, predictor, quantiles have it",
         ),
         (
             kronos,
             ["forecast", "--warmup_steps", "1"],
-            "is not a setting; kronos-ft tokenizer, predictor, quantiles have",
+            "is not a setting; kronos-ft finetune, tokenizer, predictor, quantiles have",
         ),
         (mt5, ["subset", "x", "y"], "unrecognized arguments: y"),
         (mt5, ["plan", "--compare", "original", "optimised", "--data", "sample"], "preset='optimised' is not known"),

@@ -27,6 +27,8 @@ def test_commands_of_the_same_program_that_have_a_setting():
     assert commands_with("mt5-ft demo", "--max_source_length") == ["train", "plan", "sweep"]
     assert commands_with("mt5-ft train", "max-source-length") == ["plan", "sweep"]
     assert commands_with("kronos-ft demo", "--max_source_length") == []
+    assert commands_with("kronos-ft demo", "--model")[:4] == ["finetune", "tokenizer", "predictor", "quantiles"]
+    assert commands_with("kronos-ft finetune", "--num_paths") == ["forecast", "evaluate", "calibrate"]
     assert commands_with("program-of-no-package demo", "--model") == []
     assert commands_with("", "--model") == []
 

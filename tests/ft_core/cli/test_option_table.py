@@ -85,7 +85,8 @@ def _default_speed(monkeypatch):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_table_is_that_of_the_dataclasses(package):
     written = json.loads(resources.files(f"{package}.cli").joinpath("options.json").read_text(encoding="utf-8"))
-    made = json.loads(json.dumps(make_table(import_module(f"{package}.cli.tables").COMMANDS)))
+    tables = import_module(f"{package}.cli.tables")
+    made = json.loads(json.dumps(make_table(tables.COMMANDS, tables.JOINT)))
     assert written == made, "run python -m ft_core.cli.option_table kronos_ft mt5_ft"
 
 
