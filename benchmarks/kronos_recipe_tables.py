@@ -18,7 +18,7 @@ MARKETS = {
     "sample": "BTC/USDT, 30 min",
     "gbpusd_1h_2012_2022": "GBP/USD, 1 h",
     "us_cpay_5m_2024": "CPAY (US stock), 5 min",
-    "sample-mini": "BTC/USDT, 30 min, mini on a GPU",
+    "sample-mini": "BTC/USDT, 30 min, mini",
 }
 WEAK = 600  # steps of the starting weights of the goals of time to quality
 GOALS = {("tokenizer", True): 6.0, ("predictor", True): 10.0, ("tokenizer", False): 2.0, ("predictor", False): 2.0}

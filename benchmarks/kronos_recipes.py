@@ -69,6 +69,7 @@ BEST_CHANGES: dict[str, dict[str, object]] = {
     "pct-0.25": {"pct_start": 0.25},
     "adamw-1e-3": {"learning_rate": 1e-3, "muon_learning_rate": 3e-3},
     "pct-0.25-adamw-1e-3": {"pct_start": 0.25, "learning_rate": 1e-3, "muon_learning_rate": 3e-3},
+    "1e-3": {"learning_rate": 1e-3},
     "2e-3": {"learning_rate": 2e-3},
     "5e-3": {"learning_rate": 5e-3},
     "7e-3": {"learning_rate": 7e-3},
