@@ -23,7 +23,7 @@ from .columns import FEATURES, ColumnNames, match_all, parse_columns, plain_name
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, files_of, read_tables
-from .rhythm import duration, market_of, missing_bars, modal_step
+from .rhythm import duration, market_of, missing_bars, modal_step, step_change
 from .timestamps import parse_times, time_of_day
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ LOT_TOLERANCE = 0.05
 SPARSE_SHARE = 0.8  # remark if fewer bars than this share follow the previous bar by exactly one step
 QUIET_SHARE = 0.2
 SHOWN_BARS = 200  # of a picture
-STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
 @dataclass
@@ -229,23 +228,6 @@ def _values_of(frame: pd.DataFrame, columns: dict, remarks: list[str]) -> tuple[
     return values, False, unreadable
 
 
-def _step_change(steps: np.ndarray, modal: int) -> int | None:
-    """Index at which the bar length changes: the start of the first part in which another step prevails, or None."""
-    parts = np.array_split(np.arange(len(steps)), STEP_PARTS)
-    if len(parts[0]) < LEAST_PART:
-        return None
-    usual = [(steps[part] == modal).mean() for part in parts]
-    few = [len(np.unique(steps[part])) < len(part) / 4 for part in parts]
-    other = [share < 1 - PREVAILS and one for share, one in zip(usual, few, strict=True)]
-    same = [share > PREVAILS for share in usual]
-    if not any(other) or not any(same):
-        return None
-    as_usual_first = same.index(True) < other.index(True)
-    part = parts[other.index(True) if as_usual_first else same.index(True)]
-    before = np.flatnonzero((steps[: part[0]] == modal) == as_usual_first)
-    return int(before[-1]) + 1
-
-
 def _describe(series: CandleSeries, has_amount: bool) -> None:
     """Fills in the report's figures on steps, gaps, volume and shape."""
     report, values = series.report, series.values
@@ -263,7 +245,7 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
     report.market = market_of(steps, modal)
     report.zero_volume_share = float((values[:, VOLUME] == 0).mean())
     report.flat_share = float((values[:, HIGH] == values[:, LOW]).mean())
-    if (change := _step_change(steps, modal)) is not None:
+    if (change := step_change(steps, modal)) is not None:
         before, after = (f"{step / 60e9:g} min" for step in (steps[:change].min(), steps[change:].min()))
         report.problems.append(
             f"the time between bars changes from {before} to {after} at {str(series.timestamps[change])[:16]} "

@@ -10,6 +10,7 @@ import numpy as np
 CONTINUOUS_COVERAGE = 0.9  # a market with at least this share of the expected bars is continuous
 SESSION_GAP_DAYS = 14  # a session market has at least one gap in this many days on average
 RECENT_BARS = 10_000  # before an origin: five weeks of one-minute stock bars, or a year of hourly bars
+STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
 def duration(seconds: float) -> str:
@@ -24,6 +25,23 @@ def modal_step(steps: np.ndarray) -> int:
     """The most frequent step between bars (on ties, the shortest), in the unit of `steps`."""
     unique, counts = np.unique(steps, return_counts=True)
     return int(unique[counts.argmax()])
+
+
+def step_change(steps: np.ndarray, modal: int) -> int | None:
+    """Index at which the bar length changes: the start of the first part in which another step prevails, or None."""
+    parts = np.array_split(np.arange(len(steps)), STEP_PARTS)
+    if len(parts[0]) < LEAST_PART:
+        return None
+    usual = [(steps[part] == modal).mean() for part in parts]
+    few = [len(np.unique(steps[part])) < len(part) / 4 for part in parts]
+    other = [share < 1 - PREVAILS and one for share, one in zip(usual, few, strict=True)]
+    same = [share > PREVAILS for share in usual]
+    if not any(other) or not any(same):
+        return None
+    as_usual_first = same.index(True) < other.index(True)
+    part = parts[other.index(True) if as_usual_first else same.index(True)]
+    before = np.flatnonzero((steps[: part[0]] == modal) == as_usual_first)
+    return int(before[-1]) + 1
 
 
 def missing_bars(steps: np.ndarray, step: float) -> np.ndarray:
