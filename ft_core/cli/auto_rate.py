@@ -21,6 +21,10 @@ class AutoRate(float):
 class WidthRate(float):
     """A preset's learning rate for a model of width `REFERENCE_WIDTH`; [`~WidthRate.at`] scales it to another one."""
 
+    def description(self) -> str:
+        """The rate with the width that it is for."""
+        return f"{self:g} at width {REFERENCE_WIDTH}"
+
     def at(self, width: int) -> float:
         """The rate of a model of this width (`d_model`), to two digits: `rate * sqrt(REFERENCE_WIDTH / width)`.
 

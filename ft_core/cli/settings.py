@@ -78,7 +78,7 @@ class SettingsParser(argparse.ArgumentParser):
         source = f"preset {self._preset['preset']}" if by_preset else "default"
         if option.name == "preset":
             source = "default" if value == option.default else "here"
-        shown.help = f"{text} ({source}: {_as_text(value)})"
+        shown.help = f"{text} ({source}: {value.description() if isinstance(value, WidthRate) else _as_text(value)})"
         return shown
 
     def parse(self, argv: Sequence[str]) -> dict[str, object]:
@@ -214,7 +214,8 @@ def read_options(
     found |= _converted(options, from_file, f"config file {chosen}")
     found |= _converted(options, values or {}, program)
     found |= given
-    explicit = from_file.keys() | (values or {}).keys() | given.keys()
+    named = {**from_file, **(values or {}), **given}
+    explicit = {name for name, value in named.items() if value is not None}
     if found.get(TIME_BUDGET) and MAX_STEPS not in explicit:
         found.pop(MAX_STEPS, None)  # the preset's; the budget chooses the steps
     if found.get(LEARNING_RATE) == AUTO and LEARNING_RATE in preset:

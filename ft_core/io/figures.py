@@ -9,6 +9,7 @@ Notable:
 
 import logging
 import re
+import threading
 import warnings
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()  # levels and filters of warnings are those of the process
 
 # of Linux, Windows and macOS, the first that is installed
 CHINESE_FONTS = (
@@ -113,15 +115,15 @@ def write_figure(figure: "Figure", path: Path, *, dpi: int = 110, colour: str = 
     from matplotlib import get_cachedir
 
     messages = logging.getLogger("matplotlib.font_manager")  # a line for each text and each font that is missing
-    level = messages.level
-    messages.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(record=True) as found:
+    with _one_at_a_time, warnings.catch_warnings(record=True) as found:
+        level = messages.level
+        messages.setLevel(logging.ERROR)
+        try:
             warnings.simplefilter("always")
             _set_fonts(figure)
             write_file(path, lambda temporary: figure.savefig(temporary, dpi=dpi, facecolor=colour, format="png"))
-    finally:
-        messages.setLevel(level)
+        finally:
+            messages.setLevel(level)
     for one in found:
         if str(one.message).startswith("Glyph "):
             _warn_of_boxes(get_cachedir())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 import msgspec
 
 from ..checkpoints.identity import RESTORE, RUN_FILE
-from ..cli.auto_rate import AutoRate
+from ..cli.auto_rate import AutoRate, WidthRate
 from ..io.console import printable
 from ..io.files import plain
 from ..io.formats import read_json, read_record_file
@@ -118,6 +118,11 @@ def recorded_group(run: Path, name: str) -> dict:
     return group if isinstance(group, dict) else {}
 
 
+def _is_width_rate(value: object, of_preset: object) -> bool:
+    """Whether a value is scaled as the preset's; a number that the user gave is not."""
+    return isinstance(value, WidthRate) or not isinstance(of_preset, WidthRate)
+
+
 def with_recorded_preset(
     given: dict[str, object], presets: Mapping[str, Mapping[str, object]], run: Path
 ) -> dict[str, object]:
@@ -136,7 +141,9 @@ def with_recorded_preset(
     recorded = {**recorded_group(run, "augmentation"), **recorded_group(run, "arguments")}
     kept = {name for name, value in given.items() if isinstance(value, AutoRate)}  # the recorded rate is adopted later
     of_preset = [
-        name for name, value in presets[preset].items() if given.get(name) == value and name in recorded.keys() - kept
+        name
+        for name, value in presets[preset].items()
+        if given.get(name) == value and _is_width_rate(given[name], value) and name in recorded.keys() - kept
     ]
     return given | {name: recorded[name] for name in of_preset}
 

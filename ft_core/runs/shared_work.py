@@ -31,7 +31,7 @@ from .processes import leave_group_at_exit, lost_process, process_group
 
 PART_NAME = re.compile(r"\.?[a-z]+-\d{6}")  # hidden: not yet complete
 MANIFEST, ARRAYS, TABLE = "manifest.json", "arrays.safetensors", ".parquet"
-AT_ONCE = 1024  # results that the processes exchange together
+AT_ONCE = 128  # results that the processes exchange together
 PATIENCE = timedelta(days=7)  # of a process that waits for the others; a launcher ends all when one is killed
 Unit, Result = TypeVar("Unit"), TypeVar("Result")
 Part = dict[str, np.ndarray | pd.DataFrame]
@@ -211,8 +211,8 @@ def joined_group(share: bool = True) -> tuple[int, int]:
 def shared_map(function: Callable[[Unit], Result], units: Iterable[Unit]) -> Iterator[Result]:
     """Like `map`, but each process calls `function` for its share of the units; every process gets all results.
 
-    All processes of the group (see [`joined_group`]) call it with the same units. `AT_ONCE` results are exchanged at a
-    time, so that no process holds more of them than it uses.
+    All processes of the group (see [`joined_group`]) call it with the same units, which each of them iterates over.
+    `AT_ONCE` results are exchanged at a time.
 
     Raises:
         ValueError: an error of `function` on any process, the same on all; or another process has ended.
@@ -229,12 +229,18 @@ def shared_map(function: Callable[[Unit], Result], units: Iterable[Unit]) -> Ite
             return error
 
     remaining = iter(units)
-    while some := list(islice(remaining, AT_ONCE)):
+    while True:
+        count, mine = 0, []
+        for unit in islice(remaining, AT_ONCE):
+            if count % processes == rank:  # the units of others are not kept
+                mine.append(outcome(unit))
+            count += 1
+        if not count:
+            return
         found: list[list[Result | ValueError] | None] = [None] * processes
-        mine = [outcome(unit) for unit in some[rank::processes]]
         with _together(processes):
             torch_distributed().all_gather_object(found, mine)
-        for position in range(len(some)):
+        for position in range(count):
             result = found[position % processes][position // processes]
             if isinstance(result, ValueError):
                 raise result

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.manifest import file_hash
-from ..cli.auto_rate import AutoRate
+from ..cli.auto_rate import AutoRate, WidthRate
 from ..cli.settings import field_names, parse_settings, read_argv
 from ..io.files import plain
 from ..io.secrets import SECRET_FIELDS
@@ -81,7 +81,9 @@ class SweepPlan:
         parts = reversed(self.settings(self.folder, values))
         everything = {name: value for part in parts for name, value in vars(part).items()}
         kept = [name for name in names if name not in SECRET_FIELDS]  # both are written to files
-        return json.loads(json.dumps({name: plain(everything[name]) for name in kept}))  # enumerations become text
+        found = {name: plain(everything[name]) for name in kept}
+        found |= {name: value.description() for name, value in found.items() if isinstance(value, WidthRate)}
+        return json.loads(json.dumps(found))  # enumerations become text
 
     def identity(self, data: str) -> dict[str, object]:
         """Facts that must not change when the search is resumed."""

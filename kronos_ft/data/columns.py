@@ -78,9 +78,9 @@ def unit_factor(name: object) -> float:
     return 1.0 if unit is None else float(_SCALES[unit["before"]] * _SCALES[unit["after"]])
 
 
-def _with_units(names: Iterable[object]) -> dict[str, object]:
-    """By meaning, the first column named by an alias and a unit that fits: money for prices and amounts."""
-    found: dict[str, object] = {}
+def _with_units(names: Iterable[object]) -> dict[str, dict[str, object]]:
+    """By meaning, the columns named by an alias and a unit that fits: money for prices and amounts."""
+    found: dict[str, dict[str, object]] = {one: {} for one in ALIASES}
     for name in names:
         bare, unit = _split_unit(name)
         alias = plain_name(bare)
@@ -90,8 +90,21 @@ def _with_units(names: Iterable[object]) -> dict[str, object]:
         if meaning == "volume" and unit["money"]:
             meaning = "amount"  # `Volume (EUR)`
         if (meaning == "volume" or not unit["quantity"]) and (meaning in PRICES or not unit["per"]):
-            found.setdefault(meaning, name)
+            found[meaning].setdefault(alias, name)
     return found
+
+
+def _check_units(found: Mapping[str, object]) -> None:
+    """Raises ValueError for prices in different units."""
+    matches = {name: unit for name in PRICES if (unit := _split_unit(found[name])[1]) is not None}
+    units = {name: (unit["money"] or unit["coin"], unit["per"]) for name, unit in matches.items()}
+    first = next(iter(units), None)
+    differing = [name for name, unit in units.items() if unit != units[first]]
+    if differing:
+        raise ValueError(
+            f"the prices have different units: {found[first]} and {found[differing[0]]}; name the columns of one unit, "
+            f"e.g. --columns {differing[0]}=NAME"
+        )
 
 
 def parse_columns(given: ColumnNames | None) -> dict[str, str]:
@@ -129,12 +142,12 @@ def match_columns(names: Iterable[object], given: Mapping[str, str] | None = Non
     by_plain: dict[str, object] = {}
     for name in names:
         by_plain.setdefault(plain_name(name), name)
-    found = {
-        meaning: next(by_plain[alias] for alias in aliases if alias in by_plain)
-        for meaning, aliases in ALIASES.items()
-        if any(alias in by_plain for alias in aliases)
-    }
-    found = {**_with_units(names), **found}
+    found: dict[str, object] = {}
+    for meaning, with_unit in _with_units(names).items():
+        known = with_unit | by_plain  # of equal names, the one without a unit
+        named = next((known[alias] for alias in [*ALIASES[meaning], *with_unit] if alias in known), None)
+        if named is not None:
+            found[meaning] = named
     have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
     exact = {str(name).strip(): name for name in names}
     for meaning, name in (given or {}).items():
@@ -146,6 +159,7 @@ def match_columns(names: Iterable[object], given: Mapping[str, str] | None = Non
         raise ValueError(
             f"no column found for {', '.join(missing)} (columns: {have}); name them, e.g. --columns {missing[0]}=NAME"
         )
+    _check_units(found)
     return found
 
 

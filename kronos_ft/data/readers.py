@@ -392,7 +392,7 @@ def _tables_by_symbol(source: object, given: Mapping[str, str] | None) -> Iterat
                 "remove the rows"
             )
         for symbol, part in table.frame.groupby(column, sort=True):
-            yield replace(table, symbol=str(symbol), frame=part)
+            yield replace(table, symbol=str(symbol), frame=part, columns=dict(columns))
 
 
 def _is_one_table(source: object) -> bool:

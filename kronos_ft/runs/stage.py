@@ -10,7 +10,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, TrainerCallback
 
-from ft_core.cli.auto_rate import AutoRate, WidthRate
+from ft_core.cli.auto_rate import LEARNING_RATE, AutoRate, WidthRate
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo, quiet
 from ft_core.runs.folder import BEST_MODEL
@@ -21,6 +21,7 @@ from ft_core.training.run import finished_metrics, preflight, resume_finished
 from ..data.candles import CandleSeries, fingerprint
 from ..hub.push import kronos_model
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
+from ..training.presets import STAGE_PRESETS
 from ..training.window_trainer import WindowTrainer
 from ..windows.augmentation import AugmentationArguments
 from ..windows.splits import split_bounds
@@ -163,8 +164,7 @@ def run_stage(
         settings = (model, data, augmentation, args)
         budget = budget or settle_stages({name: settings}, run, lambda _: _measure_alone(name, build, settings))
         stage = build(windows, args.dry_run)
-        if isinstance(args.learning_rate, WidthRate):
-            args.learning_rate = args.learning_rate.at(stage.network.config.d_model)
+        _scale_rate(args, STAGE_PRESETS[name][model.preset].get(LEARNING_RATE), stage.network.config.d_model)
         if only_find_rate:
             return find_rate(stage.train_copy, args, stage.scaled)
         search = adopt_recorded_rate(args, stage.scaled)
@@ -193,6 +193,14 @@ def run_stage(
         selection = stage.select(trainer, series) if stage.select is not None else None
         symbols = ", ".join(stage.splits.train.symbols[:3])
         return finish_run(trainer, stage.splits.test, title=f"{trainer.title}, {symbols}", selection=selection)
+
+
+def _scale_rate(args: WindowTrainingArguments, of_preset: object, width: int) -> None:
+    """Scales the preset's rate to the width of the model, in place; and the value of `auto`, to which others relate."""
+    if isinstance(args.learning_rate, WidthRate):
+        args.learning_rate = args.learning_rate.at(width)
+    elif isinstance(args.learning_rate, AutoRate) and isinstance(of_preset, WidthRate):
+        args.learning_rate = AutoRate(of_preset.at(width))
 
 
 def _measure_alone(name: str, build: Callable[[WindowSplits, bool], Stage], settings: tuple) -> StageCost:

@@ -25,7 +25,10 @@ SHOWN = 5  # findings of a kind
 FEW = 0.2  # share of targets in another script, from which a file counts as mixed, such as the embedded sample
 SCRIPTS = {"Chinese": regex.compile(f"[{HAN}]"), "Latin": regex.compile(r"\p{Latin}")}
 OTHER_SCRIPT = "other"
+# a letter of these says about as much as a word of the others
+_SYLLABLES = r"\p{Hiragana}\p{Katakana}\p{Hangul}"
 _LATIN_WORD = regex.compile(r"\p{Latin}[\p{Latin}\p{M}'’-]*")
+_OTHER_WORD = regex.compile(rf"[{_SYLLABLES}]|[\p{{L}}--\p{{Latin}}--\p{{Han}}--[{_SYLLABLES}]]+", regex.VERSION1)
 _LETTER, _PLAIN = regex.compile(r"\p{L}"), regex.compile(r"[\p{L}\p{M}\p{N}]+")
 LEAKS = ("same_source_elsewhere", "nearly_same_source_elsewhere")
 REMEDIES = {
@@ -130,10 +133,11 @@ def script_of(text: str) -> Counter[str]:
 def main_script(text: str) -> str | None:
     """The script that most of a text is in; None without letters.
 
-    Latin is counted in words and the others in letters: a Chinese character says about as much as an English word, so
-    that a few terms such as `cognitive behavioural therapy` do not outweigh the Chinese around them.
+    Words are counted, and of Chinese, Japanese and Korean letters: a Chinese character says about as much as an English
+    word, so that a few terms such as `cognitive behavioural therapy` do not outweigh the Chinese around them.
     """
-    counts = script_of(text) | {"Latin": len(_LATIN_WORD.findall(text))}
+    words = {"Latin": len(_LATIN_WORD.findall(text)), OTHER_SCRIPT: len(_OTHER_WORD.findall(text))}
+    counts = {**script_of(text), **words}
     return max(counts, key=lambda name: counts[name]) if any(counts.values()) else None
 
 

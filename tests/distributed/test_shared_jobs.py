@@ -114,6 +114,9 @@ def test_each_process_checks_its_share_of_the_tables(folder, tmp_path, form, ref
     (tmp_path / "many").mkdir()
     tables = {path.stem: pd.read_csv(path) for path in sorted((folder / "many").glob("*.csv"))[:7]}
     tables["s003"].loc[5, "high"] = -1.0
+    for table in tables.values():
+        table["tickvol"] = 7.0
+    tables["s000"]["volume"] = 0.0  # its ticks are used instead, those of the others not
     for symbol, table in tables.items():
         table.to_csv(tmp_path / "many" / f"{symbol}.csv", index=False)
     pd.concat(table.assign(symbol=symbol) for symbol, table in tables.items()).to_csv(tmp_path / "all.csv", index=False)

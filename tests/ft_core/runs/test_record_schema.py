@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ft_core.cli.auto_rate import WidthRate
 from ft_core.runs.record_schema import find_record, read_record, recorded_group, with_recorded_preset
 
 VALID = {"status": "finished", "seconds": 1.5, "started": "", "best_step": None, "world_size": 1, "arguments": {}}
@@ -79,6 +80,15 @@ def test_a_resume_has_the_preset_as_recorded(tmp_path, given, expected):
     found = with_recorded_preset({**PRESETS[given["preset"]], **given}, PRESETS, tmp_path)
     assert {name: found[name] for name in expected} == expected
     assert "seed" not in found
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(WidthRate(3e-3), 1.1e-3), (3e-3, 3e-3)])
+def test_a_resume_keeps_the_scaled_rate_of_a_preset_but_not_instead_of_a_given_number(tmp_path, rate, expected):
+    record = {"arguments": {"learning_rate": 1.1e-3}, "model": {"preset": "best"}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    presets = {"best": {"learning_rate": WidthRate(3e-3)}}
+    given = {"preset": "best", "resume_force": True, "learning_rate": rate}
+    assert with_recorded_preset(given, presets, tmp_path)["learning_rate"] == expected
 
 
 def test_a_resume_without_a_record_has_the_preset_of_this_version(tmp_path):

@@ -258,13 +258,20 @@ def test_names_are_matched_by_meaning_not_order():
 
 
 def test_units_in_brackets_are_dropped_if_they_fit():
-    prices = ["Open (USD)", "最高价（元）", "Low [€/t]", "收盘(单位：港元)"]
+    prices = ["Open (HKD)", "最高价（hkd）", "Low [HKD]", "收盘(单位：HKD)"]
     found = match_columns(["date", *prices, "Volume (EUR)", "成交量(手)", "close (%)"])
     assert found == {
         "time": "date", "open": prices[0], "high": prices[1], "low": prices[2], "close": prices[3],
         "volume": "成交量(手)", "amount": "Volume (EUR)",
     }  # fmt: skip
     assert match_columns(["date", "Close (USD)", "open", "high", "low", "close"])["close"] == "close"
+    assert match_columns(["date", "open", "high", "low", "Price", "Close (USD)"])["close"] == "Close (USD)"
+    assert match_columns(["date", *prices, "tickvol", "Volume (lots)"])["volume"] == "Volume (lots)"
+    for other in ("最高价（元）", "High (HKD/t)"):
+        with pytest.raises(
+            ValueError, match=r"the prices have different units: Open .* and .*; name the columns of one"
+        ):
+            match_columns(["date", "Open (HKD)", other, "low", "收盘(HKD)"])
     for name in ("close (%)", "close (adj)", "close (shares)"):
         with pytest.raises(ValueError, match="no column found for close"):
             match_columns(["date", "open", "high", "low", name])

@@ -13,6 +13,7 @@ from ft_core.training.find_lr.search import scaled_rates
 from ft_core.training.find_lr.trials import random_states_kept, trial_rates
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.runs.routing import route_settings
+from kronos_ft.runs.stage import _scale_rate
 from kronos_ft.training.arguments import KronosTokenizerArguments
 
 SHAPE = ("--lookback_window", "20", "--predict_window", "4", "--model", "tiny", "--per_device_train_batch_size", "8")
@@ -220,6 +221,23 @@ def test_the_rate_of_best_falls_with_the_width(run, candles, tmp_path, words, ra
     code, lines, errors = run("tokenizer", "--data", candles, *settings)
     assert code == 0, errors
     assert f"recipe      best, learning rate {rate:g}" in lines
+
+
+def test_a_null_in_a_file_leaves_the_rate_of_the_preset(run, candles, tmp_path):
+    (tmp_path / "c.yaml").write_text("learning_rate: null\npreset: best\nmodel: 2k\n")
+    words = ("tokenizer", "--data", candles, *RUN, "--config", tmp_path / "c.yaml", "--dry_run")
+    code, lines, errors = run(
+        *(word for word in words if word not in ("--model", "tiny")), "--output_dir", tmp_path / "r"
+    )
+    assert code == 0, errors
+    assert "recipe      best, learning rate 0.0035" in lines
+
+
+def test_auto_relates_a_given_rate_of_muon_to_the_scaled_rate(tmp_path):
+    args = KronosTokenizerArguments(str(tmp_path), learning_rate="auto", optim="muon", muon_learning_rate=7e-3)
+    _scale_rate(args, WidthRate(1e-2), 256)
+    assert isinstance(args.learning_rate, AutoRate)
+    assert scaled_rates(args, 1e-3, ["muon_learning_rate"]) == {"learning_rate": 1e-3, "muon_learning_rate": 2e-3}
 
 
 def test_the_rates_of_the_published_predictors():

@@ -76,6 +76,9 @@ def test_each_finding_names_line_and_remedy(check, rows, finding, code):
         ("用 cognitive behavioural therapy (CBT) 与 mindfulness 练习 12 次后，来访者睡眠改善", "Chinese"),
         ("She slept better after twelve sessions (正念).", "Latin"),
         ("Ей стало лучше", "other"),
+        ("A summary of Достоевский novels today", "Latin"),
+        ("来访者读 Достоевский 的小说", "Chinese"),
+        ("よく眠れるようになった", "other"),
         ("12 / 3", None),
     ],
 )
