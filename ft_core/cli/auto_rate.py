@@ -1,7 +1,6 @@
 """Learning rates that are settled when the run starts: `auto`, and those of a preset. Imports nothing heavy."""
 
 import argparse
-import math
 
 AUTO = "auto"
 LEARNING_RATE = "learning_rate"  # the setting that takes `auto`
@@ -26,11 +25,11 @@ class WidthRate(float):
         return f"{self:g} at width {REFERENCE_WIDTH}"
 
     def at(self, width: int) -> float:
-        """The rate of a model of this width (`d_model`), to two digits: `rate * sqrt(REFERENCE_WIDTH / width)`.
+        """The rate of a model of this width (`d_model`), to three digits: `rate * REFERENCE_WIDTH / width`.
 
-        The initial weights of a layer have a spread of `1 / sqrt(width)`; so does the update, relative to them.
+        As for the matrices of hidden layers in maximal update parametrization (https://arxiv.org/abs/2203.03466).
         """
-        return float(f"{self * math.sqrt(REFERENCE_WIDTH / width):.2g}")
+        return float(f"{self * REFERENCE_WIDTH / width:.3g}")
 
 
 def read_rate(word: str) -> float | str:

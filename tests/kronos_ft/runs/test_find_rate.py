@@ -213,7 +213,7 @@ def test_finetune_finds_a_rate_for_each_stage(run, candles, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "rate"),
-    [((), 0.01), (("--model", "2k"), 0.0035), (("--learning_rate", "0.01", "--model", "2k"), 0.01)],
+    [((), 0.01), (("--model", "2k"), 0.00125), (("--learning_rate", "0.01", "--model", "2k"), 0.01)],
     ids=["width 32", "width 256", "chosen by the user"],
 )
 def test_the_rate_of_best_falls_with_the_width(run, candles, tmp_path, words, rate):
@@ -230,25 +230,25 @@ def test_a_null_in_a_file_leaves_the_rate_of_the_preset(run, candles, tmp_path):
         *(word for word in words if word not in ("--model", "tiny")), "--output_dir", tmp_path / "r"
     )
     assert code == 0, errors
-    assert "recipe      best, learning rate 0.0035" in lines
+    assert "recipe      best, learning rate 0.00125" in lines
 
 
 def test_auto_relates_a_given_rate_of_muon_to_the_scaled_rate(tmp_path):
-    args = KronosTokenizerArguments(str(tmp_path), learning_rate="auto", optim="muon", muon_learning_rate=7e-3)
+    args = KronosTokenizerArguments(str(tmp_path), learning_rate="auto", optim="muon", muon_learning_rate=2.5e-3)
     _scale_rate(args, WidthRate(1e-2), 256)
     assert isinstance(args.learning_rate, AutoRate)
     assert scaled_rates(args, 1e-3, ["muon_learning_rate"]) == {"learning_rate": 1e-3, "muon_learning_rate": 2e-3}
 
 
 def test_the_rates_of_the_published_predictors():
-    assert [WidthRate(3e-3).at(width) for width in (32, 256, 512, 832)] == [3e-3, 1.1e-3, 7.5e-4, 5.9e-4]
+    assert [WidthRate(3e-3).at(width) for width in (32, 256, 512, 832)] == [3e-3, 3.75e-4, 1.88e-4, 1.15e-4]
 
 
 def test_a_run_of_best_records_its_rate_and_resumes_with_it(run, candles, tmp_path):
     words = ("tokenizer", "--data", candles, *RUN, *EVALUATE, "--preset", "best")
     words += ("--model", "2k", "--max_steps", "2", "--output_dir", tmp_path / "run")
     assert run(*words)[0] == 0
-    assert read(tmp_path / "run" / "run.json")["arguments"]["learning_rate"] == 0.0035
+    assert read(tmp_path / "run" / "run.json")["arguments"]["learning_rate"] == 0.00125
     code, lines, errors = run(*words, "--resume")
     assert code == 0, errors
-    assert "recipe      best, learning rate 0.0035" in lines
+    assert "recipe      best, learning rate 0.00125" in lines
