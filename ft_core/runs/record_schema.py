@@ -118,7 +118,7 @@ def recorded_group(run: Path, name: str) -> dict:
     return group if isinstance(group, dict) else {}
 
 
-def _is_width_rate(value: object, of_preset: object) -> bool:
+def _is_scaled_alike(value: object, of_preset: object) -> bool:
     """Whether a value is scaled as the preset's; a number that the user gave is not."""
     return isinstance(value, WidthRate) or not isinstance(of_preset, WidthRate)
 
@@ -143,7 +143,7 @@ def with_recorded_preset(
     of_preset = [
         name
         for name, value in presets[preset].items()
-        if given.get(name) == value and _is_width_rate(given[name], value) and name in recorded.keys() - kept
+        if given.get(name) == value and _is_scaled_alike(given[name], value) and name in recorded.keys() - kept
     ]
     return given | {name: recorded[name] for name in of_preset}
 

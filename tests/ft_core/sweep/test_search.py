@@ -1,12 +1,11 @@
 """A search over a formula: what it proposes, prunes, repeats, refuses, and how it goes on after it was broken off."""
 
-import functools
 import json
 import shutil
 import statistics
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import alembic.util
@@ -55,7 +54,7 @@ def _small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samplers, "RANDOM_TRIALS", 4)
         patch.setattr(importance, "FanovaImportanceEvaluator", partial(FanovaImportanceEvaluator, n_trees=8))
-        patch.setattr(alembic.util, "load_python_file", functools.cache(alembic.util.load_python_file))
+        patch.setattr(alembic.util, "load_python_file", cache(alembic.util.load_python_file))
         patch.setattr(trial, "free_memory", lambda: None)
         yield
     sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", without_waiting)
