@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib import import_module, resources
 from pathlib import Path
 
-from .auto_rate import LEARNING_RATE
+from .learning_rates import LEARNING_RATE
 from .nearest import TABLE_FILE
 from .options import Option, Unconverted
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .auto_rate import read_rate
+from .learning_rates import read_rate
 from .nearest import hint
 from .program import OneLineParser
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..io.formats import read_yaml
-from .auto_rate import AUTO, LEARNING_RATE, AutoRate, WidthRate
+from .learning_rates import AUTO, LEARNING_RATE, AutoRate, WidthRate
 from .nearest import hint
 from .options import KINDS, Option, Unconverted
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 import msgspec
 
 from ..checkpoints.identity import RESTORE, RUN_FILE
-from ..cli.auto_rate import AutoRate, WidthRate
+from ..cli.learning_rates import AutoRate, WidthRate
 from ..io.console import printable
 from ..io.files import plain
 from ..io.formats import read_json, read_record_file

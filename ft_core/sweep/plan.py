@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.manifest import file_hash
-from ..cli.auto_rate import AutoRate, WidthRate
+from ..cli.learning_rates import AutoRate, WidthRate
 from ..cli.settings import field_names, parse_settings, read_argv
 from ..io.files import plain
 from ..io.secrets import SECRET_FIELDS

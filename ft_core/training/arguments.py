@@ -8,7 +8,7 @@ from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
-from ..cli.auto_rate import AUTO, LEARNING_RATE, AutoRate
+from ..cli.learning_rates import AUTO, LEARNING_RATE, AutoRate
 from ..io.settings_text import value_text
 from .budget.duration import check_budget
 from .early_stopping import EarlyStopping

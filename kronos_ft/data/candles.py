@@ -9,6 +9,7 @@ Shapes: N bars; values (N, 6) in the order of `FEATURES`.
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -306,6 +307,8 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
 def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
     """UTC times of a table. Joins separate date and time-of-day columns, which MetaTrader and Stooq write."""
     names = {plain_name(name): name for name in frame.columns}
+    if timezone != "UTC" and re.search("utc$|^utc|^gmt", plain_name(columns["time"])):
+        raise ValueError(f"the column {columns['time']} is in UTC, but timezone={timezone}; omit the time zone")
     if columns["time"] != names.get("date") or "time" not in names:
         return parse_times(frame[columns["time"]], timezone)
     if frame[names["time"]].astype("string").str.fullmatch(r"\d{12,17}").mean() > 0.5:  # with the date (baostock)

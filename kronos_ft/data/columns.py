@@ -12,7 +12,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "time": (
         "timestamps", "timestamp", "datetime", "opentime", "date", "time", "ts", "begintime", "candlebegintime",
         "tradetime", "tradedate", "unix", "unixtimestamp", "t", "时间", "日期时间", "交易时间", "日期", "交易日期",
-        "时间戳", "windowstart",
+        "时间戳", "windowstart", "timestamputc", "datetimeutc", "opentimeutc", "dateutc", "timeutc", "utctime",
+        "gmttime",
     ),
     "open": ("open", "openprice", "o", "开盘", "开盘价", "今开"),
     "high": ("high", "highprice", "max", "h", "最高", "最高价"),

@@ -145,7 +145,7 @@ class KronosForecaster:
         series, is_several = candle_series(data, policy, timezone, columns)
         if lookback is not None and (remark := self.found.context_remark(lookback)):
             logger.warning(remark)
-        if horizon is not None and (remark := self.found.horizon_remark(horizon)):
+        if horizon is not None and (remark := self.found.long_horizon_remark(horizon)):
             logger.warning(remark)
         found = forecast_series(
             self.predictor,

@@ -88,6 +88,6 @@ def _sampler_of(
 
 def remarks_on(found: FoundModel, tokenizer: KronosTokenizer | None, lookback: int, horizon: int) -> list[str]:
     """Warnings about a model and how it is used: another tokenizer, context or horizon than in training."""
-    sizes = found.context_remark(lookback), found.horizon_remark(horizon)
+    sizes = found.context_remark(lookback), found.long_horizon_remark(horizon)
     remarks = pairing_remark(found.model, found.tokenizer, tokenizer), *sizes
     return [remark for remark in remarks if remark]

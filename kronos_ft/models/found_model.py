@@ -121,7 +121,7 @@ class FoundModel:
             f"trained with; forecasts may be worse; omit lookback to use {self.trained_lookback}"
         )
 
-    def horizon_remark(self, horizon: int) -> str | None:
+    def long_horizon_remark(self, horizon: int) -> str | None:
         """A warning if more bars are forecast than in the training windows, else None."""
         if self.is_head or horizon <= (self.trained_horizon or horizon):
             return None

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ft_core.cli.auto_rate import AutoRate
+from ft_core.cli.learning_rates import AutoRate
 from ft_core.io.console import echo
 from ft_core.io.memory import free_memory
 from ft_core.io.progress_lines import span

@@ -7,7 +7,7 @@ whatever the order. `model` is the predictor's and `tokenizer` names the tokeniz
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ft_core.cli.auto_rate import AUTO, LEARNING_RATE
+from ft_core.cli.learning_rates import AUTO, LEARNING_RATE
 from ft_core.cli.option_table import read_table
 from ft_core.cli.settings import nearest_name, read_argv, read_options
 from ft_core.runs.record_schema import recorded_group, with_recorded_preset

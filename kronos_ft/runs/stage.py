@@ -10,7 +10,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, TrainerCallback
 
-from ft_core.cli.auto_rate import LEARNING_RATE, AutoRate, WidthRate
+from ft_core.cli.learning_rates import LEARNING_RATE, AutoRate, WidthRate
 from ft_core.hub.origin import is_hub_name
 from ft_core.io.console import echo, quiet
 from ft_core.runs.folder import BEST_MODEL

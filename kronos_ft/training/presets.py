@@ -1,6 +1,6 @@
 """The named recipes. A preset sets defaults; a YAML file and the command line override them."""
 
-from ft_core.cli.auto_rate import WidthRate
+from ft_core.cli.learning_rates import WidthRate
 
 PRESETS: dict[str, dict[str, object]] = {
     # the published scripts' recipe

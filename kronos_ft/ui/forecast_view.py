@@ -212,10 +212,12 @@ def summary(one: SymbolForecast, words: Mapping[str, str], *, show_truth: bool =
 
 
 def remark_lines(one: SymbolForecast, shown: FoundModel, words: Mapping[str, str]) -> list[str]:
-    """Warnings about a forecast: another context than in training, bars that the model has seen, invalid candles."""
+    """Warnings about a forecast: another context or horizon than in training, seen bars, invalid candles."""
     found, origin, model = [], one.times[0], shown.model
     if shown.context_remark(one.lookback):
         found.append(words["other_lookback"].format(bars=one.lookback, trained=shown.trained_lookback))
+    if shown.long_horizon_remark(one.forecast.horizon):
+        found.append(words["long_horizon"].format(bars=one.forecast.horizon, trained=shown.trained_horizon))
     ends = seen_bars(model, one.series.symbol)
     for split in ("train", "validation"):
         if split in ends and ends[split] >= origin:

@@ -100,6 +100,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "The context has {bars} bars, but the model was trained with {trained}: the forecast may be worse.",
         "上下文为 {bars} 根 K 线，而模型训练时为 {trained} 根：预测可能变差。",
     ),
+    "long_horizon": (
+        "The forecast has {bars} bars, but the model was trained to forecast {trained}: later bars may be worse.",
+        "预测 {bars} 根 K 线，而模型训练时只预测 {trained} 根：靠后的 K 线可能更差。",
+    ),
     "seen_train": (
         "The model was trained on bars up to {time} UTC: it has seen the bars that it forecasts here.",
         "模型的训练数据截至 {time} UTC：它见过这里所预测的 K 线。",

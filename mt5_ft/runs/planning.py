@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ft_core.cli.auto_rate import AutoRate
+from ft_core.cli.learning_rates import AutoRate
 from ft_core.io.progress_lines import span
 from ft_core.training.budget.choice import StageCost
 from ft_core.training.find_lr.search import search_steps

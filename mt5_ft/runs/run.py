@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
-from ft_core.cli.auto_rate import AutoRate
+from ft_core.cli.learning_rates import AutoRate
 from ft_core.hub.resolve import Start
 from ft_core.hub.training_push import push_finished
 from ft_core.io.console import echo

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from ...cli.auto_rate import LEARNING_RATE
+from ...cli.learning_rates import LEARNING_RATE
 from ...io.figures import COLOURS, plain_text, write_figure
 from ...io.files import write_json
 from .rule import changes, smoothed

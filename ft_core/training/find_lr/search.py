@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback, TrainingArguments
 
-from ...cli.auto_rate import LEARNING_RATE, AutoRate
+from ...cli.learning_rates import LEARNING_RATE, AutoRate
 from ...io.console import echo, note
 from ...io.formats import is_number
 from ...io.memory import free_memory

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ft_core.cli.auto_rate import WidthRate
+from ft_core.cli.learning_rates import WidthRate
 from ft_core.runs.record_schema import find_record, read_record, recorded_group, with_recorded_preset
 
 VALID = {"status": "finished", "seconds": 1.5, "started": "", "best_step": None, "world_size": 1, "arguments": {}}

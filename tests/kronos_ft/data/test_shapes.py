@@ -1,6 +1,7 @@
 """Files as vendors and libraries write them: each in `shapes/` holds the same ten candles, made for this test."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,15 @@ def test_a_unit_in_the_name_scales_the_numbers():
     assert found.report.quality.remarks == [
         "the numbers of 成交额(万元) are multiplied by 10,000, the unit in its name"
     ]
+
+
+@pytest.mark.parametrize("name", ["Date (UTC)", "Gmt time", "UTC time"])
+def test_a_time_column_in_utc(name):
+    frame = pd.read_csv(SHAPES / "tradingview.csv").rename(columns={"time": name})
+    (found,) = load_candles(frame)
+    np.testing.assert_array_equal(found.timestamps, EXPECTED.timestamps)
+    with pytest.raises(ValueError, match=rf"column {re.escape(name)} is in UTC, but timezone=Asia/Shanghai; omit"):
+        load_candles(frame, timezone="Asia/Shanghai")
 
 
 @pytest.mark.parametrize("suffix", [".xlsx", ".feather", ".parquet", ".jsonl"])

@@ -260,8 +260,10 @@ def test_an_evaluation_of_a_run_needs_no_other_option(finetuned, out, capsys):
     assert (read["settings"]["T"], read["settings"]["top_p"]) == (1.0, 1.0)
     assert read["models"][0] | {"name": "run", "lookback": 20} == read["models"][0]
     capsys.readouterr()
-    assert evaluate(*words, "--num_paths", 5, "--lookback", 30, "--overwrite") == 0
-    assert "WARNING     lookback=30 differs from the 20 bars of context" in capsys.readouterr().out
+    assert evaluate(*words, "--num_paths", 5, "--lookback", 30, "--horizon", 6, "--overwrite") == 0
+    printed = capsys.readouterr().out
+    assert "WARNING     lookback=30 differs from the 20 bars of context" in printed
+    assert "WARNING     horizon=6 exceeds the 4 bars ahead that" in printed
 
 
 def test_too_many_paths_for_the_memory():

@@ -90,10 +90,10 @@ def test_another_context_is_told_with_both_lengths(finetuned):
 
 def test_a_longer_horizon_is_told_with_both_lengths(finetuned):
     found = find_model(str(finetuned.folder))
-    assert found.horizon_remark(found.trained_horizon) is None
-    assert f"horizon=9 exceeds the 4 bars ahead that {finetuned.folder} was trained for" in found.horizon_remark(9)
-    assert find_model("mini").horizon_remark(500) is None
-    assert FoundModel("m", "m", "t", forecaster={"horizon": 4}, is_head=True).horizon_remark(9) is None  # an error
+    assert found.long_horizon_remark(found.trained_horizon) is None
+    assert f"horizon=9 exceeds the 4 bars ahead that {finetuned.folder} was trained for" in found.long_horizon_remark(9)
+    assert find_model("mini").long_horizon_remark(500) is None
+    assert FoundModel("m", "m", "t", forecaster={"horizon": 4}, is_head=True).long_horizon_remark(9) is None  # an error
 
 
 def test_sampling_is_as_calibrated_unless_asked_otherwise(alone):

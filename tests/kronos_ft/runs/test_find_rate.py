@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import ft_core.training.find_lr.search
-from ft_core.cli.auto_rate import AutoRate, WidthRate
+from ft_core.cli.learning_rates import AutoRate, WidthRate
 from ft_core.training.find_lr.rule import best_rate
 from ft_core.training.find_lr.search import scaled_rates
 from ft_core.training.find_lr.trials import random_states_kept, trial_rates

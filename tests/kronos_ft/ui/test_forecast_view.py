@@ -87,7 +87,9 @@ def test_where_the_truth_fell(forecast, share, where):
 
 def test_bars_that_the_model_has_seen(predictor, run, shown):
     def said(origin):
-        one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
+        one = make_forecast(
+            predictor, run.series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20, "horizon": 4})
+        )
         one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
         return remarks({OWN: (one, shown)}, WORDS)
 
@@ -103,7 +105,9 @@ def test_bars_under_another_name(predictor, run, shown):
     series = dataclasses.replace(run.series, symbol="<my upload>")
 
     def said(origin):
-        one = make_forecast(predictor, series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20}))
+        one = make_forecast(
+            predictor, series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20, "horizon": 4})
+        )
         one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
         return remarks({OWN: (one, shown)}, WORDS)
 
@@ -120,6 +124,10 @@ def test_many_impossible_candles_are_told(forecast):
 
 def test_another_context_than_in_training_is_told(forecast, shown):
     assert "The context has 40 bars, but the model was trained with 20" in remarks({OWN: (forecast, shown)}, WORDS)
+
+
+def test_a_longer_horizon_than_in_training_is_told(forecast, shown):
+    assert "has 8 bars, but the model was trained to forecast 4:" in remarks({OWN: (forecast, shown)}, WORDS)
 
 
 def test_files_to_download(forecast, tmp_path):
