@@ -28,6 +28,7 @@ from kronos_ft.ui.words import words_of
 
 WORDS = words_of("en")
 CHOICES = {"horizon": 8, "num_paths": 11, "lookback": 40, "T": 1.0, "top_p": 0.9, "seed": 3}
+AS_TRAINED = {**CHOICES, "lookback": 20, "horizon": 4}
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,7 @@ def test_where_the_truth_fell(forecast, share, where):
 
 def test_bars_that_the_model_has_seen(predictor, run, shown):
     def said(origin):
-        one = make_forecast(
-            predictor, run.series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20, "horizon": 4})
-        )
+        one = make_forecast(predictor, run.series, ForecastChoices.checked(origin, **AS_TRAINED))
         one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
         return remarks({OWN: (one, shown)}, WORDS)
 
@@ -105,9 +104,7 @@ def test_bars_under_another_name(predictor, run, shown):
     series = dataclasses.replace(run.series, symbol="<my upload>")
 
     def said(origin):
-        one = make_forecast(
-            predictor, series, ForecastChoices.checked(origin, **{**CHOICES, "lookback": 20, "horizon": 4})
-        )
+        one = make_forecast(predictor, series, ForecastChoices.checked(origin, **AS_TRAINED))
         one = dataclasses.replace(one, forecast=Forecast(one.forecast.paths, 0.0, 0.0))
         return remarks({OWN: (one, shown)}, WORDS)
 
