@@ -1,11 +1,12 @@
 """Is the learning rate that `find-lr` chooses close to the best of a grid?
 
-    python -m benchmarks.find_lr grid [--stages tokenizer predictor] [--starts 300 600 3000]
+    python -m benchmarks.find_lr grid [--stages tokenizer predictor tokenizer-best ...] [--starts 300 600 3000]
     python -m benchmarks.find_lr choose [--stages ...] [--starts ...]
     python -m benchmarks.find_lr table    writes the results file and prints the table of docs/find-lr.md
 
 A tiny tokenizer and predictor are trained on the first 60 % of the embedded candles for so many steps; `grid` tunes
 them on the last 40 % with each rate (batch 50, 30 passes, 210 steps), and `choose` with the rate that the search finds.
+`tokenizer-best` and `predictor-best` are tuned with the preset `best` (Muon); `quantiles` is a head on the predictor.
 Runs that have ended are not repeated. Two stages may run in two processes; both use the same `--work` folder.
 """
 
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.comparison import RESULTS, machine
-from benchmarks.kronos_recipes import BARS, SCORES, as_argv, halves, windows_of
+from benchmarks.kronos_recipes import BARS, as_argv, halves, windows_of
 from ft_core.io.files import write_json
 from ft_core.runs.folder import BEST_MODEL, METRICS_FILE
 from ft_core.runs.record_schema import git_state, now, versions
@@ -28,6 +29,7 @@ from kronos_ft.cli.main import main as kronos_ft
 RESULT = RESULTS / "find_lr.json"
 RATES = ("1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3", "1e-2")
 STARTS = (300, 600, 3000)
+STAGES = ("tokenizer", "predictor", "tokenizer-best", "predictor-best", "quantiles")
 WINDOWS = tuple(as_argv(windows_of(BARS)))
 START = ("--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7", "--model", "tiny")
 SAVES = ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "300", "--save_steps", "300")
@@ -62,7 +64,7 @@ class Starts:
         return self.work / f"start-{stage}-{steps}"
 
     def tokenizer(self, stage: str, steps: int) -> tuple[object, ...]:
-        return ("--tokenizer", self.folder("tokenizer", steps) / BEST_MODEL) if stage == "predictor" else ()
+        return () if stage == "tokenizer" else ("--tokenizer", self.folder("tokenizer", steps) / BEST_MODEL)
 
     def train(self, stage: str, steps: int) -> None:
         """Trains starting weights; those of a predictor on the tokens of the tokenizer of as many steps."""
@@ -73,8 +75,11 @@ class Starts:
 
     def words(self, stage: str, steps: int) -> tuple[object, ...]:
         """The command line of a fine-tuning, but for the rate and the folder."""
-        start = ("--model", self.folder(stage, steps) / BEST_MODEL, *self.tokenizer(stage, steps))
-        return (stage, *WINDOWS, "--data", self.later, "--seed", "1", *start)
+        command, _, preset = stage.partition("-")
+        trained = "predictor" if command == "quantiles" else command
+        start = ("--model", self.folder(trained, steps) / BEST_MODEL, *self.tokenizer(command, steps))
+        recipe = ("--preset", preset) if preset else ()
+        return (command, *WINDOWS, "--data", self.later, "--seed", "1", *start, *recipe)
 
     def tuned(self, stage: str, steps: int, rate: str) -> Path:
         """The run of a rate."""
@@ -140,7 +145,7 @@ def table(rows: dict[str, dict]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("grid", "choose", "table"))
-    parser.add_argument("--stages", nargs="+", choices=tuple(SCORES), default=list(SCORES))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--starts", nargs="+", type=int, default=list(STARTS))
     parser.add_argument("--rates", nargs="+", default=list(RATES))
     parser.add_argument("--work", type=Path, default=Path("runs/find-lr-benchmark"))
@@ -167,7 +172,7 @@ def main() -> int:
                 if found not in map(float, options.rates):
                     starts.tune(stage, steps, f"{found:g}")
                 continue
-            starts.train(stage, steps)
+            starts.train(stage.partition("-")[0].replace("quantiles", "predictor"), steps)
             for rate in options.rates:
                 print(stage, steps, rate, starts.tune(stage, steps, rate), flush=True)
     return 0

@@ -10,6 +10,7 @@ from optuna.samplers import GridSampler
 
 from ft_core.checkpoints.listing import list_checkpoints
 from ft_core.sweep.plan import parse_sweep
+from ft_core.sweep.results import differences
 from kronos_ft.cli.main import main
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.runs.sweep import predictor_stage, tokenizer_stage
@@ -178,6 +179,13 @@ def test_presets_of_kronos_are_compared(plan, stage):
     assert space[0].choices == tuple(presets)
     with pytest.raises(ValueError, match=r"preset cannot be searched over: eval_strategy is .* with cpu"):
         plan(stage, "preset: [baseline, cpu]\n")
+
+
+def test_a_search_from_before_the_rate_of_a_preset_changed_is_not_resumed(plan):
+    """Its record holds one rate for all widths."""
+    now = plan(tokenizer_stage(), "weight_decay: [0.0, 0.1]\n", "--preset", "best").identity("digest")
+    before = now | {"settings": now["settings"] | {"learning_rate": 0.01}}
+    assert differences(before, now) == ["settings.learning_rate: 0.01 -> 0.01 at width 32"]
 
 
 def test_the_stock_search_of_a_trainer(make_trainer, tiny_model):
