@@ -56,7 +56,7 @@ def optimizer(facts: RunFacts) -> Answer | None:
         return None
     low, high = facts.view.usual_rates
     untrained = facts.is_untrained_at_start
-    high *= 10.0 if untrained or name == "adafactor" else 1.0
+    high *= 10.0 if untrained or name in ("adafactor", "muon") else 1.0
     momentum = bool(facts.settings.get("one_cycle") and facts.settings.get("cycle_momentum")) and low <= rate <= high
     values = {"optim": name, "rate": rate, "low": low, "high": high, "untrained": untrained, "momentum": momentum}
     if rate > high:

@@ -199,3 +199,5 @@ def test_the_usual_range_of_learning_rates_is_that_of_published_weights(tmp_path
     run.arguments.update(learning_rate=1e-3)
     published = ask(rule, run.facts(tmp_path / "published", VIEWS))
     assert (published.answer.case, published.answer.advice) == ("high", {"learning_rate": 4e-5})
+    run.arguments.update(optim="muon")
+    assert ask(rule, run.facts(tmp_path / "muon", VIEWS)).answer.case == "usual"
