@@ -30,6 +30,7 @@ PATHS = ["--num_paths", "30"]
 JOBS = {
     "forecast, mini, 200 series x 30 paths x 24 bars": ("mini", 200, ["forecast", *PATHS]),
     "forecast, tiny, 5,000 series x 30 paths x 24 bars": ("tiny", 5000, ["forecast", *PATHS]),
+    "forecast, mini, 5,000 series x 10 paths x 24 bars": ("mini", 5000, ["forecast", "--num_paths", "10"]),
     "evaluate, mini, 400 origins x 30 paths x 24 bars": ("mini", 1, ["evaluate", "--max_origins", "200"]),
     "ray, forecast, mini, 200 series x 30 paths x 24 bars": ("mini", 200, ["forecast", "--engine", "ray", *PATHS]),
 }
