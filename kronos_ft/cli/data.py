@@ -3,10 +3,15 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ft_core.cli.options import ExactParser
 from ft_core.cli.program import nearest_or_all
 from ft_core.io.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from ..data.candles import CandleSeries
+    from ..windows.dataset import WindowShape
 
 USAGE = """\
 kronos-ft data ACTION [OPTIONS]
@@ -50,14 +55,30 @@ def run_check(argv: Sequence[str]) -> int:
         )
     from ..data.candles import inspect_candles
     from ..data.check import check
+    from ..windows.dataset import WindowShape
 
-    window = options.lookback_window + options.predict_window + 1
+    shape = WindowShape(options.lookback_window, options.predict_window)
     passes = True
     for source in options.source:
-        lines, fine = check(inspect_candles(source, options.policy, options.timezone, options.columns), window)
+        series = inspect_candles(source, options.policy, options.timezone, options.columns)
+        lines, fine = check(series, shape.length)
+        if fine:
+            line, fine = _windows_line(series, shape)
+            lines[-1 if not fine and len(series) == 1 else len(lines) :] = [line]  # not OK and REJECTED of one table
         print("\n".join(lines))
         passes &= fine
     return 0 if passes else 1
+
+
+def _windows_line(series: list["CandleSeries"], shape: "WindowShape") -> tuple[str, bool]:
+    """The windows of training and validation with the default shares, and whether training accepts them."""
+    from ..windows.dataset import WindowDataset
+
+    try:
+        counts = [len(WindowDataset(series, split, shape, embargo=shape.length)) for split in ("train", "validation")]
+    except ValueError as error:
+        return f"  REJECTED  {error}", False
+    return f"  windows   {counts[0]:,} to train on and {counts[1]:,} for validation, of {shape.length} bars", True
 
 
 def _download_parser() -> ExactParser:

@@ -189,7 +189,8 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
         f"{'settings':18}{args.lookback} bars of context, {args.horizon} bars ahead, {args.num_paths} paths, {sampling}"
     )
     remarks = remarks_on(model, predictor.tokenizer, args.lookback, args.horizon)
-    for remark in [*remarks, *(f"left out: {one}" for one in left_out)]:
+    timezone = model.timezone_remark(args.timezone)
+    for remark in [*remarks, *filter(None, [timezone]), *(f"left out: {one}" for one in left_out)]:
         echo(f"WARNING     {remark}")
     sha256 = weights_hash(predictor.model)
 

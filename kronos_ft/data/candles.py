@@ -24,7 +24,7 @@ from .columns import FEATURES, ColumnNames, match_all, parse_columns, plain_name
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, files_of, read_tables
-from .rhythm import duration, market_of, missing_bars, modal_step, step_change
+from .rhythm import closings, duration, market_of, missing_bars, modal_step, step_change
 from .timestamps import parse_times, time_of_day
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class CandleReport:
         quality ([`QualityReport`]): defects, duplicates and remarks.
         step_seconds (`float`): the modal step between bars.
         market (`str`): `continuous` (around the clock) or `session`.
+        unused (`list` of `str`): columns without a meaning.
         gaps (`int`): number of gaps; `missing_bars` is the total number of bars missing in them.
     """
 
@@ -55,6 +56,7 @@ class CandleReport:
     policy: str
     quality: QualityReport
     columns: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
     first: str = ""
     last: str = ""
     step_seconds: float = 0.0
@@ -253,7 +255,7 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
             "(cut the data there, or resample it to one step)"
         )
     remarks = report.quality.remarks
-    adjacent = float((steps == modal).mean())
+    adjacent = float((steps == modal)[~closings(steps, modal)].mean())
     if adjacent < SPARSE_SHARE:
         remarks.append(
             f"only {adjacent:.0%} of the bars follow the previous bar by one step: windows span unequal lengths of "
@@ -270,7 +272,9 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
             ratio = values[:, AMOUNT] / derive_amount(values)
         typical = float(np.nanmedian(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else 1.0
         if abs(typical - 1) > LOT_TOLERANCE:
-            remarks.append(f"the median amount is {typical:.4g} x volume x price (volume in lots, other currency?)")
+            remarks.append(
+                f"the median amount is {typical:.4g} x volume x price (volume in lots, or amount in another currency)"
+            )
 
 
 def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
@@ -298,6 +302,7 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
         policy=policy,
         quality=quality,
         columns={meaning: str(name) for meaning, name in columns.items()},
+        unused=[str(name) for name in frame.columns if name not in [*columns.values()]],
     )
     series = CandleSeries(table.symbol, cleaned.times.astype("datetime64[ns]"), cleaned.values, report)
     _describe(series, has_amount)

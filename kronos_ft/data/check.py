@@ -15,13 +15,16 @@ def describe(report: CandleReport) -> list[str]:
         for meaning, name in report.columns.items()
     ]
     lines.append(f"  columns   {', '.join(used)}")
+    if report.unused:
+        lines.append(f"  not used  {', '.join(report.unused)}")
     out = quality.rows_read - quality.rows_kept
     lines.append(f"  rows      {quality.rows_read:,} read" + f", {quality.rows_kept:,} kept" * bool(out))
     if report.step_seconds:
         lines.append(f"  range     {report.first} to {report.last} UTC, one bar every {duration(report.step_seconds)}")
         longest = duration(report.longest_gap_seconds)
         gaps = f"{report.gaps:,} gaps, {report.missing_bars:,} bars missing, longest {longest}"
-        lines.append(f"  market    {report.market}, {gaps if report.gaps else 'no gaps'}")
+        closed = "; nights, weekends and holidays count as gaps" if report.market == "session" else ""
+        lines.append(f"  market    {report.market}, {gaps if report.gaps else 'no gaps'}{closed}")
         if report.irregular_steps:
             lines.append(f"  steps     {report.irregular_steps:,} are not a multiple of the step")
         if report.zero_volume_share or report.flat_share:

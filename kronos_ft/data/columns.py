@@ -56,6 +56,9 @@ _UNIT = re.compile(
 )
 
 
+_VOLUME_OF = re.compile(r"(?:[Vv]olume|VOLUME)[ _]([A-Z0-9]{2,10})")
+
+
 def plain_name(name: object) -> str:
     """Lower case without spaces and punctuation except `%`: `Open Time` and `<open_time>` become `opentime`."""
     return re.sub(r"[^\w%]+|_+", "", str(name).strip().lower())
@@ -93,6 +96,18 @@ def _with_units(names: Iterable[object]) -> dict[str, dict[str, object]]:
         if (meaning == "volume" or not unit["quantity"]) and (meaning in PRICES or not unit["per"]):
             found[meaning].setdefault(alias, name)
     return found
+
+
+def _volumes_by_ticker(names: Iterable[object]) -> dict[str, object]:
+    """`volume` and `amount` of columns such as `Volume ETH` and `Volume USDT`: the base and the quote of the pair.
+
+    A currency is the quote. Of two others, as in ETH/BTC, the first is the base.
+    """
+    tickers = {name: match[1].lower() for name in names if (match := _VOLUME_OF.fullmatch(str(name).strip()))}
+    money = [name for name, ticker in tickers.items() if re.fullmatch(_MONEY, ticker)]
+    others = [name for name in tickers if name not in money]
+    found = {"volume": others[:1], "amount": (money + others[1:])[:1]}
+    return {meaning: names[0] for meaning, names in found.items() if names}
 
 
 def _check_units(found: Mapping[str, object]) -> None:
@@ -149,6 +164,8 @@ def match_columns(names: Iterable[object], given: Mapping[str, str] | None = Non
         named = next((known[alias] for alias in [*ALIASES[meaning], *with_unit] if alias in known), None)
         if named is not None:
             found[meaning] = named
+    if "volume" not in by_plain:
+        found |= _volumes_by_ticker(names)
     have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
     exact = {str(name).strip(): name for name in names}
     for meaning, name in (given or {}).items():
@@ -157,8 +174,9 @@ def match_columns(names: Iterable[object], given: Mapping[str, str] | None = Non
         found[meaning] = exact[name]
     missing = [meaning for meaning in ("time", *PRICES) if meaning not in found]
     if missing:
+        example = ",".join(f"{meaning}=NAME" for meaning in missing[:2])
         raise ValueError(
-            f"no column found for {', '.join(missing)} (columns: {have}); name them, e.g. --columns {missing[0]}=NAME"
+            f"no column found for {', '.join(missing)} (columns: {have}); name them, e.g. --columns {example}"
         )
     _check_units(found)
     return found

@@ -10,6 +10,8 @@ import numpy as np
 CONTINUOUS_COVERAGE = 0.9  # a market with at least this share of the expected bars is continuous
 SESSION_GAP_DAYS = 14  # a session market has at least one gap in this many days on average
 RECENT_BARS = 10_000  # before an origin: five weeks of one-minute stock bars, or a year of hourly bars
+LONGEST_PAUSE = 3600 * 10**9  # nanoseconds: longer steps may be nights, breaks or weekends
+RECURRING, RECURRING_SHARE = 3, 0.9  # in a session market, this many lengths are this share of the closings
 STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
@@ -61,6 +63,19 @@ def market_of(steps: np.ndarray, step: int) -> str:
     gaps = int((steps > 1.5 * step).sum())
     session = coverage < CONTINUOUS_COVERAGE and gaps >= max(2, span_days / SESSION_GAP_DAYS)
     return "session" if session else "continuous"
+
+
+def closings(steps: np.ndarray, step: int) -> np.ndarray:
+    """Whether each step is a closing of a session market, such as a night or a weekend: a length that recurs.
+
+    Args:
+        steps (`np.ndarray` of int64, shape `(N - 1,)`): nanoseconds between bars.
+        step (`int`): their modal step.
+    """
+    longer = steps > max(step, LONGEST_PAUSE)
+    _, counts = np.unique(steps[longer], return_counts=True)
+    recurs = np.sort(counts)[-RECURRING:].sum() >= RECURRING_SHARE * longer.sum()
+    return longer & (recurs and market_of(steps, step) == "session")
 
 
 def rhythm_before(timestamps: np.ndarray, origin: int) -> tuple[float, str]:

@@ -205,7 +205,8 @@ def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
     mismatched = [remark for remark in remarks if remark]
     contexts = [source.found.context_remark(source.found.lookback(asked)) for source in sources]
     horizons = [source.found.long_horizon_remark(args.horizon) for source in sources]
-    for remark in [*mismatched, *filter(None, [*contexts, *horizons])]:
+    timezones = [source.found.timezone_remark(args.timezone) for source in sources]
+    for remark in [*mismatched, *filter(None, [*contexts, *horizons, *timezones])]:
         echo(f"WARNING     {remark}")
     for one in forecasters:
         size = sum(parameter.numel() for parameter in one.predictor.model.parameters())

@@ -130,6 +130,16 @@ class FoundModel:
             f"bars may be worse; train with --predict_window {horizon}, or use {self.trained_horizon} or less"
         )
 
+    def timezone_remark(self, timezone: str) -> str | None:
+        """A warning if the times of the training data were read in another time zone, else None."""
+        recorded = self.data_settings().get("timezone") or timezone
+        if recorded == timezone:
+            return None
+        return (
+            f"times without an offset are read as {timezone}, but {self.name} was trained with --timezone {recorded}; "
+            "pass the same"
+        )
+
     def check_calibration(self, sha256: str) -> None:
         """Raises ValueError if the sampling settings were calibrated for other weights.
 

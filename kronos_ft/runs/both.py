@@ -1,5 +1,6 @@
 """All stages in one folder: tokenizer in RUN/tokenizer, predictor in RUN/predictor, quantile head in RUN/quantiles."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from ft_core.training.run import preflight
 
 from ..models.configuration_kronos import check_bits
 from ..models.modeling_kronos import Kronos, KronosTokenizer
+from ..training.arguments import DataArguments
 from ..training.quantile_arguments import STAGE_TYPES
 from .budget import settle_stages
 from .predictor import run_predictor
@@ -150,6 +152,15 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
         settings.quantiles[0].model = str(Path(args.output_dir) / BEST_MODEL)
         settings.quantiles[0].tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
         found["quantiles"] = run_quantiles(*settings.quantiles, **given)
-    data = settings.predictor[1].data
-    echo(f"next        kronos-ft forecast --model {settings.folder} --data {data if data != 'sample' else 'FILE'}")
+    echo(f"next        kronos-ft forecast --model {settings.folder} --data {_words_of(settings.predictor[1])}")
     return found
+
+
+def _words_of(data: DataArguments) -> str:
+    """The data of a run as words of the next command: the source, and how it is read unless that is the default."""
+    usual = DataArguments(data.data)
+    names = [name for name in ("columns", "timezone", "policy") if getattr(data, name) != getattr(usual, name)]
+    words = [data.data if data.data != "sample" else "FILE"]
+    for name in names:
+        words += [f"--{name}", str(getattr(data, name))]
+    return shlex.join(words)

@@ -109,15 +109,17 @@ def read_finetune(argv: Sequence[str]) -> tuple[Path, dict[str, dict[str, object
 
 
 def _with_tokenizer(values: Mapping[str, object], folder: Path) -> dict[str, object]:
-    """The settings; if only a predictor's folder is named, its tokenizer is the one to start from.
+    """The settings; if only a predictor is named, with its tokenizer: that of its folder, or of the size `tiny`.
 
     A run that is resumed keeps the tokenizer that it started from.
     """
     named, scratch = values.get("model"), values.get("from_scratch", False)
     named = named[0] if isinstance(named, list) and len(named) == 1 else named
     is_given = any(name in values for name in ("tokenizer", "tokenizer_model", "tokenizer_from_scratch"))
-    if is_given or not isinstance(named, str) or str(scratch).lower() not in ("false", "['false']"):
+    if is_given or not isinstance(named, str):
         return dict(values)
+    if str(scratch).lower() not in ("false", "['false']"):
+        return dict(values) | ({"tokenizer": "tiny"} if named == "tiny" else {})  # the only one with so few bits
     known = recorded_group(folder / "tokenizer", "model").get("model") if "resume" in values else None
     own = known or own_tokenizer(named)
     return dict(values) | ({} if own is None else {"tokenizer": own})

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.candle_table import PIECE, joined
-from ..data.candles import CandleReport, CandleSeries
+from ..data.candles import CandleReport
 from ..data.sources import Source, loaded_series
 from .augmentation import AugmentationArguments, WindowAugmenter
 from .splits import SPLITS, split_bounds, too_long_gaps
@@ -151,7 +151,8 @@ class WindowDataset(Dataset):
         self._ends = np.cumsum([len(one) for one in series])
         self._locate({symbol: own["train"][1] for symbol, own in bounds.items()})
         if not len(self):
-            raise ValueError(self._no_window_message(series))
+            whole = {one.symbol: split_bounds(one, ratios, dates)[split] for one in series}
+            raise ValueError(self._no_window_message(whole))
 
     def _locate(self, train_ends: dict[str, int]) -> None:
         parts, self.windows_across_gaps = [], 0
@@ -171,15 +172,18 @@ class WindowDataset(Dataset):
         """The first row of each window."""
         return self._places.starts(np.arange(len(self)))
 
-    def _no_window_message(self, series: list[CandleSeries]) -> str:
+    def _no_window_message(self, whole: dict[str, tuple[int, int]]) -> str:
         bars = sum(end - first for first, end in self.bounds.values())
         longest = max((end - first for first, end in self.bounds.values()), default=0)
         after = f" after an embargo of {self.embargo}" if self.embargo else ""
         if longest < self.shape.length:
+            share = max((end - first for first, end in whole.values()), default=0)
+            most = (share // 2 if self.embargo else share) - 1  # the default embargo is one window
+            fits = f" (lookback_window + predict_window of at most {most})" if most > 2 else ""
             return (
                 f"the {self.split} split has {bars} bars{after}, too few for a window of {self.shape.length} "
                 f"(lookback {self.shape.lookback} + horizon {self.shape.horizon} + 1); use more data, a larger share "
-                "or a shorter lookback_window"
+                f"or a shorter lookback_window{fits}"
             )
         return (
             f"no window of {self.shape.length} bars fits between the gaps of the {self.split} split ({bars} bars); "

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 SECONDS = 600
 STEPS = 4
+OWN_PACKAGES = ("ft_core", "kronos_ft", "mt5_ft")
 
 
 def _parsed(parse: Callable) -> Callable:
@@ -32,8 +33,12 @@ def _only_parse() -> None:
     import kronos_ft.runs.both as finetune_run
 
     ft_core.cli.options.ExactParser.parse_args = _parsed(ft_core.cli.options.ExactParser.parse_args)
-    ft_core.cli.settings.parse_settings = _parsed(ft_core.cli.settings.parse_settings)
-    finetune_run.parse_finetune = _parsed(finetune_run.parse_finetune)
+    own = [module for name, module in [*sys.modules.items()] if name.split(".")[0] in OWN_PACKAGES]
+    for function in (ft_core.cli.settings.build_settings, finetune_run.parse_finetune):
+        for module in own:  # those that have imported it too; parse_finetune builds the settings of several stages
+            names = [name for name, value in vars(module).items() if value is function]
+            for name in names if module is not finetune_run or function is finetune_run.parse_finetune else []:
+                setattr(module, name, _parsed(function))
 
 
 def _shorten_training() -> None:

@@ -51,7 +51,9 @@ def test_one_long_outage_does_not_make_a_session_market():
     assert load_candles(table)[0].report.market == "continuous"
     daily = simulate_candles(365 * 2, step="1D")
     weekdays = daily[daily.timestamps.dt.dayofweek < 5]
-    assert load_candles(weekdays)[0].report.market == "session"
+    (series,) = load_candles(weekdays)
+    assert series.report.market == "session"
+    assert series.report.quality.remarks == []
 
 
 def test_sparse_and_quiet_tables_are_remarked():

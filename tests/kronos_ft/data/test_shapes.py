@@ -15,6 +15,7 @@ SHAPES = Path(__file__).parent / "shapes"
 GERMAN = "time=Datum,open=Eröffnung,high=Hoch,low=Tief,close=Schluss,volume=Stück"
 SYMBOLS = {  # those without a symbol column have the name of their file
     **{"akshare.csv": "600001", "tushare.csv": "600001.SH", "baostock.csv": "sh.600001"},
+    "tickers.csv": "ETH/USDT",
     **dict.fromkeys(("alpaca.json", "polygon.json", "polygon_flat.csv", "yfinance.csv"), "ABC"),
 }
 EXPECTED = load_candles(SHAPES / "tradingview.csv")[0]
@@ -38,6 +39,18 @@ def test_a_unit_in_the_name_scales_the_numbers():
     assert found.report.quality.remarks == [
         "the numbers of 成交额(万元) are multiplied by 10,000, the unit in its name"
     ]
+
+
+def test_volumes_by_ticker():
+    """As CryptoDataDownload names them: the base of the pair, then its quote."""
+    frame = pd.read_csv(SHAPES / "tickers.csv")
+    (found,) = load_candles(frame)
+    assert (found.report.columns["volume"], found.report.columns["amount"]) == ("Volume ETH", "Volume USDT")
+    assert found.report.unused == ["unix", "tradecount"]
+    (found,) = load_candles(frame.rename(columns={"Volume USDT": "Volume BTC"}))
+    assert (found.report.columns["volume"], found.report.columns["amount"]) == ("Volume ETH", "Volume BTC")
+    (found,) = load_candles(frame.drop(columns="Volume ETH"))
+    assert "volume" not in found.report.columns
 
 
 @pytest.mark.parametrize("name", ["Date (UTC)", "Gmt time", "UTC time"])
@@ -115,5 +128,7 @@ def test_columns_that_do_not_fit_are_one_line(columns, message, capsys):
 
 def test_columns_on_the_command_line(capsys):
     words = ["data", "check", str(SHAPES / "german.csv"), "--columns", GERMAN, "--lookback_window", "2"]
-    assert main([*words, "--predict_window", "2"]) == 0
-    assert "close <- Schluss" in capsys.readouterr().out
+    assert main([*words, "--predict_window", "2"]) == 1  # ten bars cannot be split for a training
+    printed = capsys.readouterr().out
+    assert "close <- Schluss" in printed
+    assert "REJECTED  the validation split has 0 bars after an embargo of 5" in printed
