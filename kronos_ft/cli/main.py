@@ -180,7 +180,7 @@ def run_evaluate_command(argv: Sequence[str]) -> int:
     evaluation = run_evaluation(args, share=True)
     if evaluation:  # only the main process of a launch has it
         print(terminal_text(evaluation, args.verbose))
-        print(f"figures     {os.path.join(args.output_dir, EVALUATION_FILE)}")
+        print(f"scores      {os.path.join(args.output_dir, EVALUATION_FILE)}")
         print(f"report      {os.path.join(args.output_dir, REPORT_FILE)}")
     return 0
 

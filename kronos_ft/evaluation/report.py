@@ -11,7 +11,7 @@ from ft_core.io.files import write_json, write_text
 from ft_core.io.spreadsheet import markdown_text
 
 from ..scoring.regimes import REGIMES
-from .facts import models_of
+from .facts import LEAST_ORIGINS, models_of, observations_of
 from .tables import (
     BACKTEST_HEADER,
     CALIBRATION_HEADER,
@@ -179,14 +179,16 @@ def terminal_text(evaluation: dict, verbose: bool = False) -> str:
     if evaluation.get("panel"):
         lines += ["", "across symbols, by date", *text_table(PANEL_HEADER, panel_rows(evaluation))]
     rows = [row for row in calibration_rows(evaluation) if row[0].rsplit(",", 1)[0] in models]
+    number = observations_of(evaluation, "close")
+    few = f" ({number} origins, too few to rely on)" if number < LEAST_ORIGINS else ""
     if rows:
         lines += [
             "",
-            "prediction intervals, calibrated on the validation split",
+            f"prediction intervals, calibrated on the validation split{few}",
             *text_table(CALIBRATION_HEADER, rows),
         ]
     for symbol, found in list(evaluation["backtest"]["symbols"].items())[:3]:
-        lines += ["", f"back-test {backtest_title(symbol, found)}"]
+        lines += ["", f"back-test {backtest_title(symbol, found)}{few}"]
         lines += text_table(BACKTEST_HEADER, backtest_rows(evaluation, symbol))
     return "\n".join([*lines, evaluation["backtest"]["warning"]])
 

@@ -236,6 +236,8 @@ def describe_forecast(one: SymbolForecast, *, all_bars: bool = False) -> list[st
     for bar in shown:
         cells = "".join(f"{value:>12,.6g}" for value in quantiles[bar])
         lines.append(f"{str(one.times[bar])[:16]:18}{cells}{rises[bar]:>8.0%}")
+    if len(shown) < horizon:
+        lines.append(f"{'':18}{len(shown)} of {horizon} bars; --all_bars prints all")
     share = one.forecast.projected_share
     remark = "; this is a high share: the model does not fit these data well" if share > MANY_TOUCHED else ""
     lines.append(f"invalid candles   {share:.1%} of the bars violated low <= open, close <= high{remark}")

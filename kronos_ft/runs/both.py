@@ -152,11 +152,11 @@ def _run_stages(settings: FinetuneSettings, tokenizer: Start, predictor: Start) 
         settings.quantiles[0].model = str(Path(args.output_dir) / BEST_MODEL)
         settings.quantiles[0].tokenizer = str(Path(tokenizer_args.output_dir) / BEST_MODEL)
         found["quantiles"] = run_quantiles(*settings.quantiles, **given)
-    echo(f"next        kronos-ft forecast --model {settings.folder} --data {_words_of(settings.predictor[1])}")
+    echo(f"next        kronos-ft forecast --model {settings.folder} --data {data_words(settings.predictor[1])}")
     return found
 
 
-def _words_of(data: DataArguments) -> str:
+def data_words(data: DataArguments) -> str:
     """The data of a run as words of the next command: the source, and how it is read unless that is the default."""
     usual = DataArguments(data.data)
     names = [name for name in ("columns", "timezone", "policy") if getattr(data, name) != getattr(usual, name)]

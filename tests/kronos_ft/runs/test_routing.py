@@ -7,7 +7,9 @@ import pytest
 
 from kronos_ft.cli.main import main
 from kronos_ft.models.found_model import find_model
+from kronos_ft.runs.both import data_words
 from kronos_ft.runs.routing import read_finetune, route_settings
+from kronos_ft.training.arguments import DataArguments
 
 SHORT = {"lookback_window": 20, "predict_window": 4, "max_steps": 2, "per_device_train_batch_size": 8}
 SHORT |= {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
@@ -43,6 +45,19 @@ def test_muon_is_not_for_the_head_of_a_frozen_body():
     assert not {"optim", "muon_learning_rate"} & found["quantiles"].keys()
     own = route_settings({"quantiles_optim": ["muon"], "quantiles_body": ["full"]})
     assert own["quantiles"]["optim"] == ["muon"]
+
+
+def test_a_tiny_predictor_from_random_weights_gets_a_tokenizer_that_fits():
+    _, given = read_finetune(["--model", "tiny", "--from_scratch", "--data", "sample"])
+    assert given["tokenizer"]["model"] == "tiny"
+    _, given = read_finetune(["--model", "small", "--from_scratch", "--data", "sample"])
+    assert "model" not in given["tokenizer"]
+
+
+def test_the_next_command_reads_the_data_in_the_same_way():
+    data = DataArguments("my data.csv", timezone="Asia/Shanghai", columns="time=Datum", policy="drop")
+    assert data_words(data) == "'my data.csv' --columns time=Datum --timezone Asia/Shanghai --policy drop"
+    assert data_words(DataArguments("sample")) == "FILE"
 
 
 def test_a_run_folder_names_both_models_to_start_from(finetuned, run, tmp_path):
