@@ -220,7 +220,12 @@ def _incomplete(name: str, revision: str | None, token: str | bool | None, kind:
         missing = [file for file in (CONFIG, WEIGHTS) if file not in files]
         return ValueError(f"repository {name} has no {' or no '.join(missing)}; pass a repository with {kind}")
     offered = _offered_conversion(api, name)
-    others = f"pass --revision {offered}, a pull request with safetensors, if you trust it; or " if offered else ""
+    others = (
+        f"use revision {offered}, a pull request with safetensors, if you trust it (training and pull accept "
+        "--revision); or "
+        if offered
+        else ""
+    )
     return ValueError(
         f"{name} contains only pickled weights ({', '.join(pickles[:3])}), which are never loaded; {others}download it "
         f"and {weights_remedy(pickles[0])}"

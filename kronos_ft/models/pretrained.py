@@ -36,7 +36,7 @@ __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "base_model.json")
 LAYER_COUNTS, WIDTHS = ("n_layers", "n_enc_layers", "n_dec_layers"), ("d_in", "d_model", "n_heads", "ff_dim")
-OFFLINE = "connect, or pass a folder with the model, or start from random weights (--from_scratch; in Python from_size)"
+OFFLINE = "connect, or pass a folder with the model"
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 
 

@@ -27,6 +27,7 @@ from ..training.arguments import DataArguments, ModelArguments, WindowTrainingAr
 from ..training.predictor_arguments import KronosArguments, PredictorModelArguments
 
 Network = KronosTokenizer | Kronos
+WITHOUT_HUB = "or start from random weights (--from_scratch)"
 NAMES = {KronosTokenizer: (TOKENIZER_SIZES, PUBLISHED_TOKENIZERS), Kronos: (PREDICTOR_SIZES, PUBLISHED_PREDICTORS)}
 
 
@@ -79,7 +80,7 @@ def resolve_start(kind: type[Network], model: ModelArguments, args: WindowTraini
         raise ValueError(
             f"model={model.model} has no published weights; pass --from_scratch, or use {', '.join(published)}"
         )
-    return _resolve(model, args, published)
+    return _resolve(model, args, published, WITHOUT_HUB if model.model in sizes else "")
 
 
 def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Start:

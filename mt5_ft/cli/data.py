@@ -55,11 +55,16 @@ def run_check(argv: Sequence[str]) -> int:
     paths = [sample_path() if name == "sample" else Path(name) for name in options.source]
     counting: dict[str, Callable] = {}
     if options.model:
+        from ft_core.hub.resolve import HubUnreachable
+
         from ..models.loading import load_tokenizer
         from ..runs.lengths import SIDES, choose_lengths
         from ..training.arguments import MT5DataArguments
 
-        tokenizer = load_tokenizer(options.model)
+        try:
+            tokenizer = load_tokenizer(options.model)
+        except HubUnreachable as error:
+            raise HubUnreachable(f"{error}; or leave out --model to count characters instead of tokens") from None
 
         def limits_of(records: list[Record]) -> dict[str, int]:
             data, _ = choose_lengths(MT5DataArguments(prefix=options.prefix), records, tokenizer)

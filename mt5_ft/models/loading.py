@@ -68,7 +68,7 @@ class AdapterConfig(TypedDict):
     revision: NotRequired[str | None]
 
 
-OFFLINE = "pass a folder, or --model small --from_scratch for a small model from random weights"
+OFFLINE = "connect, or pass a folder with the model"
 
 
 class Fp32Linear(nn.Linear):

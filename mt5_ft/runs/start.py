@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ft_core.checkpoints.listing import find_newest_complete
-from ft_core.hub.resolve import ADAPTER_CONFIG, Start, pin
+from ft_core.hub.resolve import ADAPTER_CONFIG, HubUnreachable, Start, pin
 from ft_core.io.console import note
 
 from ..data.records import Record
@@ -20,6 +20,7 @@ from .trimming import Trimming
 # enough for 3,000 pieces; 3 million characters of distinct text would take 90 seconds instead of 13
 VOCABULARY_RECORDS = 4000
 VOCABULARY_CHARACTERS = 1_000_000
+WITHOUT_HUB = "or train a small model from random weights (--model small --from_scratch)"
 
 
 def resolve_model(settings: MT5ModelArguments, args: MT5Arguments) -> Start:
@@ -32,7 +33,10 @@ def resolve_model(settings: MT5ModelArguments, args: MT5Arguments) -> Start:
     if settings.from_scratch:
         return Start(copy.copy(settings), None)
     run = Path(args.output_dir) if args.resume else None
-    return pin(settings, settings.model, lambda revision: find_model(settings.model, revision, True), run)
+    try:
+        return pin(settings, settings.model, lambda revision: find_model(settings.model, revision, True), run)
+    except HubUnreachable as error:
+        raise HubUnreachable(f"{error}; {WITHOUT_HUB}") from None
 
 
 def start_tokenizer(start: Start, args: MT5Arguments, train: Sequence[Record]) -> PreTrainedTokenizerBase:

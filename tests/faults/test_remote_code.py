@@ -124,8 +124,9 @@ def test_repositories_on_a_hub(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     of_code, of_shards = "asks to run code of the repository (auto_map)", "('../../evil.safetensors')"
     pickled = (
-        "a/pickled contains only pickled weights (pytorch_model.bin), which are never loaded; pass --revision "
-        "refs/pr/10, a pull request with safetensors, if you trust it; or download it and convert them"
+        "a/pickled contains only pickled weights (pytorch_model.bin), which are never loaded; use revision "
+        "refs/pr/10, a pull request with safetensors, if you trust it (training and pull accept --revision); or "
+        "download it and convert them"
     )
     with LoopbackHub(repos) as url:
         talk_to(url, monkeypatch, tmp_path)

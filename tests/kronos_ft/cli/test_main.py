@@ -275,5 +275,5 @@ def test_bad_models(csv, run, capsys, tmp_path, tiny_model):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(capsys, [*start, "--model", folder], "contains only pickled weights (pytorch_model.bin)")
     refused(capsys, [*start, "--model", "tiny"], "model=tiny has no published weights; pass --from_scratch")
-    refused(capsys, [*start, "--model", "base"], "or start from random weights (--from_scratch; in Python from_size)")
+    refused(capsys, [*start, "--model", "base"], "or start from random weights (--from_scratch)")
     assert not run.exists()

@@ -182,7 +182,7 @@ def test_bad_predictor_settings(words, run, capsys, tmp_path, tiny_predictor, to
         ([*SCRATCH, "--tokenizer", "base"], "cannot reach the Hub for NeoQuasar/Kronos-Tokenizer-base"),
         (["--model", "tiny"], "model=tiny has no published weights; pass --from_scratch, or use mini, small, base"),
         (["--model", "large"], "model=large has no published weights"),
-        (["--model", "small"], "or start from random weights (--from_scratch; in Python from_size)"),
+        (["--model", "small"], "or start from random weights (--from_scratch)"),
         (["--model", "huge", "--from_scratch"], "size='huge' is not a predictor size"),
         ([*SCRATCH, "--lora"], "lora=True with from_scratch=True would train adapters on random weights"),
         ([*SCRATCH, "--lora_merge"], "lora_merge=True has no effect without lora=True"),

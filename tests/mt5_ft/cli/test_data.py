@@ -1,6 +1,8 @@
 """`mt5-ft data check`: every finding with file, line and remedy; exit codes; JSON."""
 
+import contextlib
 import json
+import re
 
 import pytest
 
@@ -153,6 +155,30 @@ def test_tokens_and_what_the_defaults_truncate(check, start, records, tokenizer)
     (line,) = [line for line in lines if line.startswith("  defaults")]
     assert line.startswith(f"  defaults  max_source_length {limit} and max_target_length ")
     assert f" would truncate {sum(count > limit for count in counts)} sources and " in line
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("data check", ["{data}", "--model"]),
+        ("summarize", ["--input", "{data}", "--output", "{out}", "--model"]),
+        ("trim-vocab", ["--data", "{data}", "--output", "{out}", "--model"]),
+        ("expand-vocab", ["--output", "{out}", "--model"]),
+        ("plan", ["--data", "{data}", "--output_dir", "{out}", "--model"]),
+    ],
+)
+def test_without_the_hub_a_command_names_only_its_own_options(command, words, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ft_core.hub.resolve.hub_answers", lambda: False)
+    words = [word.format(data=data, out=tmp_path / "out") for word in words]
+    assert main([*command.split(), *words, "google/mt5-base"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "it is not in the local cache; connect, or pass a folder with the model" in error
+    with contextlib.suppress(SystemExit):
+        main([*command.split(), "--help"])
+    known = capsys.readouterr().out
+    named = set(re.findall(r"--\w+", error))
+    assert named == {"data check": {"--model"}, "plan": {"--model", "--from_scratch"}}.get(command, set())
+    assert all(option in known for option in named)
 
 
 def test_fields_found_in_the_first_file_hold_for_all(check):
