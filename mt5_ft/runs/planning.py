@@ -114,13 +114,11 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan as text lines."""
         keep = "all" if self.save_total_limit is None else str(self.save_total_limit)
-        processes = self.processes
-        together = f" x {processes} processes" if processes > 1 else ""
         where = "total of the process" if self.device == "cpu" else f"on the {self.device} device"
         lines = [
             f"model       {self.parameters:,} parameters, {self.trainable / self.parameters:.1%} trainable; "
             f"{self.pieces:,} pieces",
-            f"batch       {self._batch_words(together)}",
+            f"batch       {self._batch_words()}",
             f"steps       {self.steps:,} over {self.epochs:g} epochs",
             f"time        about {span(self.seconds)} ({self.step_seconds:.3g} s per step)"
             f"{self.circumstances and '; ' + self.circumstances}",
@@ -144,18 +142,19 @@ class Plan:
         """The warnings and remarks on the plan."""
         lines = [*self.advice]
         if self.lengths:
-            lines.append(f"lengths     {self.lengths}; memory about {_gib(self.peak_memory)}")
+            lines.append(f"limits      {self.lengths}")
         if self.each_epoch:
             lines.append(f"evaluation  each epoch: every {self.each_epoch:,} steps; --eval_steps changes it")
         if self.micro_tokens < FULL_ENOUGH * self.tokens_per_batch:
             lines.append(
-                f"batch size  limited by the step, not by tokens_per_batch: about {self.micro_tokens:,.0f} tokens; "
-                "raise target_tokens_per_step to fill the batches"
+                f"batch size  a batch has about {self.micro_tokens:,.0f} source and target tokens, far fewer than "
+                f"tokens_per_batch={self.tokens_per_batch:,} allows, because a step of {self.target_tokens:,.0f} "
+                "target tokens needs no more; raise target_tokens_per_step for larger batches"
             )
         elif self.micro_tokens > LIKELY_PADDING * self.tokens_per_batch > 0:
             lines.append(
                 f"batch size  most records are longer than tokens_per_batch={self.tokens_per_batch} and form "
-                f"batches of one, about {self.micro_tokens:,.0f} tokens each; raise it for larger batches"
+                f"batches of one, about {self.micro_tokens:,.0f} tokens each; raise tokens_per_batch for larger batches"
             )
         if self.wanted_tokens > 2 * self.target_tokens:
             lines.append(
@@ -176,14 +175,16 @@ class Plan:
             lines.append(f"evaluation  {self.eval_batch} records per batch: a larger batch does not fit into memory")
         return lines
 
-    def _batch_words(self, together: str) -> str:
+    def _batch_words(self) -> str:
         if not self.tokens_per_batch:
+            together = f" x {self.processes} processes" if self.processes > 1 else ""
             return f"{self.batch} x {self.accumulation} accumulated{together} = {self.effective_batch} effective"
         alone = self.micro_tokens > LIKELY_PADDING * self.tokens_per_batch
-        batch = "1 record" if alone else f"up to {self.tokens_per_batch:,} tokens"
+        size = "1 record" if alone else f"at most {self.tokens_per_batch:,} source and target tokens"
+        where = f" on each of {self.processes} processes" if self.processes > 1 else ""
         return (
-            f"{batch} x {self.micro_batches:.1f} accumulated{together} = "
-            f"{self.target_tokens:,.0f} target tokens per step, as many as in {self.effective_batch} records"
+            f"per step on average {self.micro_batches:.1f} batches of {size}{where}, together "
+            f"{self.target_tokens:,.0f} target tokens of {self.effective_batch} records"
         )
 
     def check_disk(self) -> None:

@@ -1,6 +1,7 @@
 """Length limits from the records, evaluations from the steps of an epoch, and warm-ups that are too long."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,8 +85,9 @@ def test_a_run_uses_one_pair_of_limits_everywhere(free, data, capsys):
     assert code == 0
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if "chosen to fit 95 %" in line]
-    assert line.startswith("lengths     max_source_length ")
-    assert "memory about" in line
+    assert line.startswith("limits      max_source_length ")
+    labels = [line.split("  ")[0] for line in out.splitlines() if re.match(r"[a-z]+(?: [a-z]+)?  ", line)]
+    assert labels.count("lengths") == labels.count("limits") == 1
     limits = {name: recorded(run)["data"][name] for name in ("max_source_length", "max_target_length")}
     assert limits.items() <= read_task(run / "final").items()
     assert f"max_source_length {limits['max_source_length']} and" in line

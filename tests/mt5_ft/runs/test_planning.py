@@ -1,5 +1,6 @@
 """What a plan says beside what a run uses: disk, refusals, the table of presets."""
 
+import re
 import shutil
 
 import pytest
@@ -66,9 +67,17 @@ def test_a_comparison_has_the_notes_of_each_plan(start, data, tmp_path, capsys):
 def test_a_step_that_leaves_the_budget_empty_is_said(start, data, tmp_path, capsys):
     words = ["plan", "--model", start, "--data", data, "--output_dir", tmp_path / "none", "--precision", "fp32"]
     words = [str(word) for word in [*words, "--max_source_length", "48", "--max_target_length", "24"]]
-    said = "batch size  limited by the step, not by tokens_per_batch: about "
+    said = "source and target tokens, far fewer than tokens_per_batch="
     assert main([*words, "--tokens_per_batch", "2048"]) == 0
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{said}2,048 allows, because a step of " in out
+    assert "target tokens needs no more; raise target_tokens_per_step for larger batches" in out
+    assert re.search(
+        r"^batch       per step on average [\d.]+ batches of at most 2,048 source and target tokens, together [\d,]+ "
+        r"target tokens of \d+ records$",
+        out,
+        re.MULTILINE,
+    )
     assert main([*words, "--tokens_per_batch", "200"]) == 0
     assert said not in capsys.readouterr().out
 
@@ -80,7 +89,7 @@ def test_records_longer_than_the_budget_and_steps_larger_than_an_epoch_are_said(
     out = capsys.readouterr().out
     assert "records are longer than tokens_per_batch=10 and form batches of one" in out
     assert "fewer than target_tokens_per_step=100,000,000: one step per epoch; lower it" in out
-    assert "batch       1 record x " in out
+    assert re.search(r"^batch       per step on average [\d.]+ batches of 1 record, together ", out, re.MULTILINE)
 
 
 def test_a_warm_up_as_long_as_the_run_is_said(start, data, tmp_path, capsys):
