@@ -197,7 +197,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
 
     from ..data.records import read_records
     from ..summaries.health import health_warnings
-    from ..summaries.metrics import SummaryMetric
+    from ..summaries.metrics import score_texts
     from ..summaries.predictions import match_predictions, read_predictions
 
     if not is_main_process():  # scores take seconds: one process of a launch computes them
@@ -210,10 +210,11 @@ def evaluate_command(argv: Sequence[str]) -> int:
     for line in report.noteworthy():
         print(line, file=sys.stderr)
     matching = match_predictions(predictions, records, report, options.predictions, allow_partial=options.allow_partial)
-    scores = SummaryMetric().compute(
-        predictions=[predictions[record.id].text for record in matching.records],
-        references=[record.target for record in matching.records],
-        chinese=options.chinese,
+    scores = score_texts(
+        [predictions[record.id].text for record in matching.records],
+        [record.target for record in matching.records],
+        options.chinese,
+        [record.source for record in matching.records],
     )
     if options.output:
         write_json(options.output, scores | matching.counts())

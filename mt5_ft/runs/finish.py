@@ -18,7 +18,7 @@ from .cleaning import keep_within_limit
 from .trimming import Trimming
 
 SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu")
-SHARES = ("empty_share", "sentinel_share", "repeated_share", "only_punctuation_share")
+SHARES = ("empty_share", "sentinel_share", "repeated_share", "only_punctuation_share", "identical_share")
 SHOWN_CHARACTERS = 160
 
 

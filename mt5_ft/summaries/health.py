@@ -1,6 +1,7 @@
 """Signs of a defective output, read from its characters and raw tokens, before punctuation is dropped."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -15,6 +16,8 @@ _MOST_DOTS = 24  # NFKC turns one Chinese ellipsis into six dots
 SHORT, LONG = 0.2, 5.0  # length relative to the reference, in characters
 FEWEST_CHARACTERS = 20  # of a reference to which the length is compared
 MANY = 0.2  # share of defective outputs that is warned of
+MANY_IDENTICAL = 1 / 3  # share of identical outputs above which they are warned of
+FEWEST_TO_COMPARE = 3  # outputs; of fewer, identical ones may be a coincidence
 MOSTLY_REPEATED = 0.25  # share of an output's characters in direct repeats that makes it a looping one
 MANY_REPEATED = 0.02  # mean share of characters in direct repeats that is warned of
 SIGNS = {
@@ -83,8 +86,24 @@ def health_shares(rows: Sequence[Mapping[str, bool]]) -> dict[str, float]:
     return shares | {"defective_share": fmean(any(row[name] for name in SIGNS) for row in rows)}
 
 
+def identical_share(outputs: Sequence[str], sources: Sequence[str]) -> float:
+    """Share of the outputs that equal the output of another record with a different source.
+
+    A model that writes the same text for every record (mode collapse) may get high ROUGE where references are similar.
+    Empty outputs do not count; empty_share contains them.
+
+    Args:
+        outputs (`Sequence[str]`): normalised texts.
+        sources (`Sequence[str]`): one source per output; any text that tells records apart serves.
+    """
+    sources_of = defaultdict(set)
+    for output, source in zip(outputs, sources, strict=True):
+        sources_of[output].add(source)
+    return fmean(bool(output) and len(sources_of[output]) > 1 for output in outputs)
+
+
 def health_warnings(scores: Mapping[str, float], count: int) -> list[str]:
-    """Lines on outputs that are mostly defective or of another length; empty for healthy ones.
+    """Lines on outputs that are defective, identical or of another length; empty for healthy ones.
 
     Args:
         scores: of [`~mt5_ft.summaries.metrics.score_texts`]; scores of older runs lack some shares.
@@ -108,6 +127,11 @@ def health_warnings(scores: Mapping[str, float], count: int) -> list[str]:
         lines.append(
             f"{repeated:.1%} of the characters of the outputs repeat what precedes them (as in hahaha, 焦虑焦虑焦虑); "
             "train longer, or summarise with --no_repeat_ngram_size 3"
+        )
+    if count >= FEWEST_TO_COMPARE and scores.get("identical_share", 0) > MANY_IDENTICAL:
+        lines.append(
+            f"{of_all('identical')} outputs are identical to the output for another source; unless the references also "
+            "repeat, the model ignores its input: train longer, raise learning_rate, or start from published weights"
         )
     lines += [
         f"{of_all(name)} outputs have {what} the characters of their reference"

@@ -13,7 +13,7 @@ import datasets
 import evaluate
 from sacrebleu.metrics import BLEU, CHRF
 
-from .health import health_of, health_shares, repeated_characters
+from .health import health_of, health_shares, identical_share, repeated_characters
 from .rouge import ScriptTokenizer, is_chinese, normalise_text, score_pair
 
 # characters that sacrebleu's `zh` always splits; sacrebleu tokenises everything else
@@ -71,7 +71,12 @@ def per_example(
     return rows
 
 
-def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: str = "char") -> dict[str, float]:
+def score_texts(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    chinese: str = "char",
+    sources: Sequence[str] | None = None,
+) -> dict[str, float]:
     """Scores a set of generated texts.
 
     chrF and BLEU are corpus scores of sacrebleu on normalised texts; BLEU uses `tokenize="zh"` if most references are
@@ -81,16 +86,23 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
         predictions (`Sequence[str]`): generated texts.
         references (`Sequence[str]`): one target text per prediction.
         chinese (`str`, *optional*, defaults to `"char"`): `"char"` or `"jieba"`, see [`ScriptTokenizer`].
+        sources (`Sequence[str]`, *optional*): one source text per prediction, to compare the outputs for different
+            sources; without them, the outputs of rows with different references are compared.
 
     Returns:
         `dict` of floats: rouge1, rouge2 and rougeL (means of the rows' F-measures), chrf and bleu, from 0 to 100;
         length_ratio (tokens of all predictions divided by tokens of all references, 0 without reference tokens);
         repeated_characters (mean of [`~mt5_ft.summaries.health.repeated_characters`] over the predictions, 0 to 1);
-        the shares of [`~mt5_ft.summaries.health.health_shares`], from 0 to 1.
+        the shares of [`~mt5_ft.summaries.health.health_shares`] and
+        [`~mt5_ft.summaries.health.identical_share`], from 0 to 1.
 
     Raises:
         ValueError: no rows, different numbers of rows, rows that are not text, or an unknown `chinese`.
     """
+    if sources is not None and len(sources) != len(predictions):
+        raise ValueError(
+            f"sources has {len(sources)} rows, but predictions has {len(predictions)}; pass one source per row"
+        )
     rows = per_example(predictions, references, chinese)
     outputs = [normalise_text(text) for text in predictions]
     targets = [normalise_text(text) for text in references]
@@ -102,6 +114,7 @@ def score_texts(predictions: Sequence[str], references: Sequence[str], chinese: 
         "length_ratio": sum(row["prediction_tokens"] for row in rows) / reference_tokens if reference_tokens else 0.0,
         "repeated_characters": fmean(row["repeated_characters"] for row in rows),
         **health_shares(rows),
+        "identical_share": identical_share(outputs, references if sources is None else sources),
     }
 
 

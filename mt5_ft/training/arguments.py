@@ -42,6 +42,7 @@ EVALUATION_TERMS = (
         "short_share",
         "long_share",
         "defective_share",
+        "identical_share",
     ),
 )
 DEFAULT_BATCH = (2, 4)  # records of a micro-batch, micro-batches of a step

@@ -350,7 +350,8 @@ class MT5Trainer(TokenSteps, Seq2SeqTrainer):
         if self.accelerator.is_main_process:
             predictions = [found[row] for row in rows]
             references = [self.eval_records[row].target for row in rows]
-            payload = [score_texts(predictions, references, self.args.chinese)]
+            sources = [self.eval_records[row].source for row in rows]
+            payload = [score_texts(predictions, references, self.args.chinese, sources)]
             self._save_predictions(rows, predictions)
         return {"summarised_rows": len(rows), **broadcast_object_list(payload)[0]}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mt5_ft.summaries.health import has_run, health_warnings, repeated_characters
+from mt5_ft.summaries.health import has_run, health_warnings, identical_share, repeated_characters
 from mt5_ft.summaries.metrics import per_example, score_texts
 
 REFERENCE = "The patient slept well and felt calmer after the third session."
@@ -103,6 +103,33 @@ def test_thirteen_of_fifteen_comma_outputs_are_called_so():
 def test_healthy_outputs_and_scores_of_older_runs_give_no_line():
     assert health_warnings(score_texts([REFERENCE] * 3, [REFERENCE] * 3), 3) == []
     assert health_warnings({"rougeL": 30.0, "empty_share": 0.0}, 10) == []
+
+
+def test_one_text_for_every_source_is_named():
+    targets = [f"{REFERENCE} Session {number}." for number in range(5)]
+    scores = score_texts([targets[0]] * 5, targets)
+    assert scores["rougeL"] > 60
+    assert scores["defective_share"] == 0
+    assert scores["identical_share"] == 1
+    (line,) = health_warnings(scores, 5)
+    assert line == (
+        "5 of 5 outputs are identical to the output for another source; unless the references also repeat, the model "
+        "ignores its input: train longer, raise learning_rate, or start from published weights"
+    )
+
+
+def test_identical_outputs_of_one_source_and_empty_outputs_do_not_count():
+    outputs, sources = ["a", "a", "b", "b", "", "", "c"], ["1", "1", "2", "3", "4", "5", "6"]
+    assert identical_share(outputs, sources) == pytest.approx(2 / 7)
+    scores = score_texts([REFERENCE] * 3, [f"{REFERENCE} {number}" for number in range(3)], sources=["same"] * 3)
+    assert scores["identical_share"] == 0
+    with pytest.raises(ValueError, match="sources has 1 rows, but predictions has 3; pass one source per row"):
+        score_texts([REFERENCE] * 3, [REFERENCE] * 3, sources=["one"])
+
+
+@pytest.mark.parametrize(("share", "count", "is_named"), [(1.0, 2, False), (1 / 3, 9, False), (4 / 9, 9, True)])
+def test_few_identical_outputs_are_not_named(share, count, is_named):
+    assert bool(health_warnings({"identical_share": share}, count)) is is_named
 
 
 def test_outputs_of_another_length_are_named():

@@ -29,6 +29,7 @@ NAMES = [
     "short_share",
     "long_share",
     "defective_share",
+    "identical_share",
 ]
 
 
@@ -43,7 +44,7 @@ def test_scores_are_flat_floats_from_0_to_100():
     scores = score_texts(["情绪稳定，睡眠好"], ["情绪稳定，睡眠好"])
     assert list(scores) == NAMES
     assert all(type(value) is float for value in scores.values())
-    assert list(scores.values()) == pytest.approx([100, 100, 100, 100, 100, 1, 0, 0, 0, 0, 0, 0, 0, 0])
+    assert list(scores.values()) == pytest.approx([100, 100, 100, 100, 100, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 
 
 def test_means_are_means_of_the_rows():

@@ -294,6 +294,19 @@ def test_defective_outputs_are_warned_of(data, tmp_path, capsys):
     assert "only_punctuation_share       0.867" in found.out
 
 
+def test_one_summary_for_all_records_is_warned_of(data, tmp_path, capsys):
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()][:5]
+    write_records(tmp_path / "few.jsonl", rows)
+    text = rows[0]["experience_and_reflection"]
+    write_records(tmp_path / "p.jsonl", [{"id": row["id"], "prediction": text} for row in rows])
+    words = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--data", tmp_path / "few.jsonl"]
+    assert main([str(word) for word in words]) == 0
+    found = capsys.readouterr()
+    assert "WARNING: 5 of 5 outputs are identical to the output for another source; unless" in found.err
+    assert "identical_share              1.000" in found.out
+    assert "defective_share              0.000" in found.out
+
+
 def test_truncated_sources_are_warned_of(summarize, data, capsys):
     assert summarize("a.jsonl", "--max_source_length", "16") == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("WARNING")]

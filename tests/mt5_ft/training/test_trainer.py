@@ -264,7 +264,9 @@ def test_a_score_decides_and_chinese_is_cut_as_asked(make_trainer, records, monk
     import mt5_ft.training.trainer as module
 
     real, asked = module.score_texts, set()
-    monkeypatch.setattr(module, "score_texts", lambda a, b, chinese: asked.add(chinese) or real(a, b, chinese))
+    monkeypatch.setattr(
+        module, "score_texts", lambda a, b, chinese, sources: asked.add(chinese) or real(a, b, chinese, sources)
+    )
     trainer = make_trainer(eval_records=records[32:40], metric_for_best_model="rougeL", chinese="jieba")
     trainer.train()
     assert asked == {"jieba"}
