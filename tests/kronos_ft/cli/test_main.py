@@ -277,3 +277,19 @@ def test_bad_models(csv, run, capsys, tmp_path, tiny_model):
     refused(capsys, [*start, "--model", "tiny"], "model=tiny has no published weights; pass --from_scratch")
     refused(capsys, [*start, "--model", "base"], "or start from random weights (--from_scratch)")
     assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["forecast", "--model", "small"], "pass a folder with the model"),
+        (["evaluate", "--model", "small", "--output_dir", "{run}"], "pass a folder with the model"),
+        (["predictor", "--model", "small", "--output_dir", "{run}"], "or start from random weights (--from_scratch)"),
+        (["predictor", "--model", "some/one", "--tokenizer", "base", "--output_dir", "{run}"], "with the model"),
+    ],
+)
+def test_without_the_hub_a_command_names_only_its_own_options(words, hint, run, capsys):
+    assert main([*(word.format(run=run) for word in words), "--data", "sample"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "it is not in the local cache; connect, or pass a folder with the model" in error
+    assert error.endswith(hint)
