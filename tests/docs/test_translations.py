@@ -13,6 +13,16 @@ PAIRS = {english: (read_page(ROOT / english), read_page(ROOT / chinese)) for eng
 CHINESE_ONLY = Counter(["pip config set global.index-url https://pypi.tuna.tsinghua.edu.cn/simple"])  # in README_zh.md
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SCALES = {" million": 10**6, "亿": 10**8, "万": 10**4}
+CATALOGUES = [f"{package}/report/catalogue/zh.yaml" for package in ("ft_core", "kronos_ft", "mt5_ft")]
+OTHER_TERMS = {  # one Chinese term for one thing: what is not written, and what is written instead
+    "基线": "基准",
+    "回看长度": "上下文长度",
+    "回看窗口": "上下文",
+    "历史窗口": "上下文",
+    "粗粒度词元": "粗词元",
+    "细粒度词元": "细词元",
+    "占位符": "哨兵标记",
+}
 STARTS_A_BLOCK = re.compile(r"\s*$|#|\||```|<!--|!\[|\s*[-*] |\s*\d+\. ")
 
 
@@ -133,6 +143,13 @@ def test_a_link_leads_to_the_chinese_page_where_there_is_one(path):
 def test_no_line_break_is_inside_a_sentence(path):
     broken = [line for line, after in pairwise(read_page(path).prose) if is_broken(line, after)]
     assert not broken, "one paragraph is one line: a line break becomes a space between Chinese characters"
+
+
+@pytest.mark.parametrize("path", [*(str(path.relative_to(ROOT)) for path in chinese_documents()), *CATALOGUES])
+def test_chinese_texts_use_one_term_for_one_thing(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    found = {word: instead for word, instead in OTHER_TERMS.items() if word in text}
+    assert not found, f"{path}: write the second term instead of the first"
 
 
 def is_broken(line, after):

@@ -151,7 +151,7 @@ def test_a_change_quotes_its_own_figure_and_says_where_it_is_the_default(tmp_pat
     ((exploded, lambda run: run.end_at(160, "interrupted: SIGINT")), "Train again with learning_rate 1.0e-05",
      "改用 learning_rate 1.0e-05"),
     ((exploded,), "Train again with learning_rate 1.0e-05, max_grad_norm 2 (learning-rate).",
-     "改用 learning_rate 1.0e-05、max_grad_norm 2 重新训练，依据「学习率过高吗？」（learning-rate）。"),
+     "改用 learning_rate 1.0e-05、max_grad_norm 2 重新训练；理由见检查项「学习率过高吗？」（learning-rate）。"),
 ])  # fmt: skip
 def test_what_to_do_first_stands_at_the_top(changes, en, zh, tmp_path):
     for language, words in (("en", en), ("zh", zh)):
