@@ -22,6 +22,7 @@ from ..forecasting.networks import load_predictor, remarks_on
 from ..models.found_model import FoundModel, find_model
 from ..models.identity import predictor_hashes, weights_hash
 from ..models.pairing import FORECASTER_FILE, write_forecaster
+from ..models.sizes import PUBLISHED_PREDICTORS, named_place
 from ..training.arguments import DataArguments
 from ..windows.arguments import RATIOS
 from .selection import ForecastScore
@@ -65,7 +66,8 @@ def run_calibration(args: CalibrateArguments, *, share: bool = False) -> dict[st
     found = find_model(args.model, args.tokenizer, head=False)
     folder = Path(found.model)
     if not folder.is_dir():
-        raise ValueError(f"{args.model} is not a local folder; pull it first: kronos-ft pull {args.model} DIR")
+        repository = named_place(args.model, PUBLISHED_PREDICTORS)
+        raise ValueError(f"{args.model} is not a local folder; pull it first: kronos-ft pull {repository} DIR")
     args = with_recorded_split(args, found)
     lookback, horizon = found.lookback(), found.horizon()
     data = DataArguments(

@@ -83,7 +83,7 @@ def test_the_test_split_of_the_training_run_stays_unseen(model, tmp_path):
         ((), "model is not set; write kronos-ft calibrate RUN --data FILE"),
         (("MODEL",), "data is not set; pass --data FILE"),
         (("MODEL", "--data", "sample", "--num_paths", 1), "num_paths=1 is below 2"),
-        (("small", "--data", "sample"), "small is not a local folder; pull it first: kronos-ft pull small DIR"),
+        (("small", "--data", "sample"), "pull it first: kronos-ft pull NeoQuasar/Kronos-small DIR"),
         (("TOKENIZER", "--data", "sample"), "contains a tokenizer, not a predictor"),
         (("MODEL", "--data", "sample", "--split_ratios", 0.99, 0.0, 0.01), "has no origin with 20 bars before and 4"),
     ],
