@@ -65,7 +65,10 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
     else:
         entries = args.compare
         if len(entries) < 2:
-            raise ValueError(f"--compare {entries[0]} is one model; pass two or more, e.g. small finetuned=RUN")
+            raise ValueError(
+                f"--compare {entries[0]} is one model; pass two or more, e.g. small finetuned=RUN, or --model "
+                f"{entries[0]}"
+            )
     found = []
     for entry in entries:
         name, rest = "", entry

@@ -245,7 +245,7 @@ def _tokenizer_of(folder: Path) -> str:
     """
     named = _recorded_tokenizer(folder)
     if named is None:
-        raise ValueError(f"{folder} has no record of its tokenizer; pass --tokenizer DIR")
+        raise ValueError(f"{folder} has no record of its tokenizer; pass --tokenizer DIR (in Python tokenizer=DIR)")
     place = split_revision(named)[0]
     if place in PUBLISHED_TOKENIZERS or Path(place).is_dir():
         return named

@@ -25,3 +25,8 @@ def predictor_hashes(predictor: object) -> list[str]:
     sampler = getattr(predictor, "sampler", None)
     networks = [predictor.model, predictor.tokenizer, *([sampler.model, sampler.tokenizer] if sampler else [])]
     return [weights_hash(one) for one in networks if one is not None]
+
+
+def tokenizer_facts(tokenizer: PreTrainedModel) -> dict[str, str | None]:
+    """Name and hash of a tokenizer, as a predictor's folder records them; the name is None if it was never loaded."""
+    return {"tokenizer": tokenizer.name_or_path or None, "tokenizer_sha256": weights_hash(tokenizer)}

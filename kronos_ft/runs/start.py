@@ -99,7 +99,10 @@ def resolve_tokens(model: PredictorModelArguments, args: KronosArguments) -> Sta
 
 def start_config(kind: type[Network], start: Start) -> PreTrainedConfig:
     """The configuration of a model to start from, without its weights."""
-    return kind.config_class.from_size(start.settings.model) if start.folder is None else kind.read_config(start.folder)
+    if start.folder is not None:
+        return kind.read_config(start.folder)
+    _, published = NAMES[kind]
+    return kind.config_class.from_size(size_of(start.settings.model, published))
 
 
 def build_network(kind: type[Network], start: Start) -> Network:

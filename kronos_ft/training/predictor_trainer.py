@@ -21,6 +21,7 @@ from ft_core.training.stock.inputs import upgrade_arguments
 from ..models.adapters import add_adapters, save_adapters
 from ..models.configuration_kronos import check_bits
 from ..models.descent import published_ancestor
+from ..models.identity import tokenizer_facts
 from ..models.modeling_kronos import Kronos, KronosOutput, KronosTokenizer
 from ..models.pairing import write_pairing
 from ..windows.dataset import WindowDataset
@@ -28,6 +29,8 @@ from ..windows.tokens import TokenWindowDataset, freeze, tokenise
 from .losses import PREDICTOR_TERMS, predictor_objective, predictor_terms, token_cross_entropy
 from .predictor_arguments import PUBLISHED_EVALUATION, KronosArguments
 from .window_trainer import WindowTrainer
+
+NEEDS_TOKENIZER = "a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset"
 
 
 class KronosTrainer(WindowTrainer):
@@ -95,10 +98,11 @@ class KronosTrainer(WindowTrainer):
     ):
         args = upgrade_arguments(args, KronosArguments, eval_dataset is not None)
         if tokenizer is None and (isinstance(train_dataset, WindowDataset) or isinstance(eval_dataset, WindowDataset)):
-            raise ValueError("a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset")
+            raise ValueError(NEEDS_TOKENIZER)
         if args.lora and kwargs.get("optimizers", (None, None))[0] is not None:
             raise ValueError("optimizers cannot hold the adapters of lora=True; pass optimizer_cls_and_kwargs")
         self._given_tokenizer = tokenizer
+        self._tokenizer_facts = None if tokenizer is None else tokenizer_facts(tokenizer)
         if args.eval_like_published:
             self.summary_terms = (*self.summary_terms, *PUBLISHED_EVALUATION)
         super().__init__(model, args, train_dataset, eval_dataset, callbacks, **kwargs)
@@ -124,6 +128,8 @@ class KronosTrainer(WindowTrainer):
         clean = inputs.get("candles") is inputs.get("target")
         inputs = super()._prepare_inputs(inputs)
         if "candles" in inputs:
+            if self.window_tokenizer is None:
+                raise ValueError(NEEDS_TOKENIZER)
             candles = inputs["candles"]
             pair = candles if clean else torch.cat((candles, inputs["target"]))
             s1, s2 = (half.split(len(candles)) for half in tokenise(self.window_tokenizer, pair))
@@ -214,13 +220,18 @@ class KronosTrainer(WindowTrainer):
 
     # Saving
 
-    def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """Writes the model (or its adapters, alone or merged), the hash of its tokenizer, and its window."""
+    def write_origin(self, folder: Path) -> None:
+        """Writes name and hash of the tokenizer, and the window."""
         windows = self.train_dataset if self.train_dataset is not None else self.eval_dataset
         shape = getattr(windows, "shape", None)
         size = (shape.lookback, shape.horizon) if shape is not None else (None, None)
         facts = self.recorder.facts
-        write_pairing(folder, facts.get("model"), *size, descends_from=facts.get("descends_from"))
+        given = self._tokenizer_facts or getattr(windows, "tokenizer_facts", {})
+        write_pairing(folder, given | facts.get("model", {}), *size, descends_from=facts.get("descends_from"))
+
+    def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
+        """Writes the model (or its adapters, alone or merged), the hash of its tokenizer, and its window."""
+        self.write_origin(folder)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not self.args.lora:
             super().write_model(folder, state_dict)

@@ -145,10 +145,15 @@ class KronosQuantileTrainer(WindowTrainer):
         """The loss and its parts from the reduced sums of either meter."""
         return {name: float(value) for name, value in quantile_objective(sums["sums"]).items()}
 
-    def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """Writes the model and the hash of the tokenizer it was trained with."""
+    def write_origin(self, folder: Path) -> None:
+        """Writes name and hash of the tokenizer that the head was trained with, and its window."""
         config = self.accelerator.unwrap_model(self.model_wrapped).config
         facts = self.recorder.facts
         descends_from = facts.get("descends_from")
-        write_pairing(folder, facts.get("model"), config.lookback, config.horizon, descends_from)
+        given = getattr(self.train_dataset, "tokenizer_facts", {})
+        write_pairing(folder, given | facts.get("model", {}), config.lookback, config.horizon, descends_from)
+
+    def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
+        """Writes the model and the hash of the tokenizer it was trained with."""
+        self.write_origin(folder)
         super().write_model(folder, state_dict)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
@@ -20,6 +21,7 @@ from ft_core.training.one_cycle import OneCycle, build_one_cycle
 from ft_core.training.recorded_trainer import RecordedTrainer
 from ft_core.training.stock.inputs import StockInputs, upgrade_arguments
 
+from ..data.candles import CandleSeries
 from ..hub.push import describe_kronos
 from ..models.fast_layers import forget_compiled
 from ..windows.dataset import WindowDataset, keep_batch
@@ -73,6 +75,9 @@ class WindowTrainer(RecordedTrainer):
         **kwargs,
     ):
         self._check_inputs(kwargs)
+        for name, given in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
+            if isinstance(given, list | tuple | CandleSeries | pd.DataFrame | str | Path):
+                raise ValueError(f"{name} is of type {type(given).__name__}; make a WindowDataset of the candles first")
         args = upgrade_arguments(args, self.arguments_class, eval_dataset is not None)
         self.sampler: EpochSampler | None = None
         own: list[TrainerCallback] = [EpochOrder(self)]
@@ -178,6 +183,15 @@ class WindowTrainer(RecordedTrainer):
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
         """Writes the model, whose gathered weights are `state_dict`, into a folder; on the main process only."""
         self.accelerator.unwrap_model(self.model_wrapped).save_pretrained(folder, state_dict=state_dict)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent; a folder that the caller names also records the tokenizer and the window."""
+        super().save_model(output_dir, _internal_call)
+        if not _internal_call and self.args.should_save:
+            self.write_origin(Path(output_dir or self.args.output_dir))
+
+    def write_origin(self, folder: Path) -> None:
+        """Writes what a folder of weights must record besides them: nothing for a tokenizer."""
 
     def describe_pushed(self, folder: Path, run: Path) -> CardFacts:
         """The card of a checkpoint of the run."""

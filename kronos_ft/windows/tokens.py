@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from ft_core.io.cache_folder import own_cache
 from ft_core.runs.processes import process_group
 
-from ..models.identity import weights_hash
+from ..models.identity import tokenizer_facts
 from ..models.modeling_kronos import KronosTokenizer
 from .dataset import WindowDataset
 from .token_file import TokenFile, content_hash
@@ -98,12 +98,12 @@ class TokenWindowDataset(Dataset):
                 "tokens of augmented windows cannot be cached, since they differ in each epoch; pass the WindowDataset "
                 "to the trainer, or turn augmentation off"
             )
-        self.windows = windows
+        self.windows, self.tokenizer_facts = windows, tokenizer_facts(tokenizer)
         self._progress = progress
         if cache is None:
             self.s1, self.s2 = self._make(tokenizer)
             return
-        names = {"tokenizer": weights_hash(tokenizer), "windows": windows.fingerprint()}
+        names = {"tokenizer": self.tokenizer_facts["tokenizer_sha256"], "windows": windows.fingerprint()}
         folder = Path(cache) / f"{names['tokenizer'][:16]}-{names['windows'][:16]}"
         dtypes = [_dtype(bits) for bits in (tokenizer.config.s1_bits, tokenizer.config.s2_bits)]
         shape, machine = (len(self), self.shape.length), int(os.environ.get("GROUP_RANK") or 0)

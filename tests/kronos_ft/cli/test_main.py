@@ -150,7 +150,7 @@ def test_data_check(csv, capsys, tmp_path):
     assert main(["data", "check", str(tmp_path / "bad.csv")]) == 1
     assert "price zero or negative in 1 row (line 6)" in capsys.readouterr().out
     assert main(["data", "check", str(tmp_path / "bad.csv"), "--policy", "drop"]) == 0
-    assert "949 to train on and 24 for validation, of 101 bars" in capsys.readouterr().out
+    assert "945 to train on and 24 for validation, of 101 bars" in capsys.readouterr().out
     table.tail(700).to_csv(tmp_path / "short.csv", index=False)
     assert main(["data", "check", str(tmp_path / "short.csv")]) == 1
     printed = capsys.readouterr().out

@@ -13,7 +13,10 @@ from ft_core.checkpoints.listing import list_checkpoints
 from kronos_ft.data.candles import load_candles
 from kronos_ft.data.sources import simulate_candles
 from kronos_ft.models.configuration_kronos import KronosConfig
-from kronos_ft.models.modeling_kronos import Kronos
+from kronos_ft.models.found_model import find_model
+from kronos_ft.models.identity import weights_hash
+from kronos_ft.models.modeling_kronos import Kronos, KronosTokenizer
+from kronos_ft.models.pairing import trained_with
 from kronos_ft.runs.finish import finish_run, summary_table
 from kronos_ft.training.losses import predictor_objective, predictor_terms
 from kronos_ft.windows.augmentation import AugmentationArguments
@@ -293,6 +296,7 @@ def test_training_helps_and_the_best_model_is_saved(make_predictor_trainer, vali
         "config.json",
         "forecaster.json",
         "model.safetensors",
+        "trained_with.json",
     ]
     best = Kronos.from_pretrained(run / "best_model")
     found = terms_of(best, validation_tokens.__getitems__(range(len(validation_tokens))))
@@ -333,6 +337,27 @@ def test_models_that_do_not_fit_each_other_are_refused(make_predictor_trainer, t
     wide = Kronos(KronosConfig(**{**KronosConfig.from_size("tiny").to_dict(), "s2_bits": 6}))
     with pytest.raises(ValueError, match="the tokenizer has s2_bits=5 but the predictor s2_bits=6; pass the tokenizer"):
         make_predictor_trainer(model=wide, tokenizer=tiny_model)
+
+
+@pytest.mark.parametrize("as_tokens", [True, False])
+def test_a_run_from_python_keeps_the_folder_of_its_tokenizer(
+    make_predictor_trainer, train_windows, tiny_model, tmp_path, as_tokens
+):
+    tiny_model.save_pretrained(tmp_path / "tokenizer")
+    loaded = KronosTokenizer.from_pretrained(tmp_path / "tokenizer")
+    data = TokenWindowDataset(train_windows, loaded) if as_tokens else train_windows
+    trainer = make_predictor_trainer(train=data, tokenizer=None if as_tokens else loaded)
+    trainer.save_model(tmp_path / "model")
+    found = find_model(str(tmp_path / "model"))
+    assert found.tokenizer == str(tmp_path / "tokenizer")
+    assert trained_with(tmp_path / "model")["tokenizer_sha256"] == weights_hash(loaded)
+
+
+def test_data_that_are_no_windows_are_refused(make_predictor_trainer, series, train_windows):
+    with pytest.raises(ValueError, match="train_dataset is of type list; make a WindowDataset of the candles first"):
+        make_predictor_trainer(train=[series])
+    with pytest.raises(ValueError, match="a WindowDataset needs a tokenizer; pass tokenizer, or a TokenWindowDataset"):
+        make_predictor_trainer().predict(train_windows)
 
 
 def test_a_run_is_recorded(make_predictor_trainer):
