@@ -182,7 +182,7 @@ def test_validation_that_only_rose_is_watched(tmp_path):
 
 def test_a_rate_that_falls_or_rises_throughout_is_described_so(tmp_path):
     falling = findings_of(tmp_path / "falling", state_of())["schedule"]
-    assert "fall from 9.5e-05, without warmup" in falling.reason("en")
+    assert "fall from 9.5e-05 at the first entry" in falling.reason("en")
     rising = findings_of(tmp_path / "rising", state_of(lambda entry: entry | (
         {"learning_rate": 1e-6 * entry["step"]} if "learning_rate" in entry else {})))["schedule"]  # fmt: skip
     assert "rise from 5e-06 and have not fallen yet" in rising.reason("en")
