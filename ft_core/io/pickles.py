@@ -22,7 +22,7 @@ def weights_remedy(pickle: str, target: str = "model.safetensors") -> str:
 def refuse_pickled_weights(path: Path) -> None:
     """Raises ValueError with a conversion command if the path of a model is a pickled file."""
     if is_pickle(path):
-        raise ValueError(f"model={path} is a pickle, which is never loaded; {weights_remedy(path.name)}")
+        raise ValueError(f"model={path} has the suffix of a pickle, which is never loaded; {weights_remedy(path.name)}")
 
 
 def refuse_pickled_data(path: Path, write: str) -> None:
@@ -38,6 +38,7 @@ def refuse_pickled_data(path: Path, write: str) -> None:
     if is_pickle(path):
         converted = write.format(stem=path.name.split(".")[0])
         raise ValueError(
-            f"data file {path} is a pickle, which is never read because it can run arbitrary code; convert it if you "
-            f"trust its origin: python -c \"import pandas; pandas.read_pickle('{path.name}').{converted}\""
+            f"data file {path} has the suffix of a pickle, which is never read because it can run arbitrary code; "
+            'convert it if you trust its origin: python -c "import pandas; '
+            f"pandas.read_pickle('{path.name}').{converted}\""
         )

@@ -20,7 +20,7 @@ SCORE_HEADER = (
     *("90 % width bp", "direction", "IC", "RankIC"),
 )
 SKILL_HEADER = ("", "absolute error", "all horizons", "CRPS", "all horizons")
-CALIBRATION_HEADER = ("", "coverage", "calibrated", "width bp", "calibrated")
+CALIBRATION_HEADER = ("", "coverage", "calibrated coverage", "width bp", "calibrated width bp")
 BACKTEST_HEADER = ("", "total return", "per year", "Sharpe", "max drawdown", "trades", "time invested")
 OTHER_HEADER = (
     *("forecaster", "WQL", "energy bp", "volatility QLIKE", "variance RMSE bp2", "Brier", "log score"),

@@ -120,7 +120,7 @@ def test_tokenizers(copied, witness, name):
 def test_candles(tmp_path, witness, capsys, name):
     path = write_payload(tmp_path / name, witness)
     line = refusal(capsys, kronos, ["data", "check", path])
-    assert f"{name} is a pickle, which is never read" in line
+    assert f"{name} has the suffix of a pickle, which is never read" in line
     assert f"pandas.read_pickle('{name}').to_parquet('btc.parquet')" in line
 
 
@@ -156,7 +156,7 @@ def test_a_file_instead_of_a_folder(made, tmp_path, witness, capsys, monkeypatch
         "O": tmp_path / "o.jsonl",
     }  # fmt: skip
     line = refusal(capsys, main, [places.get(word, word) for word in words])
-    assert "model.pt is a pickle, which is never loaded" in line
+    assert "model.pt has the suffix of a pickle, which is never loaded" in line
     assert CONVERT in line
     assert not (tmp_path / "o.jsonl").exists()
     assert not (tmp_path / "runs").exists()
