@@ -13,7 +13,7 @@ from ...io.formats import is_number
 from ...io.memory import free_memory
 from ...runs.record_schema import find_record
 from ..recorded_trainer import RecordedTrainer
-from .rule import best_rate, ceiling, first_rates, next_rate, range_rates
+from .rule import NEARLY, NEARLY_OF_MUON, best_rate, ceiling, first_rates, next_rate, range_rates
 from .trials import FollowRates, part_of, random_states_kept, short_settings, silent_folder, trial_rates
 
 RANGE_STEPS = 50
@@ -57,9 +57,9 @@ class FoundRate:
         sign = -1 if self.larger_is_better else 1
         return {rate: value if value == float("inf") else sign * value for rate, value in self.trials.items()}
 
-    def score_of_start(self) -> float:
-        """The metric of the starting weights as a loss."""
-        return -self.start if self.larger_is_better else self.start
+    def compared(self) -> tuple[dict[float, float], float]:
+        """What rates are chosen by: [`scores`], and the metric of the starting weights as a loss."""
+        return self.scores(), -self.start if self.larger_is_better else self.start
 
     def words(self) -> str:
         """The settings as written on the command line."""
@@ -127,6 +127,7 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
     Raises:
         ValueError: every rate diverged.
     """
+    nearly = NEARLY_OF_MUON if args.optim == "muon" else NEARLY
     note("finding the learning rate: a range test, then a trial of each of several rates ...")
     with random_states_kept(), silent_folder() as folder:
 
@@ -158,9 +159,9 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
             trainer = run(follow)
             score = float("inf") if len(follow.losses) < steps else trainer.evaluate(held_out)[metric]
             found.trials[rate] = score if math.isfinite(score) else float("inf")
-            if not waiting and (further := next_rate(found.scores(), found.score_of_start())) is not None:
+            if not waiting and (further := next_rate(*found.compared(), nearly)) is not None:
                 waiting.append(further)
-    best = best_rate(found.scores(), found.score_of_start())
+    best = best_rate(*found.compared(), nearly)
     if found.scores()[best] == float("inf"):
         raise ValueError(
             f"no learning rate was found: the loss diverged at {', '.join(f'{one:g}' for one in found.trials)}; check "

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 import ft_core.training.find_lr.search
 from ft_core.cli.learning_rates import AutoRate, WidthRate
-from ft_core.training.find_lr.rule import best_rate
+from ft_core.training.find_lr.rule import NEARLY_OF_MUON, best_rate
 from ft_core.training.find_lr.search import scaled_rates
 from ft_core.training.find_lr.trials import random_states_kept, trial_rates
 from kronos_ft.data.sources import simulate_candles
@@ -93,6 +93,8 @@ def test_a_predictor_with_muon_scales_the_rate_of_muon(run, finetuned, tmp_path)
     found = read(tmp_path / "found" / "find_lr.json")
     assert found["metric"] == "eval_loss"
     assert found["muon_learning_rate"] == pytest.approx(3 * found["learning_rate"])
+    scores = {one["learning_rate"]: one["score"] for one in found["trials"]}
+    assert found["learning_rate"] == best_rate(scores, found["start"], NEARLY_OF_MUON)
 
 
 def test_a_quantile_head_scales_the_rate_of_a_body_that_is_trained(run, finetuned, tmp_path):

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from ft_core.training.find_lr.rule import (
+    NEARLY_OF_MUON,
     best_rate,
     ceiling,
     changes,
@@ -95,6 +96,7 @@ def test_of_rates_that_gain_nearly_the_same_the_highest_is_chosen():
     scores = {1e-4: 1.8, 1e-3: 1.0, 3e-3: 1.04, 1e-2: 1.06}
     assert best_rate(scores, start=2.0) == 3e-3
     assert best_rate({**scores, 1e-2: math.inf}, start=2.0) == 3e-3
+    assert best_rate(scores, start=2.0, nearly=NEARLY_OF_MUON) == 1e-3
 
 
 def test_the_lowest_of_equals_is_chosen_when_no_rate_improves():
