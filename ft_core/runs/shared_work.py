@@ -59,7 +59,7 @@ def shared_out(sizes: Sequence[float], processes: int) -> list[list[int]]:
 
 def job_hash(values: Mapping[str, object]) -> str:
     """SHA-256 of the settings and the hashes of inputs that determine a job's results."""
-    own = {"version": version("kronos-ft"), "tables": TABLE}
+    own = {"version": version("kronos-ft")}
     return hashlib.sha256(json.dumps(own | dict(values), sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -136,7 +136,8 @@ class SharedWork:
     def read(self, name: str, position: int) -> Part:
         """The part of a finished unit."""
         folder = self._place(name, position)
-        part: Part = {path.stem: feather.read_feather(path) for path in sorted(folder.glob(f"*{TABLE}"))}
+        part: Part = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}  # earlier versions
+        part |= {path.stem: feather.read_feather(path) for path in sorted(folder.glob(f"*{TABLE}"))}
         return part | (load_file(folder / ARRAYS) if (folder / ARRAYS).is_file() else {})
 
     def results(self, units: Sequence[Unit], work: Callable[[Unit], Result]) -> list[Result]:

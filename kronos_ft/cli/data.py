@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,22 +64,24 @@ def run_check(argv: Sequence[str]) -> int:
         series = inspect_candles(source, options.policy, options.timezone, options.columns)
         lines, fine = check(series, shape.length)
         if fine:
-            line, fine = _windows_line(series, shape)
-            lines[-1 if not fine and len(series) == 1 else len(lines) :] = [line]  # not OK and REJECTED of one table
+            lines.append(_windows_line(series, shape))
         print("\n".join(lines))
         passes &= fine
     return 0 if passes else 1
 
 
-def _windows_line(series: list["CandleSeries"], shape: "WindowShape") -> tuple[str, bool]:
-    """The windows of training and validation with the default shares, and whether training accepts them."""
+def _windows_line(series: list["CandleSeries"], shape: "WindowShape") -> str:
+    """The windows of training and validation with the default shares, or why training needs other settings."""
+    from ..training.arguments import DataArguments
     from ..windows.dataset import WindowDataset
 
+    every = DataArguments.validation_stride
     try:
-        counts = [len(WindowDataset(series, split, shape, embargo=shape.length)) for split in ("train", "validation")]
+        train = WindowDataset(series, "train", shape, embargo=shape.length)
+        validation = WindowDataset(series, "validation", replace(shape, stride=every), embargo=shape.length)
     except ValueError as error:
-        return f"  REJECTED  {error}", False
-    return f"  windows   {counts[0]:,} to train on and {counts[1]:,} for validation, of {shape.length} bars", True
+        return f"  WARNING   {'all tables together: ' * (len(series) > 1)}for training, {error}"
+    return f"  windows   {len(train):,} to train on, {len(validation):,} for validation (every {every} bars)"
 
 
 def _download_parser() -> ExactParser:

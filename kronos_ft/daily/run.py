@@ -250,7 +250,7 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
     with engine(_parts_folder(args, share), job) as work:
         for number, part in enumerate(work.parts("forecast", starts, forecast_part, progress=progress), start=1):
             lines += part["lines"]["line"].tolist()
-            poor += part["poor"]["symbol"].tolist()
+            poor += part["poor"]["symbol"].tolist() if "poor" in part else []  # parts of an earlier version
             paths += [part["paths"]] if args.output else []
             if args.quantiles:
                 tables = [one for _, one in part["quantiles"].groupby("symbol", sort=False)]

@@ -9,7 +9,6 @@ Shapes: N bars; values (N, 6) in the order of `FEATURES`.
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .candle_table import CandleTable, TableWriter
-from .columns import FEATURES, ColumnNames, match_all, parse_columns, plain_name, unit_factor
+from .columns import FEATURES, NAMED_UTC, ColumnNames, match_all, parse_columns, plain_name, unit_factor
 from .numbers import decimal_mark, is_empty, parse_numbers
 from .quality import AMOUNT, CLOSE, DEFECTS, HIGH, LOW, VOLUME, QualityReport, clean, derive_amount
 from .readers import RawTable, files_of, read_tables
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 Map = Callable[[Callable, Iterable], Iterable]  # `map`, or one that shares the calls among processes
 
 LOT_TOLERANCE = 0.05
+SAME_AS_UTC = ("UTC", "ETC/UTC", "GMT", "ETC/GMT", "Z")
 SPARSE_SHARE = 0.8  # remark if fewer bars than this share follow the previous bar by exactly one step
 QUIET_SHARE = 0.2
 SHOWN_BARS = 200  # of a picture
@@ -255,7 +255,7 @@ def _describe(series: CandleSeries, has_amount: bool) -> None:
             "(cut the data there, or resample it to one step)"
         )
     remarks = report.quality.remarks
-    adjacent = float((steps == modal)[~closings(steps, modal)].mean())
+    adjacent = float((steps == modal)[~closings(series.timestamps, modal)].mean())
     if adjacent < SPARSE_SHARE:
         remarks.append(
             f"only {adjacent:.0%} of the bars follow the previous bar by one step: windows span unequal lengths of "
@@ -285,6 +285,10 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
         values, has_amount, unreadable = _values_of(frame, columns, remarks)
     except ValueError as error:
         raise ValueError(f"{table.name}: {error}") from error
+    if plain_name(columns["time"]) in NAMED_UTC and timezone.upper() not in SAME_AS_UTC:
+        remarks.append(
+            f"the column {columns['time']} is named as UTC, but times without an offset are read as {timezone}"
+        )
     readable = parsed.notna().to_numpy()
     times = parsed.fillna(pd.Timestamp(0, tz="UTC")).astype("int64").to_numpy(dtype=np.int64)
     cleaned, quality = clean(
@@ -312,8 +316,6 @@ def _series_of(table: RawTable, policy: str, timezone: str) -> CandleSeries:
 def _times_of(frame: pd.DataFrame, columns: dict, timezone: str) -> pd.Series:
     """UTC times of a table. Joins separate date and time-of-day columns, which MetaTrader and Stooq write."""
     names = {plain_name(name): name for name in frame.columns}
-    if timezone != "UTC" and re.search("utc$|^utc|^gmt", plain_name(columns["time"])):
-        raise ValueError(f"the column {columns['time']} is in UTC, but timezone={timezone}; omit the time zone")
     if columns["time"] != names.get("date") or "time" not in names:
         return parse_times(frame[columns["time"]], timezone)
     if frame[names["time"]].astype("string").str.fullmatch(r"\d{12,17}").mean() > 0.5:  # with the date (baostock)

@@ -7,13 +7,13 @@ ColumnNames = str | Mapping[str, str]
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
 
+NAMED_UTC = ("timestamputc", "datetimeutc", "opentimeutc", "dateutc", "timeutc", "utctime", "gmttime")
 # The first alias in the table wins. Names are compared in lower case, without spaces and punctuation.
 ALIASES: dict[str, tuple[str, ...]] = {
     "time": (
         "timestamps", "timestamp", "datetime", "opentime", "date", "time", "ts", "begintime", "candlebegintime",
         "tradetime", "tradedate", "unix", "unixtimestamp", "t", "时间", "日期时间", "交易时间", "日期", "交易日期",
-        "时间戳", "windowstart", "timestamputc", "datetimeutc", "opentimeutc", "dateutc", "timeutc", "utctime",
-        "gmttime",
+        "时间戳", "windowstart", *NAMED_UTC,
     ),
     "open": ("open", "openprice", "o", "开盘", "开盘价", "今开"),
     "high": ("high", "highprice", "max", "h", "最高", "最高价"),
@@ -56,7 +56,8 @@ _UNIT = re.compile(
 )
 
 
-_VOLUME_OF = re.compile(r"(?:[Vv]olume|VOLUME)[ _]([A-Z0-9]{2,10})")
+_NO_TICKER = r"[A-Z]{0,2}MA\d*|\d+[A-Z]|BUY|SELL|BID|ASK|AVG|SUM|CHG|PCT|RATIO|FROM|TO|UP|DOWN|TOTAL|DELTA|OSC|ADJ"
+_VOLUME_OF = re.compile(rf"(?:[Vv]olume|VOLUME)[ _](?!(?:{_NO_TICKER})$)([A-Z0-9]{{2,10}})")
 
 
 def plain_name(name: object) -> str:
@@ -101,11 +102,14 @@ def _with_units(names: Iterable[object]) -> dict[str, dict[str, object]]:
 def _volumes_by_ticker(names: Iterable[object]) -> dict[str, object]:
     """`volume` and `amount` of columns such as `Volume ETH` and `Volume USDT`: the base and the quote of the pair.
 
-    A currency is the quote. Of two others, as in ETH/BTC, the first is the base.
+    A currency is the quote. Of two others, as in ETH/BTC, the first is the base; at least one is a known coin, because
+    the word may also be that of an indicator.
     """
     tickers = {name: match[1].lower() for name in names if (match := _VOLUME_OF.fullmatch(str(name).strip()))}
     money = [name for name, ticker in tickers.items() if re.fullmatch(_MONEY, ticker)]
     others = [name for name in tickers if name not in money]
+    if not money and not any(re.fullmatch(_COIN, tickers[name]) for name in others):
+        return {}
     found = {"volume": others[:1], "amount": (money + others[1:])[:1]}
     return {meaning: names[0] for meaning, names in found.items() if names}
 
@@ -164,8 +168,9 @@ def match_columns(names: Iterable[object], given: Mapping[str, str] | None = Non
         named = next((known[alias] for alias in [*ALIASES[meaning], *with_unit] if alias in known), None)
         if named is not None:
             found[meaning] = named
-    if "volume" not in by_plain:
-        found |= _volumes_by_ticker(names)
+    by_ticker = _volumes_by_ticker(names)
+    if found.get("volume") in (None, *by_ticker.values()):  # an alias such as `volumebtc` does not know the pair
+        found |= {meaning: name for meaning, name in by_ticker.items() if meaning == "volume" or meaning not in found}
     have = ", ".join(str(name)[:40] for name in list(by_plain.values())[:12]) or "none"
     exact = {str(name).strip(): name for name in names}
     for meaning, name in (given or {}).items():

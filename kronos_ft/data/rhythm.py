@@ -11,7 +11,7 @@ CONTINUOUS_COVERAGE = 0.9  # a market with at least this share of the expected b
 SESSION_GAP_DAYS = 14  # a session market has at least one gap in this many days on average
 RECENT_BARS = 10_000  # before an origin: five weeks of one-minute stock bars, or a year of hourly bars
 LONGEST_PAUSE = 3600 * 10**9  # nanoseconds: longer steps may be nights, breaks or weekends
-RECURRING, RECURRING_SHARE = 3, 0.9  # in a session market, this many lengths are this share of the closings
+DAY, LONG_BARS = 86_400 * 10**9, 4 * 3600 * 10**9  # nanoseconds
 STEP_PARTS, LEAST_PART, PREVAILS = 10, 20, 0.9
 
 
@@ -65,17 +65,24 @@ def market_of(steps: np.ndarray, step: int) -> str:
     return "session" if session else "continuous"
 
 
-def closings(steps: np.ndarray, step: int) -> np.ndarray:
-    """Whether each step is a closing of a session market, such as a night or a weekend: a length that recurs.
+def closings(timestamps: np.ndarray, step: int) -> np.ndarray:
+    """Whether each step is a closing of a session market, such as a night or a weekend.
+
+    Closings begin at few times of the day or, for bars of four hours and longer, on few days of the week; bars that are
+    missing at random do not.
 
     Args:
-        steps (`np.ndarray` of int64, shape `(N - 1,)`): nanoseconds between bars.
-        step (`int`): their modal step.
+        timestamps (`np.ndarray` of `datetime64[ns]`, shape `(N,)`): strictly increasing.
+        step (`int`): the modal step in nanoseconds.
     """
+    steps = np.diff(timestamps).astype(np.int64)
     longer = steps > max(step, LONGEST_PAUSE)
-    _, counts = np.unique(steps[longer], return_counts=True)
-    recurs = np.sort(counts)[-RECURRING:].sum() >= RECURRING_SHARE * longer.sum()
-    return longer & (recurs and market_of(steps, step) == "session")
+    began = timestamps[:-1][longer].astype("datetime64[ns]").astype(np.int64)
+    by_day = step >= LONG_BARS
+    _, counts = np.unique(began // DAY % 7 if by_day else began % DAY, return_counts=True)
+    number, share = (2, 0.6) if by_day else (4, 0.75)
+    recur = np.sort(counts)[-number:].sum() >= share * len(began)
+    return longer & (recur and market_of(steps, step) == "session")
 
 
 def rhythm_before(timestamps: np.ndarray, origin: int) -> tuple[float, str]:

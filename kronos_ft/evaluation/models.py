@@ -67,7 +67,7 @@ def model_sources(args: EvaluateArguments) -> list[ModelSource]:
         if len(entries) < 2:
             raise ValueError(
                 f"--compare {entries[0]} is one model; pass two or more, e.g. small finetuned=RUN, or --model "
-                f"{entries[0]}"
+                f"{entries[0].partition('=')[2] or entries[0]}"
             )
     found = []
     for entry in entries:

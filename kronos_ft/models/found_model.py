@@ -131,13 +131,13 @@ class FoundModel:
         )
 
     def timezone_remark(self, timezone: str) -> str | None:
-        """A warning if the times of the training data were read in another time zone, else None."""
+        """A warning if times are read as UTC, the default, but were not in training; else None."""
         recorded = self.data_settings().get("timezone") or timezone
-        if recorded == timezone:
+        if timezone != "UTC" or recorded == timezone:
             return None
         return (
-            f"times without an offset are read as {timezone}, but {self.name} was trained with --timezone {recorded}; "
-            "pass the same"
+            f"times without an offset are read as UTC here, but as {recorded} in the training of {self.name}; if the "
+            f"file has local times, pass --timezone {recorded}"
         )
 
     def check_calibration(self, sha256: str) -> None:

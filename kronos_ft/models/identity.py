@@ -28,5 +28,12 @@ def predictor_hashes(predictor: object) -> list[str]:
 
 
 def tokenizer_facts(tokenizer: PreTrainedModel) -> dict[str, str | None]:
-    """Name and hash of a tokenizer, as a predictor's folder records them; the name is None if it was never loaded."""
-    return {"tokenizer": tokenizer.name_or_path or None, "tokenizer_sha256": weights_hash(tokenizer)}
+    """Name and hash of a tokenizer, as a predictor's folder records them.
+
+    The name is None if the weights are not those that were loaded by this name.
+    """
+    digest = weights_hash(tokenizer)
+    return {
+        "tokenizer": tokenizer.name_or_path if tokenizer.loaded_hash == digest else None,
+        "tokenizer_sha256": digest,
+    }

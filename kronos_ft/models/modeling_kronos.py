@@ -66,6 +66,8 @@ class KronosTokenizer(KronosPreTrainedModel):
     Source: shiyu-coder/Kronos, `KronosTokenizer`. As upstream, a new model has PyTorch's default initialisation.
     """
 
+    keeps_hash = True
+
     config_class = KronosTokenizerConfig
     main_input_name = "candles"
 

@@ -30,6 +30,7 @@ from ft_core.io.formats import read_json
 from ft_core.io.progress_lines import without_loading_bar
 from ft_core.runs.folder import BEST_MODEL
 
+from .identity import weights_hash
 from .pairing import read_forecaster
 
 __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]
@@ -105,6 +106,8 @@ class KronosPreTrainedModel(PreTrainedModel):
 
     base_model_prefix = ""
     hub_origin: HubOrigin | None = None  # repository and commit on the Hub that it was loaded from
+    keeps_hash: ClassVar[bool] = False  # of the weights that are loaded
+    loaded_hash: str | None = None  # of the weights as they were loaded, see `weights_hash`
     forecaster: dict | None = None  # content of the `forecaster.json` that it was loaded with
     _no_split_modules: ClassVar[list[str]] = ["TransformerBlock"]
     _supports_sdpa = True
@@ -151,6 +154,7 @@ class KronosPreTrainedModel(PreTrainedModel):
         model.hub_origin, model.forecaster = origin_of(folder), read_forecaster(folder)
         if model.hub_origin and read_pulled(folder) is None:
             model.name_or_path = model.hub_origin.repository  # instead of the cache folder, which adapters would record
+        model.loaded_hash = weights_hash(model) if cls.keeps_hash else None
         return model
 
     @classmethod

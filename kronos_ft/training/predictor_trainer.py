@@ -226,7 +226,7 @@ class KronosTrainer(WindowTrainer):
         shape = getattr(windows, "shape", None)
         size = (shape.lookback, shape.horizon) if shape is not None else (None, None)
         facts = self.recorder.facts
-        given = self._tokenizer_facts or getattr(windows, "tokenizer_facts", {})
+        given = getattr(windows, "tokenizer_facts", None) or self._tokenizer_facts or {}
         write_pairing(folder, given | facts.get("model", {}), *size, descends_from=facts.get("descends_from"))
 
     def write_model(self, folder: Path, state_dict: dict[str, Tensor]) -> None:

@@ -178,7 +178,7 @@ class WindowDataset(Dataset):
         after = f" after an embargo of {self.embargo}" if self.embargo else ""
         if longest < self.shape.length:
             share = max((end - first for first, end in whole.values()), default=0)
-            most = (share // 2 if self.embargo else share) - 1  # the default embargo is one window
+            most = (share // 2 if self.embargo == self.shape.length else longest) - 1  # the default embargo is a window
             fits = f" (lookback_window + predict_window of at most {most})" if most > 2 else ""
             return (
                 f"the {self.split} split has {bars} bars{after}, too few for a window of {self.shape.length} "

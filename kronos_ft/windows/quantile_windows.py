@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.identity import tokenizer_facts
 from ..models.modeling_kronos import KronosTokenizer
 from .dataset import WindowDataset
 from .tokens import TokenWindowDataset, freeze, tokenise
@@ -172,7 +173,7 @@ class QuantileWindowDataset(TokenWindowDataset):
         if self.has_tokens and not on_demand:
             super().__init__(windows, tokenizer, cache, progress)
         else:
-            self.windows = windows
+            self.windows, self.tokenizer_facts = windows, tokenizer_facts(tokenizer) if self.has_tokens else {}
 
     def fingerprint(self) -> str:
         """SHA-256 of windows and tokens, and of the names of features and targets."""

@@ -86,20 +86,24 @@ def health_shares(rows: Sequence[Mapping[str, bool]]) -> dict[str, float]:
     return shares | {"defective_share": fmean(any(row[name] for name in SIGNS) for row in rows)}
 
 
-def identical_share(outputs: Sequence[str], sources: Sequence[str]) -> float:
-    """Share of the outputs that equal the output of another record with a different source.
+def identical_share(outputs: Sequence[str], sources: Sequence[str], references: Sequence[str]) -> float:
+    """Share of the outputs that equal the output of another record with another source and another reference.
 
     A model that writes the same text for every record (mode collapse) may get high ROUGE where references are similar.
-    Empty outputs do not count; empty_share contains them.
+    Where references repeat, such as labels, equal outputs do not count, nor do empty ones, which empty_share contains.
 
     Args:
         outputs (`Sequence[str]`): normalised texts.
-        sources (`Sequence[str]`): one source per output; any text that tells records apart serves.
+        sources, references (`Sequence[str]`): one of each per output.
     """
-    sources_of = defaultdict(set)
-    for output, source in zip(outputs, sources, strict=True):
-        sources_of[output].add(source)
-    return fmean(bool(output) and len(sources_of[output]) > 1 for output in outputs)
+    records_of = defaultdict(set)
+    for output, *record in zip(outputs, sources, references, strict=True):
+        records_of[output].add(tuple(record))
+    several = {
+        output: all(len(set(texts)) > 1 for texts in zip(*records, strict=True))
+        for output, records in records_of.items()
+    }
+    return fmean(bool(output) and several[output] for output in outputs)
 
 
 def health_warnings(scores: Mapping[str, float], count: int) -> list[str]:
@@ -130,8 +134,8 @@ def health_warnings(scores: Mapping[str, float], count: int) -> list[str]:
         )
     if count >= FEWEST_TO_COMPARE and scores.get("identical_share", 0) > MANY_IDENTICAL:
         lines.append(
-            f"{of_all('identical')} outputs are identical to the output for another source; unless the references also "
-            "repeat, the model ignores its input: train longer, raise learning_rate, or start from published weights"
+            f"{of_all('identical')} outputs are identical to an output for another source and another reference: the "
+            "model ignores its input; train longer, raise learning_rate, or start from published weights"
         )
     lines += [
         f"{of_all(name)} outputs have {what} the characters of their reference"

@@ -114,7 +114,7 @@ def score_texts(
         "length_ratio": sum(row["prediction_tokens"] for row in rows) / reference_tokens if reference_tokens else 0.0,
         "repeated_characters": fmean(row["repeated_characters"] for row in rows),
         **health_shares(rows),
-        "identical_share": identical_share(outputs, references if sources is None else sources),
+        "identical_share": identical_share(outputs, references if sources is None else sources, targets),
     }
 
 

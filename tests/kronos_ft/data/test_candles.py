@@ -56,6 +56,20 @@ def test_one_long_outage_does_not_make_a_session_market():
     assert series.report.quality.remarks == []
 
 
+@pytest.mark.parametrize("step", ["30min", "1h", "4h", "1D"])
+def test_bars_that_are_missing_at_random_are_no_closings(step):
+    table = simulate_candles(900, step=step)
+    (series,) = load_candles(table[np.random.default_rng(1).random(900) < 0.7])
+    assert any("of the bars follow the previous bar by one step" in one for one in series.report.quality.remarks)
+
+
+@pytest.mark.parametrize("hours", [(1, 2, 3, 5, 6), (2, 3, 6, 7)])
+def test_nights_and_breaks_are_closings(hours):
+    table = simulate_candles(3000, step="1h")
+    (series,) = load_candles(table[table.timestamps.dt.hour.isin(hours) & (table.timestamps.dt.day_of_week < 5)])
+    assert series.report.quality.remarks == []
+
+
 def test_sparse_and_quiet_tables_are_remarked():
     table = simulate_candles(900)
     sparse = load_candles(table[np.random.default_rng(0).random(900) < 0.4])[0].report.quality.remarks

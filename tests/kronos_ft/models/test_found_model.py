@@ -96,6 +96,14 @@ def test_a_longer_horizon_is_told_with_both_lengths(finetuned):
     assert FoundModel("m", "m", "t", forecaster={"horizon": 4}, is_head=True).long_horizon_remark(9) is None  # an error
 
 
+def test_another_time_zone_than_in_training_is_told():
+    model = FoundModel("m", "m", "t", record={"data": {"timezone": "Asia/Shanghai"}})
+    assert model.timezone_remark("Asia/Shanghai") is None
+    assert model.timezone_remark("America/New_York") is None  # of another market
+    assert model.timezone_remark("UTC").endswith("if the file has local times, pass --timezone Asia/Shanghai")
+    assert FoundModel("m", "m", "t").timezone_remark("UTC") is None
+
+
 def test_sampling_is_as_calibrated_unless_asked_otherwise(alone):
     write_forecaster(alone, {"T": 0.8, "top_p": 0.95, "predictor_sha256": "a" * 64})
     found = find_model(str(alone))

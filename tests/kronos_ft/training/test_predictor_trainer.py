@@ -353,6 +353,20 @@ def test_a_run_from_python_keeps_the_folder_of_its_tokenizer(
     assert trained_with(tmp_path / "model")["tokenizer_sha256"] == weights_hash(loaded)
 
 
+def test_a_tokenizer_that_was_trained_since_is_not_recorded_by_its_name(
+    make_predictor_trainer, train_windows, tiny_model, tmp_path
+):
+    tiny_model.save_pretrained(tmp_path / "tokenizer")
+    changed = KronosTokenizer.from_pretrained(tmp_path / "tokenizer")
+    with torch.no_grad():
+        next(changed.parameters()).add_(0.1)
+    trainer = make_predictor_trainer(train=TokenWindowDataset(train_windows, changed))
+    trainer.save_model(tmp_path / "model")
+    assert trained_with(tmp_path / "model") == {"tokenizer": None, "tokenizer_sha256": weights_hash(changed)}
+    with pytest.raises(ValueError, match="has no record of its tokenizer"):
+        find_model(str(tmp_path / "model"))
+
+
 def test_data_that_are_no_windows_are_refused(make_predictor_trainer, series, train_windows):
     with pytest.raises(ValueError, match="train_dataset is of type list; make a WindowDataset of the candles first"):
         make_predictor_trainer(train=[series])

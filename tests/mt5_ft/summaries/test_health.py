@@ -113,14 +113,15 @@ def test_one_text_for_every_source_is_named():
     assert scores["identical_share"] == 1
     (line,) = health_warnings(scores, 5)
     assert line == (
-        "5 of 5 outputs are identical to the output for another source; unless the references also repeat, the model "
-        "ignores its input: train longer, raise learning_rate, or start from published weights"
+        "5 of 5 outputs are identical to an output for another source and another reference: the model ignores its "
+        "input; train longer, raise learning_rate, or start from published weights"
     )
 
 
 def test_identical_outputs_of_one_source_and_empty_outputs_do_not_count():
     outputs, sources = ["a", "a", "b", "b", "", "", "c"], ["1", "1", "2", "3", "4", "5", "6"]
-    assert identical_share(outputs, sources) == pytest.approx(2 / 7)
+    assert identical_share(outputs, sources, sources) == pytest.approx(2 / 7)
+    assert identical_share(outputs, sources, outputs) == 0  # the references repeat too, as labels do
     scores = score_texts([REFERENCE] * 3, [f"{REFERENCE} {number}" for number in range(3)], sources=["same"] * 3)
     assert scores["identical_share"] == 0
     with pytest.raises(ValueError, match="sources has 1 rows, but predictions has 3; pass one source per row"):

@@ -302,7 +302,7 @@ def test_one_summary_for_all_records_is_warned_of(data, tmp_path, capsys):
     words = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--data", tmp_path / "few.jsonl"]
     assert main([str(word) for word in words]) == 0
     found = capsys.readouterr()
-    assert "WARNING: 5 of 5 outputs are identical to the output for another source; unless" in found.err
+    assert "WARNING: 5 of 5 outputs are identical to an output for another source and another reference" in found.err
     assert "identical_share              1.000" in found.out
     assert "defective_share              0.000" in found.out
 
