@@ -12,7 +12,6 @@ from ft_core.io.secrets import without_secrets
 
 if TYPE_CHECKING:
     from ..data.candles import CandleSeries
-    from ..windows.dataset import WindowShape
 
 USAGE = """\
 kronos-ft data ACTION [OPTIONS]
@@ -56,25 +55,25 @@ def run_check(argv: Sequence[str]) -> int:
         )
     from ..data.candles import inspect_candles
     from ..data.check import check
-    from ..windows.dataset import WindowShape
 
-    shape = WindowShape(options.lookback_window, options.predict_window)
+    bars = options.lookback_window, options.predict_window
     passes = True
     for source in options.source:
         series = inspect_candles(source, options.policy, options.timezone, options.columns)
-        lines, fine = check(series, shape.length)
+        lines, fine = check(series, sum(bars) + 1)
         if fine:
-            lines.append(_windows_line(series, shape))
+            lines.append(_windows_line(series, *bars))
         print("\n".join(lines))
         passes &= fine
     return 0 if passes else 1
 
 
-def _windows_line(series: list["CandleSeries"], shape: "WindowShape") -> str:
+def _windows_line(series: list["CandleSeries"], lookback: int, horizon: int) -> str:
     """The windows of training and validation with the default shares, or why training needs other settings."""
     from ..training.arguments import DataArguments
-    from ..windows.dataset import WindowDataset
+    from ..windows.dataset import WindowDataset, WindowShape
 
+    shape = WindowShape(lookback, horizon)
     every = DataArguments.validation_stride
     try:
         train = WindowDataset(series, "train", shape, embargo=shape.length)
