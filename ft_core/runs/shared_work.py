@@ -32,7 +32,7 @@ from .lock import launched_processes, run_lock
 from .processes import leave_group_at_exit, lost_process, process_group
 
 PART_NAME = re.compile(r"\.?[a-z]+-\d{6}")  # hidden: not yet complete
-# tables as uncompressed Arrow files, which take a sixth of the processor time of Parquet to write and to read
+# tables as uncompressed Arrow files, which are cheaper to write and to read than Parquet
 MANIFEST, ARRAYS, TABLE = "manifest.json", "arrays.safetensors", ".arrow"
 AT_ONCE = 128  # results that the processes exchange together
 PATIENCE = timedelta(days=7)  # of a process that waits for the others; a launcher ends all when one is killed
