@@ -7,6 +7,7 @@
 A tiny tokenizer and predictor are trained on the first 60 % of the embedded candles for so many steps; `grid` tunes
 them on the last 40 % with each rate (batch 50, 30 passes, 210 steps), and `choose` with the rate that the search finds.
 `tokenizer-best` and `predictor-best` are tuned with the preset `best` (Muon); `quantiles` is a head on the predictor.
+`--markets FILE` takes the candles of a file instead; its rows are named by the file.
 Runs that have ended are not repeated. Two stages may run in two processes; both use the same `--work` folder.
 """
 
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 
 from benchmarks.comparison import RESULTS, machine
-from benchmarks.kronos_recipes import BARS, as_argv, halves, windows_of
+from benchmarks.kronos_recipes import as_argv, halves, windows_of
 from ft_core.io.files import write_json
 from ft_core.runs.folder import BEST_MODEL, METRICS_FILE
 from ft_core.runs.record_schema import git_state, now, versions
@@ -30,7 +31,7 @@ RESULT = RESULTS / "find_lr.json"
 RATES = ("1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3", "1e-2")
 STARTS = (300, 600, 3000)
 STAGES = ("tokenizer", "predictor", "tokenizer-best", "predictor-best", "quantiles")
-WINDOWS = tuple(as_argv(windows_of(BARS)))
+SAMPLE = "sample"
 START = ("--learning_rate", "1e-3", "--per_device_train_batch_size", "32", "--seed", "7", "--model", "tiny")
 SAVES = ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "300", "--save_steps", "300")
 COST = "cpu_seconds.json"  # beside the metrics of a run
@@ -53,12 +54,10 @@ def _run(folder: Path, *words: object) -> None:
 class Starts:
     """Weights that have had so many steps, and the words that fine-tune them on the later candles."""
 
-    def __init__(self, work: Path):
-        self.work = work
-        work.mkdir(parents=True, exist_ok=True)
-        self.earlier, self.later = (work / "earlier.csv", work / "later.csv")
-        if not self.later.is_file():
-            halves("sample", work)
+    def __init__(self, work: Path, market: str = SAMPLE):
+        self.work = work if market == SAMPLE else work / Path(market).stem
+        self.earlier, self.later, bars = halves(market, self.work)
+        self.windows = as_argv(windows_of(bars))
 
     def folder(self, stage: str, steps: int) -> Path:
         return self.work / f"start-{stage}-{steps}"
@@ -68,7 +67,7 @@ class Starts:
 
     def train(self, stage: str, steps: int) -> None:
         """Trains starting weights; those of a predictor on the tokens of the tokenizer of as many steps."""
-        words = (*WINDOWS, *START, *SAVES, "--from_scratch", "--data", self.earlier, "--max_steps", steps)
+        words = (*self.windows, *START, *SAVES, "--from_scratch", "--data", self.earlier, "--max_steps", steps)
         if stage == "predictor":
             self.train("tokenizer", steps)
         _run(self.folder(stage, steps), stage, *words, *self.tokenizer(stage, steps))
@@ -79,7 +78,7 @@ class Starts:
         trained = "predictor" if command == "quantiles" else command
         start = ("--model", self.folder(trained, steps) / BEST_MODEL, *self.tokenizer(command, steps))
         recipe = ("--preset", preset) if preset else ()
-        return (command, *WINDOWS, "--data", self.later, "--seed", "1", *start, *recipe)
+        return (command, *self.windows, "--data", self.later, "--seed", "1", *start, *recipe)
 
     def tuned(self, stage: str, steps: int, rate: str) -> Path:
         """The run of a rate."""
@@ -148,13 +147,26 @@ def main() -> int:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--starts", nargs="+", type=int, default=list(STARTS))
     parser.add_argument("--rates", nargs="+", default=list(RATES))
+    parser.add_argument("--markets", nargs="+", default=[SAMPLE], help="CSV files; sample: the embedded candles")
     parser.add_argument("--work", type=Path, default=Path("runs/find-lr-benchmark"))
     options = parser.parse_args()
-    starts = Starts(options.work)
-    if options.what == "table":
-        pairs = [(stage, steps) for stage in options.stages for steps in options.starts]
-        begun = [(stage, steps) for stage, steps in pairs if any(options.work.glob(f"{stage}-{steps}-*/{COST}"))]
-        rows = {f"{stage}, {steps} steps": starts.row(stage, steps, options.rates) for stage, steps in begun}
+    rows = {}
+    for market in options.markets:
+        starts = Starts(options.work, market)
+        for stage, steps in ((stage, steps) for stage in options.stages for steps in options.starts):
+            if options.what == "grid":
+                starts.train(stage.partition("-")[0].replace("quantiles", "predictor"), steps)
+                for rate in options.rates:
+                    print(market, stage, steps, rate, starts.tune(stage, steps, rate), flush=True)
+            elif options.what == "choose":
+                found = starts.choose(stage, steps)["learning_rate"]
+                print(market, stage, steps, found, flush=True)
+                if found not in map(float, options.rates):
+                    starts.tune(stage, steps, f"{found:g}")
+            elif any(starts.work.glob(f"{stage}-{steps}-*/{COST}")):
+                name = f"{stage}, {steps} steps" + f", {Path(market).stem}" * (market != SAMPLE)
+                rows[name] = starts.row(stage, steps, options.rates)
+    if rows:
         about = {
             "written": now(),
             "machine": machine(),
@@ -163,18 +175,6 @@ def main() -> int:
         }
         write_json(RESULT, {"rows": rows, **about})
         print("\n".join(table(rows)))
-        return 0
-    for steps in options.starts:
-        for stage in options.stages:
-            if options.what == "choose":
-                found = starts.choose(stage, steps)["learning_rate"]
-                print(stage, steps, found, flush=True)
-                if found not in map(float, options.rates):
-                    starts.tune(stage, steps, f"{found:g}")
-                continue
-            starts.train(stage.partition("-")[0].replace("quantiles", "predictor"), steps)
-            for rate in options.rates:
-                print(stage, steps, rate, starts.tune(stage, steps, rate), flush=True)
     return 0
 
 

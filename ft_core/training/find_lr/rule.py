@@ -7,8 +7,8 @@ Notable:
 - The training loss does not show which rate below it is best: that depends on how well trained the weights are, and on
   the length of the run (Wu et al. 2018, arXiv 1803.02021: short runs prefer other rates than long ones). Rates 1, 3,
   10, 30 ... around it are tried, each in a run of its own from the same weights, and compared on validation data.
-- Of rates whose trials gain nearly the same, the highest is chosen, because a longer run favours higher rates; of
-  those of Muon, the best.
+- Of rates whose trials gain nearly the same, the highest is chosen, because a longer run favours higher rates. With
+  Muon, this went too far: the rate of the recipe is chosen if its trial is nearly the best, else the best.
 - Scores need not have a single minimum, so neighbours are all tried instead of descending from one to the next.
 """
 
@@ -19,8 +19,8 @@ LOWEST, HIGHEST = 1e-6, 1.0  # of the range test
 SMOOTHING = 0.7  # weight of the past in the smoothed training loss
 MOST_RISE, RISEN = 4.0, 0.2  # standard deviations over batches and share of the loss: a larger rise ends the test
 DIGITS = ("1", "3")  # leading digits of the rates that are tried
-NEARLY = 0.95  # of the gain of the best rate: with AdamW, longer runs favour higher rates
-NEARLY_OF_MUON = 1.0  # with Muon, the highest rate with 95 % of the gain ended a run 18 % above the best
+NEARLY = 0.95  # of the gain of the best rate
+NEARLY_OF_RECIPE = 0.9  # of the gain of the best rate: differences that trials cannot tell apart from chance
 ABOVE, FIRST_TRIALS, MOST_TRIALS = 2, 5, 9  # steps of the ladder above the ceiling; number of rates
 
 
@@ -82,30 +82,35 @@ def first_rates(top: float) -> list[float]:
     return [rate for step in (ABOVE - n for n in range(FIRST_TRIALS)) if LOWEST <= (rate := ladder(top, step)) <= 1]
 
 
-def next_rate(scores: Mapping[float, float], start: float, nearly: float = NEARLY) -> float | None:
+def next_rate(scores: Mapping[float, float], start: float, recipe: float | None = None) -> float | None:
     """The next rate beyond the ones tried, if the best is at their end; None when the search is over.
 
     Args:
         scores (`Mapping` of rate to score): smaller is better; infinite where a trial diverged.
         start (`float`): the score of the starting weights.
-        nearly (`float`): as for [`best_rate`].
+        recipe (`float`, *optional*): as for [`best_rate`].
     """
-    best = best_rate(scores, start, nearly)
+    best = best_rate(scores, start, recipe)
     if len(scores) >= MOST_TRIALS or min(scores) < best < max(scores):
         return None
     rate = ladder(best, -1 if best == min(scores) else 1)
     return rate if LOWEST <= rate <= HIGHEST else None
 
 
-def best_rate(scores: Mapping[float, float], start: float, nearly: float = NEARLY) -> float:
-    """The highest rate that gains nearly as much as the best.
+def best_rate(scores: Mapping[float, float], start: float, recipe: float | None = None) -> float:
+    """The highest rate that gains nearly as much as the best; or, if `recipe` is given, that rate or the best.
 
     Args:
         scores (`Mapping` of rate to score): as for [`next_rate`].
         start (`float`): the score of the starting weights.
-        nearly (`float`): share of the best gain that is enough.
+        recipe (`float`, *optional*): a rate that complete runs were compared with. It is chosen if its trial gains at
+            least `NEARLY_OF_RECIPE` of what the best trial gains.
     """
     lowest = min(scores.values())
+    best = min(rate for rate, score in scores.items() if score == lowest)
+    gains = {rate: start - score for rate, score in scores.items()}
     if not lowest < start:
-        return min(rate for rate, score in scores.items() if score == lowest)
-    return max(rate for rate, score in scores.items() if start - score >= nearly * (start - lowest))
+        return best
+    if recipe is None:
+        return max(rate for rate, gain in gains.items() if gain >= NEARLY * gains[best])
+    return recipe if gains.get(recipe, -math.inf) >= NEARLY_OF_RECIPE * gains[best] else best

@@ -13,7 +13,7 @@ from ...io.formats import is_number
 from ...io.memory import free_memory
 from ...runs.record_schema import find_record
 from ..recorded_trainer import RecordedTrainer
-from .rule import NEARLY, NEARLY_OF_MUON, best_rate, ceiling, first_rates, next_rate, range_rates
+from .rule import best_rate, ceiling, first_rates, next_rate, range_rates
 from .trials import FollowRates, part_of, random_states_kept, short_settings, silent_folder, trial_rates
 
 RANGE_STEPS = 50
@@ -127,7 +127,7 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
     Raises:
         ValueError: every rate diverged.
     """
-    nearly = NEARLY_OF_MUON if args.optim == "muon" else NEARLY
+    recipe = float(args.learning_rate) if args.optim == "muon" else None
     note("finding the learning rate: a range test, then a trial of each of several rates ...")
     with random_states_kept(), silent_folder() as folder:
 
@@ -151,6 +151,8 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
         found = FoundRate(metric, start[metric], larger, steps, len(held_out), test.rates[: len(losses)], losses)
         found.start_losses = still.losses[: len(losses)]
         waiting = first_rates(ceiling(found.range_rates, losses, still.losses))
+        if recipe not in waiting and recipe is not None and min(waiting) < recipe < max(waiting):
+            waiting.append(recipe)
         while waiting:
             rate = waiting.pop(0)
             del trainer
@@ -159,9 +161,9 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
             trainer = run(follow)
             score = float("inf") if len(follow.losses) < steps else trainer.evaluate(held_out)[metric]
             found.trials[rate] = score if math.isfinite(score) else float("inf")
-            if not waiting and (further := next_rate(*found.compared(), nearly)) is not None:
+            if not waiting and (further := next_rate(*found.compared(), recipe)) is not None:
                 waiting.append(further)
-    best = best_rate(*found.compared(), nearly)
+    best = best_rate(*found.compared(), recipe)
     if found.scores()[best] == float("inf"):
         raise ValueError(
             f"no learning rate was found: the loss diverged at {', '.join(f'{one:g}' for one in found.trials)}; check "

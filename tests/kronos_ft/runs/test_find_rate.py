@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 import ft_core.training.find_lr.search
 from ft_core.cli.learning_rates import AutoRate, WidthRate
-from ft_core.training.find_lr.rule import NEARLY_OF_MUON, best_rate
+from ft_core.training.find_lr.rule import best_rate
 from ft_core.training.find_lr.search import scaled_rates
 from ft_core.training.find_lr.trials import random_states_kept, trial_rates
 from kronos_ft.data.sources import simulate_candles
@@ -87,14 +87,15 @@ def test_auto_equals_the_number_by_hand_and_a_resume_uses_the_recorded_rate(run,
 def test_a_predictor_with_muon_scales_the_rate_of_muon(run, finetuned, tmp_path):
     tokenizer = finetuned.folder / "tokenizer" / "best_model"
     words = (*SHAPE, "--max_steps", "4", "--model", finetuned.folder / "predictor" / "best_model")
-    words += ("--tokenizer", tokenizer, "--optim", "muon", "--learning_rate", "1e-3", "--muon_learning_rate", "3e-3")
+    words += ("--tokenizer", tokenizer, "--optim", "muon", "--learning_rate", "2e-3", "--muon_learning_rate", "6e-3")
     code, _, errors = run("find-lr", "predictor", "--data", finetuned.data, *words, "--output_dir", tmp_path / "found")
     assert code == 0, errors
     found = read(tmp_path / "found" / "find_lr.json")
     assert found["metric"] == "eval_loss"
     assert found["muon_learning_rate"] == pytest.approx(3 * found["learning_rate"])
     scores = {one["learning_rate"]: one["score"] for one in found["trials"]}
-    assert found["learning_rate"] == best_rate(scores, found["start"], NEARLY_OF_MUON)
+    assert found["learning_rate"] == best_rate(scores, found["start"], recipe=2e-3)
+    assert (2e-3 in scores) == (min(scores) < 2e-3 < max(scores))  # the rate of the recipe is tried too
 
 
 def test_a_quantile_head_scales_the_rate_of_a_body_that_is_trained(run, finetuned, tmp_path):

@@ -6,7 +6,6 @@ import math
 import pytest
 
 from ft_core.training.find_lr.rule import (
-    NEARLY_OF_MUON,
     best_rate,
     ceiling,
     changes,
@@ -96,7 +95,22 @@ def test_of_rates_that_gain_nearly_the_same_the_highest_is_chosen():
     scores = {1e-4: 1.8, 1e-3: 1.0, 3e-3: 1.04, 1e-2: 1.06}
     assert best_rate(scores, start=2.0) == 3e-3
     assert best_rate({**scores, 1e-2: math.inf}, start=2.0) == 3e-3
-    assert best_rate(scores, start=2.0, nearly=NEARLY_OF_MUON) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [(1.0, 3e-3), (1.09, 3e-3), (1.11, 1e-2), (math.inf, 1e-2)],
+    ids=["as good", "90 % of the gain", "less", "diverged"],
+)
+def test_the_rate_of_the_recipe_is_chosen_if_its_trial_is_nearly_the_best(score, expected):
+    scores = {1e-3: 1.8, 3e-3: score, 1e-2: 1.0, 3e-2: 1.01}
+    assert best_rate(scores, start=2.0, recipe=3e-3) == expected
+
+
+def test_a_rate_of_the_recipe_that_was_not_tried_is_not_chosen():
+    scores = {1e-3: 1.8, 1e-2: 1.0, 3e-2: 1.01}
+    assert best_rate(scores, start=2.0, recipe=2e-2) == 1e-2
+    assert best_rate(scores, start=0.5, recipe=3e-2) == 1e-2  # no rate improves
 
 
 def test_the_lowest_of_equals_is_chosen_when_no_rate_improves():
