@@ -6,12 +6,16 @@ parts, and the first one writes the files when all parts are finished.
 """
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetWriter
 
 from ft_core.io.console import echo
 from ft_core.io.files import write_file
@@ -19,7 +23,7 @@ from ft_core.io.progress_lines import LineProgress
 from ft_core.io.spreadsheet import neutral_frame
 from ft_core.runs.lock import launched_processes
 from ft_core.runs.ray_work import ray_work
-from ft_core.runs.shared_work import Part, joined_group, shared_map, shared_work
+from ft_core.runs.shared_work import Part, SharedWork, joined_group, shared_map, shared_work
 
 from ..data.candles import CandleSeries, fingerprint
 from ..data.sources import load_source
@@ -28,7 +32,6 @@ from ..forecasting.networks import load_predictor, remarks_on
 from ..forecasting.predictor import BATCH_ROWS
 from ..forecasting.series import (
     MANY_TOUCHED,
-    SymbolForecast,
     check_series,
     describe_forecast,
     forecast_series,
@@ -88,11 +91,17 @@ def _parts_folder(args: ForecastArguments, share: bool) -> Path:
     return Path(f"{target or 'forecast'}{PARTS}")
 
 
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    if path.suffix == ".parquet":
-        write_file(path, lambda temporary: table.to_parquet(temporary, index=False))
-    else:
-        write_file(path, lambda temporary: neutral_frame(table).to_csv(temporary, index=False))
+def _write_tables(tables: Iterator[pd.DataFrame], path: Path) -> None:
+    """Writes tables of equal columns one after another, as Parquet or CSV; only one is in memory at a time."""
+    if path.suffix != ".parquet":
+        for number, table in enumerate(tables):
+            neutral_frame(table).to_csv(path, mode="a", header=number == 0, index=False)
+        return
+    rows = (pa.Table.from_pandas(table, preserve_index=False) for table in tables)
+    first = next(rows)
+    with ParquetWriter(path, first.schema, use_dictionary=["symbol", "path", "timestamps"]) as writer:
+        for table in chain([first], rows):
+            writer.write_table(table)
 
 
 def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
@@ -148,15 +157,12 @@ def _resolved(args: ForecastArguments, found: FoundModel) -> ForecastArguments:
     return replace(args, horizon=found.horizon(args.horizon), lookback=found.lookback(args.lookback))
 
 
-def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[SymbolForecast]:
+def run_forecast(args: ForecastArguments, *, share: bool = False) -> None:
     """Forecasts each symbol and writes paths, quantiles and pictures, if set.
 
     Args:
         args ([`ForecastArguments`]): the settings.
         share (`bool`): share the symbols among the processes of the launch, all of which call this function.
-
-    Returns:
-        `list` of [`SymbolForecast`]: those that this process made; of a single process those of all symbols.
 
     Raises:
         ValueError: invalid settings, data or models; raised before anything is written.
@@ -203,7 +209,7 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
         series = [one for one, key in zip(series, repeated, strict=True) if key not in known]
     refused = [key for key in repeated if key in known]
     pictures = _plot_names(Path(args.plot).resolve(), [one.symbol for one in series]) if args.plot else []
-    size, found = _part_size(args.num_paths), []
+    size = _part_size(args.num_paths)
     table = args.output or args.quantiles
     shown = SHOWN_SYMBOLS if table and len(series) > MANY_SYMBOLS else len(series)
 
@@ -222,8 +228,6 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
             project=not args.raw,
             progress=LineProgress("forecast bars") if len(series) <= size else None,
         )
-        if args.engine == "local":
-            found.extend(part)
         for one, picture in zip(part, pictures[first : first + size], strict=False):
             one.plot(picture)
         described = part[: max(0, shown - first)]
@@ -242,25 +246,33 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
 
     starts = range(0, len(series), size)
     progress = LineProgress("parts forecast") if len(series) > size else None
-    lines, poor, paths, rows, written = [], [], [], [], False
+    lines, poor = [], []
     if args.engine == "ray":
         engine = partial(ray_work, devices=int(predictor.device.type != "cpu"))
     else:
         engine = partial(shared_work, share=share)
-    with engine(_parts_folder(args, share), job) as work:
+
+    def tables_of_paths(work: SharedWork) -> Iterator[pd.DataFrame]:
+        rows, written = [], False
         for number, part in enumerate(work.parts("forecast", starts, forecast_part, progress=progress), start=1):
-            lines += part["lines"]["line"].tolist()
-            poor += part["poor"]["symbol"].tolist() if "poor" in part else []  # parts of an earlier version
-            paths += [part["paths"]] if args.output else []
+            lines.extend(part["lines"]["line"])
+            poor.extend(part["poor"]["symbol"] if "poor" in part else [])  # parts of an earlier version
             if args.quantiles:
                 tables = [one for _, one in part["quantiles"].groupby("symbol", sort=False)]
                 rows += [one for one in tables if not keys_of(one) & known]
             is_due = work.folder is None and len(rows) >= WRITTEN_AT_ONCE  # kept parts are written at once
             if args.quantiles and (is_due or number == len(starts)):
-                refused += append_rows(Path(args.quantiles), rows, new=not args.append and not written)
+                refused.extend(append_rows(Path(args.quantiles), rows, new=not args.append and not written))
                 rows, written = [], True
+            if args.output:
+                yield part["paths"]
+
+    with engine(_parts_folder(args, share), job) as work:
+        tables = tables_of_paths(work)
         if args.output and work.is_main:
-            _write_table(pd.concat(paths, ignore_index=True), Path(args.output))
+            write_file(Path(args.output), partial(_write_tables, tables))
+        else:
+            deque(tables, maxlen=0)
     for line in lines:
         echo(line)
     if work.is_main and len(series) > shown:
@@ -271,4 +283,3 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> list[Symbol
                 "invalid candles: the model does not fit these data well"
             )
     _say_refused(refused, args.quantiles or "")
-    return found

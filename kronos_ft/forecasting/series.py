@@ -210,12 +210,10 @@ def forecast_series(
 
 def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
     """All paths as one long table, with the symbol as first column."""
-    tables = []
-    for one in found:
-        table = one.forecast.to_frame(one.times)
-        table.insert(0, "symbol", one.series.symbol)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    tables = [one.forecast.to_frame(one.times) for one in found]
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "symbol", np.repeat([one.series.symbol for one in found], [len(one) for one in tables]))
+    return table
 
 
 def describe_forecast(one: SymbolForecast, *, all_bars: bool = False) -> list[str]:
