@@ -5,6 +5,7 @@ import difflib
 import errno
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -40,6 +41,11 @@ def load_function(target: str) -> Callable:
     """The function that `module:function` names."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
+
+
+def command_name(program: str) -> str:
+    """How a command is called from the current folder: by its name, or by its path where the name is not found."""
+    return program if shutil.which(program) else os.path.relpath(Path(sys.executable).with_name(program))
 
 
 def late(target: str, **settings: object) -> Callable[[Sequence[str]], int]:

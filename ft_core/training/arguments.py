@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import ClassVar
+from inspect import Parameter, signature
+from typing import ClassVar, Self
 
 from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
 from ..cli.learning_rates import AUTO, LEARNING_RATE, AutoRate
+from ..cli.nearest import hint
 from ..io.settings_text import value_text
 from .budget.duration import check_budget
 from .early_stopping import EarlyStopping
@@ -116,6 +118,15 @@ class RunArguments:
         default="end",
         metadata={"help": "When to push: end, or every_save (also the model of each checkpoint, in the background)."},
     )
+
+    def __new__(cls, *args: object, **settings: object) -> Self:
+        """Raises TypeError for a name that is not a setting, with the setting that is probably meant."""
+        taken = signature(cls.__init__).parameters
+        unknown = [name for name in settings if name not in taken]
+        if unknown and not any(one.kind is Parameter.VAR_KEYWORD for one in taken.values()):
+            remedy = hint(unknown[0], [*taken], "", f"see help({cls.__name__})")
+            raise TypeError(f"{cls.__name__} has no setting {unknown[0]}; {remedy}")
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -62,25 +62,30 @@ def run_check(argv: Sequence[str]) -> int:
         series = inspect_candles(source, options.policy, options.timezone, options.columns)
         lines, fine = check(series, sum(bars) + 1)
         if fine:
-            lines.append(_windows_line(series, *bars))
+            lines += _windows_lines(series, *bars)
         print("\n".join(lines))
         passes &= fine
     return 0 if passes else 1
 
 
-def _windows_line(series: list["CandleSeries"], lookback: int, horizon: int) -> str:
+def _windows_lines(series: list["CandleSeries"], lookback: int, horizon: int) -> list[str]:
     """The windows of training and validation with the default shares, or why training needs other settings."""
     from ..training.arguments import DataArguments
+    from ..training.quantile_arguments import QuantileDataArguments
     from ..windows.dataset import WindowDataset, WindowShape
 
-    shape = WindowShape(lookback, horizon)
-    every = DataArguments.validation_stride
-    try:
-        train = WindowDataset(series, "train", shape, embargo=shape.length)
-        validation = WindowDataset(series, "validation", replace(shape, stride=every), embargo=shape.length)
-    except ValueError as error:
-        return f"  WARNING   {'all tables together: ' * (len(series) > 1)}for training, {error}"
-    return f"  windows   {len(train):,} to train on, {len(validation):,} for validation (every {every} bars)"
+    every, lines = DataArguments.validation_stride, []
+    together = "all tables together: " * (len(series) > 1)
+    uses = {"training": horizon, "the quantile head": max(horizon, QuantileDataArguments.predict_window)}
+    for use, bars in uses.items():
+        shape = WindowShape(lookback, bars)
+        try:
+            train = WindowDataset(series, "train", shape, embargo=shape.length)
+            validation = WindowDataset(series, "validation", replace(shape, stride=every), embargo=shape.length)
+        except ValueError as error:
+            return [*lines, f"  WARNING   {together}for {use}, {error}"]
+        lines.append(f"  windows   {len(train):,} to train on, {len(validation):,} for validation (every {every} bars)")
+    return lines[:1]
 
 
 def _download_parser() -> ExactParser:

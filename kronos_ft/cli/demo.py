@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ft_core.cli.options import ExactParser
+from ft_core.cli.program import command_name
 
 DEMO_RUN = "runs/finetune-demo"
 DEMO_STEPS = 40
@@ -184,10 +185,11 @@ def run_demo(
         print(f"forecast           {run}/forecast.png")
         print(f"evaluation         {run}/evaluation/evaluation.md, skill.png, reliability.png")
         print(f"curves             {run}/predictor/loss_curves.png")
-        print(f"with your candles  kronos-ft forecast --data FILE --model {run}")
+        program = command_name("kronos-ft")
+        print(f"with your candles  {program} forecast --data FILE --model {run}")
         print(
-            f"train on them      kronos-ft finetune --data FILE --model {run} --output_dir runs/mine --preset cpu "
-            "--stages tokenizer predictor quantiles"
+            f"train on them      {program} finetune --data FILE --model {run} --output_dir runs/mine --preset cpu "
+            "--learning_rate 1e-3 --stages tokenizer predictor quantiles"
         )
         print(f"run folder         {run}")
     return run

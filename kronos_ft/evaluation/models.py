@@ -19,6 +19,7 @@ from ..models.found_model import DEFAULT_HORIZON, FoundModel, find_model
 from ..models.identity import weights_hash
 from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..models.modeling_quantiles import KronosForQuantiles
+from ..models.pretrained import folder_of
 from ..scoring.targets import BAR_VOLUME, CLOSE, HIGH, LOW, usual_volume
 from .arguments import EvaluateArguments
 
@@ -121,7 +122,9 @@ def is_tuned_from(source: ModelSource, first: ModelSource) -> bool:
     if run is not None and run.resolve() in start.parents:
         return False
     if start.is_dir():
-        return start in {Path(name).resolve() for name in starts}
+        places = {Path(folder_of(name)).resolve() for name in starts}
+        stages = first.found.run.resolve() if first.found.run else start  # a head has no starts: those of its run
+        return any(start == place or stages in (place, *place.parents) for place in places)
     return bool({*ancestors(first.model)} & {*starts})
 
 

@@ -43,7 +43,7 @@ from .models import (
     model_sources,
     with_trained_sizes,
 )
-from .origins import Origins, plan_origins, with_step
+from .origins import OriginPlan, Origins, plan_origins, with_step
 from .pictures import PICTURES, SKILL_TITLE, draw_pictures, skill_lines
 from .report import EVALUATION_FILE, REPORT_FILE, markdown, write_report
 from .settings import EvaluationSettings
@@ -162,6 +162,18 @@ def run_evaluation(
         return _evaluate(args, share)
 
 
+def _more_origins(series: list[CandleSeries], split: str, plan: OriginPlan) -> str:
+    """What gives a split enough origins."""
+    found = sum(map(len, plan_origins(series, split, replace(plan, step=1))))
+    if found >= LEAST_ORIGINS:
+        return f"--step 1 gives {found:,}"
+    step = f"--step 1 gives {found:,}; " if plan.step > 1 else ""
+    return (
+        f"{step}use more bars, a shorter --lookback (now {plan.lookback}) or --embargo (now {plan.embargo_bars} bars), "
+        "or give the split a larger share"
+    )
+
+
 def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
     folder = Path(args.output_dir)
     joined_group(share)  # gives each process its device
@@ -195,7 +207,7 @@ def _evaluate(args: EvaluateArguments, share: bool) -> Evaluation:
         if counts[split] < LEAST_ORIGINS:
             echo(
                 f"WARNING     {counts[split]} {split} origins are too few for a conclusion (at least {LEAST_ORIGINS}); "
-                "lower --step, --lookback or --embargo, or give the split a larger share"
+                f"{_more_origins(series, split, settings.plan)}"
             )
     forecasters = load_forecasters(args, sources, asked)
     remarks = [

@@ -30,6 +30,7 @@ BATCH_ROWS = 512
 SAMPLING_OPTIONS = frozenset(
     {"T", "top_p", "top_k", "overflow", "reprefill_every", "project", "published_scale", "generator"}
 )
+MAIN_OPTIONS = ("horizon", "num_paths", "origin", "seed", "lookback")  # in messages; arguments with a name
 BLOCK = 12  # bars of a block of past bars
 
 
@@ -229,7 +230,8 @@ class QuantilePredictor:
         """
         unknown = sorted(set(sampling) - SAMPLING_OPTIONS)
         if unknown:
-            raise ValueError(f"{unknown[0]} is not an option of forecasts; use {', '.join(sorted(SAMPLING_OPTIONS))}")
+            known = (*MAIN_OPTIONS, *sorted(SAMPLING_OPTIONS))
+            raise ValueError(f"{unknown[0]} is not an option of forecasts; use {', '.join(known)}")
         seeds = [(seed or 0, one) for one in range(len(candles))] if seed is None or np.isscalar(seed) else list(seed)
         sampled: list[Forecast | None] = [None] * len(candles)
         if self.sampler is not None:

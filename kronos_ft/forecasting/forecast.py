@@ -28,13 +28,13 @@ LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 SHOWN_ROWS = 12  # of the table in a notebook
 
 
-def checked_levels(levels: Sequence[float]) -> list[float]:
-    """The levels of quantiles as a list.
+def checked_levels(levels: float | Sequence[float]) -> list[float]:
+    """The levels of quantiles as a list; a number is one level.
 
     Raises:
         ValueError: no level, or one outside [0, 1].
     """
-    found = [float(level) for level in levels]
+    found = [float(level) for level in np.atleast_1d(levels)]
     if not found:
         raise ValueError("levels is empty; use e.g. 0.05 0.5 0.95")
     for level in found:
@@ -334,7 +334,7 @@ class Forecast:
             self.paths,
             ax,
             times=None if self.times is None else np.concatenate(times),
-            quantiles=self._close_quantiles,
+            quantiles=None if self.direct is None else self._close_quantiles,
             last=self.last_close,
             title=f"{self.symbol or 'forecast'}: {self.horizon} bars",
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..data.candles import CandleSeries
 from ..data.columns import ColumnNames
 from ..data.sources import Source, candle_series
 from ..models.found_model import FoundModel, find_model
@@ -19,7 +20,7 @@ from .direct import QuantilePredictor
 from .forecast import Forecast
 from .networks import load_predictor, remarks_on
 from .predictor import KronosPredictor
-from .series import forecast_series
+from .series import MANY_TOUCHED, forecast_series
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,8 @@ class KronosForecaster:
             logger.warning(remark)
         if horizon is not None and (remark := self.found.long_horizon_remark(horizon)):
             logger.warning(remark)
+        if not isinstance(data, CandleSeries) and (remark := self.found.timezone_remark(timezone)):
+            logger.warning(remark)
         found = forecast_series(
             self.predictor,
             series,
@@ -157,4 +160,10 @@ class KronosForecaster:
             seed=seed,
             **options,
         )
+        poor = [one for one in found if one.forecast.projected_share > MANY_TOUCHED]
+        if poor:
+            logger.warning(
+                f"{poor[0].forecast.projected_share:.0%} of the bars forecast for {poor[0].series.symbol} are invalid "
+                f"candles ({len(poor)} of {len(found)} series have many): the model does not fit these data well"
+            )
         return {one.series.symbol: one.forecast for one in found} if is_several else found[0].forecast

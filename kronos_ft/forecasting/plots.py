@@ -80,6 +80,7 @@ def draw_forecast(
     if axes is None:
         axes = forecast_axes(title, inline=True)
     horizon, closes = paths.shape[1], paths[:, :, CLOSE]
+    is_of_paths = quantiles is None
     quantiles = quantiles or (lambda at: np.quantile(closes, at, axis=0, method="weibull").T)
     shown = min(len(context), max(LEAST_CONTEXT, SHOWN_CONTEXT * horizon))
     past = np.arange(-shown, 0)
@@ -94,7 +95,7 @@ def draw_forecast(
             ends = quantiles((round((1 - level) / 2, 9), round((1 + level) / 2, 9))).T
             axes.fill_between(ahead, *from_last(ends), color=COLOURS[0], alpha=0.16, linewidth=0)
         inside = ", ".join(f"{100 * level:g}" for level in sorted(levels))
-        of_paths = " of the paths" if len(paths) else " intervals"
+        of_paths = " of the paths" if is_of_paths else " intervals"
         axes.fill_between([], [], color=COLOURS[0], alpha=0.4, linewidth=0, label=f"{inside} %{of_paths}")
         lines = [np.column_stack((ahead, one)) for one in from_last(closes[shown_paths(closes)])]
         some = f"{SHOWN_PATHS} of {len(paths):,} paths" if len(paths) > SHOWN_PATHS else None

@@ -69,7 +69,7 @@ class SymbolForecast:
             ax or forecast_axes(title, inline=path is None),
             times=np.concatenate((series.timestamps[first : self.origin], self.times)),
             truth=truth if len(truth) else None,
-            quantiles=lambda levels: self.forecast.quantiles(levels).to_numpy(),
+            quantiles=None if self.forecast.direct is None else lambda at: self.forecast.quantiles(at).to_numpy(),
         )
         if path is not None:
             save_figure(ax, Path(path))

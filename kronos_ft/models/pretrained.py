@@ -48,7 +48,7 @@ def _check_folder(folder: Path) -> Path:
         if missing:
             raise ValueError(
                 f"model folder {folder} has no {' and no '.join(missing)}; pass a folder with both {CONFIG_NAME} and "
-                f"{WEIGHTS_NAME}"
+                f"{WEIGHTS_NAME}{_stage_hint(folder)}"
             )
     check_model_folder(folder)
     return folder
@@ -66,6 +66,12 @@ def folder_of(name: str) -> str:
     """The folder of the best model if `name` is a run folder, else `name`."""
     best = Path(name) / BEST_MODEL
     return str(best) if best.is_dir() and not (Path(name) / CONFIG_NAME).is_file() else name
+
+
+def _stage_hint(folder: Path) -> str:
+    """Names the stages of a run of several, whose folders hold the models."""
+    stages = [str(path.parent) for path in sorted(folder.glob(f"*/{BEST_MODEL}"))]
+    return f"; it has {' and '.join(stages)}" if stages else ""
 
 
 def find_pretrained(name_or_path: str | Path, **options) -> Path:

@@ -20,6 +20,7 @@ from ..models.modeling_kronos import Kronos, KronosTokenizer
 from ..training.arguments import DataArguments
 from ..training.quantile_arguments import STAGE_TYPES
 from .budget import settle_stages
+from .data import build_splits, load_series
 from .predictor import run_predictor
 from .quantiles import run_quantiles
 from .routing import STAGES, read_finetune
@@ -75,7 +76,20 @@ def run_finetune(settings: FinetuneSettings) -> dict[str, dict] | None:
     if args.dry_run:
         return _run_stages(settings, *starts)
     with preflight(settings.folder, *(getattr(settings, stage)[-1] for stage in settings.stages())):
+        _check_windows(settings)
         return _run_stages(settings, *starts)
+
+
+def _check_windows(settings: FinetuneSettings) -> None:
+    """Raises ValueError if a later stage, whose windows differ from those of the first, has none."""
+    first, augmentation, args = settings.tokenizer[1:]
+    for stage in settings.stages()[1:]:
+        data = getattr(settings, stage)[1]
+        if data.window_shape(1) != first.window_shape(1):
+            try:
+                build_splits(load_series(data), data, augmentation, args.seed)
+            except ValueError as error:
+                raise ValueError(f"{stage}: {error}") from None
 
 
 def _resolve_starts(settings: FinetuneSettings) -> tuple[Start, Start]:

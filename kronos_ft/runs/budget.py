@@ -62,6 +62,7 @@ def cost_of(
     counts: Mapping[str, int],
     prepares: str = "",
     forecast: Callable[[int], object] | None = None,
+    recipe_steps: int = 0,
 ) -> tuple[StageCost, str]:
     """What a stage costs, and a line that says of what its time consists.
 
@@ -69,8 +70,10 @@ def cost_of(
         trainer ([`WindowTrainer`]): of the stage, whose windows are prepared in each step.
         counts (`Mapping`): windows of train, validation and test.
         prepares, forecast: as of [`~kronos_ft.training.measured.unit_seconds`].
+        recipe_steps (`int`): steps of the preset, which a time budget may reach although it has replaced `max_steps`.
     """
     args, per_epoch, planned = trainer.args, trainer.steps_per_epoch(), trainer.planned_steps()
+    planned = planned if args.max_steps > 0 else max(planned, recipe_steps)
     units = unit_seconds(trainer, prepares, forecast)
     micro = units.step / args.gradient_accumulation_steps
     augmented = getattr(trainer.train_dataset, "augmented", False)
@@ -84,7 +87,7 @@ def cost_of(
             seconds += selection_seconds(trainer, units, steps)
         if isinstance(args.learning_rate, AutoRate):
             held_out = (USUAL_TRIALS + 1) * min(MOST_SAMPLES, counts["validation"]) * units.evaluated
-            seconds += search_steps(steps) * units.step + held_out / args.world_size
+            seconds += search_steps(steps, args.optim) * units.step + held_out / args.world_size
         return seconds
 
     evaluation = counts["validation"] * units.evaluated / args.world_size

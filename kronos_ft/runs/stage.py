@@ -29,6 +29,8 @@ from .budget import cost_of, settle_stages
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .finish import finish_run
 
+SCRATCH_RATE = 3e-4  # from random weights, lower rates learn little in hundreds of steps (docs/find-lr.md)
+
 
 def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dict[str, str | None]]:
     """Time (UTC) of the last bar of training and of validation, by symbol; None for a split without a bar.
@@ -97,10 +99,13 @@ class Stage:
         return trainer
 
 
-def measure_stage(stage: Stage, trainer: WindowTrainer, series: list[CandleSeries]) -> tuple[StageCost, str]:
+def measure_stage(
+    stage: Stage, trainer: WindowTrainer, series: list[CandleSeries], preset: str
+) -> tuple[StageCost, str]:
     """What a stage costs that was built to be measured, and a line on it."""
     forecast = stage.forecast and partial(stage.forecast, series)
-    return cost_of(trainer, stage.splits.counts(), stage.prepares, forecast)
+    recipe_steps = STAGE_PRESETS[trainer.stage][preset].get("max_steps", 0)
+    return cost_of(trainer, stage.splits.counts(), stage.prepares, forecast, recipe_steps)
 
 
 def run_stage(
@@ -160,7 +165,7 @@ def run_stage(
             echo(line)
         if only_cost:
             stage = build(windows, True)
-            return measure_stage(stage, stage.make(stage.network, args), series)[0]
+            return measure_stage(stage, stage.make(stage.network, args), series, model.preset)[0]
         settings = (model, data, augmentation, args)
         budget = budget or settle_stages({name: settings}, run, lambda _: _measure_alone(name, build, settings))
         stage = build(windows, args.dry_run)
@@ -176,13 +181,18 @@ def run_stage(
             raise ValueError(" ".join(str(error).split())) from error
         for line in describe_run(trainer, model.preset):
             echo(line)
+        if model.from_scratch and trainer.args.learning_rate < SCRATCH_RATE:
+            echo(
+                f"WARNING     random weights learn little at learning_rate={trainer.args.learning_rate:g}; pass "
+                "--learning_rate 1e-3, or auto to find one"
+            )
         trainer.recorder.facts = stage.facts | data_facts(series, data, stage.splits, augmentation)
         if search:
             trainer.recorder.facts[FACT] = search
         if budget:
             trainer.recorder.facts[BUDGET] = budget
         if args.dry_run:
-            echo(measure_stage(stage, trainer, series)[1])
+            echo(measure_stage(stage, trainer, series, model.preset)[1])
             return None
         if args.resume and not args.resume_force and finished_metrics(run, BEST_MODEL):
             trainer.check_unchanged(run)

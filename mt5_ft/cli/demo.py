@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 
 from ft_core.cli.options import ExactParser
+from ft_core.cli.program import command_name
 
 DEMO_RUN = "runs/emotion"
 
@@ -104,9 +105,11 @@ def _next_commands(run: str, records: str, device: str) -> list[str]:
     """Commands for a finished run: summaries of a file of records, their scores, and a training on other records."""
     from ft_core.runs.folder import FINAL_MODEL
 
+    program = command_name("mt5-ft")
+    preset = "cpu" if device == "cpu" else "fast"
     model, summaries, data = (shlex.quote(name) for name in (f"{run}/{FINAL_MODEL}", f"{run}/summaries.jsonl", records))
     return [
-        f"summarize   mt5-ft summarize --model {model} --input {data} --output {summaries}",
-        f"score       mt5-ft evaluate --predictions {summaries} --data {data}",
-        f"your own    mt5-ft train --data FILE --output_dir runs/mine --preset {'cpu' if device == 'cpu' else 'fast'}",
+        f"summarize   {program} summarize --model {model} --input {data} --output {summaries}",
+        f"score       {program} evaluate --predictions {summaries} --data {data}",
+        f"your own    {program} train --data FILE --output_dir runs/mine --preset {preset}",
     ]

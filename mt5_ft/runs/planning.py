@@ -246,7 +246,9 @@ def cost_of(trainer: MT5Trainer) -> StageCost:
         planned=trainer.planned_steps(),
         per_epoch=per_epoch,
         step_seconds=step,
-        seconds=lambda steps: run_seconds(trainer, measured, steps) + finds_rate * search_steps(steps) * step,
+        seconds=lambda steps: (
+            run_seconds(trainer, measured, steps) + finds_rate * search_steps(steps, trainer.args.optim) * step
+        ),
         measured=measured,
     )
 

@@ -102,7 +102,7 @@ def refusal(costs: Sequence[StageCost], time_budget: str, remedies: Sequence[str
     """The error of a budget that is too short, with what would fit."""
     slowest = max(costs, key=lambda cost: cost.seconds(cost.least))
     steps = " + ".join(f"{cost.least:,} steps of the {cost.stage}" for cost in costs)
-    remedies = [f"--time_budget {in_words(needed(costs))}", *remedies]
+    remedies = [f"--time_budget {in_words(needed(costs))}", *remedies, "--max_steps in place of a budget to try it out"]
     circumstances = slowest.measured.circumstances()
     if slowest.measured.is_disturbed:
         remedies.append("the same budget when the machine is less busy")

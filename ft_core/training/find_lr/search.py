@@ -18,6 +18,9 @@ from .trials import FollowRates, part_of, random_states_kept, short_settings, si
 
 RANGE_STEPS = 50
 TRIAL_SHARE, MOST_TRIAL_STEPS = 0.5, 120  # of the steps of the run: shorter trials prefer other rates than the run
+LONGER_WITH_MUON = (
+    2  # a high rate of Muon worsens well-trained weights at first, and ends as the best (docs/find-lr.md)
+)
 USUAL_TRIALS = 7  # five rates, and those beside the best of them
 MOST_SAMPLES = 512  # of the validation split that judge a trial
 MUON_RATE, BODY_RATE = "muon_learning_rate", "body_learning_rate"
@@ -105,14 +108,15 @@ def scaled_rates(args: TrainingArguments, rate: float, names: Sequence[str]) -> 
     }
 
 
-def trial_steps(planned: float) -> int:
-    """Optimizer steps of a trial, for a run of so many steps."""
-    return max(min(round(TRIAL_SHARE * planned), MOST_TRIAL_STEPS), 2)
+def trial_steps(planned: float, optimizer: str) -> int:
+    """Optimizer steps of a trial, for a run of so many steps with an optimizer."""
+    longer = LONGER_WITH_MUON if optimizer == "muon" else 1
+    return max(round(longer * min(TRIAL_SHARE * planned, MOST_TRIAL_STEPS)), 2)
 
 
-def search_steps(planned: float) -> int:
+def search_steps(planned: float, optimizer: str) -> int:
     """About how many optimizer steps a search takes in all."""
-    return 2 * RANGE_STEPS + USUAL_TRIALS * trial_steps(planned)
+    return 2 * RANGE_STEPS + USUAL_TRIALS * trial_steps(planned, optimizer)
 
 
 def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MUON_RATE,)) -> FoundRate:
@@ -137,7 +141,7 @@ def find_rate(train: Train, args: TrainingArguments, scaled: Sequence[str] = (MU
         still = FollowRates([0.0] * RANGE_STEPS)
         trainer = run(still)  # changes nothing
         planned = args.max_steps if args.max_steps > 0 else args.num_train_epochs * trainer.steps_per_epoch()
-        steps = trial_steps(planned)
+        steps = trial_steps(planned, args.optim)
         held_out = part_of(trainer.eval_dataset, MOST_SAMPLES)
         start = trainer.evaluate(held_out)
         metric, larger = args.metric_for_best_model, bool(args.greater_is_better)
