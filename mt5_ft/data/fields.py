@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ft_core.cli.nearest import nearest
+
 from .jsonl import quoted
 
 TURNS = ("conversations", "messages")
@@ -263,5 +265,12 @@ class Witnesses:
         for role, names in wanted.items():
             unknown = [name for name in names if all(lookup(row, name) is MISSING for row in self.rows)]
             if self.rows and unknown:
-                found = f"use existing fields: {quoted(self.names)}" if self.names else "its rows have no fields"
-                raise ValueError(f"{self.path}: no row of the file has {role} {quoted(unknown)}; {found}")
+                near = nearest(unknown[0], self.names)
+                meant = f"did you mean {quoted([near])}? " if near else ""
+                setting = "id_field" if role == "id" else f"{role[:-1]}_fields"
+                have = (
+                    f"set {setting} to existing fields: {quoted(self.names)}"
+                    if self.names
+                    else "its rows have no fields"
+                )
+                raise ValueError(f"{self.path}: no row of the file has {role} {quoted(unknown)}; {meant}{have}")

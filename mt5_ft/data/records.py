@@ -374,8 +374,9 @@ class _Reading:
             more = f"; {others} more defect{'s' * (others > 1)} ({_counts(counts)})" if others else ""
             raise ValueError(f"{path}:{first.line}: {first.text}{more}; correct the file or pass --policy drop")
         if not report.rows_kept:
+            first = f": line {defects[0].line}, {defects[0].text}" if defects else ""
             raise ValueError(
-                f"{path}: none of the {report.rows_read} rows is usable ({_counts(counts)}); correct the file"
+                f"{path}: none of the {report.rows_read} rows is usable ({_counts(counts)}){first}; correct the file"
             )
         return report
 

@@ -132,7 +132,7 @@ def test_fields_are_joined(file):
 def test_lines_are_ids_only_where_no_row_has_one(file):
     write_lines(file, '{"text": "t", "summary": "s"}', "", '{"text": "u", "summary": "s"}')
     assert [record.id for record in read_records(file, PAIR)[0]] == ["1", "3"]
-    with pytest.raises(ValueError, match=r"no row of the file has id 'key'; use existing fields: 'text', 'summary'"):
+    with pytest.raises(ValueError, match=r"has id 'key'; set id_field to existing fields: 'text', 'summary'"):
         read_records(file, TaskFields(("text",), ("summary",), id="key"))
 
 
@@ -177,7 +177,7 @@ def test_rows_without_targets(file):
         (gzip.compress(b"x" * 1000, mtime=0)[:20], "is a damaged gzip file"),
         ("{}".encode("utf-16")[:-1], "is damaged UTF-16 text"),
         (b"{}\n{}", "its rows have no fields"),
-        (b'{"id": 1, "txt": "a"}', "no row of the file has sources 'text'; use existing fields: 'id', 'txt'"),
+        (b'{"id": 1, "txt": "a"}', "has sources 'text'; did you mean 'txt'. set source_fields to .*: 'id', 'txt'"),
         (b'{"text": "a", "sum\\nmary": "b"}', r"no row .* has targets 'summary'.*'sum\\nmary'"),
         (b'{"text": "a", "summary": " "}\n{"text": "b", "summary": []}\n{', "every target is empty .'summary' in"),
     ],
@@ -194,7 +194,8 @@ def test_files_of_no_use(file, policy, content, message):
 def test_no_usable_row_folders_and_policies(file):
     write_lines(file, "{", '{"text": "t", "summary": "\\u0001"}')
     with pytest.raises(
-        ValueError, match=r"none of the 2 rows is usable \(bad JSON: 1, control character: 1\); correct the file"
+        ValueError,
+        match=r"none of the 2 rows is usable \(bad JSON: 1, control character: 1\): line 1, .*; correct",
     ):
         read_records(file, PAIR, "drop")
     with pytest.raises(ValueError, match="is a folder; pass the JSONL file in it"):

@@ -98,7 +98,7 @@ def test_dotted_names_and_names_with_dots(tmp_path):
     path.write_text('{"doc": {"body": "t", "abstract": ["s", "u"]}}\n', "utf-8")
     (record,), _ = read_records(path, TaskFields(("doc.body",), ("doc.abstract",)))
     assert (record.source, record.target) == ("t", "s\nu")
-    with pytest.raises(ValueError, match=r"no row of the file has sources 'doc\.text'; use existing fields: 'doc'"):
+    with pytest.raises(ValueError, match=r"has sources 'doc\.text'; set source_fields to existing fields: 'doc'"):
         read_records(path, TaskFields(("doc.text",), ("doc.abstract",)))
 
 
