@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ft_core.report.answers import GROUPS, Rule
@@ -11,11 +11,13 @@ from ft_core.report.rules import COMMON_RULES
 from ft_core.report.views import StageView
 
 BEGIN, END = "<!-- rules -->", "<!-- end of rules -->"
-FUNCTIONS = ("place", "rule", "word", "say")
+FUNCTIONS = ("place", "rule", "word")
+PHRASE = re.compile(r"{say\('(\w+)'[^{}]*\)}")
 
 
-def _shown(text: str) -> str:
-    """A text with its places by name, and its alternatives in brackets."""
+def _shown(text: str, phrases: Mapping[str, str]) -> str:
+    """A text with its phrases filled in, its places by name, and its alternatives in brackets."""
+    text = PHRASE.sub(lambda phrase: phrases[phrase[1]], text)
     text = re.sub(r"{% (?:if|for) .*?%}", "[", text)
     text = re.sub(r"{% el(?:se|if) ?.*?%}", " / ", text)
     text = re.sub(r"{% end(?:if|for) %}", "]", text)
@@ -35,7 +37,7 @@ def rules_page(views: Sequence[StageView], language: str = "en") -> str:
         for rule, package, stages in (one for one in rules.values() if one[0].group == group):
             texts = load_texts(language, package).rule(rule.id)
             answers = "<br>".join(
-                f"**{common.find('verdicts', verdict)}**: {_shown(texts['answers'][case])}"
+                f"**{common.find('verdicts', verdict)}**: {_shown(texts['answers'][case], common.section('phrases'))}"
                 for case, verdict in rule.verdicts.items()
             )
             only = f" ({', '.join(stages)})" if stages else ""

@@ -226,6 +226,7 @@ def mt5_run() -> WrittenRun:
                   "effective_batch": 20, "train_samples": 1000, "validation_samples": 100},
     )  # fmt: skip
     written = {"token_accuracy": 0.5, "rougeL": 35.0, "empty_share": 0.0, "repeated_share": 0.0, "sentinel_share": 0.0}
+    written["identical_share"] = 0.0
     terms = {"token_accuracy": 0.5, "target_tokens_per_second": 800.0}
     entries = _entries("loss", terms, {**written, "length_ratio": 0.95}, arguments, 4.0, 2.0)
     return WrittenRun(record, entries)

@@ -12,6 +12,7 @@ CAUSES = ((*LEAKS, SCALING), ("finite", "learning-rate"))  # rules that explain 
 VALIDATION = ("in-step", "overfitting", "fits-data", "regularisation", "early-stopping")
 CURVES = ("falling", "improved", "in-step", "overfitting", "steady", "gradients", "long-enough", "early-stopping")
 BALANCE = ("fits-data", "regularisation")
+SUMMARIES = ("summaries", "distinct-summaries")
 # a problem (rule, answer), the rules that it makes meaningless, and the key of the reason; in this order
 MEANINGLESS = (
     (SCALING, "unscaled", (*CURVES, *BALANCE, "learning-rate", "code-usage", "weights"), "unscaled"),
@@ -26,12 +27,13 @@ OVERRIDES = (
     ("leakage", "shared", "saving"),
     ("finite", "many_logged", "saving"),
     ("early-stopping", "too_early", "complete"),
+    ("distinct-summaries", "identical", "summaries"),
 )
 # a problem (rule, answers), and the rules whose findings it causes
 EFFECTS = (
     (SCALING, ("unscaled",), ("explained", "scale-from-past", "finite")),
     ("learning-rate", ("exploded", "not_finite"), ("gradients", "weights", "explained", "code-usage")),
-    ("early-stopping", ("too_early",), ("explained", "code-usage", "beats-frequencies", "summaries")),
+    ("early-stopping", ("too_early",), ("explained", "code-usage", "beats-frequencies", *SUMMARIES)),
 )
 
 

@@ -67,7 +67,9 @@ def _sense(facts: RunFacts) -> str:
     """The key of what the main quantity is."""
     if facts.is_rewarded:
         return "sense_rewarded"
-    return "sense_unknown" if not facts.view.stage else "sense_nats" if facts.view.in_nats else "sense_error"
+    if facts.view.sense or not facts.view.stage:
+        return facts.view.sense or "sense_unknown"
+    return "sense_nats" if facts.view.in_nats else "sense_error"
 
 
 def _use(facts: RunFacts, next_file: str | None) -> str:

@@ -208,11 +208,12 @@ class RunFacts:
     def is_untrained_at_start(self) -> bool:
         """Whether the run started from random weights.
 
-        True if the settings say so, or if the starting weights were no better than a trivial prediction: 0 everywhere,
-        or equal probabilities for all tokens.
+        As the settings say; if they do not, True if the starting weights were no better than a trivial prediction: 0
+        everywhere, or equal probabilities for all tokens.
         """
-        if self.settings.get("from_scratch") or self.start is None:
-            return bool(self.settings.get("from_scratch"))
+        recorded = self.settings.get("from_scratch")
+        if recorded is not None or self.start is None:
+            return bool(recorded)
         if not self.view.in_nats:
             level = self.observed.number("validation", "inputs", "mean_square")
             return level is not None and self.start > UNTRAINED * level

@@ -6,6 +6,7 @@ from ft_core.report.answers import MODEL, Answer, rule
 from ft_core.report.curves import best
 from ft_core.report.facts import RunFacts
 from ft_core.report.rules.learning_rate import third_of_rate
+from ft_core.report.rules.rates import more_training
 
 EXPLAINED_LIMITS = (0.05, 0.5, 0.8)  # of the variance: nothing, problem, watch below them
 COLLAPSED, FEW_CODES = 4.0, 12.0  # perplexity
@@ -83,7 +84,9 @@ def beats_frequencies(facts: RunFacts) -> Answer | None:
     no_better = [one["name"] for one in tokens if one["loss"] - one["entropy"] > -MARGIN]
     gain = sum(one["entropy"] - one["loss"] for one in tokens)
     case = {0: "beats", 1: "one_does_not"}.get(len(no_better), "does_not")
-    return Answer(case, {"tokens": tokens, "names": no_better, "gain": gain})
+    needs, advice = more_training(facts)
+    values = {"tokens": tokens, "names": no_better, "gain": gain, **needs}
+    return Answer(case, values, advice if case == "does_not" else {})
 
 
 @rule(MODEL, ok="true", problem="sampled")

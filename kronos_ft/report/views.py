@@ -11,6 +11,11 @@ from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from .rules_codes import beats_frequencies, code_usage, conditioning, explained
 from .rules_data import RULES as DATA_RULES
 
+# Learning rates from random weights: lowest, advised, highest. There is nothing to unlearn, so the range begins where
+# that of published weights ends, at 2.5 (tokenizer) and 5 times (predictor) the rate of the published recipe: 314 steps
+# of a tiny predictor do not beat the frequencies of tokens at 4e-5, but do at 2e-4, and by twice as much at 1e-3. The
+# highest is the best rate of AdamW for tiny models after only 300 steps, and that of preset `best` (docs/find-lr.md).
+UNTRAINED_TOKENIZER, UNTRAINED_PREDICTOR = (5e-4, 1e-3, 1e-2), (2e-4, 1e-3, 1e-2)
 CODES = ("code_perplexity_s1", "code_perplexity_s2", "code_usage_s1", "code_usage_s2")
 TOKENIZER = StageView(
     stage="tokenizer",
@@ -28,6 +33,7 @@ TOKENIZER = StageView(
     codes=CODES,
     speed="bars_per_second",
     usual_rates=(1e-5, 5e-4),
+    untrained_rates=UNTRAINED_TOKENIZER,
     command="kronos-ft tokenizer",
     rules=(*DATA_RULES, explained, code_usage),
     settings=lambda: (STAGE_TYPES["tokenizer"], PRESETS),
@@ -41,6 +47,7 @@ PREDICTOR = StageView(
     panels=(*KronosTrainer.panels, WEIGHT_NORM),
     speed="bars_per_second",
     usual_rates=(4e-6, 2e-4),
+    untrained_rates=UNTRAINED_PREDICTOR,
     command="kronos-ft predictor",
     rules=(*DATA_RULES, beats_frequencies, conditioning),
     settings=lambda: (STAGE_TYPES["predictor"], PREDICTOR_PRESETS),
@@ -51,6 +58,7 @@ QUANTILES = StageView(
     primary="loss",
     signature="pinball_close",
     in_nats=False,
+    sense="sense_pinball",
     terms=KronosQuantileTrainer.summary_terms,
     panels=(*KronosQuantileTrainer.panels, WEIGHT_NORM),
     speed="bars_per_second",

@@ -2,6 +2,10 @@
 
 from ft_core.report.answers import DATA, MODEL, Answer, rule
 from ft_core.report.facts import RunFacts
+from ft_core.report.rules.length import longer
+from ft_core.report.rules.rates import TWICE, more_training
+
+from ..summaries.health import FEWEST_TO_COMPARE, MANY_IDENTICAL
 
 CUT_LIMITS = (0.05, 0.2)
 FEW_RECORDS, FEW_VALIDATION = 200, 30
@@ -65,23 +69,25 @@ def vocabulary(facts: RunFacts) -> Answer | None:
     return Answer("loses", values, {"trim_extra": int(2 * extra)} if extra else {})
 
 
+def _last(facts: RunFacts, name: str) -> float | None:
+    """A score of the summaries of the whole validation split, else that of the last evaluation that wrote some."""
+    value, logged = facts.metrics.number("final", name), facts.evaluated(name)
+    return max(logged.iloc[-1:], default=None) if value is None else value
+
+
 @rule(MODEL, ok="whole", watch="some_broken other_length", problem="broken")
 def summaries(facts: RunFacts) -> Answer | None:
     """Empty, repeating, broken and punctuation-only summaries in the last evaluation that wrote some."""
 
-    def last(name: str) -> float | None:
-        value, logged = facts.metrics.number("final", name), facts.evaluated(name)
-        return max(logged.iloc[-1:], default=None) if value is None else value
-
-    shares = {name: last(f"{name}_share") for name in ("empty", "repeated", "sentinel")}
+    shares = {name: _last(facts, f"{name}_share") for name in ("empty", "repeated", "sentinel")}
     if any(share is None for share in shares.values()):
         return None
-    punctuation = last("only_punctuation_share")  # runs of earlier versions lack it
+    punctuation = _last(facts, "only_punctuation_share")  # runs of earlier versions lack it
     if punctuation is not None:
         shares["only_punctuation"] = punctuation
-    worst, ratio = max(shares, key=lambda name: shares[name]), last("length_ratio")
-    values = shares | {"rouge": last("rougeL"), "worst": worst, "ratio": ratio}
-    values["characters"] = last("repeated_characters")  # runs of earlier versions lack it
+    worst, ratio = max(shares, key=lambda name: shares[name]), _last(facts, "length_ratio")
+    values = shares | {"rouge": _last(facts, "rougeL"), "worst": worst, "ratio": ratio}
+    values["characters"] = _last(facts, "repeated_characters")  # runs of earlier versions lack it
     if shares[worst] > BROKEN_LIMITS[0]:
         return Answer("broken" if shares[worst] > BROKEN_LIMITS[1] else "some_broken", values)
     if (values["characters"] or 0) > BROKEN_LIMITS[0]:
@@ -90,4 +96,26 @@ def summaries(facts: RunFacts) -> Answer | None:
     return Answer("other_length" if is_other_length else "whole", values)
 
 
-RULES = (truncation, shared_texts, records, vocabulary, summaries)
+def _summarised(facts: RunFacts) -> float | None:
+    """The number of summaries that `_last` scores; None if it is not recorded."""
+    written = facts.metrics.number("final", "summarised_rows")
+    limits = (facts.settings.number("eval_generate_rows"), facts.observed.number("validation_samples"))
+    return min((limit for limit in limits if limit is not None), default=None) if written is None else written
+
+
+@rule(MODEL, ok="distinct", problem="identical")
+def distinct_summaries(facts: RunFacts) -> Answer | None:
+    """Summaries that equal the summary of another source, as of a model that ignores its input."""
+    share, count = _last(facts, "identical_share"), _summarised(facts)  # runs of earlier versions lack the share
+    if share is None or (count is not None and count < FEWEST_TO_COMPARE):
+        return None
+    values: dict[str, object] = {"share": share, "count": count, "limit": MANY_IDENTICAL}
+    if share <= MANY_IDENTICAL:
+        return Answer("distinct", values)
+    needs, advice = more_training(facts)
+    if not advice and needs["cure"] != "lower":
+        advice = longer(facts, TWICE)
+    return Answer("identical", values | needs, advice)
+
+
+RULES = (truncation, shared_texts, records, vocabulary, summaries, distinct_summaries)

@@ -7,6 +7,9 @@ from ..training.arguments import MT5Arguments, MT5DataArguments, MT5ModelArgumen
 from ..training.presets import PRESETS
 from .rules_text import RULES
 
+# Learning rates from random weights: lowest, advised, highest. The lowest is five times the default of AdamW, which is
+# for published weights; the advised one is that of docs/mt5.md for `--model small --from_scratch`.
+UNTRAINED = (5e-4, 3e-3, 1e-2)
 MT5 = StageView(
     stage="mt5",
     package="mt5_ft.report",
@@ -16,6 +19,7 @@ MT5 = StageView(
     panels=(*PANELS, WEIGHT_NORM),
     speed="target_tokens_per_second",
     usual_rates=(2e-5, 1e-3),
+    untrained_rates=UNTRAINED,
     command="mt5-ft train",
     rules=RULES,
     settings=lambda: ((MT5ModelArguments, MT5DataArguments, MT5Arguments), PRESETS),

@@ -10,8 +10,9 @@ SOME_SPIKES = 3
 
 
 def lower_rate(facts: RunFacts, factor: float) -> dict[str, object]:
-    """Advises a learning rate lower by a factor, and no higher than the default of the kind of run."""
-    usual = facts.view.default("learning_rate")
+    """Advises a learning rate lower by a factor, and no higher than the rate for the starting weights: of published
+    weights the default of the kind of run."""
+    usual = facts.view.untrained_rates[1] if facts.is_untrained_at_start else facts.view.default("learning_rate")
     return {"learning_rate": min(facts.rate / factor, usual or facts.rate)} if facts.rate else {}
 
 

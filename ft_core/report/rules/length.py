@@ -15,6 +15,7 @@ USUAL_MIN_DELTA = 1e-5
 WORTH_SAVING = 0.2  # share of the schedule
 DECAYED = 0.05  # of the highest learning rate
 SHORT = 1.0  # times that the data were seen
+LONGER = 1.5  # times the schedule, if validation was still falling at its end
 LONG_WAIT = 3  # evaluations without a gain
 
 
@@ -136,7 +137,7 @@ def long_enough(facts: RunFacts) -> Answer | None:
         return Answer("exploded", values)
     gain, peak = still_improving(curve), facts.settings.number("learning_rate")
     if gain is not None:
-        return Answer("falling", values | {"gain": -gain}, _longer(facts))
+        return Answer("falling", values | {"gain": -gain}, longer(facts, LONGER))
     if peak and len(rates) > 3 and rates.iloc[0] < rates.iloc[-1] == rates.max() < 0.9 * peak:
         return Answer("rising", values)
     if rates.empty or rates.iloc[-1] > DECAYED * rates.max():
@@ -154,12 +155,12 @@ def _views_an_epoch(facts: RunFacts) -> float:
     return max((lookback + horizon + 1) / stride, 1.0)
 
 
-def _longer(facts: RunFacts) -> dict[str, object]:
-    """Advises a schedule of one and a half times the length."""
+def longer(facts: RunFacts, factor: float) -> dict[str, object]:
+    """Advises a schedule that is longer by a factor."""
     epochs, steps = facts.settings.number("num_train_epochs"), facts.settings.number("max_steps") or 0
     if steps > 0:
-        return {"max_steps": int(1.5 * steps)}
-    return {"num_train_epochs": round(1.5 * epochs, 2)} if epochs else {}
+        return {"max_steps": int(factor * steps)}
+    return {"num_train_epochs": round(factor * epochs, 2)} if epochs else {}
 
 
 def _one_epoch(facts: RunFacts) -> dict[str, object]:

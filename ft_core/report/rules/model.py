@@ -2,7 +2,8 @@
 
 from ..answers import MODEL, Answer, rule
 from ..facts import RunFacts
-from .fit import is_far_above
+from .fit import is_far_above, last_gap
+from .rates import usual_range
 
 LARGE = 100.0  # trained parameters per value of the training data
 WEAK_DECAY, STRONG_DECAY = 0.01, 0.5
@@ -16,7 +17,8 @@ def fits_data(facts: RunFacts) -> Answer | None:
     if not trainable or not numbers:
         return None
     ratio = trainable / numbers
-    values = {"trainable": trainable, "numbers": numbers, "ratio": ratio}
+    values = {"trainable": trainable, "numbers": numbers, "ratio": ratio, "limit": LARGE}
+    values["is_compared"] = last_gap(facts) is not None
     if is_far_above(facts) and ratio > 1:
         return Answer("too_large", values, {"lora": True} if facts.settings.get("lora") is False else {})
     return Answer("large" if ratio > LARGE else "fits", values)
@@ -54,17 +56,14 @@ def optimizer(facts: RunFacts) -> Answer | None:
     rate, name = facts.settings.number("learning_rate"), facts.settings.text("optim")
     if rate is None or not name:
         return None
-    low, high = facts.view.usual_rates
-    untrained = facts.is_untrained_at_start
-    high *= 10.0 if untrained or name in ("adafactor", "muon") else 1.0
+    low, high, raised, lowered = usual_range(facts)
     momentum = bool(facts.settings.get("one_cycle") and facts.settings.get("cycle_momentum")) and low <= rate <= high
-    values = {"optim": name, "rate": rate, "low": low, "high": high, "untrained": untrained, "momentum": momentum}
+    values = {"optim": name, "rate": rate, "low": low, "high": high, "momentum": momentum, "raised": raised}
+    values["untrained"] = facts.is_untrained_at_start
     if rate > high:
-        # the default is for published weights
-        advised = high if untrained else facts.view.default("learning_rate") or high
-        return Answer("high", values, {"learning_rate": advised})
+        return Answer("high", values, {"learning_rate": lowered})
     if rate < low:
-        return Answer("low", values, {"learning_rate": low})
+        return Answer("low", values, {"learning_rate": raised})
     return Answer("cycled", values, {"cycle_momentum": False}) if momentum else Answer("usual", values)
 
 

@@ -60,7 +60,7 @@ def test_a_loss_of_0_beside_norms_that_are_not_finite_is_no_fall(value, tmp_path
         "0 entries without a finite loss, 11 without a finite gradient norm, 3 evaluations without a finite loss"
     )
     assert found["finite"].figure("zh") == (
-        "0 条记录的损失非有限值，11 条的梯度范数非有限值，3 次验证的损失非有限值"
+        "0 个日志点的损失非有限值，11 个日志点的梯度范数非有限值，3 次验证的损失非有限值"
     )  # fmt: skip
     assert "first at step 50" in found["finite"].reason("en")
     for rule in ("falling", "gradients", "in-step"):

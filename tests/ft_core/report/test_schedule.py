@@ -4,8 +4,11 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from ft_core.report.rules.schedule import expected_rate
+from ft_core.report.answers import ask
+from ft_core.report.rules.schedule import expected_rate, schedule
 from ft_core.training.one_cycle import OneCycle, build_one_cycle
+from kronos_ft.report.views import VIEWS
+from tests.written_runs import tokenizer_run
 
 
 def stepped(scheduler, optimizer, total):
@@ -45,3 +48,15 @@ def test_plain_schedules_are_transformers_own(optimizer, name, warmup):
 def test_a_schedule_that_is_not_known_is_not_guessed():
     assert expected_rate({"learning_rate": 0.1, "lr_scheduler_type": "polynomial"}, 3, 10) is None
     assert expected_rate({}, 3, 10) is None
+
+
+def test_the_highest_rate_is_that_of_a_log_entry(tmp_path):
+    """The peak is at step 20; the run logs every 50 steps."""
+    run = tokenizer_run()
+    run.entries = [entry for entry in run.entries if "learning_rate" not in entry or entry["step"] % 50 == 0]
+    finding = ask(schedule, run.facts(tmp_path / "run", VIEWS))
+    assert finding.answer.case == "followed"
+    assert finding.reason("en").endswith("the highest logged rate is at step 50.")
+    assert ", highest logged rate 9.3" in finding.figure("en")
+    assert finding.reason("zh").endswith("日志点中的最高值在第 50 步。")
+    assert "日志点中最高" in finding.figure("zh")

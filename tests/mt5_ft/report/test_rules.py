@@ -2,8 +2,9 @@
 
 import pytest
 
-from ft_core.report.answers import NOT_KNOWN, OK, ask
+from ft_core.report.answers import NOT_KNOWN, OK, PROBLEM, WATCH, ask
 from ft_core.report.catalogue import LANGUAGES
+from ft_core.report.causes import ask_all
 from ft_core.report.rules import COMMON_RULES
 from ft_core.report.write import write_report
 from mt5_ft.report.views import MT5, VIEWS
@@ -41,6 +42,7 @@ SCENARIOS = {
         "broken": written("empty_share", 0.6),
         "other_length": written("length_ratio", 3.0),
     },
+    "distinct-summaries": {"distinct": written("identical_share", 0.33), "identical": written("identical_share", 0.34)},
 }
 CASES = [(rule, case) for rule, cases in SCENARIOS.items() for case in cases]
 
@@ -57,6 +59,10 @@ def test_repeats_within_words_are_a_finding_and_older_runs_lack_the_figure(langu
 def finding_of(rule, change, folder):
     run = mt5_run()
     change(run)
+    return finding_of_run(rule, run, folder)
+
+
+def finding_of_run(rule, run, folder):
     facts = run.facts(folder, VIEWS)
     return ask(next(one for one in MT5.rules if one.id == rule), facts)
 
@@ -101,3 +107,55 @@ def test_summaries_of_only_punctuation_are_broken(tmp_path):
 def test_a_vocabulary_that_was_not_recorded_is_not_known(tmp_path):
     finding = finding_of("vocabulary", lambda run: run.record.pop("vocabulary"), tmp_path / "run")
     assert finding.verdict == NOT_KNOWN
+
+
+def test_identical_summaries_are_a_problem_and_not_healthy_ones(tmp_path):
+    run = mt5_run()
+    run.evaluated("identical_share", 0.9)
+    folder = run.write(tmp_path / "run")
+    report = write_report(folder, VIEWS, "zh")
+    found = {finding.rule.id: finding for finding in ask_all(run.facts(tmp_path / "other", VIEWS))}
+    assert (found["distinct-summaries"].verdict, found["summaries"].verdict) == (PROBLEM, WATCH)
+    assert found["summaries"].reason("en").endswith("many are identical; see distinct-summaries.")
+    assert "train for more steps or raise the learning rate." in found["distinct-summaries"].reason("en")
+    assert {change.setting: change.after for change in report.changes} == {"max_steps": 400}
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "许多摘要与另一原文的摘要相同，模型没有利用输入：请增加训练步数或提高学习率。" in text
+    assert "几乎没有空白、重复或不完整的摘要。" not in text
+
+
+def test_random_weights_that_ignore_their_input_are_told_a_higher_rate(tmp_path):
+    run = mt5_run()
+    run.record["model"]["from_scratch"] = True
+    run.evaluated("identical_share", 0.9)
+    finding = finding_of_run("distinct-summaries", run, tmp_path / "run")
+    assert finding.answer.advice == {"learning_rate": 3e-3}
+    assert "raise the learning rate 0.0001 to 0.003, or start from published weights." in finding.reason("en")
+    assert "把学习率从 0.0001 提高到 0.003，或从已发布的权重开始训练。" in finding.reason("zh")
+
+
+def test_identical_summaries_after_an_explosion_are_laid_to_the_learning_rate(tmp_path):
+    run = mt5_run()
+    run.evaluated("identical_share", 0.9)
+    run.training("loss", lambda step, old: 40.0 if step == 100 else old)
+    finding = finding_of_run("distinct-summaries", run, tmp_path / "run")
+    assert finding.answer.advice == {}
+    assert finding.reason("en").endswith("the learning rate is too high; see learning-rate.")
+
+
+def test_identical_summaries_of_older_runs_are_not_known(tmp_path):
+    run = mt5_run()
+    for entry in run.entries:
+        entry.pop("eval_identical_share", None)
+    found = {finding.rule.id: finding for finding in ask_all(run.facts(tmp_path / "run", VIEWS))}
+    assert (found["distinct-summaries"].verdict, found["summaries"].verdict) == (NOT_KNOWN, OK)
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(2, NOT_KNOWN), (3, PROBLEM)])
+def test_two_identical_summaries_may_be_a_coincidence(rows, verdict, tmp_path):
+    run = mt5_run()
+    run.evaluated("identical_share", 1.0)
+    run.arguments["eval_generate_rows"] = rows
+    assert finding_of_run("distinct-summaries", run, tmp_path / "run").verdict == verdict
+    run.files["training_metrics.json"] = {"final": {"identical_share": 0.0, "summarised_rows": 100}}
+    assert finding_of_run("distinct-summaries", run, tmp_path / "whole").verdict == OK  # of the whole split
