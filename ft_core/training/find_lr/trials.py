@@ -22,7 +22,7 @@ OFF = {  # what a short run leaves out
     **dict.fromkeys(("eval_on_start", "load_best_model_at_end", "early_stopping", "push_to_hub", "one_cycle"), False),
     **dict.fromkeys(("resume", "resume_force", "do_eval"), False),
     "time_budget": None,
-    **{"overwrite": True, "report_to": [], "ema_decay": 0.0, "eval_generate_rows": 0, "compile_blocks": "no"},
+    **{"overwrite": True, "report_to": [], "eval_generate_rows": 0, "compile_blocks": "no"},
 }
 WARM_UP = 0.1  # share of the steps of a trial
 

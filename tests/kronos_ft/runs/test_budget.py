@@ -170,7 +170,8 @@ def test_given_weights_are_not_replaced_by_smaller_ones(run, finetuned, tmp_path
     assert code == 2
     assert errors == [
         "kronos-ft: time_budget=20s is too short for 2 steps of the predictor (predictor: 50 s a step on this "
-        "machine); use --time_budget 2m, or a smaller batch than --per_device_train_batch_size 8, or --preset cpu"
+        "machine); use --time_budget 2m, or a smaller batch than --per_device_train_batch_size 8, or --preset cpu, or "
+        "--max_steps in place of a budget to try it out"
     ]
     assert not (tmp_path / "run").exists()
 

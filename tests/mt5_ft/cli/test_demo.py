@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 
+from ft_core.cli.program import command_name
 from mt5_ft.cli.demo import DEMO_RUN
 from mt5_ft.cli.main import main
 from mt5_ft.runs import run as training_run
@@ -48,8 +49,9 @@ def test_the_commands_that_it_prints_go_on_from_its_run(start, data, tmp_path, c
     run = tmp_path / "the run"
     words = ["demo", data, "--model", start, "--output_dir", run, "--max_steps", "2"]
     assert main([str(word) for word in words]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if "  mt5-ft " in line]
-    commands = [shlex.split(line.partition("  mt5-ft ")[2]) for line in lines]
+    called = f" {command_name('mt5-ft')} "
+    lines = [line for line in capsys.readouterr().out.splitlines() if called in line]
+    commands = [shlex.split(line.partition(called)[2]) for line in lines]
     assert [command[0] for command in commands] == ["summarize", "evaluate", "train"]
     assert commands[0][1:] == [
         *("--model", f"{run}/final", "--input", str(data), "--output", f"{run}/summaries.jsonl"),

@@ -64,7 +64,9 @@ def test_a_refusal_names_a_budget_that_fits():
     costs = [cost("tokenizer", step=2.0), cost("predictor", step=7.5, fixed=60)]
     with pytest.raises(ValueError, match=r"^time_budget=5m is too short for 100 steps of the tokenizer") as refused:
         choose(costs, "5m", ["--preset cpu"])
-    assert "(predictor: 7.5 s a step on this machine); use --time_budget 19m, or --preset cpu" in str(refused.value)
+    assert "(predictor: 7.5 s a step on this machine); use --time_budget 19m, or --preset cpu, or --max_steps" in str(
+        refused.value
+    )
     assert needed(costs) <= 19 * 60
     assert min(choose(costs, "19m")) >= LEAST_STEPS
     assert fitting_steps(costs, 18 * 60) is None
@@ -76,7 +78,8 @@ def test_a_refusal_says_that_the_machine_was_busy():
         choose([one], "1m")
     assert str(refused.value).endswith(
         "(training: 3 s a step on this machine, measured 2025-11-30 04:00 UTC with 3.0 programs waiting for each "
-        "core); use --time_budget 6m, or the same budget when the machine is less busy"
+        "core); use --time_budget 6m, or --max_steps in place of a budget to try it out, or the same budget when the "
+        "machine is less busy"
     )
 
 
