@@ -8,7 +8,15 @@ import sys
 import pytest
 import torch
 
-from ft_core.cli.program import SPINNING, SPINNING_CHOICES, TRACEBACK, limit_spinning, one_line_errors, run_command
+from ft_core.cli.program import (
+    SPINNING,
+    SPINNING_CHOICES,
+    TRACEBACK,
+    command_name,
+    limit_spinning,
+    one_line_errors,
+    run_command,
+)
 from ft_core.io.files import is_full_disk, write_folder, write_text
 from ft_core.io.memory import is_out_of_memory
 
@@ -93,6 +101,15 @@ def test_only_a_command_that_resumes_is_said_to_resume(capsys):
 def test_control_characters_of_a_foreign_file_do_nothing_in_a_terminal(capsys):
     assert one_line_errors("p", failing(ValueError("host \x1b[31mred\u202e\x9b is wrong")), "go on") == 2
     assert capsys.readouterr().err == "p: host \\x1b[31mred\\u202e\\x9b is wrong\n"
+
+
+def test_a_command_that_is_not_found_by_name_is_called_by_its_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_name("kronos-ft") == os.path.join(".venv", "bin", "kronos-ft")
+    (tmp_path / "kronos-ft").touch(0o755)
+    assert command_name("kronos-ft") == "kronos-ft"
 
 
 def test_a_name_that_is_too_long(tmp_path, capsys):

@@ -29,6 +29,29 @@ def test_what_cannot_be_meant_is_refused(kind, settings, message):
         kind(output_dir="none", **settings)
 
 
+@pytest.mark.parametrize("kind", [KronosTokenizerArguments, MT5Arguments])
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("epochs", "use num_train_epochs"),
+        ("learning_rat", r"did you mean learning_rate\?"),
+        ("zzz", "see help"),
+    ],
+)
+def test_a_name_that_is_not_a_setting_is_answered(kind, name, remedy):
+    with pytest.raises(TypeError, match=f"{kind.__name__} has no setting {name}; {remedy}"):
+        kind("none", **{name: 1})
+
+
+def test_a_subclass_may_take_further_names():
+    class Own(KronosTokenizerArguments):
+        def __init__(self, further, **settings):
+            super().__init__(**settings)
+            self.further = further
+
+    assert Own(further=3, output_dir="none").further == 3
+
+
 def test_forcing_a_resume_is_a_resume(tmp_path):
     assert KronosTokenizerArguments(output_dir=str(tmp_path), resume_force=True).resume
 

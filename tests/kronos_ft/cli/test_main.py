@@ -150,7 +150,9 @@ def test_data_check(csv, capsys, tmp_path):
     assert main(["data", "check", str(tmp_path / "bad.csv")]) == 1
     assert "price zero or negative in 1 row (line 6)" in capsys.readouterr().out
     assert main(["data", "check", str(tmp_path / "bad.csv"), "--policy", "drop"]) == 0
-    assert "windows   945 to train on, 3 for validation (every 10 bars)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "windows   945 to train on, 3 for validation (every 10 bars)" in printed
+    assert "WARNING   for the quantile head, the validation split has 110 bars after an embargo of 115" in printed
     table.tail(700).to_csv(tmp_path / "short.csv", index=False)
     assert main(["data", "check", str(tmp_path / "short.csv")]) == 0
     printed = capsys.readouterr().out

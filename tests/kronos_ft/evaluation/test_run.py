@@ -234,6 +234,9 @@ def test_a_run_names_the_model_that_it_was_tuned_from(models, finetuned, tmp_pat
     assert not is_tuned_from(tuned, sources_of("small", "mini", tokenizer=None)[1])
     whole, stage = sources_of(f"whole={finetuned.folder}", f"stage={finetuned.folder / 'predictor'}", tokenizer=None)
     assert not is_tuned_from(whole, stage)  # stages of one run
+    record.write_text(json.dumps({"model": {"model": str(finetuned.folder), "from_scratch": False}}))
+    assert is_tuned_from(tuned, whole)
+    assert is_tuned_from(tuned, stage)
 
 
 def test_the_headline_of_a_run_and_its_start(csv, out, models, capsys, tmp_path):

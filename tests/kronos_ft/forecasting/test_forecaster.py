@@ -124,6 +124,19 @@ def test_settings_override_those_of_the_model(forecaster, frame, caplog):
     assert not np.array_equal(forecaster.predict(frame, seed=1).paths, forecaster.predict(frame, seed=2).paths)
 
 
+def test_a_time_zone_and_invalid_candles_are_told(finetuned, frame, caplog, monkeypatch):
+    own = KronosForecaster.from_pretrained(finetuned.folder)
+    monkeypatch.setitem(own.found.record, "data", {"timezone": "Asia/Shanghai"})
+    monkeypatch.setattr("kronos_ft.forecasting.forecaster.MANY_TOUCHED", -1.0)
+    own.predict(frame, num_paths=2)
+    assert "read as UTC here, but as Asia/Shanghai in the training of" in caplog.text
+    assert "invalid candles (1 of 1 series have many): the model does not fit these data well" in caplog.text
+    caplog.clear()
+    own.predict(load_candles(frame)[0], num_paths=2)  # its times are read already
+    own.predict(frame, num_paths=2, timezone="Asia/Shanghai")
+    assert "read as UTC" not in caplog.text
+
+
 def test_sampling_settings_of_a_calibration(finetuned, forecaster, frame, tmp_path):
     folder = shutil.copytree(finetuned.folder / "predictor" / "best_model", tmp_path / "model")
     own = weights_hash(forecaster.predictor.model)

@@ -50,6 +50,11 @@ def test_the_drawn_paths_are_spread_by_their_last_close(num_paths, drawn, label)
     assert shown == ["50, 80, 90 % of the paths", *([label] if label else []), "median close"]
 
 
+def test_the_legend_names_paths_only_if_the_intervals_are_theirs():
+    axes = draw_forecast(np.empty((0, 4)), np.ones((5, 6, 4)), quantiles=lambda levels: np.ones((6, len(levels))))
+    assert axes.get_legend().get_texts()[0].get_text() == "50, 80, 90 % intervals"
+
+
 def test_reliability_and_skill(tmp_path):
     levels = (0.5, 0.8, 0.9)
     plot_reliability(levels, {"a": [0.3, 0.5, 0.6], "b": [0.5, 0.8, 0.9]}, {"a": levels}, tmp_path / "r.png")

@@ -1,6 +1,7 @@
 """What loads, from folders and from a Hub on this machine, and what is refused, with which words."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -46,6 +47,12 @@ def refuse(folder, message):
 
 def test_overrides_of_the_configuration(folder):
     assert KronosTokenizer.from_pretrained(folder, resid_dropout_p=0.3).config.resid_dropout_p == 0.3
+
+
+def test_a_run_of_several_stages_names_them(folder, tmp_path):
+    for stage in ("tokenizer", "predictor"):
+        shutil.copytree(folder, tmp_path / "run" / stage / "best_model")
+    refuse(tmp_path / "run", r"no model.safetensors; pass a folder .*; it has .*run/predictor and .*run/tokenizer")
 
 
 @pytest.mark.fault(15)

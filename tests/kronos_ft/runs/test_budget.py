@@ -219,6 +219,13 @@ def test_windows_are_prepared_once_or_in_each_step():
     assert windows_prepared("states", counts, 400, False) == 1080
 
 
+def test_a_large_budget_trains_no_less_than_the_preset_for_laptops(run, candles, tmp_path, measured):
+    words = ("tokenizer", "--data", candles, *SHAPE[:4], *SCRATCH, "--preset", "cpu", "--output_dir", tmp_path / "run")
+    for passes, steps in ((5, 200), (60, 300)):  # an epoch has 5 steps
+        _, lines, _ = run(*words, "--dry_run", "--time_budget", "10h", "--num_train_epochs", passes)
+        assert any(f"chosen      tokenizer: all {steps} steps" in line for line in lines)
+
+
 def test_the_preset_for_laptops_is_one_of_every_stage_and_a_budget_replaces_its_steps():
     words = ["--data", "sample", "--preset", "cpu", "--stages", *STAGES]
     settings = parse_finetune(words)

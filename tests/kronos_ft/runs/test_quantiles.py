@@ -65,6 +65,27 @@ def test_three_stages_in_one_folder(finetuned):
     assert trained_with["tokenizer_sha256"] == record["model"]["tokenizer_sha256"]
 
 
+def test_too_few_bars_for_the_head_are_refused_before_any_stage_is_trained(candle_frame, tmp_path, run):
+    candle_frame.tail(500).to_csv(tmp_path / "short.csv", index=False)
+    words = (
+        "finetune",
+        "--data",
+        tmp_path / "short.csv",
+        "--from_scratch",
+        "--model",
+        "tiny",
+        "--max_steps",
+        2,
+        *SHORT,
+    )
+    words += ("--stages", "tokenizer", "predictor", "quantiles", "--quantiles_predict_window", 30)
+    code, lines, errors = run(*words, "--output_dir", tmp_path / "run")
+    assert code == 2
+    assert errors[0].startswith("kronos-ft: quantiles: the validation split has ")
+    assert not any(line.startswith("stage ") for line in lines)
+    assert not (tmp_path / "run" / "tokenizer").exists()
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_its_report(finetuned, run, language):
     code, lines, _ = run("report", finetuned / "quantiles", "--lang", language)
