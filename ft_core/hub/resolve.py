@@ -41,6 +41,7 @@ CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safe
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MOST_PULL_REQUESTS = 5  # newest pull requests to search
 MODEL_FOLDERS = (BEST_MODEL, FINAL_MODEL)
+OFFLINE = "connect, set HF_ENDPOINT to a mirror, or pass a folder with the model"
 LATER = "no incomplete file is kept; try again later, or pass a folder with the model"
 
 
@@ -157,14 +158,13 @@ class HubFiles:
         self.options |= {"local_files_only": True, "force_download": False}
 
 
-def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, offline: str, **options: object) -> Path:
+def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, **options: object) -> Path:
     """Downloads a model of the Hub, or finds it in the cache.
 
     Args:
         name (`str`): owner/name.
         collect: downloads the needed files and returns their folder; checks the configuration before the weights.
         kind (`str`): what is expected there, such as `an mT5 model`.
-        offline (`str`): what to do without a connection.
         options: of `hf_hub_download`, such as `revision` and `token`.
 
     Raises:
@@ -195,7 +195,7 @@ def fetch(name: str, collect: Callable[[HubFiles], Path], *, kind: str, offline:
         parent = Path(name).parent
         mistaken = f"{name} is not in the folder {parent}; " if parent.name and parent.is_dir() else ""
         raise HubUnreachable(
-            f"{mistaken}cannot reach the Hub for {name}, and it is not in the local cache; {offline}"
+            f"{mistaken}cannot reach the Hub for {name}, and it is not in the local cache; {OFFLINE}"
         ) from None
     except (httpx.HTTPError, ConnectionError) as error:  # includes error responses of the Hub
         found = explain(error, name, revision) or HubFailure(f"the download of {name} failed ({error})")

@@ -20,7 +20,6 @@ from .sizes import PREDICTOR_CONTEXT, PUBLISHED_PREDICTORS, PUBLISHED_TOKENIZERS
 CONFIG_NAME = "config.json"
 STAGES = ("tokenizer", "predictor", "quantiles")
 DEFAULT_LOOKBACK, DEFAULT_HORIZON, DEFAULT_CONTEXT = 400, 24, 512
-OFFLINE = "connect, or pass a folder with the model"
 
 
 @dataclass(frozen=True)
@@ -296,7 +295,7 @@ def _find_on_hub(named: str, tokenizer: str | None, head: bool) -> FoundModel:
         return folder
 
     try:
-        folder = fetch(name, collect, kind="a Kronos model", offline=OFFLINE, revision=revision)
+        folder = fetch(name, collect, kind="a Kronos model", revision=revision)
     except HubUnreachable:
         if tokenizer is None:
             raise

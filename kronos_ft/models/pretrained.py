@@ -37,7 +37,6 @@ __all__ = ["HubUnreachable", "KronosPreTrainedModel", "find_pretrained"]
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "base_model.json")
 LAYER_COUNTS, WIDTHS = ("n_layers", "n_enc_layers", "n_dec_layers"), ("d_in", "d_model", "n_heads", "ff_dim")
-OFFLINE = "connect, or pass a folder with the model"
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 
 
@@ -91,7 +90,7 @@ def find_pretrained(name_or_path: str | Path, **options) -> Path:
     check_name(name)
     if Path(name).is_dir():
         return _check_folder(Path(name) / subfolder if subfolder else Path(folder_of(name)))
-    return fetch(name, _download, kind="a Kronos model", offline=OFFLINE, **options)
+    return fetch(name, _download, kind="a Kronos model", **options)
 
 
 def read_keys(folder: Path) -> dict:

@@ -68,9 +68,6 @@ class AdapterConfig(TypedDict):
     revision: NotRequired[str | None]
 
 
-OFFLINE = "connect, or pass a folder with the model"
-
-
 class Fp32Linear(nn.Linear):
     """A linear layer that computes in fp32 under autocast."""
 
@@ -208,7 +205,7 @@ def _find_fitting(name: str, revision: str | None, with_tokenizer: bool = False)
             found = _download_model(files)
             return _download_tokenizer(files) if with_tokenizer else found
 
-        folder = fetch(name, download, kind="an mT5 model", offline=OFFLINE, revision=revision)
+        folder = fetch(name, download, kind="an mT5 model", revision=revision)
     check_model_folder(folder)
     refuse_pickles(folder)
     if defect := defect_of_weights(folder):
@@ -234,7 +231,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     check_revision("revision", revision)
     folder = Path(name)
     if not folder.is_dir():
-        folder = fetch(name, _download_tokenizer, kind="an mT5 model", offline=OFFLINE, revision=revision)
+        folder = fetch(name, _download_tokenizer, kind="an mT5 model", revision=revision)
     check_model_folder(folder)
     pickles = pickled_weights([path.name for path in folder.iterdir() if re.search("token|vocab", path.name.lower())])
     if pickles and not any((folder / file).is_file() for file in TOKENIZER_FILES):

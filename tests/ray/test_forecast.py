@@ -62,7 +62,8 @@ def test_a_lost_node_is_replaced_by_the_other(cluster, folder, alone, tmp_path):
     seen = []
 
     def lose_a_node():
-        while not list(parts.glob("forecast-*")):
+        end = time.monotonic() + 300
+        while not list(parts.glob("forecast-*")) and time.monotonic() < end:
             time.sleep(0.01)
         cluster.remove_node(cluster.second)
         seen.append(len(list(parts.glob("forecast-*"))))

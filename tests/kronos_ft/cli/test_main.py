@@ -293,5 +293,7 @@ def test_bad_models(csv, run, capsys, tmp_path, tiny_model):
 def test_without_the_hub_a_command_names_only_its_own_options(words, hint, run, capsys):
     assert main([*(word.format(run=run) for word in words), "--data", "sample"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "it is not in the local cache; connect, or pass a folder with the model" in error
+    assert (
+        "it is not in the local cache; connect, set HF_ENDPOINT to a mirror, or pass a folder with the model" in error
+    )
     assert error.endswith(hint)

@@ -172,7 +172,9 @@ def test_without_the_hub_a_command_names_only_its_own_options(command, words, da
     words = [word.format(data=data, out=tmp_path / "out") for word in words]
     assert main([*command.split(), *words, "google/mt5-base"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "it is not in the local cache; connect, or pass a folder with the model" in error
+    assert (
+        "it is not in the local cache; connect, set HF_ENDPOINT to a mirror, or pass a folder with the model" in error
+    )
     with contextlib.suppress(SystemExit):
         main([*command.split(), "--help"])
     known = capsys.readouterr().out
