@@ -8,7 +8,7 @@ Notable:
   the length of the run (Wu et al. 2018, arXiv 1803.02021: short runs prefer other rates than long ones). Rates 1, 3,
   10, 30 ... around it are tried, each in a run of its own from the same weights, and compared on validation data.
 - Of rates whose trials gain nearly the same, the highest is chosen, because a longer run favours higher rates. With
-  Muon, this went too far: the rate of the recipe is chosen if its trial is nearly the best, else the best.
+  Muon, this went too far: there the best is chosen, or the rate of the recipe if that is higher and nearly as good.
 - Scores need not have a single minimum, so neighbours are all tried instead of descending from one to the next.
 """
 
@@ -20,7 +20,7 @@ SMOOTHING = 0.7  # weight of the past in the smoothed training loss
 MOST_RISE, RISEN = 4.0, 0.2  # standard deviations over batches and share of the loss: a larger rise ends the test
 DIGITS = ("1", "3")  # leading digits of the rates that are tried
 NEARLY = 0.95  # of the gain of the best rate
-NEARLY_OF_RECIPE = 0.8  # of the gain of the best rate: trials differ by as much from what complete runs gain
+NEARLY_OF_RECIPE = 0.8  # of the gain of a lower rate
 ABOVE, FIRST_TRIALS, MOST_TRIALS = 2, 5, 9  # steps of the ladder above the ceiling; number of rates
 
 
@@ -98,13 +98,13 @@ def next_rate(scores: Mapping[float, float], start: float, recipe: float | None 
 
 
 def best_rate(scores: Mapping[float, float], start: float, recipe: float | None = None) -> float:
-    """The highest rate that gains nearly as much as the best; or, if `recipe` is given, that rate or the best.
+    """The highest rate that gains nearly as much as the best; or, if `recipe` is given, the best or `recipe`.
 
     Args:
         scores (`Mapping` of rate to score): as for [`next_rate`].
         start (`float`): the score of the starting weights.
-        recipe (`float`, *optional*): a rate that complete runs were compared with. It is chosen if its trial gains at
-            least `NEARLY_OF_RECIPE` of what the best trial gains.
+        recipe (`float`, *optional*): a rate that was found best in complete runs. It is chosen if the best trial has a
+            lower rate and gains little more, because trials are too short for high rates.
     """
     lowest = min(scores.values())
     best = min(rate for rate, score in scores.items() if score == lowest)
@@ -113,4 +113,5 @@ def best_rate(scores: Mapping[float, float], start: float, recipe: float | None 
         return best
     if recipe is None:
         return max(rate for rate, gain in gains.items() if gain >= NEARLY * gains[best])
-    return recipe if gains.get(recipe, -math.inf) >= NEARLY_OF_RECIPE * gains[best] else best
+    is_near = best < recipe and gains.get(recipe, -math.inf) >= NEARLY_OF_RECIPE * gains[best]
+    return recipe if is_near else best

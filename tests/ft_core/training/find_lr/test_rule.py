@@ -99,12 +99,16 @@ def test_of_rates_that_gain_nearly_the_same_the_highest_is_chosen():
 
 @pytest.mark.parametrize(
     ("score", "expected"),
-    [(1.0, 3e-3), (1.19, 3e-3), (1.21, 1e-2), (math.inf, 1e-2)],
+    [(1.0, 3e-3), (1.19, 3e-3), (1.21, 1e-3), (math.inf, 1e-3)],
     ids=["as good", "81 % of the gain", "79 %", "diverged"],
 )
-def test_the_rate_of_the_recipe_is_chosen_if_its_trial_is_nearly_the_best(score, expected):
-    scores = {1e-3: 1.8, 3e-3: score, 1e-2: 1.0, 3e-2: 1.01}
+def test_a_higher_rate_of_the_recipe_is_chosen_if_its_trial_is_nearly_the_best(score, expected):
+    scores = {1e-4: 1.8, 1e-3: 1.0, 3e-3: score, 1e-2: 1.01}
     assert best_rate(scores, start=2.0, recipe=3e-3) == expected
+
+
+def test_a_lower_rate_of_the_recipe_is_not_chosen():
+    assert best_rate({3e-3: 1.01, 1e-2: 1.0, 3e-2: 1.3}, start=2.0, recipe=3e-3) == 1e-2
 
 
 def test_a_rate_of_the_recipe_that_was_not_tried_is_not_chosen():
