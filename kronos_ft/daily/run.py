@@ -25,7 +25,7 @@ from ft_core.runs.lock import launched_processes
 from ft_core.runs.ray_work import ray_work
 from ft_core.runs.shared_work import Part, SharedWork, joined_group, shared_map, shared_work
 
-from ..data.candles import CandleSeries, fingerprint
+from ..data.candles import CandleSeries, Map, fingerprint
 from ..data.sources import load_source
 from ..forecasting.arguments import ForecastArguments
 from ..forecasting.networks import load_predictor, remarks_on
@@ -116,26 +116,31 @@ def _plot_names(plot: Path, symbols: list[str]) -> list[Path]:
     return found
 
 
-def _usable(series: list[CandleSeries], args: ForecastArguments, left_out: list[str]) -> list[CandleSeries]:
+def _usable(series: list[CandleSeries], args: ForecastArguments, left_out: list[str], each: Map) -> list[CandleSeries]:
     """The series that can be forecast; the others are added to `left_out`.
+
+    Args:
+        series, args: of the forecasts.
+        left_out (`list` of `str`): takes the reasons.
+        each (`Callable`): `map`, or one that shares the calls among processes.
 
     Raises:
         ValueError: no series can be forecast, or, if `strict`, one of them cannot.
     """
-    usable, first = [], None
-    for one in series:
+
+    def defect(one: CandleSeries) -> str:
         try:
             check_series(one, args.horizon, args.lookback, args.origin)
         except ValueError as error:
-            if args.strict:
-                raise
-            first = first or error
-            left_out.append(str(error))
-            continue
-        usable.append(one)
-    if not usable:
-        raise first
-    return usable
+            return str(error)
+        return ""
+
+    found = list(each(defect, series))
+    defects = [one for one in found if one]
+    if defects and (args.strict or len(defects) == len(series)):
+        raise ValueError(defects[0])
+    left_out += defects
+    return [one for one, reason in zip(series, found, strict=True) if not reason]
 
 
 def _known(args: ForecastArguments) -> set[Key]:
@@ -177,7 +182,7 @@ def run_forecast(args: ForecastArguments, *, share: bool = False) -> None:
     model = find_model(args.model, args.tokenizer)
     args = _resolved(args, model)
     known = _known(args)
-    series = _usable(_with_finished_bars(series, args), args, left_out)
+    series = _usable(_with_finished_bars(series, args), args, left_out, each)
     predictor = load_predictor(model, args.device, args.max_context, paths=args.paths)
     for name, network in (("model", predictor.model), ("tokenizer", predictor.tokenizer)):
         if network is not None and network.hub_origin:

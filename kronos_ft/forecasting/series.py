@@ -97,7 +97,7 @@ def origin_of(series: CandleSeries, lookback: int, origin: str | None) -> int:
         index = int(np.searchsorted(series.timestamps, time))
     if index < lookback:
         raise ValueError(
-            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; shorten lookback"
+            f"{series.symbol} has {index} bars before the forecast, fewer than lookback={lookback}; use more bars"
         )
     return index
 
@@ -209,11 +209,15 @@ def forecast_series(
 
 
 def forecast_table(found: list[SymbolForecast]) -> pd.DataFrame:
-    """All paths as one long table, with the symbol as first column."""
-    tables = [one.forecast.to_frame(one.times) for one in found]
-    table = pd.concat(tables, ignore_index=True)
-    table.insert(0, "symbol", np.repeat([one.series.symbol for one in found], [len(one) for one in tables]))
-    return table
+    """All paths as one long table: symbol, path, timestamps, open, high, low, close, volume, amount."""
+    numbers = [np.repeat(np.arange(one.forecast.num_paths), one.forecast.horizon) for one in found]
+    columns = {
+        "symbol": np.repeat([one.series.symbol for one in found], [len(one) for one in numbers]),
+        "path": np.concatenate(numbers),
+        "timestamps": np.concatenate([np.tile(one.times, one.forecast.num_paths) for one in found]),
+    }
+    values = np.concatenate([one.forecast.paths.reshape(-1, len(FEATURES)) for one in found])
+    return pd.DataFrame(columns | {name: values[:, place] for place, name in enumerate(FEATURES)})
 
 
 def describe_forecast(one: SymbolForecast, *, all_bars: bool = False) -> list[str]:
