@@ -74,10 +74,14 @@ class FoundRate:
     def line(self) -> str:
         """What was found, in one line."""
         rate = self.rates[LEARNING_RATE]
-        name = self.metric.removeprefix("eval_")
+        name, scores = self.metric.removeprefix("eval_"), self.scores()
+        lowest = min(scores, key=scores.get)
+        near = (
+            f", nearly as good as {lowest:g}, which is lower" if scores[lowest] < scores[rate] and lowest < rate else ""
+        )
         return (
             f"{self.words()}  (validation {name} {self.trials[rate]:.4g} after {self.trial_steps} steps, "
-            f"{self.start:.4g} before; {len(self.trials)} rates tried)"
+            f"{self.start:.4g} before; {len(self.trials)} rates tried{near})"
         )
 
     def record(self) -> dict[str, object]:

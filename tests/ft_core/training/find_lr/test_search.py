@@ -42,6 +42,12 @@ def test_the_best_trial_on_validation_data_is_chosen(args):
     assert found.line().startswith("--learning_rate 0.001  (validation recon_all 1 after 105 steps, 2 before; ")
 
 
+def test_a_higher_rate_than_that_of_the_best_trial_is_explained(args):
+    found = search(args, {1e-3: 1.04, 3e-4: 1.0, 1e-4: 1.9})
+    assert found.rates == {"learning_rate": 1e-3}
+    assert found.line().endswith("rates tried, nearly as good as 0.0003, which is lower)")
+
+
 def test_a_metric_that_should_grow(args):
     args.metric_for_best_model, args.greater_is_better = "eval_code_usage_s1", True
     found = search(args, {1e-3: 1.0, 3e-4: 1.5, 1e-4: 1.9})
