@@ -4,18 +4,13 @@ from ft_core.report.views import WEIGHT_NORM, StageView
 from ft_core.training.curves import Panel
 
 from ..training.predictor_trainer import KronosTrainer
-from ..training.presets import PREDICTOR_PRESETS, PRESETS, QUANTILE_PRESETS
+from ..training.presets import PREDICTOR_PRESETS, PRESETS, QUANTILE_PRESETS, UNTRAINED_RATES
 from ..training.quantile_arguments import STAGE_TYPES
 from ..training.quantile_trainer import KronosQuantileTrainer
 from ..training.tokenizer_trainer import KronosTokenizerTrainer
 from .rules_codes import beats_frequencies, code_usage, conditioning, explained
 from .rules_data import RULES as DATA_RULES
 
-# Learning rates from random weights: lowest, advised, highest. There is nothing to unlearn, so the range begins where
-# that of published weights ends, at 2.5 (tokenizer) and 5 times (predictor) the rate of the published recipe: 314 steps
-# of a tiny predictor do not beat the frequencies of tokens at 4e-5, but do at 2e-4, and by twice as much at 1e-3. The
-# highest is the best rate of AdamW for tiny models after only 300 steps, and that of preset `best` (docs/find-lr.md).
-UNTRAINED_TOKENIZER, UNTRAINED_PREDICTOR = (5e-4, 1e-3, 1e-2), (2e-4, 1e-3, 1e-2)
 CODES = ("code_perplexity_s1", "code_perplexity_s2", "code_usage_s1", "code_usage_s2")
 TOKENIZER = StageView(
     stage="tokenizer",
@@ -33,7 +28,7 @@ TOKENIZER = StageView(
     codes=CODES,
     speed="bars_per_second",
     usual_rates=(1e-5, 5e-4),
-    untrained_rates=UNTRAINED_TOKENIZER,
+    untrained_rates=UNTRAINED_RATES["tokenizer"],
     command="kronos-ft tokenizer",
     rules=(*DATA_RULES, explained, code_usage),
     settings=lambda: (STAGE_TYPES["tokenizer"], PRESETS),
@@ -47,7 +42,7 @@ PREDICTOR = StageView(
     panels=(*KronosTrainer.panels, WEIGHT_NORM),
     speed="bars_per_second",
     usual_rates=(4e-6, 2e-4),
-    untrained_rates=UNTRAINED_PREDICTOR,
+    untrained_rates=UNTRAINED_RATES["predictor"],
     command="kronos-ft predictor",
     rules=(*DATA_RULES, beats_frequencies, conditioning),
     settings=lambda: (STAGE_TYPES["predictor"], PREDICTOR_PRESETS),

@@ -21,15 +21,13 @@ from ft_core.training.run import finished_metrics, preflight, resume_finished
 from ..data.candles import CandleSeries, fingerprint
 from ..hub.push import kronos_model
 from ..training.arguments import DataArguments, ModelArguments, WindowTrainingArguments
-from ..training.presets import STAGE_PRESETS
+from ..training.presets import STAGE_PRESETS, UNTRAINED_RATES
 from ..training.window_trainer import WindowTrainer
 from ..windows.augmentation import AugmentationArguments
 from ..windows.splits import split_bounds
 from .budget import cost_of, settle_stages
 from .data import WindowSplits, build_splits, describe_data, load_series
 from .finish import finish_run
-
-SCRATCH_RATE = 3e-4  # from random weights, lower rates learn little in hundreds of steps (docs/find-lr.md)
 
 
 def split_ends(series: list[CandleSeries], data: DataArguments) -> dict[str, dict[str, str | None]]:
@@ -181,10 +179,12 @@ def run_stage(
             raise ValueError(" ".join(str(error).split())) from error
         for line in describe_run(trainer, model.preset):
             echo(line)
-        if model.from_scratch and trainer.args.learning_rate < SCRATCH_RATE:
+        lowest, usual, _ = UNTRAINED_RATES.get(name, (0.0, 0.0, 0.0))
+        rate = trainer.args.learning_rate
+        if model.from_scratch and rate < lowest and not isinstance(rate, AutoRate):
             echo(
-                f"WARNING     random weights learn little at learning_rate={trainer.args.learning_rate:g}; pass "
-                "--learning_rate 1e-3, or auto to find one"
+                f"WARNING     random weights learn little at learning_rate={rate:g}; pass "
+                f"--learning_rate {usual:g}, or auto to find one"
             )
         trainer.recorder.facts = stage.facts | data_facts(series, data, stage.splits, augmentation)
         if search:

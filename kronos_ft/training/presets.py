@@ -98,3 +98,8 @@ QUANTILE_PRESETS["gentle"] = QUANTILE_PRESETS["baseline"] | {"body_learning_rate
 QUANTILE_PRESETS["cpu"] = QUANTILE_PRESETS["baseline"] | _LAPTOP | {"per_device_train_batch_size": 64, "max_steps": 600}
 DEFAULT_PRESET = "baseline"
 STAGE_PRESETS = {"tokenizer": PRESETS, "predictor": PREDICTOR_PRESETS, "quantiles": QUANTILE_PRESETS}
+# Learning rates from random weights: lowest, advised, highest. There is nothing to unlearn, so the range begins where
+# that of published weights ends, at 2.5 (tokenizer) and 5 times (predictor) the rate of the published recipe: 314 steps
+# of a tiny predictor do not beat the frequencies of tokens at 4e-5, but do at 2e-4, and by twice as much at 1e-3. The
+# highest is the best rate of AdamW for tiny models after only 300 steps, and that of preset `best` (docs/find-lr.md).
+UNTRAINED_RATES = {"tokenizer": (5e-4, 1e-3, 1e-2), "predictor": (2e-4, 1e-3, 1e-2)}

@@ -226,6 +226,16 @@ def test_the_rate_of_best_falls_with_the_width(run, candles, tmp_path, words, ra
     assert f"recipe      best, learning rate {rate:g}" in lines
 
 
+@pytest.mark.parametrize(("rate", "is_low"), [("2e-4", True), ("5e-4", False), ("auto", False)])
+def test_random_weights_at_a_low_rate_are_warned_of(run, candles, tmp_path, rate, is_low):
+    words = (*RUN, "--learning_rate", rate, "--dry_run", "--output_dir", tmp_path / "run")
+    _, lines, _ = run("tokenizer", "--data", candles, *words)
+    warning = (
+        "WARNING     random weights learn little at learning_rate=0.0002; pass --learning_rate 0.001, or auto to find"
+    )
+    assert any(line.startswith(warning) for line in lines) == is_low
+
+
 def test_a_null_in_a_file_leaves_the_rate_of_the_preset(run, candles, tmp_path):
     (tmp_path / "c.yaml").write_text("learning_rate: null\npreset: best\nmodel: 2k\n")
     words = ("tokenizer", "--data", candles, *RUN, "--config", tmp_path / "c.yaml", "--dry_run")
