@@ -44,14 +44,16 @@ def _processor_seconds() -> float:
 
 
 def rank(note: str, words: list[str]) -> int:
-    """One process: runs the command, and notes the processor seconds until its imports were done and of the rest."""
+    """One process: runs the command, and notes the processor seconds until its imports were done and of the rest, and
+    its peak memory."""
     import kronos_ft.daily.run
     import kronos_ft.evaluation.run  # noqa: F401
     from kronos_ft.cli.main import main
 
     start = _processor_seconds()
     code = main(words)
-    figures = {"start": start, "work": _processor_seconds() - start}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30
+    figures = {"start": start, "work": _processor_seconds() - start, "peak_gib": round(peak, 2)}
     Path(f"{note}.{os.environ.get('RANK', '0')}").write_text(json.dumps(figures), encoding="utf-8")
     return code
 
