@@ -127,7 +127,7 @@ JSONLS = {
     "cut gzip": (gzip.compress(rows().encode() * 99)[:-20], "damaged gzip"),
     "nested too deeply": (rows("[" * 100_000), ":2: not readable JSON"),
     "a number of 5,000 digits": (rows(f'{{"id": {"9" * 5000}}}'), ":2: not readable JSON"),
-    "other fields": ('{"first": "a", "second": "b"}\n', "use existing fields"),
+    "other fields": ('{"first": "a", "second": "b"}\n', "to existing fields"),
 }
 
 
