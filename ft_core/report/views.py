@@ -24,7 +24,7 @@ class StageView:
     speed: str = ""  # the logged term of throughput
     usual_rates: tuple[float, float] = (1e-6, 1e-3)  # the usual learning rates for fine-tuning published weights
     untrained_rates: tuple[float, float, float] = (1e-5, 1e-3, 1e-2)  # from random weights: lowest, advised, highest
-    sense: str = ""  # key of the phrase that says what the primary is; empty if `in_nats` decides
+    sense: str = ""  # phrase that describes the primary term; if empty, `in_nats` chooses it
     command: str = ""  # how such a run is started
     rules: Sequence["Rule"] = ()  # noqa: F821 - its own, after those of every run
     codes: Sequence[str] = ()  # terms of the table of code usage

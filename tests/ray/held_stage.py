@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from ft_core.sweep.search import run_sweep
 from tests.sweep_stage import run_toy, toy_stage
 
-HELD_AT = 2
+HELD_AT, MOST_SECONDS = 2, 300
 PLACES, HOLD = "places.txt", "hold"
 
 
@@ -33,7 +33,8 @@ class Hold(TrainerCallback):
 
         with open(self.beside / PLACES, "a") as file:
             file.write(f"{int(self.trial.name)} {ray.get_runtime_context().get_node_id()} {os.getpid()}\n")
-        while (self.beside / HOLD).exists():
+        end = time.monotonic() + MOST_SECONDS
+        while (self.beside / HOLD).exists() and time.monotonic() < end:
             time.sleep(0.05)
 
 

@@ -10,8 +10,10 @@ SOME_SPIKES = 3
 
 
 def lower_rate(facts: RunFacts, factor: float) -> dict[str, object]:
-    """Advises a learning rate lower by a factor, and no higher than the rate for the starting weights: of published
-    weights the default of the kind of run."""
+    """Advises a learning rate that is lower by a factor.
+
+    It is no higher than the rate advised for random weights or, for other starting weights, the default of the stage.
+    """
     usual = facts.view.untrained_rates[1] if facts.is_untrained_at_start else facts.view.default("learning_rate")
     return {"learning_rate": min(facts.rate / factor, usual or facts.rate)} if facts.rate else {}
 

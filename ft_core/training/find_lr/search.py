@@ -18,9 +18,8 @@ from .trials import FollowRates, part_of, random_states_kept, short_settings, si
 
 RANGE_STEPS = 50
 TRIAL_SHARE, MOST_TRIAL_STEPS = 0.5, 120  # of the steps of the run: shorter trials prefer other rates than the run
-LONGER_WITH_MUON = (
-    2  # a high rate of Muon worsens well-trained weights at first, and ends as the best (docs/find-lr.md)
-)
+# with Muon, a high rate worsens well-trained weights at first and gains more than a low one later (docs/find-lr.md)
+LONGER_WITH_MUON = 2
 USUAL_TRIALS = 7  # five rates, and those beside the best of them
 MOST_SAMPLES = 512  # of the validation split that judge a trial
 MUON_RATE, BODY_RATE = "muon_learning_rate", "body_learning_rate"
